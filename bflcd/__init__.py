@@ -1,0 +1,1 @@
+"""Committee-consensus federated learning: a daemon, its parts, and the contracts between them."""

@@ -1,0 +1,1 @@
+"""PBFT as a pure machine: events in, effects out."""

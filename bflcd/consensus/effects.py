@@ -1,0 +1,78 @@
+"""What the PBFT machine asks of its caller. Effects MUST be carried out in the order given."""
+
+from dataclasses import dataclass
+
+from bflcd.consensus.events import Prepared
+from bflcd.errors import Rejection
+from bflcd.types import Digest, NodeId, View
+from bflcd.wire.blocks import Certificate
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The caller MUST build a segment from q cards that it holds, make it durable, and answer `Built` for this view."""
+
+    view: View
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The caller MUST pull what it misses, recompute the segment, make it durable with its blobs pinned, and answer `Checked`."""
+
+    proposal: Proposal
+    digest: Digest
+    view: View
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PersistVote:
+    """The caller MUST make this signed vote durable (database, then mark file) before it carries out any later effect."""
+
+    vote: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class PersistPrepared:
+    """The caller MUST make this prepared certificate durable before it carries out any later effect."""
+
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """The caller MUST gossip this message; it may be lost."""
+
+    message: Envelope | JustifiedPrePrepare | JustifiedViewChange
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The caller MUST store segment and certificate in one transaction, then announce the certificate. Emitted once."""
+
+    certificate: Certificate
+    proposal: Proposal | None
+    """None when the machine saw a quorum of commits for a digest whose pre-prepare it never got: the segment is to be pulled."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewEntered:
+    """The caller SHOULD show it: the machine waits for this view's leader now."""
+
+    view: View
+    leader: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The caller MUST count this against the author's peer, and SHOULD log it; CONFLICT means a double signature was seen."""
+
+    author: NodeId
+    rejection: Rejection
+    text: str
+
+
+Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | Decided | ViewEntered | Refused
+"""Everything that the machine asks for."""

@@ -1,0 +1,1 @@
+"""Hashes with domain separation, Ed25519 identities and their keystore."""

@@ -1,0 +1,122 @@
+"""What a node asks of its compute worker, and the exact integers that it gets back."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bflcd.errors import BflcError
+from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+
+NORM_SCALE_BITS = 12
+"""Norms travel as integers: floor(norm * 2^12)."""
+
+NORM_LIMIT = 2**10
+"""Norms are clamped to 2^10 before scaling."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """Train from `model` (safetensors bytes) and return the difference. `label` names chain, round and uploader in the update."""
+
+    round: Round
+    model: bytes
+    seed: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """`update`: safetensors bytes of local model minus base; `samples`: rows trained on; `loss`: mean of the last epoch."""
+
+    update: bytes
+    samples: int
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One update to be scored, keyed by its offer's digest."""
+
+    key: Digest
+    update: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Score `candidates` against `model` on at most `rows` local rows drawn by `seed`.
+
+    Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
+    `damping` d: each candidate is judged at base + U/d.
+    """
+
+    round: Round
+    model: bytes
+    candidates: tuple[Candidate, ...]
+    seed: int
+    rows: int
+    damping: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateScore:
+    """`gain`: loss(base) - loss(base + U/d) in micro-nats; `accuracy` of base + U/d; `norm`: L2 norm of U, fixed point."""
+
+    key: Digest
+    gain: MicroNats
+    accuracy: PartsPerMillion
+    norm: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreResult:
+    """Scores in the order of the candidates; `invalid`: keys whose payload broke the specification, with the reason."""
+
+    base_loss: MicroNats
+    base_accuracy: PartsPerMillion
+    scores: tuple[CandidateScore, ...]
+    invalid: tuple[tuple[Digest, str], ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob:
+    """Measure `model` on the task's test data (seen by no trainer)."""
+
+    model: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """`accuracy` is None where the task has no test data."""
+
+    accuracy: PartsPerMillion | None
+    loss: MicroNats | None
+    rows: int
+
+
+class WorkerError(BflcError):
+    """A job failed: torch raised, memory ran out, or the worker died; it is started again for the next job."""
+
+
+class Compute(Protocol):
+    """The compute worker as the runtime sees it. One job at a time; `cancel` ends the running one."""
+
+    async def start(self) -> None:
+        """Start the process, load task and data. Raises OperatorError when the data or the task is at fault."""
+        ...
+
+    async def train(self, job: TrainJob) -> TrainResult:
+        """Raises WorkerError."""
+        ...
+
+    async def score(self, job: ScoreJob) -> ScoreResult:
+        """Raises WorkerError."""
+        ...
+
+    async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
+        """Raises WorkerError."""
+        ...
+
+    async def close(self) -> None:
+        """End the process within 3 seconds. Idempotent."""
+        ...

@@ -1,0 +1,18 @@
+"""M, f, q and who leads (design 1 and 5)."""
+
+from bflcd.types import NodeId, Round, View
+
+
+def faults(members: int) -> int:
+    """f: how many of M members may be Byzantine."""
+    return (members - 1) // 3
+
+
+def quorum(members: int) -> int:
+    """q = M - f. Never 2f + 1: at M = 6 that lets two disjoint quorums exist."""
+    return members - faults(members)
+
+
+def leader(committee: tuple[NodeId, ...], round_: Round, view: View) -> NodeId:
+    """Leader of a view: committee[(t + v) mod M]."""
+    return committee[(round_ + view) % len(committee)]

@@ -1,0 +1,108 @@
+"""The ledger's state: what every node computes alike, and what a model header's state hash covers (design 4)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.params import Between, Genesis, Size
+from bflcd.types import (
+    MAX_COMMITTEE,
+    MAX_MEMBERS,
+    ZERO_DIGEST,
+    Amount,
+    Digest,
+    Epoch,
+    Height,
+    MicroNats,
+    Millis,
+    NodeId,
+    Round,
+)
+from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
+from bflcd.wire.codec import encode, message
+
+NEVER = -1
+"""Stands for "no round yet" in an account."""
+
+RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One member: its balance, the last round in which it was packed and with which score, the last round it held a seat in."""
+
+    node: NodeId
+    balance: Amount
+    packed_round: RoundOrNever
+    packed_score: MicroNats
+    seat_round: RoundOrNever
+
+
+@message(80, max_bytes=MAX_MEMBERS * 96 + 64 * 1024)
+@dataclass(frozen=True, slots=True)
+class State:
+    """The ledger after the model block of `round`, without that block's own hash.
+
+    `accounts` sorted by node; `committee`: of this round, in seat order; `parent`, `grandparent`: hashes of the model headers of
+    rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block. Balances, pool and burnt sum to `supply`.
+    """
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    time: Millis
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    parent: Digest
+    grandparent: Digest
+    accounts: Annotated[tuple[Account, ...], Size(1, MAX_MEMBERS)]
+    pool: Amount
+    burnt: Amount
+    supply: Amount
+
+
+def state_hash(state: State) -> Digest:
+    """What a model header commits to."""
+    return digest(Domain.STATE, encode(state))
+
+
+def genesis_state(genesis: Genesis) -> State:
+    """The ledger at model 0."""
+    accounts = tuple(
+        Account(
+            node=member.node,
+            balance=member.balance,
+            packed_round=NEVER,
+            packed_score=MicroNats(0),
+            seat_round=0 if member.node in genesis.committee else NEVER,
+        )
+        for member in genesis.members
+    )
+    return State(
+        chain=chain_id_of(genesis),
+        round=Round(0),
+        epoch=Epoch(0),
+        time=genesis.time,
+        committee=genesis.committee,
+        parent=ZERO_DIGEST,
+        grandparent=ZERO_DIGEST,
+        accounts=accounts,
+        pool=genesis.pool,
+        burnt=Amount(0),
+        supply=Amount(genesis.pool + sum(member.balance for member in genesis.members)),
+    )
+
+
+def genesis_header(genesis: Genesis) -> Header:
+    """Block 0: it needs no certificate, since the chain id is a hash over all that it says."""
+    state = genesis_state(genesis)
+    return Header(
+        chain=state.chain,
+        height=Height(0),
+        round=Round(0),
+        kind=KIND_MODEL,
+        parent=ZERO_DIGEST,
+        body=ZERO_DIGEST,
+        blob=genesis.model,
+        time=genesis.time,
+        model=ModelFields(epoch=Epoch(0), state=state_hash(state), committee=genesis.committee, degraded=False),
+    )

@@ -1,0 +1,126 @@
+"""The transport protocol: whole messages between authenticated peers. All knowledge of libp2p stays behind it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bflcd.types import NodeId
+
+MAX_GOSSIP_BYTES: Final = 512 * 1024
+"""Largest gossip message: the library drops above 1 MiB without a word (notes of its defects in docs/adr)."""
+
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+"""Largest request."""
+
+MAX_RESPONSE_BYTES: Final = 32 * 1024 * 1024
+"""Largest response of any protocol; each protocol states its own limit below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An authenticated connection to `peer` is open. `inbound` if the peer dialled. MUST be answered by the gate."""
+
+    peer: NodeId
+    address: str
+    inbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The last connection to `peer` is gone."""
+
+    peer: NodeId
+
+
+PeerEvent = Connected | Disconnected
+
+RequestHandler = Callable[[NodeId, bytes], Awaitable[bytes]]
+"""Takes the authenticated peer and its request; returns the response. Raising closes the stream and costs nothing else."""
+
+GossipHandler = Callable[[NodeId, bytes], bool]
+"""Takes the forwarding peer and the message, runs in the event loop's thread and must not block.
+
+False means that the message is not worth a thing: the forwarder is counted against. Duplicates never reach it."""
+
+PeerEventHandler = Callable[[PeerEvent], None]
+"""Called in the event loop's thread for each connection that opens or closes; must not block."""
+
+Gate = Callable[[NodeId], bool]
+"""Whether a peer may have a connection at all (the blacklist). Called in any thread; must be quick and thread-safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """One open connection, for people and for the peer manager."""
+
+    peer: NodeId
+    address: str
+    inbound: bool
+    opened_ms: int
+
+
+class Transport(Protocol):
+    """What a network must offer. Every implementation passes `tests/conformance/test_transport.py`.
+
+    Invariants: messages are whole or absent; a peer's id is authenticated before anything of it is seen; every wait has a
+    deadline; every queue is bounded; cancelling any call leaves the transport usable.
+    """
+
+    @property
+    def node_id(self) -> NodeId:
+        """Our own id."""
+        ...
+
+    async def start(self) -> None:
+        """Listen and serve. Raises MachineError if the listening address is taken or not ours."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections and stop; returns within 3 seconds. Idempotent."""
+        ...
+
+    def addresses(self) -> tuple[str, ...]:
+        """Listening multiaddrs, each ending in /p2p/PEERID, with the port that was really bound."""
+        ...
+
+    async def dial(self, address: str, deadline: float) -> NodeId:
+        """Connect to a multiaddr ending in /p2p/PEERID within `deadline` seconds and authenticate that id.
+
+        An open connection to that peer is reused. Raises DialError with the step that failed.
+        """
+        ...
+
+    async def disconnect(self, peer: NodeId) -> None:
+        """Close every connection to `peer`; harmless if there is none."""
+        ...
+
+    def connections(self) -> tuple[ConnectionInfo, ...]:
+        """Open connections, at most one a peer."""
+        ...
+
+    def on_peer_event(self, handler: PeerEventHandler) -> None:
+        """Register the one handler of peer events, before `start`."""
+        ...
+
+    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+        """Register the one handler of a gossip topic, before `start`."""
+        ...
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Gossip `message` to whoever subscribes to `topic`; may be lost silently. Raises ValueError above MAX_GOSSIP_BYTES.
+
+        The own handler is not called. Publishing the same bytes again sends them again (the machines re-send on purpose).
+        """
+        ...
+
+    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
+        """Register the handler of a request protocol, before `start`. Above `max_concurrent` a peer's requests wait."""
+        ...
+
+    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
+        """Send one request over a reused stream and return the response.
+
+        Raises RequestError: not connected, refused, lost, late, or a response above `max_response`. Safe to call many at a
+        time; requests of one peer and protocol may travel over several streams.
+        """
+        ...

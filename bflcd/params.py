@@ -1,0 +1,188 @@
+"""Everything that genesis fixes: parameters, task, tensor specification, members. All of it is hashed into the chain id."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final
+
+from bflcd.errors import UsageError
+from bflcd.types import MAX_COMMITTEE, MAX_MEMBERS, MAX_PLACES, Amount, Digest, MicroNats, Millis, NodeId, PartsPerMillion
+
+MILLION: Final = 1_000_000
+
+MAX_TENSORS: Final = 4096
+"""Tensors of one model."""
+
+MAX_DIMENSIONS: Final = 8
+"""Dimensions of one tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Limit of a bytes, string or tuple field: `low` to `high` bytes, UTF-8 bytes or elements."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Limit of an integer field, both ends included."""
+
+    low: int
+    high: int
+
+
+Name = Annotated[str, Size(1, 128)]
+"""A short identifier."""
+
+U16 = Annotated[int, Between(0, 2**16 - 1)]
+U32 = Annotated[int, Between(0, 2**32 - 1)]
+U63 = Annotated[int, Between(0, 2**63 - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One named tensor of the model. `dtype`: "F32" is averaged, "I64" (counters) comes from the parent model."""
+
+    name: Name
+    shape: Annotated[tuple[Annotated[int, Between(1, 2**31)], ...], Size(0, MAX_DIMENSIONS)]
+    dtype: Annotated[str, Size(3, 3)]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """What is learned and how. `factory`: a name among the entry points `bflcd.tasks`, or `module:attribute`.
+
+    `options` are the task's own settings, sorted by key. Learning rate and momentum in millionths. The learning rate of
+    round t is rate * decay^t, with `rate_decay` in millionths (1_000_000: constant).
+    """
+
+    factory: Name
+    options: Annotated[tuple[tuple[Name, Annotated[str, Size(0, 1024)]], ...], Size(0, 64)]
+    tensors: Annotated[tuple[TensorSpec, ...], Size(1, MAX_TENSORS)]
+    learning_rate: Annotated[int, Between(1, 100 * MILLION)] = 50_000
+    rate_decay: Annotated[int, Between(1, MILLION)] = MILLION
+    momentum: Annotated[int, Between(0, MILLION)] = 900_000
+    batch_size: Annotated[int, Between(1, 2**16)] = 32
+    local_epochs: Annotated[int, Between(1, 1000)] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Parameters of the protocol, by design section; durations in milliseconds, shares in millionths."""
+
+    committee_size: Annotated[int, Between(1, MAX_COMMITTEE)] = 4
+    """M, design 1."""
+    places: Annotated[int, Between(1, MAX_PLACES)] = 6
+    """k, the update blocks of a round, design 4; at least M."""
+    small_community: bool = False
+    """Allows M < 4 or N < M + 1: members of the committee then train too, design 4."""
+    view_timeout: Annotated[Millis, Between(50, 3_600_000)] = Millis(1_250)
+    """T0, design 6.7."""
+    collect_deadline: Annotated[Millis, Between(100, 86_400_000)] = Millis(60_000)
+    """Longest collection of a round, counted from storing the certificate, design 5.3."""
+    score_rows: Annotated[int, Between(1, 2**20)] = 256
+    """Rows that a member scores on, design 5.2."""
+    score_damping: Annotated[int, Between(1, 1024)] = 4
+    """An update U is judged at base + U / score_damping, design 5."""
+    score_margin: Annotated[MicroNats, Between(0, 100 * MILLION)] = MicroNats(200_000)
+    """Qualified is a score of at least minus this, design 5."""
+    score_rule: Annotated[str, Size(1, 16)] = "gain"
+    """`gain` ranks by median paired loss gain; `accuracy` by the paper's median accuracy."""
+    validation_fraction: Annotated[PartsPerMillion, Between(0, 900_000)] = PartsPerMillion(200_000)
+    """Share of a node's rows that is never trained on, design 5.2."""
+    active_fraction: Annotated[PartsPerMillion, Between(1, MILLION)] = PartsPerMillion(MILLION)
+    """Share of the nodes that train in a round, design 5.1."""
+    aggregation: Annotated[str, Size(1, 16)] = "fedavg"
+    """`fedavg` or `median` (coordinate-wise)."""
+    election: Annotated[str, Size(1, 16)] = "score"
+    """`score`: by the scores of the packed, design 5."""
+    reward_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(1_000)
+    """Share of the pool that is paid out after each aggregation, design 7."""
+    last_round: Annotated[int, Between(0, 2**32)] = 0
+    """The community stops at the model of this round; 0 goes on for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A payload's address: root over its chunk hashes, and its size in bytes."""
+
+    root: Digest
+    size: Annotated[int, Between(1, 2**34)]
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisMember:
+    """A member from the start: its id and its first balance."""
+
+    node: NodeId
+    balance: Annotated[Amount, Between(0, 2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class Genesis:
+    """The first facts of a chain; the chain id is the hash of its canonical encoding.
+
+    `members` sorted by id; `committee` in seat order, all of them members; `managers` sorted, all of them members.
+    """
+
+    name: Name
+    time: Annotated[Millis, Between(0, 2**53)]
+    params: Params
+    task: TaskSpec
+    managers: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    members: Annotated[tuple[GenesisMember, ...], Size(1, MAX_MEMBERS)]
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    pool: Annotated[Amount, Between(0, 2**53)]
+    model: BlobRef
+
+
+AGGREGATIONS: Final = ("fedavg", "median")
+ELECTIONS: Final = ("score",)
+SCORE_RULES: Final = ("gain", "accuracy")
+DTYPES: Final = ("F32", "I64")
+
+
+@dataclass(slots=True)
+class _Complaints:
+    """Collects every contradiction, so that the operator sees them all at once."""
+
+    found: list[str] = field(default_factory=list)
+
+    def check(self, holds: bool, text: str) -> None:
+        if not holds:
+            self.found.append(text)
+
+
+def check_genesis(genesis: Genesis) -> None:
+    """Raise UsageError naming every contradiction that field limits can't express (design 4)."""
+    params, complaints = genesis.params, _Complaints()
+    ids = tuple(member.node for member in genesis.members)
+    m, n = params.committee_size, len(ids)
+    complaints.check(ids == tuple(sorted(set(ids))), "members must be distinct and sorted by id")
+    complaints.check(
+        genesis.managers == tuple(sorted(set(genesis.managers))) and set(genesis.managers) <= set(ids),
+        "managers must be distinct members, sorted by id",
+    )
+    complaints.check(
+        len(set(genesis.committee)) == len(genesis.committee) == min(m, n) and set(genesis.committee) <= set(ids),
+        f"the first committee must be {min(m, n)} distinct members",
+    )
+    complaints.check(
+        params.small_community or (m >= 4 and n >= m + 1),
+        f"{n} members with a committee of {m}: at least 4 seats and one member more than seats are needed, "
+        "or set small_community, where members of the committee train too",
+    )
+    complaints.check(
+        params.places >= m or params.small_community,
+        f"places (k = {params.places}) must be at least committee_size (M = {m})",
+    )
+    complaints.check(params.aggregation in AGGREGATIONS, f"aggregation must be one of {', '.join(AGGREGATIONS)}")
+    complaints.check(params.election in ELECTIONS, f"election must be one of {', '.join(ELECTIONS)}")
+    complaints.check(params.score_rule in SCORE_RULES, f"score_rule must be one of {', '.join(SCORE_RULES)}")
+    names = tuple(tensor.name for tensor in genesis.task.tensors)
+    complaints.check(names == tuple(sorted(set(names))), "tensors must have distinct names, sorted")
+    complaints.check(all(t.dtype in DTYPES for t in genesis.task.tensors), f"tensor dtypes must be among {', '.join(DTYPES)}")
+    keys = tuple(key for key, _ in genesis.task.options)
+    complaints.check(keys == tuple(sorted(set(keys))), "task options must have distinct keys, sorted")
+    if complaints.found:
+        raise UsageError("the genesis contradicts itself: " + "; ".join(complaints.found), code="bad_genesis")

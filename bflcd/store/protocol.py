@@ -1,0 +1,233 @@
+"""What the node needs of its block store (design 9). Every implementation passes `tests/conformance/test_store.py`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bflcd.consensus.events import Journal, Prepared
+from bflcd.ledger.state import State
+from bflcd.params import BlobRef, Genesis
+from bflcd.types import Digest, Epoch, Height, NodeId, Round, View
+from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import Proposal
+from bflcd.wire.requests import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest committed model block: its header, hash, and the ledger after it."""
+
+    header: Header
+    hash: Digest
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class VoteRecord:
+    """A vote that this node signed and its place; no place ever takes a second digest."""
+
+    round: Round
+    epoch: Epoch
+    view: View
+    phase: int
+    """Message number of the vote's body (`bflcd.wire.codec.number_of`)."""
+    digest: Digest
+    """The digest that the vote is for; for a view-change the hash of its payload."""
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRecord:
+    """A prepared certificate of this round."""
+
+    round: Round
+    epoch: Epoch
+    prepared: Prepared
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRecord:
+    """An offer or a score card that this node signed: at most one a round, epoch and phase; re-sent byte for byte."""
+
+    round: Round
+    epoch: Epoch
+    phase: int
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord:
+    """A segment that was found right but is not decided: its proposal, and every card and offer that it needs."""
+
+    round: Round
+    digest: Digest
+    proposal: Proposal
+    cards: tuple[Envelope, ...]
+    offers: tuple[Envelope, ...]
+    model: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A blob that must not be pruned while `round` is undecided."""
+
+    root: Digest
+    round: Round
+
+
+Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | Pin
+"""Everything about an undecided round that must survive a crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecords:
+    """All records of one undecided round, as found at start."""
+
+    votes: tuple[VoteRecord, ...]
+    prepared: tuple[PreparedRecord, ...]
+    own: tuple[OwnRecord, ...]
+    proposals: tuple[ProposalRecord, ...]
+
+    def journal(self, epoch: Epoch) -> Journal:
+        """What the PBFT machine of this round and epoch remembers."""
+        best = max((r.prepared for r in self.prepared if r.epoch == epoch), key=lambda p: p.view, default=None)
+        return Journal(tuple(r.envelope for r in self.votes if r.epoch == epoch), best)
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What a prune did or (dry run) would do. `height`: last height whose payload is gone; `freed`: bytes returned to the disk."""
+
+    height: Height
+    round: Round
+    blobs: int
+    payload_bytes: int
+    freed: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """Sizes for status and metrics."""
+
+    size_on_disk: int
+    blobs: int
+    payload_bytes: int
+    oldest_payload: Round
+    """First round from which on every payload is held; what `prune_height` shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One finding of a check: where, what, and whether fetching it again mends it."""
+
+    where: str
+    text: str
+    blob: Digest | None
+    """The blob to fetch again, or None if the store itself is broken."""
+
+
+class BlockStore(Protocol):
+    """Durable chain, records of the undecided round, blobs. Methods raise MachineError when disk or file fail (code: disk_full,
+    io_error, damaged_store, locked). Whatever returned without raising survives kill -9 and power loss."""
+
+    async def close(self) -> None:
+        """Finish the running write and close. Idempotent."""
+        ...
+
+    async def genesis(self) -> Genesis | None:
+        """The genesis of this data directory, if it has one."""
+        ...
+
+    async def initialise(self, genesis: Genesis, header: Header, state: State) -> None:
+        """Store genesis and block 0. Idempotent for the same genesis; OperatorError(code="wrong_chain") for another."""
+        ...
+
+    async def head(self) -> Head:
+        """The newest model block."""
+        ...
+
+    async def commit(self, certified: CertifiedSegment, state: State) -> None:
+        """In one transaction: segment, certificate, state, the index of its blobs by round; and drop the records of its round.
+
+        The segment must be the head's successor (ValueError). Returns when it is durable.
+        """
+        ...
+
+    async def segment(self, round_: Round) -> CertifiedSegment | None:
+        """The committed segment whose model header says `round_` (>= 1)."""
+        ...
+
+    async def certificate(self, round_: Round) -> Certificate | None:
+        """The certificate of `segment(round_)`."""
+        ...
+
+    async def headers(self, first: Round, count: int) -> tuple[CertifiedHeader, ...]:
+        """Certified model headers of rounds first, first + 1, ... without a gap, at most `count`."""
+        ...
+
+    async def persist(self, records: Sequence[Record]) -> None:
+        """All of `records` in one durable transaction (synchronous FULL). A vote or own record that contradicts a stored one of the
+        same place raises InvariantError and stores nothing; the identical one is fine."""
+        ...
+
+    async def records(self, round_: Round) -> RoundRecords:
+        """Records of an undecided round."""
+        ...
+
+    async def start_blob(self, manifest: Manifest) -> tuple[int, ...]:
+        """Make room for a blob whose manifest was verified against its root; returns the chunk indices still missing."""
+        ...
+
+    async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
+        """Store a chunk that was verified against the manifest; True once the blob is complete. Unknown root: KeyError."""
+        ...
+
+    async def put_blob(self, data: bytes) -> BlobRef:
+        """Store a whole payload made here. Durable when it returns; idempotent."""
+        ...
+
+    async def has_blob(self, root: Digest) -> bool:
+        """Whether the blob is complete."""
+        ...
+
+    async def manifest(self, root: Digest) -> Manifest | None:
+        """The manifest of a complete blob."""
+        ...
+
+    async def chunk(self, root: Digest, index: int) -> bytes | None:
+        """A chunk of a complete blob, its hash verified on this read; None if absent. A damaged one raises DamagedBlobError."""
+        ...
+
+    async def blob(self, root: Digest) -> bytes | None:
+        """A whole blob, every chunk verified; None if absent. A damaged one raises DamagedBlobError."""
+        ...
+
+    async def drop_blob(self, root: Digest) -> None:
+        """Forget a blob (refused by its specification, or damaged), unless a committed block needs it: then it is marked missing."""
+        ...
+
+    async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
+        """Drop payloads of rounds before head - keep + 1 (keep >= 1), never the head's model, a pinned blob, or anything of the
+        running round; in small steps, so that other calls go on; return the space to the disk."""
+        ...
+
+    async def discard_stale(self, round_: Round) -> None:
+        """Drop blobs that no block names and no record of `round_` or later pins: offers that lost."""
+        ...
+
+    async def stats(self) -> StoreStats:
+        """Sizes."""
+        ...
+
+    async def check(self, *, deep: bool) -> tuple[Damage, ...]:
+        """Look for damage: SQLite's own integrity check, and with `deep` the hash of every chunk."""
+        ...
+
+    async def addresses(self) -> tuple[tuple[NodeId, str], ...]:
+        """The address book, newest first."""
+        ...
+
+    async def remember_address(self, node: NodeId, address: str) -> None:
+        """Add to the address book (bounded; the oldest goes)."""
+        ...

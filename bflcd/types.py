@@ -1,0 +1,63 @@
+"""Types of their own for everything that is counted or identified, so that a round is never mistaken for a height."""
+
+from typing import Final, NewType
+
+NodeId = NewType("NodeId", bytes)
+"""A node's Ed25519 public key, 32 bytes. Its libp2p peer id is another spelling of the same key."""
+
+Digest = NewType("Digest", bytes)
+"""A 256-bit domain-separated hash (`bflcd.crypto.hashing`)."""
+
+Signature = NewType("Signature", bytes)
+"""An Ed25519 signature, 64 bytes."""
+
+Height = NewType("Height", int)
+"""Number of a block on the chain; model of round t stands at t * (k + 1)."""
+
+Round = NewType("Round", int)
+"""Round t leads from the model of round t to the model of round t + 1."""
+
+View = NewType("View", int)
+"""Attempt within a round; view v is led by committee[(t + v) mod M]."""
+
+Epoch = NewType("Epoch", int)
+"""Raised only by a recovery certificate; messages of a lower epoch are dead."""
+
+Millis = NewType("Millis", int)
+"""Milliseconds: of the Unix clock where it is a time, else a duration."""
+
+Amount = NewType("Amount", int)
+"""Units of the integer ledger."""
+
+MicroNats = NewType("MicroNats", int)
+"""Loss, or difference of losses, in millionths of a nat."""
+
+PartsPerMillion = NewType("PartsPerMillion", int)
+"""Accuracy or share, floor(10^6 x)."""
+
+HASH_BYTES: Final = 32
+PUBLIC_KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+ZERO_DIGEST: Final = Digest(bytes(HASH_BYTES))
+"""Parent of block 0."""
+
+MAX_COMMITTEE: Final = 128
+"""Seats; a pre-prepare of view > 0 with q view-changes of this many members stays under 256 KiB."""
+
+MAX_PLACES: Final = 2**11
+"""k; with weights up to 2^16 the aggregate's sum stays below 2^62 (design 5)."""
+
+MAX_MEMBERS: Final = 2**14
+"""Members of one alliance; bounds the state that one message may carry."""
+
+MAX_CHUNKS: Final = 2**14
+"""Chunks of one blob: 16 GiB of payload, a manifest of 512 KiB."""
+
+CHUNK_BYTES: Final = 2**20
+"""Size of every chunk of a blob but the last."""
+
+
+def short(value: bytes) -> str:
+    """First eight hexadecimal digits: how identities and hashes are shown to people."""
+    return value[:4].hex()

@@ -1,0 +1,163 @@
+"""Blocks, segments and certificates (design 4)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.params import Between, BlobRef, Genesis, Name, Size
+from bflcd.types import (
+    MAX_COMMITTEE,
+    MAX_PLACES,
+    Amount,
+    Digest,
+    Epoch,
+    Height,
+    MicroNats,
+    Millis,
+    NodeId,
+    PartsPerMillion,
+    Round,
+    Signature,
+    View,
+)
+from bflcd.wire.codec import encode, message
+from bflcd.wire.envelope import Envelope
+
+MAX_SEGMENT_BYTES: Final = 24 * 1024 * 1024
+"""q cards of up to MAX_PLACES entries and k offers: what one response may carry."""
+
+KIND_MODEL: Final = 0
+KIND_UPDATE: Final = 1
+
+message(1, max_bytes=4 * 1024 * 1024)(Genesis)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFields:
+    """What only a model header has. `epoch`: of the first proposal; `state`: hash of the ledger after body and rewards;
+    `committee`: of the round that this model opens, in seat order; `degraded`: a seat went past the packed (design 5)."""
+
+    epoch: Epoch
+    state: Digest
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    degraded: bool
+
+
+@message(10, max_bytes=64 * 1024)
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A block's header. Update headers of round t say t, the model header that closes it says t + 1.
+
+    `kind`: KIND_MODEL or KIND_UPDATE; `model` is present exactly in model headers; `blob` is absent in vacant updates.
+    """
+
+    chain: Digest
+    height: Height
+    round: Round
+    kind: Annotated[int, Between(KIND_MODEL, KIND_UPDATE)]
+    parent: Digest
+    body: Digest
+    blob: BlobRef | None
+    time: Millis
+    model: ModelFields | None
+
+
+@message(11, max_bytes=4 * 1024)
+@dataclass(frozen=True, slots=True)
+class UpdateBody:
+    """The uploader's signed offer, the score that ranked it, its median gain and accuracy. All absent in a vacant block."""
+
+    offer: Envelope | None
+    score: MicroNats | None
+    gain: MicroNats | None
+    accuracy: PartsPerMillion | None
+
+
+@message(12, max_bytes=MAX_SEGMENT_BYTES)
+@dataclass(frozen=True, slots=True)
+class ModelBody:
+    """The q score cards that decided the round (sorted by author), the aggregation rule, the weight of each packed update in
+    block order, and the rewards paid (sorted by node, positive amounts only)."""
+
+    cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
+    rule: Name
+    weights: Annotated[tuple[Annotated[int, Between(1, 2**16)], ...], Size(0, MAX_PLACES)]
+    rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
+
+
+@message(13, max_bytes=MAX_SEGMENT_BYTES)
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The k update blocks and the model block that close a round; headers[i] belongs to updates[i], headers[k] to model."""
+
+    headers: Annotated[tuple[Header, ...], Size(2, MAX_PLACES + 1)]
+    updates: Annotated[tuple[UpdateBody, ...], Size(1, MAX_PLACES)]
+    model: ModelBody
+
+    @property
+    def model_header(self) -> Header:
+        """The header whose hash is the segment's digest."""
+        return self.headers[-1]
+
+
+@message(14, max_bytes=64 * 1024)
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A quorum of Commit signatures over a segment: what anyone needs to believe it. Signatures sorted by author."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    view: View
+    parent: Digest
+    committee: Digest
+    digest: Digest
+    signatures: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
+
+
+@message(15, max_bytes=128 * 1024)
+@dataclass(frozen=True, slots=True)
+class CertifiedHeader:
+    """A model header with its certificate: proves the chain without any body."""
+
+    header: Header
+    certificate: Certificate
+
+
+@message(16, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
+@dataclass(frozen=True, slots=True)
+class CertifiedSegment:
+    """A segment with its certificate: what is committed, stored and served."""
+
+    segment: Segment
+    certificate: Certificate
+
+
+def header_hash(header: Header) -> Digest:
+    """A block's identity."""
+    return digest(Domain.HEADER, encode(header))
+
+
+def body_hash(body: UpdateBody | ModelBody) -> Digest:
+    """Hash of a block's body, as its header carries it."""
+    return digest(Domain.BODY, encode(body))
+
+
+def segment_digest(segment: Segment) -> Digest:
+    """Hash of the model header, which reaches every update header through the parent links."""
+    return header_hash(segment.model_header)
+
+
+def chain_id_of(genesis: Genesis) -> Digest:
+    """Hash of the canonical genesis."""
+    return digest(Domain.CHAIN, encode(genesis))
+
+
+def model_height(round_: Round, places: int) -> Height:
+    """Height of the model block of a round: t * (k + 1) (paper III-A)."""
+    return Height(round_ * (places + 1))
+
+
+def committee_hash(epoch: Epoch, committee: tuple[NodeId, ...]) -> Digest:
+    """What every message of a round is bound to: its epoch and its committee in seat order."""
+    return digest(Domain.COMMITTEE, epoch.to_bytes(8, "big"), *committee)

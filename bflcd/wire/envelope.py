@@ -1,0 +1,70 @@
+"""Signed messages: the bytes that are signed are the bytes that travel, and the bytes that are verified."""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, Generic, TypeVar
+
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.identity import Signer, verify
+from bflcd.params import Size
+from bflcd.types import Digest, NodeId, Signature
+from bflcd.wire.codec import decode_any, encode, message
+
+MAX_PAYLOAD_BYTES: Final = 384 * 1024
+"""Largest signed payload: a score card of MAX_PLACES entries."""
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@message(20, max_bytes=MAX_PAYLOAD_BYTES + 256)
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """`payload` is the canonical encoding of a message body, `signature` its author's over that payload's signing hash."""
+
+    author: NodeId
+    payload: Annotated[bytes, Size(1, MAX_PAYLOAD_BYTES)]
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Generic[T_co]):
+    """An envelope whose payload is decoded. That its signature was verified is the holder's duty to know."""
+
+    body: T_co
+    envelope: Envelope
+
+    @property
+    def author(self) -> NodeId:
+        """Who signed."""
+        return self.envelope.author
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of what was said: hash of the payload (without the signature)."""
+        return digest(Domain.MESSAGE, self.envelope.payload)
+
+
+def signing_hash(payload: bytes) -> Digest:
+    """What is signed. The payload's first elements are wire version and message number: no kind passes for another."""
+    return digest(Domain.SIGN, payload)
+
+
+def seal(body: T_co, signer: Signer) -> Signed[T_co]:
+    """Encode and sign a message body under `signer`'s identity."""
+    payload = encode(body)
+    return Signed(body, Envelope(signer.node_id, payload, signer.sign(signing_hash(payload))))
+
+
+def open_envelope(envelope: Envelope, allowed: tuple[type[T_co], ...]) -> Signed[T_co]:
+    """Decode an envelope's payload as one of `allowed`, without verifying the signature. Raises PeerError."""
+    body: T_co = decode_any(envelope.payload, allowed)  # type: ignore[assignment]
+    return Signed(body, envelope)
+
+
+def verify_envelope(envelope: Envelope) -> bool:
+    """Whether the signature is the author's. The costly check: make the cheap ones first."""
+    return verify(envelope.author, signing_hash(envelope.payload), envelope.signature)
+
+
+def payload_digest(envelope: Envelope) -> Digest:
+    """Identity of a signed message, as cards and pre-prepares refer to it."""
+    return digest(Domain.MESSAGE, envelope.payload)

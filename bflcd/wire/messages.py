@@ -1,0 +1,203 @@
+"""Bodies of signed messages, and what is gossiped (design 5 and 6).
+
+Every signed body names chain, round, epoch, the parent model block and the committee that it speaks to.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from bflcd.params import Between, BlobRef, Size
+from bflcd.types import (
+    MAX_COMMITTEE,
+    MAX_MEMBERS,
+    MAX_PLACES,
+    Digest,
+    Epoch,
+    MicroNats,
+    Millis,
+    NodeId,
+    PartsPerMillion,
+    Round,
+    View,
+)
+from bflcd.wire.blocks import Certificate
+from bflcd.wire.codec import message
+from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Envelope
+
+MAX_NORM: Final = 2**22
+"""Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
+
+MAX_ENTRIES: Final = MAX_PLACES
+"""Entries of one card."""
+
+SMALL: Final = 1024
+"""Bytes of a vote or an offer, at most."""
+
+
+@message(30, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """I have stored the certificate that opens this round: who is present is known from these (design 5.1)."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Digest
+
+
+@message(31, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A trainer's announcement of an update: where it is, how large, from how many samples (design 5.1)."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Digest
+    blob: BlobRef
+    samples: Annotated[int, Between(1, 2**40)]
+
+
+@dataclass(frozen=True, slots=True)
+class CardEntry:
+    """A member's judgement of one offer on its own rows (design 5): paired loss gain, accuracy, norm (scale 2^12)."""
+
+    uploader: NodeId
+    offer: Digest
+    root: Digest
+    gain: MicroNats
+    accuracy: PartsPerMillion
+    norm: Annotated[int, Between(0, MAX_NORM)]
+
+
+@message(32, max_bytes=MAX_PAYLOAD_BYTES)
+@dataclass(frozen=True, slots=True)
+class ScoreCard:
+    """A committee member's one list of scores for a round and epoch; entries sorted by (uploader, offer, root), present by id."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Digest
+    base_loss: MicroNats | None
+    base_accuracy: PartsPerMillion | None
+    entries: Annotated[tuple[CardEntry, ...], Size(0, MAX_ENTRIES)]
+    present: Annotated[tuple[NodeId, ...], Size(0, MAX_MEMBERS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """All that a segment needs besides the parent state: everything else is a function of it (design 5.4).
+
+    `epoch`: of the first proposal; `cards`: payload digests of exactly q cards, sorted by their authors' ids.
+    """
+
+    epoch: Epoch
+    time: Millis
+    cards: Annotated[tuple[Digest, ...], Size(1, MAX_COMMITTEE)]
+
+
+@message(33, max_bytes=16 * 1024)
+@dataclass(frozen=True, slots=True)
+class PrePrepare:
+    """The leader's proposal of a segment; `digest` is the hash of its model header."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    view: View
+    parent: Digest
+    committee: Digest
+    digest: Digest
+    proposal: Proposal
+
+
+@message(34, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """I hold this segment, durably, and found it right."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    view: View
+    parent: Digest
+    committee: Digest
+    digest: Digest
+
+
+@message(35, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """I hold a prepared certificate for this segment."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    view: View
+    parent: Digest
+    committee: Digest
+    digest: Digest
+
+
+@message(36, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """Let us go to `view`; the highest segment that I hold prepared is this one. Both prepared fields or neither."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    view: Annotated[View, Between(1, 2**32)]
+    parent: Digest
+    committee: Digest
+    prepared_view: View | None
+    prepared_digest: Digest | None
+
+
+Vote = PrePrepare | Prepare | Commit | ViewChange
+"""What the PBFT machine exchanges."""
+
+SignedBody = Beacon | Offer | ScoreCard | PrePrepare | Prepare | Commit | ViewChange
+"""Everything that a node signs."""
+
+
+@message(40, max_bytes=256 * 1024)
+@dataclass(frozen=True, slots=True)
+class JustifiedPrePrepare:
+    """A pre-prepare with, for view > 0, q view-changes of distinct authors and the prepares of the highest prepared among them.
+
+    The justification is outside the signature: it is no part of what the leader can be held to (design 6.9).
+    """
+
+    pre_prepare: Envelope
+    view_changes: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
+    prepares: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
+
+
+@message(41, max_bytes=128 * 1024)
+@dataclass(frozen=True, slots=True)
+class JustifiedViewChange:
+    """A view-change with the q prepares and the pre-prepare's proposal that its prepared fields claim; empty if none."""
+
+    view_change: Envelope
+    prepares: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
+    proposal: Proposal | None
+
+
+@message(42, max_bytes=64 * 1024)
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A round is decided: its certificate. The segment is pulled over a stream."""
+
+    certificate: Certificate
+
+
+Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement
+"""Everything that gossip carries. A bare Envelope holds a Beacon, Offer, ScoreCard, Prepare or Commit."""
+
+GOSSIP: Final = (Envelope, JustifiedPrePrepare, JustifiedViewChange, Announcement)
+"""`Gossip`, as the decoder wants it."""
