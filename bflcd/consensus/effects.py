@@ -19,12 +19,19 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The caller MUST pull what it misses, recompute the segment, make it durable with its blobs pinned, and answer `Checked`."""
+    """The caller MUST pull what it misses, recompute the segment, make it durable with its blobs pinned, and answer `Checked`.
+
+    It may be asked again in a later view for what was refused before, and MUST then look again. It MUST answer within the view's
+    time: `Checked` with UNAVAILABLE when the cards or blobs can't be had.
+    """
 
     proposal: Proposal
     digest: Digest
     view: View
     source: NodeId
+    """Who claims to hold it: the leader, or the author of a view-change that names it prepared."""
+    reproposal: bool = False
+    """Justified by a prepared certificate: its time MUST NOT be held against the clock again (design 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +57,14 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The caller MUST store segment and certificate in one transaction, then announce the certificate. Emitted once."""
+    """The caller MUST store segment and certificate in one transaction, then announce the certificate. Emitted once.
+
+    From then on the machine is silent: the caller MUST answer any message of the round with the certificate (design 6.2).
+    """
 
     certificate: Certificate
     proposal: Proposal | None
-    """None when the machine saw a quorum of commits for a digest whose pre-prepare it never got: the segment is to be pulled."""
+    """Present exactly if `Checked` or `Built` found this segment right and durable here; else the segment is to be pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +77,14 @@ class ViewEntered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The caller MUST count this against the author's peer, and SHOULD log it; CONFLICT means a double signature was seen."""
+    """The caller MUST count this against the peer that delivered the message, and SHOULD log it.
+
+    Only CONFLICT is proof against the author: both messages carry its signature. WRONG_VIEW costs nobody anything: an honest
+    node may be far ahead of us.
+    """
 
     author: NodeId
+    """Whom the message names: not proven, unless the rejection is CONFLICT."""
     rejection: Rejection
     text: str
 

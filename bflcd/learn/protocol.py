@@ -35,10 +35,11 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One update to be scored, keyed by its offer's digest."""
+    """One update to be scored, keyed by its offer's digest; `label`: what its payload must say (`wire.tensors.update_label`)."""
 
     key: Digest
     update: bytes
+    label: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The ledger's state: what every node computes alike, and what a model header's state hash covers (design 4)."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
+from bflcd.errors import UsageError
 from bflcd.params import Between, Genesis, Size
 from bflcd.types import (
     MAX_COMMITTEE,
@@ -21,8 +22,11 @@ from bflcd.types import (
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
 from bflcd.wire.codec import encode, message
 
-NEVER = -1
+NEVER: Final = -1
 """Stands for "no round yet" in an account."""
+
+MAX_SUPPLY: Final = 2**63 - 1
+"""Units of one ledger: the largest amount that has an encoding."""
 
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
@@ -43,8 +47,9 @@ class Account:
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
 
-    `accounts` sorted by node; `committee`: of this round, in seat order; `parent`, `grandparent`: hashes of the model headers of
-    rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block. Balances, pool and burnt sum to `supply`.
+    `accounts` sorted by node; `committee`: of this round, in seat order; `managers` sorted by id; `parent`, `grandparent`:
+    hashes of the model headers of rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block.
+    Balances, pool and burnt sum to `supply`.
     """
 
     chain: Digest
@@ -52,6 +57,7 @@ class State:
     epoch: Epoch
     time: Millis
     committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    managers: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
     parent: Digest
     grandparent: Digest
     accounts: Annotated[tuple[Account, ...], Size(1, MAX_MEMBERS)]
@@ -66,7 +72,13 @@ def state_hash(state: State) -> Digest:
 
 
 def genesis_state(genesis: Genesis) -> State:
-    """The ledger at model 0."""
+    """The ledger at model 0. Raises UsageError if the balances and the pool sum to more than an amount can hold."""
+    supply = genesis.pool + sum(member.balance for member in genesis.members)
+    if supply > MAX_SUPPLY:
+        raise UsageError(
+            f"the genesis hands out {supply} units, at most {MAX_SUPPLY} are possible; lower the balances or the pool",
+            code="bad_genesis",
+        )
     accounts = tuple(
         Account(
             node=member.node,
@@ -83,12 +95,13 @@ def genesis_state(genesis: Genesis) -> State:
         epoch=Epoch(0),
         time=genesis.time,
         committee=genesis.committee,
+        managers=genesis.managers,
         parent=ZERO_DIGEST,
         grandparent=ZERO_DIGEST,
         accounts=accounts,
         pool=genesis.pool,
         burnt=Amount(0),
-        supply=Amount(genesis.pool + sum(member.balance for member in genesis.members)),
+        supply=Amount(supply),
     )
 
 

@@ -79,6 +79,13 @@ class Transport(Protocol):
         """Close all connections and stop; returns within 3 seconds. Idempotent."""
         ...
 
+    async def wait_closed(self) -> None:
+        """Return once the transport is closed; raise whatever it died of, should it end by itself.
+
+        The composition root awaits this, so that a dead network is never silent.
+        """
+        ...
+
     def addresses(self) -> tuple[str, ...]:
         """Listening multiaddrs, each ending in /p2p/PEERID, with the port that was really bound."""
         ...

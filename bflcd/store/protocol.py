@@ -5,13 +5,27 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bflcd.consensus.events import Journal, Prepared
+from bflcd.errors import MachineError
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis
-from bflcd.types import Digest, Epoch, Height, NodeId, Round, View
+from bflcd.types import Digest, Epoch, Height, NodeId, Round, View, short
 from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Proposal
 from bflcd.wire.requests import Manifest
+
+
+class DamagedBlobError(MachineError):
+    """A stored chunk does not hash to what its manifest says. Drop the blob and fetch it again."""
+
+    def __init__(self, root: Digest, index: int) -> None:
+        super().__init__(
+            f"chunk {index} of blob {short(root)} is damaged on disk",
+            hint="it is fetched again from a peer; if this repeats, check the disk",
+            code="damaged_blob",
+        )
+        self.root = root
+        self.index = index
 
 
 @dataclass(frozen=True, slots=True)

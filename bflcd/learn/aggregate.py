@@ -1,0 +1,120 @@
+"""Aggregation that gives the same bytes on every machine.
+
+Floating-point sums depend on their order, on the vector unit and on the library; a tolerance would let a proposer drift
+inside it. So every weight becomes a fixed-point integer, F(x) = rint(x * 2^24), and all else is integer arithmetic (design 5):
+
+    fedavg   next = (F(model) * W + sum of w_i * F(update_i)) / W,  W = sum of w_i, rounded to nearest, ties to even
+    median   next = F(model) + median of F(update_i) by coordinate; of an even count the rounded mean of the middle two
+
+|x| <= 2^10 gives |F| <= 2^34; weights up to 2^16 of at most 2^11 updates give W <= 2^27: each of the two terms stays within
+2^61 and their sum within 2^62. Multiplying a float32 by 2^24 only shifts its exponent, and converting back rounds once, so
+both ends are exact too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bflcd.errors import InvariantError
+from bflcd.params import AGGREGATIONS, TensorSpec
+from bflcd.types import MAX_PLACES
+from bflcd.wire.tensors import Floats, join_payload, split_payload
+
+FRACTION_BITS: Final = 24
+"""Fixed-point places: finer than float32 resolves around 1."""
+
+MAX_WEIGHT: Final = 2**16
+"""Largest weight of one update; larger claims are clamped by the ledger."""
+
+_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
+"""Fixed-point form of +-2^10."""
+
+_MEDIAN_COLUMNS: Final = 2**16
+"""Coordinates sorted at a time: bounds the median's working memory to 512 KiB an update."""
+
+Fixed = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedUpdate:
+    """One packed update: its integer weight (1 to 2^16), the label that its payload must carry, the payload."""
+
+    weight: int
+    label: str
+    payload: bytes | memoryview
+
+
+def aggregate(rule: str, model: bytes | memoryview, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> bytes:
+    """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
+
+    `fedavg` takes the updates one at a time and holds one model's integers; `median` holds all payloads.
+    Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
+    range or more than 2^11 updates, which the ledger rules out.
+    """
+    if rule not in AGGREGATIONS:
+        raise InvariantError(f"{rule!r} is no aggregation rule; known: {', '.join(AGGREGATIONS)}")
+    counters, floats = split_payload(model, spec, label=None)
+    parent = _to_fixed(floats)
+    result = _fedavg(parent, updates, spec) if rule == "fedavg" else _median(parent, updates, spec)
+    if result is None:
+        return bytes(model)
+    return join_payload(counters, _to_floats(result), spec, label=None)
+
+
+def _fedavg(parent: Fixed, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+    total, weights = np.zeros_like(parent), 0
+    for count, update in enumerate(updates, start=1):
+        _check_place(count, update)
+        _, floats = split_payload(update.payload, spec, label=update.label)
+        term = _to_fixed(floats)
+        term *= update.weight
+        total += term
+        weights += update.weight
+    if weights == 0:
+        return None
+    total += parent * weights
+    return _divide(total, weights)
+
+
+def _median(parent: Fixed, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+    columns = []
+    for count, update in enumerate(updates, start=1):
+        _check_place(count, update)
+        columns.append(split_payload(update.payload, spec, label=update.label)[1])
+    if not columns:
+        return None
+    result = parent.copy()
+    low, high = (len(columns) - 1) // 2, len(columns) // 2
+    for begin in range(0, parent.size, _MEDIAN_COLUMNS):
+        end = begin + _MEDIAN_COLUMNS
+        ranked = np.sort(np.stack([_to_fixed(column[begin:end]) for column in columns]), axis=0)
+        result[begin:end] += ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
+    return result
+
+
+def _check_place(count: int, update: WeightedUpdate) -> None:
+    if count > MAX_PLACES or not 1 <= update.weight <= MAX_WEIGHT:
+        raise InvariantError(
+            f"update {count} of weight {update.weight}: only {MAX_PLACES} updates of weight 1 to {MAX_WEIGHT} can be aggregated"
+        )
+
+
+def _to_fixed(floats: Floats) -> Fixed:
+    scaled: Floats = np.rint(floats * np.float32(2**FRACTION_BITS))
+    return scaled.astype(np.int64)
+
+
+def _to_floats(fixed: Fixed) -> Floats:
+    """Below 2^53 float64 holds the integer and its power-of-two multiple exactly, so the one rounding is to float32."""
+    return (np.clip(fixed, -_LIMIT, _LIMIT).astype(np.float64) * 2.0**-FRACTION_BITS).astype(np.float32)
+
+
+def _divide(total: Fixed, divisor: int) -> Fixed:
+    """Nearest integer to total / divisor, ties to even; floor and remainder also for negative totals."""
+    quotient, remainder = np.divmod(total, divisor)
+    twice = 2 * remainder
+    quotient += (twice > divisor) | ((twice == divisor) & (quotient & 1 == 1))
+    return quotient

@@ -1,0 +1,283 @@
+"""The daemon's side of the compute worker: `learn.protocol.Compute` over a child process, without torch."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import Process, SubprocessStreamProtocol
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from bflcd.errors import OperatorError
+from bflcd.learn.data import DataConfig
+from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
+from bflcd.learn.messages import (
+    DescribeRequest,
+    Job,
+    Ready,
+    Setup,
+    TaskDescription,
+    describe_frame,
+    description_of,
+    evaluate_result,
+    job_frame,
+    ready_of,
+    score_result,
+    setup_frame,
+    train_result,
+)
+from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
+from bflcd.params import TaskSpec
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS: Final = 180.0
+"""Longest start of a worker: importing torch takes a second, ten at once on a small machine far more, a large data set too."""
+
+CANCEL_SECONDS: Final = 1.0
+"""What a cancelled job may take to reach the end of its batch before the worker is killed."""
+
+CLOSE_SECONDS: Final = 2.0
+"""What a worker may take to end once its input is closed."""
+
+_STDERR_LINE_BYTES: Final = 8192
+"""A longer line of the worker's standard error is logged in pieces."""
+
+_PIPE_BYTES: Final = 2**20
+"""Bytes of the worker's answer that may wait unread."""
+
+T = TypeVar("T")
+
+
+class WorkerClient:
+    """Implements `learn.protocol.Compute`: one worker, one job at a time, started again when it died.
+
+    Cancelling an awaiting call cancels the job at its next batch; a worker that does not obey within a second is killed.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        data: DataConfig,
+        *,
+        validation_fraction: int,
+        split_seed: int,
+        device: str = "auto",
+        threads: int = 1,
+    ) -> None:
+        """`validation_fraction` in millionths; `split_seed`: below 2^63, private to the node and the same at each start, else
+        validation rows would have been trained on before the restart.
+        """
+        self._setup = Setup(task, data, validation_fraction, split_seed, device, threads)
+        self._environment = worker_environment(threads)
+        self._lock = asyncio.Lock()
+        self._process: Process | None = None
+        self._ready: Ready | None = None
+        self._closed = False
+
+    @property
+    def ready(self) -> Ready | None:
+        """Device and numbers of rows, once started."""
+        return self._ready
+
+    @property
+    def pid(self) -> int | None:
+        """The running worker's process id."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start the process, load task and data. Raises OperatorError when they are at fault, WorkerError if the process dies."""
+        async with self._lock:
+            await self._ensure_started()
+
+    async def train(self, job: TrainJob) -> TrainResult:
+        """Raises WorkerError."""
+        return await self._call(job, train_result)
+
+    async def score(self, job: ScoreJob) -> ScoreResult:
+        """Raises WorkerError."""
+        return await self._call(job, score_result)
+
+    async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
+        """Raises WorkerError."""
+        return await self._call(job, evaluate_result)
+
+    async def close(self) -> None:
+        """End the process within 3 seconds; a job that runs fails with WorkerError. Idempotent."""
+        self._closed = True
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            _kill(process)
+            await process.wait()
+
+    async def _call(self, job: Job, result_of: Callable[[Frame], T]) -> T:
+        async with self._lock:
+            try:
+                process = await self._ensure_started()
+            except OperatorError as error:  # the data was fine at the start: it changed under us
+                raise WorkerError(f"the compute worker cannot start again: {error}") from error
+            return result_of(await self._exchange(process, job_frame(job)))
+
+    async def _ensure_started(self) -> Process:
+        """The running worker, or a new one that has loaded task and data."""
+        if self._closed:
+            raise WorkerError("the compute worker was closed")
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        process = await _spawn(self._environment)
+        self._process = process
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._ready = ready_of(await self._ask(process, setup_frame(self._setup)))
+        except TimeoutError as error:
+            raise WorkerError(f"the compute worker did not start within {START_SECONDS:.0f} s") from error
+        finally:
+            if self._ready is None or sys.exc_info()[0] is not None:
+                _kill(process)
+        logger.info("compute worker %d runs on %s", process.pid, self._ready.device)
+        return process
+
+    async def _exchange(self, process: Process, frame: Frame) -> Frame:
+        """Send a job and await its answer; when cancelled, see that the worker is idle or dead before anyone else uses it."""
+        try:
+            return await self._ask(process, frame)
+        except asyncio.CancelledError:
+            await self._cancel_job(process)
+            raise
+
+    async def _ask(self, process: Process, frame: Frame) -> Frame:
+        assert process.stdin is not None
+        try:
+            process.stdin.writelines(frame_parts(frame))  # whole at once: a cancellation never leaves half a frame behind
+            await process.stdin.drain()
+            return await _answer(process)
+        except FrameError as error:
+            _kill(process)
+            raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
+        except (asyncio.IncompleteReadError, ConnectionError, RuntimeError) as error:
+            _kill(process)
+            raise WorkerError(
+                f"the compute worker {await _death(process)} in mid-job; it is started again for the next"
+            ) from error
+
+    async def _cancel_job(self, process: Process) -> None:
+        assert process.stdin is not None
+        idle = False
+        try:
+            process.stdin.writelines(frame_parts(Frame("cancel")))
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await _answer(process)
+            idle = True
+        except (TimeoutError, FrameError, asyncio.IncompleteReadError, ConnectionError, RuntimeError):
+            logger.warning("compute worker %d did not give up a cancelled job and is killed", process.pid)
+        finally:
+            if not idle:
+                _kill(process)
+
+
+def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: DataConfig | None = None) -> TaskDescription:
+    """What a genesis fixes of a task: options, tensor specification and model 0, made by a worker of its own. Blocks for seconds.
+
+    Raises OperatorError when task, options or data are at fault, WorkerError if the worker dies.
+    """
+    command = _command()
+    request = b"".join(frame_parts(describe_frame(DescribeRequest(factory, dict(options), seed, data))))
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1)
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdout = process.stdout
+
+        def read_exactly(size: int) -> bytes:
+            data = stdout.read(size)
+            if len(data) != size:
+                raise EOFError
+            return data
+
+        try:
+            process.stdin.write(request)
+            process.stdin.flush()
+            return description_of(read_frame(read_exactly))
+        except (EOFError, FrameError, BrokenPipeError) as error:
+            raise WorkerError(
+                f"the compute worker ended without describing the task {factory!r}; see its message above"
+            ) from error
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """The child's environment: the daemon's own, its module path, thread counts for every library that reads them.
+
+    Two malloc arenas are enough for two threads and save tens of MiB; cuBLAS is deterministic only with a fixed workspace.
+    """
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - entries may be empty or zip files
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return {**os.environ, "PYTHONPATH": path, "MALLOC_ARENA_MAX": "2", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **counts}
+
+
+def _command() -> tuple[str, ...]:
+    return sys.executable, "-P", "-m", "bflcd.learn.worker"
+
+
+class _Streams(SubprocessStreamProtocol):
+    """Standard output as a stream; standard error line by line to the log, so that no task has to wait for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_PIPE_BYTES, loop=loop)
+        self._line = b""
+
+    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
+        """Standard error is logged and not kept."""
+        assert isinstance(data, bytes)
+        if fd != 2:
+            super().pipe_data_received(fd, data)
+            return
+        *lines, self._line = (self._line + data).split(b"\n")
+        if len(self._line) > _STDERR_LINE_BYTES:
+            lines, self._line = [*lines, self._line], b""
+        for line in lines:
+            logger.warning("compute worker: %s", line[:_STDERR_LINE_BYTES].decode(errors="replace"))
+
+
+async def _spawn(environment: dict[str, str]) -> Process:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.subprocess_exec(
+        lambda: _Streams(loop),
+        *_command(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    return Process(transport, protocol, loop)
+
+
+async def _answer(process: Process) -> Frame:
+    assert process.stdout is not None
+    prefix = await process.stdout.readexactly(LENGTH_BYTES)
+    kind, fields, sizes = decode_head(await process.stdout.readexactly(head_length(prefix)))
+    return Frame(kind, fields, tuple([await process.stdout.readexactly(size) for size in sizes]))
+
+
+def _kill(process: Process) -> None:
+    if process.returncode is None:
+        try:
+            process.kill()
+        except ProcessLookupError:
+            logger.debug("compute worker %d was gone already", process.pid)
+
+
+async def _death(process: Process) -> str:
+    """How the worker ended, in words."""
+    code = await process.wait()
+    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

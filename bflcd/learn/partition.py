@@ -1,0 +1,126 @@
+"""Dealing a data set's rows to nodes: disjoint, deterministic, seeded; pure functions of labels, writers, configuration."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bflcd.learn.data import DataConfig, bad_data, check_data_config
+
+SIZE_SIGMA: Final = 0.5
+"""Standard deviation of the logarithm of a node's share under `dirichlet`: two thirds of the nodes are within a factor 1.65."""
+
+TEST_PERCENT: Final = 15
+"""Rows held out for testing where a data set has no test rows of its own."""
+
+_HOLD_OUT_STREAM: Final = 1
+_DEAL_STREAM: Final = 2
+_VALIDATION_STREAM: Final = 3
+"""Numbers of the independent random streams of one seed."""
+
+Indices = NDArray[np.int64]
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Row numbers in file order: this node's own, and the test rows that every node shares and none trains on."""
+
+    own: Indices
+    test: Indices
+
+
+def select_rows(
+    config: DataConfig,
+    labels: Labels,
+    *,
+    writers: Labels | None = None,
+    split: Labels | None = None,
+    test_percent: int = TEST_PERCENT,
+) -> Selection:
+    """This node's rows and the common test rows of a data set.
+
+    `labels`, `writers` (who made the row) and `split` (0 training, 1 test) are one-dimensional, one entry a row. Without
+    `split`, `test_percent` of the rows are held out, the same on every node; under `writer` whole writers, so that test
+    writers are unseen. Raises OperatorError (`bad_data`) if the configuration makes no sense, needs writers that the data
+    lacks, or leaves this node no row.
+    """
+    check_data_config(config)
+    if config.partition == "writer" and writers is None:
+        raise bad_data(
+            "data.partition = 'writer' but the data set names no writers", "use data.partition = 'dirichlet' or 'equal'"
+        )
+    by_writer = writers if config.partition == "writer" else None
+    is_test = (split == 1) if split is not None else _held_out(len(labels), by_writer, test_percent, config.seed)
+    training = np.flatnonzero(~is_test)
+    if by_writer is not None:
+        own = training[_by_writer(by_writer[training], config.index, config.count)]
+    elif config.partition == "dirichlet":
+        own = training[_by_dirichlet(labels[training], config)]
+    else:
+        own = np.sort(_stream(config.seed, _DEAL_STREAM).permutation(training)[config.index :: config.count])
+    if config.limit:
+        own = own[: config.limit]
+    if own.size == 0:
+        raise bad_data(
+            f"part {config.index} of {config.count} ({config.partition}) of {training.size} training rows is empty",
+            "deal the data into fewer parts (data.count)" + (", or raise data.alpha" if config.partition == "dirichlet" else ""),
+        )
+    return Selection(own, np.flatnonzero(is_test))
+
+
+def split_validation(rows: int, fraction: int, seed: int) -> tuple[Indices, Indices]:
+    """Positions (training, validation) of a node's own `rows`.
+
+    `fraction` in millionths is for validation, drawn from the private `seed`. 0, or a single row: every row serves both.
+    Otherwise each side has at least one row.
+    """
+    everything = np.arange(rows)
+    if fraction == 0 or rows < 2:
+        return everything, everything
+    held = min(max(1, rows * fraction // 1_000_000), rows - 1)
+    shuffled = _stream(seed, _VALIDATION_STREAM).permutation(rows)
+    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
+
+
+def _held_out(rows: int, writers: Labels | None, percent: int, seed: int) -> NDArray[np.bool_]:
+    """Mask of the rows for testing: `percent` of the rows, or the rows of `percent` of the writers."""
+    generator = _stream(seed, _HOLD_OUT_STREAM)
+    mask = np.zeros(rows, dtype=np.bool_)
+    if writers is not None:
+        everyone = np.unique(writers)
+        return np.isin(writers, generator.permutation(everyone)[: len(everyone) * percent // 100])
+    mask[generator.permutation(rows)[: rows * percent // 100]] = True
+    return mask
+
+
+def _by_writer(writers: Labels, index: int, count: int) -> Indices:
+    """Positions of the rows whose writer's rank modulo `count` is `index`."""
+    everyone = np.unique(writers)
+    return np.flatnonzero(np.isin(writers, everyone[index::count]))
+
+
+def _by_dirichlet(labels: Labels, config: DataConfig) -> Indices:
+    """Positions of this node's rows; every row goes to exactly one node.
+
+    Node i draws a label mix q_i from a symmetric Dirichlet(alpha) (Hsu et al. 2019) and a size s_i, lognormal; it gets a
+    share of the rows of label c in proportion to s_i * q_i[c].
+    """
+    generator = _stream(config.seed, _DEAL_STREAM)
+    classes = np.unique(labels)
+    sizes = generator.lognormal(0.0, SIZE_SIGMA, size=config.count)
+    shares = generator.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
+    own = []
+    for column, label in enumerate(classes):
+        rows = generator.permutation(np.flatnonzero(labels == label))
+        bounds = np.concatenate(([0.0], np.cumsum(shares[:, column])))
+        if bounds[-1] == 0.0:  # with a tiny alpha every draw for this label can underflow: then deal it evenly
+            bounds = np.arange(config.count + 1, dtype=np.float64)
+        cuts = np.rint(bounds / bounds[-1] * len(rows)).astype(np.int64)
+        own.append(rows[cuts[config.index] : cuts[config.index + 1]])
+    return np.sort(np.concatenate(own)) if own else np.empty(0, dtype=np.int64)
+
+
+def _stream(seed: int, number: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, number))))

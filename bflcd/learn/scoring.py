@@ -1,0 +1,192 @@
+"""Judging updates on local rows: paired, damped loss gains in exact integers (design 5)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from bflcd.errors import PeerError
+from bflcd.learn.flat import FlatModel, as_tensor
+from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, Candidate, CandidateScore, EvaluateResult, ScoreJob, ScoreResult
+from bflcd.learn.task import Task
+from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
+from bflcd.params import MILLION
+from bflcd.types import Digest, MicroNats, PartsPerMillion
+from bflcd.wire.tensors import Floats, split_payload
+
+ROW_LOSS_LIMIT: Final = 1000.0
+"""Largest loss of one row, in nats, and what a row counts whose loss is not finite: no result exceeds +-10^9 micro-nats."""
+
+ROWS_AT_ONCE: Final = 256
+"""Rows of one forward pass: bounds activations."""
+
+STACK: Final = 64
+"""Candidates of one stacked pass on a GPU; halved while memory runs out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Losses in nats (float64) and rightness (bool) by row, on the CPU."""
+
+    losses: Tensor
+    correct: Tensor
+
+    @property
+    def accuracy(self) -> PartsPerMillion:
+        """floor(10^6 * share of right rows)."""
+        return PartsPerMillion(int(self.correct.sum()) * MILLION // len(self.correct))
+
+    @property
+    def loss(self) -> MicroNats:
+        """Mean loss."""
+        return _micro_nats(self.losses)
+
+
+class Scorer:
+    """Scores candidates of one task; keeps the base's measurement for further jobs with the same model, seed and rows."""
+
+    def __init__(self, model: FlatModel, task: Task, rows: DeviceRows) -> None:
+        """`rows`: those that this node may judge on."""
+        self._model, self._task, self._rows = model, task, rows
+        self._base: tuple[tuple[bytes, int, int], Measured] | None = None
+
+    def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
+        """Judge every candidate; a broken payload is listed as invalid and harms no other.
+
+        Raises PeerError(BAD_TENSOR) for a broken model, JobCancelledError.
+        """
+        begun = perf_counter()
+        rows = self._draw(job)
+        self._model.load(job.model)
+        start = self._model.weights.clone()
+        base = self._measure_base(job, rows, cancelled)
+        invalid: list[tuple[Digest, str]] = []
+        valid: list[tuple[Candidate, Floats]] = []
+        for candidate in job.candidates:
+            try:
+                valid.append((candidate, split_payload(candidate.update, self._model.spec, label=candidate.label)[1]))
+            except PeerError as error:
+                invalid.append((candidate.key, str(error)))
+        measured = self._measure_all(start, [update for _, update in valid], job.damping, rows, cancelled)
+        scores = tuple(
+            CandidateScore(candidate.key, _micro_nats(base.losses - found.losses), found.accuracy, fixed_norm(update))
+            for (candidate, update), found in zip(valid, measured, strict=True)
+        )
+        return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
+
+    def _draw(self, job: ScoreJob) -> DeviceRows:
+        """The job's rows in ascending order: all, or `job.rows` drawn by its seed."""
+        if job.rows >= len(self._rows):
+            return self._rows
+        drawn = np.random.Generator(np.random.PCG64(job.seed)).choice(len(self._rows), size=job.rows, replace=False)
+        index = torch.from_numpy(np.sort(drawn)).to(self._model.device)
+        return DeviceRows(self._rows.inputs[index], self._rows.targets[index])
+
+    def _measure_base(self, job: ScoreJob, rows: DeviceRows, cancelled: Cancelled) -> Measured:
+        """Measure the loaded base, once for all jobs of one model, seed and number of rows."""
+        key = (blake2b(job.model, digest_size=32).digest(), job.seed, job.rows)
+        if self._base is None or self._base[0] != key:
+            if self._model.device.type == "cuda":  # by the same kernels as the candidates, so that a zero update gains nothing
+                self._base = (key, _measure_stack(self._model, self._task, self._model.weights[None], rows, cancelled)[0])
+            else:
+                self._base = (key, measure(self._model, self._task, rows, cancelled))
+        return self._base[1]
+
+    def _measure_all(
+        self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
+    ) -> Iterator[Measured]:
+        if self._model.device.type == "cuda":
+            yield from self._measure_stacked(start, updates, damping, rows, cancelled)
+            return
+        for update in updates:
+            torch.add(start, as_tensor(update), alpha=1.0 / damping, out=self._model.weights)
+            yield measure(self._model, self._task, rows, cancelled)
+
+    def _measure_stacked(
+        self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
+    ) -> Iterator[Measured]:
+        """Stacked passes over as many candidates as memory allows."""
+        size, done = STACK, 0
+        while done < len(updates):
+            part = updates[done : done + size]
+            try:
+                stack = torch.stack([as_tensor(update) for update in part]).to(start.device)
+                found = _measure_stack(self._model, self._task, stack.mul_(1.0 / damping).add_(start), rows, cancelled)
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                size = len(part) // 2
+                torch.cuda.empty_cache()
+                continue
+            yield from found
+            done += len(part)
+
+
+def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled) -> Measured:
+    """The model's losses and rightness on `rows`, without gradients. Raises JobCancelledError."""
+    model.module.eval()
+    losses, correct = [], []
+    with torch.inference_mode():
+        for inputs, targets in _chunks(rows, cancelled):
+            outputs = model.module(task.transform(inputs))
+            losses.append(_bounded(task.row_loss(outputs, targets)))
+            correct.append(task.correct(outputs, targets))
+    return Measured(torch.cat(losses).cpu(), torch.cat(correct).cpu())
+
+
+def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows, cancelled: Cancelled) -> list[Measured]:
+    """As `measure` for each row of `stack` [models, weights], all at once."""
+    model.module.eval()
+    parameters = dict(model.views(stack))
+
+    def forward(weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(model.module, weights, (inputs,))
+        return task.row_loss(outputs, targets), task.correct(outputs, targets)
+
+    losses, correct = [], []
+    with torch.no_grad():
+        for inputs, targets in _chunks(rows, cancelled):
+            loss, right = vmap(forward, in_dims=(0, None, None))(parameters, task.transform(inputs), targets)
+            losses.append(_bounded(loss))
+            correct.append(right)
+    pairs = zip(torch.cat(losses, dim=1).cpu(), torch.cat(correct, dim=1).cpu(), strict=True)
+    return [Measured(loss, right) for loss, right in pairs]
+
+
+def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: bytes, cancelled: Cancelled) -> EvaluateResult:
+    """Accuracy and loss of a model payload on the task's test rows. Raises PeerError(BAD_TENSOR), JobCancelledError."""
+    if rows is None or len(rows) == 0:
+        return EvaluateResult(None, None, 0)
+    model.load(payload)
+    found = measure(model, task, rows, cancelled)
+    return EvaluateResult(found.accuracy, found.loss, len(rows))
+
+
+def fixed_norm(update: Floats) -> int:
+    """L2 norm in float64, clamped to 2^10, as floor(norm * 2^12)."""
+    wide = update.astype(np.float64)
+    return int(min(float(np.sqrt(np.dot(wide, wide))), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
+
+
+def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        if cancelled():
+            raise JobCancelledError
+        yield rows.inputs[begin : begin + ROWS_AT_ONCE], rows.targets[begin : begin + ROWS_AT_ONCE]
+
+
+def _bounded(losses: Tensor) -> Tensor:
+    limit = ROW_LOSS_LIMIT
+    return torch.nan_to_num(losses.double(), nan=limit, posinf=limit, neginf=-limit).clamp_(-limit, limit)
+
+
+def _micro_nats(nats: Tensor) -> MicroNats:
+    """The mean of a float64 vector in whole micro-nats, within +-10^9."""
+    limit = int(ROW_LOSS_LIMIT * MILLION)
+    return MicroNats(max(-limit, min(limit, round(float(nats.mean()) * MILLION))))

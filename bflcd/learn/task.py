@@ -1,0 +1,157 @@
+"""What can be learned: the task that a genesis names, found by name, with its options checked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bflcd.errors import OperatorError
+from bflcd.learn.data import DataConfig, bad_data
+from bflcd.params import MILLION, TaskSpec
+
+ENTRY_POINTS: Final = "bflcd.tasks"
+
+SHIPPED: Final = {
+    "digits": "bflcd.learn.tasks.digits:DigitsTask",
+    "femnist": "bflcd.learn.tasks.femnist:FemnistTask",
+}
+"""Looked up first: no installed package can take these names, and a checkout works without being installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Inputs and targets, one entry a row. Inputs stay compact (bytes for images); `Task.transform` widens a batch."""
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise bad_data(
+                f"{len(self.inputs)} inputs but {len(self.targets)} targets", "the task's load must give one of each a row"
+            )
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """`own`: this node's rows, for training and validation. `test`: common rows that nobody trains on, or None."""
+
+    own: Rows
+    test: Rows | None = None
+
+
+class Task(ABC):
+    """A model and its data. Subclasses say how to build the one and load the other; the rest has defaults for classification.
+
+    `OPTIONS` names the options that a genesis may set, each with its default; `self.options` holds the effective ones.
+    """
+
+    OPTIONS: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """Raises OperatorError (`bad_option`) for an option that the task does not know."""
+        unknown = sorted(options.keys() - self.OPTIONS.keys())
+        if unknown:
+            known = ", ".join(sorted(self.OPTIONS)) or "none"
+            raise bad_option(f"the task has no option {unknown[0]!r}", f"known options: {known}")
+        self.options = {**self.OPTIONS, **options}
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """A new model on the CPU, initialised from torch's global generator, which the caller has seeded."""
+
+    @abstractmethod
+    def load(self, data: DataConfig) -> Dataset:
+        """This node's share of the data. Raises OperatorError (`missing_data`, `bad_data`)."""
+
+    def pin(self, data: DataConfig | None) -> dict[str, str]:  # noqa: ARG002 - tasks that infer options read the data
+        """The options for the genesis, with everything that shapes the model made explicit; `data` may serve to infer it."""
+        return self.options
+
+    def transform(self, inputs: Tensor) -> Tensor:
+        """A batch as the model takes it: bytes become float32 from 0 to 1; all else is left alone."""
+        return inputs.float().div_(255.0) if inputs.dtype == torch.uint8 else inputs
+
+    def row_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of each row in nats, [rows]; cross entropy by default."""
+        return functional.cross_entropy(outputs, targets, reduction="none")
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Whether each row is right, bool [rows]; its mean is the accuracy."""
+        return outputs.argmax(dim=1) == targets
+
+    def learning_rate(self, spec: TaskSpec, round_: int) -> float:
+        """The rate of a round: rate * decay^round by default."""
+        return spec.learning_rate / MILLION * (spec.rate_decay / MILLION) ** round_
+
+    def choice(self, key: str, allowed: tuple[str, ...]) -> str:
+        """The option `key`, one of `allowed`. Raises OperatorError (`bad_option`)."""
+        value = self.options[key]
+        if value not in allowed:
+            raise bad_option(f"option {key} = {value!r}", f"use one of {', '.join(allowed)}")
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int:
+        """The option `key` as a whole number from `low` to `high`. Raises OperatorError (`bad_option`)."""
+        value = self.options[key]
+        if not (value.isascii() and value.isdigit() and len(value) < 19 and low <= int(value) <= high):
+            raise bad_option(f"option {key} = {value!r}", f"use a whole number from {low} to {high}")
+        return int(value)
+
+
+def bad_option(message: str, hint: str) -> OperatorError:
+    """The error for a task option that means nothing."""
+    return OperatorError(message, hint=hint, code="bad_option")
+
+
+def find_task(factory: str, options: Mapping[str, str]) -> Task:
+    """The task that a genesis names, made with `options`.
+
+    `factory` is a shipped name, an entry point of the group `bflcd.tasks`, or `module:attribute`. Only a subclass of Task is
+    ever called, since the name may come from a peer's genesis. Raises OperatorError: `unknown_task`, or the task's own.
+    """
+    found = _resolve(factory)
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise _unknown(factory, "it is no subclass of bflcd.learn.task.Task")
+    return found(options)
+
+
+def _resolve(factory: str) -> object:
+    if ":" in factory:
+        target = factory
+    elif factory in SHIPPED:
+        target = SHIPPED[factory]
+    else:
+        entries = tuple(entry_points(group=ENTRY_POINTS, name=factory))
+        if not entries:
+            raise _unknown(factory, "no installed package offers it")
+        target = entries[0].value
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise _unknown(factory, str(error)) from error
+
+
+def _unknown(factory: str, reason: str) -> OperatorError:
+    return OperatorError(
+        f"task {factory!r} cannot be used: {reason}",
+        hint=f"shipped tasks: {', '.join(SHIPPED)}; your own: module:attribute, with its folder in PYTHONPATH",
+        code="unknown_task",
+    )
+
+
+def as_targets(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Class numbers in the type that cross entropy takes."""
+    return labels.astype(np.int64)

@@ -1,0 +1,1 @@
+"""The shipped tasks. Only the compute worker and the laboratory import them."""

@@ -1,0 +1,107 @@
+"""Local training: stochastic gradient descent with momentum on one flat vector, deterministic by seed on one kind of device."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bflcd.learn.flat import FlatModel, as_tensor, tensors_of, to_numpy
+from bflcd.learn.protocol import TrainJob, TrainResult, WorkerError
+from bflcd.learn.task import Rows, Task
+from bflcd.params import MILLION, TaskSpec, TensorSpec
+from bflcd.wire.tensors import VALUE_LIMIT, join_payload, split_payload
+
+Cancelled = Callable[[], bool]
+"""Asked between batches; True ends the job."""
+
+
+def never() -> bool:
+    """For callers that cancel nothing."""
+    return False
+
+
+class JobCancelledError(Exception):
+    """The job was cancelled between two batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRows:
+    """A task's rows as tensors on the device that computes."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, rows: Rows, device: torch.device) -> "DeviceRows":
+        """Move `rows` once; batches are then gathered on the device."""
+        return cls(torch.from_numpy(rows.inputs).to(device), torch.from_numpy(rows.targets).to(device))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def initial_model(task: Task, seed: int) -> tuple[tuple[TensorSpec, ...], bytes]:
+    """The tensor specification and the payload of model 0, initialised from `seed`. Raises OperatorError (`bad_model`)."""
+    torch.manual_seed(seed)
+    module = task.build_model()
+    spec = tensors_of(module)
+    model = FlatModel(module, spec, torch.device("cpu"))
+    return spec, join_payload(model.counters.numpy(), to_numpy(model.weights), spec, label=None)
+
+
+def train(
+    model: FlatModel, task: Task, spec: TaskSpec, rows: DeviceRows, job: TrainJob, *, cancelled: Cancelled = never
+) -> TrainResult:
+    """Train `model` from the job's weights on all of `rows`; the update is the difference, with the parent's counters.
+
+    Raises PeerError(BAD_TENSOR) for a broken payload, WorkerError if training diverged, JobCancelledError.
+    """
+    begun = perf_counter()
+    model.load(job.model)
+    torch.manual_seed(job.seed)  # dropout
+    order = np.random.Generator(np.random.PCG64(job.seed))
+    rate, momentum = task.learning_rate(spec, job.round), spec.momentum / MILLION
+    velocity = torch.zeros_like(model.weights)
+    model.module.train()
+    loss = 0.0
+    for _ in range(spec.local_epochs):
+        total = torch.zeros((), dtype=torch.float64, device=model.device)
+        for chosen in _batches(order.permutation(len(rows)), spec.batch_size):
+            if cancelled():
+                raise JobCancelledError
+            index = torch.from_numpy(chosen).to(model.device)
+            losses = task.row_loss(model.module(task.transform(rows.inputs[index])), rows.targets[index])
+            model.gradient.zero_()
+            losses.mean().backward()  # type: ignore[no-untyped-call]
+            velocity.mul_(momentum).add_(model.gradient)
+            model.weights.sub_(velocity, alpha=rate)
+            total += losses.detach().sum()
+        loss = float(total) / len(rows)
+    update = _difference(model, job.model, loss)
+    payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
+    return TrainResult(payload, len(rows), loss, perf_counter() - begun)
+
+
+def _difference(model: FlatModel, base: bytes, loss: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    start = as_tensor(split_payload(base, model.spec, label=None)[1]).to(model.device)
+    update = to_numpy(model.weights - start)
+    if not np.all(np.abs(update) <= VALUE_LIMIT):
+        raise WorkerError(
+            f"training diverged (loss {loss:g}): the update holds weights that are not finite or beyond +-{VALUE_LIMIT:g}; "
+            "a community whose training diverges needs a lower learning rate in its genesis"
+        )
+    return update
+
+
+def _batches(
+    order: np.ndarray[tuple[int], np.dtype[np.int64]], size: int
+) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """Slices of `order` of `size`; a last batch of a single row joins the one before, since batch normalisation needs two."""
+    begin = 0
+    while begin < len(order):
+        end = len(order) if len(order) - begin <= size + 1 and len(order) - begin != size else begin + size
+        yield order[begin:end]
+        begin = end

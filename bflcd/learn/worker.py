@@ -1,0 +1,214 @@
+"""The compute worker: one process beside each daemon, the only one that imports torch.
+
+    python -m bflcd.learn.worker
+
+It reads frames from standard input and answers each job with one frame. A reader thread takes jobs and cancellations, so that a
+cancellation is seen between two batches. When standard input ends, the daemon is gone and nobody wants the result: the thread
+ends the process at once (`os._exit`), since the main thread may be deep in a batch; there is nothing to flush or to save.
+"""
+
+import gc
+import os
+import signal
+import sys
+import threading
+from queue import Full, Queue
+from typing import Final
+
+gc.disable()  # nothing that importing torch makes is garbage; a tenth of the start-up time
+import torch  # noqa: E402
+
+from bflcd.errors import OperatorError, PeerError  # noqa: E402
+from bflcd.learn.flat import FlatModel  # noqa: E402
+from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame  # noqa: E402
+from bflcd.learn.messages import (  # noqa: E402
+    Job,
+    Ready,
+    Result,
+    Setup,
+    TaskDescription,
+    describe_of,
+    description_frame,
+    error_frame,
+    job_of,
+    ready_frame,
+    result_frame,
+    setup_of,
+)
+from bflcd.learn.partition import split_validation  # noqa: E402
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, WorkerError  # noqa: E402
+from bflcd.learn.scoring import Scorer, evaluate  # noqa: E402
+from bflcd.learn.task import Rows, find_task  # noqa: E402
+from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, train  # noqa: E402
+
+NICENESS: Final = 5
+"""Below the daemon, whose event loop must keep its latency on a busy machine."""
+
+_EXIT_BAD_FRAME: Final = 70
+"""EX_SOFTWARE: the daemon wrote something that is no frame."""
+
+
+class Pipes:
+    """Standard input and output as frame channels, out of reach of stray prints; knows whether the running job is cancelled."""
+
+    def __init__(self) -> None:
+        """Move descriptor 1 to standard error: from here on, whatever prints lands in the daemon's log."""
+        self._out = os.fdopen(os.dup(1), "wb", buffering=0)
+        os.dup2(2, 1)
+        self._in = os.fdopen(os.dup(0), "rb", buffering=2**16)
+        self._jobs: Queue[Frame] = Queue(maxsize=1)
+        self.cancelled = threading.Event()
+
+    def listen(self) -> None:
+        """Start the reader thread."""
+        threading.Thread(target=self._read, name="frames", daemon=True).start()
+
+    def next_job(self) -> Frame:
+        """Block until the daemon asks for something."""
+        return self._jobs.get()
+
+    def send(self, frame: Frame) -> None:
+        """Write one frame whole. A closed pipe ends the process: the daemon is gone."""
+        try:
+            for part in frame_parts(frame):
+                view = memoryview(part)
+                while view:
+                    view = view[self._out.write(view) :]
+        except BrokenPipeError:
+            os._exit(0)
+
+    def _read(self) -> None:
+        try:
+            while True:
+                frame = read_frame(self._read_exactly)
+                if frame.kind == "cancel":
+                    self.cancelled.set()
+                else:
+                    self.cancelled.clear()
+                    self._jobs.put_nowait(frame)
+        except EOFError:
+            os._exit(0)
+        except (FrameError, Full) as error:
+            sys.stderr.write(f"compute worker: the daemon broke the frame protocol: {error}\n")
+            os._exit(_EXIT_BAD_FRAME)
+
+    def _read_exactly(self, size: int) -> bytes:
+        data = self._in.read(size)
+        if len(data) != size:
+            raise EOFError
+        return data
+
+
+class Session:
+    """Task, rows and model of one daemon, ready for jobs."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Load everything. Raises OperatorError."""
+        device = _device(setup.device)
+        self._spec, self._task = setup.task, find_task(setup.task.factory, dict(setup.task.options))
+        data = self._task.load(setup.data)
+        if len(data.own) == 0:
+            raise OperatorError(
+                f"part {setup.data.index} of {setup.data.count} holds no row",
+                hint="deal the data into fewer parts",
+                code="bad_data",
+            )
+        training, validation = split_validation(len(data.own), setup.validation_fraction, setup.split_seed)
+        torch.manual_seed(setup.split_seed)
+        self._model = FlatModel(self._task.build_model(), setup.task.tensors, device)
+        self._training = DeviceRows.of(Rows(data.own.inputs[training], data.own.targets[training]), device)
+        held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
+        self._test = DeviceRows.of(data.test, device) if data.test is not None else None
+        self._scorer = Scorer(self._model, self._task, held)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        self.ready = Ready(name, len(self._training), len(held), len(self._test) if self._test is not None else 0)
+
+    def run(self, job: Job, pipes: Pipes) -> Result:
+        """Do one job. Raises PeerError, WorkerError, JobCancelledError, or what torch raises."""
+        cancelled = pipes.cancelled.is_set
+        match job:
+            case TrainJob():
+                return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
+            case ScoreJob():
+                return self._scorer.score(job, cancelled)
+            case EvaluateJob():
+                return evaluate(self._model, self._task, self._test, job.model, cancelled)
+
+
+def _device(name: str) -> torch.device:
+    """`cpu`, `cuda`, or for `auto` cuda where there is one. Raises OperatorError (`bad_device`)."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise OperatorError(f"device {name!r} is unknown", hint="use auto, cpu or cuda", code="bad_device")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device("cuda")
+
+
+def _serve(session: Session, pipes: Pipes) -> None:
+    while True:
+        try:
+            answer = result_frame(session.run(job_of(pipes.next_job()), pipes))
+        except JobCancelledError:
+            answer = Frame("cancelled")
+        except Exception as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
+            answer = error_frame(_explain(error))
+        pipes.send(answer)
+
+
+def _explain(error: Exception) -> Exception:
+    """What the daemon is told of a failed job; on a GPU memory goes back first."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return WorkerError(f"memory ran out: {error}; use a smaller batch, another device or fewer daemons on this machine")
+    if isinstance(error, (WorkerError, PeerError)):
+        return error
+    sys.excepthook(type(error), error, error.__traceback__)
+    return WorkerError(f"{type(error).__name__}: {error}")
+
+
+def _describe(frame: Frame) -> Frame:
+    request = describe_of(frame)
+    task = find_task(request.factory, request.options)
+    options = tuple(sorted(task.pin(request.data).items()))
+    spec, model = initial_model(task, request.seed)
+    return description_frame(TaskDescription(options, spec, model))
+
+
+def main() -> None:
+    """Serve one daemon until its end of the pipe closes."""
+    pipes = Pipes()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the daemon decides
+    os.nice(NICENESS)
+    gc.freeze()
+    gc.enable()
+    pipes.listen()
+    while True:
+        frame = pipes.next_job()
+        try:
+            if frame.kind == "describe":
+                pipes.send(_describe(frame))
+                continue
+            setup = setup_of(frame)
+            torch.set_num_threads(setup.threads)
+            session = Session(setup)
+        except OperatorError as error:
+            pipes.send(error_frame(error))
+            continue
+        except Exception as error:  # noqa: BLE001 - the code of a task may raise anything
+            sys.excepthook(type(error), error, error.__traceback__)
+            reason = f"the task failed before its first job: {type(error).__name__}: {error}"
+            pipes.send(error_frame(OperatorError(reason, hint="see the traceback in the log; mend the task", code="bad_task")))
+            continue
+        pipes.send(ready_frame(session.ready))
+        _serve(session, pipes)
+
+
+if __name__ == "__main__":
+    main()

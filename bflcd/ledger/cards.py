@@ -1,0 +1,120 @@
+"""Whether a beacon, an offer or a score card may count in a round: all that can be checked without its signature (design 5)."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.roles import account_of, may_train, trainers
+from bflcd.ledger.state import State
+from bflcd.params import Params
+from bflcd.types import Digest, NodeId, short
+from bflcd.wire.blocks import committee_hash
+from bflcd.wire.envelope import Signed
+from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
+
+
+def check_beacon(state: State, head: Digest, beacon: Signed[Beacon]) -> None:
+    """Raise PeerError unless a member says that it stands at the head of hash `head`, whose ledger is `state`."""
+    _check_place(state, head, beacon.body, "beacon", beacon.author)
+    _check_member(state, "beacon", beacon.author)
+
+
+def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]) -> None:
+    """Raise PeerError unless `offer` belongs to this round and its author may train in it."""
+    _check_place(state, head, offer.body, "offer", offer.author)
+    _check_member(state, "offer", offer.author)
+    if not may_train(params, state, offer.author):
+        why = "it holds a seat" if offer.author in state.committee else "it is not active"
+        raise PeerError(Rejection.NOT_TRAINER, f"offer of {short(offer.author)}: may not train in round {state.round}: {why}")
+
+
+def check_card(params: Params, state: State, head: Digest, card: Signed[ScoreCard]) -> None:
+    """Raise PeerError unless `card` belongs to this round, its author holds a seat, and its contents agree with each other."""
+    CardRules(params, state, head).check(card)
+
+
+class CardRules:
+    """What the cards of one round are held against, prepared once for all of them."""
+
+    __slots__ = ("_head", "_members", "_state", "_trainers")
+
+    def __init__(self, params: Params, state: State, head: Digest) -> None:
+        self._state = state
+        self._head = head
+        self._members = frozenset(account.node for account in state.accounts)
+        self._trainers = trainers(params, state)
+
+    def check(self, card: Signed[ScoreCard]) -> None:
+        """Raise PeerError (WRONG_*, NOT_COMMITTEE, BAD_CARD); linear in the card."""
+        _check_place(self._state, self._head, card.body, "card", card.author)
+        if card.author not in self._state.committee:
+            raise PeerError(
+                Rejection.NOT_COMMITTEE, f"card of {short(card.author)}: its author holds no seat in round {self._state.round}"
+            )
+        complaint = self._contradiction(card.author, card.body)
+        if complaint is not None:
+            raise PeerError(Rejection.BAD_CARD, f"card of {short(card.author)} for round {self._state.round}: {complaint}")
+
+    def _contradiction(self, author: NodeId, card: ScoreCard) -> str | None:
+        """The first thing on the card that no honest member writes.
+
+        An uploader is present by definition, since its offer is held (design 5, Election): a packed node is therefore always a
+        present one.
+        """
+        if not _ascending(map(entry_key, card.entries)):
+            return "its entries are not sorted by uploader, offer and root, or repeat one"
+        if not _ascending(card.present):
+            return "its present members are not sorted, or repeat one"
+        present = frozenset(card.present)
+        if author not in present:
+            return "its author is not among the present"
+        strangers = present - self._members
+        if strangers:
+            return f"{short(min(strangers))} is listed as present and is no member"
+        for entry in card.entries:
+            if entry.uploader not in self._trainers:
+                return f"{short(entry.uploader)} may not train in this round and has an entry"
+            if entry.uploader not in present:
+                return f"{short(entry.uploader)} has an entry and is not listed as present"
+        if (card.base_loss is None) != (card.base_accuracy is None):
+            return "the base has a loss or an accuracy, but not both"
+        if (card.base_loss is None) != (not card.entries):
+            return "the base is scored exactly if there are entries"
+        return None
+
+
+def entry_key(entry: CardEntry) -> tuple[NodeId, Digest, Digest]:
+    """What makes two members' entries one offer's (design 5)."""
+    return entry.uploader, entry.offer, entry.root
+
+
+def _check_place(state: State, head: Digest, body: Beacon | Offer | ScoreCard, what: str, author: NodeId) -> None:
+    """Raise PeerError at the first of the fields chain, round, epoch, parent, committee that is another round's."""
+    expected = (
+        (Rejection.WRONG_CHAIN, "chain", body.chain, state.chain),
+        (Rejection.WRONG_ROUND, "round", body.round, state.round),
+        (Rejection.WRONG_EPOCH, "epoch", body.epoch, state.epoch),
+        (Rejection.WRONG_PARENT, "parent", body.parent, head),
+    )
+    for rejection, field, found, right in expected:
+        if found != right:
+            raise PeerError(rejection, f"{what} of {short(author)}: {field} is {_show(found)}, ours is {_show(right)}")
+    right = committee_hash(state.epoch, state.committee)
+    if body.committee != right:
+        raise PeerError(
+            Rejection.WRONG_COMMITTEE, f"{what} of {short(author)}: committee is {_show(body.committee)}, ours is {_show(right)}"
+        )
+
+
+def _check_member(state: State, what: str, author: NodeId) -> None:
+    if account_of(state, author) is None:
+        raise PeerError(Rejection.NOT_MEMBER, f"{what} of {short(author)}: its author is no member of the alliance")
+
+
+def _show(value: object) -> str:
+    return short(value) if isinstance(value, bytes) else str(value)
+
+
+def _ascending(keys: Iterable[object]) -> bool:
+    """Whether each key is above the one before: sorted, and none twice."""
+    return all(low < high for low, high in pairwise(keys))  # type: ignore[operator]

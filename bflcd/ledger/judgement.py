@@ -1,0 +1,196 @@
+"""The function of the q cards: what each offer is worth, which are packed, who was present (design 5).
+
+Every number is an integer that a member signed; nothing here is measured again. An order statistic takes the worse of two
+middles, so that half of the committee can't lift a value: with at most f liars among q = M - f cards, sorted[(q - 1) // 2]
+lies between two honest values. The paired gain decides who qualifies and who is paid, whatever the ranking: a zero update
+keeps the base's accuracy, which is often better than an honest one's, and gains nothing.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, TypeVar
+
+from bflcd.errors import InvariantError
+from bflcd.ledger.cards import entry_key
+from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.roles import seed_of, tie_break
+from bflcd.ledger.state import State
+from bflcd.params import Params
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
+from bflcd.wire.envelope import Signed
+from bflcd.wire.messages import CardEntry, ScoreCard
+
+MIN_RATED: Final = 3
+"""Offers of positive gain from which on their median norm says what is usual."""
+
+NORM_BAND_LOW: Final = 16
+"""A norm under a 16th of the usual one is a free rider's."""
+
+NORM_BAND_HIGH: Final = 4
+"""A norm above 4 times the usual one moves the model alone."""
+
+T = TypeVar("T", MicroNats, PartsPerMillion, int)
+
+
+class Reason(Enum):
+    """Why an offer is not packed; the value is what people read."""
+
+    FEW_ENTRIES = "fewer than f+1 members scored it"
+    TWO_OFFERS = "its uploader made two offers"
+    UNSCORED = "most members did not score it"
+    BELOW_MARGIN = "its gain is below the margin"
+    ZERO_NORM = "its norm is zero"
+    NORM_TOO_SMALL = "its norm is far below the usual"
+    NORM_TOO_LARGE = "its norm is far above the usual"
+    NO_PLACE = "better offers took all places"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferJudgement:
+    """What q cards say of one offer.
+
+    `entries`: how many list it; `gain`, `accuracy`: their medians over all q, None where the median falls on an absent entry
+    or the offer doesn't count; `norm`: lower median of the entries; `score`: what ranks it by the community's rule; `reason`:
+    None exactly if it is packed.
+    """
+
+    uploader: NodeId
+    offer: Digest
+    root: Digest
+    entries: int
+    gain: MicroNats | None
+    accuracy: PartsPerMillion | None
+    norm: int | None
+    score: MicroNats | None
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What q cards say of a round.
+
+    `offers`: every offer on any card, sorted by (uploader, offer, root); `packed`: the best, at most k, in block order;
+    `present`: members on f + 1 cards, sorted; `base_loss`, `base_accuracy`: of the round's model, lower medians over the
+    cards that have them, None if none has.
+    """
+
+    offers: tuple[OfferJudgement, ...]
+    packed: tuple[OfferJudgement, ...]
+    present: tuple[NodeId, ...]
+    base_loss: MicroNats | None
+    base_accuracy: PartsPerMillion | None
+
+
+def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
+    """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
+
+    Raises InvariantError at another number of cards.
+    """
+    m = len(state.committee)
+    f, q = faults(m), quorum(m)
+    if len(cards) != q or len({card.author for card in cards}) != q:
+        raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
+    entries = _entries_by_offer(cards)
+    two = _uploaders_of_two(entries, f)
+    offers = [_rate(params, key, found, f, q, two=key[0] in two) for key, found in entries.items()]
+    offers = _rank(params, state, _hold_to_band(offers))
+    offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
+    bodies = [card.body for card in cards]
+    return Judgement(
+        offers=tuple(offers),
+        packed=tuple(_in_order(state, [offer for offer in offers if offer.reason is None])),
+        present=_present(bodies, f),
+        base_loss=_lower_median([body.base_loss for body in bodies if body.base_loss is not None]),
+        base_accuracy=_lower_median([body.base_accuracy for body in bodies if body.base_accuracy is not None]),
+    )
+
+
+Key = tuple[NodeId, Digest, Digest]
+
+
+def _entries_by_offer(cards: Sequence[Signed[ScoreCard]]) -> dict[Key, list[CardEntry]]:
+    entries: dict[Key, list[CardEntry]] = {}
+    for card in cards:
+        for entry in card.body.entries:
+            entries.setdefault(entry_key(entry), []).append(entry)
+    return entries
+
+
+def _uploaders_of_two(entries: dict[Key, list[CardEntry]], f: int) -> frozenset[NodeId]:
+    """Uploaders with two offers on f + 1 cards each: an honest member holds both, so the uploader did sign both."""
+    counts = Counter(key[0] for key, found in entries.items() if len(found) > f)
+    return frozenset(uploader for uploader, count in counts.items() if count > 1)
+
+
+def _rate(params: Params, key: Key, found: list[CardEntry], f: int, q: int, *, two: bool) -> OfferJudgement:
+    """Judge one offer by itself: everything but the norm band and the number of places."""
+    uploader, offer, root = key
+    if len(found) <= f:
+        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, Reason.FEW_ENTRIES)
+    if two:
+        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, Reason.TWO_OFFERS)
+    gain = _worst_filled_median([entry.gain for entry in found], q)
+    accuracy = _worst_filled_median([entry.accuracy for entry in found], q)
+    norm = _lower_median([entry.norm for entry in found])
+    reason = None
+    if gain is None:
+        reason = Reason.UNSCORED
+    elif norm == 0:
+        reason = Reason.ZERO_NORM
+    elif gain < -params.score_margin:
+        reason = Reason.BELOW_MARGIN
+    score = gain if params.score_rule == "gain" or accuracy is None else MicroNats(accuracy)
+    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, score, reason)
+
+
+def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """Refuse norms outside the band around the usual one: the lower median of the qualified offers of positive gain.
+
+    Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
+    """
+    usual = [offer.norm for offer in offers if offer.reason is None and offer.norm and offer.gain is not None and offer.gain > 0]
+    middle = _lower_median(usual)
+    if len(usual) < MIN_RATED or middle is None:
+        return offers
+    return [_in_band(offer, middle) for offer in offers]
+
+
+def _in_band(offer: OfferJudgement, middle: int) -> OfferJudgement:
+    if offer.reason is not None or offer.norm is None:
+        return offer
+    if offer.norm * NORM_BAND_LOW < middle:
+        return replace(offer, reason=Reason.NORM_TOO_SMALL)
+    if offer.norm > middle * NORM_BAND_HIGH:
+        return replace(offer, reason=Reason.NORM_TOO_LARGE)
+    return offer
+
+
+def _rank(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """Leave the k best qualified offers without a reason, and give the others theirs."""
+    qualified = _in_order(state, [offer for offer in offers if offer.reason is None])
+    late = [replace(offer, reason=Reason.NO_PLACE) for offer in qualified[params.places :]]
+    return [offer for offer in offers if offer.reason is not None] + qualified[: params.places] + late
+
+
+def _in_order(state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """By score, best first; ties by the round's seed."""
+    seed = seed_of(state)
+    return sorted(offers, key=lambda offer: (-(offer.score or 0), tie_break(seed, offer.uploader)))
+
+
+def _present(cards: list[ScoreCard], f: int) -> tuple[NodeId, ...]:
+    """Members that f + 1 cards list: at least one honest member saw each of them."""
+    counts = Counter(node for card in cards for node in card.present)
+    return tuple(sorted(node for node, count in counts.items() if count > f))
+
+
+def _worst_filled_median(values: list[T], q: int) -> T | None:
+    """sorted[(q - 1) // 2] of q values of which the absent ones are worst; None where it falls on an absent one."""
+    index = (q - 1) // 2 - (q - len(values))
+    return sorted(values)[index] if index >= 0 else None
+
+
+def _lower_median(values: Sequence[T]) -> T | None:
+    return sorted(values)[(len(values) - 1) // 2] if values else None

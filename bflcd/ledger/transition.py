@@ -1,0 +1,289 @@
+"""From one model block to the next: the decision of a round, its segment, and the check of somebody else's (design 4 and 5).
+
+A round's outcome is a function of the parent state, q cards and a time. `decide` computes it, `build_segment` writes it down
+as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not what the
+function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model blob
+is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+from bflcd.errors import InvariantError, PeerError, Rejection
+from bflcd.ledger.cards import CardRules, check_offer
+from bflcd.ledger.difference import compare_segments
+from bflcd.ledger.election import Election, elect
+from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
+from bflcd.ledger.quorum import quorum
+from bflcd.ledger.rewards import rewards
+from bflcd.ledger.state import Account, State, state_hash
+from bflcd.ledger.weights import weights
+from bflcd.params import BlobRef, Params
+from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Round, short
+from bflcd.wire.blocks import (
+    KIND_MODEL,
+    KIND_UPDATE,
+    Header,
+    ModelBody,
+    ModelFields,
+    Segment,
+    UpdateBody,
+    body_hash,
+    header_hash,
+    model_height,
+)
+from bflcd.wire.envelope import Envelope, Signed, open_envelope
+from bflcd.wire.messages import Offer, Proposal, ScoreCard
+
+MAX_CLOCK_LEAD: Final = Millis(10_000)
+"""How far a block's time may be ahead of a member's own clock (design 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One packed update: what the cards say of it, its signed offer, its weight in the aggregate."""
+
+    judgement: OfferJudgement
+    offer: Signed[Offer]
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a round decides but the aggregate.
+
+    `cards`: the q that decided, sorted by author; `packed` in block order; `rewards` sorted by node, positive amounts only;
+    `committee`: the next one, in seat order; `state`: the ledger after the round.
+    """
+
+    cards: tuple[Signed[ScoreCard], ...]
+    judgement: Judgement
+    packed: tuple[Packed, ...]
+    rewards: tuple[tuple[NodeId, Amount], ...]
+    committee: tuple[NodeId, ...]
+    degraded: bool
+    state: State
+
+
+def proposal_time(now: Millis, parent_time: Millis) -> Millis:
+    """The time that a leader gives a segment (design 4)."""
+    return Millis(max(now, parent_time + 1))
+
+
+def check_time(header_time: Millis, now: Millis, parent_time: Millis) -> None:
+    """Raise PeerError(BAD_TIME) if a proposed time is too far ahead of `now`; justified re-proposals are exempt (design 4)."""
+    limit = max(now + MAX_CLOCK_LEAD, parent_time + 1)
+    if header_time > limit:
+        raise PeerError(
+            Rejection.BAD_TIME, f"the segment's time {header_time} is {header_time - limit} ms above what our clock allows"
+        )
+
+
+def make_proposal(state: State, cards: Sequence[Signed[ScoreCard]], time: Millis) -> Proposal:
+    """What a leader proposes; `cards` sorted by author, as `decide` wants them."""
+    return Proposal(epoch=state.epoch, time=time, cards=tuple(card.digest for card in cards))
+
+
+def check_proposal(state: State, proposal: Proposal, cards: Sequence[Signed[ScoreCard]]) -> None:
+    """Raise PeerError(BAD_SEGMENT) unless `proposal` is of this epoch and names exactly `cards`, in their order."""
+    if proposal.epoch != state.epoch:
+        raise PeerError(Rejection.BAD_SEGMENT, f"the proposal's epoch is {proposal.epoch}, ours is {state.epoch}")
+    if proposal.cards != tuple(card.digest for card in cards):
+        raise PeerError(Rejection.BAD_SEGMENT, "the proposal names other cards than these, or in another order")
+
+
+def decide(
+    params: Params,
+    state: State,
+    head: Digest,
+    cards: tuple[Signed[ScoreCard], ...],
+    offers: Mapping[Digest, Signed[Offer]],
+    *,
+    time: Millis,
+) -> Outcome:
+    """The outcome of round `state.round` by q cards sorted by author; `head` is the hash of its model header.
+
+    `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures.
+    Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), BAD_TIME,
+    UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and `check_offer` refuse.
+    """
+    if time <= state.time:
+        raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")
+    _check_cards(params, state, head, cards)
+    judgement = judge(params, state, cards)
+    packed = _find_offers(params, state, head, judgement, offers)
+    paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
+    scores = {p.judgement.uploader: _score(p.judgement) for p in packed}
+    election = elect(params, state, scores, frozenset(judgement.present))
+    after = replace(
+        state,
+        round=Round(state.round + 1),
+        time=time,
+        committee=election.committee,
+        parent=head,
+        grandparent=state.parent,
+        accounts=_accounts_after(state, scores, dict(paid), election),
+        pool=Amount(state.pool - sum(amount for _, amount in paid)),
+    )
+    check_conservation(after)
+    return Outcome(cards, judgement, packed, paid, election.committee, election.degraded, after)
+
+
+def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
+    """The k update blocks and the model block of an outcome; `model` is the aggregate's blob.
+
+    Raises PeerError(BAD_SEGMENT) if nothing is packed and `model` is not the head's own blob (design 4).
+    """
+    if not outcome.packed and model != head_header.blob:
+        raise PeerError(Rejection.BAD_SEGMENT, f"round {state.round} packs nothing, so its model must be the parent's own blob")
+    updates = tuple(_update_body(packed) for packed in outcome.packed)
+    updates += (UpdateBody(None, None, None, None),) * (params.places - len(updates))
+    body = ModelBody(
+        cards=tuple(card.envelope for card in outcome.cards),
+        rule=params.aggregation,
+        weights=tuple(packed.weight for packed in outcome.packed),
+        rewards=outcome.rewards,
+    )
+    headers = _update_headers(params, head_header, outcome, updates)
+    headers.append(
+        Header(
+            chain=state.chain,
+            height=model_height(outcome.state.round, params.places),
+            round=outcome.state.round,
+            kind=KIND_MODEL,
+            parent=header_hash(headers[-1]),
+            body=body_hash(body),
+            blob=model,
+            time=outcome.state.time,
+            model=ModelFields(state.epoch, state_hash(outcome.state), outcome.committee, outcome.degraded),
+        )
+    )
+    return Segment(tuple(headers), updates, body)
+
+
+def apply(params: Params, state: State, head_header: Header, segment: Segment, verify: Callable[[Envelope], bool]) -> State:
+    """The ledger after `segment`, all of it checked but the aggregate's value and the certificate; signatures come last.
+
+    `verify` says whether an envelope's signature is its author's. Raises PeerError whose text names the block and the field.
+    """
+    _check_shape(params, state, segment)
+    header = segment.model_header
+    if header.blob is None or header.model is None:
+        raise PeerError(
+            Rejection.BAD_SEGMENT, f"block #{header.height} closes a segment and has no model blob or no model fields"
+        )
+    cards = tuple(open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards)
+    signed = [open_envelope(update.offer, (Offer,)) for update in segment.updates if update.offer is not None]
+    offers = {offer.digest: offer for offer in signed}
+    try:
+        outcome = decide(params, state, header_hash(head_header), cards, offers, time=header.time)
+    except PeerError as error:
+        if error.rejection is not Rejection.UNAVAILABLE:
+            raise
+        raise PeerError(Rejection.BAD_SEGMENT, f"the segment of round {state.round} lacks a block: {error}") from error
+    compare_segments(build_segment(params, state, head_header, outcome, header.blob), segment)
+    for envelope in (*segment.model.cards, *(offer.envelope for offer in signed)):
+        if not verify(envelope):
+            raise PeerError(
+                Rejection.BAD_SIGNATURE,
+                f"the segment of round {state.round} carries a message that {short(envelope.author)} did not sign",
+            )
+    return outcome.state
+
+
+def _check_shape(params: Params, state: State, segment: Segment) -> None:
+    if len(segment.headers) != params.places + 1 or len(segment.updates) != params.places:
+        raise PeerError(
+            Rejection.BAD_SEGMENT,
+            f"the segment of round {state.round} has {len(segment.headers)} headers and {len(segment.updates)} updates, "
+            f"not {params.places + 1} and {params.places}",
+        )
+
+
+def _check_cards(params: Params, state: State, head: Digest, cards: Sequence[Signed[ScoreCard]]) -> None:
+    """Exactly q valid cards of distinct members, sorted by author (design 5.4)."""
+    q = quorum(len(state.committee))
+    if len(cards) != q:
+        raise PeerError(Rejection.BAD_SEGMENT, f"round {state.round} is decided by {q} cards, not by {len(cards)}")
+    if any(low.author >= high.author for low, high in pairwise(cards)):
+        raise PeerError(Rejection.BAD_SEGMENT, f"the cards of round {state.round} are not sorted by author, or repeat one")
+    rules = CardRules(params, state, head)
+    for card in cards:
+        rules.check(card)
+
+
+def _find_offers(
+    params: Params, state: State, head: Digest, judgement: Judgement, offers: Mapping[Digest, Signed[Offer]]
+) -> tuple[Packed, ...]:
+    """Each packed judgement with its signed offer, held against it, and its weight."""
+    found = []
+    for packed in judgement.packed:
+        offer = offers.get(packed.offer)
+        name = f"offer {short(packed.offer)} of {short(packed.uploader)}"
+        if offer is None:
+            raise PeerError(Rejection.UNAVAILABLE, f"{name} is packed and not at hand")
+        if (offer.author, offer.digest, offer.body.blob.root) != (packed.uploader, packed.offer, packed.root):
+            raise PeerError(Rejection.BAD_SEGMENT, f"{name} is not by the uploader, or not of the blob, that the cards name")
+        check_offer(params, state, head, offer)
+        found.append(offer)
+    shares = weights([offer.body.samples for offer in found])
+    return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
+
+
+def _score(packed: OfferJudgement) -> MicroNats:
+    if packed.score is None:
+        raise InvariantError(f"offer {short(packed.offer)} is packed without a score")
+    return packed.score
+
+
+def _accounts_after(
+    state: State, scores: Mapping[NodeId, MicroNats], paid: Mapping[NodeId, Amount], election: Election
+) -> tuple[Account, ...]:
+    seated = frozenset(election.committee)
+    return tuple(
+        Account(
+            node=account.node,
+            balance=Amount(account.balance + paid.get(account.node, 0)),
+            packed_round=state.round if account.node in scores else account.packed_round,
+            packed_score=scores.get(account.node, account.packed_score),
+            seat_round=state.round + 1 if account.node in seated else account.seat_round,
+        )
+        for account in state.accounts
+    )
+
+
+def check_conservation(state: State) -> None:
+    """Raise InvariantError unless balances, pool and burnt are not negative and sum to the supply (design 7)."""
+    total = sum(account.balance for account in state.accounts) + state.pool + state.burnt
+    lowest = min(state.pool, state.burnt, *(account.balance for account in state.accounts))
+    if total != state.supply or lowest < 0:
+        raise InvariantError(f"the ledger of round {state.round} holds {total} of {state.supply} units, its lowest is {lowest}")
+
+
+def _update_body(packed: Packed) -> UpdateBody:
+    judged = packed.judgement
+    return UpdateBody(packed.offer.envelope, judged.score, judged.gain, judged.accuracy)
+
+
+def _update_headers(params: Params, head_header: Header, outcome: Outcome, updates: Sequence[UpdateBody]) -> list[Header]:
+    """Headers #t(k+1)+1 to #t(k+1)+k, each linked to the one before; without a blob where the block is vacant."""
+    headers: list[Header] = []
+    parent, round_ = header_hash(head_header), Round(outcome.state.round - 1)
+    first = model_height(round_, params.places) + 1
+    for index, body in enumerate(updates):
+        header = Header(
+            chain=outcome.state.chain,
+            height=Height(first + index),
+            round=round_,
+            kind=KIND_UPDATE,
+            parent=parent,
+            body=body_hash(body),
+            blob=outcome.packed[index].offer.body.blob if index < len(outcome.packed) else None,
+            time=outcome.state.time,
+            model=None,
+        )
+        headers.append(header)
+        parent = header_hash(header)
+    return headers

@@ -1,0 +1,205 @@
+"""Fetches blobs in hashed chunks from several holders at once, straight into the store, resumable (design 8)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash
+from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.net.exchange import Exchange, OnMisbehaviour
+from bflcd.net.holders import Holders
+from bflcd.net.limits import Clock
+from bflcd.net.transfer import ChunkTransfer
+from bflcd.params import BlobRef
+from bflcd.types import Digest, NodeId, short
+from bflcd.wire.requests import Chunk, GetChunk, GetManifest, Manifest
+
+logger = logging.getLogger(__name__)
+
+HoldersSource = Sequence[NodeId] | Callable[[], Sequence[NodeId]]
+"""Who may hold a blob; as a function, it is asked again whenever someone new is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Times in seconds. `slots` chunks are in flight at a time over all blobs, `reserved` of them only for priority fetches:
+    memory stays near `slots` times four copies of a chunk."""
+
+    slots: int = 32
+    reserved: int = 8
+    window: int = 4
+    """Chunks of one blob in flight from one holder."""
+    chunk_deadline: float = 20.0
+    patience: float = 2.0
+    """An idle holder also fetches what another has owed for this long: one slow holder must not set the pace."""
+    fetch_deadline: float = 600.0
+
+
+class ChunkSink(Protocol):
+    """The part of the store that takes blobs."""
+
+    async def start_blob(self, manifest: Manifest) -> tuple[int, ...]:
+        """As `BlockStore.start_blob`."""
+        ...
+
+    async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
+        """As `BlockStore.put_chunk`."""
+        ...
+
+    async def has_blob(self, root: Digest) -> bool:
+        """As `BlockStore.has_blob`."""
+        ...
+
+
+class _Join:
+    """Those who want one blob at this moment: one of them works, the others wait for the lock and lend their holders."""
+
+    __slots__ = ("lock", "sources")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.sources: list[HoldersSource] = []
+
+    def nodes(self) -> tuple[NodeId, ...]:
+        """All holders that anyone of them named, in order, once each."""
+        named = (source() if callable(source) else source for source in self.sources)
+        return tuple(dict.fromkeys(node for nodes in named for node in nodes))
+
+
+class BlobFetcher:
+    """Gets blobs into the store. `chain` gives the chain id; `max_bytes` is the largest blob that is accepted at all."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        store: ChunkSink,
+        *,
+        chain: Callable[[], Digest],
+        max_bytes: int,
+        now: Clock,
+        on_misbehaviour: OnMisbehaviour,
+        limits: FetchLimits | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._store = store
+        self._chain = chain
+        self._max_bytes = max_bytes
+        self._now = now
+        self._on_misbehaviour = on_misbehaviour
+        self._limits = FetchLimits() if limits is None else limits
+        self._slots = asyncio.Semaphore(self._limits.slots)
+        self._ordinary = asyncio.Semaphore(self._limits.slots - self._limits.reserved)
+        self._joins: dict[Digest, _Join] = {}
+        self.received_bytes = 0
+        """Bytes of chunks that were verified and stored since the start."""
+
+    async def fetch(
+        self, ref: BlobRef, holders: HoldersSource, *, priority: bool = False, deadline: float | None = None
+    ) -> None:
+        """Return once the blob is complete in the store; what arrived before a failure or cancellation is kept for the next try.
+
+        Fetches of one blob at a time are joined. Raises PeerError(TOO_LARGE) if `ref` claims more than is accepted,
+        RequestError naming who was asked and what each said, or what the store raises.
+        """
+        if ref.size > self._max_bytes:
+            raise PeerError(Rejection.TOO_LARGE, f"blob {short(ref.root)} of {ref.size} bytes; at most {self._max_bytes} are accepted")
+        if await self._store.has_blob(ref.root):
+            return
+        seconds = self._limits.fetch_deadline if deadline is None else deadline
+        asked = Holders(self._now)
+        try:
+            async with asyncio.timeout(seconds), self._joined(ref.root, holders) as join:
+                if not await self._store.has_blob(ref.root):
+                    await self._fetch(ref, join, asked, priority=priority)
+        except TimeoutError as error:
+            raise RequestError(f"{_name(ref)} did not arrive within {seconds:.0f} s: {asked.story()}") from error
+
+    @asynccontextmanager
+    async def _joined(self, root: Digest, holders: HoldersSource) -> AsyncIterator[_Join]:
+        join = self._joins.setdefault(root, _Join())
+        join.sources.append(holders)
+        try:
+            async with join.lock:
+                yield join
+        finally:
+            join.sources.remove(holders)
+            if not join.sources:
+                del self._joins[root]
+
+    async def _fetch(self, ref: BlobRef, join: _Join, asked: Holders, *, priority: bool) -> None:
+        if chunk_count(ref.size) == 1:
+            manifest, data = await self._only_chunk(ref, join, asked, priority=priority)
+            if await self._store.start_blob(manifest):
+                await self._store.put_chunk(ref.root, 0, data)
+            self.received_bytes += len(data)
+            return
+        manifest = await self._manifest(ref, join, asked)
+        missing = set(await self._store.start_blob(manifest))
+        while missing:
+            await asked.someone(join.nodes, _name(ref))
+
+            async def get(node: NodeId, index: int) -> bytes:
+                return await self._chunk(node, ref, index, priority=priority)
+
+            transfer = ChunkTransfer(manifest, missing, get, self._stored, asked, self._now, self._limits.patience)
+            await transfer.run(join.nodes, self._limits.window)
+
+    async def _stored(self, root: Digest, index: int, data: bytes) -> None:
+        await self._store.put_chunk(root, index, data)
+        self.received_bytes += len(data)
+
+    async def _only_chunk(self, ref: BlobRef, join: _Join, asked: Holders, *, priority: bool) -> tuple[Manifest, bytes]:
+        """A blob of one chunk needs no manifest: its root is a function of that chunk. One round trip."""
+        while True:
+            node = await asked.someone(join.nodes, _name(ref))
+            try:
+                data = await self._chunk(node, ref, 0, priority=priority)
+                manifest = Manifest(ref, (chunk_hash(data),))
+                self._check_manifest(node, ref, manifest, Chunk)
+            except (PeerError, RequestError) as error:
+                asked.failed(node, error)
+            else:
+                return manifest, data
+
+    async def _manifest(self, ref: BlobRef, join: _Join, asked: Holders) -> Manifest:
+        while True:
+            node = await asked.someone(join.nodes, _name(ref))
+            try:
+                manifest = await self._exchange.ask(
+                    node, GetManifest(self._chain(), ref.root), deadline=self._limits.chunk_deadline
+                )
+                self._check_manifest(node, ref, manifest, Manifest)
+            except (PeerError, RequestError) as error:
+                asked.failed(node, error)
+            else:
+                return manifest
+
+    async def _chunk(self, node: NodeId, ref: BlobRef, index: int, *, priority: bool) -> bytes:
+        """One chunk of the right length, within the limits on what is in flight. Its hash is the caller's to check."""
+        request = GetChunk(self._chain(), ref.root, index)
+        if priority:
+            async with self._slots:
+                reply = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
+        else:
+            async with self._ordinary, self._slots:
+                reply = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
+        return reply.data
+
+    def _check_manifest(self, node: NodeId, ref: BlobRef, manifest: Manifest, what: type) -> None:
+        """The one check that makes chunks trustworthy: size and chunk hashes hash to the root that was asked for."""
+        if (
+            manifest.blob == ref
+            and len(manifest.chunks) == chunk_count(ref.size)
+            and blob_root(ref.size, manifest.chunks) == ref.root
+        ):
+            return
+        error = PeerError(Rejection.BAD_BLOB, f"{short(node)} sent a {what.__name__} that is not {_name(ref)}")
+        self._on_misbehaviour(node, error.rejection, str(error))
+        raise error
+
+
+def _name(ref: BlobRef) -> str:
+    return f"blob {short(ref.root)} of {ref.size} bytes"

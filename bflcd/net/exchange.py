@@ -1,0 +1,272 @@
+"""Typed requests and replies over the transport: strict decoding, members only, rate and concurrency limits (design 8)."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol, overload
+
+from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.net.limits import Clock, PeerBuckets, Rate
+from bflcd.net.protocol import RequestHandler
+from bflcd.types import NodeId, short
+from bflcd.wire.codec import decode, decode_any, encode, limit_of, number_of, peek_number
+from bflcd.wire.requests import (
+    LEGAL_REPLIES,
+    OPEN_TO_STRANGERS,
+    Addresses,
+    CertificateReply,
+    Chunk,
+    Envelopes,
+    GenesisReply,
+    GetAddresses,
+    GetCertificate,
+    GetChunk,
+    GetEnvelopes,
+    GetGenesis,
+    GetHeaders,
+    GetManifest,
+    GetSegment,
+    GetStatus,
+    Headers,
+    Manifest,
+    Refused,
+    SegmentReply,
+    Status,
+)
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[NodeId, Any], Awaitable[Any]]
+"""Answers one kind of request of a peer. Raises PeerError to refuse; anything else that it raises is our own fault."""
+
+OnMisbehaviour = Callable[[NodeId, Rejection, str], None]
+"""Told what a peer did wrong; must not block."""
+
+OnFailure = Callable[[Exception], None]
+"""Told that a handler failed by our own or the machine's fault; must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Requests of one weight, with streams and limits of their own, so that chunks never delay a heartbeat.
+
+    `at_once`: handlers that run at a time, over all peers; `per_peer`: requests of one peer that are in work at a time;
+    `waiting`: how many more may wait for their turn before the rest is told BUSY.
+    """
+
+    protocol: str
+    requests: tuple[type, ...]
+    at_once: int
+    per_peer: int
+    waiting: int
+
+
+LANES: Final = (
+    Lane("/bflc/1/small", (GetStatus, GetAddresses, GetCertificate, GetEnvelopes), at_once=64, per_peer=16, waiting=512),
+    Lane("/bflc/1/chain", (GetGenesis, GetHeaders, GetSegment), at_once=4, per_peer=4, waiting=128),
+    Lane("/bflc/1/blob", (GetManifest, GetChunk), at_once=16, per_peer=8, waiting=512),
+)
+"""Replies of the chain lane take up to 33 MB, of the blob lane 1 MiB: at most about 150 MB are being sent at a time."""
+
+_LANE_OF: Final[dict[type, Lane]] = {request: lane for lane in LANES for request in lane.requests}
+_CLASS_OF: Final[dict[int, type]] = {number_of(request): request for request in LEGAL_REPLIES}
+
+HANDLER_SECONDS: Final = 30.0
+"""Longest that one answer may take, waiting included; who asked has given up by then."""
+
+MEMBER_REQUESTS: Final = Rate(per_second=1_000, burst=4_000)
+"""Requests of a member: four times what a peer sends that drains a 10 Gbit/s line in 1 MiB chunks and does all else besides."""
+
+MEMBER_BYTES: Final = Rate(per_second=2**30, burst=2**31)
+"""Bytes answered to a member: 1 GiB/s; above it answers are delayed, not refused."""
+
+STRANGER_REQUESTS: Final = Rate(per_second=2, burst=20)
+STRANGER_BYTES: Final = Rate(per_second=2**20, burst=16 * 2**20)
+"""A stranger needs one genesis (at most 4 MiB) and a status now and then."""
+
+OFFLOAD_BYTES: Final = 256 * 1024
+"""Replies above this are decoded in a thread, except chunks, whose decoding is one copy."""
+
+
+class RequestTransport(Protocol):
+    """The part of a transport that carries requests."""
+
+    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
+        """As `Transport.serve`."""
+        ...
+
+    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
+        """As `Transport.request`."""
+        ...
+
+
+class Exchange:
+    """Asks peers and answers them. Strangers (peers for which `is_member` is False) get only what OPEN_TO_STRANGERS lists."""
+
+    def __init__(
+        self,
+        transport: RequestTransport,
+        *,
+        is_member: Callable[[NodeId], bool],
+        now: Clock,
+        on_misbehaviour: OnMisbehaviour | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> None:
+        self._transport = transport
+        self._is_member = is_member
+        self._on_misbehaviour = on_misbehaviour
+        self._on_failure = on_failure
+        self._handlers: dict[type, Handler] = {}
+        self._requests = {True: PeerBuckets(MEMBER_REQUESTS, now), False: PeerBuckets(STRANGER_REQUESTS, now)}
+        self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
+        self._turns = {lane: asyncio.Semaphore(lane.at_once) for lane in LANES}
+        self._open = dict.fromkeys(LANES, 0)
+        self.failures = 0
+        """Requests that failed by our own or the machine's fault since the start."""
+        self.refusals = 0
+        """Requests that were refused since the start."""
+
+    @overload
+    async def ask(self, peer: NodeId, request: GetStatus, *, deadline: float) -> Status: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetGenesis, *, deadline: float) -> GenesisReply: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetHeaders, *, deadline: float) -> Headers: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetSegment, *, deadline: float) -> SegmentReply: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetEnvelopes, *, deadline: float) -> Envelopes: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetManifest, *, deadline: float) -> Manifest: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetChunk, *, deadline: float) -> Chunk: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetAddresses, *, deadline: float) -> Addresses: ...
+    @overload
+    async def ask(self, peer: NodeId, request: GetCertificate, *, deadline: float) -> CertificateReply: ...
+    async def ask(self, peer: NodeId, request: object, *, deadline: float) -> object:
+        """Send a request and decode its one legal reply, within `deadline` seconds.
+
+        Raises RequestError (not connected, lost, late), PeerError with the peer's own rejection if it refused, or with ours
+        (MALFORMED, TOO_LARGE) if what it sent is no legal reply; that is also reported as misbehaviour.
+        """
+        expected = LEGAL_REPLIES[type(request)]
+        data = await self._transport.request(
+            peer,
+            _LANE_OF[type(request)].protocol,
+            encode(request),
+            deadline=deadline,
+            max_response=max(limit_of(expected), limit_of(Refused)),
+        )
+        try:
+            if len(data) > OFFLOAD_BYTES and expected is not Chunk:
+                reply = await asyncio.to_thread(decode_any, data, (expected, Refused))
+            else:
+                reply = decode_any(data, (expected, Refused))
+            rejection = Rejection(reply.rejection) if isinstance(reply, Refused) else None
+        except (PeerError, ValueError) as error:
+            # An unknown name in Refused counts as malformed too: no honest peer of this wire version sends one.
+            rejection = error.rejection if isinstance(error, PeerError) else Rejection.MALFORMED
+            rejection = Rejection.MALFORMED if rejection is Rejection.UNKNOWN_KIND else rejection
+            text = f"{short(peer)} answered {type(request).__name__} with no legal reply: {error}"
+            self._report(peer, rejection, text)
+            raise PeerError(rejection, text) from error
+        if rejection is not None and isinstance(reply, Refused):
+            raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {printable(reply.text)}")
+        return reply
+
+    def serve(self, handlers: Mapping[type, Handler]) -> None:
+        """Register what is answered; call once, before the transport starts. A request without a handler is refused."""
+        unknown = [kind.__name__ for kind in handlers if kind not in LEGAL_REPLIES]
+        if unknown:
+            raise ValueError(f"these are no requests: {', '.join(unknown)}")
+        self._handlers = dict(handlers)
+        for lane in LANES:
+            self._transport.serve(
+                lane.protocol,
+                partial(self._answer, lane),
+                max_request=max(limit_of(request) for request in lane.requests),
+                max_concurrent=lane.per_peer,
+            )
+
+    async def _answer(self, lane: Lane, peer: NodeId, payload: bytes) -> bytes:
+        """The encoded reply, or Refused: whatever the peer sends, it gets an answer, and nothing escapes into the transport."""
+        member = self._is_member(peer)
+        try:
+            kind = self._admit(lane, peer, payload, member=member)
+            request: object = decode(payload, kind)
+            reply = await self._in_turn(lane, peer, kind, request)
+            encoded = self._encoded(kind, reply)
+        except PeerError as error:
+            self.refusals += 1
+            if error.rejection in _COSTLY:
+                self._report(peer, error.rejection, str(error))
+            encoded = encode(_refusal(error))
+        except Exception as error:  # noqa: BLE001 - our own fault: logged, counted, reported, and the peer is told so
+            encoded = encode(self._failed(peer, error))
+        wait = self._bytes[member].charge(peer, len(encoded))
+        if wait > 0:
+            await asyncio.sleep(min(wait, HANDLER_SECONDS))
+        return encoded
+
+    def _admit(self, lane: Lane, peer: NodeId, payload: bytes, *, member: bool) -> type:
+        """The cheap checks, in order of cost, before anything is decoded. Raises PeerError."""
+        if not self._requests[member].take(peer):
+            self._report(peer, Rejection.BUSY, f"{short(peer)} sends more requests a second than any honest node")
+            raise PeerError(Rejection.BUSY, "too many requests a second; slow down")
+        kind = _CLASS_OF.get(peek_number(payload))
+        if kind is None or kind not in lane.requests:
+            raise PeerError(Rejection.UNKNOWN_KIND, f"no request of {lane.protocol}")
+        if not member and kind not in OPEN_TO_STRANGERS:
+            raise PeerError(Rejection.NOT_MEMBER, "only members may ask for this; a manager has to admit you first")
+        if kind not in self._handlers:
+            raise PeerError(Rejection.UNAVAILABLE, f"{kind.__name__} is not served here")
+        return kind
+
+    async def _in_turn(self, lane: Lane, peer: NodeId, kind: type, request: object) -> object:
+        """Run the handler once one of the lane's turns is free."""
+        if self._open[lane] >= lane.at_once + lane.waiting:
+            raise PeerError(Rejection.BUSY, f"too many requests on {lane.protocol}; ask again later")
+        self._open[lane] += 1
+        try:
+            async with asyncio.timeout(HANDLER_SECONDS), self._turns[lane]:
+                return await self._handlers[kind](peer, request)
+        except TimeoutError as error:
+            raise PeerError(Rejection.BUSY, f"{kind.__name__} took longer than {HANDLER_SECONDS:.0f} s") from error
+        except RequestError as error:
+            raise PeerError(Rejection.UNAVAILABLE, str(error)) from error
+        finally:
+            self._open[lane] -= 1
+
+    def _encoded(self, kind: type, reply: object) -> bytes:
+        if type(reply) is not LEGAL_REPLIES[kind]:
+            raise TypeError(f"the handler of {kind.__name__} returned a {type(reply).__name__}")
+        return encode(reply)
+
+    def _failed(self, peer: NodeId, error: Exception) -> Refused:
+        self.failures += 1
+        logger.error("answering %s failed by our own fault", short(peer), exc_info=error)
+        if self._on_failure is not None:
+            self._on_failure(error)
+        return Refused(Rejection.UNAVAILABLE.value, "this node failed inside while answering; its log says why")
+
+    def _report(self, peer: NodeId, rejection: Rejection, text: str) -> None:
+        logger.debug("%s misbehaved: %s", short(peer), text)
+        if self._on_misbehaviour is not None:
+            self._on_misbehaviour(peer, rejection, text)
+
+
+_COSTLY: Final = frozenset({Rejection.MALFORMED, Rejection.TOO_LARGE, Rejection.UNKNOWN_KIND, Rejection.NOT_MEMBER})
+"""Refusals that no honest peer provokes, at least not often: they cost score."""
+
+
+def _refusal(error: PeerError) -> Refused:
+    text = str(error).removeprefix(f"{error.rejection.value}: ")
+    return Refused(error.rejection.value, text.encode()[:512].decode(errors="ignore"))
+
+
+def printable(text: str) -> str:
+    """A peer's text without control characters, so that it can't forge lines in our log or on a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -1,0 +1,190 @@
+"""Gossip of typed messages: cheap checks before anything is queued, bounded fair queues, invalid forwarders counted (design 8).
+
+Signatures are not checked here: the machines that understand a message check them, and say so with `invalid` if they fail.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from bflcd.errors import PeerError, Rejection
+from bflcd.net.exchange import OnMisbehaviour
+from bflcd.net.inbox import Inbox, Waiting
+from bflcd.net.limits import Clock, PeerBuckets, Rate
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler
+from bflcd.net.verified import VerifiedEnvelopes
+from bflcd.types import HASH_BYTES, Digest, NodeId, short
+from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import (
+    GOSSIP,
+    Announcement,
+    Beacon,
+    Commit,
+    Gossip,
+    JustifiedPrePrepare,
+    JustifiedViewChange,
+    Offer,
+    Prepare,
+    PrePrepare,
+    ScoreCard,
+    ViewChange,
+)
+
+logger = logging.getLogger(__name__)
+
+TOPIC: Final = "/bflc/1/gossip"
+"""One topic for all: which chain a message belongs to stands inside it, signed."""
+
+FORWARDED: Final = Rate(per_second=1_000, burst=4_000)
+"""Messages through one forwarder: the largest committee re-sends two votes each every T0 / 4."""
+
+INVALID: Final = Rate(per_second=5, burst=50)
+"""Invalid messages that a forwarder is forgiven: an honest peer passes on what it has not verified yet, but not for long."""
+
+_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, ScoreCard, Prepare, Commit))
+"""What a bare Envelope may hold."""
+
+_PLACE_BYTES: Final = 5 + HASH_BYTES
+"""Array header, wire version, message number, then `bin 8` of 32 bytes: where every signed body has its chain id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A gossiped message of this chain, by a member according to its own words: its signatures are NOT verified."""
+
+    forwarder: NodeId
+    author: NodeId
+    message: Gossip
+
+
+class GossipTransport(Protocol):
+    """The part of a transport that carries gossip."""
+
+    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+        """As `Transport.subscribe`."""
+        ...
+
+    async def publish(self, topic: str, message: bytes) -> None:
+        """As `Transport.publish`."""
+        ...
+
+
+class GossipChannel:
+    """Publishes our messages, and hands those of members to one reader. Subscribes at once: build it before the transport starts.
+
+    `chain` gives the chain id that counts (any other is refused), `is_member` says whose messages count.
+    """
+
+    def __init__(
+        self,
+        transport: GossipTransport,
+        *,
+        chain: Callable[[], Digest],
+        is_member: Callable[[NodeId], bool],
+        now: Clock,
+        on_misbehaviour: OnMisbehaviour,
+        topic: str = TOPIC,
+        inbox: Inbox[Gossip] | None = None,
+        verified: VerifiedEnvelopes | None = None,
+    ) -> None:
+        self._transport = transport
+        self._topic = topic
+        self._chain = chain
+        self._is_member = is_member
+        self._on_misbehaviour = on_misbehaviour
+        self._inbox: Inbox[Gossip] = Inbox() if inbox is None else inbox
+        self._verified = VerifiedEnvelopes() if verified is None else verified
+        self._forwarded = PeerBuckets(FORWARDED, now)
+        self._invalid = PeerBuckets(INVALID, now)
+        self.refused = 0
+        """Messages refused by the cheap checks since the start."""
+        transport.subscribe(topic, self._receive)
+
+    async def publish(self, message: Gossip) -> None:
+        """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
+        await self._transport.publish(self._topic, encode(message))
+
+    async def receive(self) -> Heard:
+        """The next message that passed the cheap checks. For one reader."""
+        item = await self._inbox.get()
+        return Heard(item.forwarder, item.author, item.message)
+
+    def verify_once(self, envelope: Envelope) -> bool:
+        """Whether an envelope's signature holds; identical envelopes are verified only once."""
+        return self._verified.verify_once(envelope)
+
+    def invalid(self, forwarder: NodeId, rejection: Rejection, text: str) -> None:
+        """Count a message that turned out invalid against who forwarded it; what is above INVALID costs score."""
+        if not self._invalid.take(forwarder):
+            self._on_misbehaviour(forwarder, rejection, text)
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the queue."""
+        return len(self._inbox)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that a limit pushed out of the queue since the start."""
+        return self._inbox.dropped
+
+    def _receive(self, forwarder: NodeId, data: bytes) -> bool:
+        """The transport's handler: checks in rising order of cost; False counts against the forwarder."""
+        if not self._forwarded.take(forwarder):
+            self.refused += 1
+            self.invalid(forwarder, Rejection.BUSY, f"{short(forwarder)} forwards more gossip than any honest node")
+            return False
+        try:
+            message, author = self._check(forwarder, data)
+        except PeerError as error:
+            self.refused += 1
+            logger.debug("gossip through %s is refused: %s", short(forwarder), error)
+            self.invalid(forwarder, error.rejection, f"gossip: {error}")
+            return False
+        self._inbox.put(Waiting(forwarder, author, message, len(data)))
+        return True
+
+    def _check(self, forwarder: NodeId, data: bytes) -> tuple[Gossip, NodeId]:
+        if len(data) > MAX_GOSSIP_BYTES:
+            raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes of gossip, at most {MAX_GOSSIP_BYTES} are allowed")
+        kind = registered().get(peek_number(data))
+        if kind not in GOSSIP:
+            raise PeerError(Rejection.UNKNOWN_KIND, "this message is not gossiped")
+        if len(data) > limit_of(kind):
+            raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {kind.__name__}")
+        message = cast("Gossip", decode_any(data, GOSSIP))
+        author, chain = _author_and_chain(message, forwarder)
+        if chain != self._chain():
+            raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")
+        if not self._is_member(author):
+            raise PeerError(Rejection.NOT_MEMBER, f"its author {short(author)} is no member")
+        return message, author
+
+
+def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Digest]:
+    """Who says to have written a message and for which chain; a certificate has many authors, so its forwarder stands for it."""
+    match message:
+        case Envelope():
+            return message.author, chain_of_payload(message.payload, _BARE)
+        case JustifiedPrePrepare():
+            return message.pre_prepare.author, chain_of_payload(message.pre_prepare.payload, (number_of(PrePrepare),))
+        case JustifiedViewChange():
+            return message.view_change.author, chain_of_payload(message.view_change.payload, (number_of(ViewChange),))
+        case Announcement():
+            return forwarder, message.certificate.chain
+
+
+def chain_of_payload(payload: bytes, allowed: tuple[int, ...]) -> Digest:
+    """The chain id of a signed body, read at its fixed place: decoding a card of 2,048 entries is no cheap check.
+
+    Raises PeerError unless the payload starts like one of the `allowed` message numbers.
+    """
+    if len(payload) < _PLACE_BYTES or payload[0] & 0xF0 != 0x90 or payload[1] != WIRE_VERSION:
+        raise PeerError(Rejection.MALFORMED, "the payload does not start like a signed body")
+    if payload[2] not in allowed:
+        raise PeerError(Rejection.UNKNOWN_KIND, f"message {payload[2]} is not gossiped like this")
+    if payload[3:5] != bytes((0xC4, HASH_BYTES)):
+        raise PeerError(Rejection.MALFORMED, "the payload does not name its chain")
+    return Digest(payload[5:_PLACE_BYTES])

@@ -1,0 +1,301 @@
+"""GossipSub 1.1 with its own front door: one signature per new message, bounded input, no task per message."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+from trio_typing import TaskStatus
+
+from bflcd.crypto.identity import Identity, node_id_of, peer_id_of, verify
+from bflcd.net.libp2p.frames import Frames
+from bflcd.net.libp2p.library import (
+    ID,
+    PROTOCOL_ID_V11,
+    PUBSUB_SIGNING_PREFIX,
+    BaseLibp2pError,
+    GossipSub,
+    NetStream,
+    Pubsub,
+    SwarmException,
+    rpc_pb2,
+)
+from bflcd.net.libp2p.switch import Connection, Switch
+from bflcd.net.protocol import MAX_GOSSIP_BYTES
+from bflcd.types import NodeId, Signature, short
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_S: Final = 1
+"""Mesh repair and lazy gossip; the library's default is two minutes."""
+
+MAX_SEEN: Final = 16_384
+"""Message ids remembered to drop duplicates: some minutes of a busy community of hundreds."""
+
+MAX_STRIKES: Final = 64
+"""Worthless messages a minute after which a forwarder is disconnected."""
+
+_MAX_RPC_BYTES: Final = 1024 * 1024
+"""Largest packet of several messages; also the library's."""
+
+_QUEUE_RPCS: Final = 1024
+"""Packets waiting for a peer; the library's 32 drop a burst of votes."""
+
+_MAX_CONTROL_IDS: Final = 512
+"""Message ids looked at in one IHAVE or IWANT: the library copies a message for every mention of its id."""
+
+_SEQNO_BYTES: Final = 8
+_STRIKE_WINDOW_S: Final = 60.0
+_SIGNED_PREFIX: Final = str(PUBSUB_SIGNING_PREFIX).encode()
+
+Deliver = Callable[[str, NodeId, bytes], None]
+"""Takes topic, forwarder and message; must not block."""
+
+
+class _Seen:
+    """The last `MAX_SEEN` message ids; stands in for the library's cache, which has a thread of its own and no bound."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[bytes, None] = OrderedDict()
+
+    def add(self, message_id: bytes) -> bool:
+        """Remember an id; whether it is new."""
+        if message_id in self._ids:
+            return False
+        self._ids[message_id] = None
+        if len(self._ids) > MAX_SEEN:
+            self._ids.popitem(last=False)
+        return True
+
+    def has(self, message_id: bytes) -> bool:
+        """Whether an id is remembered."""
+        return message_id in self._ids
+
+
+class _Tasks:
+    """What the library's GossipSub asks of its service manager: tasks whose failure is logged, not fatal."""
+
+    is_running = True
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def run_task(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run `function` beside the rest."""
+        self._nursery.start_soon(self._run, function, args)
+
+    @staticmethod
+    async def _run(function: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
+        try:
+            await function(*args)
+        except Exception:  # noqa: BLE001 - the library's own tasks; one that fails must not end the network
+            _log.exception("gossip task %s failed", getattr(function, "__name__", function))
+
+
+class _Host:
+    """The little that the library's GossipSub asks of its host."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    def get_id(self) -> Any:
+        """Our peer id."""
+        return self._switch.handshaker.peer_id
+
+    def get_network(self) -> "_Host":
+        """The network, which is this object too."""
+        return self
+
+    def register_notifee(self, notifee: object) -> None:
+        """Ignored: `Gossip.opened` and `Gossip.gone` are called directly, in order."""
+
+    def set_stream_handler(self, protocol: str, handler: object) -> None:
+        """Ignored: `Gossip.serve` reads the streams."""
+
+    def get_connections(self, peer_id: Any) -> list[Connection]:
+        """The live connection to a peer, if any."""
+        connection = self._switch.connections.get(_node_id(peer_id))
+        return [] if connection is None else [connection]
+
+    async def new_stream(self, peer_id: Any, protocols: tuple[str, ...]) -> Any:
+        """Open our sending stream. Raises the library's SwarmException."""
+        connection = self._switch.connections.get(_node_id(peer_id))
+        if connection is None:
+            raise SwarmException("not connected")
+        try:
+            stream = NetStream(await connection.open(protocols[0]), None, None)
+        except BaseLibp2pError as error:
+            raise SwarmException(f"no gossip stream: {error}") from error
+        stream.set_protocol(protocols[0])
+        return stream
+
+
+class Gossip(Pubsub):  # type: ignore[misc]
+    """The library's GossipSub behind our own reading, checking, signing and clean-up."""
+
+    def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver) -> None:
+        router = GossipSub(
+            [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
+            degree=6,
+            degree_low=4,
+            degree_high=8,
+            heartbeat_initial_delay=0.2,
+            heartbeat_interval=HEARTBEAT_S,
+            adaptive_gossip_enabled=False,
+            spam_protection_enabled=False,  # counts a forwarder's burst of ten as spam
+            eclipse_protection_enabled=False,
+        )
+        router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
+        super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(topics))
+        self.seen_messages.stop()
+        self.seen_messages: _Seen = _Seen()
+        self._identity = identity
+        self._switch = switch
+        self._topics = topics
+        self._deliver = deliver
+        self._seqno = time.time_ns()
+        self._strikes: dict[NodeId, tuple[float, int]] = {}
+        switch.handle(PROTOCOL_ID_V11, self.serve)
+
+    async def run_gossip(self, *, task_status: TaskStatus[None]) -> None:
+        """Subscribe to our topics and keep the mesh until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._manager = _Tasks(nursery)
+            for topic in self._topics:
+                await self.subscribe(topic)
+            self._switch.on_open = self.opened
+            self._switch.on_gone = self.gone
+            task_status.started()
+            await self.router.heartbeat()
+
+    # Connections
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is open: greet its peer."""
+        self.manager.run_task(self._handle_new_peer_with_retry, _peer_id(connection.peer))
+
+    def gone(self, connection: Connection) -> None:
+        """A connection is gone: forget its peer's subscriptions."""
+        self._strikes.pop(connection.peer, None)
+        super()._handle_dead_peer(_peer_id(connection.peer))
+
+    async def _handle_new_peer(self, peer_id: Any) -> None:
+        await super()._handle_new_peer(peer_id)
+        queue = self.peer_queues.get(peer_id)
+        if queue is not None:
+            queue._queue.max_size = _QUEUE_RPCS  # noqa: SLF001 - the library offers no parameter
+        stream = self.peers.get(peer_id)
+        connection = self._switch.connections.get(_node_id(peer_id))
+        if stream is not None and (connection is None or connection.muxed_conn is not stream.muxed_conn):
+            # The connection was replaced while we greeted: a dead stream would silence this peer for ever.
+            super()._handle_dead_peer(peer_id)
+
+    def _handle_dead_peer(self, peer_id: Any) -> None:
+        """Our gossip stream broke. On a live connection the library would forget subscriptions that are never repeated."""
+        connection = self._switch.connections.get(_node_id(peer_id))
+        if connection is None:
+            super()._handle_dead_peer(peer_id)
+        else:
+            self._switch.drop_soon(connection, "its gossip stream broke")
+
+    # Receiving
+
+    async def serve(self, connection: Connection, frames: Frames) -> None:
+        """Read a peer's packets until its stream ends; the connection goes with it."""
+        peer_id = _peer_id(connection.peer)
+        try:
+            while True:
+                rpc = rpc_pb2.RPC()
+                rpc.ParseFromString(await frames.read_varint(_MAX_RPC_BYTES))
+                for message in rpc.publish:
+                    await self._receive(connection.peer, peer_id, message)
+                if len(rpc.subscriptions) <= len(self._topics) + self.max_subscriptions_per_peer:
+                    for subscription in rpc.subscriptions:
+                        self.handle_subscription(peer_id, subscription)
+                if rpc.HasField("control"):
+                    _bound_control(rpc.control)
+                    await self.router.handle_rpc(rpc, peer_id)
+        finally:
+            self._switch.drop_soon(connection, "its gossip stream ended")
+
+    async def _receive(self, forwarder: NodeId, forwarder_id: Any, message: Any) -> None:
+        """Check, deliver and forward one message; duplicates end here."""
+        message_id = message.from_id + message.seqno
+        if self.seen_messages.has(message_id) or message.from_id == self.my_id.to_bytes():
+            return
+        if not self._is_sound(message):
+            self.strike(forwarder)
+            return
+        self.seen_messages.add(message_id)
+        self._deliver(message.topicIDs[0], forwarder, message.data)
+        await self.router.publish(forwarder_id, message)
+
+    def _is_sound(self, message: Any) -> bool:
+        """Whether form, topic and signature are good. The signature keeps others from using up an author's ids."""
+        if len(message.topicIDs) != 1 or message.topicIDs[0] not in self._topics:
+            return False
+        if len(message.seqno) != _SEQNO_BYTES or len(message.data) > MAX_GOSSIP_BYTES:
+            return False
+        try:
+            author = _node_id(ID(message.from_id))
+        except ValueError:
+            return False
+        return verify(author, _signed_bytes(message), Signature(message.signature))
+
+    def strike(self, forwarder: NodeId) -> None:
+        """Count a worthless message against whoever forwarded it."""
+        now = trio.current_time()
+        since, count = self._strikes.get(forwarder, (now, 0))
+        if now - since > _STRIKE_WINDOW_S:
+            since, count = now, 0
+        self._strikes[forwarder] = (since, count + 1)
+        connection = self._switch.connections.get(forwarder)
+        if connection is None:
+            self._strikes.pop(forwarder, None)
+        elif count + 1 > MAX_STRIKES:
+            _log.warning("%s forwards worthless messages", short(forwarder))
+            self._switch.drop_soon(connection, f"more than {MAX_STRIKES} worthless messages within a minute")
+
+    # Sending
+
+    async def send(self, topic: str, data: bytes) -> None:
+        """Sign and send one message. A new number each time, so that the same bytes can be sent again."""
+        self._seqno = max(self._seqno + 1, time.time_ns())
+        message = rpc_pb2.Message(
+            data=data,
+            topicIDs=[topic],
+            from_id=self.my_id.to_bytes(),
+            seqno=self._seqno.to_bytes(_SEQNO_BYTES, "big"),
+        )
+        message.signature = self._identity.sign(_signed_bytes(message))
+        self.seen_messages.add(message.from_id + message.seqno)
+        await self.router.publish(self.my_id, message)
+
+
+def _signed_bytes(message: Any) -> bytes:
+    """What a GossipSub signature covers: the message without key and signature (libp2p pubsub specification)."""
+    unsigned = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno)
+    return _SIGNED_PREFIX + bytes(unsigned.SerializeToString())
+
+
+def _bound_control(control: Any) -> None:
+    """Cut what a control message may make us do: each id once, few of them, and no peer exchange."""
+    for batch in (*control.ihave, *control.iwant):
+        ids = list(dict.fromkeys(batch.messageIDs))[:_MAX_CONTROL_IDS]
+        del batch.messageIDs[:]
+        batch.messageIDs.extend(ids)
+    for kind in (control.ihave, control.iwant, control.graft, control.prune, control.idontwant):
+        del kind[_MAX_CONTROL_IDS:]
+    del control.iwant[1:]
+    for prune in control.prune:
+        prune.ClearField("peers")
+
+
+def _peer_id(node_id: NodeId) -> Any:
+    return ID.from_base58(peer_id_of(node_id))
+
+
+def _node_id(peer_id: Any) -> NodeId:
+    return node_id_of(peer_id.to_base58())

@@ -1,0 +1,107 @@
+"""From a TCP socket to an authenticated Yamux connection: multistream-select, Noise XX, multistream-select, Yamux."""
+
+import socket
+from typing import Any, Final
+
+import trio
+
+from bflcd.crypto.identity import Identity, node_id_of
+from bflcd.net.libp2p.library import (
+    ID,
+    NOISE_PROTOCOL_ID,
+    YAMUX_PROTOCOL_ID,
+    ConnectionClosedError,
+    Multiselect,
+    MultiselectClient,
+    MultiselectCommunicator,
+    NoiseTransport,
+    RawConnection,
+    ReadWriteCloser,
+    create_new_key_pair,
+    create_noise_key_pair,
+)
+from bflcd.net.libp2p.yamux import LeanYamux
+from bflcd.types import NodeId
+
+NEGOTIATE_S: Final = 10
+"""Deadline of one protocol negotiation."""
+
+_RECEIVE_BYTES: Final = 128 * 1024
+"""Largest read from a socket: two Noise messages."""
+
+_USER_TIMEOUT_MS: Final = 30_000
+"""The kernel gives up a connection whose data is unacknowledged for this long, so that shielded writes end."""
+
+
+class TcpStream(ReadWriteCloser):  # type: ignore[misc]
+    """A socket with a read buffer: the library reads headers byte by byte."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._data: bytes | bytearray = b""
+        self._position = 0
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Up to `n` bytes; none at the end. Raises ConnectionClosedError on a broken connection."""
+        if self._position == len(self._data):
+            try:
+                self._data = await self._stream.receive_some(_RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
+            self._position = 0
+        start = self._position
+        self._position = len(self._data) if n is None else min(start + n, len(self._data))
+        return bytes(self._data[start : self._position])
+
+    async def write(self, data: bytes) -> None:
+        """Send all of `data`. Raises ConnectionClosedError."""
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
+
+    async def close(self) -> None:
+        """Close the socket; blocked readers and writers wake with an error."""
+        await trio.aclose_forcefully(self._stream)
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        """Host and port of the peer, none if the socket is closed."""
+        try:
+            host, port, *_ = self._stream.socket.getpeername()
+        except OSError:
+            return None
+        return str(host), int(port)
+
+
+class Handshaker:
+    """Our side of every handshake."""
+
+    def __init__(self, identity: Identity) -> None:
+        keys = create_new_key_pair(identity.seed)
+        self.peer_id: Any = ID.from_pubkey(keys.public_key)
+        self._noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
+
+    async def outbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
+        """Authenticate whoever was dialled. The caller compares the id; raises whatever the library does on a bad peer."""
+        raw = RawConnection(stream, initiator=True)
+        await MultiselectClient().select_one_of([NOISE_PROTOCOL_ID], MultiselectCommunicator(raw), NEGOTIATE_S)
+        # Without an expected id the library doesn't compare, so that a wrong one can be named to the operator.
+        session = await self._noise.secure_outbound(raw, None)
+        await MultiselectClient().select_one_of([YAMUX_PROTOCOL_ID], MultiselectCommunicator(session), NEGOTIATE_S)
+        return self._muxed(session, is_initiator=True)
+
+    async def inbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
+        """Authenticate whoever has dialled us; raises whatever the library does on a bad peer."""
+        raw = RawConnection(stream, initiator=False)
+        await Multiselect({NOISE_PROTOCOL_ID: None}).negotiate(MultiselectCommunicator(raw), NEGOTIATE_S)
+        session = await self._noise.secure_inbound(raw)
+        await Multiselect({YAMUX_PROTOCOL_ID: None}).negotiate(MultiselectCommunicator(session), NEGOTIATE_S)
+        return self._muxed(session, is_initiator=False)
+
+    @staticmethod
+    def _muxed(session: Any, *, is_initiator: bool) -> tuple[NodeId, LeanYamux]:
+        peer_id = session.get_remote_peer()
+        node_id = node_id_of(peer_id.to_base58())
+        return node_id, LeanYamux(session, peer_id, is_initiator=is_initiator)

@@ -1,0 +1,53 @@
+"""The trio thread's composition: switch, requests and gossip."""
+
+from collections.abc import Callable
+
+import trio
+from trio_typing import TaskStatus
+
+from bflcd.crypto.identity import Identity
+from bflcd.net.libp2p.gossip import Deliver, Gossip
+from bflcd.net.libp2p.requests import Requests
+from bflcd.net.libp2p.switch import Switch
+from bflcd.net.protocol import ConnectionInfo, Gate, PeerEvent
+
+
+class Node:
+    """All of libp2p that one transport uses; only `connections` may be called from another thread."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        gate: Gate,
+        topics: tuple[str, ...],
+        on_event: Callable[[PeerEvent], None],
+        deliver: Deliver,
+    ) -> None:
+        self._switch = Switch(identity, gate, on_event)
+        self._requests = Requests(self._switch)
+        self._gossip = Gossip(identity, self._switch, topics, deliver)
+        self.serve = self._requests.serve
+        self.request = self._requests.request
+        self.publish = self._gossip.send
+        self.strike = self._gossip.strike
+        self.dial = self._switch.dial
+        self.disconnect = self._switch.disconnect
+
+    def connections(self) -> tuple[ConnectionInfo, ...]:
+        """The open connections, as of now."""
+        return self._switch.snapshot
+
+    async def run(self, listeners: list[trio.SocketListener], stop: trio.Event, ready: Callable[[], None]) -> None:
+        """Serve until `stop`; a failure of any part ends it."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._keep_mesh)
+            await nursery.start(self._serve, listeners)
+            ready()
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _keep_mesh(self, task_status: TaskStatus[None]) -> None:
+        await self._gossip.run_gossip(task_status=task_status)
+
+    async def _serve(self, listeners: list[trio.SocketListener], task_status: TaskStatus[None]) -> None:
+        await self._switch.run(listeners, task_status=task_status)

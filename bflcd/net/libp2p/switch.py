@@ -1,0 +1,368 @@
+"""The switch: accepts, dials and closes connections, one a peer, and hands each inbound stream to its protocol."""
+
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+from trio_typing import TaskStatus
+
+from bflcd.crypto.identity import Identity, peer_id_of
+from bflcd.errors import DialError
+from bflcd.net import multiaddr
+from bflcd.net.libp2p.frames import Frames
+from bflcd.net.libp2p.handshake import NEGOTIATE_S, Handshaker, TcpStream
+from bflcd.net.libp2p.library import Multiselect, MultiselectClient, MultiselectCommunicator, MuxedConnUnavailable, NetStream
+from bflcd.net.libp2p.yamux import LeanYamux, PatientStream
+from bflcd.net.multiaddr import Address
+from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, PeerEvent
+from bflcd.types import NodeId, short
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS: Final = 512
+"""Open connections; a community dials sparsely, this bounds what strangers can hold."""
+
+MAX_HANDSHAKES: Final = 128
+"""Inbound handshakes at a time; each costs a few milliseconds of Ed25519 and X25519."""
+
+HANDSHAKE_S: Final = 10.0
+"""Deadline of an inbound handshake."""
+
+MAX_INBOUND_STREAMS: Final = 128
+"""Streams that one peer may have open to us: its requests reuse a few per protocol."""
+
+_SIMULTANEOUS_S: Final = 10.0
+"""Two connections in opposite directions opened within this time come from dialling each other at once."""
+
+_TIE_WAIT_S: Final = 1.0
+"""How long a dial that lost against the peer's own dial waits for the winner to be ready."""
+
+_MAX_RESOLVED: Final = 8
+"""Addresses of one name that are tried."""
+
+StreamHandler = Callable[["Connection", Frames], Awaitable[None]]
+"""Serves one inbound stream of a protocol until it ends; may raise, which resets the stream."""
+
+
+class RefusedError(Exception):
+    """A connection was not admitted: closed by the peer, or another one to the same peer is kept."""
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One authenticated connection. `muxed_conn` is the name under which the library's GossipSub asks for it."""
+
+    info: ConnectionInfo
+    muxed_conn: LeanYamux
+    stream: TcpStream
+    initiator: NodeId
+    opened: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    gone: trio.Event = field(default_factory=trio.Event)
+    inbound_streams: int = 0
+    state: dict[object, Any] = field(default_factory=dict)
+    """What the request protocols keep for this connection; it goes with it."""
+
+    @property
+    def peer(self) -> NodeId:
+        """Who is at the other end."""
+        return self.info.peer
+
+    async def open(self, protocol: str) -> PatientStream:
+        """Open a stream and agree on `protocol`. Raises the library's errors."""
+        stream: PatientStream = await self.muxed_conn.open_stream()
+        try:
+            # NetStream translates the muxer's errors for the negotiation; its locks would slow every later read.
+            communicator = MultiselectCommunicator(NetStream(stream, None, None))
+            await MultiselectClient().select_one_of([protocol], communicator, NEGOTIATE_S)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await stream.reset()
+            raise
+        return stream
+
+
+class Switch:
+    """Owns every connection; lives in the trio thread."""
+
+    def __init__(self, identity: Identity, gate: Gate, on_event: Callable[[PeerEvent], None]) -> None:
+        self.node_id = identity.node_id
+        self.connections: dict[NodeId, Connection] = {}
+        self.snapshot: tuple[ConnectionInfo, ...] = ()
+        self.handshaker = Handshaker(identity)
+        self._gate = gate
+        self._on_event = on_event
+        self._handlers: dict[str, StreamHandler] = {}
+        self._dialling: dict[NodeId, trio.Lock] = {}
+        self._handshakes = 0
+        self._nursery: trio.Nursery | None = None
+        self.on_open: Callable[[Connection], None] = lambda _connection: None
+        self.on_gone: Callable[[Connection], None] = lambda _connection: None
+
+    def handle(self, protocol: str, handler: StreamHandler) -> None:
+        """Register the handler of a stream protocol."""
+        self._handlers[protocol] = handler
+
+    async def run(self, listeners: list[trio.SocketListener], *, task_status: TaskStatus[None]) -> None:
+        """Serve until cancelled; then every connection is closed."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(trio.serve_listeners, self._accept, listeners)
+            task_status.started()
+
+    async def drop(self, connection: Connection) -> None:
+        """Close a connection and wait until it is gone. Works on a peer that reads nothing: the socket goes first."""
+        await connection.stream.close()
+        connection.scope.cancel()
+        await connection.gone.wait()
+
+    def drop_soon(self, connection: Connection, reason: str) -> None:
+        """Close a connection from within one of its own tasks."""
+        if not (connection.scope.cancel_called or connection.muxed_conn.event_shutting_down.is_set()):
+            _log.info("closing the connection to %s: %s", short(connection.peer), reason)
+        connection.scope.cancel()
+
+    async def disconnect(self, peer: NodeId) -> None:
+        """Close the connection to `peer`, if there is one."""
+        connection = self.connections.get(peer)
+        if connection is not None:
+            await self.drop(connection)
+
+    # Dialling
+
+    async def dial(self, text: str, deadline: float) -> NodeId:
+        """See `Transport.dial`."""
+        try:
+            address, peer = multiaddr.parse_dialable(text)
+        except ValueError as error:
+            raise DialError(text, "parse", str(error)) from error
+        if peer == self.node_id:
+            raise DialError(text, "identity", "that is this node itself")
+        if not self._gate(peer):
+            raise DialError(text, "identity", "this peer is barred here")
+        attempt = _Attempt(text, address, peer)
+        with trio.move_on_after(deadline):
+            lock = self._dialling.setdefault(peer, trio.Lock())
+            try:
+                async with lock:
+                    if peer not in self.connections:
+                        await self._connect(attempt)
+            finally:
+                if not lock.statistics().tasks_waiting and not lock.locked():
+                    self._dialling.pop(peer, None)
+            return peer
+        raise attempt.error(f"no answer within {deadline:g} s")
+
+    async def _connect(self, attempt: "_Attempt") -> None:
+        stream = TcpStream(await attempt.open_socket())
+        attempt.step = "handshake"
+        try:
+            peer, muxed = await self.handshaker.outbound(stream)
+        except Exception as error:
+            await stream.close()
+            raise attempt.error(f"no Noise and Yamux there ({type(error).__name__}: {error})") from error
+        except BaseException:
+            await stream.close()
+            raise
+        if peer != attempt.peer:
+            await stream.close()
+            attempt.step = "identity"
+            raise attempt.error(f"{peer_id_of(peer)} answers there")
+        connection = self._connection(muxed, stream, str(attempt.address), peer, inbound=False)
+        assert self._nursery is not None
+        try:
+            await self._nursery.start(self._run, connection)
+        except RefusedError as refusal:
+            # The peer may have dialled us at the same time, and its connection won.
+            with trio.move_on_after(_TIE_WAIT_S):
+                while peer not in self.connections:  # noqa: ASYNC110 - rare, and bounded by the deadline above
+                    await trio.sleep(0.01)
+                return
+            attempt.step = "identity"
+            raise attempt.error(f"{refusal}; perhaps it bars this node") from refusal
+
+    # Accepting
+
+    async def _accept(self, socket_stream: trio.SocketStream) -> None:
+        stream = TcpStream(socket_stream)
+        try:
+            connection = await self._upgrade(stream)
+            if connection is not None:
+                await self._run(connection)
+        except RefusedError as refusal:
+            _log.debug("inbound connection not kept: %s", refusal)
+        except Exception as error:  # noqa: BLE001 - a stranger's bytes may raise anything in the library; it costs this socket only
+            _log.debug("inbound connection failed: %s: %s", type(error).__name__, error)
+        finally:
+            with trio.CancelScope(shield=True):
+                await stream.close()
+
+    async def _upgrade(self, stream: TcpStream) -> Connection | None:
+        """The inbound handshake; none if the limits or the gate refuse."""
+        remote = stream.get_remote_address()
+        if remote is None or self._handshakes >= MAX_HANDSHAKES or len(self.connections) >= MAX_CONNECTIONS:
+            _log.warning("refusing an inbound connection: too many at once")
+            return None
+        self._handshakes += 1
+        try:
+            with trio.fail_after(HANDSHAKE_S):
+                peer, muxed = await self.handshaker.inbound(stream)
+        finally:
+            self._handshakes -= 1
+        if peer == self.node_id or not self._gate(peer):
+            _log.info("refusing an inbound connection of %s: barred", short(peer))
+            return None
+        return self._connection(muxed, stream, str(multiaddr.of_socket(*remote, peer)), peer, inbound=True)
+
+    def _connection(self, muxed: LeanYamux, stream: TcpStream, address: str, peer: NodeId, *, inbound: bool) -> Connection:
+        info = ConnectionInfo(peer, address, inbound, time.time_ns() // 1_000_000)
+        return Connection(info, muxed, stream, peer if inbound else self.node_id, trio.current_time())
+
+    # A connection's life
+
+    async def _run(self, connection: Connection, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Admit a connection and serve its streams until it ends. Raises RefusedError if it was never admitted."""
+        admitted = False
+        try:
+            with connection.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._mux, connection)
+                    await connection.muxed_conn.event_started.wait()
+                    if not connection.info.inbound:
+                        await connection.muxed_conn.confirm()
+                    await self._admit(connection)
+                    admitted = True
+                    task_status.started()
+                    await self._accept_streams(connection, nursery)
+                    nursery.cancel_scope.cancel()
+            if not admitted:
+                raise RefusedError("the peer closed the connection after the handshake")
+        finally:
+            with trio.CancelScope(shield=True):
+                await connection.stream.close()
+                connection.muxed_conn.condemn()
+            if admitted:
+                self._forget(connection)
+            connection.gone.set()
+
+    async def _mux(self, connection: Connection) -> None:
+        """Read frames until the connection ends; then end everything that uses it."""
+        try:
+            await connection.muxed_conn.start()
+        finally:
+            connection.scope.cancel()
+
+    async def _admit(self, connection: Connection) -> None:
+        """Register `connection` as the only one to its peer, or raise RefusedError."""
+        while (older := self.connections.get(connection.peer)) is not None:
+            if not _supersedes(connection, older):
+                raise RefusedError("another connection to this peer is kept")
+            await self.drop(older)
+        self.connections[connection.peer] = connection
+        self._publish_snapshot()
+        info = connection.info
+        self._on_event(Connected(info.peer, info.address, info.inbound))
+        self.on_open(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        del self.connections[connection.peer]
+        self._publish_snapshot()
+        self.on_gone(connection)
+        self._on_event(Disconnected(connection.peer))
+
+    def _publish_snapshot(self) -> None:
+        self.snapshot = tuple(connection.info for connection in self.connections.values())
+
+    async def _accept_streams(self, connection: Connection, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await connection.muxed_conn.accept_stream()
+            except MuxedConnUnavailable:
+                return
+            if connection.inbound_streams >= MAX_INBOUND_STREAMS:
+                self.drop_soon(connection, f"more than {MAX_INBOUND_STREAMS} streams open at once")
+                return
+            connection.inbound_streams += 1
+            nursery.start_soon(self._serve_stream, connection, stream)
+
+    async def _serve_stream(self, connection: Connection, stream: PatientStream) -> None:
+        """Agree on a protocol and serve it; whatever goes wrong costs this stream only."""
+        protocol = None
+        try:
+            if not self._gate(connection.peer):
+                self.drop_soon(connection, "barred since it connected")
+                return
+            communicator = MultiselectCommunicator(NetStream(stream, None, None))
+            protocol, _ = await Multiselect(dict.fromkeys(self._handlers)).negotiate(communicator, NEGOTIATE_S)
+            await self._handlers[protocol](connection, Frames(stream))
+        except Exception as error:  # noqa: BLE001 - as in _accept: a peer's bytes may raise anything, and it costs the stream only
+            _log.debug("stream %s of %s ended: %s: %s", protocol, short(connection.peer), type(error).__name__, error)
+        finally:
+            connection.inbound_streams -= 1
+            with trio.CancelScope(shield=True):
+                if not connection.muxed_conn.event_shutting_down.is_set():
+                    await stream.reset()
+
+
+def _supersedes(new: Connection, old: Connection) -> bool:
+    """Whether `new` replaces `old`; both ends decide the same.
+
+    Dialled at each other at once: the lower id's stays. Otherwise the peer has lost the old one, or it would not dial.
+    """
+    if new.initiator != old.initiator and new.opened - old.opened < _SIMULTANEOUS_S:
+        return new.initiator < old.initiator
+    return True
+
+
+class _Attempt:
+    """One dial: where it goes, and how far it got."""
+
+    def __init__(self, text: str, address: Address, peer: NodeId) -> None:
+        self.text = text
+        self.address = address
+        self.peer = peer
+        self.step = "resolve"
+
+    def error(self, reason: str) -> DialError:
+        """The failure of the current step."""
+        return DialError(self.text, self.step, reason)
+
+    async def open_socket(self) -> trio.SocketStream:
+        """Resolve the host and connect to the first of its addresses that answers. Raises DialError."""
+        targets = await self._resolve()
+        self.step = "connect"
+        failures: list[str] = []
+        for index, (family, sockaddr) in enumerate(targets):
+            # Each address gets its share of what is left, so that a dead first one doesn't use it all.
+            share = (trio.current_effective_deadline() - trio.current_time()) / (len(targets) - index)
+            with trio.move_on_after(share):
+                try:
+                    return await _connect_socket(family, sockaddr)
+                except OSError as error:
+                    failures.append(f"{sockaddr[0]}: {error.strerror or error}")
+                    continue
+            failures.append(f"{sockaddr[0]}: no answer within {share:.1f} s")
+        raise self.error("; ".join(failures))
+
+    async def _resolve(self) -> list[tuple[int, tuple[Any, ...]]]:
+        families = {"ip4": socket.AF_INET, "dns4": socket.AF_INET, "ip6": socket.AF_INET6, "dns6": socket.AF_INET6}
+        family = families.get(self.address.kind, socket.AF_UNSPEC)
+        try:
+            found = await trio.socket.getaddrinfo(self.address.host, self.address.port, family, socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise self.error(f"the name {self.address.host!r} is not known: {error}") from error
+        return [(found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]]
+
+
+async def _connect_socket(family: int, sockaddr: tuple[Any, ...]) -> trio.SocketStream:
+    sock = trio.socket.socket(family, socket.SOCK_STREAM)
+    try:
+        await sock.connect(sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return trio.SocketStream(sock)

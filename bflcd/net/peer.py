@@ -1,0 +1,99 @@
+"""What the peer manager needs and shows: settings, a peer as others see it, callbacks, the narrow protocols it stands on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from bflcd.net.protocol import ConnectionInfo, PeerEventHandler
+from bflcd.types import Height, NodeId, Round
+from bflcd.wire.requests import Status
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """Times in seconds. The defaults let a dozen daemons share two busy cores without losing each other."""
+
+    heartbeat_period: float = 5.0
+    heartbeat_deadline: float = 15.0
+    """A peer that has answered nothing for so long is disconnected; it may be stopped, which its kernel doesn't tell us."""
+    retry_period: float = 1.0
+    """After a heartbeat that failed before its deadline."""
+    dial_deadline: float = 10.0
+    tick: float = 0.25
+    """How often it is checked whom to dial."""
+    exchange_period: float = 60.0
+    """How often each peer is asked for the addresses that it knows."""
+    alone_after: float = 10.0
+    alone_period: float = 30.0
+    """How often being alone is logged."""
+    stranger_time: float = 30.0
+    """How long a stranger may stay: enough to fetch the genesis and to apply."""
+    max_strangers: int = 8
+    max_peers: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """One connected peer, for people and for catch-up. `latency_ms` and `version` are unknown before its first status."""
+
+    node: NodeId
+    address: str
+    inbound: bool
+    member: bool
+    latency_ms: float | None
+    round: Round
+    height: Height
+    score: float
+    version: str
+    last_seen_ms: int
+    """Milliseconds since it last answered or asked anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCallbacks:
+    """Told of what happens; none of them may block. `up` once its first status is there, `down` only after `up`."""
+
+    up: Callable[[NodeId, Status], None]
+    down: Callable[[NodeId], None]
+    status: Callable[[NodeId, Status], None]
+
+
+class AddressBook(Protocol):
+    """The part of the store that remembers addresses over a restart."""
+
+    async def addresses(self) -> tuple[tuple[NodeId, str], ...]:
+        """As `BlockStore.addresses`."""
+        ...
+
+    async def remember_address(self, node: NodeId, address: str) -> None:
+        """As `BlockStore.remember_address`."""
+        ...
+
+
+class PeerTransport(Protocol):
+    """The part of a transport that makes connections."""
+
+    @property
+    def node_id(self) -> NodeId:
+        """As `Transport.node_id`."""
+        ...
+
+    def addresses(self) -> tuple[str, ...]:
+        """As `Transport.addresses`."""
+        ...
+
+    async def dial(self, address: str, deadline: float) -> NodeId:
+        """As `Transport.dial`."""
+        ...
+
+    async def disconnect(self, peer: NodeId) -> None:
+        """As `Transport.disconnect`."""
+        ...
+
+    def connections(self) -> tuple[ConnectionInfo, ...]:
+        """As `Transport.connections`."""
+        ...
+
+    def on_peer_event(self, handler: PeerEventHandler) -> None:
+        """As `Transport.on_peer_event`."""
+        ...

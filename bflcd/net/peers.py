@@ -1,0 +1,370 @@
+"""The peer manager: whom to be connected to, who is alive, who is banned (design 8)."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from bflcd.errors import DialError, PeerError, Rejection, RequestError
+from bflcd.net.dialing import Attempt, DialBook, Source
+from bflcd.net.exchange import Exchange, Handler, printable
+from bflcd.net.limits import Clock
+from bflcd.net.peer import AddressBook, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
+from bflcd.net.protocol import Connected, PeerEvent
+from bflcd.net.scores import PeerScores
+from bflcd.types import ZERO_DIGEST, Height, Millis, NodeId, Round, short
+from bflcd.wire.requests import MAX_ADDRESSES, Addresses, GetAddresses, GetStatus, Status
+
+__all__ = ["AddressBook", "PeerCallbacks", "PeerInfo", "PeerManager", "PeerSettings", "PeerTransport"]
+
+logger = logging.getLogger(__name__)
+
+STEADY: Final = Millis(10_000)
+"""A connection that lived so long counts as a success: its loss is answered by dialling at once. Others back off."""
+
+MAX_OWN_ADDRESSES: Final = 16
+"""Addresses that GetStatus may carry."""
+
+MAX_DIALS: Final = 8
+"""Dials at a time."""
+
+WARNED_ADDRESSES: Final = 8
+"""Addresses that the warning of being alone names, at most."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    """A connected peer's session."""
+
+    node: NodeId
+    address: str
+    inbound: bool
+    connected: Millis
+    seen: Millis
+    latency: float | None = None
+    status: Status | None = None
+    asked_addresses: Millis | None = None
+    task: asyncio.Task[None] | None = None
+    known_addresses: tuple[str, ...] = ()
+
+
+class PeerManager:
+    """Keeps connections to members. Build it before the transport starts (it registers itself), then `run` it.
+
+    `status` gives our own standing; `is_member` who belongs; `book` remembers addresses. `addresses` gives what we announce of
+    ourselves, by default what the transport listens on. `may_be_alone` silences the warning in a community of one.
+    """
+
+    def __init__(
+        self,
+        transport: PeerTransport,
+        exchange: Exchange,
+        *,
+        status: Callable[[], Status],
+        is_member: Callable[[NodeId], bool],
+        callbacks: PeerCallbacks,
+        now: Clock,
+        rng: Random,
+        book: AddressBook,
+        scores: PeerScores | None = None,
+        settings: PeerSettings | None = None,
+        addresses: Callable[[], tuple[str, ...]] | None = None,
+        may_be_alone: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._transport = transport
+        self._exchange = exchange
+        self._status = status
+        self._is_member = is_member
+        self._callbacks = callbacks
+        self._now = now
+        self._rng = rng
+        self._book = book
+        self._scores = PeerScores(now) if scores is None else scores
+        self._settings = PeerSettings() if settings is None else settings
+        self._addresses = transport.addresses if addresses is None else addresses
+        self._may_be_alone = may_be_alone
+        self._dials = DialBook(transport.node_id, rng)
+        self._peers: dict[NodeId, _Peer] = {}
+        self._dialling: set[NodeId] = set()
+        self._preferred: frozenset[NodeId] = frozenset()
+        self._group: asyncio.TaskGroup | None = None
+        self._wake = asyncio.Event()
+        self._accompanied = now()
+        self._alone_logged: Millis | None = None
+        transport.on_peer_event(self._on_event)
+
+    # What others ask of it
+
+    def add_address(self, address: str) -> None:
+        """An operator's address (bootstrap); never forgotten. Raises ValueError if it can't be dialled."""
+        self._dials.add(address, Source.CONFIGURED)
+        self._wake.set()
+
+    def prefer(self, nodes: Iterable[NodeId]) -> None:
+        """The nodes to be connected to in any case: this round's committee."""
+        self._preferred = frozenset(nodes)
+        self._wake.set()
+
+    def punish(self, peer: NodeId, rejection: Rejection, text: str) -> None:
+        """Charge a peer for misbehaviour (`OnMisbehaviour`); disconnects and bans it when it has done too much."""
+        if self._scores.punish(peer, rejection):
+            logger.warning("peer %s is banned for a while; its last fault: %s", short(peer), printable(text))
+            self._drop(peer)
+
+    def allows(self, peer: NodeId) -> bool:
+        """The transport's gate: whether a peer may connect. Safe in any thread."""
+        return not self._scores.is_banned(peer)
+
+    def drop(self, peer: NodeId) -> None:
+        """Disconnect a peer, such as one that was kicked."""
+        self._drop(peer)
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """Connected peers, those with the best score and latency first."""
+        return tuple(sorted((self._info(peer) for peer in self._peers.values()), key=lambda i: (-i.score, i.latency_ms or 1e9)))
+
+    def members(self) -> tuple[NodeId, ...]:
+        """Connected members that have said hello, in no order that means anything."""
+        return tuple(peer.node for peer in self._peers.values() if peer.status is not None and self._is_member(peer.node))
+
+    def warnings(self) -> tuple[str, ...]:
+        """What the operator should know: that this node is alone and why, that it has banned someone."""
+        found = [self._alone_text()] if self._is_alone() else []
+        found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
+        return tuple(found)
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """Answers to GetStatus and GetAddresses, for `Exchange.serve`."""
+        return {GetStatus: self._answer_status, GetAddresses: self._answer_addresses}
+
+    async def run(self) -> None:
+        """Dial, greet and watch until cancelled."""
+        for node, address in await self._book.addresses():
+            self._learn(address, Source.REACHED, node)
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                for connection in self._transport.connections():
+                    self._on_event(Connected(connection.peer, connection.address, connection.inbound))
+                await self._tend(group)
+            finally:
+                self._group = None
+
+    # Dialling
+
+    async def _tend(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._wake.clear()
+            busy = {*self._peers, *self._dialling, *self._scores.banned()}
+            connected = len(self.members()) + len(self._dialling)
+            due = self._dials.due(self._now(), busy=busy, connected=connected, preferred=self._preferred)
+            for attempt in due[: MAX_DIALS - len(self._dialling)]:
+                self._dialling.add(attempt.node)
+                group.create_task(self._dial(attempt))
+            self._mind_being_alone()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._settings.tick)
+            except TimeoutError:
+                continue
+
+    async def _dial(self, attempt: Attempt) -> None:
+        try:
+            await self._transport.dial(attempt.address, self._settings.dial_deadline)
+        except DialError as error:
+            logger.debug("%s", error)
+            self._dials.failed(attempt.node, str(error), self._now())
+        finally:
+            self._dialling.discard(attempt.node)
+
+    def _learn(self, address: str, source: Source, node: NodeId) -> None:
+        try:
+            self._dials.add(address, source, node=node)
+        except ValueError as error:
+            logger.debug("an address is not kept: %s", printable(str(error)))
+
+    # Sessions
+
+    def _on_event(self, event: PeerEvent) -> None:
+        if not isinstance(event, Connected):
+            self._ended(event.peer)
+        elif self._group is not None and event.peer not in self._peers:
+            peer = _Peer(event.peer, event.address, event.inbound, connected=self._now(), seen=self._now())
+            refusal = self._refusal(peer)
+            self._peers[peer.node] = peer
+            if refusal:
+                logger.debug("%s is turned away: %s", short(peer.node), refusal)
+                self._drop(peer.node)
+            else:
+                peer.task = self._group.create_task(self._session(peer))
+
+    def _refusal(self, peer: _Peer) -> str:
+        """Why a new connection is not wanted, or nothing."""
+        if self._scores.is_banned(peer.node):
+            return "it is banned"
+        if not peer.inbound or peer.node in self._preferred:
+            return ""
+        if len(self._peers) >= self._settings.max_peers:
+            return f"{self._settings.max_peers} peers are connected"
+        strangers = sum(1 for other in self._peers.values() if other.inbound and not self._is_member(other.node))
+        if not self._is_member(peer.node) and strangers >= self._settings.max_strangers:
+            return f"{strangers} strangers are connected"
+        return ""
+
+    async def _session(self, peer: _Peer) -> None:
+        """Heartbeats of one peer, until it falls silent, turns out to be of another chain, or is a stranger for too long."""
+        was_member = self._is_member(peer.node)
+        while True:
+            member = self._is_member(peer.node)
+            overdue = self._now() - peer.connected > self._settings.stranger_time * 1000
+            if not member and (was_member or (peer.inbound and overdue)):
+                self._drop(peer.node)
+                return
+            was_member = member
+            pause = await self._heartbeat(peer)
+            if pause is None:
+                self._drop(peer.node)
+                return
+            await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
+
+    async def _heartbeat(self, peer: _Peer) -> float | None:
+        """Ask for the status; returns the seconds until the next heartbeat, or None if the peer is given up."""
+        own, started = self._status(), self._now()
+        request = GetStatus(own.chain, own.round, own.height, own.head, self._addresses()[:MAX_OWN_ADDRESSES])
+        try:
+            status = await self._exchange.ask(peer.node, request, deadline=self._settings.heartbeat_deadline)
+        except RequestError as error:
+            if self._now() - peer.seen >= self._settings.heartbeat_deadline * 1000:
+                logger.info("peer %s has fallen silent and is disconnected: %s", short(peer.node), error)
+                return None
+            return self._settings.retry_period
+        except PeerError as error:
+            peer.seen = self._now()
+            logger.debug("%s gives no status: %s", short(peer.node), error)
+            return self._settings.heartbeat_period
+        if ZERO_DIGEST not in (own.chain, status.chain) and status.chain != own.chain:
+            text = f"{peer.address}: failed at hello: it is on chain {short(status.chain)}, we are on {short(own.chain)}"
+            self.punish(peer.node, Rejection.WRONG_CHAIN, text)
+            logger.warning("%s", text)
+            return None
+        self._greeted(peer, status, self._now() - started)
+        await self._remember(peer)
+        await self._exchange_addresses(peer)
+        return self._settings.heartbeat_period
+
+    def _greeted(self, peer: _Peer, status: Status, elapsed: float) -> None:
+        first = peer.status is None
+        peer.seen = self._now()
+        peer.status = status
+        peer.latency = float(elapsed) if peer.latency is None else 0.8 * peer.latency + 0.2 * elapsed
+        if first:
+            if not peer.inbound:
+                self._dials.confirm(peer.node, peer.address)
+            self._callbacks.up(peer.node, status)
+        self._callbacks.status(peer.node, status)
+
+    async def _remember(self, peer: _Peer) -> None:
+        """Write down where a member is, once a connection."""
+        addresses = peer.known_addresses if peer.inbound else (peer.address,)
+        if peer.asked_addresses is None and addresses and self._is_member(peer.node):
+            await self._book.remember_address(peer.node, addresses[0])
+
+    async def _exchange_addresses(self, peer: _Peer) -> None:
+        now, last = self._now(), peer.asked_addresses
+        if last is not None and now - last < self._settings.exchange_period * 1000:
+            return
+        peer.asked_addresses = now
+        if not self._is_member(peer.node):
+            return
+        try:
+            reply = await self._exchange.ask(
+                peer.node, GetAddresses(self._status().chain), deadline=self._settings.heartbeat_deadline
+            )
+        except (RequestError, PeerError) as error:
+            logger.debug("%s gives no addresses: %s", short(peer.node), error)
+            return
+        for node, address in reply.addresses:
+            if self._is_member(node):
+                self._learn(address, Source.HEARSAY, node)
+        self._wake.set()
+
+    def _ended(self, node: NodeId) -> None:
+        peer = self._peers.pop(node, None)
+        if peer is None:
+            return
+        if peer.task is not None:
+            peer.task.cancel()
+        if peer.status is not None and self._now() - peer.connected >= STEADY:
+            self._dials.steady(node)
+        else:
+            self._dials.failed(node, f"{peer.address}: failed at hello: the connection was closed", self._now())
+        if peer.status is not None:
+            self._callbacks.down(node)
+        self._wake.set()
+
+    def _drop(self, node: NodeId) -> None:
+        if self._group is not None:
+            self._group.create_task(self._disconnect(node))
+
+    async def _disconnect(self, node: NodeId) -> None:
+        await self._transport.disconnect(node)
+        if all(connection.peer != node for connection in self._transport.connections()):
+            self._ended(node)
+
+    # Answers
+
+    async def _answer_status(self, node: NodeId, request: GetStatus) -> Status:
+        own = self._status()
+        peer = self._peers.get(node)
+        if peer is not None:
+            peer.seen = self._now()
+        if self._is_member(node) and request.chain == own.chain:
+            for address in request.addresses:
+                self._learn(address, Source.OWN_WORD, node)
+            if peer is not None:
+                peer.known_addresses = request.addresses
+        return own
+
+    async def _answer_addresses(self, node: NodeId, request: GetAddresses) -> Addresses:
+        if request.chain != self._status().chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(self._status().chain)}")
+        known = [entry for entry in self._dials.known(at_least=Source.OWN_WORD) if entry[0] != node and self._is_member(entry[0])]
+        return Addresses(tuple(self._rng.sample(known, min(MAX_ADDRESSES, len(known)))))
+
+    # Views
+
+    def _info(self, peer: _Peer) -> PeerInfo:
+        status = peer.status
+        return PeerInfo(
+            node=peer.node,
+            address=peer.address,
+            inbound=peer.inbound,
+            member=self._is_member(peer.node),
+            latency_ms=peer.latency,
+            round=Round(0) if status is None else status.round,
+            height=Height(0) if status is None else status.height,
+            score=self._scores.score(peer.node),
+            version="" if status is None else printable(status.version),
+            last_seen_ms=self._now() - peer.seen,
+        )
+
+    def _is_alone(self) -> bool:
+        if self.members() or self._may_be_alone():
+            self._accompanied = self._now()
+        return self._now() - self._accompanied >= self._settings.alone_after * 1000
+
+    def _alone_text(self) -> str:
+        troubles = self._dials.troubles()
+        if not len(self._dials):
+            return "alone: no address of any peer is known; give one with --bootstrap /ip4/HOST/tcp/PORT/p2p/ID"
+        named = "; ".join(troubles[:WARNED_ADDRESSES]) or "no dial has failed yet"
+        more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
+        return f"alone: no member is connected, of {len(self._dials)} known: {named}{more}"
+
+    def _mind_being_alone(self) -> None:
+        if not self._is_alone():
+            self._alone_logged = None
+        elif self._alone_logged is None or self._now() - self._alone_logged >= self._settings.alone_period * 1000:
+            self._alone_logged = self._now()
+            logger.warning("%s", self._alone_text())

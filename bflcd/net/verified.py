@@ -1,0 +1,37 @@
+"""Remembers which envelopes were verified, so that a message that is re-sent byte for byte costs one signature check."""
+
+from collections import OrderedDict
+from typing import Final
+
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.types import Digest
+from bflcd.wire.envelope import Envelope, verify_envelope
+
+MAX_VERIFIED: Final = 16_384
+"""Envelopes remembered, 32 bytes each: some rounds' worth of votes, offers and cards of the largest community."""
+
+
+class VerifiedEnvelopes:
+    """The last `limit` envelopes whose signature held; what failed is not kept, since a liar can vary it for ever."""
+
+    __slots__ = ("_limit", "_seen")
+
+    def __init__(self, limit: int = MAX_VERIFIED) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[Digest, None] = OrderedDict()
+
+    def verify_once(self, envelope: Envelope) -> bool:
+        """Whether the signature is the author's; the same author, payload and signature are checked only once."""
+        key = digest(Domain.MESSAGE, envelope.author, envelope.signature, envelope.payload)
+        if key in self._seen:
+            self._seen.move_to_end(key)
+            return True
+        if not verify_envelope(envelope):
+            return False
+        self._seen[key] = None
+        if len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
+        return True
+
+    def __len__(self) -> int:
+        return len(self._seen)

@@ -1,0 +1,730 @@
+"""The node's pure core: one round after the other, events in, effects out.
+
+A round: the head's model is here -> trainers train and offer; members of the committee fetch, score, send one card; with q cards
+the leader's segment is decided by the PBFT machine; the certificate and the segment are committed and the next round opens.
+Whoever holds no seat waits for an announcement, pulls the segment, checks all of it and commits. Nothing waits for one node:
+every wait has a deadline, everything said is said again until the round closes.
+
+Invariants: what is signed is durable first (`Persist` before `Say`); one offer and one card a round and epoch; a segment is
+committed only with its certificate and after the transition function accepted it; messages of a past round are answered with that
+round's certificate, those of the next round are kept within bounds, later ones only show that we are behind.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from bflcd.consensus.certificate import verify_certificate
+from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPrepared, PersistVote, Refused, ViewEntered
+from bflcd.consensus.effects import Effect as PbftEffect
+from bflcd.consensus.events import Built, CardsReady, Checked, Received
+from bflcd.consensus.pbft import Pbft
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.crypto.identity import Signer
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.roles import account_of
+from bflcd.ledger.transition import apply, check_time, proposal_time
+from bflcd.node.candidates import Candidate, Candidates
+from bflcd.node.collect import Collection
+from bflcd.node.effects import (
+    Behind,
+    Blame,
+    CancelWork,
+    Commit,
+    Effect,
+    FetchBlob,
+    FetchSegment,
+    Notice,
+    Persist,
+    Say,
+    Score,
+    Train,
+)
+from bflcd.node.events import (
+    Aggregated,
+    BlobHere,
+    BlobMissing,
+    EnvelopesHere,
+    Event,
+    Heard,
+    Instant,
+    Scored,
+    SegmentHere,
+    Started,
+    SyncChanged,
+    Trained,
+    WorkFailed,
+)
+from bflcd.node.resend import Resends
+from bflcd.node.situation import Situation, update_label_of
+from bflcd.params import Genesis
+from bflcd.store.protocol import Head, OwnRecord, Pin, PreparedRecord, RoundRecords, VoteRecord
+from bflcd.types import Digest, Millis, NodeId, Round, short
+from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
+from bflcd.wire.codec import decode, number_of, peek_number
+from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest, seal
+from bflcd.wire.messages import (
+    Announcement,
+    Beacon,
+    Commit as CommitVote,
+    JustifiedPrePrepare,
+    JustifiedViewChange,
+    Offer,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    ScoreCard,
+    SignedBody,
+    ViewChange,
+)
+
+MAX_EARLY: Final = 512
+"""Messages of the next round that are kept until it opens."""
+
+MAX_EARLY_EACH: Final = 16
+"""Of them, by one author."""
+
+Verify = Callable[[Envelope], bool]
+
+_BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+
+
+class Core:
+    """One node. `handle` and `tick` take the time and return effects, which the runtime carries out in order."""
+
+    def __init__(self, genesis: Genesis, head: Head, signer: Signer, verify: Verify, private_seed: bytes, *, train: bool) -> None:
+        """`private_seed`: secret randomness of this node, from which each round's draws follow. `train` False: never offers."""
+        self._genesis = genesis
+        self._signer = signer
+        self._verify = verify
+        self._private_seed = private_seed
+        self._train = train
+        self._floor: Round | None = None
+        self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
+        self._answered: Millis | None = None
+        self._behind_at: Millis | None = None
+        self.last_certificate: Certificate | None = None
+        self.previous_present: frozenset[NodeId] = frozenset()
+        self.syncing = False
+        self.started = False
+        self._records: RoundRecords | None = None
+        self._set_round(head, Millis(0))
+
+    # -- entry points -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: Instant) -> list[Effect]:
+        """Take one event. Whatever a peer sent is refused by effect, never by exception."""
+        match event:
+            case Started():
+                return self._start(event, now)
+            case Heard():
+                return self._heard(event, now)
+            case BlobHere(root):
+                return self._blob_here(root, now)
+            case BlobMissing():
+                self.collection.blob_missing(event.root, refused=event.refused, text=event.text)
+                return self._blob_missing(event, now)
+            case Trained():
+                return self._trained(event, now)
+            case Scored():
+                return self._scored(event, now)
+            case WorkFailed():
+                return self._work_failed(event, now)
+            case Aggregated(key, model):
+                self.candidates.aggregated(key, model)
+                self.collection.blob_here(model.root)
+                return self._advance(now)
+            case EnvelopesHere():
+                return self._envelopes_here(event, now)
+            case SegmentHere():
+                return self._segment_here(event, now)
+            case SyncChanged(active):
+                return self._sync_changed(now, active=active)
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Let time pass: timers, re-sends, deadlines."""
+        if not self.started or self.syncing:
+            return []
+        effects: list[Effect] = [Say(message) for message in self._resends.due(now.mono)]
+        effects += self._pull_late_certificate(now)
+        if self._pbft is not None:
+            effects += self._run_pbft(self._pbft.tick(now.mono), now)
+        return effects + self._advance(now)
+
+    def deadline(self, now: Instant) -> Millis | None:
+        """When `tick` wants to run, at the latest."""
+        if not self.started or self.syncing or self.situation.finished:
+            return None
+        waits = [self._resends.deadline(), self.candidates.retry_at(), self._retry_at]
+        if self._pbft is not None:
+            waits.append(self._pbft.deadline())
+            if self.collection.own_card is None:
+                waits.append(self.collection.next_change(now.mono))
+        times = [wait for wait in waits if wait is not None]
+        return Millis(min(times)) if times else None
+
+    # -- opening and closing a round ----------------------------------------------------------------------------------
+
+    def _set_round(self, head: Head, now: Millis) -> None:
+        self.situation = Situation(self._genesis, head, self._signer.node_id)
+        self.collection = Collection(self.situation, now, self.previous_present)
+        self.candidates = Candidates(self.situation, self.collection)
+        self._resends = Resends(self.situation.params.view_timeout)
+        self._pbft: Pbft | None = None
+        self._retry_at: Millis | None = None
+        self.model_here = False
+        self._training = self._work_running = False
+        self._train_failures = 0
+        self.own_offer: Signed[Offer] | None = None
+        self.pending_certificate: Certificate | None = None
+        self._asked_segment: Millis | None = None
+
+    def _start(self, event: Started, now: Instant) -> list[Effect]:
+        self.started = True
+        self._floor = event.signing_floor
+        self._records = event.records
+        self._set_round(self.situation.head, now.mono)
+        return self._open(now)
+
+    def _open(self, now: Instant) -> list[Effect]:
+        """Begin the head's round: say that we are here, get its model, restore what was signed before a restart."""
+        situation = self.situation
+        effects: list[Effect] = [self._notice("round_opened", f"round {situation.round} is open, we {self._role_text()}")]
+        if situation.finished:
+            return [*effects, self._notice("finished", f"the community has reached its last round, {situation.round}")]
+        if account_of(situation.state, situation.me) is not None:
+            effects += self._speak(seal(self._beacon(), self._signer), now, durable=False)
+        if situation.judges:
+            effects += self._open_pbft(now)
+        effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
+        effects += self._restore(now)
+        for round_, heard in tuple(self._early):
+            if round_ == situation.round:
+                effects += self._heard(heard, now)
+        self._early = deque((e for e in self._early if e[0] > self.situation.round), maxlen=MAX_EARLY)
+        return effects
+
+    def _open_pbft(self, now: Instant) -> list[Effect]:
+        records = self._records
+        situation = self.situation
+        journal = records.journal(situation.state.epoch) if records else None
+        signer = self._signer if self.may_sign else None
+        self._pbft = Pbft(situation.instance, signer, self._verify, journal) if journal else Pbft(situation.instance, signer, self._verify)
+        if not self.may_sign:
+            return [self._notice("signing_held", "the database is behind the mark file: nothing is signed in this round")]
+        return self._run_pbft(self._pbft.tick(now.mono), now)
+
+    def _restore(self, now: Instant) -> list[Effect]:
+        """Take up what this node said in the running round before it stopped."""
+        records, self._records = self._records, None
+        if records is None:
+            return []
+        effects: list[Effect] = []
+        for record in records.own:
+            if record.epoch != self.situation.state.epoch:
+                continue
+            signed = open_envelope(record.envelope, (Offer, ScoreCard))
+            self._resends.add(record.envelope, now.mono)
+            effects.append(Say(record.envelope))
+            if isinstance(signed.body, Offer):
+                self.own_offer = Signed(signed.body, record.envelope)
+            else:
+                card = Signed(signed.body, record.envelope)
+                self.collection.own_card = card
+                self.collection.add_card(card)
+        for proposal in records.proposals:
+            for envelope in (*proposal.cards, *proposal.offers):
+                self._keep(envelope)
+            candidate = self.candidates.restore(proposal)
+            if candidate is not None:
+                candidate.expected.add(proposal.digest)
+        return effects + self._advance(now)
+
+    def _closed(self, certified: CertifiedSegment, now: Instant) -> list[Effect]:
+        """Check a certified segment against the head, commit it, open the next round. Raises PeerError."""
+        situation = self.situation
+        instance = situation.instance
+        certificate, segment = certified.certificate, certified.segment
+        verify_certificate(certificate, instance, self._verify)
+        if segment_digest(segment) != certificate.digest:
+            raise PeerError(Rejection.BAD_SEGMENT, "the segment is not the one that the certificate is for")
+        state = apply(
+            situation.params,
+            situation.state,
+            situation.head_header,
+            segment,
+            self._verify,
+        )
+        header = segment.model_header
+        self.last_certificate = certificate
+        present = {node for card in segment.model.cards for node in self._present_on(card)}
+        self.previous_present = frozenset(present)
+        packed = sum(update.offer is not None for update in segment.updates)
+        text = f"round {situation.round} closed with {packed} of {situation.params.places} places filled, view {certificate.view}"
+        effects: list[Effect] = [
+            Commit(certified, state),
+            CancelWork(state.round),
+            Say(Announcement(certificate)),
+            self._notice("committed", text, packed=packed, view=certificate.view, height=header.height),
+        ]
+        self._set_round(Head(header, header_hash(header), state), now.mono)
+        self._records = None
+        if self.syncing:
+            return effects
+        return effects + self._open(now)
+
+    def _present_on(self, card: Envelope) -> tuple[NodeId, ...]:
+        return decode(card.payload, ScoreCard).present
+
+    # -- what is heard ------------------------------------------------------------------------------------------------
+
+    def _heard(self, event: Heard, now: Instant) -> list[Effect]:
+        if not self.started:
+            return []
+        try:
+            return self._dispatch(event, now)
+        except PeerError as error:
+            return [Blame(event.peer, error.rejection, str(error))]
+
+    def _dispatch(self, event: Heard, now: Instant) -> list[Effect]:
+        message = event.message
+        if isinstance(message, Announcement):
+            return self._announced(message.certificate, event.peer, now)
+        envelope = _envelope_of(message)
+        signed = open_envelope(envelope, _BODIES)
+        body: SignedBody = signed.body
+        if body.chain != self.situation.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(body.chain)}")
+        if body.round != self.situation.round:
+            return self._other_round(event, envelope.author, body.round, now)
+        if self.situation.finished or self.syncing or envelope.author == self.situation.me:
+            return []
+        match body:
+            case Beacon():
+                return self._beacon_heard(Signed(body, envelope), now)
+            case Offer():
+                return self._offer_heard(Signed(body, envelope), now)
+            case ScoreCard():
+                return self._card_heard(Signed(body, envelope), now)
+            case _:
+                if self._pbft is None:
+                    return []
+                return self._run_pbft(self._pbft.handle(Received(_vote_of(message)), now.mono), now) + self._advance(now)
+
+    def _other_round(self, event: Heard, author: NodeId, round_: Round, now: Instant) -> list[Effect]:
+        current = self.situation.round
+        if account_of(self.situation.state, author) is None:
+            raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
+        if round_ < current:
+            return self._answer_with_certificate(now)
+        if round_ == current + 1:
+            kept = sum(1 for _, heard in self._early if _envelope_of_heard(heard).author == author)
+            if kept < MAX_EARLY_EACH:
+                self._early.append((round_, event))
+            return self._want_segment(now, (event.peer, author)) if self._verify(_envelope_of_heard(event)) else []
+        if not self._verify(_envelope_of_heard(event)):
+            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {round_} in the name of {short(author)}")
+        return self._fall_behind(Round(round_), event.peer, now)
+
+    def _answer_with_certificate(self, now: Instant) -> list[Effect]:
+        """Who has committed answers any message of that round with the certificate (design 6.2), at most once every T0."""
+        t0 = self.situation.params.view_timeout
+        if self.last_certificate is None or (self._answered is not None and now.mono - self._answered < t0):
+            return []
+        self._answered = now.mono
+        return [Say(Announcement(self.last_certificate))]
+
+    def _fall_behind(self, round_: Round, peer: NodeId, now: Instant) -> list[Effect]:
+        t0 = self.situation.params.view_timeout
+        if self._behind_at is not None and now.mono - self._behind_at < t0:
+            return []
+        self._behind_at = now.mono
+        return [Behind(round_, peer)]
+
+    def _announced(self, certificate: Certificate, peer: NodeId, now: Instant) -> list[Effect]:
+        situation = self.situation
+        if certificate.chain != situation.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a certificate of chain {short(certificate.chain)}")
+        if certificate.round < situation.round or self.syncing or self.pending_certificate is not None:
+            return []
+        if certificate.round > situation.round:
+            return self._fall_behind(Round(certificate.round + 1), peer, now)
+        verify_certificate(certificate, situation.instance, self._verify)
+        return self._certificate_known(certificate, (peer,), now)
+
+    def _certificate_known(self, certificate: Certificate, holders: tuple[NodeId, ...], now: Instant) -> list[Effect]:
+        """The round is decided: commit at once if the segment is at hand, else pull it."""
+        self.pending_certificate = certificate
+        candidate = self.candidates.by_digest(certificate.digest)
+        if candidate is not None and candidate.segment is not None:
+            return self._closed(CertifiedSegment(candidate.segment, certificate), now)
+        signers = tuple(node for node, _ in certificate.signatures)
+        return self._want_segment(now, holders + signers)
+
+    def _want_segment(self, now: Instant, holders: tuple[NodeId, ...]) -> list[Effect]:
+        t0 = self.situation.params.view_timeout
+        if self._asked_segment is not None and now.mono - self._asked_segment < t0:
+            return []
+        self._asked_segment = now.mono
+        wanted = tuple(dict.fromkeys(node for node in holders if node != self.situation.me))
+        return [FetchSegment(Round(self.situation.round + 1), wanted)]
+
+    def _pull_late_certificate(self, now: Instant) -> list[Effect]:
+        """A known certificate whose segment has not come is asked for again."""
+        if self.pending_certificate is None:
+            return []
+        return self._want_segment(now, tuple(node for node, _ in self.pending_certificate.signatures))
+
+    def _segment_here(self, event: SegmentHere, now: Instant) -> list[Effect]:
+        if event.certified.segment.model_header.round != self.situation.round + 1:
+            return []
+        try:
+            return self._closed(event.certified, now)
+        except PeerError as error:
+            self._asked_segment = None
+            return [Blame(event.source, error.rejection, str(error))]
+
+    def _beacon_heard(self, beacon: Signed[Beacon], now: Instant) -> list[Effect]:
+        if beacon.author in self.collection.beacons:
+            return []
+        self._require_signature(beacon.envelope)
+        self.collection.add_beacon(beacon)
+        return [self._notice("present", f"{short(beacon.author)} is present", node=beacon.author.hex()), *self._advance(now)]
+
+    def _offer_heard(self, offer: Signed[Offer], now: Instant) -> list[Effect]:
+        self.collection.check_offer(offer)
+        if offer.digest in self.collection.offers:
+            return []
+        self._require_signature(offer.envelope)
+        effects: list[Effect] = []
+        if self.collection.conflicting_offer(offer):
+            effects.append(Blame(offer.author, Rejection.CONFLICT, "two offers in one round"))
+        self.collection.add_offer(offer)
+        text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
+        effects.append(self._notice("offer", text, node=offer.author.hex(), samples=offer.body.samples))
+        return effects + self._advance(now)
+
+    def _card_heard(self, card: Signed[ScoreCard], now: Instant) -> list[Effect]:
+        if not self.situation.judges or card.digest in self.collection.cards:
+            return []
+        self.collection.check_card(card)
+        self._require_signature(card.envelope)
+        effects: list[Effect] = []
+        if self.collection.conflicting_card(card):
+            effects.append(Blame(card.author, Rejection.CONFLICT, "two score cards in one round"))
+        self.collection.add_card(card)
+        text = f"{short(card.author)} sent its card with {len(card.body.entries)} scores"
+        effects.append(self._notice("card", text, node=card.author.hex(), entries=len(card.body.entries)))
+        return effects + self._advance(now)
+
+    def _envelopes_here(self, event: EnvelopesHere, now: Instant) -> list[Effect]:
+        if event.round != self.situation.round:
+            return []
+        try:
+            for envelope in event.envelopes:
+                self._require_signature(envelope)
+                self._keep(envelope)
+        except PeerError as error:
+            return [Blame(event.source, error.rejection, str(error)), *self._advance(now)]
+        return self._advance(now)
+
+    def _keep(self, envelope: Envelope) -> None:
+        """Add a verified card or offer to what is held. Raises PeerError."""
+        signed = open_envelope(envelope, (Offer, ScoreCard))
+        if isinstance(signed.body, Offer):
+            offer = Signed(signed.body, envelope)
+            self.collection.check_offer(offer)
+            self.collection.add_offer(offer)
+        else:
+            card = Signed(signed.body, envelope)
+            self.collection.check_card(card)
+            self.collection.add_card(card)
+
+    def _require_signature(self, envelope: Envelope) -> None:
+        if not self._verify(envelope):
+            raise PeerError(Rejection.BAD_SIGNATURE, f"the signature is not {short(envelope.author)}'s")
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    def _blob_here(self, root: Digest, now: Instant) -> list[Effect]:
+        if root == self.situation.head_blob.root:
+            self.model_here = True
+        self.collection.blob_here(root)
+        return self._advance(now)
+
+    def _blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
+        effects: list[Effect] = [self._notice("blob_missing", event.text, root=event.root.hex())]
+        if event.root == self.situation.head_blob.root and not self.model_here:
+            self._retry_at = Millis(now.mono + self.situation.params.view_timeout)
+        return effects + self._advance(now)
+
+    def _trained(self, event: Trained, now: Instant) -> list[Effect]:
+        if event.round != self.situation.round or not self._training:
+            return []
+        self._training = self._work_running = False
+        state = self.situation.state
+        body = Offer(
+            chain=state.chain,
+            round=state.round,
+            epoch=state.epoch,
+            parent=self.situation.head_hash,
+            committee=committee_hash(state.epoch, state.committee),
+            blob=event.blob,
+            samples=event.samples,
+        )
+        offer = seal(body, self._signer)
+        self.own_offer = offer
+        own = OwnRecord(state.round, state.epoch, number_of(Offer), offer.envelope)
+        effects: list[Effect] = [Persist((own, Pin(event.blob.root, state.round)))]
+        effects += self._speak(offer, now, durable=True)
+        text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
+        effects.append(self._notice("trained", text, samples=event.samples))
+        if self.situation.judges:  # a small community's member judges its own update too
+            self.collection.blob_here(event.blob.root)
+            self.collection.add_offer(offer)
+        return effects + self._advance(now)
+
+    def _scored(self, event: Scored, now: Instant) -> list[Effect]:
+        if event.round != self.situation.round:
+            return []
+        self._work_running = False
+        self.collection.scored(event.result)
+        effects: list[Effect] = []
+        for key, text in event.result.invalid:
+            slot = self.collection.slots.get(key)
+            if slot is not None:
+                effects.append(Blame(slot.offer.author, Rejection.BAD_TENSOR, text))
+        return effects + self._advance(now)
+
+    def _work_failed(self, event: WorkFailed, now: Instant) -> list[Effect]:
+        if event.round != self.situation.round:
+            return []
+        self._work_running = False
+        self._retry_at = Millis(now.mono + self.situation.params.view_timeout)
+        if event.training:
+            self._training = False
+            self._train_failures += 1
+        else:
+            self.collection.scoring_failed()
+        return [self._notice("work_failed", event.text), *self._advance(now)]
+
+    def _advance(self, now: Instant) -> list[Effect]:
+        """Start whatever can go on with what is held now."""
+        if not self.started or self.syncing or self.situation.finished:
+            return []
+        effects: list[Effect] = []
+        if self._retry_at is not None and now.mono >= self._retry_at:
+            self._retry_at = None
+            if not self.model_here:
+                situation = self.situation
+                effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
+        effects += self._start_training()
+        if self.situation.judges:
+            effects += self._judge(now)
+        return effects
+
+    def _start_training(self) -> list[Effect]:
+        situation = self.situation
+        wanted = self._train and self.may_sign and situation.trains and self.own_offer is None and not self._training
+        if not wanted or not self.model_here or self._work_running or self._retry_at is not None or self._train_failures > 2:
+            return []
+        self._training = self._work_running = True
+        return [Train(situation.round, situation.head_blob, self._draw(b"train"))]
+
+    def _judge(self, now: Instant) -> list[Effect]:
+        situation, collection = self.situation, self.collection
+        effects: list[Effect] = []
+        if collection.own_card is None:
+            for slot in collection.wanted_blobs():
+                label = update_label_of(situation, slot.offer.author)
+                effects.append(FetchBlob(slot.offer.body.blob, (slot.offer.author,), situation.round, label, anyone=False))
+            if self.model_here and not self._work_running and self._retry_at is None:
+                offers = collection.to_score()
+                if offers:
+                    self._work_running = True
+                    effects.append(Score(situation.round, situation.head_blob, offers, self._draw(b"score")))
+            if self.may_sign and collection.card_due(now.mono):
+                effects += self._send_card(now)
+        if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._pbft.cards_ready:
+            effects += self._run_pbft(self._pbft.handle(CardsReady(), now.mono), now)
+        return effects + self._walk_candidates(now)
+
+    def _send_card(self, now: Instant) -> list[Effect]:
+        state, collection = self.situation.state, self.collection
+        card = seal(collection.card_body(), self._signer)
+        collection.own_card = card
+        collection.add_card(card)
+        pins = tuple(Pin(entry.root, state.round) for entry in card.body.entries)
+        own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
+        text = f"sent our card with {len(card.body.entries)} scores"
+        return [
+            Persist((own, *pins)),
+            *self._speak(card, now, durable=True),
+            self._notice("card", text, node=self.situation.me.hex(), entries=len(card.body.entries)),
+        ]
+
+    # -- agreement ----------------------------------------------------------------------------------------------------
+
+    def _walk_candidates(self, now: Instant) -> list[Effect]:
+        effects, finished = self.candidates.advance(now.mono)
+        for candidate in finished:
+            effects += self._candidate_done(candidate, now)
+        return effects
+
+    def _candidate_done(self, candidate: Candidate, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        pbft = self._pbft
+        if pbft is None or self.situation.finished:
+            return effects
+        if candidate.digest is not None:
+            for view in sorted(candidate.views):
+                effects += self._run_pbft(pbft.handle(Built(view, candidate.proposal, candidate.digest), now.mono), now)
+        effects += self._answer_checks(candidate, now)
+        certificate = self.pending_certificate
+        if certificate is not None and candidate.segment is not None and candidate.digest == certificate.digest:
+            effects += self._closed(CertifiedSegment(candidate.segment, certificate), now)
+        return effects
+
+    def _answer_checks(self, candidate: Candidate, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        pbft = self._pbft
+        if pbft is None or not candidate.done:
+            return effects
+        for expected in sorted(candidate.expected):
+            right = candidate.digest == expected
+            refused = None if right else candidate.refused or Rejection.BAD_SEGMENT
+            effects += self._run_pbft(pbft.handle(Checked(candidate.proposal, expected, refused), now.mono), now)
+        candidate.expected.clear()
+        return effects
+
+    def _run_pbft(self, wanted: tuple[PbftEffect, ...], now: Instant) -> list[Effect]:
+        """Translate the machine's effects, in order."""
+        effects: list[Effect] = []
+        round_ = self.situation.round
+        for effect in wanted:
+            if self.situation.round != round_:
+                break  # decided: what remains belongs to the closed round
+            effects += self._one_pbft(effect, now)
+        return effects
+
+    def _one_pbft(self, effect: PbftEffect, now: Instant) -> list[Effect]:
+        state = self.situation.state
+        match effect:
+            case Build(view):
+                return self._build(view, now)
+            case Check():
+                return self._check(effect, now)
+            case PersistVote(vote):
+                return [Persist((vote_record(vote),))]
+            case PersistPrepared(prepared):
+                return [Persist((PreparedRecord(state.round, state.epoch, prepared),))]
+            case Broadcast(message):
+                return [Say(message)]
+            case Decided(certificate):
+                return self._certificate_known(certificate, (), now)
+            case ViewEntered(view, leader):
+                text = f"view {view} of round {state.round}, led by {short(leader)}"
+                return [self._notice("view", text, view=view, leader=leader.hex())]
+            case Refused(author, rejection, text):
+                return [Blame(author, rejection, text)]
+
+    def _build(self, view: int, now: Instant) -> list[Effect]:
+        situation = self.situation
+        cards = sorted(self.collection.ready_cards()[: situation.q], key=lambda card: card.author)
+        time = proposal_time(now.wall, situation.state.time)
+        candidate = self.candidates.add(Proposal(situation.state.epoch, time, tuple(card.digest for card in cards)))
+        if candidate is None:
+            return [self._notice("too_many_candidates", "no more proposals are worked on in this round")]
+        candidate.views.add(view)  # type: ignore[arg-type]
+        return self._walk_candidates(now)
+
+    def _check(self, effect: Check, now: Instant) -> list[Effect]:
+        situation = self.situation
+        pbft = self._pbft
+        assert pbft is not None
+        try:
+            if not effect.reproposal:
+                check_time(effect.proposal.time, now.wall, situation.state.time)
+        except PeerError as error:
+            answer = Checked(effect.proposal, effect.digest, error.rejection)
+            return [Blame(effect.source, error.rejection, str(error)), *self._run_pbft(pbft.handle(answer, now.mono), now)]
+        candidate = self.candidates.add(effect.proposal)
+        if candidate is None:
+            answer = Checked(effect.proposal, effect.digest, Rejection.BUSY)
+            return self._run_pbft(pbft.handle(answer, now.mono), now)
+        candidate.expected.add(effect.digest)
+        if effect.source not in candidate.sources:
+            candidate.sources.append(effect.source)
+        if candidate.done:
+            return self._answer_checks(candidate, now)
+        return self._walk_candidates(now)
+
+    # -- speaking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def may_sign(self) -> bool:
+        """Whether the mark file allows signatures in this round (design 6.3)."""
+        return self._floor is None or self.situation.round > self._floor
+
+    @property
+    def pbft(self) -> Pbft | None:
+        """This round's machine, if we hold a seat; for status only."""
+        return self._pbft
+
+    def _speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> list[Effect]:
+        self._resends.add(signed.envelope, now.mono, urgent=durable)
+        return [Say(signed.envelope)]
+
+    def _beacon(self) -> Beacon:
+        state = self.situation.state
+        return Beacon(state.chain, state.round, state.epoch, self.situation.head_hash, committee_hash(state.epoch, state.committee))
+
+    def _draw(self, purpose: bytes) -> int:
+        drawn = digest(Domain.PRIVATE, self._private_seed, integer(self.situation.round), purpose)
+        return int.from_bytes(drawn[:7], "big")
+
+    def _role_text(self) -> str:
+        situation = self.situation
+        if situation.judges:
+            return "judge and train" if situation.trains else "judge"
+        return "train" if situation.trains and self._train else "follow"
+
+    def _notice(self, type_: str, text: str, **fields: str | int) -> Notice:
+        return Notice(type_, text, (("round", self.situation.round), *fields.items()))
+
+    def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
+        if self.syncing == active:
+            return []
+        self.syncing = active
+        if active:
+            return [CancelWork(Round(self.situation.round + 1)), self._notice("sync", "catching up")]
+        head = self.situation.head
+        self._set_round(head, now.mono)
+        return [self._notice("sync", f"caught up at round {self.situation.round}"), *self._open(now)]
+
+
+def vote_record(vote: Envelope) -> VoteRecord:
+    """A vote with its place, for the store."""
+    signed = open_envelope(vote, (PrePrepare, Prepare, CommitVote, ViewChange))
+    body = signed.body
+    said = payload_digest(vote) if isinstance(body, ViewChange) else body.digest
+    return VoteRecord(body.round, body.epoch, body.view, peek_number(vote.payload), said, vote)
+
+
+def _vote_of(message: object) -> Envelope | JustifiedPrePrepare | JustifiedViewChange:
+    assert isinstance(message, Envelope | JustifiedPrePrepare | JustifiedViewChange)
+    return message
+
+
+def _envelope_of(message: object) -> Envelope:
+    """The signed part of a gossip message that is no announcement."""
+    if isinstance(message, JustifiedPrePrepare):
+        return message.pre_prepare
+    if isinstance(message, JustifiedViewChange):
+        return message.view_change
+    assert isinstance(message, Envelope)
+    return message
+
+
+def _envelope_of_heard(heard: Heard) -> Envelope:
+    return _envelope_of(heard.message)

@@ -1,0 +1,145 @@
+"""What the node's core asks of the runtime. Effects MUST be carried out in the order given; slow ones are answered by events."""
+
+from dataclasses import dataclass
+
+from bflcd.errors import Rejection
+from bflcd.ledger.state import State
+from bflcd.params import BlobRef
+from bflcd.store.protocol import Record
+from bflcd.types import Digest, NodeId, Round
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.messages import Gossip
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """The runtime MUST make the records durable (database, then mark file) before it carries out any later effect."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The runtime MUST gossip the message; it may be lost."""
+
+    message: Gossip
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The runtime MUST store segment, certificate and state in one transaction before it carries out any later effect."""
+
+    certified: CertifiedSegment
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """The runtime MUST train from the model and answer `Trained` or `WorkFailed`."""
+
+    round: Round
+    model: BlobRef
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`."""
+
+    round: Round
+    model: BlobRef
+    offers: tuple[tuple[Digest, BlobRef, str], ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWork:
+    """The runtime MUST cancel training, scoring and fetches of rounds before `round`."""
+
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBlob:
+    """The runtime MUST fetch the blob from one of `holders` (preferred first; with `anyone`, then from any member) and answer
+    `BlobHere` or `BlobMissing`. With a `label` it is an update whose payload must meet the specification."""
+
+    blob: BlobRef
+    holders: tuple[NodeId, ...]
+    round: Round
+    label: str | None
+    anyone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEnvelopes:
+    """The runtime MUST ask `source` for signed cards or offers and answer `EnvelopesHere`, empty if it fails."""
+
+    round: Round
+    digests: tuple[Digest, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSegment:
+    """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentHere`; it retries by itself.
+
+    `holders` are asked first."""
+
+    round: Round
+    holders: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """The runtime MUST compute the next model from (weight, blob, label) of the packed updates, store it, answer `Aggregated`."""
+
+    key: Digest
+    round: Round
+    rule: str
+    model: BlobRef
+    updates: tuple[tuple[int, BlobRef, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The runtime MUST catch up: `peer` speaks of `round`, which we can't follow step by step."""
+
+    round: Round
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The runtime MUST count this against the node's peer; CONFLICT means that it signed two things in one place."""
+
+    node: NodeId
+    rejection: Rejection
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The runtime MUST log it and put it on the event bus; changes nothing."""
+
+    type: str
+    text: str
+    fields: tuple[tuple[str, str | int], ...] = ()
+
+
+Effect = (
+    Persist
+    | Say
+    | Commit
+    | Train
+    | Score
+    | CancelWork
+    | FetchBlob
+    | FetchEnvelopes
+    | FetchSegment
+    | Aggregate
+    | Behind
+    | Blame
+    | Notice
+)
+"""Everything that the core asks for."""

@@ -1,0 +1,42 @@
+"""Saying things again until the round closes: the transport loses messages silently (design 6.7)."""
+
+from dataclasses import dataclass
+
+from bflcd.types import Millis
+from bflcd.wire.envelope import Envelope
+
+
+@dataclass(slots=True)
+class _Entry:
+    envelope: Envelope
+    due: Millis
+    pause: Millis
+
+
+class Resends:
+    """Envelopes of the running round, each due again after a pause that doubles up to 4 T0."""
+
+    def __init__(self, view_timeout: Millis) -> None:
+        self._first = Millis(max(1, view_timeout // 2))
+        self._most = Millis(4 * view_timeout)
+        self._entries: list[_Entry] = []
+
+    def add(self, envelope: Envelope, now: Millis, *, urgent: bool = True) -> None:
+        """Say `envelope` again from now on; what is not urgent starts with the longer pause of T0."""
+        if all(entry.envelope != envelope for entry in self._entries):
+            pause = self._first if urgent else Millis(2 * self._first)
+            self._entries.append(_Entry(envelope, Millis(now + pause), pause))
+
+    def due(self, now: Millis) -> list[Envelope]:
+        """What is to be said now."""
+        said = []
+        for entry in self._entries:
+            if entry.due <= now:
+                said.append(entry.envelope)
+                entry.pause = Millis(min(2 * entry.pause, self._most))
+                entry.due = Millis(now + entry.pause)
+        return said
+
+    def deadline(self) -> Millis | None:
+        """When something is due next."""
+        return min((entry.due for entry in self._entries), default=None)

@@ -1,0 +1,238 @@
+"""The SQLite file: connections, pragmas, transactions, checkpoints, and what its errors mean.
+
+Writes go through one connection, one transaction at a time. Its `synchronous` is NORMAL for chunks, whose commits append to the
+write-ahead log without waiting for the disk, and FULL for everything else. Frames of the log are durable in order: the fsync of a
+FULL commit covers every chunk written before it, so what a vote or a block refers to is durable with it. Checkpoints run on a
+connection of their own, beside the writer; the writer's automatic one is only the upper bound of the log.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import aiosqlite
+
+from bflcd.crypto.hashing import chunk_hash
+from bflcd.errors import InvariantError, MachineError
+from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES, migration_script
+
+FILE_NAME: Final = "chain.sqlite3"
+
+BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a statement waits for a lock that a checkpoint or another reader of the file holds."""
+
+CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+"""Log written since the last checkpoint that makes a caller of chunk writes run the next one."""
+
+MAX_LOG_BYTES: Final = 128 * 1024 * 1024
+"""The writer checkpoints by itself above this."""
+
+_FRAME_BYTES: Final = 2 * PAGE_BYTES
+"""Least that a transaction adds to the log."""
+
+_MEANING: Final = {
+    sqlite3.SQLITE_FULL: ("disk_full", "free some space (`bflc-cli prune`), then start the node again"),
+    sqlite3.SQLITE_IOERR: ("io_error", "check the disk, its quota and the system's log, then start the node again"),
+    sqlite3.SQLITE_CANTOPEN: ("io_error", "check that the data directory exists and belongs to this user"),
+    sqlite3.SQLITE_READONLY: ("io_error", "check that the data directory is writable"),
+    sqlite3.SQLITE_PERM: ("io_error", "check that the data directory belongs to this user"),
+    sqlite3.SQLITE_CORRUPT: ("damaged_store", "run `bflc-cli verify`; if it can't be mended, start over from the peers"),
+    sqlite3.SQLITE_NOTADB: ("damaged_store", "this is no database of bflcd; restore it or start over from the peers"),
+    sqlite3.SQLITE_BUSY: ("locked", "another program holds the database open; stop it"),
+    sqlite3.SQLITE_LOCKED: ("locked", "another program holds the database open; stop it"),
+    sqlite3.SQLITE_NOMEM: ("out_of_memory", "give the node more memory"),
+    sqlite3.SQLITE_TOOBIG: ("damaged_store", "a row is larger than SQLite allows"),
+    sqlite3.SQLITE_SCHEMA: ("damaged_store", "the tables are not those of this version; restore the file"),
+}
+"""Code and hint by SQLite's primary result code."""
+
+
+@contextmanager
+def machine_errors(path: Path, what: str) -> Iterator[None]:
+    """Raise SQLite's errors inside as MachineError that names the file and what was being done."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise InvariantError(f"{what} broke a constraint of {path}: {error}") from error
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            raise
+        meaning, hint = _MEANING.get(code & 0xFF, ("damaged_store", "run `bflc-cli verify`"))
+        raise MachineError(f"{what} failed in {path}: {error} ({error.sqlite_errorname})", hint=hint, code=meaning) from error
+
+
+class Database:
+    """The open file. Statements on `reader` and `payload_reader` see every committed transaction."""
+
+    def __init__(self, path: Path, *connections: aiosqlite.Connection) -> None:
+        """Take the open connections: writer, checkpointer, two readers. Use `open`."""
+        self.path = path
+        self._writer, self._checkpointer, self._reader, self._payload_reader = connections
+        self._turn = asyncio.Lock()
+        self._durable: bool | None = None
+        self._log_bytes = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, migrations: tuple[str, ...] = MIGRATIONS) -> Self:
+        """Open or make the file at `path`, bring it to the current version.
+
+        Raises MachineError: damaged_store, io_error, disk_full, newer_store (made by a newer version of bflcd).
+        """
+        opened: list[aiosqlite.Connection] = []
+        try:
+            with machine_errors(path, "opening the store"):
+                writer = await _connect(path, "rwc", opened)
+                await _prepare(writer, path, migrations)
+                await _connect(path, "rw", opened)
+                await _connect(path, "ro", opened)
+                await _connect(path, "ro", opened)
+        except BaseException:
+            for connection in reversed(opened):
+                await connection.close()
+            raise
+        return cls(path, *opened)
+
+    async def close(self) -> None:
+        """Finish the running transaction and close. Idempotent."""
+        async with self._turn:
+            if self._closed:
+                return
+            self._closed = True
+            with machine_errors(self.path, "closing the store"):
+                for connection in (self._payload_reader, self._reader, self._checkpointer, self._writer):
+                    await connection.close()
+
+    @asynccontextmanager
+    async def transaction(self, what: str, *, durable: bool, size: int = 0) -> AsyncIterator[aiosqlite.Connection]:
+        """The writer inside a transaction: committed at the end, rolled back whole on any error, cancellation included.
+
+        `durable`: the commit returns once it and everything before it is on the disk. `size`: bytes that it will write.
+        A rollback is queued behind the statement that a cancelled caller left running, so the next transaction starts clean.
+        """
+        async with self._turn:
+            with machine_errors(self.path, what):
+                try:
+                    await self._set_durable(durable)
+                    await self._writer.execute("BEGIN IMMEDIATE")
+                    yield self._writer
+                    await self._writer.commit()
+                except BaseException:
+                    await self._writer.rollback()
+                    raise
+        self._log_bytes += size + _FRAME_BYTES
+
+    async def _set_durable(self, durable: bool) -> None:
+        if self._durable is not durable:
+            self._durable = None
+            await self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+    async def query(self, what: str, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT over chain, records and indexes."""
+        with machine_errors(self.path, what):
+            return [tuple(row) for row in await self._reader.execute_fetchall(sql, parameters)]
+
+    async def query_payloads(self, what: str, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT over chunks, on a connection of its own: a vote's look-up never waits for a model's bytes."""
+        with machine_errors(self.path, what):
+            return [tuple(row) for row in await self._payload_reader.execute_fetchall(sql, parameters)]
+
+    async def checkpoint_if_due(self) -> None:
+        """Copy the log into the file if much was written since the last time; writers and readers go on meanwhile."""
+        if self._log_bytes >= CHECKPOINT_BYTES:
+            self._log_bytes = 0
+            with machine_errors(self.path, "a checkpoint"):
+                await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def truncate(self) -> None:
+        """Copy the log into the file, and return the space of both to the disk as far as readers allow."""
+        with machine_errors(self.path, "a checkpoint"):
+            await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+            async with self._turn:
+                await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._log_bytes = 0
+
+    async def vacuum_step(self, pages: int) -> tuple[int, bool]:
+        """Move up to `pages` free pages to the file's end and cut them off: bytes returned, and whether more are free."""
+        async with self._turn:
+            with machine_errors(self.path, "returning space"):
+                await self._set_durable(False)
+                before = await self._pragma("page_count")
+                # A script, since its statement gives a row without columns for each page, at which a cursor would stop.
+                await self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")
+                after = await self._pragma("page_count")
+                free = await self._pragma("freelist_count")
+        self._log_bytes += pages * PAGE_BYTES
+        return (before - after) * PAGE_BYTES, free > 0 and before > after
+
+    async def _pragma(self, name: str) -> int:
+        rows = list(await self._writer.execute_fetchall(f"PRAGMA {name}"))
+        return int(rows[0][0])
+
+    async def integrity(self) -> tuple[str, ...]:
+        """What SQLite's own check finds in pages and indexes; nothing if all is well."""
+        connection = await _connect(self.path, "ro", [])
+        try:
+            rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
+            found = tuple(str(row[0]) for row in rows)
+        except sqlite3.DatabaseError as error:
+            found = (str(error),)
+        finally:
+            await connection.close()
+        return () if found == ("ok",) else found
+
+    def size_on_disk(self) -> int:
+        """Bytes of the file and its log."""
+        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+
+async def _connect(path: Path, mode: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+    opened.append(connection)
+    await connection.create_function("chunk_hash", 1, chunk_hash, deterministic=True)
+    return connection
+
+
+async def _prepare(writer: aiosqlite.Connection, path: Path, migrations: tuple[str, ...]) -> None:
+    """Pragmas and migrations; those before the first table take effect only in a new file."""
+    await writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    await writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    version, application, tables = [
+        int(list(await writer.execute_fetchall(sql))[0][0])
+        for sql in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_schema")
+    ]
+    if tables and application != APPLICATION_ID:
+        raise MachineError(
+            f"{path} is a database of another program", hint="choose another data directory", code="damaged_store"
+        )
+    if version > len(migrations):
+        raise MachineError(
+            f"{path} has version {version}, this bflcd knows versions up to {len(migrations)}",
+            hint="it was made by a newer bflcd: install that one",
+            code="newer_store",
+        )
+    await writer.execute("PRAGMA journal_mode = WAL")
+    await writer.execute("PRAGMA synchronous = FULL")
+    await writer.execute("PRAGMA foreign_keys = ON")
+    await writer.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_BYTES // PAGE_BYTES}")
+    await writer.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
+    if version < len(migrations):
+        try:
+            await writer.executescript(f"PRAGMA application_id = {APPLICATION_ID};" + migration_script(version, migrations))
+        except sqlite3.Error as error:
+            await writer.rollback()
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+                raise MachineError(
+                    f"{path} can't be brought from version {version} to {len(migrations)}: {error}; it is as it was",
+                    hint="restore the file from a backup, or start over from the peers",
+                    code="damaged_store",
+                ) from error
+            raise

@@ -1,0 +1,198 @@
+"""The mark file: the last thing this node signed, outside the database (design 6.3).
+
+SQLite opens a log that was cut at a frame's edge as a clean older database, which would let the node sign a place twice. The
+mark is written after the database and before a message leaves, so a database without the mark's record is known to be behind.
+
+The file has two slots, written in turn, each holding the same checksummed record twice in sectors of its own. A crash while
+writing spoils at most the slot being written, whose mark was not acknowledged; a flipped bit spoils one copy of two.
+"""
+
+import asyncio
+import os
+import struct
+import threading
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from bflcd.errors import InvariantError, MachineError
+from bflcd.store.protocol import RoundRecords
+from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
+from bflcd.wire.envelope import payload_digest
+
+SECTOR_BYTES: Final = 4096
+"""Larger than any disk's sector: what one torn write can spoil."""
+
+FILE_BYTES: Final = 4 * SECTOR_BYTES
+"""Two slots of two copies."""
+
+_MAGIC: Final = b"bflcmark"
+_RECORD: Final = struct.Struct(f">8sQQQQI{HASH_BYTES}s")
+"""Magic, sequence number, epoch, round, view, phase, digest. Sequence 0: nothing was signed yet."""
+
+_CHECKSUM_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The place and digest of a signed vote, offer or card, as in its record (`VoteRecord`, `OwnRecord` with view 0)."""
+
+    epoch: Epoch
+    round: Round
+    view: View
+    phase: int
+    digest: Digest
+
+
+def holds(mark: Mark, records: RoundRecords) -> bool:
+    """Whether the records of the mark's round contain what the mark was written for."""
+    votes = any(
+        (v.epoch, v.round, v.view, v.phase, v.digest) == (mark.epoch, mark.round, mark.view, mark.phase, mark.digest)
+        for v in records.votes
+    )
+    return votes or any(
+        (o.epoch, o.round, o.phase, payload_digest(o.envelope)) == (mark.epoch, mark.round, mark.phase, mark.digest)
+        for o in records.own
+    )
+
+
+def signing_floor(mark: Mark | None, head_round: Round, has_records: bool) -> Round | None:
+    """The last round in which this node may sign nothing, or None if it is free (design 6.3).
+
+    `head_round`: round of the database's head, which is the undecided round; `has_records`: whether the database holds the
+    mark's own record (`holds`). Records are appended in order, so if the last is there, all are. A mark below the head belongs
+    to a decided round: nothing is left to contradict. Without a mark nothing was ever signed, as far as this file knows: whether
+    it was lost together with the database is for the caller to judge (nothing, then, until two model blocks past a confirmed head).
+    """
+    if mark is None or mark.round < head_round or (mark.round == head_round and has_records):
+        return None
+    return mark.round
+
+
+def _encode(sequence: int, mark: Mark) -> bytes:
+    record = _RECORD.pack(_MAGIC, sequence, mark.epoch, mark.round, mark.view, mark.phase, mark.digest)
+    return record + blake2b(record, digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _decode(sector: bytes) -> tuple[int, Mark] | None:
+    """Sequence number and mark of a copy, or None if its checksum is wrong."""
+    record, checksum = sector[: _RECORD.size], sector[_RECORD.size : _RECORD.size + _CHECKSUM_BYTES]
+    if blake2b(record, digest_size=_CHECKSUM_BYTES).digest() != checksum:
+        return None
+    magic, sequence, epoch, round_, view, phase, digest = _RECORD.unpack(record)
+    if magic != _MAGIC:
+        return None
+    return sequence, Mark(Epoch(epoch), Round(round_), View(view), phase, Digest(digest))
+
+
+_NOTHING: Final = Mark(Epoch(0), Round(0), View(0), 0, Digest(bytes(HASH_BYTES)))
+"""What a fresh file holds, under sequence number 0."""
+
+
+def read(path: Path) -> tuple[int, Mark | None]:
+    """Sequence number and mark in the file at `path`; the mark is None if nothing was signed yet.
+
+    Raises MachineError(code="damaged_mark") if the file has the wrong size or no intact copy, io_error if it can't be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MachineError(f"cannot read the mark file {path}: {error.strerror}", code="io_error") from error
+    copies = [_decode(data[at : at + SECTOR_BYTES]) for at in range(0, len(data), SECTOR_BYTES)]
+    intact = [copy for copy in copies if copy is not None]
+    if len(data) != FILE_BYTES or not intact:
+        raise MachineError(
+            f"the mark file {path} is damaged: {len(data)} bytes, {len(intact)} of 4 copies intact; "
+            "what this node signed last is unknown, so it must not sign",
+            hint="restore the file, or start over with a fresh data directory and a new key",
+            code="damaged_mark",
+        )
+    sequence, mark = max(intact, key=lambda copy: copy[0])
+    return sequence, mark if sequence else None
+
+
+class MarkFile:
+    """The open mark file of a data directory. One holder at a time: the directory's lock sees to that."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file at `path`, making it if it is not there. Raises MachineError as `read` does."""
+        self.path = path
+        if not path.exists():
+            _create(path)
+        self._sequence, self._mark = read(path)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._turn = threading.Lock()
+
+    def highest(self) -> Mark | None:
+        """The last mark written; epoch and round never go back."""
+        return self._mark
+
+    async def write(self, mark: Mark) -> None:
+        """Make `mark` durable; when it returns, the message may leave. Runs in a thread, in the order of the calls.
+
+        Raises InvariantError if epoch or round go back, MachineError (disk_full, io_error) if the disk fails.
+        """
+        await asyncio.to_thread(self.write_now, mark)
+
+    def write_now(self, mark: Mark) -> None:
+        """`write`, blocking: one write and one fdatasync."""
+        with self._turn:
+            if self._descriptor < 0:
+                raise InvariantError(f"the mark file {self.path} is closed")
+            if self._mark is not None and (mark.epoch, mark.round) < (self._mark.epoch, self._mark.round):
+                raise InvariantError(
+                    f"a signature in epoch {mark.epoch}, round {mark.round} after one in "
+                    f"epoch {self._mark.epoch}, round {self._mark.round}"
+                )
+            if mark == self._mark:
+                return
+            _write_slot(self._descriptor, self.path, self._sequence + 1, mark)
+            self._sequence, self._mark = self._sequence + 1, mark
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        with self._turn:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+
+def _write_slot(descriptor: int, path: Path, sequence: int, mark: Mark) -> None:
+    record, start = _encode(sequence, mark), (sequence % 2) * 2 * SECTOR_BYTES
+    try:
+        os.pwrite(descriptor, record, start)
+        os.pwrite(descriptor, record, start + SECTOR_BYTES)
+        os.fdatasync(descriptor)
+    except OSError as error:
+        raise MachineError(
+            f"cannot write the mark file {path}: {error.strerror}; nothing may be sent",
+            hint="make sure that the disk works, then start again",
+            code="io_error",
+        ) from error
+
+
+def _create(path: Path) -> None:
+    """A file that holds `_NOTHING` four times, complete or absent."""
+    temporary = path.with_name(path.name + ".new")
+    sector = _encode(0, _NOTHING).ljust(SECTOR_BYTES, b"\0")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, sector * 4)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.rename(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise MachineError(f"cannot make the mark file {path}: {error.strerror}", code="io_error") from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in `directory` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

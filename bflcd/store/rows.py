@@ -1,0 +1,44 @@
+"""Checksums of rows: SQLite does not notice a flipped bit in a row, so every row of the chain carries a hash of all its columns."""
+
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+from bflcd.errors import MachineError
+from bflcd.store.records import Kind, Row
+from bflcd.types import Digest, Round
+
+CHECKSUM_BYTES: Final = 16
+
+
+def checksum(*columns: bytes | str | int | None) -> bytes:
+    """Hash over the columns of a row, each with its type and length."""
+    state = blake2b(digest_size=CHECKSUM_BYTES, person=b"bflc1.row")
+    for column in columns:
+        raw = column if isinstance(column, bytes) else repr(column).encode()
+        state.update(f"{type(column).__name__}:{len(raw)}:".encode())
+        state.update(raw)
+    return state.digest()
+
+
+def damaged_row(path: Path, where: str) -> MachineError:
+    """The refusal to use a row whose checksum is wrong."""
+    return MachineError(
+        f"{path} is damaged: {where} is not what was written",
+        hint="run `bflc-cli verify`; if it can't be mended, start over from the peers",
+        code="damaged_store",
+    )
+
+
+def record_columns(row: Row) -> tuple[int, int, bytes, bytes, bytes, bytes]:
+    """Columns of the table `records` but its id: round, kind, place, digest, checksum, body."""
+    whole = checksum(row.round, int(row.kind), row.place, row.digest, row.body)
+    return row.round, int(row.kind), row.place, row.digest, whole, row.body
+
+
+def row_from_columns(path: Path, columns: tuple[int, int, bytes, bytes, bytes, bytes]) -> Row:
+    """The reverse of `record_columns`. Raises MachineError(code="damaged_store")."""
+    round_, kind, place, digest, whole, body = columns
+    if checksum(round_, kind, place, digest, body) != whole:
+        raise damaged_row(path, f"a record of round {round_}")
+    return Row(Round(round_), Kind(kind), place, Digest(digest), body)

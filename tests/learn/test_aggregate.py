@@ -1,0 +1,148 @@
+"""Aggregation against a reference in exact fractions, over extremes, ties and orders."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.errors import InvariantError, PeerError
+from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate, aggregate
+from bflcd.params import TensorSpec
+from bflcd.wire.tensors import decode_tensors, encode_tensors, split_payload
+from tests.helpers.learning import SPEC, payload
+
+ONE = (TensorSpec("w", (2,), "F32"),)
+STEP = 2.0**-24
+
+values = st.one_of(
+    st.sampled_from([0.0, -0.0, 1024.0, -1024.0, STEP, -STEP, STEP / 2, -STEP / 2, 1.5 * STEP, 2.0**-149]),
+    st.floats(-1024, 1024, width=32),
+    st.floats(-2, 2, width=32),
+)
+pairs = st.tuples(values, values)
+updates = st.lists(st.tuples(st.one_of(st.integers(1, 5), st.integers(1, MAX_WEIGHT)), pairs), min_size=1, max_size=7)
+
+
+def one(pair, label=None):
+    return encode_tensors({"w": np.array(pair, dtype=np.float32)}, ONE, label=label)
+
+
+def weighted(entries):
+    return [WeightedUpdate(weight, "u", one(pair, "u")) for weight, pair in entries]
+
+
+def fixed(x):
+    return round(Fraction(float(np.float32(x))) * 2**24)  # Fraction rounds ties to even
+
+
+def back(x):
+    clamped = max(-(2**34), min(2**34, x))
+    return np.float32(clamped / 2**24)  # exact in float64, then one rounding
+
+
+def reference(rule, model, entries):
+    out = []
+    for place in range(2):
+        base = fixed(model[place])
+        column = [fixed(pair[place]) for _, pair in entries]
+        if rule == "fedavg":
+            total = sum(weight for weight, _ in entries)
+            out.append(back(round(Fraction(base * total + sum(w * f for (w, _), f in zip(entries, column, strict=True)), total))))
+        else:
+            column.sort()
+            out.append(back(base + round(Fraction(column[(len(column) - 1) // 2] + column[len(column) // 2], 2))))
+    return np.array(out, dtype=np.float32)
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@given(model=pairs, entries=updates, data=st.data())
+def test_equals_exact_fractions_in_any_order(rule, model, entries, data):
+    result = aggregate(rule, one(model), weighted(entries), ONE)
+    np.testing.assert_array_equal(decode_tensors(result, ONE, label=None)["w"], reference(rule, model, entries))
+    shuffled = data.draw(st.permutations(entries))
+    assert aggregate(rule, one(model), iter(weighted(shuffled)), ONE) == result
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_sum_is_exact(sign):
+    entry = (MAX_WEIGHT, (sign * 1024.0, sign * 1023.0))
+    entries = [entry] * 2**11
+    result = aggregate("fedavg", one((sign * 1024.0, 0.0)), weighted(entries), ONE)
+    assert decode_tensors(result, ONE, label=None)["w"].tolist() == [sign * 1024.0, sign * 1023.0]
+
+
+@pytest.mark.parametrize(
+    ("base", "update", "weights", "expected"),
+    [
+        (0, 1, (1, 1), 0),  # one half: to even
+        (1, 1, (1, 1), 2),  # three halves
+        (0, -1, (1, 1), 0),
+        (-1, -1, (1, 1), -2),
+        (2, 1, (1, 1), 2),  # five halves
+        (0, 1, (2, 1), 1),
+        (0, 1, (1, 2), 0),
+    ],
+)
+def test_ties_go_to_the_even_integer(base, update, weights, expected):
+    entries = [(weights[0], (update * STEP, 0.0)), (weights[1], (0.0, 0.0))]
+    result = aggregate("fedavg", one((base * STEP, 0.0)), weighted(entries), ONE)
+    assert decode_tensors(result, ONE, label=None)["w"][0] == expected * STEP
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median"])
+def test_without_updates_the_model_is_its_own_successor(rule):
+    model = one((2.0**-30, 5.0))  # would be rounded away by fixed point
+    assert aggregate(rule, model, [], ONE) == model
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median"])
+def test_counters_come_from_the_parent(rule):
+    model = payload(range(9), count=41)
+    result = aggregate(rule, model, [WeightedUpdate(3, "u", payload([1.0] * 9, label="u", count=99))], SPEC)
+    assert result == payload(range(1, 10), count=41)
+
+
+def test_the_median_of_more_columns_than_one_chunk():
+    spec = (TensorSpec("w", (70_000,), "F32"),)
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(3, 70_000)).astype(np.float32)
+    zero = encode_tensors({"w": np.zeros(70_000, dtype=np.float32)}, spec, label=None)
+    entries = [WeightedUpdate(1, "u", encode_tensors({"w": array}, spec, label="u")) for array in arrays]
+    floats = split_payload(aggregate("median", zero, entries, spec), spec, label=None)[1]
+    np.testing.assert_allclose(floats, np.median(arrays, axis=0), atol=STEP)
+
+
+def test_updates_are_taken_one_at_a_time():
+    alive = 0
+
+    def stream():
+        nonlocal alive
+        for _ in range(5):
+            alive += 1
+            yield WeightedUpdate(1, "u", one((1.0, 2.0), "u"))
+
+    aggregate("fedavg", one((0.0, 0.0)), stream(), ONE)
+    assert alive == 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "entries", "error"),
+    [
+        ("mean", [(1, (0.0, 0.0))], InvariantError),
+        ("fedavg", [(0, (0.0, 0.0))], InvariantError),
+        ("fedavg", [(MAX_WEIGHT + 1, (0.0, 0.0))], InvariantError),
+        ("fedavg", [(1, (0.0, 0.0))] * (2**11 + 1), InvariantError),
+        ("median", [(1, (0.0, 0.0))] * (2**11 + 1), InvariantError),
+    ],
+)
+def test_what_the_ledger_rules_out_is_our_bug(rule, entries, error):
+    with pytest.raises(error):
+        aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE)
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median"])
+def test_a_broken_payload_is_the_peers_fault(rule):
+    with pytest.raises(PeerError, match="label"):
+        aggregate(rule, one((0.0, 0.0)), [WeightedUpdate(1, "v", one((0.0, 0.0), "u"))], ONE)

@@ -1,0 +1,131 @@
+"""What is refused of a beacon, an offer and a card, and with which rejection (design 5)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bflcd.crypto.identity import Identity
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.cards import check_beacon, check_card, check_offer
+from bflcd.types import Digest
+from bflcd.wire.envelope import Signed, seal
+from bflcd.wire.messages import ScoreCard
+from tests.helpers.ledger import Community, make_beacon, make_card, make_community, make_entry, make_offer, place_of
+
+OTHER = Digest(b"o" * 32)
+COMMUNITY = make_community()
+SEAT, TRAINER, TRAINER_2 = COMMUNITY.members[0], COMMUNITY.outsiders[0], COMMUNITY.outsiders[1]
+STRANGER = Identity(b"\x77" * 32)
+WITH_STRANGER = replace(COMMUNITY, keys={**COMMUNITY.keys, STRANGER.node_id: STRANGER})
+
+PLACE = [
+    ({"chain": OTHER}, Rejection.WRONG_CHAIN),
+    ({"round": 1}, Rejection.WRONG_ROUND),
+    ({"epoch": 1}, Rejection.WRONG_EPOCH),
+    ({"parent": OTHER}, Rejection.WRONG_PARENT),
+    ({"committee": OTHER}, Rejection.WRONG_COMMITTEE),
+]
+
+
+def refusal_of(check: Callable[..., None], *arguments: Any) -> PeerError:
+    with pytest.raises(PeerError) as caught:
+        check(*arguments)
+    return caught.value
+
+
+def card_refusal(card: Signed[Any], community: Community = COMMUNITY) -> PeerError:
+    return refusal_of(check_card, community.params, community.state, community.head, card)
+
+
+def test_what_is_right_passes() -> None:
+    c = COMMUNITY
+    offer = make_offer(c, TRAINER)
+    check_beacon(c.state, c.head, make_beacon(c, TRAINER))
+    check_beacon(c.state, c.head, make_beacon(c, SEAT))
+    check_offer(c.params, c.state, c.head, offer)
+    check_card(c.params, c.state, c.head, make_card(c, SEAT))
+    check_card(c.params, c.state, c.head, make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER_2))]))
+    check_card(c.params, c.state, c.head, make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER, salt="2"))]))
+
+
+@pytest.mark.parametrize(("change", "rejection"), PLACE)
+def test_another_rounds_message_is_refused_by_its_field(change: dict[str, Any], rejection: Rejection) -> None:
+    c = COMMUNITY
+    refusals = (
+        refusal_of(check_beacon, c.state, c.head, make_beacon(c, TRAINER, **change)),
+        refusal_of(check_offer, c.params, c.state, c.head, make_offer(c, TRAINER, **change)),
+        card_refusal(make_card(c, SEAT, **change)),
+    )
+    assert [refusal.rejection for refusal in refusals] == [rejection] * 3
+    assert all(next(iter(change)) in str(refusal) for refusal in refusals)
+
+
+def test_the_committee_hash_covers_the_order_of_the_seats() -> None:
+    c = COMMUNITY
+    turned = replace(c, state=replace(c.state, committee=c.state.committee[::-1]))
+    assert card_refusal(make_card(c, SEAT), turned).rejection is Rejection.WRONG_COMMITTEE
+
+
+def test_strangers_are_refused() -> None:
+    c, node = WITH_STRANGER, STRANGER.node_id
+    assert refusal_of(check_beacon, c.state, c.head, make_beacon(c, node)).rejection is Rejection.NOT_MEMBER
+    assert refusal_of(check_offer, c.params, c.state, c.head, make_offer(c, node)).rejection is Rejection.NOT_MEMBER
+    assert card_refusal(make_card(c, node), c).rejection is Rejection.NOT_COMMITTEE
+
+
+def test_an_offer_needs_a_legal_trainer() -> None:
+    c = COMMUNITY
+    seated = refusal_of(check_offer, c.params, c.state, c.head, make_offer(c, SEAT))
+    assert (seated.rejection, "holds a seat" in str(seated)) == (Rejection.NOT_TRAINER, True)
+    idle = make_community(active_fraction=1)
+    inactive = refusal_of(check_offer, idle.params, idle.state, idle.head, make_offer(idle, TRAINER))
+    assert (inactive.rejection, "not active" in str(inactive)) == (Rejection.NOT_TRAINER, True)
+
+
+def test_in_a_small_community_the_committee_offers_and_scores() -> None:
+    c = make_community(2, 2, 2)
+    offer = make_offer(c, c.members[0])
+    check_offer(c.params, c.state, c.head, offer)
+    check_card(c.params, c.state, c.head, make_card(c, c.members[0], [make_entry(offer)]))
+
+
+def test_a_trainers_card_is_refused() -> None:
+    assert card_refusal(make_card(COMMUNITY, TRAINER)).rejection is Rejection.NOT_COMMITTEE
+
+
+def bad_cards() -> list[tuple[str, Signed[Any]]]:
+    c = WITH_STRANGER
+    one, two = sorted((make_entry(make_offer(c, n)) for n in (TRAINER, TRAINER_2)), key=lambda e: e.uploader)
+    everybody = c.members
+    scored = {"base_loss": 1, "base_accuracy": 1}
+    seat_entry = make_entry(make_offer(c, c.members[1]))
+    return [
+        ("sorted by uploader", make_card(c, SEAT, entries=(two, one), **scored)),
+        ("sorted by uploader", make_card(c, SEAT, [one, one])),
+        ("sorted by uploader", make_card(c, SEAT, [one, replace(one, gain=5)])),
+        ("present members are not sorted", _present(everybody[::-1])),
+        ("present members are not sorted", _present((everybody[0], *everybody))),
+        ("author is not among", _present(everybody[1:])),
+        ("is no member", make_card(c, SEAT, present=(*everybody, STRANGER.node_id))),
+        ("may not train", make_card(c, SEAT, [seat_entry])),
+        ("is no member", make_card(c, SEAT, [make_entry(make_offer(c, STRANGER.node_id))])),
+        ("not listed as present", _present((SEAT,), entries=(one,), **scored)),
+        ("not both", make_card(c, SEAT, base_loss=1)),
+        ("not both", make_card(c, SEAT, [one], base_accuracy=None)),
+        ("exactly if there are entries", make_card(c, SEAT, **scored)),
+        ("exactly if there are entries", make_card(c, SEAT, [one], base_loss=None, base_accuracy=None)),
+    ]
+
+
+def _present(listed: tuple[bytes, ...], **changes: Any) -> Signed[Any]:
+    """A card whose list of present members stands exactly as given."""
+    fields = place_of(COMMUNITY) | {"base_loss": None, "base_accuracy": None, "entries": (), "present": listed} | changes
+    return seal(ScoreCard(**fields), COMMUNITY.keys[SEAT])
+
+
+@pytest.mark.parametrize(("text", "card"), bad_cards())
+def test_a_card_that_contradicts_itself_is_refused(text: str, card: Signed[Any]) -> None:
+    refusal = card_refusal(card)
+    assert (refusal.rejection, text in str(refusal)) == (Rejection.BAD_CARD, True), refusal

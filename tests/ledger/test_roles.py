@@ -1,0 +1,76 @@
+"""Membership, the round's seed and its active trainers (design 5.1)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.ledger.roles import Role, account_of, is_active, may_train, role_of, seed, seed_of, trainers
+from bflcd.types import Digest, NodeId, Round
+from tests.helpers.ledger import make_community, play_gains
+
+CHAIN, HEADER = Digest(b"c" * 32), Digest(b"h" * 32)
+
+
+@pytest.mark.parametrize(("round_", "source"), [(0, CHAIN), (1, CHAIN), (2, HEADER), (3, HEADER)])
+def test_the_seed_covers_the_model_header_two_rounds_back_and_before_that_the_chain(round_: int, source: Digest) -> None:
+    assert seed(CHAIN, Round(round_), HEADER) == digest(Domain.SEED, CHAIN, integer(round_), source)
+
+
+def test_a_block_does_not_influence_the_seed_of_its_own_round_nor_of_the_next() -> None:
+    """Given two ways to close round 0, when round 1 opens, then its seed is the same; round 2's differs."""
+    start = make_community()
+    one, two = (play_gains(start, {start.outsiders[0]: gain}).after for gain in (100, 200))
+    assert one.head != two.head
+    assert seed_of(one.state) == seed_of(two.state)
+    later = [play_gains(c, {c.outsiders[0]: 100}, present=c.members).after for c in (one, two)]
+    assert later[0].state.grandparent == one.head
+    assert seed_of(later[0].state) != seed_of(later[1].state)
+
+
+@pytest.mark.parametrize("share", [1, 250_000, 500_000, 999_999, 1_000_000])
+def test_about_the_active_fraction_of_many_nodes_is_active(share: int) -> None:
+    params = replace(make_community().params, active_fraction=share)
+    active = sum(is_active(params, CHAIN, NodeId(number.to_bytes(32, "big"))) for number in range(4000))
+    assert abs(active / 4000 - share / 1_000_000) < 0.03
+    assert share < 1_000_000 or active == 4000
+
+
+def test_activity_is_drawn_anew_each_round() -> None:
+    params = replace(make_community().params, active_fraction=500_000)
+    nodes = [NodeId(number.to_bytes(32, "big")) for number in range(64)]
+    assert [is_active(params, CHAIN, n) for n in nodes] != [is_active(params, HEADER, n) for n in nodes]
+
+
+def test_a_seat_keeps_from_training_unless_the_community_is_small() -> None:
+    common, small = make_community(10, 4), make_community(3, 3, 3)
+    assert trainers(common.params, common.state) == frozenset(common.outsiders)
+    assert trainers(small.params, small.state) == frozenset(small.members)
+
+
+@given(st.integers(1, 1_000_000))
+def test_one_node_and_all_nodes_are_judged_alike(share: int) -> None:
+    community = make_community(active_fraction=share)
+    everybody = (*community.members, NodeId(b"s" * 32))
+    alone = {node for node in everybody if may_train(community.params, community.state, node)}
+    assert alone == trainers(community.params, community.state)
+
+
+def test_every_member_has_its_account_and_a_stranger_has_none() -> None:
+    community = make_community(7, 4)
+    for account in community.state.accounts:
+        assert account_of(community.state, account.node) == account
+    for stranger in (bytes(32), b"\x80" * 32, b"\xff" * 32):
+        assert account_of(community.state, NodeId(stranger)) is None
+
+
+def test_roles() -> None:
+    community = make_community(active_fraction=1)
+    seat, outsider = community.members[0], community.members[-1]
+    assert role_of(community.params, community.state, seat) is Role.COMMITTEE
+    assert role_of(community.params, community.state, outsider) is Role.OBSERVER
+    everyone = replace(community.params, active_fraction=1_000_000)
+    assert role_of(everyone, community.state, outsider) is Role.TRAINER
+    assert role_of(everyone, community.state, NodeId(bytes(32))) is Role.STRANGER
