@@ -94,7 +94,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = "equal"
     index: Annotated[int, Meta(ge=0, lt=2**20, description="this node's part, 0 to data.count - 1")] = 0
     count: Annotated[int, Meta(ge=1, le=2**20, description="parts that the data is dealt into, 1 to 2^20")] = 1
-    seed: Annotated[int, Meta(ge=0, lt=2**63, description="seed of the deal, 0 to 2^63 - 1, the same on every node")] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the deal, 0 to 2^63 - 1, the same on every node")] = 0
     alpha: Annotated[
         float, Meta(ge=1e-3, le=1e6, description="label skew of dirichlet, 0.001 (few labels each) to 1000000 (none)")
     ] = 0.5

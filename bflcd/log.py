@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -97,6 +98,11 @@ class _BoundedFile(RotatingFileHandler):
     """The log file. A full disk costs log lines, never the node: the first failure is told on stderr, later ones are not."""
 
     _told = False
+
+    def close(self) -> None:
+        """Close the file; what a full disk did not take is lost, as its lines were."""
+        with suppress(OSError):
+            super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Say once that the file can't be written."""

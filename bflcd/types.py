@@ -42,8 +42,8 @@ SIGNATURE_BYTES: Final = 64
 ZERO_DIGEST: Final = Digest(bytes(HASH_BYTES))
 """Parent of block 0."""
 
-MAX_COMMITTEE: Final = 128
-"""Seats; a pre-prepare of view > 0 with q view-changes of this many members stays under 256 KiB."""
+MAX_COMMITTEE: Final = 64
+"""Seats; a segment with the fullest cards of a quorum of them stays under 17 MB, a justified pre-prepare under 64 KiB."""
 
 MAX_PLACES: Final = 2**11
 """k; with weights up to 2^16 the aggregate's sum stays below 2^62 (design 5)."""

@@ -9,7 +9,7 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import PeerError, Rejection
 from bflcd.types import Digest, short
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
-from bflcd.wire.messages import Commit, Prepare, PrePrepare, ViewChange
+from bflcd.wire.messages import Vote
 
 REMEMBERED_PER_MEMBER: Final = 64
 """Signatures remembered per seat: prepare, commit, view-change and pre-prepare in twice the window of views."""
@@ -17,7 +17,7 @@ REMEMBERED_PER_MEMBER: Final = 64
 REMEMBERED_AT_LEAST: Final = 1024
 """Signatures remembered in the smallest committee; 32 bytes each."""
 
-V = TypeVar("V", PrePrepare, Prepare, Commit, ViewChange, Prepare | Commit)
+V = TypeVar("V", bound=Vote)
 
 
 class Authenticator:

@@ -1,11 +1,12 @@
 """Certificates: q commits of distinct members under one signed payload; and the chain of model headers that they prove."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from bflcd.consensus.events import Instance
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.params import Params
-from bflcd.types import short
+from bflcd.types import Digest, short
 from bflcd.wire.blocks import KIND_MODEL, Certificate, CertifiedHeader, Header, header_hash, model_height
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Signed
@@ -71,7 +72,7 @@ def verify_certificate(certificate: Certificate, instance: Instance, verify: Cal
     authors = [author for author, _ in certificate.signatures]
     if len(authors) != instance.q:
         raise _refuse(f"{len(authors)} signatures in a certificate of round {instance.round}, exactly {instance.q} are needed")
-    if any(left >= right for left, right in zip(authors, authors[1:], strict=False)):
+    if any(left >= right for left, right in pairwise(authors)):
         raise _refuse(f"the authors of the certificate of round {instance.round} are not distinct and sorted")
     strangers = set(authors) - set(instance.committee)
     if strangers:
@@ -87,13 +88,17 @@ def opened_by(header: Header, params: Params) -> Instance:
 
     Raises InvariantError for a header of another kind.
     """
+    return _opened_by(header, header_hash(header), params)
+
+
+def _opened_by(header: Header, hash_: Digest, params: Params) -> Instance:
     if header.model is None:
         raise InvariantError(f"block {header.height} is no model block and opens no round")
     return Instance(
         chain=header.chain,
         round=header.round,
         epoch=header.model.epoch,
-        parent=header_hash(header),
+        parent=hash_,
         committee=header.model.committee,
         view_timeout=params.view_timeout,
     )
@@ -108,14 +113,15 @@ def verify_chain(
     (WRONG_CHAIN, BAD_LINK, BAD_TIME, WRONG_EPOCH, BAD_CERTIFICATE) at the first one that doesn't follow. A change of epoch needs
     a recovery certificate, which this walk doesn't take.
     """
+    trusted_hash = header_hash(trusted)
     for item in certified:
         header, certificate = item.header, item.certificate
-        instance = opened_by(trusted, params)
         check_follows(trusted, header, params)
-        if certificate.digest != header_hash(header):
+        instance, hash_ = _opened_by(trusted, trusted_hash, params), header_hash(header)
+        if certificate.digest != hash_:
             raise _refuse(f"the certificate of round {certificate.round} is for another block than header {header.height}")
         verify_certificate(certificate, instance, verify)
-        trusted = header
+        trusted, trusted_hash = header, hash_
     return trusted
 
 

@@ -82,6 +82,23 @@ def highest_prepared(view_changes: Sequence[ViewChange]) -> tuple[View, frozense
     return top, frozenset(digest for view, digest in pairs if view == top)
 
 
+def read_view_changes(envelopes: Sequence[Envelope], view: View, q: int, auth: Authenticator) -> list[ViewChange]:
+    """The bodies of q or more view-changes of distinct members for exactly this view; raises PeerError(BAD_JUSTIFICATION)."""
+    require_distinct(envelopes, q, f"view-changes for view {view}")
+    view_changes = []
+    try:
+        for envelope in envelopes:
+            view_change = auth.read(envelope, (ViewChange,)).body
+            if view_change.view != view:
+                raise _refuse(f"a view-change for view {view_change.view} justifies nothing in view {view}")
+            view_changes.append(view_change)
+        for envelope in envelopes:
+            auth.check_signature(envelope)
+    except PeerError as error:
+        raise _refuse(f"pre-prepare of view {view}: {error}") from error
+    return view_changes
+
+
 def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, q: int, auth: Authenticator) -> bool:
     """Whether this is a re-proposal (else free choice). Raises PeerError(BAD_JUSTIFICATION) if it is not justified.
 
@@ -91,18 +108,7 @@ def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, q: int, au
         if message.view_changes or message.prepares:
             raise _refuse("a pre-prepare of view 0 needs no justification")
         return False
-    require_distinct(message.view_changes, q, f"view-changes for view {body.view}")
-    view_changes = []
-    try:
-        for envelope in message.view_changes:
-            view_change = auth.read(envelope, (ViewChange,)).body
-            if view_change.view != body.view:
-                raise _refuse(f"a view-change for view {view_change.view} justifies nothing in view {body.view}")
-            view_changes.append(view_change)
-        for envelope in message.view_changes:
-            auth.check_signature(envelope)
-    except PeerError as error:
-        raise _refuse(f"pre-prepare of view {body.view}: {error}") from error
+    view_changes = read_view_changes(message.view_changes, body.view, q, auth)
     top = highest_prepared(view_changes)
     if top is None:
         if message.prepares:

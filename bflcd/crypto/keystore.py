@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -19,9 +20,9 @@ MAX_PASSPHRASE_BYTES: Final = 1024
 
 KEY_FILE_VERSION: Final = 1
 
-_OPS: Final = argon2id.OPSLIMIT_MODERATE
-_MEMORY: Final = argon2id.MEMLIMIT_MODERATE
-"""Argon2id, three passes over 256 MiB: about a second once a start, a second for each guess."""
+_OPS: Final = argon2id.OPSLIMIT_INTERACTIVE
+_MEMORY: Final = argon2id.MEMLIMIT_INTERACTIVE
+"""Argon2id (RFC 9106), two passes over 64 MiB: a tenth of a second, within the daemon's memory. Fixed by the file's version."""
 
 
 class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +40,7 @@ def write_key(path: Path, identity: Identity, passphrase: bytes | None = None) -
     seed = identity.seed if passphrase is None else bytes(_box(passphrase, salt).encrypt(identity.seed))
     fields = {"version": KEY_FILE_VERSION, "node_id": identity.node_id.hex(), "seed": seed.hex(), "salt": salt.hex()}
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(json.dumps(fields, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(path, (json.dumps(fields, indent=2) + "\n").encode("ascii"))
     except FileExistsError as error:
         raise OperatorError(
             f"{path} exists: a key is never overwritten", hint="use another data directory", code="key_exists"
@@ -57,35 +54,41 @@ def write_key(path: Path, identity: Identity, passphrase: bytes | None = None) -
 def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
     """The identity in `path`. Raises OperatorError: `no_key`, `bad_key`, `key_mode` (others may read it), `bad_passphrase`."""
     try:
-        with path.open("rb") as file:
-            mode, raw = os.fstat(file.fileno()).st_mode, file.read(MAX_FILE_BYTES + 1)
+        mode, raw = _read_small(path)
     except FileNotFoundError as error:
         raise OperatorError(f"{path}: there is no key", hint="make one with `bflcd init`", code="no_key") from error
     except OSError as error:
         raise OperatorError(f"{path}: cannot be read: {error.strerror}", hint="start as its owner", code="no_key") from error
-    if mode & 0o077:
+    if stat.S_ISREG(mode) and mode & 0o077:
         raise OperatorError(
             f"{path}: others may read or write this key (mode {mode & 0o777:o})", hint=f"chmod 600 {path}", code="key_mode"
         )
-    try:
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"above {MAX_FILE_BYTES} bytes")
-        entry = msgspec.json.decode(raw, type=_KeyFile)
-        if entry.version != KEY_FILE_VERSION:
-            raise ValueError(f"version {entry.version}, this program reads {KEY_FILE_VERSION}")
-        seed, salt = bytes.fromhex(entry.seed), bytes.fromhex(entry.salt)
-        if len(salt) not in (0, argon2id.SALTBYTES):
-            raise ValueError("its salt has a wrong length")
-    except ValueError as error:
-        raise _bad(path, str(error)) from error
-    if salt:
-        seed = _opened(path, seed, salt, passphrase)
+    entry = _parse(path, mode, raw)
+    sealed, salt = bytes.fromhex(entry.seed), bytes.fromhex(entry.salt)
+    seed = _opened(path, sealed, salt, passphrase) if salt else sealed
     if len(seed) != SEED_BYTES:
         raise _bad(path, "its seed has a wrong length")
     identity = Identity(seed)
     if identity.node_id.hex() != entry.node_id:
         raise _bad(path, "its seed does not give the node id that it says")
     return identity
+
+
+def _parse(path: Path, mode: int, raw: bytes) -> _KeyFile:
+    """The file's fields, their spelling checked. Raises OperatorError (code `bad_key`)."""
+    if not stat.S_ISREG(mode) or len(raw) > MAX_FILE_BYTES:
+        raise _bad(path, f"not a regular file of at most {MAX_FILE_BYTES} bytes")
+    try:
+        entry = msgspec.json.decode(raw, type=_KeyFile)
+        bytes.fromhex(entry.seed)
+        salt = bytes.fromhex(entry.salt)
+    except ValueError as error:
+        raise _bad(path, str(error)) from error
+    if entry.version != KEY_FILE_VERSION:
+        raise _bad(path, f"version {entry.version}, this program reads {KEY_FILE_VERSION}")
+    if len(salt) not in (0, argon2id.SALTBYTES):
+        raise _bad(path, "its salt has a wrong length")
+    return entry
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -104,6 +107,35 @@ def read_passphrase(path: Path) -> bytes:
             code="bad_passphrase",
         )
     return line
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write beside `path`, then link: the key appears whole or not at all, and nothing is overwritten."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(temporary)
+    finally:
+        temporary.unlink()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _read_small(path: Path) -> tuple[int, bytes]:
+    """Mode and first bytes of a file; never waits, even if it is a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        return mode, os.read(descriptor, MAX_FILE_BYTES + 1) if stat.S_ISREG(mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: Path, sealed: bytes, salt: bytes, passphrase: bytes | None) -> bytes:

@@ -75,6 +75,7 @@ class WorkerClient:
         self._lock = asyncio.Lock()
         self._process: Process | None = None
         self._ready: Ready | None = None
+        self._killed = False
         self._closed = False
 
     @property
@@ -117,7 +118,7 @@ class WorkerClient:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await process.wait()
         except TimeoutError:
-            _kill(process)
+            self._kill(process)
             await process.wait()
 
     async def _call(self, job: Job, result_of: Callable[[Frame], T]) -> T:
@@ -132,18 +133,22 @@ class WorkerClient:
         """The running worker, or a new one that has loaded task and data."""
         if self._closed:
             raise WorkerError("the compute worker was closed")
-        if self._process is not None and self._process.returncode is None:
-            return self._process
+        process = self._process
+        if process is not None and self._killed:
+            await process.wait()
+        if process is not None and process.returncode is None:
+            return process
         process = await _spawn(self._environment)
-        self._process = process
+        self._process, self._killed = process, False
         try:
             async with asyncio.timeout(START_SECONDS):
                 self._ready = ready_of(await self._ask(process, setup_frame(self._setup)))
         except TimeoutError as error:
+            self._kill(process)
             raise WorkerError(f"the compute worker did not start within {START_SECONDS:.0f} s") from error
-        finally:
-            if self._ready is None or sys.exc_info()[0] is not None:
-                _kill(process)
+        except BaseException:
+            self._kill(process)
+            raise
         logger.info("compute worker %d runs on %s", process.pid, self._ready.device)
         return process
 
@@ -162,10 +167,10 @@ class WorkerClient:
             await process.stdin.drain()
             return await _answer(process)
         except FrameError as error:
-            _kill(process)
+            self._kill(process)
             raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
         except (asyncio.IncompleteReadError, ConnectionError, RuntimeError) as error:
-            _kill(process)
+            self._kill(process)
             raise WorkerError(
                 f"the compute worker {await _death(process)} in mid-job; it is started again for the next"
             ) from error
@@ -182,7 +187,16 @@ class WorkerClient:
             logger.warning("compute worker %d did not give up a cancelled job and is killed", process.pid)
         finally:
             if not idle:
-                _kill(process)
+                self._kill(process)
+
+    def _kill(self, process: Process) -> None:
+        """Without waiting, so that it can be done while being cancelled; whoever uses the worker next awaits its end."""
+        self._killed = True
+        if process.returncode is None:
+            try:
+                process.kill()
+            except ProcessLookupError:
+                logger.debug("compute worker %d was gone already", process.pid)
 
 
 def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: DataConfig | None = None) -> TaskDescription:
@@ -267,14 +281,6 @@ async def _answer(process: Process) -> Frame:
     prefix = await process.stdout.readexactly(LENGTH_BYTES)
     kind, fields, sizes = decode_head(await process.stdout.readexactly(head_length(prefix)))
     return Frame(kind, fields, tuple([await process.stdout.readexactly(size) for size in sizes]))
-
-
-def _kill(process: Process) -> None:
-    if process.returncode is None:
-        try:
-            process.kill()
-        except ProcessLookupError:
-            logger.debug("compute worker %d was gone already", process.pid)
 
 
 async def _death(process: Process) -> str:

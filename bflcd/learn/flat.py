@@ -78,7 +78,7 @@ class FlatModel:
         for tensor in self.spec:
             if tensor.dtype == dtype:
                 size = prod(tensor.shape)
-                yield tensor.name, flat[..., offset : offset + size].view(*flat.shape[:-1], *tensor.shape)
+                yield tensor.name, flat[..., offset : offset + size].view((*flat.shape[:-1], *tensor.shape))
                 offset += size
 
     def load(self, model: bytes | memoryview) -> None:

@@ -55,7 +55,7 @@ def head_length(prefix: bytes) -> int:
 def decode_head(head: bytes) -> tuple[str, dict[str, Any], list[int]]:
     """Kind, fields and payload sizes. Raises FrameError."""
     try:
-        kind, fields, sizes = msgpack.unpackb(head, max_buffer_size=MAX_HEAD_BYTES)
+        kind, fields, sizes = msgpack.unpackb(head)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise FrameError(f"a frame's head of {len(head)} bytes is no msgpack list of three") from error
     if not isinstance(kind, str) or not isinstance(fields, dict) or not isinstance(sizes, list):

@@ -102,6 +102,6 @@ def _batches(
     """Slices of `order` of `size`; a last batch of a single row joins the one before, since batch normalisation needs two."""
     begin = 0
     while begin < len(order):
-        end = len(order) if len(order) - begin <= size + 1 and len(order) - begin != size else begin + size
+        end = len(order) if len(order) - begin == size + 1 and size > 1 else begin + size
         yield order[begin:end]
         begin = end

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash
 from bflcd.errors import PeerError, Rejection, RequestError
@@ -14,8 +14,8 @@ from bflcd.net.holders import Holders
 from bflcd.net.limits import Clock
 from bflcd.net.transfer import ChunkTransfer
 from bflcd.params import BlobRef
-from bflcd.types import Digest, NodeId, short
-from bflcd.wire.requests import Chunk, GetChunk, GetManifest, Manifest
+from bflcd.types import CHUNK_BYTES, Digest, NodeId, short
+from bflcd.wire.requests import GetChunk, GetManifest, Manifest
 
 logger = logging.getLogger(__name__)
 
@@ -96,16 +96,16 @@ class BlobFetcher:
         self.received_bytes = 0
         """Bytes of chunks that were verified and stored since the start."""
 
-    async def fetch(
-        self, ref: BlobRef, holders: HoldersSource, *, priority: bool = False, deadline: float | None = None
-    ) -> None:
+    async def fetch(self, ref: BlobRef, holders: HoldersSource, *, priority: bool = False, deadline: float | None = None) -> None:
         """Return once the blob is complete in the store; what arrived before a failure or cancellation is kept for the next try.
 
         Fetches of one blob at a time are joined. Raises PeerError(TOO_LARGE) if `ref` claims more than is accepted,
         RequestError naming who was asked and what each said, or what the store raises.
         """
         if ref.size > self._max_bytes:
-            raise PeerError(Rejection.TOO_LARGE, f"blob {short(ref.root)} of {ref.size} bytes; at most {self._max_bytes} are accepted")
+            raise PeerError(
+                Rejection.TOO_LARGE, f"blob {short(ref.root)} of {ref.size} bytes; at most {self._max_bytes} are accepted"
+            )
         if await self._store.has_blob(ref.root):
             return
         seconds = self._limits.fetch_deadline if deadline is None else deadline
@@ -133,18 +133,19 @@ class BlobFetcher:
         if chunk_count(ref.size) == 1:
             manifest, data = await self._only_chunk(ref, join, asked, priority=priority)
             if await self._store.start_blob(manifest):
-                await self._store.put_chunk(ref.root, 0, data)
-            self.received_bytes += len(data)
+                await self._stored(ref.root, 0, data)
             return
         manifest = await self._manifest(ref, join, asked)
         missing = set(await self._store.start_blob(manifest))
+
+        async def get(node: NodeId, index: int) -> bytes:
+            return await self._chunk(node, manifest, index, priority=priority)
+
         while missing:
             await asked.someone(join.nodes, _name(ref))
-
-            async def get(node: NodeId, index: int) -> bytes:
-                return await self._chunk(node, ref, index, priority=priority)
-
-            transfer = ChunkTransfer(manifest, missing, get, self._stored, asked, self._now, self._limits.patience)
+            transfer = ChunkTransfer(
+                ref.root, missing, get=get, put=self._stored, asked=asked, now=self._now, patience=self._limits.patience
+            )
             await transfer.run(join.nodes, self._limits.window)
 
     async def _stored(self, root: Digest, index: int, data: bytes) -> None:
@@ -152,53 +153,59 @@ class BlobFetcher:
         self.received_bytes += len(data)
 
     async def _only_chunk(self, ref: BlobRef, join: _Join, asked: Holders, *, priority: bool) -> tuple[Manifest, bytes]:
-        """A blob of one chunk needs no manifest: its root is a function of that chunk. One round trip."""
+        """A blob of one chunk needs no manifest, since its root is a function of that chunk: one round trip."""
         while True:
             node = await asked.someone(join.nodes, _name(ref))
             try:
-                data = await self._chunk(node, ref, 0, priority=priority)
+                data = await self._raw_chunk(node, ref, 0, priority=priority)
                 manifest = Manifest(ref, (chunk_hash(data),))
-                self._check_manifest(node, ref, manifest, Chunk)
+                if len(data) != ref.size or blob_root(ref.size, manifest.chunks) != ref.root:
+                    raise self._wrong(node, f"bytes that are not {_name(ref)}")
             except (PeerError, RequestError) as error:
                 asked.failed(node, error)
             else:
                 return manifest, data
 
     async def _manifest(self, ref: BlobRef, join: _Join, asked: Holders) -> Manifest:
+        """The chunk hashes; size and hashes together hash to the root, which is what makes every chunk trustworthy."""
         while True:
             node = await asked.someone(join.nodes, _name(ref))
             try:
-                manifest = await self._exchange.ask(
-                    node, GetManifest(self._chain(), ref.root), deadline=self._limits.chunk_deadline
-                )
-                self._check_manifest(node, ref, manifest, Manifest)
+                request = GetManifest(self._chain(), ref.root)
+                manifest = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
+                if (
+                    manifest.blob != ref
+                    or len(manifest.chunks) != chunk_count(ref.size)
+                    or blob_root(ref.size, manifest.chunks) != ref.root
+                ):
+                    raise self._wrong(node, f"a manifest that is not that of {_name(ref)}")
             except (PeerError, RequestError) as error:
                 asked.failed(node, error)
             else:
                 return manifest
 
-    async def _chunk(self, node: NodeId, ref: BlobRef, index: int, *, priority: bool) -> bytes:
-        """One chunk of the right length, within the limits on what is in flight. Its hash is the caller's to check."""
-        request = GetChunk(self._chain(), ref.root, index)
-        if priority:
-            async with self._slots:
-                reply = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
-        else:
-            async with self._ordinary, self._slots:
-                reply = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
-        return reply.data
+    async def _chunk(self, node: NodeId, manifest: Manifest, index: int, *, priority: bool) -> bytes:
+        """One chunk, verified against the manifest. Its length is checked too: who made the root may have lied about the size."""
+        data = await self._raw_chunk(node, manifest.blob, index, priority=priority)
+        length = min(CHUNK_BYTES, manifest.blob.size - index * CHUNK_BYTES)
+        if len(data) != length or await asyncio.to_thread(chunk_hash, data) != manifest.chunks[index]:
+            raise self._wrong(node, f"bytes that are not chunk {index} of {_name(manifest.blob)}")
+        return data
 
-    def _check_manifest(self, node: NodeId, ref: BlobRef, manifest: Manifest, what: type) -> None:
-        """The one check that makes chunks trustworthy: size and chunk hashes hash to the root that was asked for."""
-        if (
-            manifest.blob == ref
-            and len(manifest.chunks) == chunk_count(ref.size)
-            and blob_root(ref.size, manifest.chunks) == ref.root
-        ):
-            return
-        error = PeerError(Rejection.BAD_BLOB, f"{short(node)} sent a {what.__name__} that is not {_name(ref)}")
+    async def _raw_chunk(self, node: NodeId, ref: BlobRef, index: int, *, priority: bool) -> bytes:
+        """A chunk as the holder sends it, within the limits on what is in flight."""
+        async with AsyncExitStack() as stack:
+            if not priority:
+                await stack.enter_async_context(self._ordinary)
+            await stack.enter_async_context(self._slots)
+            request = GetChunk(self._chain(), ref.root, index)
+            return (await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)).data
+
+    def _wrong(self, node: NodeId, what: str) -> PeerError:
+        error = PeerError(Rejection.BAD_BLOB, f"{short(node)} sent {what}")
+        logger.warning("%s", error)
         self._on_misbehaviour(node, error.rejection, str(error))
-        raise error
+        return error
 
 
 def _name(ref: BlobRef) -> str:

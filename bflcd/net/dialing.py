@@ -1,12 +1,13 @@
 """Which address to dial when: pure, so that back-off can be tested with a clock of its own (design 8)."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from random import Random
 from typing import Final
 
-from bflcd.net.multiaddr import parse_dialable
+from bflcd.crypto.identity import node_id_of
+from bflcd.net.multiaddr import parse
 from bflcd.types import Millis, NodeId, short
 
 QUICK_TRIES: Final = 5
@@ -32,6 +33,9 @@ MAX_TARGETS: Final = 2_048
 """Nodes whose addresses are kept."""
 
 MAX_ADDRESSES_PER_NODE: Final = 4
+
+
+_UNSPECIFIED: Final = ("/ip4/0.0.0.0/", "/ip6/::/")
 
 
 class Source(IntEnum):
@@ -70,6 +74,25 @@ class _Target:
         return sorted(self.addresses, key=lambda address: -self.addresses[address])
 
 
+def owner_of(address: str) -> NodeId:
+    """Who is at an address: its tail /p2p/ID. Raises ValueError."""
+    head, mark, peer_id = address.rpartition("/p2p/")
+    if not (head and mark):
+        raise ValueError(f"{address!r} does not end in /p2p/ID: nobody could be authenticated there")
+    return node_id_of(peer_id)
+
+
+def at_seen_host(address: str, seen: str) -> str:
+    """An announced address; where its host is unspecified (a node that listens everywhere), the host where we see the peer.
+
+    Raises ValueError if one of them can't be read.
+    """
+    if not address.startswith(_UNSPECIFIED):
+        return address
+    announced = parse(address)
+    return str(replace(parse(seen), port=announced.port, peer=announced.peer))
+
+
 def backoff(failures: int, rng: Random) -> Millis:
     """Milliseconds to wait after so many failures in a row."""
     doublings = min(failures - QUICK_TRIES - 1, 16)
@@ -88,9 +111,10 @@ class DialBook:
     def add(self, address: str, source: Source, *, node: NodeId | None = None) -> NodeId | None:
         """Learn an address; returns whose it is, or None if it is our own or its place is taken by better ones.
 
-        Raises ValueError if it can't be dialled, or is not `node`'s where that is given.
+        Raises ValueError if it names no node, or another than `node` where that is given. Whether it can be dialled is the
+        transport's to say.
         """
-        parsed, owner = parse_dialable(address)
+        owner = owner_of(address)
         if node is not None and owner != node:
             raise ValueError(f"{address} is not an address of {short(node)}")
         if owner == self._own:
@@ -100,8 +124,7 @@ class DialBook:
             if len(self._targets) >= MAX_TARGETS and not self._evict(source):
                 return None
             target = self._targets[owner] = _Target()
-        canonical = str(parsed)
-        target.addresses[canonical] = max(source, target.addresses.get(canonical, Source.HEARSAY))
+        target.addresses[address] = max(source, target.addresses.get(address, Source.HEARSAY))
         while len(target.addresses) > MAX_ADDRESSES_PER_NODE and min(target.addresses.values()) < Source.CONFIGURED:
             # Of equals the oldest goes: a node that moved is found at its new place. Hearsay never displaces better words.
             del target.addresses[min(target.addresses, key=lambda item: target.addresses[item])]

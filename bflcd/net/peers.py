@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
-from bflcd.net.dialing import Attempt, DialBook, Source
+from bflcd.net.dialing import Attempt, DialBook, Source, at_seen_host
 from bflcd.net.exchange import Exchange, Handler, printable
 from bflcd.net.limits import Clock
 from bflcd.net.peer import AddressBook, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
@@ -47,7 +47,7 @@ class _Peer:
     status: Status | None = None
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
-    known_addresses: tuple[str, ...] = ()
+    announced: tuple[str, ...] = ()
 
 
 class PeerManager:
@@ -266,7 +266,7 @@ class PeerManager:
 
     async def _remember(self, peer: _Peer) -> None:
         """Write down where a member is, once a connection."""
-        addresses = peer.known_addresses if peer.inbound else (peer.address,)
+        addresses = peer.announced if peer.inbound else (peer.address,)
         if peer.asked_addresses is None and addresses and self._is_member(peer.node):
             await self._book.remember_address(peer.node, addresses[0])
 
@@ -319,12 +319,19 @@ class PeerManager:
         peer = self._peers.get(node)
         if peer is not None:
             peer.seen = self._now()
-        if self._is_member(node) and request.chain == own.chain:
-            for address in request.addresses:
-                self._learn(address, Source.OWN_WORD, node)
-            if peer is not None:
-                peer.known_addresses = request.addresses
+            if self._is_member(node) and request.chain == own.chain:
+                peer.announced = tuple(self._learn_announced(peer, address) for address in request.addresses)
         return own
+
+    def _learn_announced(self, peer: _Peer, address: str) -> str:
+        """Learn an address that a peer announces of itself; returns it with the host filled in."""
+        try:
+            address = at_seen_host(address, peer.address)
+        except ValueError as error:
+            logger.debug("%s announces an address that can't be read: %s", short(peer.node), printable(str(error)))
+        else:
+            self._learn(address, Source.OWN_WORD, peer.node)
+        return address
 
     async def _answer_addresses(self, node: NodeId, request: GetAddresses) -> Addresses:
         if request.chain != self._status().chain:

@@ -10,7 +10,6 @@ import hmac
 import ipaddress
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 

@@ -6,6 +6,7 @@ time of another holder. A candidate never changes its mind: `ready` and `refused
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -32,9 +33,20 @@ RETRY: Final = Millis(300)
 class Holdings(Protocol):
     """What the round holds so far: cards and offers by payload digest, complete blobs."""
 
-    cards: Mapping[Digest, Signed[ScoreCard]]
-    offers: Mapping[Digest, Signed[Offer]]
-    blobs: set[Digest]
+    @property
+    def cards(self) -> Mapping[Digest, Signed[ScoreCard]]:
+        """Verified cards."""
+        ...
+
+    @property
+    def offers(self) -> Mapping[Digest, Signed[Offer]]:
+        """Verified offers."""
+        ...
+
+    @property
+    def blobs(self) -> AbstractSet[Digest]:
+        """Complete payloads that met their specification."""
+        ...
 
 
 @dataclass(slots=True)
@@ -157,7 +169,10 @@ class Candidates:
         situation = self._situation
         authors = [card.author for card in cards]
         if len(cards) != situation.q or authors != sorted(set(authors)):
-            raise PeerError(Rejection.BAD_SEGMENT, f"the proposal names {len(cards)} cards; {situation.q} of distinct members, sorted, are needed")
+            raise PeerError(
+                Rejection.BAD_SEGMENT,
+                f"the proposal names {len(cards)} cards; {situation.q} of distinct members, sorted, are needed",
+            )
         if candidate.proposal.epoch != situation.state.epoch:
             raise PeerError(Rejection.WRONG_EPOCH, f"the proposal is of epoch {candidate.proposal.epoch}")
         return cards, []
@@ -246,4 +261,3 @@ class Candidates:
         """When an unfinished candidate wants to ask again."""
         waits = [max(c.asked_at.values()) + RETRY for c in self._all.values() if not c.done and c.asked_at]
         return Millis(min(waits)) if waits else None
-

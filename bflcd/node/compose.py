@@ -40,7 +40,7 @@ _SERVICE: Final = """\
 
 
 def compose_text(names: list[str], *, image: str, data: str | None, user: str) -> str:
-    """The file for services `names`, each with the folder of its name beside the file as /data, and `data` read-only under /input."""
+    """The file for services `names`: each has the folder of its name as /data, and `data` read-only under /input."""
     services = []
     for name in names:
         mounts = [f"./{name}:/data"]

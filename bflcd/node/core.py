@@ -17,11 +17,12 @@ from typing import Final
 from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPrepared, PersistVote, Refused, ViewEntered
 from bflcd.consensus.effects import Effect as PbftEffect
-from bflcd.consensus.events import Built, CardsReady, Checked, Received
+from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.judgement import Judgement, judge
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.transition import apply, check_time, proposal_time
 from bflcd.node.candidates import Candidate, Candidates
@@ -61,7 +62,7 @@ from bflcd.params import Genesis
 from bflcd.store.protocol import Head, OwnRecord, Pin, PreparedRecord, RoundRecords, VoteRecord
 from bflcd.types import Digest, Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
-from bflcd.wire.codec import decode, number_of, peek_number
+from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest, seal
 from bflcd.wire.messages import (
     Announcement,
@@ -76,6 +77,7 @@ from bflcd.wire.messages import (
     ScoreCard,
     SignedBody,
     ViewChange,
+    Vote,
 )
 
 MAX_EARLY: Final = 512
@@ -104,6 +106,8 @@ class Core:
         self._answered: Millis | None = None
         self._behind_at: Millis | None = None
         self.last_certificate: Certificate | None = None
+        self.last_judgement: Judgement | None = None
+        self.last_weights: tuple[int, ...] = ()
         self.previous_present: frozenset[NodeId] = frozenset()
         self.syncing = False
         self.started = False
@@ -178,6 +182,7 @@ class Core:
         self.own_offer: Signed[Offer] | None = None
         self.pending_certificate: Certificate | None = None
         self._asked_segment: Millis | None = None
+        self._cards_told = False
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
@@ -207,9 +212,11 @@ class Core:
     def _open_pbft(self, now: Instant) -> list[Effect]:
         records = self._records
         situation = self.situation
-        journal = records.journal(situation.state.epoch) if records else None
+        journal = records.journal(situation.state.epoch) if records else Journal()
         signer = self._signer if self.may_sign else None
-        self._pbft = Pbft(situation.instance, signer, self._verify, journal) if journal else Pbft(situation.instance, signer, self._verify)
+        self._pbft = (
+            Pbft(situation.instance, signer, self._verify, journal) if journal else Pbft(situation.instance, signer, self._verify)
+        )
         if not self.may_sign:
             return [self._notice("signing_held", "the database is behind the mark file: nothing is signed in this round")]
         return self._run_pbft(self._pbft.tick(now.mono), now)
@@ -223,7 +230,7 @@ class Core:
         for record in records.own:
             if record.epoch != self.situation.state.epoch:
                 continue
-            signed = open_envelope(record.envelope, (Offer, ScoreCard))
+            signed: Signed[Offer | ScoreCard] = open_envelope(record.envelope, (Offer, ScoreCard))
             self._resends.add(record.envelope, now.mono)
             effects.append(Say(record.envelope))
             if isinstance(signed.body, Offer):
@@ -257,8 +264,10 @@ class Core:
         )
         header = segment.model_header
         self.last_certificate = certificate
-        present = {node for card in segment.model.cards for node in self._present_on(card)}
-        self.previous_present = frozenset(present)
+        cards = tuple(open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards)
+        self.last_judgement = judge(situation.params, situation.state, cards)
+        self.last_weights = segment.model.weights
+        self.previous_present = frozenset(self.last_judgement.present)
         packed = sum(update.offer is not None for update in segment.updates)
         text = f"round {situation.round} closed with {packed} of {situation.params.places} places filled, view {certificate.view}"
         effects: list[Effect] = [
@@ -272,9 +281,6 @@ class Core:
         if self.syncing:
             return effects
         return effects + self._open(now)
-
-    def _present_on(self, card: Envelope) -> tuple[NodeId, ...]:
-        return decode(card.payload, ScoreCard).present
 
     # -- what is heard ------------------------------------------------------------------------------------------------
 
@@ -291,8 +297,8 @@ class Core:
         if isinstance(message, Announcement):
             return self._announced(message.certificate, event.peer, now)
         envelope = _envelope_of(message)
-        signed = open_envelope(envelope, _BODIES)
-        body: SignedBody = signed.body
+        signed: Signed[SignedBody] = open_envelope(envelope, _BODIES)
+        body = signed.body
         if body.chain != self.situation.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(body.chain)}")
         if body.round != self.situation.round:
@@ -307,9 +313,22 @@ class Core:
             case ScoreCard():
                 return self._card_heard(Signed(body, envelope), now)
             case _:
-                if self._pbft is None:
-                    return []
-                return self._run_pbft(self._pbft.handle(Received(_vote_of(message)), now.mono), now) + self._advance(now)
+                return self._vote_heard(_vote_of(message), event.peer, now)
+
+    def _vote_heard(
+        self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, peer: NodeId, now: Instant
+    ) -> list[Effect]:
+        if self._pbft is None:
+            return []
+        wanted = self._run_pbft(self._pbft.handle(Received(message), now.mono), now)
+        # only a double signature is proof against an author; anything else may be its forwarder's invention
+        blamed = [
+            Blame(peer, effect.rejection, effect.text)
+            if isinstance(effect, Blame) and effect.rejection is not Rejection.CONFLICT
+            else effect
+            for effect in wanted
+        ]
+        return blamed + self._advance(now)
 
     def _other_round(self, event: Heard, author: NodeId, round_: Round, now: Instant) -> list[Effect]:
         current = self.situation.round
@@ -430,7 +449,7 @@ class Core:
 
     def _keep(self, envelope: Envelope) -> None:
         """Add a verified card or offer to what is held. Raises PeerError."""
-        signed = open_envelope(envelope, (Offer, ScoreCard))
+        signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
         if isinstance(signed.body, Offer):
             offer = Signed(signed.body, envelope)
             self.collection.check_offer(offer)
@@ -545,7 +564,8 @@ class Core:
                     effects.append(Score(situation.round, situation.head_blob, offers, self._draw(b"score")))
             if self.may_sign and collection.card_due(now.mono):
                 effects += self._send_card(now)
-        if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._pbft.cards_ready:
+        if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._cards_told:
+            self._cards_told = True
             effects += self._run_pbft(self._pbft.handle(CardsReady(), now.mono), now)
         return effects + self._walk_candidates(now)
 
@@ -677,7 +697,9 @@ class Core:
 
     def _beacon(self) -> Beacon:
         state = self.situation.state
-        return Beacon(state.chain, state.round, state.epoch, self.situation.head_hash, committee_hash(state.epoch, state.committee))
+        return Beacon(
+            state.chain, state.round, state.epoch, self.situation.head_hash, committee_hash(state.epoch, state.committee)
+        )
 
     def _draw(self, purpose: bytes) -> int:
         drawn = digest(Domain.PRIVATE, self._private_seed, integer(self.situation.round), purpose)
@@ -705,7 +727,7 @@ class Core:
 
 def vote_record(vote: Envelope) -> VoteRecord:
     """A vote with its place, for the store."""
-    signed = open_envelope(vote, (PrePrepare, Prepare, CommitVote, ViewChange))
+    signed: Signed[Vote] = open_envelope(vote, (PrePrepare, Prepare, CommitVote, ViewChange))
     body = signed.body
     said = payload_digest(vote) if isinstance(body, ViewChange) else body.digest
     return VoteRecord(body.round, body.epoch, body.view, peek_number(vote.payload), said, vote)

@@ -5,7 +5,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from bflcd.config import CONFIG_FILE, Config
 from bflcd.crypto.hashing import root_of
@@ -16,9 +15,6 @@ from bflcd.log import LOG_DIR
 from bflcd.node.api_token import FILE_NAME as API_FILE
 from bflcd.node.genesis_file import read_genesis
 from bflcd.params import BlobRef, Genesis
-
-MAX_MODEL_FILE: Final = 2**34
-"""Largest model file that is read: a blob's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,16 @@ class DataDir:
             ) from error
         except OSError as error:
             raise _refused(self.path, error) from error
+        self._close_if_empty()
         self.check()
+
+    def _close_if_empty(self) -> None:
+        """Take from others what a lax umask gave them, while there is nothing to lose."""
+        try:
+            if self.path.stat().st_uid == os.getuid() and next(self.path.iterdir(), None) is None:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise _refused(self.path, error) from error
 
     def check(self) -> None:
         """Raise OperatorError unless the directory is there, a directory, ours to write, and closed to others' writing."""
@@ -99,14 +104,14 @@ class DataDir:
 
 
 def make_empty(path: Path) -> None:
-    """Create `path` with mode 0700, or accept it if it is an empty directory. Raises OperatorError (`not_empty`), MachineError."""
+    """Create `path` with mode 0700, or accept an empty directory. Raises OperatorError (`not_empty`), MachineError."""
     DataDir(path).make()
     if next(path.iterdir(), None) is not None:
         raise OperatorError(f"{path}: not empty", hint="choose a new directory, or remove this one first", code="not_empty")
 
 
 def open_identity(config: Config) -> Identity:
-    """The node's key, opened with the passphrase that the configuration names. Raises OperatorError."""
+    """The node's key, opened with the passphrase that the configuration names. Raises OperatorError, MachineError."""
     passphrase = read_passphrase(Path(config.node.passphrase_file)) if config.node.passphrase_file else None
     return read_key(DataDir(config.node.datadir).key, passphrase)
 

@@ -14,7 +14,7 @@ from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.learn.client import describe_task
-from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
+from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
 from bflcd.node.compose import COMPOSE_PORT, compose_text
 from bflcd.node.datadir import DataDir, make_empty
@@ -89,7 +89,9 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
     try:
         write_genesis(plan.output / "genesis.json", genesis)
         for index, node in enumerate(nodes):
-            _write_node(plan, nodes, index, genesis, description.model, node)
+            datadir = _write_node(plan.output / node.name, node, genesis)
+            datadir.model.write_bytes(description.model)
+            write_config(datadir.config, _config(plan, nodes, index))
         (plan.output / TESTNET_FILE).write_text(_overview(plan, nodes, genesis), encoding="utf-8")
         if plan.compose:
             text = compose_text(
@@ -124,15 +126,12 @@ def _seeded_identity(seed: int, index: int) -> Identity:
     return Identity(digest(Domain.CONFIG, b"testnet key", integer(seed), integer(index)))
 
 
-def _write_node(
-    plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int, genesis: Genesis, model: bytes, node: TestnetNode
-) -> None:
-    datadir = DataDir(plan.output / node.name)
+def _write_node(path: Path, node: TestnetNode, genesis: Genesis) -> DataDir:
+    datadir = DataDir(path)
     datadir.make()
     write_key(datadir.key, node.identity)
     write_genesis(datadir.genesis, genesis)
-    datadir.model.write_bytes(model)
-    write_config(datadir.config, _config(plan, nodes, index))
+    return datadir
 
 
 def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Config:

@@ -37,7 +37,8 @@ def genesis_head(genesis: Genesis, header: Header, state: State) -> Head:
 def wrong_chain(directory: object, held: Genesis, offered: Genesis) -> OperatorError:
     """The refusal to put a second chain into a data directory."""
     return OperatorError(
-        f"{directory} holds chain {short(chain_id_of(held))} ({held.name}), not chain {short(chain_id_of(offered))} ({offered.name})",
+        f"{directory} holds chain {short(chain_id_of(held))} ({held.name}), "
+        f"not chain {short(chain_id_of(offered))} ({offered.name})",
         hint="use another data directory for another chain",
         code="wrong_chain",
     )
@@ -62,4 +63,3 @@ def successor(head: Head, certified: CertifiedSegment, state: State) -> Head:
 def _check_state(header: Header, state: State) -> None:
     if header.model is None or header.model.state != state_hash(state) or state.round != header.round:
         raise ValueError(f"the state of round {state.round} is not the one that the header of round {header.round} commits to")
-

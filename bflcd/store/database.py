@@ -25,6 +25,9 @@ FILE_NAME: Final = "chain.sqlite3"
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a statement waits for a lock that a checkpoint or another reader of the file holds."""
 
+CHECKPOINT_WAIT_MS: Final = 50
+"""How long a checkpoint waits for readers to let go of the log; what it can't do now, a later one does."""
+
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 """Log written since the last checkpoint that makes a caller of chunk writes run the next one."""
 
@@ -89,7 +92,8 @@ class Database:
             with machine_errors(path, "opening the store"):
                 writer = await _connect(path, "rwc", opened)
                 await _prepare(writer, path, migrations)
-                await _connect(path, "rw", opened)
+                checkpointer = await _connect(path, "rw", opened)
+                await checkpointer.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
                 await _connect(path, "ro", opened)
                 await _connect(path, "ro", opened)
         except BaseException:
@@ -132,6 +136,12 @@ class Database:
             self._durable = None
             await self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+    async def latest(self, what: str, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a SELECT behind everything that was ever queued on the writer, even by a cancelled caller."""
+        async with self._turn:
+            with machine_errors(self.path, what):
+                return [tuple(row) for row in await self._writer.execute_fetchall(sql)]
 
     async def query(self, what: str, sql: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a SELECT over chain, records and indexes."""
@@ -206,13 +216,11 @@ async def _prepare(writer: aiosqlite.Connection, path: Path, migrations: tuple[s
     await writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     await writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     version, application, tables = [
-        int(list(await writer.execute_fetchall(sql))[0][0])
+        int(next(iter(await writer.execute_fetchall(sql)))[0])
         for sql in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_schema")
     ]
     if tables and application != APPLICATION_ID:
-        raise MachineError(
-            f"{path} is a database of another program", hint="choose another data directory", code="damaged_store"
-        )
+        raise MachineError(f"{path} is a database of another program", hint="choose another data directory", code="damaged_store")
     if version > len(migrations):
         raise MachineError(
             f"{path} has version {version}, this bflcd knows versions up to {len(migrations)}",

@@ -62,8 +62,8 @@ def signing_floor(mark: Mark | None, head_round: Round, has_records: bool) -> Ro
 
     `head_round`: round of the database's head, which is the undecided round; `has_records`: whether the database holds the
     mark's own record (`holds`). Records are appended in order, so if the last is there, all are. A mark below the head belongs
-    to a decided round: nothing is left to contradict. Without a mark nothing was ever signed, as far as this file knows: whether
-    it was lost together with the database is for the caller to judge (nothing, then, until two model blocks past a confirmed head).
+    to a decided round: nothing is left to contradict. Without a mark nothing was ever signed, as far as this file knows; a
+    caller that knows that both file and database were lost signs nothing until two model blocks past a confirmed head.
     """
     if mark is None or mark.round < head_round or (mark.round == head_round and has_records):
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bflcd.consensus.events import Journal, Prepared
 from bflcd.errors import MachineError
@@ -13,6 +13,9 @@ from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, He
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Proposal
 from bflcd.wire.requests import Manifest
+
+MAX_ADDRESSES: Final = 4096
+"""Entries of the address book."""
 
 
 class DamagedBlobError(MachineError):
@@ -111,7 +114,11 @@ class RoundRecords:
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What a prune did or (dry run) would do. `height`: last height whose payload is gone; `freed`: bytes returned to the disk."""
+    """What a prune did or (dry run) would do.
+
+    `height`: last height whose payload is gone, 0 if `round` is 0; `round`: first one whose payloads stay; `blobs` and
+    `payload_bytes`: dropped by this prune; `freed`: bytes returned to the disk (a dry run's estimate is the payloads' size).
+    """
 
     height: Height
     round: Round
@@ -158,13 +165,15 @@ class BlockStore(Protocol):
         ...
 
     async def head(self) -> Head:
-        """The newest model block."""
+        """The newest model block. LookupError before `initialise`."""
         ...
 
     async def commit(self, certified: CertifiedSegment, state: State) -> None:
-        """In one transaction: segment, certificate, state, the index of its blobs by round; and drop the records of its round.
+        """In one transaction: segment, certificate, state, the index of its blobs by round; and drop the records of its round
+        and earlier ones.
 
-        The segment must be the head's successor (ValueError). Returns when it is durable.
+        The segment must be the head's successor, certificate and state its own (ValueError). Its blobs need not be there: a
+        node that catches up fetches them later, or never. Returns when it is durable, and with it every blob stored before.
         """
         ...
 
@@ -181,8 +190,12 @@ class BlockStore(Protocol):
         ...
 
     async def persist(self, records: Sequence[Record]) -> None:
-        """All of `records` in one durable transaction (synchronous FULL). A vote or own record that contradicts a stored one of the
-        same place raises InvariantError and stores nothing; the identical one is fine."""
+        """All of `records` in one durable transaction (synchronous FULL), and with it every blob stored before.
+
+        A record that contradicts a stored one of the same place, or belongs to a decided round, raises InvariantError and
+        stores nothing; the identical one is fine. An own offer or card pins the blobs that it names, a proposal its model and
+        the blobs of its offers, without a Pin of their own.
+        """
         ...
 
     async def records(self, round_: Round) -> RoundRecords:
@@ -194,7 +207,11 @@ class BlockStore(Protocol):
         ...
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
-        """Store a chunk that was verified against the manifest; True once the blob is complete. Unknown root: KeyError."""
+        """Store a chunk that was verified against the manifest; True once the blob is complete.
+
+        It survives kill -9 at once and power loss from the next `persist`, `commit` or `put_blob` on. KeyError for a root that
+        was not started, ValueError for an index or a length that its size rules out.
+        """
         ...
 
     async def put_blob(self, data: bytes) -> BlobRef:
@@ -218,16 +235,18 @@ class BlockStore(Protocol):
         ...
 
     async def drop_blob(self, root: Digest) -> None:
-        """Forget a blob (refused by its specification, or damaged), unless a committed block needs it: then it is marked missing."""
+        """Drop a blob's bytes (refused by its specification, or damaged). If a committed block needs it, it counts as missing
+        (`StoreStats.oldest_payload`) until it is fetched again."""
         ...
 
     async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
-        """Drop payloads of rounds before head - keep + 1 (keep >= 1), never the head's model, a pinned blob, or anything of the
-        running round; in small steps, so that other calls go on; return the space to the disk."""
+        """Drop payloads of rounds before head - keep + 1 (keep >= 1, else ValueError), never the head's model, a pinned blob, or
+        anything of an undecided round; in small steps, so that other calls go on; return the space to the disk."""
         ...
 
     async def discard_stale(self, round_: Round) -> None:
-        """Drop blobs that no block names and no record of `round_` or later pins: offers that lost."""
+        """Drop blobs that no block names, no record of `round_` or later pins, and that were begun before the head was of
+        `round_`: offers that lost. Those begun since then may be on their way into an offer or a card."""
         ...
 
     async def stats(self) -> StoreStats:

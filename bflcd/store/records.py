@@ -131,7 +131,7 @@ def pins_of(record: Record) -> frozenset[Digest]:
 
 def _blobs_named(envelope: Envelope) -> frozenset[Digest]:
     try:
-        body = open_envelope(envelope, (Offer, ScoreCard)).body
+        body: Offer | ScoreCard = open_envelope(envelope, (Offer, ScoreCard)).body  # type: ignore[assignment]
     except PeerError as error:
         raise InvariantError(f"neither an offer nor a score card was to be stored as one: {error}") from error
     if isinstance(body, Offer):
@@ -187,4 +187,3 @@ def _packed(fields: list[Any]) -> bytes:
 def _unpacked(body: bytes) -> Any:
     """Fields of a body of our own disk; a row's checksum was verified before."""
     return msgpack.unpackb(body, raw=False, max_buffer_size=len(body))
-

@@ -1,8 +1,8 @@
-"""Checksums of rows: SQLite does not notice a flipped bit in a row, so every row of the chain carries a hash of all its columns."""
+"""Checksums of rows: SQLite does not notice a flipped bit, so every row of the chain carries a hash of its columns."""
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bflcd.errors import MachineError
 from bflcd.store.records import Kind, Row
@@ -36,7 +36,7 @@ def record_columns(row: Row) -> tuple[int, int, bytes, bytes, bytes, bytes]:
     return row.round, int(row.kind), row.place, row.digest, whole, row.body
 
 
-def row_from_columns(path: Path, columns: tuple[int, int, bytes, bytes, bytes, bytes]) -> Row:
+def row_from_columns(path: Path, columns: tuple[Any, ...]) -> Row:
     """The reverse of `record_columns`. Raises MachineError(code="damaged_store")."""
     round_, kind, place, digest, whole, body = columns
     if checksum(round_, kind, place, digest, body) != whole:

@@ -1,6 +1,6 @@
 """Blocks, segments and certificates (design 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
@@ -8,6 +8,7 @@ from bflcd.params import Between, BlobRef, Genesis, Name, Size
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_PLACES,
+    SIGNATURE_BYTES,
     Amount,
     Digest,
     Epoch,
@@ -25,6 +26,8 @@ from bflcd.wire.envelope import Envelope
 
 MAX_SEGMENT_BYTES: Final = 24 * 1024 * 1024
 """q cards of up to MAX_PLACES entries and k offers: what one response may carry."""
+
+_NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 
 KIND_MODEL: Final = 0
 KIND_UPDATE: Final = 1
@@ -139,8 +142,20 @@ def header_hash(header: Header) -> Digest:
 
 
 def body_hash(body: UpdateBody | ModelBody) -> Digest:
-    """Hash of a block's body, as its header carries it."""
-    return digest(Domain.BODY, encode(body))
+    """Hash of a block's body, as its header carries it; signatures count as zeros.
+
+    Ed25519 lets an author sign one payload in many ways. If they were hashed, a liar who sends each member another signature
+    would give honest members different digests of one and the same segment. They are verified where the body is.
+    """
+    if isinstance(body, UpdateBody):
+        unsigned: UpdateBody | ModelBody = replace(body, offer=None if body.offer is None else _unsigned(body.offer))
+    else:
+        unsigned = replace(body, cards=tuple(_unsigned(card) for card in body.cards))
+    return digest(Domain.BODY, encode(unsigned))
+
+
+def _unsigned(envelope: Envelope) -> Envelope:
+    return replace(envelope, signature=_NO_SIGNATURE)
 
 
 def segment_digest(segment: Segment) -> Digest:

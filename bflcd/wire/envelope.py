@@ -39,8 +39,8 @@ class Signed(Generic[T_co]):
 
     @property
     def digest(self) -> Digest:
-        """Identity of what was said: hash of the payload (without the signature)."""
-        return digest(Domain.MESSAGE, self.envelope.payload)
+        """Identity of who said what, see `payload_digest`."""
+        return payload_digest(self.envelope)
 
 
 def signing_hash(payload: bytes) -> Digest:
@@ -66,5 +66,8 @@ def verify_envelope(envelope: Envelope) -> bool:
 
 
 def payload_digest(envelope: Envelope) -> Digest:
-    """Identity of a signed message, as cards and pre-prepares refer to it."""
-    return digest(Domain.MESSAGE, envelope.payload)
+    """Identity of a signed message, as cards and pre-prepares refer to it: its author and payload, without the signature.
+
+    The author counts: two members' cards without entries, or a copied offer, have the same payload and are not the same.
+    """
+    return digest(Domain.MESSAGE, envelope.author, envelope.payload)

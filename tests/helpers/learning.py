@@ -43,6 +43,7 @@ def write_npz(path: Path, rows=60, writers=6, classes=10, **replaced):
 
 def write_leaf(path: Path, users: dict[str, int]):
     """A LEAF file: `users` maps names to their numbers of rows; row j of a user has one black pixel at place j and label j."""
+
     def image(place):
         return [0.0 if i == place else 1.0 for i in range(784)]
 

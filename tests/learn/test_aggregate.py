@@ -114,17 +114,17 @@ def test_the_median_of_more_columns_than_one_chunk():
     np.testing.assert_allclose(floats, np.median(arrays, axis=0), atol=STEP)
 
 
-def test_updates_are_taken_one_at_a_time():
-    alive = 0
+def test_each_update_is_used_up_before_the_next_is_fetched():
+    """Given one buffer that each next update overwrites, When fedavg takes them, Then the mean is that of all."""
 
     def stream():
-        nonlocal alive
-        for _ in range(5):
-            alive += 1
-            yield WeightedUpdate(1, "u", one((1.0, 2.0), "u"))
+        buffer = bytearray(one((0.0, 0.0), "u"))
+        for value in (1.0, 2.0, 3.0):
+            buffer[:] = one((value, -value), "u")
+            yield WeightedUpdate(1, "u", memoryview(buffer))
 
-    aggregate("fedavg", one((0.0, 0.0)), stream(), ONE)
-    assert alive == 5
+    result = aggregate("fedavg", one((0.0, 0.0)), stream(), ONE)
+    assert decode_tensors(result, ONE, label=None)["w"].tolist() == [2.0, -2.0]
 
 
 @pytest.mark.parametrize(

@@ -102,16 +102,16 @@ def bad_cards() -> list[tuple[str, Signed[Any]]]:
     scored = {"base_loss": 1, "base_accuracy": 1}
     seat_entry = make_entry(make_offer(c, c.members[1]))
     return [
-        ("sorted by uploader", make_card(c, SEAT, entries=(two, one), **scored)),
+        ("sorted by uploader", raw_card(everybody, entries=(two, one), **scored)),
         ("sorted by uploader", make_card(c, SEAT, [one, one])),
         ("sorted by uploader", make_card(c, SEAT, [one, replace(one, gain=5)])),
-        ("present members are not sorted", _present(everybody[::-1])),
-        ("present members are not sorted", _present((everybody[0], *everybody))),
-        ("author is not among", _present(everybody[1:])),
+        ("present members are not sorted", raw_card(everybody[::-1])),
+        ("present members are not sorted", raw_card((everybody[0], *everybody))),
+        ("author is not among", raw_card(everybody[1:])),
         ("is no member", make_card(c, SEAT, present=(*everybody, STRANGER.node_id))),
         ("may not train", make_card(c, SEAT, [seat_entry])),
         ("is no member", make_card(c, SEAT, [make_entry(make_offer(c, STRANGER.node_id))])),
-        ("not listed as present", _present((SEAT,), entries=(one,), **scored)),
+        ("not listed as present", raw_card((SEAT,), entries=(one,), **scored)),
         ("not both", make_card(c, SEAT, base_loss=1)),
         ("not both", make_card(c, SEAT, [one], base_accuracy=None)),
         ("exactly if there are entries", make_card(c, SEAT, **scored)),
@@ -119,9 +119,9 @@ def bad_cards() -> list[tuple[str, Signed[Any]]]:
     ]
 
 
-def _present(listed: tuple[bytes, ...], **changes: Any) -> Signed[Any]:
-    """A card whose list of present members stands exactly as given."""
-    fields = place_of(COMMUNITY) | {"base_loss": None, "base_accuracy": None, "entries": (), "present": listed} | changes
+def raw_card(present: tuple[bytes, ...], **changes: Any) -> Signed[Any]:
+    """A card whose lists stand exactly as given."""
+    fields = place_of(COMMUNITY) | {"base_loss": None, "base_accuracy": None, "entries": (), "present": present} | changes
     return seal(ScoreCard(**fields), COMMUNITY.keys[SEAT])
 
 

@@ -19,15 +19,17 @@ def test_the_seed_covers_the_model_header_two_rounds_back_and_before_that_the_ch
     assert seed(CHAIN, Round(round_), HEADER) == digest(Domain.SEED, CHAIN, integer(round_), source)
 
 
-def test_a_block_does_not_influence_the_seed_of_its_own_round_nor_of_the_next() -> None:
-    """Given two ways to close round 0, when round 1 opens, then its seed is the same; round 2's differs."""
+def test_a_model_block_first_moves_the_seed_of_the_second_round_after_its_own() -> None:
+    """Given two ways to close round 0, then the seeds of rounds 1 and 2 are the same, and round 3's differ."""
     start = make_community()
-    one, two = (play_gains(start, {start.outsiders[0]: gain}).after for gain in (100, 200))
-    assert one.head != two.head
-    assert seed_of(one.state) == seed_of(two.state)
-    later = [play_gains(c, {c.outsiders[0]: 100}, present=c.members).after for c in (one, two)]
-    assert later[0].state.grandparent == one.head
-    assert seed_of(later[0].state) != seed_of(later[1].state)
+    ways = [play_gains(start, {start.outsiders[0]: gain}).after for gain in (100, 200)]
+    heads = [way.head for way in ways]
+    assert heads[0] != heads[1]
+    for _ in range(2):
+        assert seed_of(ways[0].state) == seed_of(ways[1].state)
+        ways = [play_gains(way, {way.outsiders[0]: 100}).after for way in ways]
+    assert [way.state.grandparent for way in ways] == heads
+    assert seed_of(ways[0].state) != seed_of(ways[1].state)
 
 
 @pytest.mark.parametrize("share", [1, 250_000, 500_000, 999_999, 1_000_000])

@@ -45,7 +45,9 @@ def test_golden_bytes():
         b'"a.bias":{"dtype":"F32","shape":[3],"data_offsets":[8,20]},"c.weight":{"dtype":"F32","shape":[2,3],"data_offsets":[20,44]}}'
     )
     header += b" " * (-len(header) % 8)
-    expected = len(header).to_bytes(8, "little") + header + (-7).to_bytes(8, "little", signed=True) + np.array(FLOATS, "<f4").tobytes()
+    expected = (
+        len(header).to_bytes(8, "little") + header + (-7).to_bytes(8, "little", signed=True) + np.array(FLOATS, "<f4").tobytes()
+    )
     assert encode_tensors(ARRAYS, SPEC, label="x") == expected
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from bflcd.errors import InvariantError, RequestError
+from bflcd.errors import InvariantError, MachineError, RequestError
 
 _log = logging.getLogger(__name__)
 
@@ -57,8 +57,11 @@ class Bridge:
         self._ended = self._loop.create_future()
         ready: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._thread, args=(main, ready), name=self._name, daemon=True).start()
-        async with asyncio.timeout(START_S):
-            await asyncio.wait((ready, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait((ready, self._ended), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            raise MachineError(
+                f"the network did not start within {START_S:g} s", hint="is this machine overloaded?", code="network_start"
+            )
         if self._ended.done():
             self._ended.result()
             raise InvariantError("the network thread ended before it was ready")

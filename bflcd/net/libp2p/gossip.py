@@ -109,7 +109,7 @@ class _Host:
         return self
 
     def register_notifee(self, notifee: object) -> None:
-        """Ignored: `Gossip.opened` and `Gossip.gone` are called directly, in order."""
+        """Ignored: `Gossip.greet` and `Gossip.gone` are called directly, in order."""
 
     def set_stream_handler(self, protocol: str, handler: object) -> None:
         """Ignored: `Gossip.serve` reads the streams."""
@@ -135,6 +135,8 @@ class _Host:
 class Gossip(Pubsub):  # type: ignore[misc]
     """The library's GossipSub behind our own reading, checking, signing and clean-up."""
 
+    seen_messages: Any
+
     def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver) -> None:
         router = GossipSub(
             [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
@@ -150,7 +152,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
         super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(topics))
         self.seen_messages.stop()
-        self.seen_messages: _Seen = _Seen()
+        self.seen_messages = _Seen()
         self._identity = identity
         self._switch = switch
         self._topics = topics
@@ -165,32 +167,24 @@ class Gossip(Pubsub):  # type: ignore[misc]
             self._manager = _Tasks(nursery)
             for topic in self._topics:
                 await self.subscribe(topic)
-            self._switch.on_open = self.opened
+            self._switch.greet = self.greet
             self._switch.on_gone = self.gone
             task_status.started()
             await self.router.heartbeat()
 
     # Connections
 
-    def opened(self, connection: Connection) -> None:
-        """A connection is open: greet its peer."""
-        self.manager.run_task(self._handle_new_peer_with_retry, _peer_id(connection.peer))
+    async def greet(self, connection: Connection) -> None:
+        """A connection is open: tell its peer our topics. Raises what the library does if that fails."""
+        peer_id = _peer_id(connection.peer)
+        await self._handle_new_peer(peer_id)
+        # The library offers no parameter for the length of the queue.
+        self.peer_queues[peer_id]._queue.max_size = _QUEUE_RPCS  # noqa: SLF001
 
     def gone(self, connection: Connection) -> None:
         """A connection is gone: forget its peer's subscriptions."""
         self._strikes.pop(connection.peer, None)
         super()._handle_dead_peer(_peer_id(connection.peer))
-
-    async def _handle_new_peer(self, peer_id: Any) -> None:
-        await super()._handle_new_peer(peer_id)
-        queue = self.peer_queues.get(peer_id)
-        if queue is not None:
-            queue._queue.max_size = _QUEUE_RPCS  # noqa: SLF001 - the library offers no parameter
-        stream = self.peers.get(peer_id)
-        connection = self._switch.connections.get(_node_id(peer_id))
-        if stream is not None and (connection is None or connection.muxed_conn is not stream.muxed_conn):
-            # The connection was replaced while we greeted: a dead stream would silence this peer for ever.
-            super()._handle_dead_peer(peer_id)
 
     def _handle_dead_peer(self, peer_id: Any) -> None:
         """Our gossip stream broke. On a live connection the library would forget subscriptions that are never repeated."""

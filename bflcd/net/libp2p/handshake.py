@@ -62,9 +62,14 @@ class TcpStream(ReadWriteCloser):  # type: ignore[misc]
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
 
+    def abort(self) -> None:
+        """Close the socket at once; blocked readers and writers wake with an error."""
+        self._stream.socket.close()
+
     async def close(self) -> None:
-        """Close the socket; blocked readers and writers wake with an error."""
-        await trio.aclose_forcefully(self._stream)
+        """Close the socket, as the library asks for it."""
+        self.abort()
+        await trio.lowlevel.checkpoint()
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """Host and port of the peer, none if the socket is closed."""

@@ -44,6 +44,7 @@ class Node:
             await nursery.start(self._serve, listeners)
             ready()
             await stop.wait()
+            self._switch.abort_all()
             nursery.cancel_scope.cancel()
 
     async def _keep_mesh(self, task_status: TaskStatus[None]) -> None:

@@ -1,7 +1,6 @@
 """The switch: accepts, dials and closes connections, one a peer, and hands each inbound stream to its protocol."""
 
 import logging
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,11 +12,11 @@ from trio_typing import TaskStatus
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.errors import DialError
 from bflcd.net import multiaddr
+from bflcd.net.libp2p.attempt import Attempt
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.handshake import NEGOTIATE_S, Handshaker, TcpStream
 from bflcd.net.libp2p.library import Multiselect, MultiselectClient, MultiselectCommunicator, MuxedConnUnavailable, NetStream
 from bflcd.net.libp2p.yamux import LeanYamux, PatientStream
-from bflcd.net.multiaddr import Address
 from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, PeerEvent
 from bflcd.types import NodeId, short
 
@@ -41,8 +40,7 @@ _SIMULTANEOUS_S: Final = 10.0
 _TIE_WAIT_S: Final = 1.0
 """How long a dial that lost against the peer's own dial waits for the winner to be ready."""
 
-_MAX_RESOLVED: Final = 8
-"""Addresses of one name that are tried."""
+_WARN_EVERY_S: Final = 60.0
 
 StreamHandler = Callable[["Connection", Frames], Awaitable[None]]
 """Serves one inbound stream of a protocol until it ends; may raise, which resets the stream."""
@@ -72,6 +70,11 @@ class Connection:
         """Who is at the other end."""
         return self.info.peer
 
+    def abort(self) -> None:
+        """End it now. The socket goes first: frames are written shielded, and a silent peer would hold them (P4)."""
+        self.stream.abort()
+        self.scope.cancel()
+
     async def open(self, protocol: str) -> PatientStream:
         """Open a stream and agree on `protocol`. Raises the library's errors."""
         stream: PatientStream = await self.muxed_conn.open_stream()
@@ -99,8 +102,9 @@ class Switch:
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[NodeId, trio.Lock] = {}
         self._handshakes = 0
+        self._warned = -_WARN_EVERY_S
         self._nursery: trio.Nursery | None = None
-        self.on_open: Callable[[Connection], None] = lambda _connection: None
+        self.greet: Callable[[Connection], Awaitable[None]] = _greet_nobody
         self.on_gone: Callable[[Connection], None] = lambda _connection: None
 
     def handle(self, protocol: str, handler: StreamHandler) -> None:
@@ -115,16 +119,20 @@ class Switch:
             task_status.started()
 
     async def drop(self, connection: Connection) -> None:
-        """Close a connection and wait until it is gone. Works on a peer that reads nothing: the socket goes first."""
-        await connection.stream.close()
-        connection.scope.cancel()
+        """Close a connection and wait until it is gone."""
+        connection.abort()
         await connection.gone.wait()
 
     def drop_soon(self, connection: Connection, reason: str) -> None:
         """Close a connection from within one of its own tasks."""
         if not (connection.scope.cancel_called or connection.muxed_conn.event_shutting_down.is_set()):
             _log.info("closing the connection to %s: %s", short(connection.peer), reason)
-        connection.scope.cancel()
+        connection.abort()
+
+    def abort_all(self) -> None:
+        """End every connection at once."""
+        for connection in self.connections.values():
+            connection.abort()
 
     async def disconnect(self, peer: NodeId) -> None:
         """Close the connection to `peer`, if there is one."""
@@ -144,7 +152,7 @@ class Switch:
             raise DialError(text, "identity", "that is this node itself")
         if not self._gate(peer):
             raise DialError(text, "identity", "this peer is barred here")
-        attempt = _Attempt(text, address, peer)
+        attempt = Attempt(text, address, peer)
         with trio.move_on_after(deadline):
             lock = self._dialling.setdefault(peer, trio.Lock())
             try:
@@ -157,19 +165,19 @@ class Switch:
             return peer
         raise attempt.error(f"no answer within {deadline:g} s")
 
-    async def _connect(self, attempt: "_Attempt") -> None:
+    async def _connect(self, attempt: Attempt) -> None:
         stream = TcpStream(await attempt.open_socket())
         attempt.step = "handshake"
         try:
             peer, muxed = await self.handshaker.outbound(stream)
         except Exception as error:
-            await stream.close()
+            stream.abort()
             raise attempt.error(f"no Noise and Yamux there ({type(error).__name__}: {error})") from error
         except BaseException:
-            await stream.close()
+            stream.abort()
             raise
         if peer != attempt.peer:
-            await stream.close()
+            stream.abort()
             attempt.step = "identity"
             raise attempt.error(f"{peer_id_of(peer)} answers there")
         connection = self._connection(muxed, stream, str(attempt.address), peer, inbound=False)
@@ -198,14 +206,13 @@ class Switch:
         except Exception as error:  # noqa: BLE001 - a stranger's bytes may raise anything in the library; it costs this socket only
             _log.debug("inbound connection failed: %s: %s", type(error).__name__, error)
         finally:
-            with trio.CancelScope(shield=True):
-                await stream.close()
+            stream.abort()
 
     async def _upgrade(self, stream: TcpStream) -> Connection | None:
         """The inbound handshake; none if the limits or the gate refuse."""
         remote = stream.get_remote_address()
         if remote is None or self._handshakes >= MAX_HANDSHAKES or len(self.connections) >= MAX_CONNECTIONS:
-            _log.warning("refusing an inbound connection: too many at once")
+            self._warn_full()
             return None
         self._handshakes += 1
         try:
@@ -218,6 +225,12 @@ class Switch:
             return None
         return self._connection(muxed, stream, str(multiaddr.of_socket(*remote, peer)), peer, inbound=True)
 
+    def _warn_full(self) -> None:
+        """Tell the operator at most once a minute."""
+        if trio.current_time() - self._warned > _WARN_EVERY_S:
+            self._warned = trio.current_time()
+            _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), self._handshakes)
+
     def _connection(self, muxed: LeanYamux, stream: TcpStream, address: str, peer: NodeId, *, inbound: bool) -> Connection:
         info = ConnectionInfo(peer, address, inbound, time.time_ns() // 1_000_000)
         return Connection(info, muxed, stream, peer if inbound else self.node_id, trio.current_time())
@@ -226,7 +239,7 @@ class Switch:
 
     async def _run(self, connection: Connection, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Admit a connection and serve its streams until it ends. Raises RefusedError if it was never admitted."""
-        admitted = False
+        refusal: str | None = "the peer closed the connection after the handshake"
         try:
             with connection.scope:
                 async with trio.open_nursery() as nursery:
@@ -234,39 +247,48 @@ class Switch:
                     await connection.muxed_conn.event_started.wait()
                     if not connection.info.inbound:
                         await connection.muxed_conn.confirm()
-                    await self._admit(connection)
-                    admitted = True
-                    task_status.started()
-                    await self._accept_streams(connection, nursery)
+                    refusal = await self._admit(connection)
+                    if refusal is None:
+                        task_status.started()
+                        nursery.start_soon(self._greet, connection)
+                        await self._accept_streams(connection, nursery)
                     nursery.cancel_scope.cancel()
-            if not admitted:
-                raise RefusedError("the peer closed the connection after the handshake")
+        except Exception:  # noqa: BLE001 - what breaks one connection must not end the network
+            _log.exception("the connection to %s failed", short(connection.peer))
         finally:
-            with trio.CancelScope(shield=True):
-                await connection.stream.close()
-                connection.muxed_conn.condemn()
-            if admitted:
+            connection.stream.abort()
+            connection.muxed_conn.abandon()
+            if self.connections.get(connection.peer) is connection:
                 self._forget(connection)
             connection.gone.set()
+        if refusal is not None:
+            raise RefusedError(refusal)
 
     async def _mux(self, connection: Connection) -> None:
         """Read frames until the connection ends; then end everything that uses it."""
         try:
             await connection.muxed_conn.start()
         finally:
-            connection.scope.cancel()
+            connection.abort()
 
-    async def _admit(self, connection: Connection) -> None:
-        """Register `connection` as the only one to its peer, or raise RefusedError."""
+    async def _admit(self, connection: Connection) -> str | None:
+        """Register `connection` as the only one to its peer; else why not."""
         while (older := self.connections.get(connection.peer)) is not None:
             if not _supersedes(connection, older):
-                raise RefusedError("another connection to this peer is kept")
+                return "another connection to this peer is kept"
             await self.drop(older)
         self.connections[connection.peer] = connection
         self._publish_snapshot()
         info = connection.info
         self._on_event(Connected(info.peer, info.address, info.inbound))
-        self.on_open(connection)
+        return None
+
+    async def _greet(self, connection: Connection) -> None:
+        """Run the greeting within the connection's life, so that two of one peer never overlap."""
+        try:
+            await self.greet(connection)
+        except Exception as error:  # noqa: BLE001 - whatever the library raises, this peer can't be spoken to
+            self.drop_soon(connection, f"greeting failed: {type(error).__name__}: {error}")
 
     def _forget(self, connection: Connection) -> None:
         del self.connections[connection.peer]
@@ -308,6 +330,10 @@ class Switch:
                     await stream.reset()
 
 
+async def _greet_nobody(_connection: Connection) -> None:
+    """The greeting until gossip runs."""
+
+
 def _supersedes(new: Connection, old: Connection) -> bool:
     """Whether `new` replaces `old`; both ends decide the same.
 
@@ -316,53 +342,3 @@ def _supersedes(new: Connection, old: Connection) -> bool:
     if new.initiator != old.initiator and new.opened - old.opened < _SIMULTANEOUS_S:
         return new.initiator < old.initiator
     return True
-
-
-class _Attempt:
-    """One dial: where it goes, and how far it got."""
-
-    def __init__(self, text: str, address: Address, peer: NodeId) -> None:
-        self.text = text
-        self.address = address
-        self.peer = peer
-        self.step = "resolve"
-
-    def error(self, reason: str) -> DialError:
-        """The failure of the current step."""
-        return DialError(self.text, self.step, reason)
-
-    async def open_socket(self) -> trio.SocketStream:
-        """Resolve the host and connect to the first of its addresses that answers. Raises DialError."""
-        targets = await self._resolve()
-        self.step = "connect"
-        failures: list[str] = []
-        for index, (family, sockaddr) in enumerate(targets):
-            # Each address gets its share of what is left, so that a dead first one doesn't use it all.
-            share = (trio.current_effective_deadline() - trio.current_time()) / (len(targets) - index)
-            with trio.move_on_after(share):
-                try:
-                    return await _connect_socket(family, sockaddr)
-                except OSError as error:
-                    failures.append(f"{sockaddr[0]}: {error.strerror or error}")
-                    continue
-            failures.append(f"{sockaddr[0]}: no answer within {share:.1f} s")
-        raise self.error("; ".join(failures))
-
-    async def _resolve(self) -> list[tuple[int, tuple[Any, ...]]]:
-        families = {"ip4": socket.AF_INET, "dns4": socket.AF_INET, "ip6": socket.AF_INET6, "dns6": socket.AF_INET6}
-        family = families.get(self.address.kind, socket.AF_UNSPEC)
-        try:
-            found = await trio.socket.getaddrinfo(self.address.host, self.address.port, family, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise self.error(f"the name {self.address.host!r} is not known: {error}") from error
-        return [(found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]]
-
-
-async def _connect_socket(family: int, sockaddr: tuple[Any, ...]) -> trio.SocketStream:
-    sock = trio.socket.socket(family, socket.SOCK_STREAM)
-    try:
-        await sock.connect(sockaddr)
-    except BaseException:
-        sock.close()
-        raise
-    return trio.SocketStream(sock)

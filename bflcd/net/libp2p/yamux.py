@@ -118,6 +118,10 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
             if self.stream_id in events:
                 events[self.stream_id] = trio.Event()
 
+    def wake(self) -> None:
+        """Let a writer without window look at the stream's state."""
+        self._credit.set()
+
     async def widen(self, window: int) -> None:
         """Let the peer send up to `window` bytes before we have read any."""
         self.target_recv_window = max(self.target_recv_window, min(window, MAX_WINDOW_BYTES))
@@ -160,6 +164,18 @@ class LeanYamux(Yamux):  # type: ignore[misc]
     def condemn(self) -> None:
         """Stop reading frames: the peer breaks the protocol. The connection's owner closes it."""
         self.event_shutting_down.set()
+
+    def abandon(self) -> None:
+        """Wake every reader and writer with an error: the socket is closed and nothing more will come."""
+        self.event_shutting_down.set()
+        for stream in self.streams.values():
+            stream.closed = stream.send_closed = stream.recv_closed = stream.reset_received = True
+            stream.wake()
+        for event in self.stream_events.values():
+            event.set()
+        self.streams.clear()
+        self.stream_buffers.clear()
+        self.stream_events.clear()
 
     async def confirm(self) -> None:
         """Wait until the peer answers a ping: then it has finished its handshake and accepted us."""

@@ -1,0 +1,77 @@
+# Set up, run, test. `make help` lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO_DIR ?= demo
+NODES ?= 10
+ROUNDS ?= 20
+JOBS ?= 2
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+RUN_READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.ready-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check fmt bench testnet-docker test-docker clean setup setup-dev
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(RUN_READY) ## set up .venv with what running needs
+
+setup-dev: $(DEV_READY) ## set up .venv with what developing needs
+
+$(RUN_READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python: install Python 3.11, or give PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than Python 3.11: give PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "installing bflcd, bflc-cli and what they need (torch is the largest: a few minutes the first time)"
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(DEV_READY): $(RUN_READY)
+	@echo "installing what the tests and checks need"
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(RUN_READY) ## run a community of NODES daemons for ROUNDS rounds here, to the end
+	@if [ -e "$(DEMO_DIR)" ] && [ ! -e "$(DEMO_DIR)/testnet.json" ] && [ -n "$$(ls -A "$(DEMO_DIR)")" ]; then \
+	  echo "$(DEMO_DIR) is there and no testnet: give another DEMO_DIR" >&2; exit 1; fi
+	@rm -rf "$(DEMO_DIR)"
+	$(BIN)/bflcd testnet --nodes $(NODES) --output "$(DEMO_DIR)" --task digits --rounds $(ROUNDS)
+	$(BIN)/bflc-cli testnet up "$(DEMO_DIR)"
+
+test: $(DEV_READY) ## run the default suite (JOBS at a time; whole communities one after the other)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not docker and not slow" --ignore tests/e2e $(PYTEST_ARGS) $(TESTS)
+	@if [ -d tests/e2e ] && [ "$(TESTS)" = tests ]; then \
+	  $(BIN)/python -m pytest -m "not docker and not slow" $(PYTEST_ARGS) tests/e2e; fi
+
+test-slow: $(DEV_READY) ## run what takes too long for the default suite
+	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS) $(TESTS)
+
+check: $(DEV_READY) ## lint, formatting, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(DEV_READY) ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+bench: $(DEV_READY) ## measure the budgets of the design
+	$(BIN)/python -m bflcd.lab bench
+
+testnet-docker: $(DEV_READY) ## ten containers, ROUNDS rounds, to the end (see docs/docker.md)
+	$(BIN)/python tests/docker/community.py --nodes $(NODES) --rounds $(ROUNDS)
+
+test-docker: $(DEV_READY) ## containers under faults: one is killed and comes back
+	$(BIN)/python -m pytest -m docker --timeout 1800 $(PYTEST_ARGS) tests/docker
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .wheels dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find bflcd cli tests -name __pycache__ -type d -prune -exec rm -rf {} +

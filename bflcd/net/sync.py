@@ -1,0 +1,228 @@
+"""Catch-up: certified headers first, then segments from several peers at once, then blobs. Only certificates count (design 8)."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bflcd.errors import PeerError, Rejection, RequestError, UsageError
+from bflcd.net.exchange import Exchange, OnMisbehaviour
+from bflcd.params import BlobRef, Genesis, check_genesis
+from bflcd.types import ZERO_DIGEST, Digest, NodeId, Round, short
+from bflcd.wire.blocks import (
+    KIND_MODEL,
+    KIND_UPDATE,
+    CertifiedHeader,
+    CertifiedSegment,
+    Header,
+    ModelBody,
+    Segment,
+    UpdateBody,
+    body_hash,
+    chain_id_of,
+    header_hash,
+)
+from bflcd.wire.requests import MAX_HEADERS, GetGenesis, GetHeaders, GetSegment
+
+logger = logging.getLogger(__name__)
+
+VerifyHeader = Callable[[CertifiedHeader, Header], None]
+"""Raises PeerError unless the certificate proves the header as successor of that model header. Runs in a thread."""
+
+Apply = Callable[[CertifiedSegment], Awaitable[None]]
+"""Verifies and commits the next segment. What it raises ends the catch-up: its bytes were checked before."""
+
+FetchBlob = Callable[[BlobRef, Callable[[], Sequence[NodeId]]], Awaitable[None]]
+"""Gets a blob into the store (`BlobFetcher.fetch`)."""
+
+Claims = Callable[[], Mapping[NodeId, Round]]
+"""Connected peers and the rounds that they say to have reached: whom to ask, never what to believe."""
+
+OnProgress = Callable[[Round, Round], None]
+"""Told the round that we hold now and the round that is certified or, before that, claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLimits:
+    """Deadlines in seconds. `window` segments of up to 24 MB each are in flight or waiting to be applied."""
+
+    headers_deadline: float = 15.0
+    segment_deadline: float = 30.0
+    window: int = 4
+    batch: int = MAX_HEADERS
+    """Headers that are verified before their segments are fetched."""
+    keep_rounds: int = 0
+    """Rounds before the head whose updates are fetched too; the head's model always is."""
+
+
+GENESIS_DEADLINE: Final = 30.0
+
+
+class CatchUp:
+    """Brings a node from a head that it trusts to the newest that its peers can prove."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        chain: Digest,
+        verify_header: VerifyHeader,
+        apply: Apply,
+        fetch_blob: FetchBlob,
+        on_misbehaviour: OnMisbehaviour,
+        on_progress: OnProgress = lambda _done, _target: None,
+        limits: SyncLimits | None = None,
+    ) -> None:
+        self._exchange = exchange
+        self._chain = chain
+        self._verify_header = verify_header
+        self._apply = apply
+        self._fetch_blob = fetch_blob
+        self._on_misbehaviour = on_misbehaviour
+        self._on_progress = on_progress
+        self._limits = SyncLimits() if limits is None else limits
+
+    async def run(self, head: Header, claims: Claims) -> Header:
+        """Catch up from `head`, our newest model header; returns the new one, as far as the peers could prove.
+
+        Raises RequestError if a certified segment or the head's model could not be had from anyone, naming who said what.
+        """
+        recent: deque[tuple[BlobRef, ...]] = deque(maxlen=self._limits.keep_rounds)
+        started = head.round
+        while True:
+            batch = await self._headers(head, claims)
+            if not batch:
+                break
+            await self._segments(head, batch, claims, recent)
+            head = batch[-1].header
+        if head.round > started:
+            await self._blobs(head, recent, claims)
+        return head
+
+    async def _headers(self, head: Header, claims: Claims) -> tuple[CertifiedHeader, ...]:
+        """The next certified headers after `head` that some peer can prove, verified; none if nobody can."""
+        ahead = sorted((node for node, round_ in claims().items() if round_ > head.round), key=lambda node: -claims()[node])
+        for node in ahead:
+            self._on_progress(head.round, max(claims().values(), default=head.round))
+            request = GetHeaders(self._chain, Round(head.round + 1), self._limits.batch)
+            try:
+                reply = await self._exchange.ask(node, request, deadline=self._limits.headers_deadline)
+            except (PeerError, RequestError) as error:
+                logger.info("no headers from %s: %s", short(node), error)
+                continue
+            proven, wrong = await asyncio.to_thread(self._prove, head, reply.headers)
+            if wrong is not None:
+                logger.warning("headers of %s are refused: %s", short(node), wrong)
+                self._on_misbehaviour(node, wrong.rejection, str(wrong))
+            if proven:
+                return proven
+        return ()
+
+    def _prove(self, head: Header, headers: Sequence[CertifiedHeader]) -> tuple[tuple[CertifiedHeader, ...], PeerError | None]:
+        """The longest proven beginning of `headers`, and why the rest was refused."""
+        proven: list[CertifiedHeader] = []
+        previous = head
+        for certified in headers[: self._limits.batch]:
+            header = certified.header
+            try:
+                if header.chain != self._chain:
+                    raise PeerError(Rejection.WRONG_CHAIN, f"a header of chain {short(header.chain)}")  # noqa: TRY301 - one handler for all
+                if header.kind != KIND_MODEL or header.round != previous.round + 1:
+                    raise PeerError(Rejection.BAD_LINK, f"a header of round {header.round} after {previous.round}")  # noqa: TRY301 - as above
+                if certified.certificate.digest != header_hash(header):
+                    raise PeerError(Rejection.BAD_CERTIFICATE, f"a certificate for another header than {header.round}")  # noqa: TRY301 - as above
+                self._verify_header(certified, previous)
+            except PeerError as error:
+                return tuple(proven), error
+            proven.append(certified)
+            previous = header
+        return tuple(proven), None
+
+    async def _segments(
+        self, head: Header, batch: Sequence[CertifiedHeader], claims: Claims, recent: deque[tuple[BlobRef, ...]]
+    ) -> None:
+        """Fetch the segments of proven headers, a window ahead of their application, and apply them in order."""
+        previous = (head, *(certified.header for certified in batch))
+        target = batch[-1].header.round
+        try:
+            async with asyncio.TaskGroup() as group:
+                coming: deque[asyncio.Task[CertifiedSegment]] = deque()
+                waiting = deque(zip(batch, previous, strict=False))
+                while coming or waiting:
+                    while waiting and len(coming) < self._limits.window:
+                        coming.append(group.create_task(self._segment(*waiting.popleft(), claims)))
+                    certified = await coming.popleft()
+                    await self._apply(certified)
+                    recent.append(tuple(header.blob for header in certified.segment.headers if header.blob is not None))
+                    self._on_progress(certified.segment.model_header.round, target)
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _segment(self, wanted: CertifiedHeader, previous: Header, claims: Claims) -> CertifiedSegment:
+        """One segment from whichever peer gives the right one; rounds start at different peers, to share the work out."""
+        round_ = wanted.header.round
+        holders = sorted(node for node, claimed in claims().items() if claimed >= round_)
+        start = round_ % len(holders) if holders else 0
+        told: list[str] = []
+        for node in (*holders[start:], *holders[:start]):
+            try:
+                reply = await self._exchange.ask(node, GetSegment(self._chain, round_), deadline=self._limits.segment_deadline)
+                segment = reply.certified.segment
+                await asyncio.to_thread(check_segment, segment, wanted.header, previous)
+            except RequestError as error:
+                told.append(f"{short(node)}: {error}")
+            except PeerError as error:
+                told.append(f"{short(node)}: {error}")
+                if error.rejection in (Rejection.BAD_LINK, Rejection.BAD_SEGMENT):
+                    logger.warning("the segment of round %d from %s is refused: %s", round_, short(node), error)
+                    self._on_misbehaviour(node, error.rejection, str(error))
+            else:
+                # The certificate that was proven, not the one that came along: nothing has checked that one.
+                return CertifiedSegment(segment, wanted.certificate)
+        raise RequestError(f"nobody gave the segment of round {round_}: {'; '.join(told) or 'no peer claims to have it'}")
+
+    async def _blobs(self, head: Header, recent: Sequence[tuple[BlobRef, ...]], claims: Claims) -> None:
+        wanted = [head.blob] if head.blob is not None else []
+        wanted += [ref for refs in reversed(recent) for ref in refs]
+        for ref in dict.fromkeys(wanted):
+            await self._fetch_blob(ref, lambda: tuple(claims()))
+
+
+def check_segment(segment: Segment, header: Header, previous: Header) -> None:
+    """Raise PeerError (BAD_SEGMENT, BAD_LINK) unless `segment` is, down to the last byte, what the proven `header` commits to.
+
+    `previous`: the model header before it. Hashes alone: whether the contents are right was the quorum's to judge (design 4).
+    """
+    if segment.model_header != header:
+        raise PeerError(Rejection.BAD_SEGMENT, f"a segment with another model header than that of round {header.round}")
+    if len(segment.headers) != len(segment.updates) + 1:
+        raise PeerError(Rejection.BAD_SEGMENT, f"{len(segment.headers)} headers for {len(segment.updates)} updates and a model")
+    parent = header_hash(previous)
+    bodies: tuple[UpdateBody | ModelBody, ...] = (*segment.updates, segment.model)
+    for block, body in zip(segment.headers, bodies, strict=True):
+        if block.parent != parent:
+            raise PeerError(Rejection.BAD_LINK, f"the parent of block {block.height} is not the block before it")
+        if block is not segment.headers[-1] and block.kind != KIND_UPDATE:
+            raise PeerError(Rejection.BAD_SEGMENT, f"block {block.height} is no update block")
+        if body_hash(body) != block.body:
+            raise PeerError(Rejection.BAD_SEGMENT, f"the body of block {block.height} is not what its header commits to")
+        parent = header_hash(block)
+
+
+async def fetch_genesis(exchange: Exchange, peer: NodeId, chain: Digest | None, *, deadline: float = GENESIS_DEADLINE) -> Genesis:
+    """The genesis that `peer` has, checked against the pinned chain id and against itself (design 8).
+
+    Without a pinned id the peer is trusted for it: that must be one that the operator named. Raises RequestError, PeerError.
+    """
+    reply = await exchange.ask(peer, GetGenesis(ZERO_DIGEST if chain is None else chain), deadline=deadline)
+    genesis = reply.genesis
+    found = chain_id_of(genesis)
+    if chain is not None and found != chain:
+        raise PeerError(Rejection.WRONG_CHAIN, f"{short(peer)} gave the genesis of chain {short(found)}, not {short(chain)}")
+    try:
+        check_genesis(genesis)
+    except UsageError as error:
+        raise PeerError(Rejection.MALFORMED, f"the genesis of {short(peer)} can't be used: {error}") from error
+    return genesis

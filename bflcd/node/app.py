@@ -1,0 +1,629 @@
+"""The composition root: every part is made here, in order, and everything that runs is a task of one TaskGroup."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import uvloop
+
+from bflcd.config import Config
+from bflcd.consensus.certificate import opened_by, verify_certificate
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.identity import Identity, peer_id_of
+from bflcd.errors import BflcError, OperatorError, PeerError, Rejection, RequestError
+from bflcd.learn.client import WorkerClient
+from bflcd.learn.protocol import EvaluateJob, WorkerError
+from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.log import LogContext, set_up_logging, shut_down_logging
+from bflcd.net.blob_server import BlobServer
+from bflcd.net.blobs import BlobFetcher
+from bflcd.net.exchange import Exchange
+from bflcd.net.gossip import GossipChannel
+from bflcd.net.peer import PeerCallbacks
+from bflcd.net.peers import PeerManager
+from bflcd.net.sync import CatchUp, SyncLimits, fetch_genesis
+from bflcd.net.verified import VerifiedEnvelopes
+from bflcd.node.api import ApiServer
+from bflcd.node.bus import EventBus, LogRing
+from bflcd.node.core import Core
+from bflcd.node.datadir import DataDir, local_genesis, open_identity
+from bflcd.node.effects import Blame, Commit, Notice
+from bflcd.node.events import Heard, SegmentHere, Started, SyncChanged
+from bflcd.node.history import base_of
+from bflcd.node.metrics import Metrics
+from bflcd.node.presenter import Presenter
+from bflcd.node.runtime import Runtime
+from bflcd.node.services import ChainService
+from bflcd.params import MILLION, BlobRef, Genesis
+from bflcd.store.marks import MarkFile, holds, signing_floor
+from bflcd.store.protocol import BlockStore, DamagedBlobError
+from bflcd.store.sqlite import SqliteStore
+from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, Millis, NodeId, Round, short
+from bflcd.version import __version__
+from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, chain_id_of
+from bflcd.wire.envelope import Envelope, Signed, open_envelope
+from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.requests import Status
+from bflcd.wire.tensors import payload_size, update_label
+
+logger = logging.getLogger(__name__)
+
+MARK_FILE: Final = "marks"
+"""Name of the mark file in the data directory."""
+
+FIRST_LOOK: Final = 1.5
+"""Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
+
+REFRESH: Final = 5.0
+"""Seconds between two looks at the store's size."""
+
+GENESIS_RETRY: Final = 1.0
+"""Seconds between two rounds of asking peers for the genesis."""
+
+CLOSE_SECONDS: Final = 4.0
+"""What an orderly stop may take; systemd and Docker wait longer."""
+
+
+def run(config: Config) -> int:
+    """Run one node until it is told to stop; returns the exit code 0. Raises BflcError for what the operator should read."""
+    try:
+        uvloop.run(_main(config))
+    except BaseExceptionGroup as failures:
+        raise first_of(failures) from failures
+    finally:
+        shut_down_logging()
+    return 0
+
+
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The failure to report: one with a message for people if there is any, else the first."""
+    leaves: list[BaseException] = []
+    stack: list[BaseException] = [failures]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, BaseExceptionGroup):
+            stack.extend(reversed(item.exceptions))
+        else:
+            leaves.append(item)
+    return next((leaf for leaf in leaves if isinstance(leaf, BflcError)), leaves[0])
+
+
+async def _main(config: Config) -> None:
+    datadir = DataDir(config.node.datadir)
+    datadir.check()
+    identity = open_identity(config)
+    context = LogContext(short(identity.node_id))
+    set_up_logging(config.log.level, config.log.format, datadir.path, context)
+    logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
+    store = await SqliteStore.open(datadir.path)
+    try:
+        marks = MarkFile(datadir.path / MARK_FILE)
+        try:
+            await Node(config, identity, store, marks, context).run()
+        finally:
+            marks.close()
+    finally:
+        await store.close()
+    logger.info("stopped")
+
+
+def clock() -> Millis:
+    """Milliseconds of a clock that never jumps."""
+    return Millis(time.monotonic_ns() // 1_000_000)
+
+
+def wall_clock() -> Millis:
+    """Unix milliseconds."""
+    return Millis(time.time_ns() // 1_000_000)
+
+
+class Node:
+    """One running node: makes its parts, starts them, and is what they report to."""
+
+    def __init__(self, config: Config, identity: Identity, store: BlockStore, marks: MarkFile, context: LogContext) -> None:
+        from bflcd.net.libp2p.transport import Libp2pTransport  # noqa: PLC0415 - 1.4 s of imports, only a running node needs
+
+        self._config = config
+        self._identity = identity
+        self._store = store
+        self._marks = marks
+        self._context = context
+        self._genesis: Genesis | None = None
+        self._first_model: bytes | None = None
+        self._members: frozenset[NodeId] = frozenset()
+        self._core: Core | None = None
+        self._runtime: Runtime | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._stop = asyncio.Event()
+        self._wake_sync = asyncio.Event()
+        self._met = asyncio.Event()
+        self._claims: dict[NodeId, Round] = {}
+        self._claimed_behind: dict[NodeId, Round] = {}
+        self._rng = Random(digest(Domain.PRIVATE, identity.seed, b"jitter"))
+        self._compute: WorkerClient | None = None
+        self._last_commit = time.monotonic()
+
+        self.metrics = Metrics()
+        self.bus = EventBus(wall_clock)
+        self._ring = LogRing()
+        self._service = ChainService(store, lambda: self._genesis)
+        self._transport = Libp2pTransport(identity, config.node.listen, self._allows)
+        self._exchange = Exchange(
+            self._transport, is_member=self._is_member, now=clock, on_misbehaviour=self._punish, on_failure=self._failed
+        )
+        self._verified = VerifiedEnvelopes()
+        self._gossip = GossipChannel(
+            self._transport,
+            chain=self._chain,
+            is_member=self._is_member,
+            now=clock,
+            on_misbehaviour=self._punish,
+            verified=self._verified,
+        )
+        self._peers = PeerManager(
+            self._transport,
+            self._exchange,
+            status=self._own_status,
+            is_member=self._is_member,
+            callbacks=PeerCallbacks(up=self._peer_up, down=self._peer_down, status=self._peer_status),
+            now=clock,
+            rng=self._rng,
+            book=store,
+            addresses=lambda: config.node.announce or self._transport.addresses(),
+            may_be_alone=lambda: len(self._members) == 1,
+        )
+        self._blobs = BlobServer(store, chain=self._chain, may_serve=self._service.may_serve, on_damage=self._damaged)
+        self.presenter = Presenter(
+            config,
+            identity.node_id,
+            store,
+            self._peers,
+            self.bus,
+            self._ring,
+            addresses=self._transport.addresses,
+            stop=self._stop.set,
+            device=self._device,
+        )
+        self._api = ApiServer(self.presenter, self.metrics, config.node.datadir, host=config.api.host, port=config.api.port)
+        self._exchange.serve({**self._peers.handlers(), **self._service.handlers(), **self._blobs.handlers()})
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run until SIGTERM, SIGINT or a request to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        logging.getLogger("bflcd").addHandler(self._ring)
+        try:
+            await self._transport.start()
+            self.presenter.api_url = await self._api.start()
+            for address in self._config.node.bootstrap:
+                self._peers.add_address(address)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    self._group = group
+                    group.create_task(self._until_stopped())
+                    group.create_task(self._transport.wait_closed())
+                    group.create_task(self._peers.run())
+                    group.create_task(self._live())
+            except* _Stopping:
+                logger.info("stopping")
+        finally:
+            await self._close()
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+        raise _Stopping
+
+    async def _close(self) -> None:
+        """Close in the reverse order of starting, within `CLOSE_SECONDS`."""
+        self.bus.close()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS), asyncio.TaskGroup() as group:
+                group.create_task(self._api.close())
+                if self._compute is not None:
+                    group.create_task(self._compute.close())
+                group.create_task(self._transport.close())
+        except TimeoutError:
+            logger.warning("closing took more than %.0f s; what was left is cut off", CLOSE_SECONDS)
+        logging.getLogger("bflcd").removeHandler(self._ring)
+
+    async def _live(self) -> None:
+        """From the genesis to the running core."""
+        genesis = await self._find_genesis()
+        await self._adopt(genesis)
+        core, started, runtime = await self._make_core(genesis)
+        assert self._group is not None
+        self._group.create_task(self._start_worker())
+        self._group.create_task(self._refresh())
+        await self._first_look()
+        self._group.create_task(runtime.run(started))
+        self._group.create_task(self._hear(runtime))
+        self._group.create_task(self._sync(genesis, core, runtime))
+
+    # -- genesis ------------------------------------------------------------------------------------------------------
+
+    async def _find_genesis(self) -> Genesis:
+        """From the store, from the data directory, or from the first bootstrap peer that answers."""
+        pinned = bytes.fromhex(self._config.node.chain_id)
+        stored = await self._store.genesis()
+        local = local_genesis(DataDir(self._config.node.datadir))
+        if local is not None:
+            self._first_model = local[1]
+        genesis = stored or (local[0] if local is not None else None)
+        if stored is not None and local is not None and chain_id_of(stored) != chain_id_of(local[0]):
+            raise OperatorError(
+                f"the store holds chain {short(chain_id_of(stored))}, genesis.json is of chain {short(chain_id_of(local[0]))}",
+                hint="use a data directory of its own for each chain",
+                code="wrong_chain",
+            )
+        if genesis is None:
+            genesis = await self._ask_for_genesis(Digest(pinned) if pinned else None)
+        elif pinned and chain_id_of(genesis) != pinned:
+            raise OperatorError(
+                f"this data directory is of chain {chain_id_of(genesis).hex()}, --chain-id asks for {pinned.hex()}",
+                hint="drop --chain-id, or use another data directory",
+                code="wrong_chain",
+            )
+        return genesis
+
+    async def _ask_for_genesis(self, pinned: Digest | None) -> Genesis:
+        if not self._config.node.bootstrap:
+            raise OperatorError(
+                "this node has no genesis and nobody to ask for it",
+                hint="give --bootstrap /ip4/HOST/tcp/PORT/p2p/ID, or put genesis.json into the data directory",
+                code="no_genesis",
+            )
+        trusted = {address.rsplit("/", 1)[-1] for address in self._config.node.bootstrap}
+        logger.info("asking for the genesis")
+        while True:
+            for peer in self._peers.peers():
+                if peer_id_of(peer.node) not in trusted and pinned is None:
+                    continue
+                try:
+                    genesis = await fetch_genesis(self._exchange, peer.node, pinned)
+                except RequestError as error:
+                    logger.warning("no genesis from %s: %s", short(peer.node), error)
+                except PeerError as error:
+                    if error.rejection is Rejection.WRONG_CHAIN:
+                        raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
+                    logger.warning("no genesis from %s: %s", short(peer.node), error)
+                else:
+                    logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer.node))
+                    return genesis
+            await asyncio.sleep(GENESIS_RETRY)
+
+    async def _adopt(self, genesis: Genesis) -> None:
+        self._members = frozenset(member.node for member in genesis.members)
+        await self._store.initialise(genesis, genesis_header(genesis), genesis_state(genesis))
+        if self._first_model is not None and not await self._store.has_blob(genesis.model.root):
+            await self._store.put_blob(self._first_model)
+        self._genesis = genesis
+
+    async def _make_core(self, genesis: Genesis) -> tuple[Core, Started, Runtime]:
+        head = await self._store.head()
+        records = await self._store.records(head.state.round)
+        mark = self._marks.highest()
+        floor = signing_floor(mark, head.state.round, mark is not None and holds(mark, records))
+        if floor is not None:
+            logger.warning("the database is behind the mark file: nothing is signed up to round %d", floor)
+        await self._store.discard_stale(head.state.round)
+        is_member = account_of(head.state, self._identity.node_id) is not None
+        if not is_member:
+            logger.warning(
+                "this node (%s) is no member of chain %s: it only follows", self._identity.node_id.hex(), short(head.state.chain)
+            )
+        private = digest(Domain.PRIVATE, self._identity.seed, head.state.chain)
+        core = Core(genesis, head, self._identity, self._verify, private, train=self._config.compute.train and is_member)
+        core.last_certificate = await self._store.certificate(head.state.round) if head.state.round else None
+        spec = genesis.task.tensors
+        fetcher = BlobFetcher(
+            self._exchange,
+            self._store,
+            chain=self._chain,
+            max_bytes=max(
+                payload_size(spec, update_label(head.state.chain, Round(2**53), self._identity.node_id)), genesis.model.size
+            ),
+            now=clock,
+            on_misbehaviour=self._punish,
+        )
+        seed = int.from_bytes(digest(Domain.PRIVATE, private, b"split")[:7], "big")
+        self._compute = WorkerClient(
+            genesis.task,
+            self._config.data.for_worker(),
+            validation_fraction=genesis.params.validation_fraction,
+            split_seed=seed,
+            device=self._config.compute.device,
+            threads=self._config.compute.threads,
+        )
+        runtime = Runtime(
+            core,
+            store=self._store,
+            marks=self._marks,
+            speaker=self._gossip,
+            asker=self._exchange,
+            fetcher=fetcher,
+            compute=self._compute,
+            observer=self,
+        )
+        for record in records.own:
+            _restrict_own(runtime, record.envelope, head.state.round)
+        self._core, self._runtime, self._fetcher = core, runtime, fetcher
+        self._service.runtime = runtime
+        self.presenter.core = core
+        await self.presenter.refresh()
+        await self._note_accuracy(head.state.round)
+        self._peers.prefer(head.state.committee)
+        self._context.update(round_=head.state.round, view=0)
+        return core, Started(records, floor), runtime
+
+    async def _start_worker(self) -> None:
+        """Start the worker early: bad data must be told at once, not in the first round."""
+        assert self._compute is not None
+        if not self._config.compute.train and self._core is not None and not self._core.situation.judges:
+            return
+        try:
+            await self._compute.start()
+        except WorkerError as error:
+            logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
+
+    async def _first_look(self) -> None:
+        """Wait a moment for a first peer's word on where the chain stands."""
+        if len(self._members) == 1:
+            return
+        try:
+            async with asyncio.timeout(FIRST_LOOK):
+                await self._met.wait()
+        except TimeoutError:
+            logger.debug("no peer yet; starting at round %d", self._core.situation.round if self._core else 0)
+
+    async def _hear(self, runtime: Runtime) -> None:
+        while True:
+            heard = await self._gossip.receive()
+            self.metrics.gossiped(outgoing=False, kind=type(heard.message).__name__, size=0)
+            await runtime.submit(Heard(heard.message, heard.forwarder))
+
+    async def _refresh(self) -> None:
+        while True:
+            await self.presenter.refresh()
+            await asyncio.sleep(REFRESH)
+
+    # -- catching up --------------------------------------------------------------------------------------------------
+
+    async def _sync(self, genesis: Genesis, core: Core, runtime: Runtime) -> None:
+        """Catch up whenever a peer is ahead by more than one round, or by one for longer than a moment."""
+
+        def verify_header(certified: CertifiedHeader, previous: Header) -> None:
+            verify_certificate(certified.certificate, opened_by(previous, genesis.params), self._verify)
+
+        async def apply(certified: CertifiedSegment) -> None:
+            before = core.situation.round
+            await runtime.settle(SegmentHere(certified, self._identity.node_id))
+            if core.situation.round == before:
+                raise RequestError(f"the segment of round {before + 1} was refused by the ledger; see the log")
+
+        async def fetch(ref: BlobRef, holders: Callable[[], tuple[NodeId, ...]]) -> None:
+            await self._fetcher.fetch(ref, holders)
+
+        catch_up = CatchUp(
+            self._exchange,
+            chain=chain_id_of(genesis),
+            verify_header=verify_header,
+            apply=apply,
+            fetch_blob=fetch,  # type: ignore[arg-type]
+            on_misbehaviour=self._punish,
+            on_progress=self._sync_progress,
+            limits=SyncLimits(),
+        )
+        while True:
+            await self._wake_sync.wait()
+            self._wake_sync.clear()
+            ahead = max(self._claims.values(), default=Round(0))
+            if ahead <= core.situation.round:
+                continue
+            if ahead == core.situation.round + 1:
+                await asyncio.sleep(genesis.params.view_timeout / 1000)  # an announcement is probably on its way
+                if ahead <= core.situation.round:
+                    continue
+            await self._catch_up(catch_up, core, runtime)
+
+    async def _catch_up(self, catch_up: CatchUp, core: Core, runtime: Runtime) -> None:
+        await runtime.settle(SyncChanged(active=True))
+        try:
+            await catch_up.run(core.situation.head_header, lambda: dict(self._claims))
+        except RequestError as error:
+            logger.warning("catching up stopped: %s", error)
+        finally:
+            await runtime.settle(SyncChanged(active=False))
+
+    def _sync_progress(self, done: Round, target: Round) -> None:
+        logger.info("catching up: round %d of %d", done, target)
+        self.bus.publish("sync", done, f"catching up: round {done} of {target}", target=int(target))
+
+    # -- what peers tell ----------------------------------------------------------------------------------------------
+
+    def _peer_up(self, node: NodeId, status: Status) -> None:
+        logger.info("peer %s is connected, at round %d", short(node), status.round)
+        self.bus.publish("peer_up", status.round, f"{short(node)} is connected", node=node.hex())
+
+    def _peer_down(self, node: NodeId) -> None:
+        self._claims.pop(node, None)
+        logger.info("peer %s is gone", short(node))
+        self.bus.publish("peer_down", 0, f"{short(node)} is gone", node=node.hex())
+
+    def _peer_status(self, node: NodeId, status: Status) -> None:
+        self._met.set()
+        if status.chain == self._chain() and self._is_member(node):
+            self._claims[node] = status.round
+            if self._core is not None and status.round > self._core.situation.round:
+                self._wake_sync.set()
+
+    def _own_status(self) -> Status:
+        if self._core is None:
+            return Status(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock())
+        situation = self._core.situation
+        return Status(
+            chain=situation.state.chain,
+            round=situation.round,
+            height=situation.head_header.height,
+            head=situation.head_hash,
+            epoch=situation.state.epoch,
+            oldest_payload=self.presenter.stats.oldest_payload,
+            version=__version__,
+            time=wall_clock(),
+        )
+
+    # -- the runtime's observer ---------------------------------------------------------------------------------------
+
+    def notice(self, notice: Notice) -> None:
+        """Log and publish."""
+        fields = dict(notice.fields)
+        round_ = int(fields.pop("round", 0))
+        view = fields.get("view")
+        if notice.type == "view" and isinstance(view, int):
+            self._context.update(round_=round_, view=view)
+            if view:
+                self.metrics.view_changes.inc()
+        level = logging.INFO if notice.type in _LOUD else logging.DEBUG
+        logger.log(level, "%s", notice.text)
+        self.bus.publish(notice.type, round_, notice.text, **fields)
+
+    def blame(self, blame: Blame) -> None:
+        """Count, log, and charge the peer that brought it."""
+        self.metrics.refused(blame.rejection)
+        if blame.rejection in _HARMLESS:
+            return
+        level = logging.WARNING if blame.rejection is Rejection.CONFLICT else logging.DEBUG
+        logger.log(level, "%s: %s", short(blame.node), blame.text)
+        if blame.rejection is Rejection.CONFLICT:
+            self.bus.publish("conflict", 0, blame.text, node=blame.node.hex())
+        self._gossip.invalid(blame.node, blame.rejection, blame.text)
+
+    def committed(self, commit: Commit) -> None:
+        """A round is closed and durable."""
+        header = commit.certified.segment.model_header
+        now = time.monotonic()
+        packed = sum(update.offer is not None for update in commit.certified.segment.updates)
+        self.metrics.committed(packed, now - self._last_commit)
+        self._last_commit = self.presenter.committed_at = now
+        base = base_of([card.payload for card in commit.certified.segment.model.cards])
+        if base is not None:
+            self.presenter.accuracy = (base[1] / MILLION, header.round - 1)
+        self._peers.prefer(commit.state.committee)
+        self._context.update(round_=header.round, view=0)
+        assert self._group is not None
+        self._group.create_task(self._after_commit(Round(header.round)))
+
+    async def _after_commit(self, round_: Round) -> None:
+        """Tidy up behind a closed round: offers that lost, and old payloads on a pruned node."""
+        await self._store.discard_stale(round_)
+        runtime = self._runtime
+        if runtime is not None:
+            runtime.restricted = {root: of for root, of in runtime.restricted.items() if of >= round_}
+        if self._config.store.mode == "pruned" and (self._core is None or not self._core.syncing):
+            await self._store.prune(self._config.store.keep, dry_run=False)
+        if self._core is not None and self._core.situation.finished and round_ == self._core.situation.round:
+            await self._measure()
+
+    async def _measure(self) -> None:
+        """The finished model on the task's test data, for `status`."""
+        if self._compute is None or self._core is None or self._compute.ready is None:
+            return
+        data = await self._store.blob(self._core.situation.head_blob.root)
+        if data is None:
+            return
+        try:
+            result = await self._compute.evaluate(EvaluateJob(data))
+        except WorkerError as error:
+            logger.warning("the finished model was not measured: %s", error)
+            return
+        if result.accuracy is not None:
+            self.presenter.test_accuracy = result.accuracy / MILLION
+
+    async def _note_accuracy(self, round_: Round) -> None:
+        certified = await self._store.segment(round_) if round_ else None
+        if certified is not None:
+            base = base_of([card.payload for card in certified.segment.model.cards])
+            if base is not None:
+                self.presenter.accuracy = (base[1] / MILLION, round_ - 1)
+
+    def behind(self, round_: Round, peer: NodeId) -> None:
+        """A peer speaks of a later round: look at whom to catch up from."""
+        self._claims[peer] = max(round_, self._claims.get(peer, Round(0)))
+        self._wake_sync.set()
+
+    def connected(self) -> tuple[NodeId, ...]:
+        """Members that are connected now."""
+        return self._peers.members()
+
+    # -- small callbacks ----------------------------------------------------------------------------------------------
+
+    def _chain(self) -> Digest:
+        return ZERO_DIGEST if self._core is None else self._core.situation.state.chain
+
+    def _is_member(self, node: NodeId) -> bool:
+        return node in self._members
+
+    def _allows(self, node: NodeId) -> bool:
+        return self._peers.allows(node)
+
+    def _verify(self, envelope: Envelope) -> bool:
+        return self._verified.verify_once(envelope)
+
+    def _punish(self, node: NodeId, rejection: Rejection, text: str) -> None:
+        self.metrics.refused(rejection)
+        self._peers.punish(node, rejection, text)
+
+    def _failed(self, error: Exception) -> None:
+        self.presenter.warnings.append(f"an answer to a peer failed: {error}")
+        del self.presenter.warnings[:-10]
+
+    def _damaged(self, root: Digest, error: DamagedBlobError) -> None:
+        assert self._group is not None
+        self.presenter.warnings.append(str(error))
+        del self.presenter.warnings[:-10]
+        self._group.create_task(self._mend(root))
+
+    async def _mend(self, root: Digest) -> None:
+        """Fetch a damaged payload again, from any member."""
+        manifest = await self._store.manifest(root)
+        await self._store.drop_blob(root)
+        if manifest is None:
+            logger.warning("the damaged payload %s has no manifest any more and can't be fetched", short(root))
+            return
+        try:
+            await self._fetcher.fetch(manifest.blob, self.connected)
+        except (RequestError, PeerError) as error:
+            logger.warning("the damaged payload %s was not mended: %s", short(root), error)
+        else:
+            logger.warning("the damaged payload %s was fetched again", short(root))
+
+    def _device(self) -> str:
+        ready = self._compute.ready if self._compute is not None else None
+        return ready.device if ready is not None else ""
+
+
+class _Stopping(Exception):  # noqa: N818 - no error: the ordinary end
+    """Ends the TaskGroup."""
+
+
+_LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work_failed", "signing_held", "trained"})
+"""Notices that an operator sees without --log-level debug."""
+
+_HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
+"""Refusals that honest nodes bring about by being early or late."""
+
+
+def _restrict_own(runtime: Runtime, envelope: Envelope, round_: Round) -> None:
+    """After a restart the own unpublished update is still for the committee only."""
+    signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
+    body = signed.body
+    if isinstance(body, Offer):
+        runtime.restricted[body.blob.root] = round_

@@ -1,0 +1,85 @@
+"""How a command ends: its exit code (design 11), and one clear message instead of a traceback, except for bugs."""
+
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Final
+
+from typer import Abort
+
+from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError, UsageError
+from bflcd.learn.protocol import WorkerError
+from bflcd.version import __version__
+
+EXIT_DONE: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NO_ACCESS: Final = 3
+EXIT_TIMED_OUT: Final = 4
+EXIT_BUG: Final = 5
+
+_NO_ACCESS: Final = frozenset(("no_permission", "no_daemon"))
+"""Codes of OperatorErrors that end a command with EXIT_NO_ACCESS."""
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code of design 11 for what a command raised."""
+    match error:
+        case UsageError():
+            return EXIT_USAGE
+        case OperatorError():
+            return EXIT_NO_ACCESS if error.code in _NO_ACCESS else EXIT_FAILED
+        case InvariantError():
+            return EXIT_BUG
+        case TimeoutError():
+            return EXIT_TIMED_OUT
+        case BflcError():
+            return EXIT_FAILED
+        case _:
+            return EXIT_BUG
+
+
+def run_command(program: str, command: Callable[[], object]) -> int:
+    """Run a command to its exit code; whatever it raises is told on stderr. `command` returns an exit code or None."""
+    try:
+        result = command()
+    except (KeyboardInterrupt, Abort):
+        _say(program, "interrupted", "")
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001 - the last place: every error gets its message and code
+        show = getattr(error, "show", None)
+        if callable(show):  # the command line's own errors; which package they come from depends on typer's version
+            show()
+            return int(getattr(error, "exit_code", EXIT_USAGE))
+        _tell(program, error)
+        return exit_code_of(error)
+    return result if isinstance(result, int) else EXIT_DONE
+
+
+def _tell(program: str, error: Exception) -> None:
+    match error:
+        case OperatorError() | MachineError():
+            _say(program, str(error), error.hint)
+        case InvariantError():
+            _bug(program, error)
+        case WorkerError():
+            _say(program, str(error), "its own message stands above, or in the log")
+        case BflcError() | TimeoutError():
+            _say(program, str(error) or "timed out", "")
+        case BrokenPipeError():
+            _say(program, "nobody reads the output", "")
+        case _:
+            _bug(program, error)
+
+
+def _say(program: str, message: str, hint: str) -> None:
+    sys.stderr.write(f"{program}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+
+
+def _bug(program: str, error: Exception) -> None:
+    traceback.print_exception(error)
+    _say(
+        program,
+        f"this is a bug in version {__version__}: {type(error).__name__}: {error}",
+        "please report it with the lines above, `bflcd version` and the last lines of log/bflcd.log (CONTRIBUTING.md)",
+    )

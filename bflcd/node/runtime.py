@@ -1,0 +1,367 @@
+"""Carries out the core's effects in order, and brings their answers back: the only place where the core meets asyncio.
+
+One task owns the core. Everything else talks to it through one bounded queue. Effects that must come before what follows them
+(`Persist`, `Commit`, `Say`) are awaited; slow ones run as tasks of the one TaskGroup and answer with an event. An error that
+nobody answers for ends the TaskGroup, and with it the daemon: nothing fails silently.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from bflcd.errors import MachineError, PeerError, RequestError
+from bflcd.learn.aggregate import WeightedUpdate, aggregate
+from bflcd.learn.protocol import Candidate, Compute, ScoreJob, TrainJob, WorkerError
+from bflcd.net.exchange import Exchange
+from bflcd.node.core import Core
+from bflcd.node.effects import (
+    Aggregate,
+    Behind,
+    Blame,
+    CancelWork,
+    Commit,
+    Effect,
+    FetchBlob,
+    FetchEnvelopes,
+    FetchSegment,
+    Notice,
+    Persist,
+    Say,
+    Score,
+    Train,
+)
+from bflcd.node.events import (
+    Aggregated,
+    BlobHere,
+    BlobMissing,
+    EnvelopesHere,
+    Event,
+    Instant,
+    Scored,
+    SegmentHere,
+    Trained,
+    WorkFailed,
+)
+from bflcd.params import BlobRef
+from bflcd.store.marks import Mark, MarkFile
+from bflcd.store.protocol import BlockStore, OwnRecord, Record, VoteRecord
+from bflcd.types import Digest, Millis, NodeId, Round, View, short
+from bflcd.wire.envelope import Envelope, payload_digest
+from bflcd.wire.messages import Gossip
+from bflcd.wire.requests import Envelopes, GetEnvelopes, GetSegment, SegmentReply
+from bflcd.wire.tensors import split_payload, update_label
+
+logger = logging.getLogger(__name__)
+
+MAX_QUEUE: Final = 4096
+"""Events that wait for the core; gossip waits in its own bounded inbox before that."""
+
+LEAST_SLEEP: Final = 0.01
+"""Seconds that the core's task sleeps at least when nothing happens: a deadline that is due again and again must not spin."""
+
+REQUEST_SECONDS: Final = 10.0
+"""Deadline of one request for envelopes or a segment."""
+
+
+class Fetcher(Protocol):
+    """The part of the blob fetcher that the runtime uses."""
+
+    async def fetch(self, blob: BlobRef, holders: tuple[NodeId, ...]) -> None:
+        """Get a blob into the store. Raises RequestError if nobody gives it."""
+        ...
+
+
+class Speaker(Protocol):
+    """The part of gossip that the runtime uses."""
+
+    async def publish(self, message: Gossip) -> None:
+        """Gossip a message."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told of what happens: logs, event bus, metrics, peer scores. None of it may block."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something worth knowing happened."""
+        ...
+
+    def blame(self, blame: Blame) -> None:
+        """A node did what is refused."""
+        ...
+
+    def committed(self, commit: Commit) -> None:
+        """A segment is durable."""
+        ...
+
+    def behind(self, round_: Round, peer: NodeId) -> None:
+        """A peer is ahead of what we can follow."""
+        ...
+
+    def connected(self) -> tuple[NodeId, ...]:
+        """Members that are connected now."""
+        ...
+
+
+@dataclass(slots=True)
+class _Job:
+    round: Round
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class _Asked:
+    event: Event
+    done: asyncio.Future[None] | None = field(default=None)
+
+
+def instant() -> Instant:
+    """Now, on both clocks."""
+    return Instant(Millis(time.monotonic_ns() // 1_000_000), Millis(time.time_ns() // 1_000_000))
+
+
+class Runtime:
+    """The core's hands. `submit` events from anywhere in the loop's thread; `run` until cancelled."""
+
+    def __init__(
+        self,
+        core: Core,
+        *,
+        store: BlockStore,
+        marks: MarkFile,
+        speaker: Speaker,
+        asker: Exchange,
+        fetcher: Fetcher,
+        compute: Compute,
+        observer: Observer,
+    ) -> None:
+        self.core = core
+        self._store = store
+        self._marks = marks
+        self._speaker = speaker
+        self._asker = asker
+        self._fetcher = fetcher
+        self._compute = compute
+        self._observer = observer
+        self._queue: asyncio.Queue[_Asked] = asyncio.Queue(MAX_QUEUE)
+        self._group: asyncio.TaskGroup | None = None
+        self._work: list[_Job] = []
+        self._fetching: set[Digest] = set()
+        self.restricted: dict[Digest, Round] = {}
+        """Roots of updates that no committed block names, with their round: served to that round's committee only."""
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    async def submit(self, event: Event) -> None:
+        """Queue an event; waits while the queue is full."""
+        await self._queue.put(_Asked(event))
+
+    async def settle(self, event: Event) -> None:
+        """Queue an event and wait until its effects are carried out."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._queue.put(_Asked(event, done))
+        await done
+
+    async def run(self, first: Event) -> None:
+        """Own the core until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._carry_out(self.core.handle(first, instant()))
+            while True:
+                asked = await self._next()
+                effects = self.core.tick(instant()) if asked is None else self.core.handle(asked.event, instant())
+                await self._carry_out(effects)
+                if asked is not None and asked.done is not None and not asked.done.done():
+                    asked.done.set_result(None)
+
+    async def _next(self) -> _Asked | None:
+        """The next event, or None when the core's deadline has come."""
+        now = instant()
+        deadline = self.core.deadline(now)
+        if deadline is not None and deadline <= now.mono and self._queue.empty():
+            await asyncio.sleep(LEAST_SLEEP)
+            return None
+        if deadline is None:
+            return await self._queue.get()
+        try:
+            async with asyncio.timeout(max(LEAST_SLEEP, (deadline - now.mono) / 1000)):
+                return await self._queue.get()
+        except TimeoutError:
+            return None
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    async def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            await self._one(effect)
+
+    async def _one(self, effect: Effect) -> None:
+        match effect:
+            case Persist(records):
+                await self._persist(records)
+            case Say(message):
+                await self._speaker.publish(message)
+            case Commit():
+                await self._commit(effect)
+            case Train():
+                self._start(effect.round, self._train(effect))
+            case Score():
+                self._start(effect.round, self._score(effect))
+            case CancelWork(round_):
+                self._cancel(round_)
+            case FetchBlob():
+                self._fetch_blob(effect)
+            case FetchEnvelopes():
+                self._start(effect.round, self._fetch_envelopes(effect))
+            case FetchSegment():
+                self._start(effect.round, self._fetch_segment(effect))
+            case Aggregate():
+                self._start(effect.round, self._aggregate(effect))
+            case Behind(round_, peer):
+                self._observer.behind(round_, peer)
+            case Blame():
+                self._observer.blame(effect)
+            case Notice():
+                self._observer.notice(effect)
+
+    async def _persist(self, records: tuple[Record, ...]) -> None:
+        await self._store.persist(records)
+        marks = [mark for record in records if (mark := mark_of(record)) is not None]
+        if marks:
+            await self._marks.write(max(marks, key=lambda mark: (mark.epoch, mark.round, mark.view, mark.phase)))
+
+    async def _commit(self, effect: Commit) -> None:
+        await self._store.commit(effect.certified, effect.state)
+        for header in effect.certified.segment.headers:
+            if header.blob is not None:
+                self.restricted.pop(header.blob.root, None)
+        self._observer.committed(effect)
+
+    def _start(self, round_: Round, work: Coroutine[None, None, None]) -> None:
+        assert self._group is not None
+        self._work = [job for job in self._work if not job.task.done()]
+        self._work.append(_Job(round_, self._group.create_task(work)))
+
+    def _cancel(self, round_: Round) -> None:
+        for job in self._work:
+            if job.round < round_:
+                job.task.cancel()
+
+    # -- compute ------------------------------------------------------------------------------------------------------
+
+    async def _payload(self, blob: BlobRef) -> bytes:
+        data = await self._store.blob(blob.root)
+        if data is None:
+            raise MachineError(f"the payload {short(blob.root)} was here and is gone", code="damaged_store")
+        return data
+
+    async def _train(self, job: Train) -> None:
+        started = time.monotonic()
+        me = self.core.situation.me
+        label = update_label(self.core.situation.state.chain, job.round, me)
+        try:
+            result = await self._compute.train(TrainJob(job.round, await self._payload(job.model), job.seed, label))
+        except WorkerError as error:
+            await self.submit(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
+            return
+        blob = await self._store.put_blob(result.update)
+        self.restricted[blob.root] = job.round
+        logger.debug("trained in %.2f s, of them %.2f in the worker", time.monotonic() - started, result.seconds)
+        await self.submit(Trained(job.round, blob, result.samples, result.loss))
+
+    async def _score(self, job: Score) -> None:
+        params = self.core.situation.params
+        candidates = []
+        for key, blob, label in job.offers:
+            candidates.append(Candidate(key, await self._payload(blob), label))
+        work = ScoreJob(
+            job.round, await self._payload(job.model), tuple(candidates), job.seed, params.score_rows, params.score_damping
+        )
+        try:
+            result = await self._compute.score(work)
+        except WorkerError as error:
+            await self.submit(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
+            return
+        logger.debug("scored %d updates in %.2f s", len(candidates), result.seconds)
+        await self.submit(Scored(job.round, result))
+
+    async def _aggregate(self, job: Aggregate) -> None:
+        spec = self.core.situation.genesis.task.tensors
+        updates = [WeightedUpdate(weight, label, await self._payload(blob)) for weight, blob, label in job.updates]
+        model = await self._payload(job.model)
+        data = await asyncio.get_running_loop().run_in_executor(None, aggregate, job.rule, model, updates, spec)
+        await self.submit(Aggregated(job.key, await self._store.put_blob(data)))
+
+    # -- the network --------------------------------------------------------------------------------------------------
+
+    def _fetch_blob(self, effect: FetchBlob) -> None:
+        root = effect.blob.root
+        if effect.label is not None:
+            self.restricted.setdefault(root, effect.round)
+        if root not in self._fetching:
+            self._fetching.add(root)
+            self._start(effect.round, self._fetch_one(effect))
+
+    async def _fetch_one(self, effect: FetchBlob) -> None:
+        root = effect.blob.root
+        try:
+            if not await self._store.has_blob(root):
+                holders = tuple(node for node in effect.holders if node != self.core.situation.me)
+                if effect.anyone:
+                    holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
+                await self._fetcher.fetch(effect.blob, holders)
+            answer: Event = await self._checked(effect)
+        except (RequestError, PeerError) as error:
+            answer = BlobMissing(root, refused=False, text=str(error))
+        finally:
+            self._fetching.discard(root)
+        await self.submit(answer)
+
+    async def _checked(self, effect: FetchBlob) -> Event:
+        """Hold a payload against the genesis specification; what breaks it is dropped."""
+        spec = self.core.situation.genesis.task.tensors
+        data = await self._payload(effect.blob)
+        try:
+            split_payload(data, spec, label=effect.label)
+        except PeerError as error:
+            await self._store.drop_blob(effect.blob.root)
+            return BlobMissing(effect.blob.root, refused=True, text=str(error))
+        return BlobHere(effect.blob.root)
+
+    async def _fetch_envelopes(self, effect: FetchEnvelopes) -> None:
+        chain = self.core.situation.state.chain
+        found: tuple[Envelope, ...] = ()
+        try:
+            reply = await self._asker.ask(
+                effect.source, GetEnvelopes(chain, effect.round, effect.digests), deadline=REQUEST_SECONDS
+            )
+        except (RequestError, PeerError) as error:
+            logger.debug("%s gives no envelopes: %s", short(effect.source), error)
+        else:
+            wanted = set(effect.digests)
+            found = tuple(envelope for envelope in reply.envelopes if payload_digest(envelope) in wanted)
+        await self.submit(EnvelopesHere(effect.round, found, effect.source))
+
+    async def _fetch_segment(self, effect: FetchSegment) -> None:
+        chain = self.core.situation.state.chain
+        holders = dict.fromkeys((*effect.holders, *self._observer.connected()))
+        for holder in holders:
+            try:
+                reply = await self._asker.ask(holder, GetSegment(chain, effect.round), deadline=REQUEST_SECONDS)
+            except (RequestError, PeerError) as error:
+                logger.debug("%s gives no segment of round %d: %s", short(holder), effect.round, error)
+                continue
+            await self.submit(SegmentHere(reply.certified, holder))
+            return
+
+
+def mark_of(record: Record) -> Mark | None:
+    """The mark of a record that stands for a signature."""
+    if isinstance(record, VoteRecord):
+        return Mark(record.epoch, record.round, record.view, record.phase, record.digest)
+    if isinstance(record, OwnRecord):
+        return Mark(record.epoch, record.round, View(0), record.phase, payload_digest(record.envelope))
+    return None

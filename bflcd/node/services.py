@@ -1,0 +1,107 @@
+"""Answers to what peers ask of the chain: genesis, headers, segments, envelopes, certificates; and who may see which blob."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from bflcd.errors import PeerError, Rejection
+from bflcd.net.exchange import Handler
+from bflcd.node.core import Core
+from bflcd.node.runtime import Runtime
+from bflcd.params import Genesis
+from bflcd.store.protocol import BlockStore
+from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, NodeId, short
+from bflcd.wire.blocks import chain_id_of
+from bflcd.wire.requests import (
+    CertificateReply,
+    Envelopes,
+    GenesisReply,
+    GetCertificate,
+    GetEnvelopes,
+    GetGenesis,
+    GetHeaders,
+    GetSegment,
+    Headers,
+    SegmentReply,
+)
+
+MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
+"""Cards of one answer, together: below the reply's own limit."""
+
+
+class ChainService:
+    """Serves the chain from the store, and the running round from the core. `runtime` is None until the genesis is known."""
+
+    def __init__(self, store: BlockStore, genesis: Callable[[], Genesis | None]) -> None:
+        self._store = store
+        self._genesis = genesis
+        self.runtime: Runtime | None = None
+
+    def handlers(self) -> Mapping[type, Handler]:
+        """For `Exchange.serve`."""
+        return {
+            GetGenesis: self._answer_genesis,
+            GetHeaders: self._answer_headers,
+            GetSegment: self._answer_segment,
+            GetEnvelopes: self._answer_envelopes,
+            GetCertificate: self._answer_certificate,
+        }
+
+    def may_serve(self, peer: NodeId, root: Digest) -> bool:
+        """Whether a member may have a blob: an unpublished update is for the committee of its round only (design 5.2)."""
+        runtime = self.runtime
+        if runtime is None:
+            return False
+        round_ = runtime.restricted.get(root)
+        situation = runtime.core.situation
+        return round_ is None or (round_ == situation.round and peer in situation.committee)
+
+    def _core(self, chain: Digest) -> Core:
+        runtime = self.runtime
+        if runtime is None:
+            raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
+        ours = runtime.core.situation.state.chain
+        if chain != ours:
+            raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(ours)}")
+        return runtime.core
+
+    async def _answer_genesis(self, _: NodeId, request: GetGenesis) -> GenesisReply:
+        genesis = self._genesis()
+        if genesis is None:
+            raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
+        ours = chain_id_of(genesis)
+        if request.chain not in (ZERO_DIGEST, ours):
+            raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(ours)}")
+        return GenesisReply(genesis)
+
+    async def _answer_headers(self, _: NodeId, request: GetHeaders) -> Headers:
+        self._core(request.chain)
+        return Headers(await self._store.headers(request.first, request.count))
+
+    async def _answer_segment(self, _: NodeId, request: GetSegment) -> SegmentReply:
+        self._core(request.chain)
+        certified = await self._store.segment(request.round)
+        if certified is None:
+            raise PeerError(Rejection.UNAVAILABLE, f"the segment of round {request.round} is not committed here")
+        return SegmentReply(certified)
+
+    async def _answer_certificate(self, _: NodeId, request: GetCertificate) -> CertificateReply:
+        self._core(request.chain)
+        certificate = await self._store.certificate(request.round)
+        if certificate is None:
+            raise PeerError(Rejection.UNAVAILABLE, f"round {request.round} is not committed here")
+        return CertificateReply(certificate)
+
+    async def _answer_envelopes(self, peer: NodeId, request: GetEnvelopes) -> Envelopes:
+        core = self._core(request.chain)
+        situation, collection = core.situation, core.collection
+        if request.round != situation.round:
+            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {situation.round}")
+        if peer not in situation.committee:
+            raise PeerError(Rejection.NOT_COMMITTEE, "cards and offers of a running round are for its committee")
+        found, size = [], 0
+        for digest in request.digests[:MAX_COMMITTEE]:
+            held = collection.cards.get(digest) or collection.offers.get(digest)
+            if held is not None and size < MAX_ENVELOPE_BYTES:
+                found.append(held.envelope)
+                size += len(held.envelope.payload)
+        return Envelopes(tuple(found))

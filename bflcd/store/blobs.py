@@ -1,0 +1,216 @@
+"""Blobs as chunk rows: written in groups, resumed after a restart, verified on every read, deleted in small steps."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import aiosqlite
+
+from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash, split_chunks
+from bflcd.params import BlobRef
+from bflcd.store.database import Database
+from bflcd.store.protocol import DamagedBlobError
+from bflcd.store.pruning import Payload
+from bflcd.store.rows import damaged_row
+from bflcd.store.schema import CHUNK_ID_BITS
+from bflcd.types import CHUNK_BYTES, HASH_BYTES, Digest, Round
+from bflcd.wire.requests import Manifest
+
+GROUP_CHUNKS: Final = 4
+"""Chunks that one transaction writes or deletes: some 10 ms of the writer, which a vote may have to wait for."""
+
+Guard = Callable[[], Awaitable[bool]]
+"""Asked inside each transaction of a deletion: whether the blob may still go."""
+
+
+def manifest_of(data: bytes) -> Manifest:
+    """Size, root and chunk hashes of a payload. Raises ValueError if it is empty or too large."""
+    hashes = tuple(chunk_hash(chunk) for chunk in split_chunks(data))
+    return Manifest(BlobRef(blob_root(len(data), hashes), len(data)), hashes)
+
+
+def check_chunk(size: int, index: int, data: bytes | memoryview) -> None:
+    """Raise ValueError unless chunk `index` of a blob of `size` bytes has as many bytes as `data`."""
+    count = chunk_count(size)
+    if not 0 <= index < count:
+        raise ValueError(f"chunk {index} of a blob of {count} chunks")
+    expected = CHUNK_BYTES if index < count - 1 else size - (count - 1) * CHUNK_BYTES
+    if len(data) != expected:
+        raise ValueError(f"chunk {index} of a blob of {size} bytes has {expected} bytes, not {len(data)}")
+
+
+class BlobTable:
+    """The tables `blobs` and `chunks`."""
+
+    def __init__(self, database: Database) -> None:
+        """Blobs of `database`."""
+        self._database = database
+
+    async def start(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
+        """The chunks still missing of a blob, whose row is made if needed."""
+        root, hashes = manifest.blob.root, b"".join(manifest.chunks)
+        async with self._database.transaction("starting a blob", durable=False, size=len(hashes)) as writer:
+            await writer.execute(
+                "INSERT INTO blobs (root, size, missing, begun, hashes) VALUES (?1, ?2, ?3, ?4, ?5) "
+                "ON CONFLICT (root) DO UPDATE SET begun = ?4, size = ?2, missing = iif(hashes = ?5, missing, ?3), hashes = ?5",
+                (root, manifest.blob.size, len(manifest.chunks), begun, hashes),
+            )
+            blob_id, missing = await _one(writer, "SELECT id, missing FROM blobs WHERE root = ?", root)
+            return await _missing_chunks(writer, blob_id, manifest) if missing else ()
+
+    async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
+        """Store one chunk; True once the blob is complete. Raises KeyError for an unknown root, ValueError for a wrong length."""
+        async with self._database.transaction("storing a chunk", durable=False, size=len(data)) as writer:
+            missing = await _insert_chunks(writer, root, ((index, data),))
+        await self._database.checkpoint_if_due()
+        return missing == 0
+
+    async def put_blob(self, data: bytes, begun: Round) -> BlobRef:
+        """Store a whole payload; durable when it returns."""
+        manifest = await asyncio.to_thread(manifest_of, data)
+        missing = await self.start(manifest, begun)
+        root, chunks = manifest.blob.root, split_chunks(data)
+        for at in range(0, len(missing), GROUP_CHUNKS):
+            group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
+            async with self._database.transaction("storing a blob", durable=False, size=len(group) * CHUNK_BYTES) as writer:
+                await _insert_chunks(writer, root, group)
+        async with self._database.transaction("storing a blob", durable=True) as writer:
+            # Always a write, even if all chunks were there: its fsync makes them durable.
+            await writer.execute("UPDATE blobs SET begun = ? WHERE root = ?", (begun, root))
+        await self._database.checkpoint_if_due()
+        return manifest.blob
+
+    async def has(self, root: Digest) -> bool:
+        """Whether the blob is complete."""
+        rows = await self._database.query("looking for a blob", "SELECT 1 FROM blobs WHERE root = ? AND missing = 0", (root,))
+        return bool(rows)
+
+    async def manifest(self, root: Digest) -> Manifest | None:
+        """The manifest of a complete blob, held against its root."""
+        sql = "SELECT size, hashes FROM blobs WHERE root = ? AND missing = 0"
+        rows = await self._database.query("reading a manifest", sql, (root,))
+        if not rows:
+            return None
+        found = manifest_from_columns(root, *rows[0])
+        if found is None:
+            raise damaged_row(self._database.path, f"the manifest of blob {root.hex()}")
+        return found
+
+    async def chunk(self, root: Digest, index: int) -> bytes | None:
+        """A chunk of a complete blob, its hash recomputed on SQLite's thread. Raises DamagedBlobError."""
+        rows = await self._database.query_payloads(
+            "reading a chunk",
+            "SELECT b.size, c.data, c.hash = chunk_hash(c.data) AND c.hash = substr(b.hashes, ?2 * ?3 + 1, ?3) "
+            "FROM blobs b LEFT JOIN chunks c ON c.id = (b.id << ?4) + ?2 WHERE b.root = ?1 AND b.missing = 0",
+            (root, index, HASH_BYTES, CHUNK_ID_BITS),
+        )
+        if not rows or not 0 <= index < chunk_count(rows[0][0]):
+            return None
+        _, data, good = rows[0]
+        if not good:
+            raise DamagedBlobError(root, index)
+        return bytes(data)
+
+    async def blob(self, root: Digest) -> bytes | None:
+        """A whole blob, every chunk verified. Raises DamagedBlobError."""
+        sql = "SELECT size FROM blobs WHERE root = ? AND missing = 0"
+        rows = await self._database.query("reading a blob", sql, (root,))
+        if not rows:
+            return None
+        parts = []
+        for index in range(chunk_count(rows[0][0])):
+            part = await self.chunk(root, index)
+            if part is None:
+                return None
+            parts.append(part)
+        return await asyncio.to_thread(b"".join, parts)
+
+    async def payload(self, root: Digest) -> Payload | None:
+        """What pruning judges of one blob."""
+        rows = await self._database.query("looking for a blob", f"{_PAYLOADS} WHERE b.root = ?", (root,))
+        return _payload(rows[0]) if rows else None
+
+    async def payloads(self) -> tuple[Payload, ...]:
+        """What pruning judges, of every blob held in full or in part."""
+        return tuple(_payload(row) for row in await self._database.query("listing blobs", _PAYLOADS))
+
+    async def delete(self, root: Digest, may_go: Guard) -> bool:
+        """Delete a blob, a group of chunks at a time, as long as `may_go` says so; whether it is gone. Others write between."""
+        while True:
+            async with self._database.transaction("deleting a blob", durable=False, size=CHUNK_BYTES) as writer:
+                row = await _maybe(writer, "SELECT id, size FROM blobs WHERE root = ?", root)
+                if row is None:
+                    return True
+                if not await may_go():
+                    return False
+                first, count = row[0] << CHUNK_ID_BITS, chunk_count(row[1])
+                deleted = await writer.execute(
+                    "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE id >= ? AND id < ? LIMIT ?)",
+                    (first, first + (1 << CHUNK_ID_BITS), GROUP_CHUNKS),
+                )
+                if deleted.rowcount < GROUP_CHUNKS:
+                    await writer.execute("DELETE FROM blobs WHERE id = ?", (row[0],))
+                    return True
+                await writer.execute(
+                    "UPDATE blobs SET missing = min(?, missing + ?) WHERE id = ?", (count, deleted.rowcount, row[0])
+                )
+
+
+_PAYLOADS: Final = "SELECT b.root, b.size, b.begun, (SELECT max(round) FROM payloads p WHERE p.root = b.root) FROM blobs b"
+
+
+def _payload(row: tuple[Any, ...]) -> Payload:
+    root, size, begun, newest = row
+    return Payload(Digest(root), size, None if newest is None else Round(newest), Round(begun))
+
+
+def manifest_from_columns(root: Digest, size: int, hashes: bytes) -> Manifest | None:
+    """The manifest in a row of `blobs`, or None if it does not hash to its root."""
+    chunks = tuple(Digest(hashes[at : at + HASH_BYTES]) for at in range(0, len(hashes), HASH_BYTES))
+    try:
+        return Manifest(BlobRef(root, size), chunks) if blob_root(size, chunks) == root else None
+    except ValueError:
+        return None
+
+
+async def _missing_chunks(writer: aiosqlite.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:
+    """The indices that are not there, counted anew; chunks that another manifest let in are deleted."""
+    first, count = blob_id << CHUNK_ID_BITS, len(manifest.chunks)
+    held = await writer.execute_fetchall(
+        "SELECT id - ?1, hash FROM chunks WHERE id >= ?1 AND id < ?1 + ?2", (first, 1 << CHUNK_ID_BITS)
+    )
+    good = {index for index, hash_ in held if index < count and hash_ == manifest.chunks[index]}
+    await writer.executemany("DELETE FROM chunks WHERE id = ?", [(first + index,) for index, _ in held if index not in good])
+    await writer.execute("UPDATE blobs SET missing = ? WHERE id = ?", (count - len(good), blob_id))
+    return tuple(index for index in range(count) if index not in good)
+
+
+async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]]) -> int:
+    """Insert those that are missing; returns how many still are."""
+    row = await _maybe(writer, "SELECT id, size, missing FROM blobs WHERE root = ?", root)
+    if row is None:
+        raise KeyError(f"no blob {root.hex()} was started")
+    blob_id, size, missing = row
+    for index, data in chunks:
+        check_chunk(size, index, data)
+    if missing == 0:
+        return 0
+    inserted = await writer.executemany(
+        "INSERT OR IGNORE INTO chunks (id, hash, data) SELECT (id << ?1) + ?2, substr(hashes, ?2 * ?3 + 1, ?3), ?4 "
+        "FROM blobs WHERE id = ?5",
+        [(CHUNK_ID_BITS, index, HASH_BYTES, data, blob_id) for index, data in chunks],
+    )
+    left = int(missing) - inserted.rowcount
+    await writer.execute("UPDATE blobs SET missing = ? WHERE id = ?", (left, blob_id))
+    return left
+
+
+async def _maybe(writer: aiosqlite.Connection, sql: str, root: Digest) -> sqlite3.Row | None:
+    return next(iter(await writer.execute_fetchall(sql, (root,))), None)
+
+
+async def _one(writer: aiosqlite.Connection, sql: str, root: Digest) -> sqlite3.Row:
+    row = await _maybe(writer, sql, root)
+    assert row is not None
+    return row

@@ -1,0 +1,99 @@
+"""Rows of blocks and records: written inside a transaction, verified when they are read."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+
+from bflcd.errors import PeerError
+from bflcd.ledger.state import State, state_hash
+from bflcd.store.chain import Placed
+from bflcd.store.protocol import Head
+from bflcd.store.records import Row, contradiction
+from bflcd.store.rows import checksum, damaged_row, record_columns
+from bflcd.types import Digest, Round
+from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header, Segment
+from bflcd.wire.codec import decode, encode
+
+
+async def insert_head(writer: aiosqlite.Connection, head: Head, *, certificate: bytes | None, segment: bytes | None) -> None:
+    """A block's row, and the state after it in place of the one before."""
+    header, round_, state = encode(head.header), head.header.round, encode(head.state)
+    await writer.execute(
+        "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            round_,
+            head.hash,
+            header,
+            certificate,
+            checksum(round_, head.hash, header, certificate),
+            segment,
+            None if segment is None else checksum(round_, segment),
+        ),
+    )
+    await writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
+
+
+async def insert_payloads(writer: aiosqlite.Connection, head: Head, placed: tuple[Placed, ...]) -> None:
+    """Rows that say which of the blocks that end in `head` name which blobs."""
+    await writer.executemany(
+        "INSERT INTO payloads (height, round, segment, root) VALUES (?, ?, ?, ?)",
+        [(item.height, item.round, head.header.round, item.blob.root) for item in placed],
+    )
+
+
+async def insert_record(writer: aiosqlite.Connection, row: Row) -> None:
+    """Insert a record; the same one is there already: fine; another in its place: InvariantError."""
+    held = list(
+        await writer.execute_fetchall(
+            "SELECT digest FROM records WHERE round = ? AND kind = ? AND place = ?", (row.round, int(row.kind), row.place)
+        )
+    )
+    if not held:
+        await writer.execute(
+            "INSERT INTO records (round, kind, place, digest, checksum, body) VALUES (?, ?, ?, ?, ?, ?)", record_columns(row)
+        )
+    elif held[0][0] != row.digest:
+        raise contradiction(row, Digest(held[0][0]))
+
+
+HEAD_SQL: Final = (
+    "SELECT round, hash, header, certificate, checksum, (SELECT value FROM chain WHERE name = 'state') "
+    "FROM segments ORDER BY round DESC LIMIT 1"
+)
+
+
+def head_from_rows(path: Path, rows: list[tuple[Any, ...]]) -> Head:
+    """The newest block and its state, both verified. LookupError if there is none."""
+    if not rows:
+        raise LookupError("the store holds no chain yet: initialise it with a genesis")
+    round_, digest, header, certificate, whole, state = rows[0]
+    if checksum(round_, digest, header, certificate) != whole or state is None:
+        raise damaged_row(path, f"the block of round {round_}")
+    try:
+        head = Head(decode(header, Header), Digest(digest), decode(state, State))
+    except PeerError as error:
+        raise damaged_row(path, "the state at the head") from error
+    if head.header.model is None or state_hash(head.state) != head.header.model.state:
+        raise damaged_row(path, "the state at the head")
+    return head
+
+
+def headers_from_rows(path: Path, first: Round, rows: list[tuple[Any, ...]]) -> tuple[CertifiedHeader, ...]:
+    """Decode rows of rounds first, first + 1, ... up to the first gap. Raises MachineError(code="damaged_store")."""
+    found = []
+    for expected, (round_, digest, header, certificate, whole) in enumerate(rows, first):
+        if round_ != expected:
+            break
+        if checksum(round_, digest, header, certificate) != whole:
+            raise damaged_row(path, f"the block of round {round_}")
+        found.append(CertifiedHeader(decode(header, Header), decode(certificate, Certificate)))
+    return tuple(found)
+
+
+def segment_from_columns(path: Path, columns: tuple[Any, ...]) -> CertifiedSegment:
+    """Decode a row of `segments`, columns in the order of the table. Raises MachineError(code="damaged_store")."""
+    round_, digest, header, certificate, whole, segment, segment_whole = columns
+    if checksum(round_, digest, header, certificate) != whole or checksum(round_, segment) != segment_whole:
+        raise damaged_row(path, f"the segment of round {round_}")
+    return CertifiedSegment(decode(segment, Segment), decode(certificate, Certificate))

@@ -1,0 +1,81 @@
+"""Pruning on the disk: the rule asked again for each blob, deletion in small steps, free pages returned to the disk."""
+
+from typing import Final
+
+from bflcd.store.blobs import BlobTable
+from bflcd.store.database import Database
+from bflcd.store.protocol import PruneReport
+from bflcd.store.pruning import Needs, first_kept, is_stale, may_prune, prunable
+from bflcd.store.schema import PAGE_BYTES
+from bflcd.types import Digest, Height, Round
+
+VACUUM_PAGES: Final = 4 * 1024 * 1024 // PAGE_BYTES
+"""Pages that one step returns to the disk: some 10 ms of the writer."""
+
+
+class Pruner:
+    """Removes blobs that nothing needs any more."""
+
+    def __init__(self, database: Database, blobs: BlobTable) -> None:
+        """Blobs and blocks of `database`."""
+        self._database = database
+        self._blobs = blobs
+
+    async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
+        """See `BlockStore.prune`."""
+        needs = await self._needs()
+        doomed = prunable(await self._blobs.payloads(), needs, keep)
+        kept = first_kept(needs, keep)
+        height = await self._database.query("pruning", "SELECT max(height) FROM payloads WHERE round < ?", (kept,))
+        report_height = Height(height[0][0] or 0)
+        if dry_run:
+            size = sum(payload.size for payload in doomed)
+            return PruneReport(report_height, kept, len(doomed), size, size)
+        gone = [payload for payload in doomed if await self._prune_one(payload.root, keep)]
+        freed = await self._return_space() if gone else 0
+        return PruneReport(report_height, kept, len(gone), sum(payload.size for payload in gone), freed)
+
+    async def _prune_one(self, root: Digest, keep: int) -> bool:
+        async def may_go() -> bool:
+            # The rule once more inside each deleting transaction: a record or a block may have come that needs the blob.
+            payload = await self._blobs.payload(root)
+            return payload is not None and may_prune(payload, await self._needs(), keep)
+
+        return await self._blobs.delete(root, may_go)
+
+    async def discard_stale(self, round_: Round) -> None:
+        """See `BlockStore.discard_stale`."""
+        pinned = await self._pinned(round_)
+        for payload in await self._blobs.payloads():
+            if is_stale(payload, pinned, round_):
+                await self._discard_one(payload.root, round_)
+
+    async def _discard_one(self, root: Digest, round_: Round) -> None:
+        async def may_go() -> bool:
+            payload = await self._blobs.payload(root)
+            return payload is not None and is_stale(payload, await self._pinned(round_), round_)
+
+        await self._blobs.delete(root, may_go)
+
+    async def _needs(self) -> Needs:
+        rows = await self._database.query(
+            "pruning",
+            "SELECT (SELECT max(round) FROM segments), round FROM records UNION SELECT (SELECT max(round) FROM segments), round "
+            "FROM pins UNION SELECT max(round), max(round) FROM segments",
+        )
+        head = Round(rows[0][0] or 0)
+        return Needs(head, frozenset(Round(row[1] or 0) for row in rows), await self._pinned(Round(0)))
+
+    async def _pinned(self, first: Round) -> frozenset[Digest]:
+        rows = await self._database.query("pruning", "SELECT root FROM pins WHERE round >= ?", (first,))
+        return frozenset(Digest(row[0]) for row in rows)
+
+    async def _return_space(self) -> int:
+        """Return free pages to the disk in small steps: bytes by which the file shrinks."""
+        freed, more = 0, True
+        while more:
+            step, more = await self._database.vacuum_step(VACUUM_PAGES)
+            freed += step
+            await self._database.checkpoint_if_due()
+        await self._database.truncate()
+        return freed

@@ -1,0 +1,262 @@
+"""A node of canned answers behind the real API server: the control command and the API tests talk to it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import numpy as np
+
+from bflcd.errors import OperatorError
+from bflcd.node.api import ApiServer
+from bflcd.node.bus import EventBus, LogRing
+from bflcd.node.metrics import Metrics
+from bflcd.node.view import (
+    CardView,
+    CommitteeMember,
+    CommitteeView,
+    DecisionRow,
+    Event,
+    HistoryRow,
+    LogView,
+    MemberView,
+    ModelView,
+    OfferView,
+    Peer,
+    PruneView,
+    RoundView,
+    Status,
+    StopView,
+    VotesView,
+)
+from bflcd.params import TensorSpec
+from bflcd.types import Millis
+from bflcd.wire.tensors import encode_tensors
+
+IDS = [f"{i:02x}" * 32 for i in range(1, 9)]
+SPEC = (TensorSpec("bias", (3,), "F32"),)
+MODEL = encode_tensors({"bias": np.array([1.0, 2.0, 3.0], dtype=np.float32)}, SPEC, label=None)
+
+
+def status_of(**changes: object) -> Status:
+    fields: dict[str, object] = {
+        "version": "0.1.0",
+        "chain_id": "ab" * 32,
+        "name": "testnet",
+        "node_id": IDS[0],
+        "peer_id": "12D3KooWtest",
+        "role": "trainer",
+        "task": "digits",
+        "syncing": False,
+        "height": 35,
+        "round": 5,
+        "last_round": 20,
+        "done": False,
+        "view": 0,
+        "phase": "collecting",
+        "head_hash": "cd" * 32,
+        "model_hash": "ef" * 32,
+        "state_hash": "12" * 32,
+        "epoch": 0,
+        "committee": IDS[1:5],
+        "leader": IDS[2],
+        "committee_size": 4,
+        "places": 6,
+        "members": 8,
+        "peers": 2,
+        "store_mode": "archive",
+        "keep": 0,
+        "prune_height": -1,
+        "oldest_payload_round": 0,
+        "size_on_disk": 1_234_567,
+        "last_commit_age": 1.5,
+        "accuracy": 0.875,
+        "accuracy_round": 4,
+        "warnings": [],
+        "waiting_for": "",
+        "uptime": 61.0,
+        "listen": ["/ip4/127.0.0.1/tcp/1/p2p/12D3KooWtest"],
+        "pid": 1,
+        "memory_rss": 90_000_000,
+        "device": "cpu",
+    }
+    return Status(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def history_row(round_: int) -> HistoryRow:
+    return HistoryRow(
+        round=round_,
+        height=round_ * 7,
+        time=1_700_000_000_000 + round_ * 1000,
+        packed=6,
+        places=6,
+        accuracy=min(0.95, 0.1 * round_),
+        loss=2.3 / round_,
+        committee=IDS[1:5],
+        degraded=False,
+        rewards=1000,
+        view=0,
+        seconds=1.0,
+        hash="cd" * 32,
+    )
+
+
+class FakeNode:
+    """Implements `NodeView`."""
+
+    def __init__(self) -> None:
+        self.current = status_of()
+        self.stopped = False
+        self.pruned: list[tuple[int, bool]] = []
+        self.bus = EventBus(lambda: Millis(1_700_000_000_000), capacity=8, max_watchers=2)
+        self.log = LogRing()
+        self.broken: Exception | None = None
+
+    def status(self) -> Status:
+        if self.broken is not None:
+            raise self.broken
+        return self.current
+
+    def peers(self) -> list[Peer]:
+        return [
+            Peer(
+                node_id=IDS[i],
+                peer_id="12D3KooWpeer",
+                address="/ip4/127.0.0.1/tcp/4001",
+                inbound=i == 1,
+                latency_ms=0.4 if i == 1 else None,
+                round=5,
+                height=35,
+                score=0.0,
+                version="0.1.0",
+                last_seen_ms=120,
+            )
+            for i in (1, 2)
+        ]
+
+    def round(self) -> RoundView:
+        return RoundView(
+            round=5,
+            view=0,
+            phase="collecting",
+            leader=IDS[2],
+            started_ms_ago=800,
+            deadline_ms=59_200,
+            offers=[OfferView(uploader=IDS[0], samples=143, size=4096, have=True, scored=False)],
+            cards=[CardView(member=IDS[1], entries=1, mine=False)],
+            votes=VotesView(prepare=[IDS[1]]),
+            missing=[IDS[5]],
+            waiting_for="cards of 02020202",
+            last_decision=[
+                DecisionRow(
+                    uploader=IDS[0], score=12_000, gain=12_000, accuracy=0.87, norm=1.25, weight=143, packed=True, reason=""
+                ),
+                DecisionRow(
+                    uploader=IDS[6],
+                    score=-900_000,
+                    gain=-900_000,
+                    accuracy=0.1,
+                    norm=30.0,
+                    weight=0,
+                    packed=False,
+                    reason="score",
+                ),
+            ],
+        )
+
+    def committee(self) -> CommitteeView:
+        members = [
+            CommitteeMember(node_id=IDS[i], seat=i - 1, leader=i == 2, present=i != 4, balance=1000 + i, me=False)
+            for i in range(1, 5)
+        ]
+        return CommitteeView(round=5, epoch=0, quorum=3, faults=1, degraded=False, members=members)
+
+    def members(self) -> list[MemberView]:
+        return [
+            MemberView(
+                node_id=id_,
+                balance=1000,
+                packed_round=4,
+                packed_score=12_000,
+                seat_round=-1,
+                present=True,
+                manager=i == 0,
+                me=i == 0,
+            )
+            for i, id_ in enumerate(IDS)
+        ]
+
+    async def history(self, first: int, count: int) -> list[HistoryRow]:
+        return [history_row(r) for r in range(first, min(first + count, self.current.round + 1))]
+
+    async def prune(self, keep: int, dry_run: bool) -> PruneView:
+        if keep == 13:
+            await asyncio.sleep(30)
+        self.pruned.append((keep, dry_run))
+        return PruneView(
+            dry_run=dry_run, keep=keep, height=13, round=2, blobs=9, payload_bytes=90_000, freed=0 if dry_run else 98_304
+        )
+
+    async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
+        if round_ is not None and round_ < 3:
+            raise OperatorError(f"the model of round {round_} is pruned here", hint="ask an archive", code="pruned")
+        round_ = self.current.round if round_ is None else round_
+        return MODEL, ModelView(
+            round=round_, height=round_ * 7, root="ef" * 32, size=len(MODEL), block_hash="cd" * 32, accuracy=0.875
+        )
+
+    def request_stop(self) -> StopView:
+        self.stopped = True
+        return StopView(stopping=True, pid=1)
+
+    def events(self, after_seq: int | None) -> AsyncGenerator[Event, None]:
+        return self.bus.stream(after_seq)
+
+    def logs(self, lines: int, after: int) -> LogView:
+        return self.log.read(lines, after)
+
+
+class ServedNode:
+    """A fake node and its API server in a thread with its own loop; a context manager."""
+
+    def __init__(self, datadir: Path) -> None:
+        self.datadir = datadir
+        self.node: FakeNode
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._main, daemon=True)
+
+    def __enter__(self) -> "ServedNode":
+        self._thread.start()
+        assert self._started.wait(10)
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def call(self, function: object) -> None:
+        self._loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
+
+    def _main(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except BaseException as error:  # noqa: BLE001 - raised again in the test's thread
+            self._failure = error
+        finally:
+            self._started.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self.node = FakeNode()
+        server = ApiServer(self.node, Metrics(), self.datadir)
+        self.url = await server.start()
+        self._started.set()
+        await self._stop.wait()
+        await server.close()

@@ -1,0 +1,235 @@
+"""A small world of real cores in virtual time: network, disk and compute are the fakes, everything that decides is real."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.crypto.identity import Identity
+from bflcd.errors import InvariantError
+from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.net.verified import VerifiedEnvelopes
+from bflcd.node.core import Core
+from bflcd.node.effects import (
+    Aggregate,
+    Behind,
+    Blame,
+    Commit,
+    Effect,
+    FetchBlob,
+    FetchEnvelopes,
+    FetchSegment,
+    Notice,
+    Persist,
+    Say,
+    Score,
+    Train,
+)
+from bflcd.node.events import (
+    Aggregated,
+    BlobHere,
+    EnvelopesHere,
+    Event,
+    Heard,
+    Instant,
+    Scored,
+    SegmentHere,
+    Started,
+    Trained,
+)
+from bflcd.params import BlobRef, Genesis
+from bflcd.store.protocol import Head, OwnRecord, PreparedRecord, ProposalRecord, RoundRecords, VoteRecord
+from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round
+from bflcd.wire.blocks import CertifiedSegment, header_hash
+from bflcd.wire.tensors import payload_size, update_label
+
+EPOCH_WALL = 1_700_000_000_000
+
+
+@dataclass
+class Disk:
+    """What one node has made durable."""
+
+    head: Head
+    segments: dict[int, CertifiedSegment] = field(default_factory=dict)
+    records: dict[int, list[object]] = field(default_factory=dict)
+
+    def persist(self, records: tuple[object, ...]) -> None:
+        for record in records:
+            kept = self.records.setdefault(record.round, [])
+            if isinstance(record, VoteRecord):
+                place = [r for r in kept if isinstance(r, VoteRecord) and (r.epoch, r.view, r.phase) == (record.epoch, record.view, record.phase)]
+                if any(r.digest != record.digest for r in place):
+                    raise InvariantError("a second vote in one place")
+            if isinstance(record, OwnRecord) and any(
+                isinstance(r, OwnRecord) and r.phase == record.phase and r.envelope != record.envelope for r in kept
+            ):
+                raise InvariantError("a second offer or card in one round")
+            kept.append(record)
+
+    def found(self, round_: int) -> RoundRecords:
+        kept = self.records.get(round_, [])
+        return RoundRecords(*(tuple(r for r in kept if isinstance(r, kind)) for kind in (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord)))
+
+
+class World:
+    """Nodes, a seeded event heap, virtual milliseconds. `drop(sender, receiver, now)` decides what is lost."""
+
+    def __init__(self, genesis: Genesis, identities: list[Identity], seed: int = 0) -> None:
+        self.genesis = genesis
+        self.identities = {identity.node_id: identity for identity in identities}
+        self.rng = Random(seed)
+        self.now = 0
+        self.heap: list[tuple[int, int, NodeId, Event]] = []
+        self.count = 0
+        self.drop: Callable[[NodeId, NodeId, int], bool] = lambda _s, _r, _n: False
+        self.train_ms: Callable[[NodeId], int] = lambda _: 200
+        self.delay: Callable[[], int] = lambda: self.rng.randint(2, 30)
+        self.blames: list[Blame] = []
+        self.notices: list[tuple[int, NodeId, str]] = []
+        self.disks: dict[NodeId, Disk] = {}
+        self.cores: dict[NodeId, Core] = {}
+        self.decided: dict[int, Digest] = {}
+        self.verified = VerifiedEnvelopes()
+        header, state = genesis_header(genesis), genesis_state(genesis)
+        for node in self.identities:
+            self.disks[node] = Disk(Head(header, header_hash(header), state))
+
+    # -- life and death -----------------------------------------------------------------------------------------------
+
+    def start(self, node: NodeId) -> None:
+        disk, identity = self.disks[node], self.identities[node]
+        core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
+        round_ = disk.head.state.round
+        if round_:
+            core.last_certificate = disk.segments[round_].certificate
+        self.cores[node] = core
+        self.feed(node, Started(disk.found(round_), None))
+
+    def start_all(self) -> None:
+        for node in self.identities:
+            self.start(node)
+
+    def kill(self, node: NodeId) -> None:
+        self.cores.pop(node, None)
+        self.heap = [item for item in self.heap if item[2] != node]
+        heapq.heapify(self.heap)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def instant(self) -> Instant:
+        return Instant(Millis(self.now), Millis(EPOCH_WALL + self.now))
+
+    def post(self, node: NodeId, event: Event, after: int) -> None:
+        self.count += 1
+        heapq.heappush(self.heap, (self.now + after, self.count, node, event))
+
+    def feed(self, node: NodeId, event: Event) -> None:
+        core = self.cores.get(node)
+        if core is not None:
+            self.carry_out(node, core.handle(event, self.instant()))
+
+    def run_until(self, done: Callable[[], bool], limit: int) -> bool:
+        """Run until `done`, at most `limit` virtual milliseconds from now; whether it was reached."""
+        end = self.now + limit
+        while not done():
+            deadlines = [(d, node) for node, core in self.cores.items() if (d := core.deadline(self.instant())) is not None]
+            next_tick = max(self.now + 1, min(deadlines)[0]) if deadlines else None
+            next_event = self.heap[0][0] if self.heap else None
+            times = [t for t in (next_tick, next_event) if t is not None]
+            if not times or min(times) > end:
+                self.now = end
+                return done()
+            if next_event is not None and (next_tick is None or next_event <= next_tick):
+                at, _, node, event = heapq.heappop(self.heap)
+                self.now = max(self.now, at)
+                self.feed(node, event)
+            else:
+                assert next_tick is not None
+                self.now = next_tick
+                for at, node in deadlines:
+                    if at <= self.now and node in self.cores:
+                        self.carry_out(node, self.cores[node].tick(self.instant()))
+        return True
+
+    def round_of(self, node: NodeId) -> int:
+        return self.disks[node].head.state.round
+
+    def rounds(self) -> list[int]:
+        return [self.round_of(node) for node in self.cores]
+
+    # -- effects ------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, node: NodeId, effects: list[Effect]) -> None:
+        for effect in effects:
+            if node not in self.cores:
+                return
+            for event, after in self.answer(node, effect):
+                self.post(node, event, after)
+
+    def answer(self, node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        disk, core = self.disks[node], self.cores[node]
+        match effect:
+            case Persist(records):
+                disk.persist(records)
+            case Say(message):
+                for other in self.cores:
+                    if other != node and not self.drop(node, other, self.now):
+                        self.post(other, Heard(message, node), self.delay())
+            case Commit(certified, state):
+                header = certified.segment.model_header
+                assert state.round == disk.head.state.round + 1, "the chain grows by one"
+                hash_ = header_hash(header)
+                assert self.decided.setdefault(state.round, hash_) == hash_, f"fork at round {state.round}"
+                disk.segments[state.round] = certified
+                disk.head = Head(header, hash_, state)
+                disk.records.pop(state.round - 1, None)
+            case Train(round_, model, seed):
+                label = update_label(core.situation.state.chain, round_, node)
+                root = digest(Domain.PRIVATE, b"update", node, integer(round_), model.root)
+                size = payload_size(self.genesis.task.tensors, label)
+                yield Trained(round_, BlobRef(root, size), 100 + seed % 7, 0.5), self.train_ms(node)
+            case Score(round_, _, offers, _):
+                scores = tuple(
+                    CandidateScore(key, MicroNats(1000 + blob.root[0]), PartsPerMillion(500_000), 4096) for key, blob, _ in offers
+                )
+                yield Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)), 20 * len(offers)
+            case FetchBlob(blob):
+                yield BlobHere(blob.root), self.delay()
+            case FetchEnvelopes(round_, digests, source):
+                other = self.cores.get(source)
+                found: tuple[object, ...] = ()
+                if other is not None and not self.drop(node, source, self.now) and other.situation.round == round_:
+                    held = other.collection
+                    found = tuple(s.envelope for d in digests if (s := held.cards.get(d) or held.offers.get(d)) is not None)
+                yield EnvelopesHere(round_, found, source), self.delay()
+            case FetchSegment(round_, holders):
+                for other in (*holders, *self.cores):
+                    certified = self.disks[other].segments.get(round_) if other in self.cores else None
+                    if certified is not None and not self.drop(node, other, self.now) and not self.drop(other, node, self.now):
+                        yield SegmentHere(certified, other), self.delay()
+                        return
+            case Aggregate(key, _, _, _, updates):
+                root = digest(Domain.BLOB, *[blob.root for _, blob, _ in updates], *[integer(w) for w, _, _ in updates])
+                yield Aggregated(key, BlobRef(root, self.genesis.model.size)), 5
+            case Behind(round_, peer):
+                target = self.round_of(node) + 1
+                certified = self.disks[peer].segments.get(target) if peer in self.cores else None
+                if certified is not None:
+                    yield SegmentHere(certified, peer), self.delay()
+            case Blame():
+                self.blames.append(effect)
+            case Notice(_, text):
+                self.notices.append((self.now, node, text))
+
+
+def leader_of(world: World) -> NodeId:
+    """Leader of view 0 of the round that the first node stands in."""
+    core = next(iter(world.cores.values()))
+    return core.situation.instance.leader(0)  # type: ignore[arg-type]
+
+
+def newest(world: World) -> Round:
+    return Round(max(world.rounds()))

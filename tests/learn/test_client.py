@@ -1,0 +1,254 @@
+"""The compute worker as the daemon sees it: real processes, real crashes."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bflcd.errors import OperatorError
+from bflcd.learn.client import WorkerClient, describe_task
+from bflcd.learn.data import DataConfig
+from bflcd.learn.protocol import Candidate, EvaluateJob, ScoreJob, TrainJob, WorkerError
+from bflcd.types import Digest, Round
+from tests.helpers.learning import task_spec
+
+LINE = "tests.helpers.worker_tasks:LineTask"
+
+
+@pytest.fixture(scope="module")
+def described():
+    return describe_task(LINE, {}, seed=1)
+
+
+def make_client(described, tmp_path, mode="", **fields):
+    options = (("flag", str(tmp_path / "flag")), ("mode", mode))
+    spec = task_spec(LINE, described.tensors)
+    spec = type(spec)(LINE, options, described.tensors, local_epochs=50)
+    return WorkerClient(spec, DataConfig(), **{"validation_fraction": 250_000, "split_seed": 9, "device": "cpu", **fields})
+
+
+@pytest.fixture
+async def open_client(described, tmp_path):
+    clients = []
+
+    def make(mode="", **fields):
+        clients.append(make_client(described, tmp_path, mode, **fields))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+def train_job(described):
+    return TrainJob(Round(0), described.model, 3, "mine")
+
+
+def go_wrong(tmp_path):
+    (tmp_path / "flag").touch()
+
+
+def behave(tmp_path):
+    (tmp_path / "flag").unlink()
+
+
+async def test_trains_scores_and_evaluates(described, open_client):
+    client = open_client()
+    await client.start()
+    assert (client.ready.training_rows, client.ready.validation_rows, client.ready.test_rows) == (48, 16, 32)
+    trained = await client.train(train_job(described))
+    assert trained.samples == 48
+    assert (await client.train(train_job(described))).update == trained.update
+    good = Candidate(Digest(b"\1" * 32), trained.update, "mine")
+    stolen = Candidate(Digest(b"\2" * 32), trained.update, "other")
+    scored = await client.score(ScoreJob(Round(0), described.model, (good, stolen), 1, 256, 4))
+    assert [score.key for score in scored.scores] == [good.key]
+    assert scored.scores[0].gain > 0
+    assert [key for key, _ in scored.invalid] == [stolen.key]
+    evaluated = await client.evaluate(EvaluateJob(described.model))
+    assert evaluated.rows == 32
+
+
+async def test_a_worker_that_dies_in_mid_job_is_started_again(described, open_client, tmp_path):
+    client = open_client("exit")
+    await client.start()
+    first = client.pid
+    go_wrong(tmp_path)
+    with pytest.raises(WorkerError, match="exit code 3"):
+        await client.train(train_job(described))
+    behave(tmp_path)
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.pid != first
+
+
+async def test_a_killed_idle_worker_is_started_again(described, open_client):
+    client = open_client()
+    await client.start()
+    psutil.Process(client.pid).kill()
+    deadline = time.monotonic() + 5
+    while client.pid is not None and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)  # noqa: ASYNC110 - another process's end sets no event
+    assert (await client.evaluate(EvaluateJob(described.model))).rows == 32
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [("memory", "memory ran out"), ("torch memory", "memory ran out"), ("raise", "unhappy")]
+)
+async def test_errors_of_a_job_leave_the_worker_alive(described, open_client, tmp_path, mode, words):
+    client = open_client(mode)
+    await client.start()
+    first = client.pid
+    go_wrong(tmp_path)
+    with pytest.raises(WorkerError, match=words):
+        await client.train(train_job(described))
+    behave(tmp_path)
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.pid == first
+
+
+async def test_a_broken_model_is_an_error_of_the_job(described, open_client):
+    client = open_client()
+    with pytest.raises(WorkerError, match="bad_tensor"):
+        await client.train(TrainJob(Round(0), described.model[:-1], 3, "mine"))
+    assert (await client.train(train_job(described))).samples == 48
+
+
+async def test_cancelling_ends_the_job_at_the_next_batch(described, open_client, tmp_path):
+    """Given a job of 100 slow batches, When its caller is cancelled, Then the same worker soon does the next job."""
+    client = open_client("slow")
+    await client.start()
+    first = client.pid
+    go_wrong(tmp_path)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await client.train(train_job(described))
+    behave(tmp_path)
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.pid == first
+
+
+async def test_a_worker_that_ignores_cancellation_is_killed(described, open_client, tmp_path, caplog):
+    client = open_client("stuck")
+    await client.start()
+    first = psutil.Process(client.pid)
+    go_wrong(tmp_path)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await client.train(train_job(described))
+    assert "did not give up" in caplog.text
+    behave(tmp_path)
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.pid != first.pid
+    assert not first.is_running()
+
+
+async def test_jobs_wait_for_each_other(described, open_client):
+    client = open_client()
+    async with asyncio.TaskGroup() as group:
+        jobs = [group.create_task(client.train(train_job(described))) for _ in range(3)]
+    assert len({job.result().update for job in jobs}) == 1
+
+
+async def test_prints_and_errors_reach_the_log_not_the_protocol(described, open_client, tmp_path, caplog):
+    client = open_client("print")
+    await client.start()
+    go_wrong(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert (await client.train(train_job(described))).samples == 48
+        deadline = time.monotonic() + 5
+        while "stray words" not in caplog.text and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)  # noqa: ASYNC110 - log records set no event
+    assert "stray words on standard output" in caplog.text
+
+
+async def test_close_ends_a_busy_worker_and_is_idempotent(described, open_client, tmp_path):
+    client = open_client("stuck")
+    await client.start()
+    process = psutil.Process(client.pid)
+    go_wrong(tmp_path)
+    async with asyncio.TaskGroup() as group:
+        job = group.create_task(_fails(client.train(train_job(described))))
+        await asyncio.sleep(0.2)
+        begun = time.monotonic()
+        await client.close()
+        assert time.monotonic() - begun < 3
+    assert job.result() is WorkerError
+    assert not process.is_running()
+    await client.close()
+    with pytest.raises(WorkerError, match="closed"):
+        await client.train(train_job(described))
+
+
+async def _fails(awaitable):
+    try:
+        await awaitable
+    except WorkerError as error:
+        return type(error)
+    return None
+
+
+def test_the_worker_ends_with_its_daemon_even_in_mid_job(described, tmp_path):
+    """Given a daemon whose worker is deep in a batch, When the daemon is killed with -9, Then the worker ends."""
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "sys.path.insert(0, '.')\n"
+        "from bflcd.learn.client import describe_task\n"
+        "from tests.learn.test_client import make_client, train_job, LINE\n"
+        "async def main():\n"
+        "    described = describe_task(LINE, {}, seed=1)\n"
+        f"    client = make_client(described, Path({str(tmp_path)!r}), 'stuck')\n"
+        "    await client.start()\n"
+        f"    Path({str(tmp_path)!r}, 'flag').touch()\n"
+        "    print(client.pid, flush=True)\n"
+        "    await client.train(train_job(described))\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as daemon:
+        worker = psutil.Process(int(daemon.stdout.readline()))
+        time.sleep(0.5)
+        os.kill(daemon.pid, signal.SIGKILL)
+        worker.wait(5)
+    assert not worker.is_running()
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "code"),
+    [
+        ("bad load", {}, "bad_task"),
+        ("", {"device": "abacus"}, "bad_device"),
+    ],
+)
+async def test_the_operators_faults_are_told_at_the_start(described, open_client, mode, fields, code):
+    client = open_client(mode, **fields)
+    with pytest.raises(OperatorError) as caught:
+        await client.start()
+    assert caught.value.code == code
+    assert caught.value.hint
+
+
+async def test_bad_data_is_told_at_the_start(tmp_path):
+    described = describe_task("femnist", {"classes": "10"}, seed=0)
+    spec = type(task_spec("femnist", described.tensors))("femnist", described.options, described.tensors)
+    client = WorkerClient(spec, DataConfig(str(tmp_path / "none.npz")), validation_fraction=0, split_seed=0, device="cpu")
+    with pytest.raises(OperatorError, match=r"none\.npz") as caught:
+        await client.start()
+    assert caught.value.code == "missing_data"
+    await client.close()
+
+
+def test_describing_an_unknown_task_is_the_operators_fault():
+    with pytest.raises(OperatorError) as caught:
+        describe_task("nothing", {}, seed=0)
+    assert caught.value.code == "unknown_task"
+
+
+def test_the_daemons_side_never_imports_torch():
+    code = "import sys, bflcd.learn.client, bflcd.learn.aggregate, bflcd.learn.partition; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,166 @@
+"""Scoring: paired, damped, on the same rows; exact integers."""
+
+import numpy as np
+import pytest
+import torch
+
+from bflcd.errors import PeerError
+from bflcd.learn.data import DataConfig
+from bflcd.learn.flat import FlatModel
+from bflcd.learn.protocol import Candidate, EvaluateResult, ScoreJob, TrainJob
+from bflcd.learn.scoring import Scorer, _bounded, _measure_stack, evaluate, fixed_norm, measure
+from bflcd.learn.task import find_task
+from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, never, train
+from bflcd.types import Digest, Round
+from bflcd.wire.tensors import join_payload, split_payload
+from tests.helpers.learning import task_spec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Task, flat model, model payload, own rows, and one honest update's weights."""
+    task = find_task("digits", {})
+    tensors, model = initial_model(task, 1)
+    flat = FlatModel(task.build_model(), tensors, CPU)
+    rows = [DeviceRows.of(task.load(DataConfig(index=i, count=10)).own, CPU) for i in range(2)]
+    result = train(flat, task, task_spec("digits", tensors), rows[0], TrainJob(Round(0), model, 1, "u"))
+    return task, flat, model, rows[1], split_payload(result.update, tensors, label="u")[1]
+
+
+def candidate(flat, number, weights, label="u"):
+    payload = join_payload(np.zeros(0, np.int64), weights.astype(np.float32), flat.spec, label=label)
+    return Candidate(Digest(bytes([number]) * 32), payload, "u")
+
+
+def score_job(model, candidates, *, seed=7, rows=100, damping=4):
+    return ScoreJob(Round(0), model, tuple(candidates), seed, rows, damping)
+
+
+def test_good_gains_zero_gains_nothing_reversed_loses(digits):
+    task, flat, model, rows, update = digits
+    entries = [candidate(flat, 1, update), candidate(flat, 2, update * 0), candidate(flat, 3, -update)]
+    result = Scorer(flat, task, rows).score(score_job(model, entries), never)
+    good, zero, reversed_ = result.scores
+    assert good.gain > 10_000
+    assert (zero.gain, zero.norm, zero.accuracy) == (0, 0, result.base_accuracy)
+    assert reversed_.gain < -10_000
+    assert good.accuracy > result.base_accuracy > reversed_.accuracy or good.accuracy > reversed_.accuracy
+    assert [score.key for score in result.scores] == [entry.key for entry in entries]
+
+
+def test_the_numbers_are_those_of_a_plain_computation(digits):
+    task, flat, model, rows, update = digits
+    result = Scorer(flat, task, rows).score(score_job(model, [candidate(flat, 1, update)], rows=1000, damping=2), never)
+    start = split_payload(model, flat.spec, label=None)[1]
+    losses = []
+    for weights in (start, start + update / 2):
+        flat.weights.copy_(torch.from_numpy(np.array(weights)))
+        outputs = flat.module(task.transform(rows.inputs)).detach()
+        losses.append(float(torch.nn.functional.cross_entropy(outputs.double(), rows.targets)))
+        accuracy = int((outputs.argmax(1) == rows.targets).sum()) * 1_000_000 // len(rows)
+    assert result.base_loss == pytest.approx(losses[0] * 1e6, abs=2)
+    assert result.scores[0].gain == pytest.approx((losses[0] - losses[1]) * 1e6, abs=2)
+    assert result.scores[0].accuracy == accuracy
+    assert result.scores[0].norm == int(np.sqrt(np.sum(update.astype(np.float64) ** 2)) * 4096)
+
+
+def test_damping_takes_a_share_of_the_update(digits):
+    task, flat, model, rows, update = digits
+    scorer = Scorer(flat, task, rows)
+    whole = scorer.score(score_job(model, [candidate(flat, 1, update / 4)], damping=1), never).scores[0]
+    damped = scorer.score(score_job(model, [candidate(flat, 1, update)], damping=4), never).scores[0]
+    assert damped.gain == pytest.approx(whole.gain, abs=2)
+    assert damped.norm == pytest.approx(4 * whole.norm, rel=1e-3)
+
+
+def test_same_seed_same_rows_in_separate_jobs(digits):
+    task, flat, model, rows, update = digits
+    entries = [candidate(flat, 1, update), candidate(flat, 2, -update)]
+    scorer = Scorer(flat, task, rows)
+    together = scorer.score(score_job(model, entries), never)
+    apart = [scorer.score(score_job(model, [entry]), never) for entry in entries]
+    assert together.scores == tuple(part.scores[0] for part in apart)
+    assert {part.base_loss for part in apart} == {together.base_loss}
+    other = scorer.score(score_job(model, entries, seed=8), never)
+    assert other.base_loss != together.base_loss
+    assert scorer.score(score_job(model, entries), never).base_loss == together.base_loss
+
+
+def test_a_kept_base_is_not_measured_again(digits):
+    task, flat, model, rows, update = digits
+    scorer = Scorer(flat, task, rows)
+    scorer.score(score_job(model, [], rows=10), never)
+    asked = []
+    scorer.score(score_job(model, [candidate(flat, 1, update)], rows=10), lambda: bool(asked.append(1)))
+    assert len(asked) == 1  # one pass over one block of rows: the candidate's
+
+
+def test_broken_payloads_are_listed_and_harm_no_other(digits):
+    task, flat, model, rows, update = digits
+    good = candidate(flat, 1, update)
+    stolen = candidate(flat, 2, update, label="v")
+    short = Candidate(Digest(b"\3" * 32), good.update[:-4], "u")
+    result = Scorer(flat, task, rows).score(score_job(model, [stolen, good, short]), never)
+    assert [score.key for score in result.scores] == [good.key]
+    assert [key for key, _ in result.invalid] == [stolen.key, short.key]
+    assert all("bad_tensor" in reason for _, reason in result.invalid)
+
+
+def test_monstrous_updates_stay_within_the_clamps(digits):
+    task, flat, model, rows, update = digits
+    huge = np.where(np.arange(update.size) % 2, 1024.0, -1024.0)
+    score = Scorer(flat, task, rows).score(score_job(model, [candidate(flat, 1, huge)], damping=1), never).scores[0]
+    assert -1_000_000_000 <= score.gain < -100_000_000
+    assert score.norm == 2**10 * 2**12
+
+
+def test_rows_without_a_finite_loss_count_as_the_limit():
+    losses = _bounded(torch.tensor([float("nan"), float("inf"), float("-inf"), 2.0, 5000.0]))
+    assert losses.tolist() == [1000.0, 1000.0, -1000.0, 2.0, 1000.0]
+
+
+def test_fewer_rows_than_asked_are_all_used(digits):
+    task, flat, model, rows, _ = digits
+    result = Scorer(flat, task, rows).score(score_job(model, [], rows=2**20), never)
+    flat.load(model)
+    assert result.base_accuracy == measure(flat, task, rows, never).accuracy
+
+
+def test_cancelled_between_passes(digits):
+    task, flat, model, rows, update = digits
+    asked = iter([False, True])
+    with pytest.raises(JobCancelledError):
+        Scorer(flat, task, rows).score(score_job(model, [candidate(flat, 1, update)]), lambda: next(asked))
+
+
+def test_a_broken_model_is_refused(digits):
+    task, flat, model, rows, _ = digits
+    with pytest.raises(PeerError):
+        Scorer(flat, task, rows).score(score_job(model[:-1], []), never)
+
+
+def test_the_stacked_pass_agrees_with_the_loop(digits):
+    task, flat, model, rows, update = digits
+    flat.load(model)
+    start = flat.weights.clone()
+    stack = torch.stack([start, start + torch.from_numpy(np.array(update)), start - torch.from_numpy(np.array(update))])
+    for weights, found in zip(stack, _measure_stack(flat, task, stack, rows, never), strict=True):
+        flat.weights.copy_(weights)
+        expected = measure(flat, task, rows, never)
+        torch.testing.assert_close(found.losses, expected.losses, atol=1e-5, rtol=1e-5)
+        assert torch.equal(found.correct, expected.correct)
+
+
+def test_evaluation_counts_test_rows(digits):
+    task, flat, model, rows, _ = digits
+    assert evaluate(flat, task, None, model, never) == EvaluateResult(None, None, 0)
+    assert evaluate(flat, task, rows, model, never).rows == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("weights", "norm"), [([3.0, 4.0], 5 * 4096), ([0.0], 0), ([1e-5], 0), ([1024.0, 1024.0], 2**22), ([2.0**-12], 1)]
+)
+def test_norms_are_fixed_point(weights, norm):
+    assert fixed_norm(np.array(weights, dtype=np.float32)) == norm

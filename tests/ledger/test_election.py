@@ -1,0 +1,160 @@
+"""The whole order in which seats are filled (design 5, Election)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bflcd.ledger.election import Election, elect
+from bflcd.ledger.roles import seed_of, tie_break
+from bflcd.ledger.state import NEVER, State
+from bflcd.types import NodeId
+from tests.helpers.ledger import make_community, play_gains
+
+START = make_community(16, 4, 6)
+"""Members 0 to 3 hold the seats and are the managers."""
+
+
+def node(index: int) -> NodeId:
+    return START.members[index]
+
+
+def state_with(managers: tuple[int, ...] = (0, 1, 2, 3), **accounts: tuple[int, int, int]) -> State:
+    """START's state with (packed_round, packed_score, seat_round) of the members named n0, n1, ..."""
+    changed = {node(int(name[1:])): values for name, values in accounts.items()}
+    found = [
+        replace(a, packed_round=changed[a.node][0], packed_score=changed[a.node][1], seat_round=changed[a.node][2])
+        if a.node in changed
+        else a
+        for a in START.state.accounts
+    ]
+    return replace(START.state, round=20, accounts=tuple(found), managers=tuple(node(i) for i in managers))
+
+
+def seats(election: Election) -> list[int]:
+    return [START.members.index(seat) for seat in election.committee]
+
+
+def run(state: State, packed: dict[int, int], present: list[int], size: int = 4) -> Election:
+    params = replace(START.params, committee_size=size)
+    return elect(params, state, {node(i): score for i, score in packed.items()}, frozenset(node(i) for i in present))
+
+
+ALL = list(range(16))
+
+FIVE_GROUPS = state_with(
+    managers=(14, 15),
+    n0=(3, 50, 20),
+    n1=(19, 100, 20),
+    n2=(4, 10, 20),
+    n3=(4, 20, 20),
+    n7=(9, 5, 2),
+    n8=(9, 6, NEVER),
+    n9=(8, 99, 1),
+    n10=(NEVER, 0, 7),
+    n11=(NEVER, 0, NEVER),
+    n12=(NEVER, 0, 3),
+    n13=(19, 99, NEVER),
+    n14=(NEVER, 0, 5),
+    n15=(2, 7, 5),
+)
+
+
+def test_the_whole_order() -> None:
+    """Packed by score; packed before by round, then score; others by their last seat; the seated alike; the absent, managers first."""
+    present = [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    election = run(FIVE_GROUPS, {4: 10, 5: 30, 6: 20}, present, size=16)
+    assert seats(election) == [5, 6, 4, 8, 7, 9, 11, 12, 10, 3, 2, 0, 15, 14, 13, 1]
+    assert election.degraded
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+def test_a_smaller_committee_is_the_head_of_a_larger_one(size: int) -> None:
+    present = [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+    whole = run(FIVE_GROUPS, {4: 10, 5: 30, 6: 20}, present, size=16)
+    election = run(FIVE_GROUPS, {4: 10, 5: 30, 6: 20}, present, size=size)
+    assert election == Election(whole.committee[:size], size > 3)
+
+
+def test_enough_packed_fill_all_seats_by_score() -> None:
+    election = run(state_with(), {4: 1, 5: 5, 6: 3, 7: 4, 8: 2}, ALL)
+    assert (seats(election), election.degraded) == ([5, 7, 6, 8], False)
+
+
+def test_the_seated_are_not_elected_again_even_with_the_best_score() -> None:
+    """In a small community they train too; they follow all other present members, then in the order of merit."""
+    election = run(state_with(), {0: 100, 1: 200, 4: 1}, ALL, size=16)
+    assert seats(election)[0] == 4
+    assert seats(election)[12:14] == [1, 0]
+    assert run(state_with(), {0: 100, 4: 1, 5: 2}, [0, 4, 5], size=3) == Election((node(5), node(4), node(0)), True)
+
+
+def test_an_absent_packed_node_is_not_preferred() -> None:
+    election = run(state_with(), {4: 100, 5: 1}, [5, 6, 7, 8], size=4)
+    assert set(seats(election)) == {5, 6, 7, 8}
+
+
+def test_nobody_present_seats_the_managers_first() -> None:
+    election = run(state_with(managers=(7, 9)), {}, [], size=3)
+    assert set(seats(election)[:2]) == {7, 9}
+    assert seats(election)[2] not in (0, 1, 2, 3)
+    assert election.degraded
+
+
+@pytest.mark.parametrize("packed", [{}, {4: 7, 5: 7, 6: 7, 7: 7, 8: 7, 9: 7}])
+def test_ties_are_broken_by_the_rounds_seed(packed: dict[int, int]) -> None:
+    state = state_with()
+    candidates = [node(i) for i in (packed or range(4, 16))]
+    expected = sorted(candidates, key=lambda n: tie_break(seed_of(state), n))[:4]
+    assert run(state, packed, ALL).committee == tuple(expected)
+    later = replace(state, round=21)
+    assert run(later, packed, ALL).committee != tuple(expected)
+
+
+def test_an_empty_round_changes_the_committee() -> None:
+    """Row 56: liars that let nothing qualify lose their seats."""
+    start = make_community(10, 4)
+    played = play_gains(start, {})
+    assert not set(played.outcome.committee) & set(start.state.committee)
+    assert played.outcome.degraded
+    again = play_gains(played.after, {})
+    assert not set(again.outcome.committee) & set(played.outcome.committee)
+
+
+def test_absence_never_shrinks_the_committee_but_too_few_members_do() -> None:
+    assert len(run(state_with(), {}, []).committee) == 4
+    assert len(run(state_with(), {}, [], size=40).committee) == 16
+
+
+ACCOUNT = st.tuples(st.integers(-1, 19), st.integers(-100, 100), st.integers(-1, 20))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    accounts=st.lists(ACCOUNT, min_size=16, max_size=16),
+    packed=st.dictionaries(st.integers(0, 15), st.integers(-100, 100)),
+    present=st.sets(st.integers(0, 15)),
+    size=st.integers(1, 20),
+)
+def test_every_election_fills_min_m_members_and_never_prefers_the_seated_present(
+    accounts: list[tuple[int, int, int]], packed: dict[int, int], present: set[int], size: int
+) -> None:
+    state = state_with(**{f"n{i}": values for i, values in enumerate(accounts)})
+    election = run(state, packed, sorted(present), size)
+    found = seats(election)
+    assert len(set(found)) == len(found) == min(size, 16)
+    order = [_group(i, packed, present) for i in found]
+    assert order == sorted(order)
+    left = [_group(i, packed, present) for i in range(16) if i not in found]
+    assert not left or not order or min(left) >= max(order)
+    assert election.degraded is any(group > 0 for group in order)
+
+
+def _group(i: int, packed: dict[int, int], present: set[int]) -> int:
+    """0 packed, 2 others without a seat, 3 seated, 4 absent: what does not depend on the accounts."""
+    if i not in present:
+        return 4
+    if i < 4:
+        return 3
+    return 0 if i in packed else 2

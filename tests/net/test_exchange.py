@@ -1,0 +1,266 @@
+import asyncio
+
+import pytest
+
+from bflcd.errors import MachineError, PeerError, Rejection, RequestError
+from bflcd.net.exchange import LANES, MEMBER_REQUESTS, STRANGER_REQUESTS
+from bflcd.net.memory import MemoryNetwork
+from bflcd.types import ZERO_DIGEST, Height, NodeId, Round
+from bflcd.wire.codec import encode
+from bflcd.wire.requests import (
+    LEGAL_REPLIES,
+    OPEN_TO_STRANGERS,
+    Addresses,
+    Chunk,
+    GenesisReply,
+    GetAddresses,
+    GetCertificate,
+    GetChunk,
+    GetEnvelopes,
+    GetGenesis,
+    GetHeaders,
+    GetManifest,
+    GetSegment,
+    GetStatus,
+    Headers,
+    Refused,
+    Status,
+)
+from tests.helpers.ledger import make_genesis
+from tests.helpers.network import CHAIN, ManualClock, Node, build_node, clique, identity, status, until
+
+REQUESTS = {
+    GetStatus: GetStatus(CHAIN, Round(1), Height(7), CHAIN, ()),
+    GetGenesis: GetGenesis(ZERO_DIGEST),
+    GetHeaders: GetHeaders(CHAIN, Round(1), 5),
+    GetSegment: GetSegment(CHAIN, Round(1)),
+    GetEnvelopes: GetEnvelopes(CHAIN, Round(1), (CHAIN,)),
+    GetManifest: GetManifest(CHAIN, CHAIN),
+    GetChunk: GetChunk(CHAIN, CHAIN, 0),
+    GetAddresses: GetAddresses(CHAIN),
+    GetCertificate: GetCertificate(CHAIN, Round(1)),
+}
+
+
+async def answer_status(_peer: NodeId, _request: GetStatus) -> Status:
+    return status(3)
+
+
+async def refused_with(asker: Node, other: Node, request: object) -> PeerError:
+    with pytest.raises(PeerError) as caught:
+        await asker.exchange.ask(other.id, request, deadline=2.0)
+    return caught.value
+
+
+def lane_of(kind: type) -> str:
+    return next(lane.protocol for lane in LANES if kind in lane.requests)
+
+
+def test_every_request_travels_on_exactly_one_lane():
+    assert sorted((kind for lane in LANES for kind in lane.requests), key=str) == sorted(LEGAL_REPLIES, key=str)
+    assert set(REQUESTS) == set(LEGAL_REPLIES)
+
+
+async def test_a_request_gets_its_reply_and_the_handler_learns_who_asks():
+    asked = []
+
+    async def answer(peer, request):
+        asked.append((peer, request))
+        return status(3)
+
+    async with clique([{GetStatus: answer}, {}]) as (a, b):
+        assert await b.exchange.ask(a.id, REQUESTS[GetStatus], deadline=2.0) == status(3)
+        assert asked == [(b.id, REQUESTS[GetStatus])]
+
+
+@pytest.mark.parametrize("kind", LEGAL_REPLIES, ids=lambda kind: kind.__name__)
+async def test_a_stranger_gets_only_what_is_open_to_strangers(kind):
+    touched = []
+    replies = {GetStatus: status(1), GetGenesis: GenesisReply(make_genesis()[0])}
+
+    async def answer(_peer, request):
+        touched.append(type(request))
+        return replies[type(request)]
+
+    async with clique([dict.fromkeys(LEGAL_REPLIES, answer), {}]) as (a, b):
+        a.members.discard(b.id)
+        if kind in OPEN_TO_STRANGERS:
+            assert await b.exchange.ask(a.id, REQUESTS[kind], deadline=2.0) == replies[kind]
+        else:
+            assert (await refused_with(b, a, REQUESTS[kind])).rejection is Rejection.NOT_MEMBER
+            assert touched == []
+            assert a.faults == [(b.id, Rejection.NOT_MEMBER)]
+
+
+@pytest.mark.parametrize(
+    ("payload", "rejection"),
+    [
+        (b"", Rejection.MALFORMED),
+        (b"\xff" * 100, Rejection.MALFORMED),
+        (b"\xdd\xff\xff\xff\xff", Rejection.MALFORMED),
+        (b"\x91" * 2000, Rejection.MALFORMED),
+        (encode(REQUESTS[GetStatus])[:-1], Rejection.MALFORMED),
+        (encode(REQUESTS[GetStatus]) + b"\x00", Rejection.MALFORMED),
+        (encode(REQUESTS[GetChunk]), Rejection.UNKNOWN_KIND),
+        (encode(status(1)), Rejection.UNKNOWN_KIND),
+    ],
+    ids=["empty", "garbage", "lying length", "deep nesting", "cut", "longer", "another lane's", "a reply"],
+)
+async def test_garbage_is_refused_and_costs_its_sender(payload, rejection):
+    async with clique([{GetStatus: answer_status}, {}]) as (a, b):
+        reply = await b.transport.request(a.id, lane_of(GetStatus), payload, deadline=2.0, max_response=4096)
+        assert isinstance(reply, bytes)
+        assert encode(Refused(rejection.value, ""))[:4] == reply[:4]
+        assert a.faults == [(b.id, rejection)]
+        assert a.failures == []
+        assert await b.exchange.ask(a.id, REQUESTS[GetStatus], deadline=2.0) == status(3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "rejection"),
+    [
+        (encode(Addresses(())), Rejection.MALFORMED),
+        (b"\xc1garbage", Rejection.MALFORMED),
+        (encode(Refused("no such reason", "x")), Rejection.MALFORMED),
+        (encode(Refused("busy", "later\n\x1b[2Jforged line")), Rejection.BUSY),
+    ],
+    ids=["another reply", "garbage", "unknown refusal", "control characters"],
+)
+async def test_an_illegal_reply_is_the_peers_fault(answer, rejection):
+    network = MemoryNetwork()
+    liar, asker = (build_node(network, number, {identity(1).node_id, identity(2).node_id}) for number in (1, 2))
+
+    async def lie(_peer: NodeId, _payload: bytes) -> bytes:
+        return answer
+
+    liar.transport.serve(lane_of(GetStatus), lie, max_request=4096, max_concurrent=4)
+    asker.exchange.serve({})
+    for node in (liar, asker):
+        await node.transport.start()
+    await asker.dial(liar)
+    error = await refused_with(asker, liar, REQUESTS[GetStatus])
+    assert error.rejection is rejection
+    assert "\n" not in str(error)
+    assert "\x1b" not in str(error)
+    assert asker.faults == ([(liar.id, rejection)] if rejection is Rejection.MALFORMED else [])
+    for node in (liar, asker):
+        await node.transport.close()
+
+
+async def test_a_reply_above_its_limit_is_a_request_error():
+    async with clique([{}, {}]) as (a, b):
+        a.transport._services[lane_of(GetStatus)] = (_huge, 4096, 1)
+        with pytest.raises(RequestError):
+            await b.exchange.ask(a.id, REQUESTS[GetStatus], deadline=2.0)
+
+
+async def _huge(_peer: NodeId, _payload: bytes) -> bytes:
+    return bytes(5 * 2**20)
+
+
+async def test_refusals_of_a_handler_reach_the_asker_with_their_reason():
+    async def refuse(_peer, _request):
+        raise PeerError(Rejection.UNAVAILABLE, "not here " + "x" * 1000)
+
+    async with clique([{GetSegment: refuse}, {}]) as (a, b):
+        error = await refused_with(b, a, REQUESTS[GetSegment])
+        assert error.rejection is Rejection.UNAVAILABLE
+        assert "not here" in str(error)
+        assert a.failures == []
+        assert (await refused_with(b, a, REQUESTS[GetStatus])).rejection is Rejection.UNAVAILABLE
+
+
+@pytest.mark.parametrize("raised", [ZeroDivisionError("a bug"), MachineError("disk full", code="disk_full")], ids=["bug", "machine"])
+async def test_our_own_fault_is_counted_and_reported_but_not_told_in_detail(raised, caplog):
+    async def fail(_peer, _request):
+        raise raised
+
+    async with clique([{GetStatus: fail}, {}]) as (a, b):
+        error = await refused_with(b, a, REQUESTS[GetStatus])
+        assert error.rejection is Rejection.UNAVAILABLE
+        assert str(raised) not in str(error)
+        assert (a.failures, a.exchange.failures) == ([raised], 1)
+        assert "Traceback" in caplog.text
+
+
+async def test_a_reply_of_the_wrong_kind_by_our_handler_is_our_bug():
+    async def wrong(_peer, _request):
+        return Addresses(())
+
+    async with clique([{GetStatus: wrong}, {}]) as (a, b):
+        assert (await refused_with(b, a, REQUESTS[GetStatus])).rejection is Rejection.UNAVAILABLE
+        assert [type(error) for error in a.failures] == [TypeError]
+
+
+@pytest.mark.parametrize(("member", "rate"), [(True, MEMBER_REQUESTS), (False, STRANGER_REQUESTS)], ids=["member", "stranger"])
+async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(member, rate):
+    clock = ManualClock()
+    async with clique([{GetStatus: answer_status}, {}, {}], now=clock) as (a, b, other):
+        if not member:
+            a.members.discard(b.id)
+        lane = lane_of(GetStatus)
+        request = encode(REQUESTS[GetStatus])
+        handler = a.transport._services[lane][0]
+        for _ in range(int(rate.burst)):
+            assert await handler(b.id, request) == encode(status(3))
+        assert a.faults == []
+        assert (await refused_with(b, a, REQUESTS[GetStatus])).rejection is Rejection.BUSY
+        assert a.faults == [(b.id, Rejection.BUSY)]
+        assert await other.exchange.ask(a.id, REQUESTS[GetStatus], deadline=2.0) == status(3)
+        clock.time += 1000
+        assert await b.exchange.ask(a.id, REQUESTS[GetStatus], deadline=2.0) == status(3)
+
+
+async def test_a_flood_of_chunks_does_not_delay_heartbeats():
+    """Given a peer whose chunk requests all hang; When a status is asked; Then it comes at once."""
+    release = asyncio.Event()
+
+    async def slow(_peer, _request):
+        await release.wait()
+        return Chunk(b"x")
+
+    async with clique([{GetChunk: slow, GetStatus: answer_status}, {}]) as (a, b), asyncio.TaskGroup() as group:
+        asks = [group.create_task(b.exchange.ask(a.id, REQUESTS[GetChunk], deadline=5.0)) for _ in range(100)]
+        await until(lambda: a.exchange._open[LANES[2]] > 0)
+        assert await b.exchange.ask(a.id, REQUESTS[GetStatus], deadline=1.0) == status(3)
+        release.set()
+        assert [await ask for ask in asks] == [Chunk(b"x")] * 100
+
+
+async def test_at_most_the_lanes_limit_of_handlers_runs_at_once_and_the_queue_is_bounded():
+    release = asyncio.Event()
+    now_running, most = 0, 0
+
+    async def slow(_peer, _request):
+        nonlocal now_running, most
+        now_running += 1
+        most = max(most, now_running)
+        await release.wait()
+        now_running -= 1
+        return Headers(())
+
+    lane = next(lane for lane in LANES if GetHeaders in lane.requests)
+    async with clique([{GetHeaders: slow}, {}]) as (a, b):
+        handler = a.transport._services[lane.protocol][0]
+        async with asyncio.TaskGroup() as group:
+            room = lane.at_once + lane.waiting
+            asks = [group.create_task(handler(b.id, encode(REQUESTS[GetHeaders]))) for _ in range(room)]
+            await until(lambda: a.exchange._open[lane] == room)
+            assert (await refused_with(b, a, REQUESTS[GetHeaders])).rejection is Rejection.BUSY
+            release.set()
+            assert {await ask for ask in asks} == {encode(Headers(()))}
+        assert most == lane.at_once
+        assert a.exchange._open[lane] == 0
+        assert a.faults == []
+
+
+async def test_serving_what_is_no_request_is_refused_at_once():
+    node = build_node(MemoryNetwork(), 1, set())
+    with pytest.raises(ValueError, match="Status"):
+        node.exchange.serve({Status: answer_status})
+
+
+async def test_an_unconnected_peer_is_a_request_error():
+    async with clique([{}]) as (a,):
+        with pytest.raises(RequestError):
+            await a.exchange.ask(identity(9).node_id, REQUESTS[GetStatus], deadline=1.0)

@@ -1,0 +1,257 @@
+import asyncio
+
+import pytest
+
+from bflcd.errors import Rejection
+from bflcd.net.gossip import FORWARDED, INVALID, GossipChannel, Heard, chain_of_payload
+from bflcd.net.inbox import Inbox, Waiting
+from bflcd.net.memory import MemoryNetwork, MemoryTransport
+from bflcd.net.protocol import MAX_GOSSIP_BYTES
+from bflcd.net.verified import VerifiedEnvelopes
+from bflcd.params import BlobRef
+from bflcd.types import Epoch, Millis, Round, Signature, View
+from bflcd.wire.blocks import Certificate
+from bflcd.wire.codec import encode, number_of
+from bflcd.wire.envelope import Envelope, seal
+from bflcd.wire.messages import (
+    Announcement,
+    Beacon,
+    Commit,
+    JustifiedPrePrepare,
+    JustifiedViewChange,
+    Offer,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    ScoreCard,
+    ViewChange,
+)
+from bflcd.wire.requests import GetAddresses
+from tests.helpers.network import CHAIN, OTHER_CHAIN, ManualClock, identity, until
+
+PLACE = {"chain": CHAIN, "round": Round(3), "epoch": Epoch(0), "parent": CHAIN, "committee": CHAIN}
+VOTE = {**PLACE, "view": View(1), "digest": CHAIN}
+BODIES = [
+    Beacon(**PLACE),
+    Offer(**PLACE, blob=BlobRef(CHAIN, 10), samples=3),
+    ScoreCard(**PLACE, base_loss=None, base_accuracy=None, entries=(), present=()),
+    Prepare(**VOTE),
+    Commit(**VOTE),
+]
+PRE_PREPARE = PrePrepare(**VOTE, proposal=Proposal(Epoch(0), Millis(5), (CHAIN,)))
+VIEW_CHANGE = ViewChange(**PLACE, view=View(2), prepared_view=None, prepared_digest=None)
+ALICE, BOB, EVE = identity(1), identity(2), identity(66)
+CERTIFICATE = Certificate(**VOTE, signatures=((ALICE.node_id, Signature(bytes(64))),))
+
+
+def beacon(author=ALICE, round_=3, chain=CHAIN):
+    return seal(Beacon(**{**PLACE, "round": Round(round_), "chain": chain}), author).envelope
+
+
+class Listener:
+    """A channel whose transport is driven by hand: `hear` is what the transport would call."""
+
+    def __init__(self, **options):
+        self.clock = ManualClock()
+        self.faults = []
+        self.published = []
+        self.channel = GossipChannel(
+            self,
+            chain=lambda: CHAIN,
+            is_member={ALICE.node_id, BOB.node_id}.__contains__,
+            now=self.clock,
+            on_misbehaviour=lambda peer, rejection, _text: self.faults.append((peer, rejection)),
+            **options,
+        )
+
+    def subscribe(self, _topic, handler):
+        self.handler = handler
+
+    async def publish(self, _topic, message):
+        self.published.append(message)
+
+    def hear(self, message, forwarder=BOB):
+        return self.handler(forwarder.node_id, message if isinstance(message, bytes) else encode(message))
+
+
+@pytest.mark.parametrize("body", [*BODIES, PRE_PREPARE, VIEW_CHANGE], ids=lambda body: type(body).__name__)
+def test_every_signed_body_has_its_chain_at_the_fixed_place(body):
+    assert chain_of_payload(encode(body), (number_of(type(body)),)) == CHAIN
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(seal(body, ALICE).envelope for body in BODIES),
+        JustifiedPrePrepare(seal(PRE_PREPARE, ALICE).envelope, (), ()),
+        JustifiedViewChange(seal(VIEW_CHANGE, ALICE).envelope, (), None),
+    ],
+)
+async def test_gossip_of_members_arrives_with_author_and_forwarder(message):
+    listener = Listener()
+    assert listener.hear(message)
+    assert await listener.channel.receive() == Heard(BOB.node_id, ALICE.node_id, message)
+
+
+async def test_an_announcement_stands_on_its_certificate_so_its_forwarder_answers_for_it():
+    listener = Listener()
+    assert listener.hear(Announcement(CERTIFICATE))
+    assert await listener.channel.receive() == Heard(BOB.node_id, BOB.node_id, Announcement(CERTIFICATE))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 64,
+        b"\xdd\xff\xff\xff\xff",
+        bytes(MAX_GOSSIP_BYTES + 1),
+        encode(beacon())[:-1],
+        encode(GetAddresses(CHAIN)),
+        encode(beacon(EVE)),
+        encode(beacon(chain=OTHER_CHAIN)),
+        encode(seal(PRE_PREPARE, ALICE).envelope),
+        encode(Envelope(ALICE.node_id, b"\x93\x01\x1e", Signature(bytes(64)))),
+        encode(Envelope(ALICE.node_id, b"\x97\x01\x1e\xc4\x10" + bytes(60), Signature(bytes(64)))),
+    ],
+    ids=["empty", "garbage", "lying length", "oversize", "cut", "a request", "no member", "other chain", "a bare pre-prepare", "short payload", "no chain"],
+)
+def test_what_fails_a_cheap_check_is_not_queued(data):
+    listener = Listener()
+    assert not listener.hear(data)
+    assert (listener.channel.waiting, listener.channel.refused, listener.faults) == (0, 1, [])
+
+
+def test_invalid_messages_cost_their_forwarder_only_above_its_allowance():
+    """Given an honest forwarder passes on a few forgeries; Then nothing; When it goes on for long; Then it is reported."""
+    listener = Listener()
+    for _ in range(int(INVALID.burst)):
+        assert not listener.hear(b"garbage")
+    assert listener.faults == []
+    assert not listener.hear(b"garbage")
+    assert listener.faults == [(BOB.node_id, Rejection.MALFORMED)]
+    listener.channel.invalid(ALICE.node_id, Rejection.BAD_SIGNATURE, "checked by a machine")
+    assert len(listener.faults) == 1
+    listener.clock.time += 1000
+    listener.channel.invalid(BOB.node_id, Rejection.BAD_SIGNATURE, "paid for by a second of patience")
+    assert len(listener.faults) == 1
+
+
+def test_a_flood_through_one_forwarder_is_cut_and_another_still_passes():
+    listener = Listener()
+    heard = [listener.hear(beacon(round_=number)) for number in range(int(FORWARDED.burst) + 10)]
+    assert heard == [True] * int(FORWARDED.burst) + [False] * 10
+    assert listener.hear(beacon(BOB), forwarder=ALICE)
+    assert listener.channel.waiting <= 1024 + 1
+
+
+async def test_channels_talk_over_a_network():
+    network = MemoryNetwork()
+    members = {ALICE.node_id, BOB.node_id}
+    transports = [MemoryTransport(network, key, lambda _peer: True) for key in (ALICE, BOB)]
+    channels = [
+        GossipChannel(
+            transport,
+            chain=lambda: CHAIN,
+            is_member=members.__contains__,
+            now=ManualClock(),
+            on_misbehaviour=lambda *_: pytest.fail("nobody misbehaves"),
+        )
+        for transport in transports
+    ]
+    for transport in transports:
+        await transport.start()
+    await transports[0].dial(transports[1].addresses()[0], 1.0)
+    await channels[0].publish(beacon())
+    heard = await asyncio.wait_for(channels[1].receive(), 2.0)
+    assert heard == Heard(ALICE.node_id, ALICE.node_id, beacon())
+    assert channels[1].verify_once(heard.message)
+    for transport in transports:
+        await transport.close()
+
+
+def item(forwarder, author, number, size=10):
+    return Waiting(forwarder.node_id, author.node_id, number, size)
+
+
+async def drained(inbox):
+    return [(await inbox.get()).message for _ in range(len(inbox))]
+
+
+async def test_one_author_cannot_fill_the_inbox_and_its_newest_messages_win():
+    inbox = Inbox(per_author=3)
+    for number in range(10):
+        inbox.put(item(BOB, EVE, number))
+        inbox.put(item(BOB, ALICE, 100 + number) if number < 2 else item(BOB, EVE, 50 + number))
+    assert await drained(inbox) == [100, 101, 58, 9, 59]
+    assert inbox.dropped == 15
+
+
+async def test_a_forger_evicts_only_what_it_forwarded_itself():
+    """Given a vote of Alice through Bob; When Eve forwards garbage in Alice's name; Then the vote is still there, and comes in turn."""
+    inbox = Inbox(per_author=4)
+    inbox.put(item(BOB, ALICE, 1))
+    for number in range(100):
+        inbox.put(item(EVE, ALICE, 1000 + number))
+    assert 1 in (await drained(inbox))[:2]
+
+
+async def test_forwarders_take_turns():
+    inbox = Inbox()
+    for number in range(3):
+        inbox.put(item(EVE, EVE, number))
+    inbox.put(item(BOB, ALICE, 10))
+    assert await drained(inbox) == [0, 10, 1, 2]
+
+
+async def test_the_inbox_is_bounded_in_messages_of_a_forwarder_and_in_bytes():
+    inbox = Inbox(per_forwarder=5, max_bytes=1000)
+    for number in range(20):
+        inbox.put(item(EVE, identity(100 + number), number, size=1))
+    inbox.put(item(BOB, ALICE, 77, size=600))
+    inbox.put(item(BOB, BOB, 78, size=600))
+    assert sorted(await drained(inbox)) == [15, 16, 17, 18, 19, 78]
+    assert inbox._size == 0
+
+
+async def test_a_waiting_reader_is_woken_and_may_be_cancelled():
+    inbox = Inbox()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(inbox.get(), 0.01)
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(inbox.get())
+        await asyncio.sleep(0)
+        inbox.put(item(BOB, ALICE, 5))
+    assert reader.result().message == 5
+
+
+def test_an_envelope_is_verified_once_and_a_forged_one_is_never_remembered(monkeypatch):
+    checked = []
+
+    def verify(envelope):
+        checked.append(envelope)
+        return envelope.author == ALICE.node_id
+
+    monkeypatch.setattr("bflcd.net.verified.verify_envelope", verify)
+    verified = VerifiedEnvelopes(limit=2)
+    good, forged = beacon(), Envelope(BOB.node_id, beacon().payload, beacon().signature)
+    assert [verified.verify_once(envelope) for envelope in (good, good, forged, forged)] == [True, True, False, False]
+    assert checked == [good, forged, forged]
+    for round_ in (10, 11):
+        assert verified.verify_once(beacon(round_=round_))
+    assert len(verified) == 2
+    assert verified.verify_once(good)
+    assert checked[-1] == good
+
+
+def test_verification_is_the_real_one():
+    verified = VerifiedEnvelopes()
+    good = beacon()
+    assert verified.verify_once(good)
+    assert not verified.verify_once(Envelope(good.author, good.payload, Signature(bytes(64))))
+    assert not verified.verify_once(Envelope(BOB.node_id, good.payload, good.signature))
+
+
+async def test_until_helper_fails_when_nothing_happens():
+    with pytest.raises(TimeoutError):
+        await until(lambda: False, 0.02)

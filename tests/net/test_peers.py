@@ -1,0 +1,304 @@
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from bflcd.crypto.identity import peer_id_of
+from bflcd.errors import PeerError, Rejection
+from bflcd.net.exchange import LANES
+from bflcd.net.memory import MemoryNetwork
+from bflcd.net.peers import PeerCallbacks, PeerManager, PeerSettings
+from bflcd.types import Height, Round
+from bflcd.wire.requests import GetAddresses, GetStatus
+from tests.helpers.network import CHAIN, OTHER_CHAIN, build_node, identity, real_now, running, status, until
+
+FAST = PeerSettings(
+    heartbeat_period=0.05,
+    heartbeat_deadline=0.3,
+    retry_period=0.02,
+    dial_deadline=0.3,
+    tick=0.02,
+    exchange_period=0.1,
+    alone_after=0.1,
+    alone_period=0.2,
+    stranger_time=0.2,
+    max_strangers=2,
+)
+
+
+class Book:
+    def __init__(self, known=()):
+        self.known = list(known)
+
+    async def addresses(self):
+        return tuple(self.known)
+
+    async def remember_address(self, node, address):
+        self.known.append((node, address))
+
+
+class Managed:
+    """A node with its peer manager; `events` are its callbacks in order."""
+
+    def __init__(self, network, number, members, *, chain=CHAIN, settings=FAST, known=(), **options):
+        self.node = build_node(network, number, members)
+        self.events = []
+        self.round = number
+        self.book = Book(known)
+        self.chain = chain
+        self.manager = PeerManager(
+            self.node.transport,
+            self.node.exchange,
+            status=lambda: status(self.round, self.chain),
+            is_member=lambda node: node in members,
+            callbacks=PeerCallbacks(
+                up=lambda node, _status: self.events.append(("up", node)),
+                down=lambda node: self.events.append(("down", node)),
+                status=lambda node, heard: self.events.append(("status", node, heard.round)),
+            ),
+            now=real_now,
+            rng=Random(number),
+            book=self.book,
+            settings=settings,
+            **options,
+        )
+        self.node.exchange.serve(self.manager.handlers())
+
+    @property
+    def id(self):
+        return self.node.id
+
+    @property
+    def connected(self):
+        return set(self.manager.members())
+
+    @property
+    def address(self):
+        return self.node.address
+
+
+@asynccontextmanager
+async def community(count, network=None, strangers=(), **options):
+    hub = network or MemoryNetwork()
+    members = {identity(number).node_id for number in range(1, count + 1) if number not in strangers}
+    nodes = [Managed(hub, number, members, **options) for number in range(1, count + 1)]
+    for managed in nodes:
+        await managed.node.transport.start()
+    async with running(*(managed.manager.run for managed in nodes)):
+        await asyncio.sleep(0)
+        try:
+            yield nodes
+        finally:
+            for managed in nodes:
+                await managed.node.transport.close()
+
+
+async def test_peers_find_each_other_through_one_bootstrap_and_address_exchange():
+    async with community(6) as nodes:
+        for managed in nodes[1:]:
+            managed.manager.add_address(nodes[0].address)
+        everyone = {managed.id for managed in nodes}
+        await until(lambda: all(managed.connected == everyone - {managed.id} for managed in nodes))
+        info = {peer.node: peer for peer in nodes[1].manager.peers()}[nodes[0].id]
+        assert (info.round, info.height, info.member, info.inbound, info.version, info.score) == (1, 7, True, False, "1", 0.0)
+        assert info.latency_ms >= 0
+        assert info.last_seen_ms < 1000
+        assert (nodes[0].id, nodes[0].address) in nodes[1].book.known
+        assert nodes[1].manager.warnings() == ()
+
+
+async def test_callbacks_tell_up_first_then_each_status_then_down():
+    async with community(2) as (a, b):
+        b.manager.add_address(a.address)
+        await until(lambda: len(b.events) >= 3)
+        a.round = 44
+        await until(lambda: ("status", a.id, 44) in b.events)
+        await a.node.transport.close()
+        await until(lambda: ("down", a.id) in b.events)
+        assert b.events[:2] == [("up", a.id), ("status", a.id, 1)]
+        assert b.events[-1] == ("down", a.id)
+        assert b.manager.peers() == ()
+
+
+async def test_the_address_book_survives_a_restart():
+    network = MemoryNetwork()
+    address = f"/memory/1/p2p/{peer_id_of(identity(1).node_id)}"
+    members = {identity(1).node_id, identity(2).node_id}
+    a, b = Managed(network, 1, members), Managed(network, 2, members, known=[(identity(1).node_id, address)])
+    for managed in (a, b):
+        await managed.node.transport.start()
+    async with running(a.manager.run, b.manager.run):
+        await until(lambda: a.connected == {b.id})
+        for managed in (a, b):
+            await managed.node.transport.close()
+
+
+async def test_a_stopped_process_is_disconnected_after_its_deadline_and_found_again():
+    network = MemoryNetwork()
+    async with community(2, network) as (a, b):
+        b.manager.add_address(a.address)
+        await until(lambda: b.connected == {a.id})
+        network.freeze(a.id)
+        await until(lambda: b.connected == set())
+        assert ("down", a.id) in b.events
+        await until(lambda: any(a.address in warning for warning in b.manager.warnings()))
+        network.heal()
+        await until(lambda: b.connected == {a.id})
+        assert b.manager.warnings() == ()
+
+
+async def test_a_slow_answer_within_the_deadline_does_not_flap():
+    network = MemoryNetwork()
+    async with community(2, network) as (a, b):
+        b.manager.add_address(a.address)
+        await until(lambda: b.connected == {a.id})
+        network.weather.min_delay = network.weather.max_delay = 0.1
+        await asyncio.sleep(0.8)
+        assert b.connected == {a.id}
+        assert ("down", a.id) not in b.events
+
+
+async def test_a_peer_that_starts_late_is_found_within_moments():
+    network = MemoryNetwork()
+    members = {identity(1).node_id, identity(2).node_id}
+    a, b = Managed(network, 1, members), Managed(network, 2, members)
+    await b.node.transport.start()
+    b.manager.add_address(f"/memory/1/p2p/{peer_id_of(a.id)}")
+    async with running(b.manager.run):
+        await asyncio.sleep(0.5)
+        assert len(b.manager.warnings()) == 1
+        await a.node.transport.start()
+        async with running(a.manager.run):
+            await until(lambda: b.connected == {a.id}, 1.5)
+            for managed in (a, b):
+                await managed.node.transport.close()
+
+
+async def test_being_alone_is_warned_of_with_address_step_and_reason_but_not_too_often(caplog):
+    caplog.set_level(logging.WARNING)
+    async with community(1) as (a,):
+        await until(lambda: a.manager.warnings() != ())
+        assert "--bootstrap" in a.manager.warnings()[0]
+        address = f"/memory/9/p2p/{peer_id_of(identity(9).node_id)}"
+        a.manager.add_address(address)
+        await until(lambda: address in a.manager.warnings()[0])
+        assert "failed at connect" in a.manager.warnings()[0]
+        started = len(caplog.records)
+        await asyncio.sleep(0.65)
+        assert 2 <= len(caplog.records) - started <= 4
+    async with community(1, may_be_alone=lambda: True) as (a,):
+        await asyncio.sleep(0.3)
+        assert a.manager.warnings() == ()
+
+
+async def test_a_peer_on_another_chain_is_not_kept():
+    network = MemoryNetwork()
+    members = {identity(1).node_id, identity(2).node_id}
+    a, b = Managed(network, 1, members), Managed(network, 2, members, chain=OTHER_CHAIN)
+    for managed in (a, b):
+        await managed.node.transport.start()
+    async with running(a.manager.run, b.manager.run):
+        b.manager.add_address(a.address)
+        await until(lambda: any("is on chain" in text or "hello" in text for text in b.manager.warnings()))
+        assert [event for event in a.events + b.events if event[0] == "up"] == []
+        for managed in (a, b):
+            await managed.node.transport.close()
+
+
+async def test_misbehaviour_adds_up_to_a_ban_and_the_banned_stay_out():
+    async with community(2) as (a, b):
+        b.manager.add_address(a.address)
+        await until(lambda: a.connected == {b.id})
+        for _ in range(3):
+            a.manager.punish(b.id, Rejection.BAD_BLOB, "lied")
+        await until(lambda: a.connected == set())
+        assert not a.manager.allows(b.id)
+        assert any("banned" in warning for warning in a.manager.warnings())
+        await asyncio.sleep(0.3)
+        assert a.connected == set()
+        assert len([event for event in a.events if event[0] == "up"]) == 1
+
+
+async def test_strangers_are_limited_get_a_status_no_addresses_and_little_time():
+    """Given three strangers of whom two may stay; Then they learn the status and nothing else, and soon are gone."""
+    async with community(5, strangers=(3, 4, 5)) as (a, b, *strangers):
+        b.manager.add_address(a.address)
+        await until(lambda: a.connected == {b.id})
+        for stranger in strangers:
+            await stranger.node.transport.dial(a.address, 1.0)
+        await until(lambda: len(a.manager.peers()) == 3)
+        asker = next(s for s in strangers if a.id in {c.peer for c in s.node.transport.connections()})
+        assert await asker.node.exchange.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, ()), deadline=1.0) == status(1)
+        with pytest.raises(PeerError) as caught:
+            await asker.node.exchange.ask(a.id, GetAddresses(CHAIN), deadline=1.0)
+        assert caught.value.rejection is Rejection.NOT_MEMBER
+        assert a.connected == {b.id}
+        await until(lambda: {peer.node for peer in a.manager.peers()} == {b.id}, 2.0)
+
+
+async def test_a_member_that_is_kicked_is_disconnected_and_reported_down():
+    network = MemoryNetwork()
+    members = {identity(1).node_id, identity(2).node_id}
+    a, b = Managed(network, 1, members), Managed(network, 2, {identity(1).node_id, identity(2).node_id})
+    for managed in (a, b):
+        await managed.node.transport.start()
+    async with running(a.manager.run, b.manager.run):
+        b.manager.add_address(a.address)
+        await until(lambda: a.connected == {b.id})
+        a.node.members.discard(b.id)
+        members.discard(b.id)
+        await until(lambda: ("down", b.id) in a.events)
+        for managed in (a, b):
+            await managed.node.transport.close()
+
+
+async def test_a_large_community_is_sparse_but_everyone_reaches_the_committee():
+    async with community(24) as nodes:
+        committee = {managed.id for managed in nodes[:2]}
+        for managed in nodes:
+            managed.manager.prefer(committee)
+            if managed is not nodes[0]:
+                managed.manager.add_address(nodes[0].address)
+        await until(lambda: all(committee - {m.id} <= m.connected and len(m.connected) >= 6 for m in nodes), 15)
+        degrees = [len(managed.connected) for managed in nodes[2:]]
+        assert sum(degrees) / len(degrees) < 20
+
+
+async def test_hearsay_about_strangers_and_garbage_is_not_dialled():
+    async with community(2) as (a, b):
+        stranger = identity(50).node_id
+
+        async def lie(_peer, _payload):
+            from bflcd.wire.codec import encode
+            from bflcd.wire.requests import Addresses
+
+            return encode(
+                Addresses(
+                    (
+                        (stranger, f"/memory/50/p2p/{peer_id_of(stranger)}"),
+                        (a.id, f"/memory/50/p2p/{peer_id_of(stranger)}"),
+                        (a.id, "garbage\n"),
+                    )
+                )
+            )
+
+        honest = a.node.transport._services[LANES[0].protocol]
+
+        async def answer(peer, payload):
+            from bflcd.wire.codec import number_of, peek_number
+
+            return await (lie if peek_number(payload) == number_of(GetAddresses) else honest[0])(peer, payload)
+
+        a.node.transport._services[LANES[0].protocol] = (answer, *honest[1:])
+        b.manager.add_address(a.address)
+        await until(lambda: b.connected == {a.id})
+        await asyncio.sleep(0.3)
+        assert len(b.manager._dials) == 1
+
+
+async def test_an_address_that_names_nobody_is_refused_at_once():
+    manager = Managed(MemoryNetwork(), 1, set()).manager
+    with pytest.raises(ValueError, match="/p2p/ID"):
+        manager.add_address("/ip4/127.0.0.1/tcp/4001")
