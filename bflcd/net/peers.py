@@ -165,7 +165,9 @@ class PeerManager:
                 group.create_task(self._dial(attempt))
             self._mind_being_alone()
             try:
-                await asyncio.wait_for(self._wake.wait(), self._settings.tick)
+                # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(self._settings.tick):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

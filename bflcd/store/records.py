@@ -186,4 +186,4 @@ def _packed(fields: list[Any]) -> bytes:
 
 def _unpacked(body: bytes) -> Any:
     """Fields of a body of our own disk; a row's checksum was verified before."""
-    return msgpack.unpackb(body, raw=False, max_buffer_size=len(body))
+    return msgpack.unpackb(body, raw=False)

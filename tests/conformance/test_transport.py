@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -191,7 +192,7 @@ class TestRequests:
 
     async def test_oversized_response_is_refused_and_the_next_request_works(self, net):
         a, b = await pair(net)
-        with pytest.raises(RequestError, match="1001|1000"):
+        with pytest.raises(RequestError, match=r"1001|1000"):
             await a.transport.request(b.node_id, "/test/size/1", b"1001", deadline=SECONDS, max_response=1000)
         assert await echo(a, b.node_id, b"still here") == b"still here"
 
@@ -297,7 +298,7 @@ class TestRequests:
 class TestGossip:
     async def test_reaches_all_through_a_line_and_not_oneself(self, net):
         members = [await net.start(number) for number in range(1, 6)]
-        for left, right in zip(members, members[1:], strict=False):
+        for left, right in pairwise(members):
             await left.transport.dial(right.address, SECONDS)
         first, *others = members
         await gossip_reaches(first, others)

@@ -92,7 +92,7 @@ async def test_several_holders_share_the_work_and_no_chunk_is_fetched_twice():
     ref = await source.put_blob(payload(24))
     network = MemoryNetwork(weather=Weather(0.001, 0.003))
     handlers = [counted(server(source).handlers(), log) for log in logs]
-    async with Fetching(*handlers, network=network) as f:
+    async with Fetching(*handlers, network=network, limits=FetchLimits()) as f:
         await f.fetcher.fetch(ref, lambda: f.holders)
         assert f.store.blob(ref) == payload(24)
     chunks = [[request.index for request in log if isinstance(request, GetChunk)] for log in logs]

@@ -16,7 +16,8 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import DialError, MachineError, OperatorError, RequestError
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.bridge import Bridge
-from tests.helpers.transports import LOOPBACK, SECONDS, Member, community, echo, eventually
+from bflcd.net.libp2p.gossip import MAX_STRIKES
+from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Member, community, echo, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -215,6 +216,21 @@ class TestLongRuns:
                 break
             await asyncio.sleep(0.05)
         assert await living_tasks(b) <= before
+
+
+class TestWorthlessGossip:
+    async def test_a_forwarder_of_worthless_messages_is_dropped(self, net):
+        """Given a handler that finds every message worthless; When a peer goes on; Then it is disconnected, not before."""
+        a, b = await net.start(1), net.make(2)
+        b.transport.subscribe(TOPIC, lambda peer, message: b.gossip.append((peer, message)) is not None)
+        await b.transport.start()
+        await a.transport.dial(b.address, SECONDS)
+        while len(b.gossip) < MAX_STRIKES:
+            assert a.peers == [b.node_id]
+            await a.transport.publish(TOPIC, b"worthless")
+            await asyncio.sleep(0.005)
+        await a.transport.publish(TOPIC, b"one too many")
+        await eventually(lambda: a.saw_disconnected(b.node_id))
 
 
 class TestFailure:

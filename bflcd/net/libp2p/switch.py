@@ -37,7 +37,7 @@ MAX_INBOUND_STREAMS: Final = 128
 _SIMULTANEOUS_S: Final = 10.0
 """Two connections in opposite directions opened within this time come from dialling each other at once."""
 
-_TIE_WAIT_S: Final = 1.0
+_TIE_WAIT_S: Final = 0.5
 """How long a dial that lost against the peer's own dial waits for the winner to be ready."""
 
 _WARN_EVERY_S: Final = 60.0

@@ -1,0 +1,181 @@
+"""The daemon's API from the other side: finds `api.json`, asks, and turns every way of failing into one clear error."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+import msgspec
+
+from bflc_cli.session import CommandError, Session
+from bflcd.errors import OperatorError
+from bflcd.node.api_token import FILE_NAME, MAX_FILE_BYTES, ApiFile
+from bflcd.node.view import Event
+
+RETRY_SECONDS: Final = 0.1
+"""Between two attempts to reach a daemon that is still starting."""
+
+STREAM_SILENCE: Final = 35.0
+"""Seconds without even a heartbeat after which an event stream counts as lost (the daemon sends one every 10)."""
+
+
+class Api:
+    """A connection to one running daemon."""
+
+    def __init__(self, entry: ApiFile, timeout: float) -> None:
+        self.entry = entry
+        self.timeout = timeout
+        headers = {"Authorization": f"Bearer {entry.token}"}
+        self._http = httpx.Client(base_url=entry.url, headers=headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str, **params: int | None) -> Any:
+        """The `data` of a GET. Raises CommandError."""
+        return self._ask("GET", path, params={name: value for name, value in params.items() if value is not None})
+
+    def post(self, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
+        """The `data` of a POST. Raises CommandError."""
+        return self._ask("POST", path, json=body or {}, timeout=self.timeout if timeout is None else timeout)
+
+    def model(self, round_: int | None) -> tuple[bytes, dict[str, Any]]:
+        """A model's bytes, and what the daemon says of them. Raises CommandError."""
+        params = {} if round_ is None else {"round": round_}
+        response = self._send("GET", "/v1/model", params=params)
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(response)
+        described = msgspec.json.decode(response.headers.get("X-BFLC-Model", "{}"), type=dict[str, Any])
+        return response.content, described
+
+    def events(self, after: int | None) -> Iterator[Event]:
+        """The event stream until the daemon ends it. Raises CommandError."""
+        params = {} if after is None else {"after": after}
+        timeout = httpx.Timeout(self.timeout, read=STREAM_SILENCE)
+        with self._failures(), self._http.stream("GET", "/v1/events", params=params, timeout=timeout) as response:
+            if response.status_code != httpx.codes.OK:
+                response.read()
+                raise _refusal(response)
+            for line in response.iter_lines():
+                if line.startswith("data: "):
+                    yield msgspec.json.decode(line.removeprefix("data: "), type=Event)
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        response = self._send(method, path, **options)
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(response)
+        try:
+            return msgspec.json.decode(response.content)["data"]
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            raise _not_ours(self.entry.url) from error
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._failures():
+            return self._http.request(method, path, **options)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise CommandError(
+                f"the daemon at {self.entry.url} gave no answer within {self.timeout:g} s",
+                code="timeout",
+                hint="it may be busy or stopped: try a longer --timeout",
+            ) from error
+        except httpx.TransportError as error:
+            raise CommandError(
+                f"no daemon answers at {self.entry.url} (process {self.entry.pid}): {error}",
+                code="no_daemon",
+                hint="start it with `bflcd start --datadir DIR`; a killed daemon leaves its api.json behind",
+            ) from error
+
+
+def connect(session: Session) -> Api:
+    """The running daemon of the session's data directory, after waiting up to `--wait` seconds for it.
+
+    Raises CommandError: no_daemon, no_permission, timeout (the wait is over).
+    """
+    datadir = None if session.wait > 0 else session.need_datadir()
+    deadline = time.monotonic() + session.wait
+    while True:
+        try:
+            api = Api(read_api_file(datadir or session.need_datadir()), session.timeout)
+            try:
+                api.get("/healthz")
+            except BaseException:
+                api.close()
+                raise
+            return api
+        except CommandError as error:
+            if session.wait <= 0 or error.code not in ("no_daemon", "no_datadir", "bad_token"):
+                raise
+            if time.monotonic() >= deadline:
+                raise CommandError(
+                    f"no daemon came up within {session.wait:g} s: {error}", code="timeout", hint=error.hint
+                ) from error
+        time.sleep(RETRY_SECONDS)
+
+
+def read_api_file(datadir: Path) -> ApiFile:
+    """What `api.json` in the data directory says. Raises CommandError."""
+    path = datadir / FILE_NAME
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=ApiFile)
+    except FileNotFoundError as error:
+        raise CommandError(
+            f"no daemon runs on {datadir}", code="no_daemon", hint="start it with `bflcd start --datadir DIR`, or use --wait SECONDS"
+        ) from error
+    except PermissionError as error:
+        raise CommandError(f"{path}: no permission to read the token", code="no_permission", hint="run as the daemon's user") from error
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", code="io_error", hint="check the disk") from error
+    except msgspec.MsgspecError as error:
+        raise CommandError(f"{path} is no file of bflcd: {error}", code="no_daemon", hint="remove it and start the daemon") from error
+
+
+def find_daemon(session: Session) -> Api | None:
+    """The running daemon, or None where there is none: for commands that also work on a stopped node. Raises CommandError."""
+    try:
+        return connect(session)
+    except CommandError as error:
+        if error.code == "no_daemon":
+            return None
+        raise
+
+
+def process_runs(pid: int) -> bool:
+    """Whether a process with this id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refusal(response: httpx.Response) -> OperatorError:
+    """The daemon's own error, with its code and hint."""
+    try:
+        answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        return CommandError(str(answer["message"]), code=str(answer["code"]), hint=str(answer.get("hint", "")))
+    except (msgspec.MsgspecError, KeyError):
+        return _not_ours(str(response.url))
+
+
+def _not_ours(url: str) -> CommandError:
+    return CommandError(
+        f"what answers at {url} is no daemon of ours", code="no_daemon", hint="api.json is out of date: start the daemon again"
+    )

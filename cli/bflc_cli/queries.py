@@ -1,0 +1,65 @@
+"""Commands that ask the daemon one thing and show the answer."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import RenderableType
+
+from bflc_cli.client import connect
+from bflc_cli.session import Session
+from bflc_cli.tables import committee_view, history_view, members_view, peers_view, round_view, status_view
+from bflcd.node.view import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+
+
+def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], RenderableType], **params: int | None) -> None:
+    session: Session = ctx.obj
+    with connect(session) as api:
+        data = api.get(path, **params)
+    session.emit(data, lambda: session.out.print(view(msgspec.convert(data, kind))))
+
+
+def status(ctx: typer.Context) -> None:
+    """Where the node stands: round, head, role, peers, accuracy, warnings."""
+    _show(ctx, "/v1/status", Status, status_view)
+
+
+def peers(ctx: typer.Context) -> None:
+    """Open connections."""
+    _show(ctx, "/v1/peers", list[Peer], peers_view)
+
+
+def round_(ctx: typer.Context) -> None:
+    """The running round: offers, score cards, votes, who is missing."""
+    _show(ctx, "/v1/round", RoundView, round_view)
+
+
+def committee(ctx: typer.Context) -> None:
+    """Who holds a seat in the running round."""
+    _show(ctx, "/v1/committee", CommitteeView, committee_view)
+
+
+def members(ctx: typer.Context) -> None:
+    """All members of the alliance with their accounts."""
+    _show(ctx, "/v1/members", list[MemberView], members_view)
+
+
+def history(
+    ctx: typer.Context,
+    *,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="Round of the first row; default: the newest rows.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Rows.")] = 20,
+) -> None:
+    """Committed models: accuracy, packed updates, who decided."""
+    _show(ctx, "/v1/history", list[HistoryRow], history_view, first=first, count=count)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.command("status")(status)
+    app.command("peers")(peers)
+    app.command("round")(round_)
+    app.command("committee")(committee)
+    app.command("members")(members)
+    app.command("history")(history)

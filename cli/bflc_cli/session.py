@@ -1,0 +1,104 @@
+"""What every command shares: the options that stand before it, where it writes, and what it does with errors."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bflcd.errors import OperatorError, UsageError
+from bflcd.node.failures import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
+
+SCHEMA: Final = 1
+"""Version of the JSON envelope, the same as the API's."""
+
+PLAIN_WIDTH: Final = 200
+"""Columns where the output is no terminal: enough that no table is cut."""
+
+EXIT_BY_CODE: Final = {
+    "bug": EXIT_BUG,
+    "no_daemon": EXIT_NO_ACCESS,
+    "no_datadir": EXIT_NO_ACCESS,
+    "no_permission": EXIT_NO_ACCESS,
+    "bad_token": EXIT_NO_ACCESS,
+    "bad_host": EXIT_NO_ACCESS,
+    "timeout": EXIT_TIMED_OUT,
+    "usage": EXIT_USAGE,
+    "bad_argument": EXIT_USAGE,
+}
+"""Codes of errors that end a command otherwise than with 1."""
+
+
+class CommandError(OperatorError):
+    """A command was refused or failed; `data` stands beside the message in JSON."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "", data: Any = None) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.data = data
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the command: its options and its two outputs. Progress goes to `err`, so that stdout can be read by programs."""
+
+    datadir: Path | None
+    json: bool
+    wait: float
+    timeout: float
+    out: Console
+    err: Console
+
+    def need_datadir(self) -> Path:
+        """The data directory. Raises UsageError if none was given, CommandError if it is not there or closed to us."""
+        path = self.datadir
+        if path is None:
+            raise UsageError("no data directory was given", hint="give --datadir DIR, or set BFLCD_DATADIR")
+        if not path.is_dir():
+            what = "is no directory" if path.exists() else "there is no such data directory"
+            raise CommandError(f"{path}: {what}", code="no_datadir", hint="check --datadir")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner")
+        return path
+
+    def emit(self, data: Any, human: Callable[[], None]) -> None:
+        """The command's result: as JSON with --json, else as `human` writes it to `out`."""
+        if self.json:
+            emit_json({"schema": SCHEMA, "status": "ok", "data": data})
+        else:
+            human()
+
+
+def make_session(datadir: Path | None, *, as_json: bool, wait: float, timeout: float) -> Session:
+    """A session on this process's stdout and stderr."""
+    return Session(datadir, as_json, wait, timeout, console_for(sys.stdout), console_for(sys.stderr))
+
+
+def console_for(stream: Any) -> Console:
+    """A console that is plain and wide where `stream` is no terminal; rich itself obeys NO_COLOR."""
+    terminal = stream.isatty()
+    return Console(file=stream, width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=not terminal, emoji=False)
+
+
+def emit_json(envelope: dict[str, Any]) -> None:
+    """One JSON document on one line of stdout."""
+    sys.stdout.write(json.dumps(envelope, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def exit_code_for(error: BaseException) -> int:
+    """The exit code of design 11 for what a command raised."""
+    if isinstance(error, CommandError):
+        return EXIT_BY_CODE.get(error.code, EXIT_FAILED)
+    if isinstance(error, OperatorError) and error.code in EXIT_BY_CODE:
+        return EXIT_BY_CODE[error.code]
+    return exit_code_of(error)
+
+
+def error_envelope(code: str, message: str, hint: str, data: Any = None) -> dict[str, Any]:
+    """The JSON of a failure."""
+    envelope = {"schema": SCHEMA, "status": "error", "code": code, "message": message, "hint": hint}
+    return envelope if data is None else {**envelope, "data": data}

@@ -1,0 +1,167 @@
+"""Answers of the API as tables for people."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, yes
+from bflcd.node.view import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    """A plain table; columns whose name begins with `>` are aligned to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        made.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> Table:
+    """Names and values."""
+    made = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        made.add_row(name, Text(value))
+    return made
+
+
+def status_view(status: Status) -> RenderableType:
+    """All that a person asks first; warnings last, where they are seen."""
+    rounds = f"{status.round}" + (f" of {status.last_round}" if status.last_round else "") + (", done" if status.done else "")
+    kept = "everything" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
+    accuracy = share(status.accuracy) + ("" if status.accuracy_round is None else f" (model {status.accuracy_round}, on chain)")
+    pairs = [
+        ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
+        ("node", f"{short(status.node_id)} ({status.peer_id}), {status.role}"),
+        ("round", f"{rounds}, view {status.view}: {status.phase}"),
+        ("height", f"{status.height}, head {short(status.head_hash)}, state {short(status.state_hash)}"),
+        ("committee", shorts(status.committee) + f", leader {short(status.leader)}"),
+        ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
+        ("last commit", f"{duration(status.last_commit_age)} ago" if status.last_commit_age is not None else "none yet"),
+        ("peers", str(status.peers)),
+        ("store", f"{size(status.size_on_disk)}, keeps {kept}, payloads from round {status.oldest_payload_round} on"),
+        ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),
+        ("listens on", ", ".join(status.listen) or "-"),
+    ]
+    if status.waiting_for:
+        pairs.append(("waiting for", status.waiting_for))
+    warnings = [Text(f"warning: {text}", style="yellow") for text in status.warnings]
+    return Group(facts(pairs), *warnings)
+
+
+def peers_view(peers: list[Peer]) -> RenderableType:
+    """One line a connection."""
+    if not peers:
+        return Text("no peers: check --bootstrap and the firewall", style="yellow")
+    rows = (
+        (
+            short(peer.node_id),
+            "in" if peer.inbound else "out",
+            peer.address,
+            "-" if peer.latency_ms is None else f"{peer.latency_ms:.1f} ms",
+            str(peer.round),
+            str(peer.height),
+            f"{peer.score:.1f}",
+            duration(peer.last_seen_ms / 1000),
+            peer.version,
+        )
+        for peer in peers
+    )
+    return table(("node", "", "address", ">latency", ">round", ">height", ">score", ">seen", "version"), rows)
+
+
+def round_view(view: RoundView) -> RenderableType:
+    """The running round: who has offered, whose card is in, who votes, who is missing."""
+    ends = "" if view.deadline_ms is None else f", collection ends in {duration(view.deadline_ms / 1000)}"
+    pairs = [
+        ("round", f"{view.round}, view {view.view}, leader {short(view.leader)}"),
+        ("phase", f"{view.phase}, for {duration(view.started_ms_ago / 1000)}{ends}"),
+        ("cards", shorts([card.member + ("*" if card.mine else "") for card in view.cards])),
+        ("prepares", shorts(view.votes.prepare)),
+        ("commits", shorts(view.votes.commit)),
+    ]
+    if view.votes.view_change:
+        pairs.append(("view changes", shorts(view.votes.view_change)))
+    if view.missing or view.waiting_for:
+        pairs.append(("waiting for", view.waiting_for or shorts(view.missing)))
+    parts: list[RenderableType] = [facts(pairs)]
+    if view.offers:
+        rows = (
+            (short(offer.uploader), str(offer.samples), size(offer.size), yes(offer.have), yes(offer.scored))
+            for offer in view.offers
+        )
+        parts += [Text(), table(("offer of", ">samples", ">size", "held", "scored"), rows)]
+    if view.last_decision:
+        decided = (
+            (
+                short(row.uploader),
+                nats(row.score),
+                share(row.accuracy),
+                "-" if row.norm is None else f"{row.norm:.3f}",
+                str(row.weight) if row.packed else "-",
+                "packed" if row.packed else row.reason,
+            )
+            for row in view.last_decision
+        )
+        parts += [Text(), table(("decided before", ">score", ">accuracy", ">norm", ">weight", ""), decided)]
+    return Group(*parts)
+
+
+def committee_view(view: CommitteeView) -> RenderableType:
+    """Seats in order."""
+    head = f"round {view.round}, epoch {view.epoch}: {len(view.members)} seats, quorum {view.quorum}, survives {view.faults}"
+    rows = (
+        (
+            str(seat.seat),
+            short(seat.node_id),
+            " ".join(filter(None, ("leader" if seat.leader else "", "me" if seat.me else "", "" if seat.present else "absent"))),
+            str(seat.balance),
+        )
+        for seat in view.members
+    )
+    seats = table((">seat", "node", "", ">balance"), rows)
+    return Group(Text(head + (", degraded" if view.degraded else "")), seats)
+
+
+def members_view(members: list[MemberView]) -> RenderableType:
+    """The ledger's accounts."""
+    rows = (
+        (
+            short(member.node_id),
+            str(member.balance),
+            round_of(member.packed_round),
+            nats(member.packed_score) if member.packed_round >= 0 else "-",
+            round_of(member.seat_round),
+            yes(member.present),
+            " ".join(filter(None, ("manager" if member.manager else "", "me" if member.me else ""))),
+        )
+        for member in members
+    )
+    return table(("node", ">balance", ">packed in", ">score", ">seat in", "present", ""), rows)
+
+
+def history_view(rows: list[HistoryRow]) -> RenderableType:
+    """One line a model; accuracy is that of the model that the round began with."""
+    shown = (
+        (
+            str(row.round),
+            str(row.height),
+            datetime.fromtimestamp(row.time / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            f"{row.packed}/{row.places}",
+            share(row.accuracy),
+            "-" if row.loss is None else f"{row.loss:.4f}",
+            f"{row.seconds:.1f}",
+            str(row.view),
+            str(row.rewards),
+            shorts(row.committee, 6) + (" degraded" if row.degraded else ""),
+        )
+        for row in rows
+    )
+    names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "decided by")
+    return table(names, shown)
