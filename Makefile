@@ -15,7 +15,7 @@ RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check fmt bench testnet-docker test-docker clean setup setup-dev
+.PHONY: help demo test test-slow check fmt bench wheels testnet-docker test-docker clean setup setup-dev
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,6 +65,10 @@ fmt: $(DEV_READY) ## format, and mend what the linter can mend
 
 bench: $(DEV_READY) ## measure the budgets of the design
 	$(BIN)/python -m bflcd.lab bench
+
+wheels: $(RUN_READY) ## build .wheels, so that an image can be built without a network
+	@echo "building wheels of bflcd and all that it needs"
+	$(PIP) wheel -q -c constraints.txt -w .wheels .
 
 testnet-docker: $(DEV_READY) ## ten containers, ROUNDS rounds, to the end (see docs/docker.md)
 	$(BIN)/python tests/docker/community.py --nodes $(NODES) --rounds $(ROUNDS)

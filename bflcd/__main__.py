@@ -122,7 +122,9 @@ def init(
             "node.passphrase_file": passphrase_file,
         }
     )
-    identity = _make_node(DataDir(datadir), load_config(datadir, {}, flags))
+    place = DataDir(datadir)
+    place.make()
+    identity = _make_node(place, load_config(datadir, {}, flags))
     _print_made(datadir, identity)
     typer.echo(f"next       bflcd start --datadir {datadir}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
     typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
@@ -281,10 +283,10 @@ def start(
         }
     )
     place = DataDir(datadir)
+    place.check(may_be_absent=True)
     loaded = load_config(datadir, os.environ, flags)
     if not place.key.exists():
         _first_start(place, loaded)
-    place.check()
     from bflcd.node.app import run  # noqa: PLC0415 - imports the network and the store, which no other command needs
 
     return run(loaded.config)

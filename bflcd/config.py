@@ -268,7 +268,7 @@ def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise UsageError(

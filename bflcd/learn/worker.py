@@ -15,7 +15,9 @@ import threading
 from queue import Full, Queue
 from typing import Final
 
-gc.disable()  # nothing that importing torch makes is garbage; a tenth of the start-up time
+from bflcd.learn.lean_torch import import_torch
+
+import_torch()  # before anything else imports it
 import torch  # noqa: E402
 
 from bflcd.errors import OperatorError, PeerError  # noqa: E402
@@ -186,8 +188,7 @@ def main() -> None:
     pipes = Pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the daemon decides
     os.nice(NICENESS)
-    gc.freeze()
-    gc.enable()
+    gc.freeze()  # what is loaded now stays: no collection need look at it again
     pipes.listen()
     while True:
         frame = pipes.next_job()

@@ -81,11 +81,13 @@ class DataDir:
         except OSError as error:
             raise _refused(self.path, error) from error
 
-    def check(self) -> None:
+    def check(self, *, may_be_absent: bool = False) -> None:
         """Raise OperatorError unless the directory is there, a directory, ours to write, and closed to others' writing."""
         try:
             mode = self.path.stat().st_mode
         except FileNotFoundError as error:
+            if may_be_absent:
+                return
             raise OperatorError(
                 f"{self.path}: there is no such data directory", hint="make it with `bflcd init`", code="no_datadir"
             ) from error

@@ -101,7 +101,7 @@ class BlobTable:
         """A chunk of a complete blob, its hash recomputed on SQLite's thread. Raises DamagedBlobError."""
         rows = await self._database.query_payloads(
             "reading a chunk",
-            "SELECT b.size, c.data, c.hash = chunk_hash(c.data) AND c.hash = substr(b.hashes, ?2 * ?3 + 1, ?3) "
+            "SELECT b.size, c.data, iif(c.id IS NULL, 0, c.hash = chunk_hash(c.data) AND c.hash = substr(b.hashes, ?2 * ?3 + 1, ?3)) "
             "FROM blobs b LEFT JOIN chunks c ON c.id = (b.id << ?4) + ?2 WHERE b.root = ?1 AND b.missing = 0",
             (root, index, HASH_BYTES, CHUNK_ID_BITS),
         )

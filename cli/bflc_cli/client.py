@@ -135,14 +135,20 @@ def read_api_file(datadir: Path) -> ApiFile:
             return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=ApiFile)
     except FileNotFoundError as error:
         raise CommandError(
-            f"no daemon runs on {datadir}", code="no_daemon", hint="start it with `bflcd start --datadir DIR`, or use --wait SECONDS"
+            f"no daemon runs on {datadir}",
+            code="no_daemon",
+            hint="start it with `bflcd start --datadir DIR`, or use --wait SECONDS",
         ) from error
     except PermissionError as error:
-        raise CommandError(f"{path}: no permission to read the token", code="no_permission", hint="run as the daemon's user") from error
+        raise CommandError(
+            f"{path}: no permission to read the token", code="no_permission", hint="run as the daemon's user"
+        ) from error
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code="io_error", hint="check the disk") from error
     except msgspec.MsgspecError as error:
-        raise CommandError(f"{path} is no file of bflcd: {error}", code="no_daemon", hint="remove it and start the daemon") from error
+        raise CommandError(
+            f"{path} is no file of bflcd: {error}", code="no_daemon", hint="remove it and start the daemon"
+        ) from error
 
 
 def find_daemon(session: Session) -> Api | None:

@@ -37,7 +37,7 @@ for module in (queries, manage, watch, top, checks, testnet):
     module.register(app)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a callback
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"{PROGRAM} {__version__}")
         raise typer.Exit
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else EXIT_DONE
 
 
-def _refuse_usage(as_json: bool, error: Any) -> int:  # noqa: FBT001 - internal
+def _refuse_usage(as_json: bool, error: Any) -> int:
     code = EXIT_USAGE if isinstance(error, _UsageError) else EXIT_FAILED
     if as_json:
         emit_json(error_envelope("usage", error.format_message(), f"{PROGRAM} --help"))
@@ -106,7 +106,7 @@ def _refuse_usage(as_json: bool, error: Any) -> int:  # noqa: FBT001 - internal
     return code
 
 
-def _fail(as_json: bool, error: BaseException) -> int:  # noqa: FBT001 - internal
+def _fail(as_json: bool, error: BaseException) -> int:
     """Tell the error, on stdout as JSON or on stderr for people, and return its exit code."""
     data = error.data if isinstance(error, CommandError) else None
     match error:

@@ -58,7 +58,7 @@ def round_of(round_: int) -> str:
     return "-" if round_ < 0 else str(round_)
 
 
-def yes(value: bool) -> str:  # noqa: FBT001 - a table's cell
+def yes(value: bool) -> str:
     """`yes`, or nothing."""
     return "yes" if value else ""
 

@@ -205,6 +205,8 @@ class Faults:
     """Seats that never start."""
     ready: int = 200
     """CardsReady reaches each member at a random time up to this."""
+    drop: Callable[[int, int, Message], bool] | None = None
+    """Before the heal, messages (from, to, message) for which this holds are lost."""
     clock_jumps: frozenset[int] = frozenset()
     """Seats whose clock jumps back and forth by up to an hour."""
 
@@ -424,6 +426,8 @@ class World:
         faults, faulty = self.faults, self.now < self.faults.heal
         if faulty and (self._cut(source, target) or self.random.random() < faults.loss):
             return
+        if faulty and faults.drop is not None and faults.drop(source, target, message):
+            return
         copies = 2 if self.random.random() < faults.duplicates else 1
         low, high = faults.slow if faulty and faults.slow else faults.delay
         for _ in range(copies):
@@ -438,7 +442,8 @@ class World:
 
     def _deliver(self, source: int, target: int, message: Message) -> None:
         if target in self.byzantine:
-            self.byzantine[target].receive(self, target, message)
+            if source not in self.byzantine:  # liars don't answer each other: that would never end
+                self.byzantine[target].receive(self, target, message)
             return
         node = self.nodes[target]
         if node.certificate is not None:
@@ -449,6 +454,11 @@ class World:
                 self._settle(node, message)
         else:
             self._give(node, node.life, Received(message), source)
+
+
+def kind_of(message: Message) -> type:
+    """What a message is about: PrePrepare, Prepare, Commit, ViewChange or Certificate."""
+    return Certificate if isinstance(message, Certificate) else type(open_envelope(outer(message), VOTES).body)
 
 
 def outer(message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> Envelope:
@@ -535,8 +545,6 @@ class Forger(Equivocator):
             return
         envelope = outer(message)
         body = open_envelope(envelope, VOTES).body
-        if body.view > 10_000:  # another liar's shout
-            return
         super().receive(world, seat, message)
         if world.random.random() > 0.25:
             return

@@ -114,7 +114,7 @@ class Chain:
 
 def round_payloads(round_: int, size: int = 300) -> tuple[bytes, bytes, bytes]:
     """Model after the round, then its two updates."""
-    return tuple(payload(f"{kind} {round_}", size) for kind in ("model", "update a", "update b"))  # type: ignore[return-value]
+    return tuple(payload(f"{kind} {round_}", size) for kind in ("model after", "update a", "update b"))  # type: ignore[return-value]
 
 
 async def begin(store: BlockStore, name: str = "store") -> Chain:

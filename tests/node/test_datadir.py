@@ -13,7 +13,7 @@ from bflcd.node.testnet import write_testnet
 from tests.helpers.ledger import make_identities
 from tests.helpers.testnets import DESCRIPTION, make_plan
 
-as_root = pytest.mark.skipif(os.geteuid() == 0, reason="the superuser is refused nothing")
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="the superuser is refused nothing")
 
 
 def test_a_new_directory_is_its_owners_alone(tmp_path):
@@ -56,7 +56,7 @@ def test_an_absent_directory_is_refused_by_check(tmp_path):
     assert "bflcd init" in caught.value.hint
 
 
-@as_root
+@not_as_root
 def test_a_directory_without_permission_is_refused(tmp_path):
     path = tmp_path / "closed"
     path.mkdir(mode=0o500)

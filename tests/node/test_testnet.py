@@ -82,12 +82,11 @@ def test_the_data_is_dealt_by_index(tmp_path):
 
 
 def test_seeded_keys_give_the_same_chain_again_and_others_do_not(tmp_path):
-    first = write_testnet(make_plan(tmp_path / "a"), DESCRIPTION) if (tmp_path / "a").mkdir() is None else None
-    (tmp_path / "b").mkdir()
-    (tmp_path / "c").mkdir()
-    second = write_testnet(make_plan(tmp_path / "b"), DESCRIPTION)
-    third = write_testnet(make_plan(tmp_path / "c", seeded_keys=False), DESCRIPTION)
-    assert chain_id_of(first) == chain_id_of(second) != chain_id_of(third)
+    chains = []
+    for name, seeded in (("a", True), ("b", True), ("c", False)):
+        (tmp_path / name).mkdir()
+        chains.append(chain_id_of(write_testnet(make_plan(tmp_path / name, seeded_keys=seeded), DESCRIPTION)))
+    assert chains[0] == chains[1] != chains[2]
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 4])

@@ -1,0 +1,234 @@
+"""The daemons of a testnet as child processes, none of which outlives this command."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, Final, Self
+
+import msgspec
+
+import bflcd
+from bflc_cli.session import CommandError
+
+STOP_SECONDS: Final = 5.0
+"""How long daemons may take to stop before they are killed."""
+
+CONSOLE_FILE: Final = "console.log"
+"""What a daemon writes to its terminal: warnings and a last message; the log proper is log/bflcd.log."""
+
+OVERVIEW_FILE: Final = "testnet.json"
+
+TAIL_BYTES: Final = 16 * 1024
+
+_PR_SET_PDEATHSIG: Final = 1
+"""prctl(2), Linux: the signal that a child gets when its parent dies."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class NodeEntry(msgspec.Struct, frozen=True):
+    """One node of `testnet.json`; `datadir` is relative to it."""
+
+    name: str
+    datadir: str
+    node_id: str
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """What `bflcd testnet` wrote about the directory."""
+
+    name: str
+    mode: str
+    chain_id: str
+    task: str
+    last_round: int
+    nodes: list[NodeEntry]
+
+
+def read_overview(directory: Path) -> Overview:
+    """`testnet.json` of the directory. Raises CommandError."""
+    path = directory / OVERVIEW_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Overview)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CommandError(
+            f"{directory} is no testnet directory: it has no {OVERVIEW_FILE}",
+            code="no_testnet",
+            hint="make one with `bflcd testnet --nodes 10 --output DIR`",
+        ) from error
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", code="no_permission", hint="run as its owner") from error
+    except msgspec.MsgspecError as error:
+        raise CommandError(f"{path} can't be understood: {error}", code="no_testnet", hint="make the testnet anew") from error
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One child. `code` is its exit code once it has ended; `wanted` says that we asked it to."""
+
+    entry: NodeEntry
+    datadir: Path
+    process: subprocess.Popen[bytes] | None = None
+    console: IO[bytes] | None = None
+    code: int | None = None
+    wanted: bool = False
+    told: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Started and not yet ended."""
+        return self.process is not None and self.code is None
+
+    def poll(self) -> bool:
+        """Whether it has just ended."""
+        if self.process is None or self.code is not None:
+            return False
+        self.code = self.process.poll()
+        return self.code is not None
+
+    def last_lines(self, count: int = 8) -> list[str]:
+        """The end of what it wrote to its terminal."""
+        try:
+            with (self.datadir / CONSOLE_FILE).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                return file.read().decode(errors="replace").splitlines()[-count:]
+        except OSError:
+            return []
+
+    @property
+    def ending(self) -> str:
+        """How it ended, in words."""
+        if self.code is None:
+            return "runs"
+        if self.code < 0:
+            return f"killed by {signal.Signals(-self.code).name}"
+        return f"exit code {self.code}"
+
+
+@dataclass(slots=True)
+class Fleet:
+    """All daemons of one testnet; as a context manager it leaves no process behind."""
+
+    directory: Path
+    overview: Overview
+    daemons: list[Daemon] = field(default_factory=list)
+    killed: list[str] = field(default_factory=list)
+    """Names of those that did not stop by themselves."""
+
+    def __post_init__(self) -> None:
+        self.daemons = [Daemon(entry, self.directory / entry.datadir) for entry in self.overview.nodes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, daemon: Daemon) -> None:
+        """Start one. Raises CommandError."""
+        (daemon.datadir / "api.json").unlink(missing_ok=True)  # of a killed daemon: its port may be another program's by now
+        try:
+            daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
+            daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "bflcd", "start", "--datadir", str(daemon.datadir)],
+                stdin=subprocess.DEVNULL,
+                stdout=daemon.console,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                process_group=0,
+                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call; this process has one thread
+            )
+        except OSError as error:
+            raise CommandError(
+                f"cannot start {daemon.entry.name}: {error}", code="start_failed", hint="check the directory"
+            ) from error
+
+    def ended(self) -> list[Daemon]:
+        """Daemons that ended since the last call without being asked to."""
+        return [daemon for daemon in self.daemons if daemon.poll() and not daemon.wanted]
+
+    def stop(self) -> None:
+        """SIGTERM to all, SIGKILL to the group of whoever is left after 5 seconds. Idempotent; finishes whatever signals come."""
+        with _deaf():
+            for daemon in self.daemons:
+                daemon.wanted = True
+                if daemon.running and daemon.process is not None:
+                    daemon.process.terminate()
+            deadline = time.monotonic() + STOP_SECONDS
+            for daemon in self.daemons:
+                if daemon.process is None:
+                    continue
+                try:
+                    daemon.code = daemon.process.wait(max(0.0, deadline - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    self.killed.append(daemon.entry.name)
+                _kill_group(daemon.process.pid)  # its worker too, should it be left
+                daemon.code = daemon.process.wait()
+                if daemon.console is not None:
+                    daemon.console.close()
+                daemon.process = None
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the package findable from a checkout, and a terminal that only gets what matters."""
+    here = str(Path(bflcd.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
+    return {"BFLCD_LOG_LEVEL": "warning", **os.environ, "PYTHONPATH": path}
+
+
+def _die_with_parent() -> Any:
+    """What a child runs before it becomes the daemon: SIGTERM when this process dies, however it dies. None off Linux."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Stopped(Exception):  # noqa: N818 - an order, not an error
+    """SIGINT, SIGTERM or SIGHUP arrived."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+
+
+@contextmanager
+def signals_stop() -> Iterator[None]:
+    """Inside, SIGINT, SIGTERM and SIGHUP raise `Stopped`; only the main thread may enter."""
+
+    def order(signum: int, _: FrameType | None) -> None:
+        raise Stopped(signum)
+
+    with _handlers(order):
+        yield
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Inside, the same signals wait for nobody: stopping the fleet takes seconds and must not be cut short."""
+    with _handlers(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handlers(handler: Any) -> Iterator[None]:
+    before: Sequence[Any] = [signal.signal(number, handler) for number in _SIGNALS]
+    try:
+        yield
+    finally:
+        for number, old in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, old)

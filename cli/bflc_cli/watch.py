@@ -1,0 +1,169 @@
+"""Commands that follow the node: `logs` from its log file, `events` from its API."""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.text import Text
+
+from bflc_cli.client import connect
+from bflc_cli.session import SCHEMA, CommandError, Session, emit_json
+from bflcd.node.view import Event
+
+LOG_FILE: Final = Path("log", "bflcd.log")
+"""JSON lines, in the data directory (`bflcd.log`)."""
+
+MAX_LINES: Final = 100_000
+
+POLL_SECONDS: Final = 0.2
+"""Between two looks at a log file that is followed."""
+
+_STYLES: Final = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
+
+
+def logs(
+    ctx: typer.Context,
+    *,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=MAX_LINES, help="How many of the newest lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+) -> None:
+    """The node's log, running or stopped. With --json and -f one document a line."""
+    session: Session = ctx.obj
+    path = session.need_datadir() / LOG_FILE
+    newest, offset = _tail(path, lines)
+    if session.json and not follow:
+        session.emit({"lines": [_record(line) for line in newest]}, lambda: None)
+        return
+    for line in newest:
+        _print_line(session, line)
+    if follow:
+        try:
+            for line in _follow(path, offset):
+                _print_line(session, line)
+        except KeyboardInterrupt:
+            return
+
+
+def _tail(path: Path, count: int) -> tuple[list[str], int]:
+    """The last `count` lines and the offset behind them; older lines come from the rotated file."""
+    try:
+        newest: deque[str] = deque(maxlen=count)
+        older = path.with_name(path.name + ".1")
+        if older.exists():
+            newest.extend(older.read_text(encoding="utf-8", errors="replace").splitlines())
+        with path.open("rb") as file:
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        newest.extend(data[:whole].decode(errors="replace").splitlines())
+    except FileNotFoundError as error:
+        raise CommandError(f"{path}: there is no log yet", code="no_log", hint="start the node") from error
+    except PermissionError as error:
+        raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
+    return list(newest), whole
+
+
+def _follow(path: Path, offset: int) -> Iterator[str]:
+    """New whole lines for ever; a file that was rotated is finished, then the new one read from its start."""
+    file = path.open("rb")
+    rest = b""
+    try:
+        file.seek(offset)
+        while True:
+            data = file.read()
+            if data:
+                *whole, rest = (rest + data).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace")
+                continue
+            if _rotated(path, file.fileno()):
+                file.close()
+                file, rest = path.open("rb"), b""
+                continue
+            time.sleep(POLL_SECONDS)
+    finally:
+        file.close()
+
+
+def _rotated(path: Path, descriptor: int) -> bool:
+
+    try:
+        return path.stat().st_ino != os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _record(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return {"message": line}
+
+
+def _print_line(session: Session, line: str) -> None:
+    record = _record(line)
+    if session.json:
+        emit_json({"schema": SCHEMA, "status": "ok", "data": record})
+        return
+    if not isinstance(record, dict):
+        session.out.print(Text(line))
+        return
+    place = [str(record["node"])] if record.get("node") else []
+    place += [f"r{record['round']}"] if record.get("round") is not None else []
+    place += [f"v{record['view']}"] if record.get("view") is not None else []
+    level = str(record.get("level", "info"))
+    text = Text(f"{_clock(record.get('time'))} ")
+    text.append(f"{level:<8}", style=_STYLES.get(level, "green"))
+    text.append(" ".join([*place, f"{str(record.get('logger', '')).removeprefix('bflcd.')}:", str(record.get("message", line))]))
+    if record.get("exception"):
+        text.append(f"\n{record['exception']}", style="dim")
+    session.out.print(text)
+
+
+def _clock(value: object) -> str:
+    try:
+        return datetime.fromisoformat(str(value)).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    except ValueError:
+        return str(value or "")
+
+
+def events(
+    ctx: typer.Context,
+    *,
+    after: Annotated[int | None, typer.Option("--after", min=0, help="Begin behind this event; 0: all that are held.")] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many; 0: never.")] = 0,
+) -> None:
+    """What happens in the node, as it happens, until Ctrl-C. With --json one document a line."""
+    session: Session = ctx.obj
+    seen = 0
+    with connect(session) as api:
+        try:
+            for event in api.events(after):
+                _print_event(session, event)
+                seen += 1
+                if count and seen >= count:
+                    return
+        except KeyboardInterrupt:
+            return
+    session.err.print("the daemon has ended the stream")
+
+
+def _print_event(session: Session, event: Event) -> None:
+    if session.json:
+        emit_json({"schema": SCHEMA, "status": "ok", "data": msgspec.to_builtins(event)})
+        return
+    clock = datetime.fromtimestamp(event.time / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    style = "yellow" if event.type in ("gap", "refused", "warning", "view") else "none"
+    session.out.print(Text(f"{clock} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    app.command("logs")(logs)
+    app.command("events")(events)

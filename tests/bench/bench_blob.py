@@ -1,0 +1,170 @@
+"""One blob from one process to another, beside a raw libp2p stream (TCP, Noise, Yamux) carrying as many bytes (design 12).
+
+`python -m tests.bench.bench_blob` prints the row. Both runs have the sender in a process of its own, both receivers keep the
+bytes in memory only; `sqlite_ratio` is the same fetch into the real store.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from statistics import median
+
+import trio
+
+# Without it the library's Yamux sends a window update on every small read: the floor would be four times too easy to reach.
+os.environ["PY_YAMUX_RELEASE_ON_READ"] = "0"
+
+from libp2p import new_host
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+
+from bflcd.net.blob_server import BlobServer
+from bflcd.net.blobs import BlobFetcher
+from bflcd.net.exchange import Exchange
+from bflcd.net.libp2p import Libp2pTransport
+from bflcd.params import BlobRef
+from bflcd.store.sqlite import SqliteStore
+from tests.helpers.network import CHAIN, ChunkStore, identity, real_now
+
+SIZE = 64 * 2**20
+READ = 2**20
+REPEATS = 5
+LISTEN = "/ip4/127.0.0.1/tcp/0"
+RAW = TProtocol("/bench/raw/1")
+
+
+def payload():
+    return Random(7).randbytes(SIZE)
+
+
+# The floor
+
+
+async def serve_raw():
+    host, data = new_host(key_pair=create_new_key_pair(bytes([1]) * 32)), payload()
+
+    async def handle(stream):
+        await stream.read(1)
+        for start in range(0, SIZE, READ):
+            await stream.write(data[start : start + READ])
+        await stream.close()
+
+    host.set_stream_handler(RAW, handle)
+    async with host.run(listen_addrs=[Multiaddr(LISTEN)]):
+        print(host.get_addrs()[0], flush=True)  # noqa: T201 - how the parent learns the address
+        await trio.sleep_forever()
+
+
+async def fetch_raw(address):
+    host, seconds = new_host(key_pair=create_new_key_pair(bytes([2]) * 32)), []
+    async with host.run(listen_addrs=[Multiaddr(LISTEN)]):
+        info = info_from_p2p_addr(Multiaddr(address))
+        await host.connect(info)
+        for _ in range(REPEATS):
+            stream = await host.new_stream(info.peer_id, [RAW])
+            started, received = time.perf_counter(), 0
+            await stream.write(b"x")
+            while received < SIZE:
+                received += len(await stream.read(READ))
+            seconds.append(time.perf_counter() - started)
+        await host.disconnect(info.peer_id)
+    return seconds
+
+
+# Ours
+
+
+def exchange_on(transport):
+    return Exchange(transport, is_member=lambda _peer: True, now=real_now)
+
+
+async def serve_blob():
+    transport, store = Libp2pTransport(identity(1), (LISTEN,), lambda _peer: True), ChunkStore()
+    await store.put_blob(payload())
+    server = BlobServer(store, chain=lambda: CHAIN, may_serve=lambda *_: True, on_damage=lambda *_: None)
+    exchange_on(transport).serve(server.handlers())
+    await transport.start()
+    print(transport.addresses()[0], flush=True)  # noqa: T201 - how the parent learns the address
+    await asyncio.Event().wait()
+
+
+async def fetch_blob(address, ref, make_store):
+    transport, seconds = Libp2pTransport(identity(2), (LISTEN,), lambda _peer: True), []
+    exchange = exchange_on(transport)
+    exchange.serve({})
+    await transport.start()
+    holder = await transport.dial(address, 10)
+    for number in range(REPEATS):
+        store = await make_store(number)
+        fetcher = BlobFetcher(
+            exchange, store, chain=lambda: CHAIN, max_bytes=SIZE, now=real_now, on_misbehaviour=lambda *_: None
+        )
+        started = time.perf_counter()
+        await fetcher.fetch(ref, [holder])
+        seconds.append(time.perf_counter() - started)
+        if isinstance(store, SqliteStore):
+            await store.close()
+    await transport.close()
+    return seconds
+
+
+async def in_memory(_number):
+    return ChunkStore()
+
+
+@contextmanager
+def sender(role):
+    command = [sys.executable, "-m", "tests.bench.bench_blob", role]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
+async def blob_ref():
+    return await ChunkStore().put_blob(payload())
+
+
+def run() -> dict:
+    """The row of the budget table: seconds of a 64 MiB blob, of the raw stream, and the ratio of their speeds (at least 0.8)."""
+    ref: BlobRef = asyncio.run(blob_ref())
+    with sender("serve-raw") as address:
+        floor = median(trio.run(fetch_raw, address))
+    with sender("serve-blob") as address, tempfile.TemporaryDirectory() as folder:
+
+        async def in_sqlite(number):
+            return await SqliteStore.open(Path(folder) / str(number))
+
+        value = median(asyncio.run(fetch_blob(address, ref, in_memory)))
+        sqlite = median(asyncio.run(fetch_blob(address, ref, in_sqlite)))
+    return {
+        "row": "one blob of 64 MiB, one peer to another, sink in memory",
+        "value": value,
+        "floor": floor,
+        "ratio": floor / value,
+        "budget": 0.8,
+        "unit": "s",
+        "mb_per_s": SIZE / 1e6 / value,
+        "sqlite_value": sqlite,
+        "sqlite_ratio": floor / sqlite,
+    }
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve-raw"]:
+            trio.run(serve_raw)
+        case ["serve-blob"]:
+            asyncio.run(serve_blob())
+        case _:
+            print(json.dumps(run(), indent=2))  # noqa: T201 - the command's answer

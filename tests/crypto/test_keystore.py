@@ -1,0 +1,123 @@
+"""The key file: what is refused, and with which word."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bflcd.crypto.identity import Identity
+from bflcd.crypto.keystore import read_key, read_passphrase, write_key
+from bflcd.errors import MachineError, OperatorError
+
+IDENTITY = Identity(b"k" * 32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "node.key"
+
+
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises((OperatorError, MachineError)) as caught:
+        call()
+    assert caught.value.hint
+    assert IDENTITY.seed.hex() not in str(caught.value)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("passphrase", [None, b"open sesame"])
+def test_a_key_is_read_as_it_was_written(path: Path, passphrase: bytes | None) -> None:
+    os.umask(os.umask(0))
+    write_key(path, IDENTITY, passphrase)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]
+    found = read_key(path, passphrase)
+    assert (found.node_id, found.seed) == (IDENTITY.node_id, IDENTITY.seed)
+    assert (IDENTITY.seed.hex() in path.read_text()) is (passphrase is None)
+
+
+def test_a_key_is_never_overwritten(path: Path) -> None:
+    write_key(path, IDENTITY)
+    before = path.read_bytes()
+    assert code_of(lambda: write_key(path, Identity(b"l" * 32))) == "key_exists"
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]
+
+
+def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
+    assert code_of(lambda: write_key(tmp_path / "absent" / "node.key", IDENTITY)) == "machine_error"
+
+
+def test_a_sealed_key_needs_its_passphrase(path: Path) -> None:
+    write_key(path, IDENTITY, b"right")
+    assert code_of(lambda: read_key(path)) == "bad_passphrase"
+    assert code_of(lambda: read_key(path, b"wrong")) == "bad_passphrase"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o601])
+def test_a_key_that_others_may_touch_is_refused_with_the_remedy(path: Path, mode: int) -> None:
+    write_key(path, IDENTITY)
+    path.chmod(mode)
+    with pytest.raises(OperatorError) as caught:
+        read_key(path)
+    assert (caught.value.code, caught.value.hint) == ("key_mode", f"chmod 600 {path}")
+
+
+def test_a_key_that_its_owner_may_only_read_is_fine(path: Path) -> None:
+    write_key(path, IDENTITY)
+    path.chmod(0o400)
+    assert read_key(path).node_id == IDENTITY.node_id
+
+
+def test_a_missing_key_is_named(path: Path) -> None:
+    assert code_of(lambda: read_key(path)) == "no_key"
+
+
+SEED = IDENTITY.seed.hex()
+GOOD = {"version": 1, "node_id": IDENTITY.node_id.hex(), "seed": SEED, "salt": ""}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        "",
+        "not json",
+        "[]",
+        "{}",
+        json.dumps(GOOD | {"version": 2}),
+        json.dumps(GOOD | {"version": "1"}),
+        json.dumps(GOOD | {"extra": 1}),
+        json.dumps(GOOD | {"seed": SEED[:-2]}),
+        json.dumps(GOOD | {"seed": "zz" * 32}),
+        json.dumps(GOOD | {"seed": "ab" * 32}),
+        json.dumps(GOOD | {"salt": "ab"}),
+        json.dumps(GOOD | {"node_id": "00" * 32}),
+        json.dumps(GOOD) + " " * 5000,
+    ],
+)
+def test_what_is_no_key_is_refused(path: Path, contents: str) -> None:
+    path.write_text(contents)
+    path.chmod(0o600)
+    assert code_of(lambda: read_key(path)) == "bad_key"
+
+
+def test_a_pipe_and_a_folder_are_no_keys(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "folder").mkdir(0o700)
+    for name in ("pipe", "folder"):
+        assert code_of(lambda name=name: read_key(tmp_path / name)) == "bad_key"
+
+
+@pytest.mark.parametrize(("line", "expected"), [(b"one\ntwo\n", b"one"), (b"one", b"one"), (b" a b \r\n", b" a b ")])
+def test_a_passphrase_is_the_first_line(tmp_path: Path, line: bytes, expected: bytes) -> None:
+    (tmp_path / "phrase").write_bytes(line)
+    assert read_passphrase(tmp_path / "phrase") == expected
+
+
+@pytest.mark.parametrize("line", [b"", b"\n", b"x" * 2000, None])
+def test_no_passphrase_is_refused(tmp_path: Path, line: bytes | None) -> None:
+    if line is not None:
+        (tmp_path / "phrase").write_bytes(line)
+    assert code_of(lambda: read_passphrase(tmp_path / "phrase")) == "bad_passphrase"

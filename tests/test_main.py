@@ -1,0 +1,162 @@
+"""The daemon's command: what it prints, and one clear message with the right exit code for every mistake."""
+
+import json
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from bflcd.__main__ import main
+from bflcd.config import load_config
+from bflcd.crypto.identity import peer_id_of
+from bflcd.crypto.keystore import read_key
+from bflcd.errors import InvariantError, MachineError, OperatorError, PeerError, Rejection, UsageError
+from bflcd.learn.protocol import WorkerError
+from bflcd.node.failures import run_command
+from bflcd.node.genesis_file import read_genesis
+from bflcd.version import __version__
+from bflcd.wire.blocks import chain_id_of
+from tests.helpers.ledger import make_identities
+
+PEER = "/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWKmMwrpTCA3Jm7rVbRdCqsres6owF3oybF1dCgHuHTYMm"
+IDS = [identity.node_id for identity in make_identities(5)]
+MEMBERS = [part for node in IDS for part in ("--member", node.hex())]
+
+
+def test_init_makes_key_and_configuration_and_says_what_is_next(tmp_path, capsys):
+    datadir = tmp_path / "node"
+    assert main(["init", "--datadir", str(datadir), "--listen", "/ip4/0.0.0.0/tcp/4001", "--name", "ours"]) == 0
+    node_id = read_key(datadir / "node.key").node_id
+    said = capsys.readouterr().out
+    assert node_id.hex() in said
+    assert peer_id_of(node_id) in said
+    assert f"bflcd start --datadir {datadir}" in said
+    config = load_config(datadir, {}, {}).config
+    assert (config.node.listen, config.node.name) == (("/ip4/0.0.0.0/tcp/4001",), "ours")
+    assert stat.S_IMODE((datadir / "node.key").stat().st_mode) == 0o600
+
+
+def test_init_never_overwrites_a_key(tmp_path, capsys):
+    arguments = ["init", "--datadir", str(tmp_path / "node")]
+    assert main(arguments) == 0
+    key = (tmp_path / "node" / "node.key").read_bytes()
+    assert main(arguments) == 1
+    assert (tmp_path / "node" / "node.key").read_bytes() == key
+    assert "never overwritten" in capsys.readouterr().err
+
+
+def test_init_seals_the_key_with_a_passphrase(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    datadir = tmp_path / "node"
+    assert main(["init", "--datadir", str(datadir), "--passphrase-file", str(secret)]) == 0
+    with pytest.raises(OperatorError):
+        read_key(datadir / "node.key")
+    assert read_key(datadir / "node.key", b"open sesame").node_id
+    assert load_config(datadir, {}, {}).config.node.passphrase_file == str(secret)
+
+
+def test_genesis_is_composed_from_the_ids_that_init_printed(tmp_path, capsys):
+    output = tmp_path / "genesis.json"
+    arguments = ["genesis", *MEMBERS[2:], "--member", peer_id_of(IDS[0]), "--output", str(output), "--name", "hospitals"]
+    seats = [part for node in IDS[1:] for part in ("--seat", node.hex())]
+    assert main([*arguments, *seats, "--manager", IDS[2].hex(), "--pool", "500", "--rounds", "9"]) == 0
+    genesis = read_genesis(output)
+    assert genesis.name == "hospitals"
+    assert [member.node for member in genesis.members] == IDS
+    assert (genesis.committee, genesis.managers, genesis.pool) == (tuple(IDS[1:]), (IDS[2],), 500)
+    assert genesis.params.last_round == 9
+    assert (tmp_path / "model0.safetensors").stat().st_size == genesis.model.size
+    assert f"--chain-id {chain_id_of(genesis).hex()}" in capsys.readouterr().out
+    assert main([*arguments, *seats]) == 1
+    assert "a genesis is never overwritten" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out.startswith(f"bflcd {__version__}, protocol 1, Python 3.")
+    assert main(["version", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["schema"], answer["status"], answer["data"]["version"]) == (1, "ok", __version__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "Usage: bflcd"),
+        (["fly"], 2, "No such command"),
+        (["start"], 2, "Missing option '--datadir'"),
+        (["start", "--datadir", "{}/none"], 1, "no key, no genesis and no first peer"),
+        (["start", "--datadir", "{}/none", "--archive", "--prune-keep", "3"], 2, "contradict each other"),
+        (["start", "--datadir", "{}/none", "--prune-keep", "0"], 2, "flag --prune-keep: store.keep = 0"),
+        (["start", "--datadir", "{}/none", "--bootstrap", "nowhere"], 2, "flag --bootstrap: node.bootstrap: 'nowhere'"),
+        (["start", "--datadir", "{}/none", "--chain-id", "12"], 2, "flag --chain-id: node.chain_id = '12'"),
+        (["start", "--datadir", "{}/none", "--api-port", "70000"], 2, "flag --api-port"),
+        (["start", "--datadir", "{}/none", "--device", "tpu"], 2, "'tpu' is not one of"),
+        (["start", "--datadir", "{}/file"], 1, "not a directory"),
+        (["start", "--datadir", "{}/file", "--bootstrap", PEER], 1, "not a directory"),
+        (["init", "--datadir", "{}/file"], 1, "not a directory"),
+        (["init", "--datadir", "{}/none", "--passphrase-file", "{}/absent"], 1, "passphrase cannot be read"),
+        (["genesis", "--member", "zz", "--output", "{}/g.json"], 2, "--member zz: no node id"),
+        (["genesis", *MEMBERS, *MEMBERS[:2], "--output", "{}/g.json"], 2, "is given twice"),
+        (["genesis", *MEMBERS, "--param", "plces=3", "--output", "{}/g.json"], 2, "--param plces: there is no such parameter"),
+        (["genesis", *MEMBERS, "--param", "score_rows=few", "--output", "{}/g.json"], 2, "score_rows=few: not a whole number"),
+        (["genesis", *MEMBERS, "--option", "model", "--output", "{}/g.json"], 2, "--option model: not of the form KEY=VALUE"),
+        (["testnet", "--nodes", "x", "--output", "{}/net"], 2, "Invalid value for '--nodes'"),
+        (["testnet", "--nodes", "0", "--output", "{}/net"], 2, "--nodes 0"),
+        (["testnet", "--nodes", "5", "--output", "{}"], 1, "not empty"),
+        (["testnet", "--nodes", "5", "--output", "{}/net", "--task", "femnist"], 1, "femnist needs a data file"),
+        (["testnet", "--nodes", "5", "--output", "{}/net", "--base-port", "65534"], 2, "leaves no room"),
+        (["testnet", "--nodes", "5", "--output", "{}/net", "--data", "{}/absent"], 1, "there is no such file"),
+    ],
+)
+def test_mistakes_get_a_message_and_their_exit_code(tmp_path, capfd, arguments, code, words):
+    (tmp_path / "file").touch()
+    found = main([argument.replace("{}", str(tmp_path)) for argument in arguments])
+    said = capfd.readouterr()
+    assert words in re.sub(r"\s+", " ", said.err + said.out)
+    assert found == code
+    assert "Traceback" not in said.err
+
+
+def test_a_broken_configuration_names_file_and_line(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text("[node]\nname = \n")
+    assert main(["start", "--datadir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/config.toml: no valid TOML" in said
+    assert "line 2" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UsageError("wrong", hint="do this"), 2, ["bflcd: wrong", "hint: do this"]),
+        (OperatorError("refused", hint="do this"), 1, ["bflcd: refused", "hint: do this"]),
+        (OperatorError("closed", code="no_permission"), 3, ["bflcd: closed"]),
+        (OperatorError("silent", code="no_daemon"), 3, ["bflcd: silent"]),
+        (MachineError("disk full", hint="free some"), 1, ["bflcd: disk full", "hint: free some"]),
+        (WorkerError("worker died"), 1, ["bflcd: worker died"]),
+        (PeerError(Rejection.MALFORMED, "odd"), 1, ["bflcd: malformed: odd"]),
+        (TimeoutError(), 4, ["bflcd: timed out"]),
+        (KeyboardInterrupt(), 1, ["bflcd: interrupted"]),
+        (InvariantError("impossible"), 5, ["Traceback", "this is a bug", "please report it"]),
+        (KeyError("x"), 5, ["Traceback", "this is a bug", "KeyError", "CONTRIBUTING.md"]),
+    ],
+)
+def test_every_kind_of_error_has_its_exit_code(capsys, error, code, words):
+    def command():
+        raise error
+
+    assert run_command("bflcd", command) == code
+    said = capsys.readouterr().err
+    assert [word for word in words if word not in said] == []
+    assert ("Traceback" in said) == (code == 5)
+
+
+def test_the_module_runs_as_a_program_and_never_imports_torch():
+    code = "import sys, bflcd.__main__, bflcd.node.testnet; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+    done = subprocess.run([sys.executable, "-m", "bflcd", "version"], check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split(",")[0]) == (0, f"bflcd {__version__}")
