@@ -64,14 +64,17 @@ fmt: $(DEV_READY) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 
 bench: $(DEV_READY) ## measure the budgets of the design
-	$(BIN)/python -m bflcd.lab bench
+	@for file in tests/bench/bench_*.py; do \
+	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
+	@if [ -n "$$BFLC_DATA" ]; then echo "== work_w"; $(BIN)/python -m tests.bench.work_w; \
+	  else echo "== work_w is left out: give BFLC_DATA, the folder with mnist_by_nist_writer.npz"; fi
 
 wheels: $(RUN_READY) ## build .wheels, so that an image can be built without a network
 	@echo "building wheels of bflcd and all that it needs"
 	$(PIP) wheel -q -c constraints.txt -w .wheels .
 
 testnet-docker: $(DEV_READY) ## ten containers, ROUNDS rounds, to the end (see docs/docker.md)
-	$(BIN)/python tests/docker/community.py --nodes $(NODES) --rounds $(ROUNDS)
+	$(BIN)/python -m tests.docker.community --nodes $(NODES) --rounds $(ROUNDS)
 
 test-docker: $(DEV_READY) ## containers under faults: one is killed and comes back
 	$(BIN)/python -m pytest -m docker --timeout 1800 $(PYTEST_ARGS) tests/docker

@@ -15,6 +15,7 @@ from msgspec import Meta
 from bflcd.errors import MachineError, UsageError
 from bflcd.learn.data import DataConfig
 from bflcd.net import multiaddr
+from bflcd.types import NodeId
 
 CONFIG_FILE: Final = "config.toml"
 ENV_PREFIX: Final = "BFLCD_"
@@ -210,6 +211,11 @@ def load_config(datadir: Path, env: Mapping[str, str], flags: Mapping[str, objec
     config = _build(values)
     _check_together(config, origins)
     return LoadedConfig(config, origins)
+
+
+def announced(config: Config, node: NodeId) -> tuple[str, ...]:
+    """The addresses that the operator wants told to others, each with this node's own id at its end."""
+    return tuple(str(multiaddr.parse(address).with_peer(node)) for address in config.node.announce)
 
 
 def set_values(config: Config, changes: Mapping[str, object]) -> Config:

@@ -14,12 +14,14 @@ from bflcd.config import (
     DataSection,
     NodeSection,
     StoreSection,
+    announced,
     config_text,
     load_config,
     set_values,
     value_of,
     write_config,
 )
+from bflcd.crypto.identity import node_id_of
 from bflcd.errors import MachineError, UsageError
 from bflcd.learn.data import DataConfig
 
@@ -185,6 +187,14 @@ def test_set_values_checks_like_the_file():
     assert set_values(Config(), {"store.keep": 9}).store.keep == 9
     with pytest.raises(UsageError, match=r"store\.keep = -1"):
         set_values(Config(), {"store.keep": -1})
+
+
+def test_announced_addresses_get_the_nodes_own_id():
+    node = node_id_of(PEER.rsplit("/", maxsplit=1)[-1])
+    config = set_values(Config(), {"node.announce": ["/dns4/here.example/tcp/4001", PEER.replace("10.0.0.1", "10.0.0.2")]})
+    own = PEER.rsplit("/", maxsplit=1)[-1]
+    assert announced(config, node) == (f"/dns4/here.example/tcp/4001/p2p/{own}", f"/ip4/10.0.0.2/tcp/4001/p2p/{own}")
+    assert announced(Config(), node) == ()
 
 
 def test_every_setting_says_what_is_allowed_and_every_flag_has_a_setting():

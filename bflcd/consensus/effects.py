@@ -77,16 +77,18 @@ class ViewEntered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The caller MUST count this against the peer that delivered the message, and SHOULD log it.
+    """The caller SHOULD log it, and MUST count it against the author only if that is `proven`.
 
-    Only CONFLICT is proof against the author: both messages carry its signature. WRONG_VIEW costs nobody anything: an honest
-    node may be far ahead of us.
+    Otherwise anybody can have put the author's name there. The peer that passed it on can be honest as well: it may have ignored
+    the message as stale, without a look at it. So the forwarder pays by its rate at most, and for WRONG_VIEW nothing.
     """
 
     author: NodeId
-    """Whom the message names: not proven, unless the rejection is CONFLICT."""
+    """Whom the message names."""
     rejection: Rejection
     text: str
+    proven: bool = False
+    """The author's own signatures show it: CONFLICT, or its pre-prepare was verified and its segment did not check."""
 
 
 Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | Decided | ViewEntered | Refused

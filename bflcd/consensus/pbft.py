@@ -219,7 +219,8 @@ class Pbft:
                 try:
                     self._on_message(message)
                 except PeerError as error:
-                    self._emit(Refused(_author(message), error.rejection, str(error)))
+                    proven = error.rejection is Rejection.CONFLICT
+                    self._emit(Refused(_author(message), error.rejection, str(error), proven))
         return self._advance()
 
     # Inputs
@@ -247,7 +248,7 @@ class Pbft:
             text = (
                 f"the segment {short(event.digest)} proposed in view {self._attempt.view} does not check: {event.refused.value}"
             )
-            self._emit(Refused(self.leader, event.refused, text))
+            self._emit(Refused(self.leader, event.refused, text, proven=self._attempt.pre_prepare is not None))
 
     def _on_message(self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> None:
         if isinstance(message, JustifiedPrePrepare):
@@ -540,7 +541,7 @@ class Pbft:
             self._enter_view()
 
     def _restore(self, journal: Journal) -> None:
-        """Stand where the journal ends: in the highest view signed in, with its votes and the prepared certificate (design 6.3)."""
+        """Stand where the journal ends: in the highest view signed in, with its votes and prepared certificate (design 6.3)."""
         prepared, votes = journal.prepared, self._own.all()
         self._prepared = prepared
         view = max((vote.body.view for vote in votes), default=View(0))

@@ -169,9 +169,13 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
 
 
 def fixed_norm(update: Floats) -> int:
-    """L2 norm in float64, clamped to 2^10, as floor(norm * 2^12)."""
+    """L2 norm in float64, clamped to 2^10, as floor(norm * 2^12).
+
+    No dot product: the threads of its library would spin through the next forward pass.
+    """
     wide = update.astype(np.float64)
-    return int(min(float(np.sqrt(np.dot(wide, wide))), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
+    norm = float(np.sqrt(np.square(wide, out=wide).sum()))
+    return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
 def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:

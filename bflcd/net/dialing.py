@@ -1,6 +1,6 @@
 """Which address to dial when: pure, so that back-off can be tested with a clock of its own (design 8)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from random import Random
@@ -130,12 +130,25 @@ class DialBook:
             del target.addresses[min(target.addresses, key=lambda item: target.addresses[item])]
         return owner
 
-    def due(self, now: Millis, *, busy: Collection[NodeId], connected: int, preferred: Collection[NodeId]) -> tuple[Attempt, ...]:
+    def due(
+        self,
+        now: Millis,
+        *,
+        busy: Collection[NodeId],
+        connected: int,
+        preferred: Collection[NodeId],
+        is_member: Callable[[NodeId], bool],
+    ) -> tuple[Attempt, ...]:
         """What to dial now: all that is due in a small community, else the preferred and as many as the degree lacks.
 
-        `busy`: nodes that are connected, being dialled or banned; `connected`: members that are connected or being dialled.
+        `busy`: nodes that are connected, being dialled or banned; `connected`: members that are connected or being dialled. Who
+        is no member is dialled only where the operator said so: a node that has yet to learn who the members are begins there.
         """
-        ready = [node for node, target in self._targets.items() if node not in busy and target.next_try <= now]
+        ready = [
+            node
+            for node, target in self._targets.items()
+            if node not in busy and target.next_try <= now and (target.best() is Source.CONFIGURED or is_member(node))
+        ]
         if len(self._targets) > DENSE_PEERS:
             wanted = [node for node in ready if node in preferred]
             others = [node for node in ready if node not in preferred]

@@ -51,7 +51,10 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True)
 class PeerCallbacks:
-    """Told of what happens; none of them may block. `up` once its first status is there, `down` only after `up`."""
+    """Told of what happens to members, and to peers that we dialled (a node that is behind may not know all members yet).
+
+    None of them may block. `up` once the first status is there, `status` with each one, `down` only after `up`.
+    """
 
     up: Callable[[NodeId, Status], None]
     down: Callable[[NodeId], None]

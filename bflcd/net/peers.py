@@ -45,6 +45,7 @@ class _Peer:
     seen: Millis
     latency: float | None = None
     status: Status | None = None
+    up: bool = False
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
     announced: tuple[str, ...] = ()
@@ -111,15 +112,16 @@ class PeerManager:
         """Charge a peer for misbehaviour (`OnMisbehaviour`); disconnects and bans it when it has done too much."""
         if self._scores.punish(peer, rejection):
             logger.warning("peer %s is banned for a while; its last fault: %s", short(peer), printable(text))
-            self._drop(peer)
+            self.drop(peer)
 
     def allows(self, peer: NodeId) -> bool:
         """The transport's gate: whether a peer may connect. Safe in any thread."""
         return not self._scores.is_banned(peer)
 
     def drop(self, peer: NodeId) -> None:
-        """Disconnect a peer, such as one that was kicked."""
-        self._drop(peer)
+        """Disconnect a peer."""
+        if self._group is not None:
+            self._group.create_task(self._disconnect(peer))
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Connected peers, those with the best score and latency first."""
@@ -159,7 +161,9 @@ class PeerManager:
             self._wake.clear()
             busy = {*self._peers, *self._dialling, *self._scores.banned()}
             connected = len(self.members()) + len(self._dialling)
-            due = self._dials.due(self._now(), busy=busy, connected=connected, preferred=self._preferred)
+            due = self._dials.due(
+                self._now(), busy=busy, connected=connected, preferred=self._preferred, is_member=self._is_member
+            )
             for attempt in due[: MAX_DIALS - len(self._dialling)]:
                 self._dialling.add(attempt.node)
                 group.create_task(self._dial(attempt))
@@ -197,7 +201,7 @@ class PeerManager:
             self._peers[peer.node] = peer
             if refusal:
                 logger.debug("%s is turned away: %s", short(peer.node), refusal)
-                self._drop(peer.node)
+                self.drop(peer.node)
             else:
                 peer.task = self._group.create_task(self._session(peer))
 
@@ -221,12 +225,12 @@ class PeerManager:
             member = self._is_member(peer.node)
             overdue = self._now() - peer.connected > self._settings.stranger_time * 1000
             if not member and (was_member or (peer.inbound and overdue)):
-                self._drop(peer.node)
+                self.drop(peer.node)
                 return
             was_member = member
             pause = await self._heartbeat(peer)
             if pause is None:
-                self._drop(peer.node)
+                self.drop(peer.node)
                 return
             await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
 
@@ -256,11 +260,13 @@ class PeerManager:
         return self._settings.heartbeat_period
 
     def _greeted(self, peer: _Peer, status: Status, elapsed: float) -> None:
-        first = peer.status is None
         peer.seen = self._now()
         peer.status = status
         peer.latency = float(elapsed) if peer.latency is None else 0.8 * peer.latency + 0.2 * elapsed
-        if first:
+        if peer.inbound and not self._is_member(peer.node):
+            return  # A stranger's word about its height must not set anything in motion.
+        if not peer.up:
+            peer.up = True
             if not peer.inbound:
                 self._dials.confirm(peer.node, peer.address)
             self._callbacks.up(peer.node, status)
@@ -301,13 +307,9 @@ class PeerManager:
             self._dials.steady(node)
         else:
             self._dials.failed(node, f"{peer.address}: failed at hello: the connection was closed", self._now())
-        if peer.status is not None:
+        if peer.up:
             self._callbacks.down(node)
         self._wake.set()
-
-    def _drop(self, node: NodeId) -> None:
-        if self._group is not None:
-            self._group.create_task(self._disconnect(node))
 
     async def _disconnect(self, node: NodeId) -> None:
         await self._transport.disconnect(node)

@@ -11,7 +11,7 @@ from typing import Final
 
 import uvloop
 
-from bflcd.config import Config
+from bflcd.config import Config, announced
 from bflcd.consensus.certificate import opened_by, verify_certificate
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity, peer_id_of
@@ -175,7 +175,7 @@ class Node:
             now=clock,
             rng=self._rng,
             book=store,
-            addresses=lambda: config.node.announce or self._transport.addresses(),
+            addresses=lambda: announced(config, identity.node_id) or self._transport.addresses(),
             may_be_alone=lambda: len(self._members) == 1,
         )
         self._blobs = BlobServer(store, chain=self._chain, may_serve=self._service.may_serve, on_damage=self._damaged)

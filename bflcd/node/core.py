@@ -104,6 +104,7 @@ class Core:
         self._floor: Round | None = None
         self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
         self._answered: Millis | None = None
+        self._announce_at: Millis | None = None
         self._behind_at: Millis | None = None
         self.last_certificate: Certificate | None = None
         self.last_judgement: Judgement | None = None
@@ -150,6 +151,7 @@ class Core:
         if not self.started or self.syncing:
             return []
         effects: list[Effect] = [Say(message) for message in self._resends.due(now.mono)]
+        effects += self._announce_late(now)
         effects += self._pull_late_certificate(now)
         if self._pbft is not None:
             effects += self._run_pbft(self._pbft.tick(now.mono), now)
@@ -157,9 +159,11 @@ class Core:
 
     def deadline(self, now: Instant) -> Millis | None:
         """When `tick` wants to run, at the latest."""
-        if not self.started or self.syncing or self.situation.finished:
+        if not self.started or self.syncing:
             return None
-        waits = [self._resends.deadline(), self.candidates.retry_at(), self._retry_at]
+        if self.situation.finished:
+            return self._announce_at
+        waits = [self._resends.deadline(), self.candidates.retry_at(), self._retry_at, self._announce_at]
         if self._pbft is not None:
             waits.append(self._pbft.deadline())
             if self.collection.own_card is None:
@@ -273,7 +277,7 @@ class Core:
         effects: list[Effect] = [
             Commit(certified, state),
             CancelWork(state.round),
-            Say(Announcement(certificate)),
+            *self._plan_announcement(certificate, now),
             self._notice("committed", text, packed=packed, view=certificate.view, height=header.height),
         ]
         self._set_round(Head(header, header_hash(header), state), now.mono)
@@ -281,6 +285,27 @@ class Core:
         if self.syncing:
             return effects
         return effects + self._open(now)
+
+    def _plan_announcement(self, certificate: Certificate, now: Instant) -> list[Effect]:
+        """One member announces for all: the leader at once, the next seat a moment later unless it has heard it by then.
+
+        Whoever holds no seat only answers those that lag behind; a lost announcement shows in the next round's beacons.
+        """
+        committee = self.situation.committee
+        if self.situation.me not in committee:
+            self._announce_at = None
+            return []
+        first = (certificate.round + certificate.view) % len(committee)
+        turn = (committee.index(self.situation.me) - first) % len(committee)
+        pause = self.situation.params.view_timeout * turn // 8
+        self._announce_at = Millis(now.mono + pause) if turn else None
+        return [] if turn else [Say(Announcement(certificate))]
+
+    def _announce_late(self, now: Instant) -> list[Effect]:
+        if self._announce_at is None or now.mono < self._announce_at or self.last_certificate is None:
+            return []
+        self._announce_at = None
+        return [Say(Announcement(self.last_certificate))]
 
     # -- what is heard ------------------------------------------------------------------------------------------------
 
@@ -364,6 +389,8 @@ class Core:
         situation = self.situation
         if certificate.chain != situation.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a certificate of chain {short(certificate.chain)}")
+        if certificate.round == situation.round - 1:
+            self._announce_at = None  # somebody else has announced it
         if certificate.round < situation.round or self.syncing or self.pending_certificate is not None:
             return []
         if certificate.round > situation.round:

@@ -8,6 +8,7 @@ nobody answers for ends the TaskGroup, and with it the daemon: nothing fails sil
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -61,6 +62,9 @@ MAX_QUEUE: Final = 4096
 
 LEAST_SLEEP: Final = 0.01
 """Seconds that the core's task sleeps at least when nothing happens: a deadline that is due again and again must not spin."""
+
+MAX_PAYLOADS: Final = 16 * 1024 * 1024
+"""Bytes of payloads kept in memory."""
 
 REQUEST_SECONDS: Final = 10.0
 """Deadline of one request for envelopes or a segment."""
@@ -150,6 +154,7 @@ class Runtime:
         self._group: asyncio.TaskGroup | None = None
         self._work: list[_Job] = []
         self._fetching: set[Digest] = set()
+        self._payloads: OrderedDict[Digest, bytes] = OrderedDict()
         self.restricted: dict[Digest, Round] = {}
         """Roots of updates that no committed block names, with their round: served to that round's committee only."""
 
@@ -253,9 +258,17 @@ class Runtime:
     # -- compute ------------------------------------------------------------------------------------------------------
 
     async def _payload(self, blob: BlobRef) -> bytes:
+        """A payload from the store, verified once: a round reads its model and updates for checking, scoring and aggregation."""
+        data = self._payloads.get(blob.root)
+        if data is not None:
+            self._payloads.move_to_end(blob.root)
+            return data
         data = await self._store.blob(blob.root)
         if data is None:
             raise MachineError(f"the payload {short(blob.root)} was here and is gone", code="damaged_store")
+        self._payloads[blob.root] = data
+        while sum(map(len, self._payloads.values())) > MAX_PAYLOADS:
+            self._payloads.popitem(last=False)
         return data
 
     async def _train(self, job: Train) -> None:

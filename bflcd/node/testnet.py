@@ -111,6 +111,8 @@ def _check_plan(plan: TestnetPlan) -> None:
     if plan.data.path is not None and not Path(plan.data.path).exists():
         raise OperatorError(f"{plan.data.path}: there is no such file", hint="check --data", code="missing_data")
     check_data_config(replace(plan.data, index=0, count=plan.nodes))
+    if not plan.compose:
+        free_ports(plan.nodes, plan.base_port)
 
 
 def _nodes(plan: TestnetPlan) -> Iterator[TestnetNode]:

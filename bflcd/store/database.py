@@ -38,7 +38,7 @@ _FRAME_BYTES: Final = 2 * PAGE_BYTES
 """Least that a transaction adds to the log."""
 
 _MEANING: Final = {
-    sqlite3.SQLITE_FULL: ("disk_full", "free some space (`bflc-cli prune`), then start the node again"),
+    sqlite3.SQLITE_FULL: ("disk_full", "free some space on this disk, then start the node again; `bflc-cli prune` makes more"),
     sqlite3.SQLITE_IOERR: ("io_error", "check the disk, its quota and the system's log, then start the node again"),
     sqlite3.SQLITE_CANTOPEN: ("io_error", "check that the data directory exists and belongs to this user"),
     sqlite3.SQLITE_READONLY: ("io_error", "check that the data directory is writable"),

@@ -2,15 +2,17 @@
 
 A registered class is a frozen dataclass. At the top it is the array `[WIRE_VERSION, number, field, ...]`; inside another it is
 the array of its fields. The schema, with a limit on every length, is compiled from the annotations: a type without a limit does
-not compile. Decoding is directed by that schema: each array header is read and held against its limit before anything is
-allocated, and a value's first byte is looked at before it is unpacked, so neither depth nor a lying length costs memory. What
-decodes is encoded again and must give the same bytes: every value has one encoding, and a hash over bytes is a hash over values.
+not compile, nor does one that contains itself: the schema bounds the depth too. Decoding is directed by it: each array header is
+read alone and held against its limit before anything is allocated, and where a plain value belongs the unpacker refuses every
+array, map and extension with content and every length above the message's, so neither depth nor a lying length costs memory.
+What decodes is encoded again and must give the same bytes: every value has one encoding, and a hash over bytes is a hash over
+values.
 """
 
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Annotated, Any, Final, NewType, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgpack
 
@@ -38,6 +40,15 @@ WIRE_VERSION: Final = 1
 
 T = TypeVar("T")
 
+_NIL: Final = 0xC0
+"""The type byte of an absent optional field."""
+
+_INTEGERS: Final = Between(-(2**63), 2**64 - 1)
+"""What msgpack can hold."""
+
+_REFUSALS: Final = (msgpack.UnpackException, ValueError, OverflowError)
+"""What msgpack raises for bytes that are not what was asked for; UnicodeDecodeError is a ValueError."""
+
 _Encode = Callable[[Any], Any]
 _Decode = Callable[["_Reader"], Any]
 
@@ -58,17 +69,17 @@ _SCALARS: Final[dict[object, Size | Between]] = {
 _CLASSES: dict[int, type] = {}
 _NUMBERS: dict[type, int] = {}
 _LIMITS: dict[type, int] = {}
+_COMPILING: set[type] = set()
 _STRUCTS: dict[type, tuple[tuple[str, ...], tuple[_Encode, ...], tuple[_Decode, ...]]] = {}
 
 
 class _Reader:
-    """A msgpack stream that is read header by header."""
+    """A msgpack stream that is read value by value: `scalar` unpacks what is no container, `header` an array's length alone."""
 
-    __slots__ = ("data", "unpacker")
+    __slots__ = ("_data", "_tell", "header", "scalar")
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.unpacker = msgpack.Unpacker(
+        unpacker = msgpack.Unpacker(
             None,
             max_buffer_size=len(data),
             raw=False,
@@ -78,40 +89,22 @@ class _Reader:
             max_bin_len=len(data),
             max_str_len=len(data),
         )
-        self.unpacker.feed(data)
+        unpacker.feed(data)
+        self._data = data
+        self._tell: Callable[[], int] = unpacker.tell
+        self.scalar: Callable[[], Any] = unpacker.unpack
+        self.header: Callable[[], int] = unpacker.read_array_header
 
-    def first_byte(self) -> int:
-        position = self.unpacker.tell()
-        if position >= len(self.data):
-            raise _malformed("the message ends too early")
-        return self.data[position]
-
-    def scalar(self) -> Any:
-        return self.unpacker.unpack()
+    def is_nil(self) -> bool:
+        """Whether the next value is nil, without reading it."""
+        position = self._tell()
+        return position < len(self._data) and self._data[position] == _NIL
 
     def array(self, low: int, high: int) -> int:
-        first = self.first_byte()
-        if not (0x90 <= first <= 0x9F or first in (0xDC, 0xDD)):
-            raise _malformed(f"expected an array, found the type byte 0x{first:02x}")
-        count = int(_array_header(self.data, self.unpacker.tell()))
+        count = self.header()
         if not low <= count <= high:
             raise _malformed(f"an array of {count} elements where {low} to {high} are allowed")
-        return count if _skip_header(self.unpacker, count) else 0
-
-
-def _array_header(data: bytes, position: int) -> int:
-    """The element count of the array header at `position`, read without touching the unpacker's limits."""
-    first = data[position]
-    if first <= 0x9F:
-        return first & 0x0F
-    width = 2 if first == 0xDC else 4
-    if position + 1 + width > len(data):
-        raise _malformed("the message ends within an array header")
-    return int.from_bytes(data[position + 1 : position + 1 + width], "big")
-
-
-def _skip_header(unpacker: Any, count: int) -> bool:
-    return int(unpacker.read_array_header()) == count
+        return count
 
 
 def _malformed(text: str) -> PeerError:
@@ -119,11 +112,17 @@ def _malformed(text: str) -> PeerError:
 
 
 def message(number: int, *, max_bytes: int) -> Callable[[type[T]], type[T]]:
-    """Register a frozen dataclass under a message number that is never reused; `max_bytes` bounds its whole encoding."""
+    """Register a frozen dataclass under a message number that is never reused; `max_bytes` bounds its whole encoding.
+
+    Raises TypeError if the number is taken, the class has one already, or an annotation has no limit or no encoding.
+    """
 
     def register(cls: type[T]) -> type[T]:
         if number in _CLASSES:
             raise TypeError(f"message number {number} belongs to {_CLASSES[number].__name__}")
+        if cls in _NUMBERS:
+            raise TypeError(f"{cls.__name__} is message {_NUMBERS[cls]} already")
+        _struct(cls)
         _CLASSES[number], _NUMBERS[cls], _LIMITS[cls] = cls, number, max_bytes
         return cls
 
@@ -156,28 +155,33 @@ def encode(value: object) -> bytes:
 
 def peek_number(data: bytes) -> int:
     """The message number that `data` claims, without decoding it. Raises PeerError."""
-    reader = _open(data)
-    reader.array(2, 2**16)
-    return _head(reader)
+    try:
+        reader = _open(data)
+        reader.array(2, 2**16)
+        return _head(reader)
+    except _REFUSALS as error:
+        raise _malformed(f"no message: {str(error) or type(error).__name__}") from error
 
 
 def decode(data: bytes, cls: type[T]) -> T:
     """Decode exactly a `cls`. Raises PeerError (MALFORMED, TOO_LARGE, UNKNOWN_KIND) for anything but its canonical bytes."""
     if len(data) > _LIMITS[cls]:
         raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {cls.__name__}, at most {_LIMITS[cls]} are allowed")
-    reader = _open(data)
-    names, _, _ = _struct(cls)
+    names, _, decoders = _struct(cls)
     try:
-        reader.array(len(names) + 2, len(names) + 2)
+        reader = _open(data)
+        count = reader.array(2, 2**16)
         number = _head(reader)
         if number != _NUMBERS[cls]:
             raise PeerError(Rejection.UNKNOWN_KIND, f"message {number} where {cls.__name__} ({_NUMBERS[cls]}) is expected")
-        value = _decode_fields(cls, reader)
-    except (msgpack.UnpackException, ValueError, UnicodeDecodeError, OverflowError) as error:
-        raise _malformed(f"no {cls.__name__}: {error or type(error).__name__}") from error
+        if count != len(names) + 2:
+            raise _malformed(f"{count - 2} fields where {cls.__name__} has {len(names)}")
+        value = cls(*[read(reader) for read in decoders])
+    except _REFUSALS as error:
+        raise _malformed(f"no {cls.__name__}: {str(error) or type(error).__name__}") from error
     if encode(value) != data:
         raise _malformed(f"not the canonical encoding of this {cls.__name__}")
-    return cast(T, value)
+    return value
 
 
 def decode_any(data: bytes, allowed: tuple[type, ...]) -> object:
@@ -196,7 +200,9 @@ def _open(data: bytes) -> _Reader:
 
 
 def _head(reader: _Reader) -> int:
-    version, number = _integer(reader, 0, 2**16), _integer(reader, 0, 2**16)
+    version, number = reader.scalar(), reader.scalar()
+    if type(version) is not int or type(number) is not int:
+        raise _malformed("a message begins with its wire version and its number")
     if version != WIRE_VERSION:
         raise PeerError(Rejection.UNKNOWN_KIND, f"wire version {version}, this node speaks {WIRE_VERSION}")
     return number
@@ -209,17 +215,18 @@ def _encode_struct(cls: type, value: object) -> list[Any]:
     return [encoder(getattr(value, name)) for name, encoder in zip(names, encoders, strict=True)]
 
 
-def _decode_fields(cls: type, reader: _Reader) -> object:
-    _, _, decoders = _struct(cls)
-    return cls(*[decoder(reader) for decoder in decoders])
-
-
 def _struct(cls: type) -> tuple[tuple[str, ...], tuple[_Encode, ...], tuple[_Decode, ...]]:
     compiled = _STRUCTS.get(cls)
     if compiled is None:
-        hints = get_type_hints(cls, include_extras=True)
-        names = tuple(field.name for field in fields(cls))
-        pairs = tuple(_compile(hints[name], f"{cls.__name__}.{name}") for name in names)
+        if cls in _COMPILING:
+            raise TypeError(f"{cls.__name__} contains itself: its depth has no limit")
+        _COMPILING.add(cls)
+        try:
+            hints = get_type_hints(cls, include_extras=True)
+            names = tuple(field.name for field in fields(cls))
+            pairs = tuple(_compile(hints[name], f"{cls.__name__}.{name}") for name in names)
+        finally:
+            _COMPILING.discard(cls)
         compiled = (names, tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
         _STRUCTS[cls] = compiled
     return compiled
@@ -250,7 +257,7 @@ def _compile(hint: Any, where: str) -> tuple[_Encode, _Decode]:
 
 
 def _compile_limited(base: Any, limit: Size | Between, where: str) -> tuple[_Encode, _Decode]:
-    if base is int and isinstance(limit, Between):
+    if base is int and isinstance(limit, Between) and _INTEGERS.low <= limit.low <= limit.high <= _INTEGERS.high:
         return _int_codec(limit, where)
     if base is bytes and isinstance(limit, Size):
         return _bytes_codec(limit, where)
@@ -264,16 +271,6 @@ def _compile_limited(base: Any, limit: Size | Between, where: str) -> tuple[_Enc
     raise TypeError(f"{where}: {base} can't have the limit {limit}")
 
 
-def _integer(reader: _Reader, low: int, high: int) -> int:
-    first = reader.first_byte()
-    if not (first <= 0x7F or first >= 0xE0 or 0xCC <= first <= 0xD3):
-        raise _malformed(f"expected an integer, found the type byte 0x{first:02x}")
-    value: int = reader.scalar()
-    if not low <= value <= high:
-        raise _malformed(f"{value} is outside {low} to {high}")
-    return value
-
-
 def _int_codec(limit: Between, where: str) -> tuple[_Encode, _Decode]:
     low, high = limit.low, limit.high
 
@@ -283,10 +280,12 @@ def _int_codec(limit: Between, where: str) -> tuple[_Encode, _Decode]:
         return value
 
     def read(reader: _Reader) -> int:
-        try:
-            return _integer(reader, low, high)
-        except PeerError as error:
-            raise _malformed(f"{where}: {error}") from error
+        value = reader.scalar()
+        if type(value) is not int:
+            raise _malformed(f"{where}: expected an integer, found {_shown(value)}")
+        if not low <= value <= high:
+            raise _malformed(f"{where}: {value} is outside {low} to {high}")
+        return value
 
     return write, read
 
@@ -300,10 +299,9 @@ def _bytes_codec(limit: Size, where: str) -> tuple[_Encode, _Decode]:
         return value
 
     def read(reader: _Reader) -> bytes:
-        first = reader.first_byte()
-        if not 0xC4 <= first <= 0xC6:
-            raise _malformed(f"{where}: expected bytes, found the type byte 0x{first:02x}")
-        value: bytes = reader.scalar()
+        value = reader.scalar()
+        if type(value) is not bytes:
+            raise _malformed(f"{where}: expected bytes, found {_shown(value)}")
         if not low <= len(value) <= high:
             raise _malformed(f"{where}: {len(value)} bytes where {low} to {high} are allowed")
         return value
@@ -320,10 +318,9 @@ def _text_codec(limit: Size, where: str) -> tuple[_Encode, _Decode]:
         return value
 
     def read(reader: _Reader) -> str:
-        first = reader.first_byte()
-        if not (0xA0 <= first <= 0xBF or 0xD9 <= first <= 0xDB):
-            raise _malformed(f"{where}: expected text, found the type byte 0x{first:02x}")
-        value: str = reader.scalar()
+        value = reader.scalar()
+        if type(value) is not str:
+            raise _malformed(f"{where}: expected text, found {_shown(value)}")
         if not low <= len(value.encode()) <= high:
             raise _malformed(f"{where}: a text of {len(value)} characters where {low} to {high} bytes are allowed")
         return value
@@ -338,9 +335,10 @@ def _bool_codec(where: str) -> tuple[_Encode, _Decode]:
         return value
 
     def read(reader: _Reader) -> bool:
-        if reader.first_byte() not in (0xC2, 0xC3):
-            raise _malformed(f"{where}: expected a boolean")
-        return bool(reader.scalar())
+        value = reader.scalar()
+        if type(value) is not bool:
+            raise _malformed(f"{where}: expected a boolean, found {_shown(value)}")
+        return value
 
     return write, read
 
@@ -355,7 +353,7 @@ def _list_codec(item: tuple[_Encode, _Decode], limit: Size, where: str) -> tuple
         return [write_item(element) for element in value]
 
     def read(reader: _Reader) -> tuple[Any, ...]:
-        return tuple(read_item(reader) for _ in range(reader.array(low, high)))
+        return tuple([read_item(reader) for _ in range(reader.array(low, high))])
 
     return write, read
 
@@ -372,7 +370,7 @@ def _compile_pair(parts: tuple[Any, ...], where: str) -> tuple[_Encode, _Decode]
 
     def read(reader: _Reader) -> tuple[Any, ...]:
         reader.array(len(codecs), len(codecs))
-        return tuple(codec[1](reader) for codec in codecs)
+        return tuple([codec[1](reader) for codec in codecs])
 
     return write, read
 
@@ -387,21 +385,24 @@ def _compile_optional(hint: Any, where: str) -> tuple[_Encode, _Decode]:
         return None if value is None else write_arm(value)
 
     def read(reader: _Reader) -> Any:
-        if reader.first_byte() == 0xC0:
-            return reader.scalar()
-        return read_arm(reader)
+        return reader.scalar() if reader.is_nil() else read_arm(reader)
 
     return write, read
 
 
 def _compile_nested(cls: type) -> tuple[_Encode, _Decode]:
-    count = len(fields(cls))
+    _, _, decoders = _struct(cls)
+    count = len(decoders)
 
     def write(value: Any) -> Any:
         return _encode_struct(cls, value)
 
     def read(reader: _Reader) -> object:
         reader.array(count, count)
-        return _decode_fields(cls, reader)
+        return cls(*[read_field(reader) for read_field in decoders])
 
     return write, read
+
+
+def _shown(value: object) -> str:
+    return type(value).__name__

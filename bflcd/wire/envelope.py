@@ -12,6 +12,7 @@ from bflcd.wire.codec import decode_any, encode, message
 MAX_PAYLOAD_BYTES: Final = 384 * 1024
 """Largest signed payload: a score card of MAX_PLACES entries."""
 
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -48,15 +49,15 @@ def signing_hash(payload: bytes) -> Digest:
     return digest(Domain.SIGN, payload)
 
 
-def seal(body: T_co, signer: Signer) -> Signed[T_co]:
+def seal(body: T, signer: Signer) -> Signed[T]:
     """Encode and sign a message body under `signer`'s identity."""
     payload = encode(body)
     return Signed(body, Envelope(signer.node_id, payload, signer.sign(signing_hash(payload))))
 
 
-def open_envelope(envelope: Envelope, allowed: tuple[type[T_co], ...]) -> Signed[T_co]:
+def open_envelope(envelope: Envelope, allowed: tuple[type[T], ...]) -> Signed[T]:
     """Decode an envelope's payload as one of `allowed`, without verifying the signature. Raises PeerError."""
-    body: T_co = decode_any(envelope.payload, allowed)  # type: ignore[assignment]
+    body: T = decode_any(envelope.payload, allowed)  # type: ignore[assignment]
     return Signed(body, envelope)
 
 

@@ -21,7 +21,7 @@ REQUEST: Final = 2048
 Address = Annotated[str, Size(1, 256)]
 
 
-@message(50, max_bytes=REQUEST)
+@message(50, max_bytes=8 * 1024)
 @dataclass(frozen=True, slots=True)
 class GetStatus:
     """Heartbeat and introduction: who am I, where do I stand. `chain` is zero before the genesis is known."""

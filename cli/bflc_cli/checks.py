@@ -37,12 +37,12 @@ def verify(
     data = report_data(report, accuracy)
     if not report.ok:
         raise _failure(session, report, data)
-    session.emit(data, lambda: session.out.print(facts(_report_rows(report, accuracy))))
+    session.emit(data, lambda: session.show(facts(_report_rows(report, accuracy))))
 
 
 def _failure(session: Session, report: "VerifyReport", data: dict[str, Any]) -> CommandError:
     if not session.json:
-        session.out.print(facts([*_report_rows(report, None), *((f.where, f.text) for f in report.findings)]))
+        session.show(facts([*_report_rows(report, None), *((f.where, f.text) for f in report.findings)]))
     first = report.findings[0]
     return CommandError(
         f"{len(report.findings)} findings; the first: {first.where}: {first.text}",

@@ -106,17 +106,10 @@ def connect(session: Session) -> Api:
 
     Raises CommandError: no_daemon, no_permission, timeout (the wait is over).
     """
-    datadir = None if session.wait > 0 else session.need_datadir()
     deadline = time.monotonic() + session.wait
     while True:
         try:
-            api = Api(read_api_file(datadir or session.need_datadir()), session.timeout)
-            try:
-                api.get("/healthz")
-            except BaseException:
-                api.close()
-                raise
-            return api
+            return _open(session)
         except CommandError as error:
             if session.wait <= 0 or error.code not in ("no_daemon", "no_datadir", "bad_token"):
                 raise
@@ -125,6 +118,16 @@ def connect(session: Session) -> Api:
                     f"no daemon came up within {session.wait:g} s: {error}", code="timeout", hint=error.hint
                 ) from error
         time.sleep(RETRY_SECONDS)
+
+
+def _open(session: Session) -> Api:
+    api = Api(read_api_file(session.need_datadir()), session.timeout)
+    try:
+        api.get("/healthz")
+    except BaseException:
+        api.close()
+        raise
+    return api
 
 
 def read_api_file(datadir: Path) -> ApiFile:

@@ -152,7 +152,7 @@ def _node_table(community: Community) -> RenderableType:
         rows.append(
             (node.name, phase, status.role, str(status.round), str(status.peers), waits or "; ".join(status.warnings)[:60])
         )
-    return table(("node", "phase", "role", ">round", ">peers", "waiting for"), rows)
+    return table(("node", "phase", "role", ">round", ">peers", "~waiting for"), rows)
 
 
 def _named(community: Community, text: str) -> str:

@@ -4,6 +4,7 @@ Where the terminal's encoding has no braille, stars and half the resolution do.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 _BRAILLE: Final = 0x2800
@@ -59,7 +60,7 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
 
 def _at(points: Sequence[Point], x: float) -> float:
     """The polygon's value at `x`; `points` sorted by their first."""
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if x <= x1:
             return y0 if x1 == x0 else y0 + (y1 - y0) * max(0.0, x - x0) / (x1 - x0)
     return points[-1][1]

@@ -106,7 +106,7 @@ def _refuse_usage(as_json: bool, error: Any) -> int:
     return code
 
 
-def _fail(as_json: bool, error: BaseException) -> int:
+def _fail(as_json: bool, error: Exception) -> int:
     """Tell the error, on stdout as JSON or on stderr for people, and return its exit code."""
     data = error.data if isinstance(error, CommandError) else None
     match error:

@@ -49,7 +49,7 @@ def prune(
     would = "would be " if dry_run else ""
     session.emit(
         data,
-        lambda: session.out.print(
+        lambda: session.show(
             facts(
                 [
                     ("pruned to", f"height {pruned.height}; payloads are whole from round {pruned.round} on"),
@@ -121,7 +121,7 @@ def export(
         ("size", size(len(data))),
         ("sha256", result["sha256"]),
     ]
-    session.emit(result, lambda: session.out.print(facts(pairs)))
+    session.emit(result, lambda: session.show(facts(pairs)))
 
 
 async def _read_model(datadir: Path, round_: int | None) -> tuple[bytes, dict[str, Any]]:
@@ -169,7 +169,7 @@ def config_show(ctx: typer.Context) -> None:
     values = {key: msgspec.to_builtins(value_of(loaded.config, key), enc_hook=str) for key in SETTINGS}
     data = {key: {"value": value, "origin": loaded.origins[key]} for key, value in values.items()}
     rows = ((key, _spelled(value), loaded.origins[key]) for key, value in values.items())
-    session.emit(data, lambda: session.out.print(table(("setting", "value", "from"), rows)))
+    session.emit(data, lambda: session.show(table(("setting", "~value", "~from"), rows)))
 
 
 def _spelled(value: object) -> str:
@@ -193,7 +193,7 @@ def stop(ctx: typer.Context) -> None:
                 f"process {pid} still runs after {session.timeout:g} s", code="timeout", hint="see `bflc-cli logs`, or kill it"
             )
         time.sleep(STOP_POLL)
-    session.emit({**data, "pid": pid, "stopped": True}, lambda: session.out.print(f"the daemon (process {pid}) has stopped"))
+    session.emit({**data, "pid": pid, "stopped": True}, lambda: session.show(f"the daemon (process {pid}) has stopped"))
 
 
 def _still_there(datadir: Path, pid: int, token: str) -> bool:

@@ -17,7 +17,7 @@ def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], Render
     session: Session = ctx.obj
     with connect(session) as api:
         data = api.get(path, **params)
-    session.emit(data, lambda: session.out.print(view(msgspec.convert(data, kind))))
+    session.emit(data, lambda: session.show(view(msgspec.convert(data, kind))))
 
 
 def status(ctx: typer.Context) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from bflcd.errors import OperatorError, UsageError
 from bflcd.node.failures import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
@@ -16,8 +16,8 @@ from bflcd.node.failures import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIME
 SCHEMA: Final = 1
 """Version of the JSON envelope, the same as the API's."""
 
-PLAIN_WIDTH: Final = 200
-"""Columns where the output is no terminal: enough that no table is cut."""
+PLAIN_WIDTH: Final = 1000
+"""Columns where the output is no terminal: enough that no table is ever cut."""
 
 EXIT_BY_CODE: Final = {
     "bug": EXIT_BUG,
@@ -43,7 +43,7 @@ class CommandError(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One call of the command: its options and its two outputs. Progress goes to `err`, so that stdout can be read by programs."""
+    """One call of the command: its options and its two outputs. Progress goes to `err`: programs read stdout."""
 
     datadir: Path | None
     json: bool
@@ -63,6 +63,16 @@ class Session:
         if not os.access(path, os.R_OK | os.X_OK):
             raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner")
         return path
+
+    def show(self, *parts: RenderableType) -> None:
+        """Write for people; without the blanks that fill a table's cells where it is no terminal."""
+        if self.out.is_terminal:
+            self.out.print(*parts, sep="\n")
+            return
+        with self.out.capture() as captured:
+            self.out.print(*parts, sep="\n")
+        self.out.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        self.out.file.flush()
 
     def emit(self, data: Any, human: Callable[[], None]) -> None:
         """The command's result: as JSON with --json, else as `human` writes it to `out`."""
@@ -89,7 +99,7 @@ def emit_json(envelope: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def exit_code_for(error: BaseException) -> int:
+def exit_code_for(error: Exception) -> int:
     """The exit code of design 11 for what a command raised."""
     if isinstance(error, CommandError):
         return EXIT_BY_CODE.get(error.code, EXIT_FAILED)

@@ -12,10 +12,13 @@ from bflcd.node.view import CommitteeView, HistoryRow, MemberView, Peer, RoundVi
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    """A plain table; columns whose name begins with `>` are aligned to the right."""
+    """A plain table; a column whose name begins with `>` is aligned to the right, one with `~` is folded where space is short."""
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
-        made.add_column(name.lstrip(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+        folds = name.startswith("~")
+        made.add_column(
+            name.lstrip(">~"), justify="right" if name.startswith(">") else "left", no_wrap=not folds, overflow="fold"
+        )
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))
     return made
@@ -73,7 +76,7 @@ def peers_view(peers: list[Peer]) -> RenderableType:
         )
         for peer in peers
     )
-    return table(("node", "", "address", ">latency", ">round", ">height", ">score", ">seen", "version"), rows)
+    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", "version"), rows)
 
 
 def round_view(view: RoundView) -> RenderableType:
@@ -163,5 +166,5 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
         )
         for row in rows
     )
-    names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "decided by")
+    names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "~decided by")
     return table(names, shown)

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class Run:
     problems: list[str] = field(default_factory=list)
     code: str = "failed"
     interrupted: bool = False
+    concluded: bool = False
     seconds: float = 0.0
     finals: dict[str, Status] = field(default_factory=dict)
     reports: dict[str, "VerifyReport"] = field(default_factory=dict)
@@ -75,20 +77,19 @@ def up(
                 _follow(run, timeout)
                 _collect(run)
                 if keep_running and not run.problems:
-                    session.err.print("the last round is done; the daemons go on until Ctrl-C")
+                    _conclude(run, plot, check=check)
+                    session.err.print("the daemons go on until Ctrl-C")
                     _keep(run)
         except Stopped as order:
-            run.interrupted = True
             session.err.print(f"{order}: all daemons were stopped")
-            if overview.last_round and not run.finals:
-                raise CommandError("interrupted before the last round", code="interrupted") from None
+            if run.concluded:
+                return
+            raise CommandError("interrupted before the last round", code="interrupted") from None
         finally:
             run.community.close()
     if run.fleet.killed:
         session.err.print(Text(f"killed after 5 s: {', '.join(run.fleet.killed)}", style="yellow"))
-    if check and not run.interrupted:
-        _verify_all(run)
-    _finish(run, plot)
+    _conclude(run, plot, check=check and not run.interrupted)
 
 
 def _check(directory: Path, plot: Path | None) -> Overview:
@@ -111,7 +112,17 @@ def _start(run: Run, stagger: float) -> None:
 
 
 def _follow(run: Run, timeout: float) -> None:
-    """Watch until every daemon that runs has reached the last round."""
+    """Watch until every daemon that runs has reached the last round; a community without one until a signal."""
+    try:
+        _watch(run, timeout)
+    except Stopped:
+        if run.community.overview.last_round:
+            raise
+        run.interrupted = True
+    run.seconds = time.monotonic() - run.community.started
+
+
+def _watch(run: Run, timeout: float) -> None:
     deadline = time.monotonic() + timeout if timeout else None
     with _screen(run) as draw:
         while True:
@@ -131,7 +142,6 @@ def _follow(run: Run, timeout: float) -> None:
                 run.problem(f"not done after {timeout:g} s: {_laggards(run)}", "timeout")
                 break
             time.sleep(POLL_SECONDS)
-    run.seconds = time.monotonic() - run.community.started
 
 
 def _laggards(run: Run) -> str:
@@ -205,8 +215,11 @@ def _verify_all(run: Run) -> None:
                 run.problem(f"the model can't be measured: {error}", "measure_failed")
 
 
-def _finish(run: Run, plot: Path | None) -> None:
+def _conclude(run: Run, plot: Path | None, *, check: bool) -> None:
     """The result: tables and curve, or JSON; raises CommandError if it is no success."""
+    if check:
+        _verify_all(run)
+    run.concluded = True
     data = _result(run)
     if plot is not None:
         _write_plot(run.community, plot)
@@ -242,10 +255,11 @@ def _result(run: Run) -> dict[str, Any]:
     rows = run.community.rows
     return {
         "chain_id": run.community.overview.chain_id,
-        "agree": len({n["head_hash"] for n in nodes}) == 1 and nodes[0]["head_hash"] is not None,
+        "agree": len(run.finals) == len(nodes) and len({final.head_hash for final in run.finals.values()}) == 1,
         "verified": bool(run.reports) and len(run.reports) == len(nodes) and all(report.ok for report in run.reports.values()),
         "rounds": rows[-1].round if rows else 0,
         "seconds": round(run.seconds, 3),
+        "round_seconds": _round_seconds(run),
         "accuracy": run.community.accuracies[-1][1] if run.community.accuracies else None,
         "test_accuracy": run.test_accuracy,
         "nodes": nodes,
@@ -254,7 +268,7 @@ def _result(run: Run) -> dict[str, Any]:
 
 
 def _print_result(run: Run) -> None:
-    out = run.session.out
+    session = run.session
     rows = []
     for daemon in run.fleet.daemons:
         final, report = run.finals.get(daemon.entry.name), run.reports.get(daemon.entry.name)
@@ -274,18 +288,24 @@ def _print_result(run: Run) -> None:
                 checked,
             )
         )
-    out.print(table(("node", ">height", ">round", "head", "state", ">store", ">memory", "chain"), rows))
-    drawn = accuracy_view(run.community, out, rows=12)
+    session.show(table(("node", ">height", ">round", "head", "state", ">store", ">memory", "chain"), rows))
+    drawn = accuracy_view(run.community, session.out, rows=12)
     if drawn is not None:
-        out.print(drawn)
+        session.show(drawn)
     count = run.community.rows[-1].round if run.community.rows else 0
-    per_round = f", {run.seconds / count:.2f} s each with the start" if count else ""
-    out.print(Text(f"{count} rounds in {duration(run.seconds)}{per_round}"))
+    each = f", a round takes {_round_seconds(run):.2f} s (median)" if count > 1 else ""
+    session.show(Text(f"{count} rounds in {duration(run.seconds)} with the start{each}"))
     if run.test_accuracy is not None:
-        out.print(Text(f"test accuracy {share(run.test_accuracy)}", style="bold"))
-    if not run.problems:
+        session.show(Text(f"test accuracy {share(run.test_accuracy)}", style="bold"))
+    if not run.problems and run.finals and not run.interrupted:
         checked = ", every chain verified" if run.reports else ""
-        out.print(Text(f"all {len(run.finals)} nodes agree{checked}", style="green"))
+        session.show(Text(f"all {len(run.finals)} nodes agree{checked}", style="green"))
+
+
+def _round_seconds(run: Run) -> float | None:
+    """Median time of a round; the first is counted from the genesis and says nothing."""
+    later = [row.seconds for row in run.community.rows if row.round > 1]
+    return statistics.median(later) if later else None
 
 
 def _write_plot(community: Community, path: Path) -> None:
@@ -314,7 +334,7 @@ def status(ctx: typer.Context, *, directory: Directory) -> None:
     finally:
         community.close()
     data = {node.name: None if node.status is None else msgspec.to_builtins(node.status) for node in community.nodes}
-    session.emit({"nodes": data, "running": len(community.answering())}, lambda: session.out.print(status_table(community.nodes)))
+    session.emit({"nodes": data, "running": len(community.answering())}, lambda: session.show(status_table(community.nodes)))
 
 
 def register(app: typer.Typer) -> None:

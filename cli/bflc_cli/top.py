@@ -16,7 +16,6 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -32,6 +31,7 @@ HISTORY_ROWS: Final = 400
 """Rounds in the curve."""
 
 CURVE_ROWS: Final = 8
+CURVE_COLUMNS: Final = 100
 
 MAX_ROWS: Final = 16
 """Nodes listed before the rest becomes a count."""
@@ -77,10 +77,10 @@ def render(frame: Frame, console: Console) -> RenderableType:
     if view.waiting_for:
         parts.append(Text(f"waiting for {view.waiting_for}", style="yellow"))
     parts += [Text(f"warning: {text}", style="yellow") for text in status.warnings]
-    parts += [Rule(style="dim"), _columns(frame)]
+    parts += [Text(), _columns(frame)]
     drawn = _accuracy(frame, console)
     if drawn is not None:
-        parts += [Rule(style="dim"), drawn]
+        parts += [Text(), drawn]
     return Group(*parts)
 
 
@@ -90,7 +90,8 @@ def _round_line(status: Status, view: RoundView) -> RenderableType:
         ("round ", "bold"),
         f"{view.round}{of}  view {view.view}  ",
         ("done" if status.done else view.phase, "green"),
-        f"  {duration(view.started_ms_ago / 1000)}  leader {short(view.leader)}  last commit {duration(status.last_commit_age)} ago",
+        f"  {duration(view.started_ms_ago / 1000)}  leader {short(view.leader)}",
+        f"  last commit {duration(status.last_commit_age)} ago",
     )
     if not status.last_round:
         return text
@@ -142,7 +143,7 @@ def _accuracy(frame: Frame, console: Console) -> RenderableType | None:
     points = [(float(row.round - 1), row.accuracy) for row in frame.history if row.accuracy is not None]
     if len(points) < 2:
         return None
-    drawn = curve(points, width=console.width, height=CURVE_ROWS, unicode=console.encoding.startswith("utf"))
+    drawn = curve(points, width=min(console.width, CURVE_COLUMNS), height=CURVE_ROWS, unicode=console.encoding.startswith("utf"))
     title = Text.assemble(("accuracy on chain ", "bold"), f"{share(points[-1][1])} (model {points[-1][0]:.0f})")
     return Group(title, Text(drawn, style="cyan"))
 
@@ -159,7 +160,7 @@ def top(
         raise UsageError("top is for people", hint="use status, round or events with --json")
     if once or not session.out.is_terminal:
         with connect(session) as api:
-            session.out.print(render(fetch(api, []), session.out))
+            session.show(render(fetch(api, []), session.out))
         return
     try:
         _watch(session, interval)

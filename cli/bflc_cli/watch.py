@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 import typer
@@ -37,64 +37,66 @@ def logs(
     """The node's log, running or stopped. With --json and -f one document a line."""
     session: Session = ctx.obj
     path = session.need_datadir() / LOG_FILE
-    newest, offset = _tail(path, lines)
-    if session.json and not follow:
-        session.emit({"lines": [_record(line) for line in newest]}, lambda: None)
-        return
-    for line in newest:
-        _print_line(session, line)
-    if follow:
+    with _open(path) as file:
+        newest = _tail(path, file, lines)
+        if session.json and not follow:
+            session.emit({"lines": [_record(line) for line in newest]}, lambda: None)
+            return
+        for line in newest:
+            _print_line(session, line)
         try:
-            for line in _follow(path, offset):
-                _print_line(session, line)
+            if follow:
+                for line in _follow(path, file):
+                    _print_line(session, line)
         except KeyboardInterrupt:
             return
 
 
-def _tail(path: Path, count: int) -> tuple[list[str], int]:
-    """The last `count` lines and the offset behind them; older lines come from the rotated file."""
+def _open(path: Path) -> BinaryIO:
     try:
-        newest: deque[str] = deque(maxlen=count)
-        older = path.with_name(path.name + ".1")
-        if older.exists():
-            newest.extend(older.read_text(encoding="utf-8", errors="replace").splitlines())
-        with path.open("rb") as file:
-            data = file.read()
-        whole = data.rfind(b"\n") + 1
-        newest.extend(data[:whole].decode(errors="replace").splitlines())
+        return path.open("rb")
     except FileNotFoundError as error:
         raise CommandError(f"{path}: there is no log yet", code="no_log", hint="start the node") from error
     except PermissionError as error:
         raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
-    return list(newest), whole
 
 
-def _follow(path: Path, offset: int) -> Iterator[str]:
-    """New whole lines for ever; a file that was rotated is finished, then the new one read from its start."""
-    file = path.open("rb")
+def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:
+    """The last `count` lines, older ones from the rotated file; `file` stands behind the last whole line afterwards."""
+    newest: deque[str] = deque(maxlen=count)
+    older = path.with_name(path.name + ".1")
+    if older.exists():
+        newest.extend(older.read_text(encoding="utf-8", errors="replace").splitlines())
+    data = file.read()
+    whole = data.rfind(b"\n") + 1
+    newest.extend(data[:whole].decode(errors="replace").splitlines())
+    file.seek(whole)
+    return list(newest)
+
+
+def _follow(path: Path, file: BinaryIO) -> Iterator[str]:
+    """New whole lines of `file` for ever; a file that was rotated away is finished, then the new one read from its start."""
     rest = b""
-    try:
-        file.seek(offset)
-        while True:
-            data = file.read()
-            if data:
-                *whole, rest = (rest + data).split(b"\n")
-                for line in whole:
-                    yield line.decode(errors="replace")
-                continue
-            if _rotated(path, file.fileno()):
-                file.close()
-                file, rest = path.open("rb"), b""
-                continue
+    while True:
+        data = file.read()
+        if data:
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield line.decode(errors="replace")
+        elif _rotated(path, file):
+            newer = _open(path)
+            os.dup2(newer.fileno(), file.fileno())
+            newer.close()
+            file.seek(0)
+            rest = b""
+        else:
             time.sleep(POLL_SECONDS)
-    finally:
-        file.close()
 
 
-def _rotated(path: Path, descriptor: int) -> bool:
+def _rotated(path: Path, file: BinaryIO) -> bool:
 
     try:
-        return path.stat().st_ino != os.fstat(descriptor).st_ino
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
         return False
 

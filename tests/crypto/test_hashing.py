@@ -12,8 +12,8 @@ from bflcd.types import CHUNK_BYTES, MAX_CHUNKS, NodeId, Signature
 
 
 def test_golden_hashes() -> None:
-    assert digest(Domain.HEADER, b"a", b"b").hex() == "d2ea5d5e6b1b8a43"
-    assert chunk_hash(b"a").hex() == ""
+    assert digest(Domain.HEADER, b"a", b"b").hex() == "b5c59d7bec062e39cebc2cf2003bd0cb9491ce1bfb7c61fec570c68fa49532fa"
+    assert chunk_hash(b"a").hex() == "33444c2a3054d2ec3b6725d2b1f2fbd0d3715ceacc3e3679b98cb7bd41fd1817"
 
 
 def test_every_domain_hashes_differently() -> None:

@@ -29,7 +29,6 @@ def code_of(call: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("passphrase", [None, b"open sesame"])
 def test_a_key_is_read_as_it_was_written(path: Path, passphrase: bytes | None) -> None:
-    os.umask(os.umask(0))
     write_key(path, IDENTITY, passphrase)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]

@@ -232,6 +232,7 @@ class Node:
     certificate: Certificate | None = None
     decided_at: int | None = None
     wake: int | None = None
+    seen: set[Message] = field(default_factory=set)
 
 
 class World:
@@ -241,13 +242,16 @@ class World:
         self,
         members: int,
         seed: int,
-        faults: Faults = Faults(),  # noqa: B008 - frozen
+        faults: Faults = Faults(),
         *,
         byzantine: "dict[int, Adversary] | None" = None,
         lying_disk: bool = False,
         round_: int = 0,
+        gossip: bool = False,
     ) -> None:
+        """`gossip`: honest members pass on what they accepted, once; else everybody only hears what is sent to it."""
         self.instance = make_instance(members, round_=round_)
+        self.gossip = gossip
         self.random = random.Random(f"{seed}/{members}")
         self.faults = faults
         self.byzantine = byzantine or {}
@@ -329,7 +333,12 @@ class World:
     def _give(self, node: Node, life: int, event: Event, source: int | None = None) -> None:
         if node.machine is None or node.life != life or node.certificate is not None:
             return
-        self._execute(node, node.machine.handle(event, self._clock(node)), source)
+        effects = node.machine.handle(event, self._clock(node))
+        if self.gossip and isinstance(event, Received) and event.message not in node.seen:
+            node.seen.add(event.message)
+            if not any(isinstance(effect, Refused) for effect in effects):
+                self.send(node.seat, event.message)
+        self._execute(node, effects, source)
 
     def _tick(self, node: Node, life: int, due: int) -> None:
         if node.machine is None or node.life != life or node.wake != due:
@@ -380,10 +389,17 @@ class World:
                 self._settle(node, certificate)
             case Refused():
                 self.refused.append(effect)
-                honest = source is not None and source not in self.byzantine
-                assert not honest or effect.rejection is Rejection.WRONG_VIEW, f"an honest message was refused: {effect}"
+                self._check_blame(effect, source)
             case _:
                 pass
+
+    def _check_blame(self, refused: Refused, source: int | None) -> None:
+        """Whom a refusal costs, as `Refused` says, is never an honest member."""
+        liars = {KEYS[seat].node_id for seat in self.byzantine}
+        if refused.proven:
+            assert refused.author in liars, f"an honest author is blamed: {refused}"
+        elif refused.rejection is not Rejection.WRONG_VIEW and not self.gossip:
+            assert source in self.byzantine, f"a message that an honest member made is refused: {refused}"
 
     def _built(self, node: Node, life: int, view: View, proposal: Proposal) -> None:
         if node.life == life:
@@ -442,7 +458,9 @@ class World:
 
     def _deliver(self, source: int, target: int, message: Message) -> None:
         if target in self.byzantine:
-            if source not in self.byzantine:  # liars don't answer each other: that would never end
+            author = None if isinstance(message, Certificate) else outer(message).author
+            liars = {KEYS[seat].node_id for seat in self.byzantine}
+            if source not in self.byzantine and author not in liars:  # liars answering each other would never end
                 self.byzantine[target].receive(self, target, message)
             return
         node = self.nodes[target]

@@ -4,9 +4,11 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from bflcd.crypto.hashing import root_of
 from bflcd.errors import OperatorError
 from bflcd.node.api import ApiServer
 from bflcd.node.bus import EventBus, LogRing
@@ -202,7 +204,7 @@ class FakeNode:
             raise OperatorError(f"the model of round {round_} is pruned here", hint="ask an archive", code="pruned")
         round_ = self.current.round if round_ is None else round_
         return MODEL, ModelView(
-            round=round_, height=round_ * 7, root="ef" * 32, size=len(MODEL), block_hash="cd" * 32, accuracy=0.875
+            round=round_, height=round_ * 7, root=root_of(MODEL).hex(), size=len(MODEL), block_hash="cd" * 32, accuracy=0.875
         )
 
     def request_stop(self) -> StopView:
@@ -229,7 +231,7 @@ class ServedNode:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._main, daemon=True)
 
-    def __enter__(self) -> "ServedNode":
+    def __enter__(self) -> Self:
         self._thread.start()
         assert self._started.wait(10)
         if self._failure is not None:

@@ -80,6 +80,7 @@ def test_the_fast_network_computes_what_the_plain_one_does():
     plain = functional.max_pool2d(functional.relu(fast.conv2(plain)), 2)
     plain = fast.out(functional.relu(fast.hidden(plain.flatten(1))))
     torch.testing.assert_close(fast(image_batch(images)), plain)
+    assert image_batch(images).stride() == (784, 1, 28, 1)
     with torch.inference_mode():
         torch.testing.assert_close(fast(image_batch(images)), plain)
         torch.testing.assert_close(halve(x), functional.max_pool2d(x, 2))

@@ -24,7 +24,10 @@ def payload(chunks, extra=17, seed=1):
 
 def server(store, may_serve=lambda _peer, _root: True, damage=None):
     return BlobServer(
-        store, chain=lambda: CHAIN, may_serve=may_serve, on_damage=lambda root, _error: (damage if damage is not None else []).append(root)
+        store,
+        chain=lambda: CHAIN,
+        may_serve=may_serve,
+        on_damage=lambda root, _error: (damage if damage is not None else []).append(root),
     )
 
 
@@ -96,7 +99,7 @@ async def test_several_holders_share_the_work_and_no_chunk_is_fetched_twice():
         await f.fetcher.fetch(ref, lambda: f.holders)
         assert f.store.blob(ref) == payload(24)
     chunks = [[request.index for request in log if isinstance(request, GetChunk)] for log in logs]
-    assert sorted(sum(chunks, [])) == list(range(24))
+    assert sorted(index for indices in chunks for index in indices) == list(range(24))
     assert min(len(indices) for indices in chunks) >= 3
 
 
@@ -347,7 +350,11 @@ async def test_a_store_that_fails_ends_the_fetch_with_its_own_error():
 async def test_the_server_tells_who_may_not_see_nothing_at_all(kind):
     source = ChunkStore()
     ref = await source.put_blob(b"secret")
-    request = (lambda root, chain=CHAIN: GetChunk(chain, root, 0)) if kind is GetChunk else (lambda root, chain=CHAIN: GetManifest(chain, root))
+    request = (
+        (lambda root, chain=CHAIN: GetChunk(chain, root, 0))
+        if kind is GetChunk
+        else (lambda root, chain=CHAIN: GetManifest(chain, root))
+    )
     committee = set()
     async with clique([server(source, lambda peer, _root: peer in committee).handlers(), {}]) as (a, b):
 

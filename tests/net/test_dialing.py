@@ -30,8 +30,8 @@ def node_of(number):
     return identity(1000 + number).node_id
 
 
-def due(book, now, busy=(), connected=0, preferred=()):
-    return book.due(now, busy=busy, connected=connected, preferred=preferred)
+def due(book, now, *, busy=(), connected=0, preferred=(), is_member=lambda _node: True):
+    return book.due(now, busy=busy, connected=connected, preferred=preferred, is_member=is_member)
 
 
 def test_backoff_is_quick_at_first_then_doubles_to_a_cap_with_jitter():
@@ -121,7 +121,9 @@ def test_a_small_community_dials_everyone_who_is_not_busy():
     book = DialBook(OWN, Random(3))
     for number in range(DENSE_PEERS):
         book.add(at(node_of(number)), Source.HEARSAY)
-    assert {attempt.node for attempt in due(book, 0, busy={node_of(0)}, connected=1)} == {node_of(n) for n in range(1, DENSE_PEERS)}
+    assert {attempt.node for attempt in due(book, 0, busy={node_of(0)}, connected=1)} == {
+        node_of(n) for n in range(1, DENSE_PEERS)
+    }
 
 
 def test_a_large_community_dials_the_preferred_and_up_to_its_degree():
@@ -141,3 +143,10 @@ def test_a_node_that_listens_everywhere_is_looked_for_where_it_is_seen():
     assert at_seen_host(at(PEER, 9000), "/memory/3") == at(PEER, 9000)
     with pytest.raises(ValueError):
         at_seen_host(at(PEER, 9000, "0.0.0.0"), "/memory/3")
+
+
+def test_who_is_no_member_is_dialled_only_where_the_operator_says_so():
+    book = DialBook(OWN, Random(3))
+    book.add(at(PEER), Source.CONFIGURED)
+    book.add(at(node_of(1)), Source.REACHED)
+    assert due(book, 0, is_member=lambda _node: False) == (Attempt(PEER, at(PEER)),)

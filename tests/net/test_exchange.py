@@ -1,12 +1,14 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.exchange import LANES, MEMBER_REQUESTS, STRANGER_REQUESTS
+from bflcd.net.exchange import LANES, MEMBER_REQUESTS, STRANGER_REQUESTS, large_chunk
 from bflcd.net.memory import MemoryNetwork
-from bflcd.types import ZERO_DIGEST, Height, NodeId, Round
-from bflcd.wire.codec import encode
+from bflcd.types import CHUNK_BYTES, ZERO_DIGEST, Height, NodeId, Round
+from bflcd.wire.codec import decode, decode_any, encode
 from bflcd.wire.requests import (
     LEGAL_REPLIES,
     OPEN_TO_STRANGERS,
@@ -170,7 +172,9 @@ async def test_refusals_of_a_handler_reach_the_asker_with_their_reason():
         assert (await refused_with(b, a, REQUESTS[GetStatus])).rejection is Rejection.UNAVAILABLE
 
 
-@pytest.mark.parametrize("raised", [ZeroDivisionError("a bug"), MachineError("disk full", code="disk_full")], ids=["bug", "machine"])
+@pytest.mark.parametrize(
+    "raised", [ZeroDivisionError("a bug"), MachineError("disk full", code="disk_full")], ids=["bug", "machine"]
+)
 async def test_our_own_fault_is_counted_and_reported_but_not_told_in_detail(raised, caplog):
     async def fail(_peer, _request):
         raise raised
@@ -252,6 +256,38 @@ async def test_at_most_the_lanes_limit_of_handlers_runs_at_once_and_the_queue_is
         assert most == lane.at_once
         assert a.exchange._open[lane] == 0
         assert a.faults == []
+
+
+@given(st.binary(max_size=300), st.sampled_from([encode(request) for request in REQUESTS.values()]), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_arrive_they_are_answered_and_nothing_breaks(garbage, request, as_tail):
+    async def deliver():
+        node = build_node(MemoryNetwork(), 1, {identity(2).node_id}, ManualClock())
+        node.exchange.serve({GetStatus: answer_status})
+        for lane in LANES:
+            handler = node.transport._services[lane.protocol][0]
+            for peer in (2, 3):
+                payload = request[: len(request) // 2] + garbage if as_tail else garbage
+                reply = await handler(identity(peer).node_id, payload)
+                assert type(decode_any(reply, (Refused, Status))) in (Refused, Status)
+        assert node.failures == []
+
+    asyncio.run(deliver())
+
+
+@pytest.mark.parametrize("size", [1, 255, 2**16 - 1, 2**16, 2**16 + 1, CHUNK_BYTES])
+def test_a_large_chunk_is_read_exactly_as_the_codec_reads_it(size):
+    encoded = encode(Chunk(bytes(range(256)) * (size // 256) + bytes(size % 256)))
+    assert large_chunk(encoded) == (decode(encoded, Chunk) if size >= 2**16 else None)
+    for damaged in (
+        encoded[:-1],
+        encoded + b"x",
+        b"\x92" + encoded[1:],
+        encoded[:1] + b"\x02" + encoded[2:],
+        encoded[:4] + b"\x01" + encoded[5:],
+    ):
+        assert large_chunk(damaged) is None
+    assert large_chunk(encoded[:4] + (CHUNK_BYTES + 1).to_bytes(4, "big") + bytes(CHUNK_BYTES + 1)) is None
 
 
 async def test_serving_what_is_no_request_is_refused_at_once():

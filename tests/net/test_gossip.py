@@ -1,6 +1,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bflcd.errors import Rejection
 from bflcd.net.gossip import FORWARDED, INVALID, GossipChannel, Heard, chain_of_payload
@@ -27,7 +29,7 @@ from bflcd.wire.messages import (
     ViewChange,
 )
 from bflcd.wire.requests import GetAddresses
-from tests.helpers.network import CHAIN, OTHER_CHAIN, ManualClock, identity, until
+from tests.helpers.network import CHAIN, OTHER_CHAIN, ManualClock, identity
 
 PLACE = {"chain": CHAIN, "round": Round(3), "epoch": Epoch(0), "parent": CHAIN, "committee": CHAIN}
 VOTE = {**PLACE, "view": View(1), "digest": CHAIN}
@@ -114,12 +116,33 @@ async def test_an_announcement_stands_on_its_certificate_so_its_forwarder_answer
         encode(Envelope(ALICE.node_id, b"\x93\x01\x1e", Signature(bytes(64)))),
         encode(Envelope(ALICE.node_id, b"\x97\x01\x1e\xc4\x10" + bytes(60), Signature(bytes(64)))),
     ],
-    ids=["empty", "garbage", "lying length", "oversize", "cut", "a request", "no member", "other chain", "a bare pre-prepare", "short payload", "no chain"],
+    ids=[
+        "empty",
+        "garbage",
+        "lying length",
+        "oversize",
+        "cut",
+        "a request",
+        "no member",
+        "other chain",
+        "a bare pre-prepare",
+        "short payload",
+        "no chain",
+    ],
 )
 def test_what_fails_a_cheap_check_is_not_queued(data):
     listener = Listener()
     assert not listener.hear(data)
     assert (listener.channel.waiting, listener.channel.refused, listener.faults) == (0, 1, [])
+
+
+@given(st.binary(max_size=300), st.integers(0, 60))
+@settings(max_examples=300, deadline=None)
+def test_whatever_bytes_arrive_nothing_breaks(garbage, kept):
+    listener = Listener()
+    assert not listener.hear(garbage)
+    assert not listener.hear(encode(beacon())[:kept] + garbage)
+    assert listener.channel.waiting == 0
 
 
 def test_invalid_messages_cost_their_forwarder_only_above_its_allowance():
@@ -250,8 +273,3 @@ def test_verification_is_the_real_one():
     assert verified.verify_once(good)
     assert not verified.verify_once(Envelope(good.author, good.payload, Signature(bytes(64))))
     assert not verified.verify_once(Envelope(BOB.node_id, good.payload, good.signature))
-
-
-async def test_until_helper_fails_when_nothing_happens():
-    with pytest.raises(TimeoutError):
-        await until(lambda: False, 0.02)

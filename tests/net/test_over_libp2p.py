@@ -32,7 +32,7 @@ class Daemon:
 
     def __init__(self, number, members):
         self.members = members
-        self.transport = Libp2pTransport(identity(number), ("/ip4/127.0.0.1/tcp/0",), lambda peer: self.peers.allows(peer))
+        self.transport = Libp2pTransport(identity(number), ("/ip4/127.0.0.1/tcp/0",), self.may_connect)
         self.store = ChunkStore()
         self.up, self.down = [], []
         common = {"now": real_now}
@@ -56,6 +56,9 @@ class Daemon:
         )
         server = BlobServer(self.store, chain=lambda: CHAIN, may_serve=lambda *_: True, on_damage=lambda *_: None)
         self.exchange.serve({**self.peers.handlers(), **server.handlers()})
+
+    def may_connect(self, peer):
+        return self.peers.allows(peer)
 
     def punish(self, peer, rejection, text):
         self.peers.punish(peer, rejection, text)

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,7 +12,8 @@ from bflcd.net.exchange import LANES
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peers import PeerCallbacks, PeerManager, PeerSettings
 from bflcd.types import Height, Round
-from bflcd.wire.requests import GetAddresses, GetStatus
+from bflcd.wire.codec import encode, number_of, peek_number
+from bflcd.wire.requests import Addresses, GetAddresses, GetStatus
 from tests.helpers.network import CHAIN, OTHER_CHAIN, build_node, identity, real_now, running, status, until
 
 FAST = PeerSettings(
@@ -221,21 +223,45 @@ async def test_misbehaviour_adds_up_to_a_ban_and_the_banned_stay_out():
         assert len([event for event in a.events if event[0] == "up"]) == 1
 
 
-async def test_strangers_are_limited_get_a_status_no_addresses_and_little_time():
-    """Given three strangers of whom two may stay; Then they learn the status and nothing else, and soon are gone."""
-    async with community(5, strangers=(3, 4, 5)) as (a, b, *strangers):
+async def test_only_a_few_strangers_may_stay_and_they_learn_the_status_and_nothing_else():
+    async with community(5, strangers=(3, 4, 5), settings=replace(FAST, stranger_time=60.0)) as (a, b, *strangers):
         b.manager.add_address(a.address)
         await until(lambda: a.connected == {b.id})
         for stranger in strangers:
             await stranger.node.transport.dial(a.address, 1.0)
-        await until(lambda: len(a.manager.peers()) == 3)
-        asker = next(s for s in strangers if a.id in {c.peer for c in s.node.transport.connections()})
-        assert await asker.node.exchange.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, ()), deadline=1.0) == status(1)
+        await asyncio.sleep(0.2)
+        kept = [s for s in strangers if a.id in {c.peer for c in s.node.transport.connections()}]
+        assert kept == strangers[:2]
+        asker = kept[0].node.exchange
+        assert await asker.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, ()), deadline=1.0) == status(1)
         with pytest.raises(PeerError) as caught:
-            await asker.node.exchange.ask(a.id, GetAddresses(CHAIN), deadline=1.0)
+            await asker.ask(a.id, GetAddresses(CHAIN), deadline=1.0)
         assert caught.value.rejection is Rejection.NOT_MEMBER
         assert a.connected == {b.id}
-        await until(lambda: {peer.node for peer in a.manager.peers()} == {b.id}, 2.0)
+
+
+async def test_a_stranger_has_little_time():
+    async with community(2, strangers=(2,)) as (a, stranger):
+        await stranger.node.transport.dial(a.address, 1.0)
+        await until(lambda: [peer.member for peer in a.manager.peers()] == [False])
+        await until(lambda: a.manager.peers() == (), 2.0)
+        assert a.events == []
+
+
+async def test_a_strangers_claim_sets_nothing_in_motion_until_it_is_a_member():
+    network = MemoryNetwork()
+    members = {identity(1).node_id}
+    a, b = Managed(network, 1, members, settings=replace(FAST, stranger_time=60.0)), Managed(network, 2, {identity(1).node_id})
+    for managed in (a, b):
+        await managed.node.transport.start()
+    async with running(a.manager.run, b.manager.run):
+        b.manager.add_address(a.address)
+        await until(lambda: [peer.round for peer in a.manager.peers()] == [2])
+        assert a.events == []
+        members.add(b.id)
+        await until(lambda: a.events[:2] == [("up", b.id), ("status", b.id, 2)])
+        for managed in (a, b):
+            await managed.node.transport.close()
 
 
 async def test_a_member_that_is_kicked_is_disconnected_and_reported_down():
@@ -271,9 +297,6 @@ async def test_hearsay_about_strangers_and_garbage_is_not_dialled():
         stranger = identity(50).node_id
 
         async def lie(_peer, _payload):
-            from bflcd.wire.codec import encode
-            from bflcd.wire.requests import Addresses
-
             return encode(
                 Addresses(
                     (
@@ -287,8 +310,6 @@ async def test_hearsay_about_strangers_and_garbage_is_not_dialled():
         honest = a.node.transport._services[LANES[0].protocol]
 
         async def answer(peer, payload):
-            from bflcd.wire.codec import number_of, peek_number
-
             return await (lie if peek_number(payload) == number_of(GetAddresses) else honest[0])(peer, payload)
 
         a.node.transport._services[LANES[0].protocol] = (answer, *honest[1:])

@@ -10,7 +10,15 @@ from bflcd.consensus.certificate import certificate_of, verify_chain
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.sync import CatchUp, SyncLimits, check_segment, fetch_genesis
 from bflcd.types import ZERO_DIGEST, Digest, Round, View
-from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, chain_id_of, committee_hash, header_hash, segment_digest
+from bflcd.wire.blocks import (
+    Certificate,
+    CertifiedHeader,
+    CertifiedSegment,
+    chain_id_of,
+    committee_hash,
+    header_hash,
+    segment_digest,
+)
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit
 from bflcd.wire.requests import GenesisReply, GetGenesis, GetHeaders, GetSegment, Headers, SegmentReply
@@ -168,7 +176,9 @@ HEADER_LIES = {
     "too few signatures": lambda headers: [
         CertifiedHeader(headers[0].header, replace(headers[0].certificate, signatures=headers[0].certificate.signatures[:-1]))
     ],
-    "another header": lambda headers: [CertifiedHeader(replace(headers[0].header, time=headers[0].header.time + 1), headers[0].certificate)],
+    "another header": lambda headers: [
+        CertifiedHeader(replace(headers[0].header, time=headers[0].header.time + 1), headers[0].certificate)
+    ],
     "a gap": lambda headers: headers[1:],
     "out of order": lambda headers: headers[::-1],
     "another chain": lambda headers: [CertifiedHeader(replace(headers[0].header, chain=ZERO_DIGEST), headers[0].certificate)],
@@ -208,7 +218,9 @@ SEGMENT_LIES = {
     "an update header changed": lambda s: replace(
         s, segment=replace(s.segment, headers=(replace(s.segment.headers[0], blob=None), *s.segment.headers[1:]))
     ),
-    "an update missing": lambda s: replace(s, segment=replace(s.segment, headers=s.segment.headers[1:], updates=s.segment.updates[1:])),
+    "an update missing": lambda s: replace(
+        s, segment=replace(s.segment, headers=s.segment.headers[1:], updates=s.segment.updates[1:])
+    ),
     "headers missing": lambda s: replace(s, segment=replace(s.segment, headers=s.segment.headers[1:])),
 }
 

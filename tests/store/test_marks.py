@@ -82,21 +82,28 @@ def test_a_flipped_bit_anywhere_loses_nothing(path: Path, marks: int) -> None:
         assert read(path)[1] == replace(MARK, view=View(marks - 1)), position
 
 
-@pytest.mark.parametrize("cut", [0, 1, 60, SECTOR_BYTES, SECTOR_BYTES + 40, 2 * SECTOR_BYTES])
-def test_a_torn_write_leaves_the_acknowledged_mark(path: Path, cut: int) -> None:
-    """Given a file whose next slot was written up to `cut`, when it is opened, then the mark before or after is found."""
+@pytest.mark.parametrize(
+    ("cut", "survives"), [(0, False), (1, False), (60, False), (SECTOR_BYTES, True), (SECTOR_BYTES + 40, True), (2 * SECTOR_BYTES, True)]
+)
+def test_a_write_torn_at_any_byte_leaves_the_mark_before_or_after(path: Path, cut: int, survives: bool) -> None:
+    later = replace(MARK, view=View(9))
     written(path, MARK)
     before = path.read_bytes()
-    after = replace(MARK, view=View(9))
-    written(path, after)
-    whole = path.read_bytes()
-    slot = next(at for at in range(0, FILE_BYTES, 2 * SECTOR_BYTES) if before[at : at + 200] != whole[at : at + 200])
-    path.write_bytes(before[:slot] + whole[slot : slot + cut] + before[slot + cut :])
-    found = read(path)[1]
-    assert found == (after if cut >= SECTOR_BYTES else MARK) or (cut == 60 and found == MARK)
-    half = bytearray(before)
-    half[slot : slot + 2 * SECTOR_BYTES] = b"\xff" * 2 * SECTOR_BYTES
-    path.write_bytes(half)
+    written(path, later)
+    after = path.read_bytes()
+    slot = next(at for at in range(0, FILE_BYTES, 2 * SECTOR_BYTES) if before[at : at + 200] != after[at : at + 200])
+    path.write_bytes(before[:slot] + after[slot : slot + cut] + before[slot + cut :])
+    assert read(path)[1] == (later if survives else MARK)
+
+
+def test_a_slot_torn_to_garbage_leaves_the_mark_before(path: Path) -> None:
+    written(path, MARK)
+    before = path.read_bytes()
+    written(path, replace(MARK, view=View(9)))
+    after = path.read_bytes()
+    slot = next(at for at in range(0, FILE_BYTES, 2 * SECTOR_BYTES) if before[at : at + 200] != after[at : at + 200])
+    garbage = b"\xff" * (2 * SECTOR_BYTES)
+    path.write_bytes(after[:slot] + garbage + after[slot + len(garbage) :])
     assert read(path)[1] == MARK
 
 

@@ -10,8 +10,11 @@ from torch.nn import functional
 
 
 def image_batch(images: Tensor) -> Tensor:
-    """uint8 [rows, height, width] to float32 [rows, 1, height, width] from 0 to 1, with channels-last strides."""
-    return images.unsqueeze(-1).permute(0, 3, 1, 2).float().div_(255.0)
+    """uint8 [rows, height, width] to float32 [rows, 1, height, width] from 0 to 1, with channels-last strides.
+
+    The strides come last: arithmetic would forget those of the single channel, and convolutions would take a third longer.
+    """
+    return images.float().div_(255.0).unsqueeze(-1).permute(0, 3, 1, 2)
 
 
 def halve(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 from trio_typing import TaskStatus
 
-from bflcd.crypto.identity import Identity, node_id_of, peer_id_of, verify
+from bflcd.crypto.identity import Identity, peer_id_of, verify
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.library import (
     ID,
@@ -24,7 +24,7 @@ from bflcd.net.libp2p.library import (
 )
 from bflcd.net.libp2p.switch import Connection, Switch
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
-from bflcd.types import NodeId, Signature, short
+from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +45,15 @@ _QUEUE_RPCS: Final = 1024
 
 _MAX_CONTROL_IDS: Final = 512
 """Message ids looked at in one IHAVE or IWANT: the library copies a message for every mention of its id."""
+
+_GATHER_S: Final = 0.002
+"""How long a packet waits for more messages: votes, cards and beacons come in bursts, and a packet costs more than a message."""
+
+_GATHER_BYTES: Final = 64 * 1024
+"""A packet of this size waits no longer."""
+
+_PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
+"""What the peer id of an Ed25519 key begins with; the key follows."""
 
 _SEQNO_BYTES: Final = 8
 _STRIKE_WINDOW_S: Final = 60.0
@@ -140,9 +149,9 @@ class Gossip(Pubsub):  # type: ignore[misc]
     def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver) -> None:
         router = GossipSub(
             [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
-            degree=6,
-            degree_low=4,
-            degree_high=8,
+            degree=4,  # of a dozen members each is two hops away, and each message arrives three times, not five
+            degree_low=3,
+            degree_high=6,
             heartbeat_initial_delay=0.2,
             heartbeat_interval=HEARTBEAT_S,
             adaptive_gossip_enabled=False,
@@ -254,6 +263,26 @@ class Gossip(Pubsub):  # type: ignore[misc]
 
     # Sending
 
+    async def handle_sending_messages(self, peer_id: Any, stream: Any, queue: Any) -> None:
+        """Send a peer's queue until it is closed: what is said within a moment travels as one packet."""
+        try:
+            while (first := await queue.pop()) is not None:
+                await trio.sleep(_GATHER_S)
+                packet = rpc_pb2.RPC()
+                packet.CopyFrom(first)
+                size = packet.ByteSize()
+                # Only plain messages join: a receiver looks at one set of control fields in a packet.
+                waiting = queue._queue._non_priority  # noqa: SLF001 - the library's queue has no way to look without waiting
+                while waiting and size < _GATHER_BYTES and not waiting[0].HasField("control"):
+                    more = waiting.popleft()
+                    size += more.ByteSize()
+                    packet.MergeFrom(more)
+                if not await self.write_msg(stream, packet):
+                    return
+        except BaseLibp2pError as error:
+            _log.debug("gossip to %s ended: %s", peer_id, error)
+            self._handle_dead_peer(peer_id)
+
     async def send(self, topic: str, data: bytes) -> None:
         """Sign and send one message. A new number each time, so that the same bytes can be sent again."""
         self._seqno = max(self._seqno + 1, time.time_ns())
@@ -292,4 +321,8 @@ def _peer_id(node_id: NodeId) -> Any:
 
 
 def _node_id(peer_id: Any) -> NodeId:
-    return node_id_of(peer_id.to_base58())
+    """The key that a peer id spells out. Raises ValueError for any other kind of id."""
+    raw: bytes = peer_id.to_bytes()
+    if len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
+        raise ValueError("not the peer id of an Ed25519 key")
+    return NodeId(raw[len(_PEER_ID_PREFIX) :])

@@ -1,0 +1,480 @@
+"""Every command in both forms against a served node, and how each of them fails."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from bflc_cli import client
+from bflc_cli.main import hoist, main
+from bflc_cli.text import duration, size, sparkline
+from bflcd.crypto.hashing import root_of
+from bflcd.errors import InvariantError
+from bflcd.node.api_token import ApiFile, write_api_file
+from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedNode]:
+    with ServedNode(tmp_path_factory.mktemp("served")) as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def fresh(request: pytest.FixtureRequest) -> None:
+    if "served" in request.fixturenames:
+        node = request.getfixturevalue("served").node
+        node.current, node.broken, node.stopped = status_of(), None, False
+        node.pruned.clear()
+
+
+@pytest.fixture
+def run(served, capsys):
+    """Run a command; (exit code, stdout, stderr)."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["--datadir", str(served.datadir), *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def envelope(out: str) -> dict[str, object]:
+    """The one JSON document on stdout."""
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+READING = {
+    "status": (
+        ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on chain)"],
+        lambda d: d["node_id"] == IDS[0],
+    ),
+    "peers": (["02020202", "0.4 ms", "/ip4/127.0.0.1/tcp/4001"], lambda d: [p["node_id"] for p in d] == IDS[1:3]),
+    "round": (["collecting", "cards of 02020202", "+0.0120", "packed", "score"], lambda d: d["missing"] == [IDS[5]]),
+    "committee": (["quorum 3, survives 1", "03030303  leader", "absent"], lambda d: len(d["members"]) == 4),
+    "members": (["01010101", "manager me"], lambda d: len(d) == len(IDS)),
+    "history": (["50.00 %", "6/6"], lambda d: [row["round"] for row in d] == [1, 2, 3, 4, 5]),
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_reading_commands_for_people(run, command):
+    code, out, err = run(command)
+    assert (code, err) == (0, "")
+    for text in READING[command][0]:
+        assert text in out
+    assert "\x1b" not in out
+    assert IDS[0] not in out
+
+
+@pytest.mark.parametrize("command", READING)
+def test_reading_commands_as_json(run, command):
+    code, out, err = run(command, "--json")
+    answer = envelope(out)
+    assert (code, err) == (0, "")
+    assert (answer["schema"], answer["status"]) == (1, "ok")
+    assert READING[command][1](answer["data"])
+
+
+def test_history_from_a_round(run):
+    _, out, _ = run("--json", "history", "--from", "2", "--count", "2")
+    assert [row["round"] for row in envelope(out)["data"]] == [2, 3]
+
+
+def test_warnings_and_who_is_missing_are_shown(run, served):
+    served.node.current = status_of(warnings=["alone"], waiting_for="a vote of 02020202", last_commit_age=None, accuracy=None)
+    _, out, _ = run("status")
+    assert "warning: alone" in out
+    assert "a vote of 02020202" in out
+    assert "none yet" in out
+
+
+def test_prune(run, served):
+    code, out, _ = run("prune", "--keep", "2")
+    assert code == 0
+    assert "98304 bytes returned" in out
+    assert "height 13" in out
+    code, out, _ = run("prune", "--to", "13", "--dry-run", "--json")
+    assert envelope(out)["data"]["freed"] == 0
+    assert served.node.pruned == [(2, False), (4, True)]
+
+
+@pytest.mark.parametrize(
+    "words", [["prune"], ["prune", "--keep", "1", "--to", "2"], ["prune", "--to", "99999"], ["prune", "--keep", "0"]]
+)
+def test_prune_refuses_nonsense(run, served, words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "hint: " in err
+    assert served.node.pruned == []
+
+
+def test_a_request_that_takes_too_long(run, monkeypatch):
+    monkeypatch.setattr("bflc_cli.manage.PRUNE_SECONDS", 0.2)
+    code, out, _ = run("--timeout", "0.2", "--json", "prune", "--keep", "13")
+    assert code == 4
+    assert envelope(out)["code"] == "timeout"
+
+
+def test_export(run, tmp_path):
+    path = tmp_path / "m.safetensors"
+    code, out, _ = run("export", "--output", str(path), "--json")
+    data = envelope(out)["data"]
+    assert code == 0
+    assert path.read_bytes() == MODEL
+    assert data["sha256"] == sha256(MODEL).hexdigest()
+    assert data["round"] == 5
+    code, _, err = run("export", "--output", str(path))
+    assert code == 1
+    assert "exists" in err
+    assert run("export", "--output", str(path), "--force")[0] == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["m.safetensors"]
+    code, out, _ = run("export", "--round", "1", "--output", str(tmp_path / "other"), "--json")
+    assert (code, envelope(out)["code"]) == (1, "pruned")
+    assert run("export", "--output", str(tmp_path))[0] == 1
+    assert run("export", "--output", str(tmp_path / "no" / "folder"))[0] == 1
+
+
+def test_export_names_the_file_after_the_round(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("export")[0] == 0
+    assert (tmp_path / "model-5.safetensors").read_bytes() == MODEL
+
+
+def test_export_refuses_bytes_that_do_not_hash_to_the_root(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(client.Api, "model", lambda *_: (MODEL + b"x", {"round": 5, "height": 35, "root": root_of(MODEL).hex()}))
+    code, out, _ = run("--json", "export", "-o", str(tmp_path / "m"))
+    assert (code, envelope(out)["code"]) == (1, "damaged_blob")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_events(run, served):
+    for round_ in (1, 2, 3):
+        served.call(lambda r=round_: served.node.bus.publish("committed", r, f"round {r} closed"))
+    code, out, _ = run("events", "--after", "0", "-n", "3")
+    assert code == 0
+    assert [line.split()[3] for line in out.splitlines()] == ["committed"] * 3
+    _, out, _ = run("events", "--after", "0", "-n", "2", "--json")
+    assert [json.loads(line)["data"]["round"] for line in out.splitlines()] == [1, 2]
+
+
+def write_log(datadir: Path, *messages: str) -> Path:
+    path = datadir / "log" / "bflcd.log"
+    path.parent.mkdir(exist_ok=True)
+    fields = {
+        "time": "2026-01-01T00:00:00.000Z",
+        "level": "warning",
+        "node": "01010101",
+        "round": 5,
+        "view": 0,
+        "logger": "bflcd.node.app",
+    }
+    path.write_text("".join(json.dumps({**fields, "message": message}) + "\n" for message in messages))
+    return path
+
+
+def test_logs(run, tmp_path, capsys):
+    write_log(tmp_path, "one", "two", "three")
+    assert main(["--datadir", str(tmp_path), "logs", "-n", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("node.app: ")[1] for line in lines] == ["two", "three"]
+    assert "warning 01010101 r5 v0" in lines[0]
+    assert main(["--datadir", str(tmp_path), "logs", "--json"]) == 0
+    assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["one", "two", "three"]
+    code, out, _ = run("logs", "--json")
+    assert (code, envelope(out)["code"]) == (1, "no_log")
+
+
+def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
+    path = write_log(tmp_path, "old")
+    path.rename(path.with_name("bflcd.log.1"))
+    write_log(tmp_path, "new")
+    main(["--datadir", str(tmp_path), "--json", "logs"])
+    assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["old", "new"]
+
+
+def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
+    path = write_log(tmp_path, "first")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"], **pipes()
+    )
+    try:
+        assert json.loads(process.stdout.readline())["data"]["message"] == "first"
+        path.rename(path.with_name("bflcd.log.1"))
+        write_log(tmp_path, "second")
+        assert json.loads(process.stdout.readline())["data"]["message"] == "second"
+        process.send_signal(2)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pipes() -> dict[str, object]:
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'cli'}"}
+    return {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+
+
+def test_config_show(tmp_path, capsys, monkeypatch):
+    (tmp_path / "config.toml").write_text('[store]\nmode = "pruned"\n')
+    monkeypatch.setenv("BFLCD_STORE_KEEP", "7")
+    assert main(["--datadir", str(tmp_path), "config", "show", "--json"]) == 0
+    data = envelope(capsys.readouterr().out)["data"]
+    assert data["store.mode"] == {"value": "pruned", "origin": str(tmp_path / "config.toml")}
+    assert data["store.keep"] == {"value": 7, "origin": "environment variable BFLCD_STORE_KEEP"}
+    assert data["api.port"] == {"value": 0, "origin": "default"}
+    assert main(["--datadir", str(tmp_path), "config", "show"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("store.keep"))
+    assert row.split(maxsplit=2)[1:] == ["7", "environment variable BFLCD_STORE_KEEP"]
+
+
+def test_config_show_refuses_a_wrong_file(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text("[store]\nmode = 3\n")
+    assert main(["--datadir", str(tmp_path), "--json", "config", "show"]) == 2
+    assert envelope(capsys.readouterr().out)["code"] == "bad_config"
+
+
+def test_stop_waits_for_the_process(tmp_path, capsys):
+    """Given a daemon whose process ends after a while / When stop is called / Then it returns once the process is gone."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
+    reaper = threading.Thread(target=process.wait)
+    reaper.start()
+    with ServedNode(tmp_path) as served:
+        entry = client.read_api_file(tmp_path)
+        write_api_file(tmp_path, ApiFile(url=entry.url, token=entry.token, pid=process.pid))
+        begun = time.monotonic()
+        assert main(["--datadir", str(tmp_path), "stop"]) == 0
+        assert time.monotonic() - begun > 0.2
+        assert served.node.stopped
+    reaper.join()
+    assert "has stopped" in capsys.readouterr().out
+
+
+def test_stop_gives_up_at_the_timeout(run, served):
+    code, out, _ = run("--timeout", "0.3", "--json", "stop")
+    assert (code, envelope(out)["code"]) == (4, "timeout")
+    assert served.node.stopped
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "name"),
+    [(ZeroDivisionError("x"), 5, "bug"), (InvariantError("x"), 5, "bug")],
+)
+def test_the_daemons_own_bugs(run, served, broken, code, name):
+    logging.getLogger("bflcd.node.api_envelope").disabled = True
+    served.node.broken = broken
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(client, "_open", lambda session: client.Api(client.read_api_file(served.datadir), 5))
+            found, out, _ = run("--json", "status")
+    finally:
+        logging.getLogger("bflcd.node.api_envelope").disabled = False
+    assert (found, envelope(out)["code"]) == (code, name)
+
+
+def test_our_own_bug_ends_with_5_and_a_traceback(run, monkeypatch):
+    monkeypatch.setattr("bflc_cli.queries.status_view", lambda _: 1 / 0)
+    code, _, err = run("status")
+    assert code == 5
+    assert "Traceback" in err
+    assert "please report it" in err
+
+
+USAGE = [
+    ["--json", "nonsense"],
+    ["--json", "status", "--nonsense"],
+    ["--json", "status", "extra"],
+    ["--json", "prune", "--keep", "x"],
+    ["--json", "prune", "--keep"],
+    ["--json", "--wait", "x", "status"],
+    ["--json", "history", "--count", "0"],
+    ["--json", "top"],
+    ["--json", "status"],
+    ["--json"],
+]
+
+
+@pytest.mark.parametrize("words", USAGE, ids=" ".join)
+def test_wrong_usage_is_json_too(words, capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("BFLCD_DATADIR", raising=False)
+    assert main(words) == 2
+    answer = envelope(capsys.readouterr().out)
+    assert (answer["schema"], answer["status"], answer["code"]) == (1, "error", "usage")
+    assert set(answer) == {"schema", "status", "code", "message", "hint"}
+
+
+def test_wrong_usage_for_people(capsys):
+    assert main(["nonsense"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nonsense" in captured.err
+
+
+def test_no_daemon(tmp_path, capsys):
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    answer = envelope(capsys.readouterr().out)
+    assert answer["code"] == "no_daemon"
+    assert "bflcd start" in answer["hint"]
+    assert main(["--datadir", str(tmp_path / "absent"), "--json", "status"]) == 3
+    assert envelope(capsys.readouterr().out)["code"] == "no_datadir"
+
+
+def test_a_file_that_a_killed_daemon_left(tmp_path, capsys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    write_api_file(tmp_path, ApiFile(url=f"http://127.0.0.1:{port}", token="t", pid=4_000_000))
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    answer = envelope(capsys.readouterr().out)
+    assert answer["code"] == "no_daemon"
+    assert str(port) in answer["message"]
+
+
+def test_a_file_that_is_none_of_ours(tmp_path, capsys):
+    (tmp_path / "api.json").write_text("{}")
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    assert envelope(capsys.readouterr().out)["code"] == "no_daemon"
+
+
+def test_the_wrong_token(tmp_path, served, capsys):
+    write_api_file(tmp_path, ApiFile(url=served.url, token="wrong", pid=1))
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    assert envelope(capsys.readouterr().out)["code"] == "bad_token"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path, capsys):
+    write_api_file(tmp_path, ApiFile(url="http://127.0.0.1:1", token="t", pid=1)).chmod(0)
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    assert envelope(capsys.readouterr().out)["code"] == "no_permission"
+
+
+def test_no_permission_as_the_system_tells_it(tmp_path, capsys, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
+    assert envelope(capsys.readouterr().out)["code"] == "no_permission"
+
+
+def test_wait_for_a_daemon_that_starts(tmp_path, capsys):
+    datadir = tmp_path / "later"
+    release = threading.Event()
+
+    def serve() -> None:
+        time.sleep(0.3)
+        datadir.mkdir()
+        with ServedNode(datadir):
+            release.wait(20)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        assert main(["--datadir", str(datadir), "--wait", "15", "--json", "status"]) == 0
+        assert envelope(capsys.readouterr().out)["data"]["round"] == 5
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_wait_in_vain(tmp_path, capsys):
+    assert main(["--datadir", str(tmp_path), "status", "--wait", "0.3", "--json"]) == 4
+    assert envelope(capsys.readouterr().out)["code"] == "timeout"
+
+
+def test_a_store_is_needed_where_no_daemon_runs(tmp_path, capsys):
+    for words in (["prune", "--keep", "1"], ["export", "-o", str(tmp_path / "m")], ["verify"]):
+        assert main(["--datadir", str(tmp_path), "--json", *words]) == 1
+        assert envelope(capsys.readouterr().out)["code"] == "no_store"
+
+
+def test_nothing_but_loopback_is_asked_through_a_proxy(run, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://192.0.2.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://192.0.2.1:9")
+    assert run("status")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["status", "--json"], ["--json", "status"]),
+        (["prune", "--keep", "2", "--datadir", "d"], ["--datadir", "d", "prune", "--keep", "2"]),
+        (["status", "--datadir=d", "--wait=3"], ["--datadir=d", "--wait=3", "status"]),
+        (["testnet", "up", "--timeout", "3", "d"], ["testnet", "up", "--timeout", "3", "d"]),
+        (["x", "--", "--json"], ["x", "--", "--json"]),
+        (["status", "--wait"], ["--wait", "status"]),
+    ],
+)
+def test_global_options_may_stand_anywhere(given, expected):
+    assert hoist(given) == expected
+
+
+def test_version_and_help(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("bflc-cli ")
+    assert main(["--help"]) == 0
+    assert "testnet" in capsys.readouterr().out
+
+
+def test_colour_only_on_a_terminal_and_never_with_no_color(monkeypatch):
+    from bflc_cli.session import console_for
+
+    class Terminal:
+        encoding = "utf-8"
+
+        def __init__(self) -> None:
+            self.text = ""
+
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            self.text += text
+            return len(text)
+
+        def flush(self) -> None: ...
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured, plain = Terminal(), Terminal()
+    console_for(coloured).print("x", style="red")
+    monkeypatch.setenv("NO_COLOR", "1")
+    console_for(plain).print("x", style="red")
+    assert "\x1b[31m" in coloured.text
+    assert "\x1b[3" not in plain.text
+
+
+def test_tables_are_not_cut_where_the_output_is_a_pipe(run):
+    _, out, _ = run("peers")
+    assert "…" not in out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.44, "0.4 s"), (12.9, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (273_600, "3 d 4 h"), (None, "-")],
+)
+def test_durations(value, text):
+    assert duration(value) == text
+
+
+def test_sizes():
+    assert [size(v) for v in (0, 1023, 1024, 2**30 * 3)] == ["0 B", "1023 B", "1.0 KiB", "3.0 GiB"]
+
+
+def test_sparkline():
+    assert sparkline([0, 1, 2, 3], 3) == "▁▅█"
+    assert sparkline([], 5) == ""
+    assert len(sparkline([1.0] * 9, 4)) == 4

@@ -1,0 +1,318 @@
+"""Step tables: one machine, one input, exactly these effects."""
+
+import pytest
+
+from bflcd.consensus.certificate import certificate_of
+from bflcd.consensus.effects import (
+    Broadcast,
+    Build,
+    Check,
+    Decided,
+    PersistPrepared,
+    PersistVote,
+    Refused,
+    ViewEntered,
+)
+from bflcd.consensus.events import Built, CardsReady, Checked, Prepared
+from bflcd.consensus.pbft import MAX_VIEW, Pbft
+from bflcd.consensus.status import Phase, VotesHeld
+from bflcd.errors import InvariantError, Rejection
+from bflcd.types import Millis, View
+from bflcd.wire.messages import Commit, JustifiedViewChange, Prepare, PrePrepare, ViewChange
+from tests.helpers.consensus import (
+    KEYS,
+    T0,
+    Playbook,
+    digest_of,
+    make_instance,
+    make_proposal,
+    pre_prepare,
+    prepared_by,
+    round_trip,
+    signed_commits,
+    view_change,
+    vote,
+)
+
+A, B = make_proposal(1), make_proposal(2)
+DA, DB = digest_of(A), digest_of(B)
+I4 = make_instance()
+
+
+def in_view_1(seat: int) -> Playbook:
+    """A member that asked for view 1 after its own time in view 0 was over."""
+    play = Playbook(seat)
+    play.give(CardsReady())
+    play.expire()
+    return play
+
+
+def sent(envelope):
+    return (PersistVote(envelope), Broadcast(envelope))
+
+
+def test_the_leader_builds_proposes_and_prepares():
+    play = Playbook(0)
+    assert play.give(CardsReady()) == (ViewEntered(View(0), KEYS[0].node_id), Build(View(0)))
+    message = pre_prepare(I4, 0, A)
+    assert play.give(Built(View(0), A, DA)) == (
+        PersistVote(message.pre_prepare),
+        Broadcast(message),
+        *sent(vote(I4, 0, Prepare, 0, digest=DA)),
+    )
+    assert round_trip(message)
+
+
+def test_cards_ready_twice_builds_once_and_starts_the_timer_once():
+    play = Playbook(0)
+    play.give(CardsReady())
+    deadline = play.machine.deadline()
+    play.now = Millis(500)
+    assert play.give(CardsReady()) == ()
+    assert play.machine.deadline() == deadline == T0
+
+
+def test_a_member_checks_then_prepares_then_commits_then_decides():
+    play = Playbook(1)
+    play.give(CardsReady())
+    assert play.give(pre_prepare(I4, 0, A)) == (Check(A, DA, View(0), KEYS[0].node_id),)
+    assert play.machine.phase is Phase.CHECKING
+    assert play.right(A) == sent(vote(I4, 1, Prepare, 0, digest=DA))
+    assert (play.machine.phase, play.machine.missing) == (Phase.PREPARING, (KEYS[0].node_id, KEYS[2].node_id, KEYS[3].node_id))
+    assert play.give(vote(I4, 0, Prepare, 0, digest=DA)) == ()
+    prepared = Prepared(View(0), DA, A, tuple(sorted(prepared_by(I4, 0, A, [0, 1, 3]).prepares, key=lambda e: e.author)))
+    assert play.give(vote(I4, 3, Prepare, 0, digest=DA)) == (
+        PersistPrepared(prepared),
+        *sent(vote(I4, 1, Commit, 0, digest=DA)),
+    )
+    assert play.machine.votes_held == VotesHeld(pre_prepare=True, prepares=3, commits=1, view_changes=0)
+    assert play.give(vote(I4, 2, Commit, 0, digest=DA)) == ()
+    certificate = certificate_of(signed_commits(I4, [0, 1, 2], DA))
+    assert play.give(vote(I4, 0, Commit, 0, digest=DA)) == (Decided(certificate, A),)
+    assert play.machine.phase is Phase.DECIDED
+    assert play.machine.deadline() is None
+    assert play.give(vote(I4, 3, Commit, 0, digest=DA)) == ()
+    assert play.wait(100_000) == ()
+
+
+def test_no_commit_before_the_segment_is_durable_here():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    assert play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2, 3)) == ()
+    kinds = [type(effect) for effect in play.right(A)]
+    assert kinds == [PersistVote, Broadcast, PersistPrepared, PersistVote, Broadcast]
+
+
+def test_a_quorum_of_commits_decides_without_the_segment():
+    play = Playbook(1)
+    effects = play.give_all(vote(I4, seat, Commit, 0, digest=DA) for seat in (0, 2, 3))
+    assert effects == (Decided(certificate_of(signed_commits(I4, [0, 2, 3], DA)), None),)
+
+
+def test_commits_of_a_view_that_was_left_still_decide():
+    play = in_view_1(1)
+    effects = play.give_all(vote(I4, seat, Commit, 0, digest=DA) for seat in (0, 2, 3))
+    assert effects == (Decided(certificate_of(signed_commits(I4, [0, 2, 3], DA)), None),)
+
+
+def test_a_segment_that_does_not_check_is_not_prepared():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    effects = play.give(Checked(A, DA, Rejection.BAD_SEGMENT))
+    assert [(type(e), e.author, e.rejection, e.proven) for e in effects] == [
+        (Refused, KEYS[0].node_id, Rejection.BAD_SEGMENT, True)
+    ]
+    assert play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2, 3)) == ()
+
+
+def test_alone_a_member_decides_at_once():
+    play = Playbook(0, instance=make_instance(1))
+    assert play.give(CardsReady())[-1] == Build(View(0))
+    effects = play.give(Built(View(0), A, DA))
+    assert [type(e) for e in effects] == [
+        PersistVote,
+        Broadcast,
+        PersistVote,
+        Broadcast,
+        PersistPrepared,
+        PersistVote,
+        Broadcast,
+        Decided,
+    ]
+
+
+def test_expiry_asks_for_the_next_view_and_times_it_only_with_a_quorum():
+    play = Playbook(2)
+    play.give(CardsReady())
+    own = view_change(I4, 2, 1)
+    assert play.expire() == (PersistVote(own.view_change), Broadcast(own))
+    assert play.now == T0
+    assert play.machine.phase is Phase.VIEW_CHANGE
+    for _ in range(20):
+        due = play.machine.deadline()
+        play.now = due
+        assert play.machine.tick(due) == (Broadcast(own),), "only re-sent, never timed"
+    assert play.machine.view == 1
+    assert play.give(view_change(I4, 0, 1)) == ()
+    assert play.machine.missing == (KEYS[1].node_id, KEYS[3].node_id)
+    assert play.give(view_change(I4, 3, 1)) == (ViewEntered(View(1), KEYS[1].node_id),)
+    before = play.now
+    play.expire()
+    assert play.now - before == 2 * T0
+
+
+def test_view_changes_for_higher_views_time_a_view_too():
+    play = in_view_1(2)
+    play.give(view_change(I4, 0, 1))
+    assert play.give(view_change(I4, 3, 5)) == (ViewEntered(View(1), KEYS[1].node_id),)
+
+
+def test_f_plus_1_pull_along_and_one_does_not():
+    play = Playbook(2)
+    assert play.give(view_change(I4, 0, 7)) == ()
+    own = view_change(I4, 2, 3)
+    assert play.give(view_change(I4, 1, 3)) == (
+        PersistVote(own.view_change),
+        Broadcast(own),
+        ViewEntered(View(3), KEYS[3].node_id),
+    )
+
+
+def test_free_choice_builds_with_a_justification():
+    play = in_view_1(1)
+    play.give(view_change(I4, 2, 1))
+    assert play.give(view_change(I4, 3, 1)) == (ViewEntered(View(1), KEYS[1].node_id), Build(View(1)))
+    changes = [view_change(I4, seat, 1).view_change for seat in (1, 2, 3)]
+    message = pre_prepare(I4, 1, B, view_changes=sorted(changes, key=lambda e: e.author))
+    assert play.give(Built(View(1), B, DB))[:2] == (PersistVote(message.pre_prepare), Broadcast(message))
+    assert round_trip(message)
+
+
+def test_a_prepared_segment_is_checked_and_proposed_again_with_its_proof():
+    play = in_view_1(1)
+    prepared = prepared_by(I4, 0, A, [0, 2, 3])
+    play.give(view_change(I4, 2, 1))
+    assert play.give(view_change(I4, 3, 1, prepared)) == (
+        ViewEntered(View(1), KEYS[1].node_id),
+        Check(A, DA, View(1), KEYS[3].node_id, reproposal=True),
+    )
+    envelopes = [view_change(I4, 1, 1), view_change(I4, 2, 1), view_change(I4, 3, 1, prepared)]
+    changes = sorted((m.view_change for m in envelopes), key=lambda e: e.author)
+    message = pre_prepare(I4, 1, A, view_changes=changes, prepares=prepared.prepares)
+    assert play.right(A) == (
+        PersistVote(message.pre_prepare),
+        Broadcast(message),
+        *sent(vote(I4, 1, Prepare, 1, digest=DA)),
+    )
+
+
+def test_a_true_proof_under_a_false_proposal_is_left_out():
+    play = in_view_1(1)
+    prepared = prepared_by(I4, 0, A, [0, 2, 3])
+    false = Prepared(View(0), DA, B, prepared.prepares)
+    play.give(view_change(I4, 2, 1))
+    assert play.give(view_change(I4, 3, 1, false))[-1] == Check(B, DA, View(1), KEYS[3].node_id, reproposal=True)
+    assert play.give(Checked(B, DA, Rejection.BAD_SEGMENT)) == ()
+    effects = play.give(view_change(I4, 0, 1, prepared))
+    assert effects == (Check(A, DA, View(1), KEYS[0].node_id, reproposal=True),)
+    assert play.right(A)[1].message.pre_prepare == pre_prepare(I4, 1, A).pre_prepare
+
+
+def test_a_justified_pre_prepare_moves_to_its_view_and_times_it():
+    play = Playbook(0)
+    play.give(CardsReady())
+    message = pre_prepare(I4, 6, A, view_changes=[view_change(I4, seat, 6).view_change for seat in (1, 2, 3)])
+    assert play.give(message) == (
+        ViewEntered(View(6), KEYS[2].node_id),
+        Check(A, DA, View(6), KEYS[2].node_id),
+    )
+    assert play.right(A) == sent(vote(I4, 0, Prepare, 6, digest=DA))
+
+
+def test_a_prepared_member_names_its_segment():
+    play = Playbook(1)
+    play.give(CardsReady())
+    play.give(pre_prepare(I4, 0, A))
+    play.right(A)
+    play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2))
+    own = view_change(I4, 1, 1, play.machine.prepared)
+    assert isinstance(own, JustifiedViewChange)
+    assert play.expire()[:2] == (PersistVote(own.view_change), Broadcast(own))
+    assert round_trip(own)
+
+
+def test_votes_are_sent_again_with_growing_gaps_up_to_t0():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    play.right(A)
+    own, times = vote(I4, 1, Prepare, 0, digest=DA), []
+    for _ in range(6):
+        play.now = play.machine.deadline()
+        assert play.machine.tick(play.now) == (Broadcast(own),)
+        times.append(play.now)
+    assert times == [250, 750, 1750, 2750, 3750, 4750]
+
+
+def test_a_clock_that_jumps_neither_spins_nor_crashes():
+    play = Playbook(1)
+    play.now = Millis(5_000_000)
+    play.give(CardsReady())
+    play.now = Millis(1_000_000)
+    assert play.machine.tick(play.now) == ()
+    assert play.machine.deadline() == 1_000_000 + T0
+    play.now = Millis(900_000_000)
+    assert [type(effect) for effect in play.machine.tick(play.now)] == [PersistVote, Broadcast]
+    assert play.machine.deadline() > play.now
+    assert play.machine.tick(play.now) == ()
+
+
+def test_without_a_signer_it_follows_and_decides_and_says_nothing():
+    play = Playbook(None)
+    assert play.give(CardsReady()) == (ViewEntered(View(0), KEYS[0].node_id),)
+    assert play.machine.deadline() is None
+    play.give(pre_prepare(I4, 0, A))
+    assert play.right(A) == ()
+    assert play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in range(4)) == ()
+    assert play.give_all(view_change(I4, seat, 2) for seat in (0, 1)) == ()
+    assert play.machine.view == 2
+    effects = play.give_all(vote(I4, seat, Commit, 0, digest=DA) for seat in (0, 1, 2))
+    assert [type(effect) for effect in effects] == [Decided]
+
+
+def test_the_last_view_is_not_left():
+    play = Playbook(0, instance=make_instance(1))
+    assert play.machine.view == 0
+    two = Playbook(0, instance=make_instance(2))
+    two.give(CardsReady())
+    two.give(view_change(two.instance, 1, MAX_VIEW))
+    assert two.machine.view == MAX_VIEW
+    for _ in range(100):
+        due = two.machine.deadline()
+        two.now = due
+        two.machine.tick(due)
+    assert two.machine.view == MAX_VIEW
+
+
+def test_a_conflict_is_reported_for_every_kind_and_costs_no_vote():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    assert play.refusal(pre_prepare(I4, 0, B)) is Rejection.CONFLICT
+    for kind in (Prepare, Commit):
+        assert play.refusal(vote(I4, 2, kind, 0, digest=DA)) is None
+        assert play.refusal(vote(I4, 2, kind, 0, digest=DB)) is Rejection.CONFLICT
+        assert play.refusal(vote(I4, 2, kind, 0, digest=DA)) is None
+    assert play.right(A) == sent(vote(I4, 1, Prepare, 0, digest=DA))
+    assert play.machine.votes_held == VotesHeld(pre_prepare=True, prepares=2, commits=1, view_changes=0)
+
+
+@pytest.mark.parametrize("kind", [PrePrepare, ViewChange])
+def test_a_bare_envelope_of_a_justified_kind_is_refused(kind):
+    fields = {"digest": DA, "proposal": A} if kind is PrePrepare else {}
+    assert Playbook(1).refusal(vote(I4, 0, kind, 1, **fields)) is Rejection.UNKNOWN_KIND
+
+
+def test_constructor_refuses_what_can_not_be():
+    with pytest.raises(InvariantError, match="no seat"):
+        Pbft(I4, KEYS[7], lambda _: True)
+    with pytest.raises(InvariantError, match="distinct"):
+        Playbook(0, instance=make_instance(0))

@@ -1,0 +1,39 @@
+"""Hypothesis strategies for every message, from the limits in its annotations."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.helpers.schema import Fixed, Flag, Integer, Many, Maybe, Octets, Schema, Struct, Text, schema_of
+
+LONGEST = 3
+"""Elements of a drawn list: lengths at the limits have tests of their own."""
+
+WIDEST = 40
+"""Bytes of a drawn text or byte string without a fixed length."""
+
+
+def messages(cls: type) -> st.SearchStrategy[Any]:
+    """Any value of a message class, its lists and texts kept short."""
+    return _values(schema_of(cls))
+
+
+def _values(schema: Schema) -> st.SearchStrategy[Any]:
+    match schema:
+        case Integer(low, high):
+            return st.one_of(st.integers(low, high), st.sampled_from((low, high)))
+        case Octets(low, high):
+            return st.binary(min_size=low, max_size=min(high, max(low, WIDEST)))
+        case Text(low, high):
+            characters = st.text(st.characters(exclude_categories=["Cs"]), min_size=low, max_size=min(high, max(low, WIDEST)))
+            return characters.filter(lambda text: low <= len(text.encode()) <= high)
+        case Flag():
+            return st.booleans()
+        case Many(item, low, high):
+            return st.lists(_values(item), min_size=low, max_size=min(high, max(low, LONGEST))).map(tuple)
+        case Fixed(items):
+            return st.tuples(*map(_values, items))
+        case Maybe(item):
+            return st.none() | _values(item)
+        case Struct(cls, _, items):
+            return st.builds(cls, *map(_values, items))

@@ -1,0 +1,279 @@
+"""What only the store on a disk has: the lock, versions, resumed blobs, space returned, an event loop and votes that never wait."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bflcd.errors import MachineError, OperatorError
+from bflcd.store.blobs import manifest_of
+from bflcd.store.database import FILE_NAME, Database
+from bflcd.store.lock import LOCK_NAME, DirectoryLock
+from bflcd.store.protocol import Pin
+from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES
+from bflcd.store.sqlite import SqliteStore
+from bflcd.types import CHUNK_BYTES, Round
+from tests.helpers.store import all_kinds, begin, extend, make_vote, payload, put_in_chunks, ref, round_payloads
+
+
+async def test_a_second_opener_is_refused_with_the_holder(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    with pytest.raises(MachineError) as caught:
+        await SqliteStore.open(tmp_path)
+    assert caught.value.code == "locked"
+    script = (
+        "import sys; from pathlib import Path; from bflcd.store.lock import DirectoryLock; from bflcd.errors import MachineError\n"
+        "try: DirectoryLock(Path(sys.argv[1]))\n"
+        "except MachineError as error: print(error)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    holder = (tmp_path / LOCK_NAME).read_text().strip()
+    assert done.stdout.strip() == f"the data directory {tmp_path} is in use by process {holder}"
+    await store.close()
+    (await asyncio.to_thread(DirectoryLock, tmp_path)).release()
+
+
+async def test_a_failed_opening_releases_the_lock(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
+    for _ in range(2):
+        with pytest.raises(MachineError, match="not a database"):
+            await SqliteStore.open(tmp_path)
+
+
+async def test_a_store_that_is_not_there_is_not_made_unless_wanted(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        await SqliteStore.open(tmp_path / "new", create=False)
+    assert caught.value.code == "no_store"
+    assert not (tmp_path / "new").exists()
+    store = await SqliteStore.open(tmp_path / "new")
+    await store.close()
+    await (await SqliteStore.open(tmp_path / "new", create=False)).close()
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineError) as refused:
+        await SqliteStore.open(tmp_path / "file" / "new")
+    assert refused.value.code == "io_error"
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    chain, committed = await extend(store, await begin(store), 3)
+    await store.persist(all_kinds(3, ref(b"model"), ref(b"update")))
+    await store.remember_address(chain.state.committee[0], "/address")
+    before = (await store.head(), await store.records(Round(3)), await store.addresses(), await store.headers(Round(1), 9))
+    await store.close()
+    again = await SqliteStore.open(tmp_path)
+    assert before == (await again.head(), await again.records(Round(3)), await again.addresses(), await again.headers(Round(1), 9))
+    assert [await again.segment(Round(r)) for r in (1, 2, 3)] == committed
+    await again.close()
+
+
+async def test_a_blob_fetched_in_part_is_resumed_after_a_restart(tmp_path: Path) -> None:
+    data = payload("large", 4 * CHUNK_BYTES + 9)
+    manifest = manifest_of(data)
+    store = await SqliteStore.open(tmp_path)
+    await store.start_blob(manifest)
+    for index in (1, 3):
+        await store.put_chunk(manifest.blob.root, index, data[index * CHUNK_BYTES : (index + 1) * CHUNK_BYTES])
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await store.start_blob(manifest) == (0, 2, 4)
+    await put_in_chunks(store, data)
+    assert await store.blob(manifest.blob.root) == data
+    await store.close()
+
+
+async def test_the_file_says_what_it_is(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await begin(store)
+    pragma = store._database._pragma
+    assert await pragma("application_id") == APPLICATION_ID
+    assert await pragma("user_version") == len(MIGRATIONS)
+    assert await pragma("page_size") == PAGE_BYTES
+    assert await pragma("auto_vacuum") == 2
+    assert await pragma("foreign_keys") == 1
+    assert (tmp_path / f"{FILE_NAME}-wal").exists()
+    with pytest.raises(MachineError, match="readonly"):
+        await store._database.query("writing", "DELETE FROM chain")
+    await store.close()
+
+
+async def test_votes_and_blocks_wait_for_the_disk_and_chunks_do_not(tmp_path: Path) -> None:
+    """The writer's `synchronous` at each commit: FULL (2) for what others rely on, NORMAL (1) for chunks."""
+    store = await SqliteStore.open(tmp_path)
+    chain = await begin(store)
+    pragma = store._database._pragma
+    await put_in_chunks(store, payload("chunks"))
+    assert await pragma("synchronous") == 1
+    await store.persist([make_vote(0)])
+    assert await pragma("synchronous") == 2
+    await put_in_chunks(store, payload("more chunks"))
+    assert await pragma("synchronous") == 1
+    after, certified = chain.next(None)
+    await store.commit(certified, after.state)
+    assert await pragma("synchronous") == 2
+    await put_in_chunks(store, payload("even more"))
+    await store.put_blob(payload("more chunks"))
+    assert await pragma("synchronous") == 2
+    await store.close()
+
+
+VERSION_1 = Path(__file__).with_name("version_1.sql")
+
+
+async def test_a_file_of_version_1_is_brought_to_the_current_one(tmp_path: Path) -> None:
+    """Given a file as version 1 wrote it, when it is opened, then all that it holds is there."""
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.executescript(VERSION_1.read_text())
+    connection.close()
+    store = await SqliteStore.open(tmp_path)
+    assert await store._database._pragma("user_version") == len(MIGRATIONS)
+    head = await store.head()
+    assert head.header.round == 1
+    assert await store.blob(head.header.blob.root) == b"model 1" if head.header.blob else False
+    assert len((await store.records(Round(1))).votes) == 1
+    assert await store.addresses() == ((head.state.committee[0], "/address"),)
+    assert await store.check(deep=True) == ()
+    await store.close()
+
+
+async def test_a_migration_keeps_the_rows_and_a_failing_one_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    store = await SqliteStore.open(tmp_path)
+    chain, _ = await extend(store, await begin(store), 2)
+    await store.close()
+    bad = "ALTER TABLE addresses ADD COLUMN seen INTEGER;\nALTER TABLE nowhere ADD COLUMN x INTEGER;"
+    with pytest.raises(MachineError, match="nowhere") as caught:
+        await Database.open(path, migrations=(*MIGRATIONS, bad))
+    assert caught.value.code == "damaged_store"
+    good = "ALTER TABLE addresses ADD COLUMN seen INTEGER;"
+    database = await Database.open(path, migrations=(*MIGRATIONS, good))
+    assert await database._pragma("user_version") == len(MIGRATIONS) + 1
+    assert await database.query("reading", "SELECT max(round) FROM segments") == [(chain.round,)]
+    assert await database.query("reading", "SELECT count(seen) FROM addresses") == [(0,)]
+    await database.close()
+    with pytest.raises(MachineError, match="knows versions up to") as newer:
+        await SqliteStore.open(tmp_path)
+    assert newer.value.code == "newer_store"
+
+
+async def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute("CREATE TABLE other (a)")
+    connection.commit()
+    connection.close()
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(MachineError, match="another program"):
+        await SqliteStore.open(tmp_path)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+
+
+async def test_a_prune_shrinks_the_file_by_what_it_reports(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path)
+    await extend(store, await begin(store), 4, 2 * CHUNK_BYTES + 100)
+    await store._database.truncate()
+    path = tmp_path / FILE_NAME
+    before = path.read_bytes()
+    planned = await store.prune(1, dry_run=True)
+    assert path.read_bytes() == before
+    report = await store.prune(1, dry_run=False)
+    assert len(before) - path.stat().st_size == report.freed
+    assert (report.blobs, report.payload_bytes) == (planned.blobs, planned.payload_bytes)
+    assert report.freed >= report.payload_bytes
+    stats = await store.stats()
+    assert stats.size_on_disk < 2 * stats.payload_bytes
+    assert await store.check(deep=True) == ()
+    assert await store.blob(ref(round_payloads(3, 2 * CHUNK_BYTES + 100)[0]).root) is not None
+    await store.close()
+
+
+async def test_votes_are_stored_while_a_prune_runs(tmp_path: Path) -> None:
+    """Given a store with much to prune, when votes and a block are stored meanwhile, then each lands between two steps."""
+    store = await SqliteStore.open(tmp_path)
+    chain, _ = await extend(store, await begin(store), 8, 6 * CHUNK_BYTES)
+    order: list[str] = []
+
+    async def prune() -> None:
+        await store.prune(1, dry_run=False)
+        order.append("pruned")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(prune())
+        for view in range(10):
+            await store.persist([make_vote(chain.round, view=view)])
+            order.append("vote")
+        await extend(store, chain, 1)
+        order.append("commit")
+    assert order == ["vote"] * 10 + ["commit", "pruned"]
+    assert (await store.head()).header.round == 9
+    assert await store.check(deep=True) == ()
+    await store.close()
+
+
+async def test_a_pin_that_comes_during_a_prune_is_respected(tmp_path: Path) -> None:
+    """Given a prune under way, when a blob that it was to delete is pinned, then it stays whole."""
+    store = await SqliteStore.open(tmp_path)
+    chain, _ = await extend(store, await begin(store), 4, 5 * CHUNK_BYTES)
+    last = round_payloads(2, 5 * CHUNK_BYTES)[2]
+    doomed = await store.prune(1, dry_run=True)
+    async with asyncio.TaskGroup() as group:
+        pruning = group.create_task(store.prune(1, dry_run=False))
+        await store.persist([Pin(ref(last).root, chain.round)])
+    kept = await store.blob(ref(last).root)
+    assert kept == last
+    # A pin keeps one blob; a record of the running round keeps no other round.
+    assert pruning.result().blobs in (doomed.blobs - 1, doomed.blobs)
+    assert pruning.result().blobs == doomed.blobs - 1
+    await store.close()
+
+
+async def test_the_event_loop_is_free_while_blobs_are_read_and_written(tmp_path: Path) -> None:
+    """No step of the loop's own thread hashes or copies a whole blob: it turns many times meanwhile."""
+    store = await SqliteStore.open(tmp_path)
+    data = payload("large", 24 * CHUNK_BYTES)
+    turns = 0
+
+    async def turn(until: asyncio.Event) -> None:
+        nonlocal turns
+        while not until.is_set():
+            turns += 1
+            await asyncio.sleep(0.001)
+
+    done = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(turn(done))
+        started = time.monotonic()
+        blob = await store.put_blob(data)
+        assert await store.blob(blob.root) == data
+        elapsed = time.monotonic() - started
+        done.set()
+    assert turns > elapsed / 0.1
+    await store.close()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 8])
+async def test_a_cancelled_commit_is_in_or_out(tmp_path: Path, steps: int) -> None:
+    """Given a commit that is cancelled at any of its steps, then the head is the one before or after, and the store goes on."""
+    store = await SqliteStore.open(tmp_path)
+    chain, _ = await extend(store, await begin(store), 1)
+    after, certified = chain.next(*round_payloads(1))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(store.commit(certified, after.state))
+        for _ in range(steps):
+            await asyncio.sleep(0.0005)
+        task.cancel()
+    head = await store.head()
+    assert head.header in (chain.header, after.header)
+    if head.header == chain.header:
+        await store.commit(certified, after.state)
+    assert (await store.head()).header == after.header
+    assert await store.segment(Round(2)) == certified
+    await store.persist([make_vote(2)])
+    await store.close()
+    again = await SqliteStore.open(tmp_path)
+    assert (await again.head()).header == after.header
+    await again.close()

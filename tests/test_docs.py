@@ -1,0 +1,166 @@
+"""The documents: every command, option, link, target and setting that they name is there, and every command is in them."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from bflc_cli.main import app as control
+from bflcd.__main__ import app as daemon
+from bflcd.config import FLAGS, SETTINGS
+
+ROOT = Path(__file__).parents[1]
+
+DOCUMENTS = sorted(
+    path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.name != "CHANGELOG.md"
+)  # a changelog may name what is gone
+
+MAX_ARCHITECTURE = 250
+"""Lines: what one reads in one sitting."""
+
+PROGRAMS = {"bflcd": typer.main.get_command(daemon), "bflc-cli": typer.main.get_command(control)}
+
+
+def code_of(text):
+    """Command lines of fenced blocks (continuations joined) and of inline code."""
+    for block in re.findall(r"^ *```[a-z]*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def invocations(text):
+    """(program, words) of each bflcd or bflc-cli that a document shows; a container's arguments count as bflcd's."""
+    for line in code_of(text):
+        bare = line.split(" #")[0].split("&&")[0].strip().removeprefix("$ ")
+        try:
+            words = shlex.split(bare)
+        except ValueError:
+            continue
+        for index, word in enumerate(words):
+            program = Path(word).name
+            if program in PROGRAMS and (index == 0 or words[0] in {"docker", "docker-compose"}) and words[index + 1 :]:
+                yield program, words[index + 1 :]
+                break
+
+
+def options_of(command):
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+
+
+def fault_of(program, words):
+    """What is wrong with an invocation, or None. Global options may stand before or behind the command."""
+    command, known, takes_value = PROGRAMS[program], options_of(PROGRAMS[program]), {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word.startswith("-") and word != "-":
+            name = word.split("=")[0]
+            if name not in known and name not in options_of(command):
+                return f"{program}: no option {name}"
+            takes_value = {
+                o for c in (PROGRAMS[program], command) for p in c.params if not getattr(p, "is_flag", False) for o in p.opts
+            }
+            if name in takes_value and "=" not in word:
+                position += 1
+        elif hasattr(command, "commands"):
+            if word not in command.commands:
+                return None if re.fullmatch(r"[A-Z|.\[\]…-]+", word) else f"{program}: no command {word}"
+            command = command.commands[word]
+            known |= options_of(command)
+    return None
+
+
+SHOWN = [
+    pytest.param(program, words, id=f"{path.name}: {program} {' '.join(words)}"[:100])
+    for path in DOCUMENTS
+    for program, words in invocations(path.read_text())
+]
+
+
+def test_the_documents_show_commands():
+    assert len(SHOWN) > 20
+
+
+@pytest.mark.parametrize(("program", "words"), SHOWN)
+def test_every_command_and_option_shown_exists(program, words):
+    assert fault_of(program, words) is None
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "fault"),
+    [
+        ("bflcd", ["strat", "--datadir", "x"], "bflcd: no command strat"),
+        ("bflcd", ["start", "--datdir", "x"], "bflcd: no option --datdir"),
+        ("bflc-cli", ["--datadir", "x", "prune", "--kep", "1"], "bflc-cli: no option --kep"),
+        ("bflc-cli", ["--datadir", "status", "nothing"], "bflc-cli: no command nothing"),
+    ],
+)
+def test_the_check_finds_what_is_wrong(program, words, fault):
+    assert fault_of(program, words) == fault
+
+
+def leaves(command, path):
+    if hasattr(command, "commands"):
+        for name, below in command.commands.items():
+            yield from leaves(below, (*path, name))
+    elif not getattr(command, "hidden", False):
+        yield " ".join(path)
+
+
+def test_every_command_stands_in_a_document():
+    shown = {(program, word) for path in DOCUMENTS for program, words in invocations(path.read_text()) for word in words}
+    named = {code for path in DOCUMENTS for code in code_of(path.read_text())}
+    absent = [
+        f"{program} {name}"
+        for program, command in PROGRAMS.items()
+        for name in leaves(command, ())
+        if name not in named and not all((program, word) in shown for word in name.split())
+    ]
+    assert absent == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_resolves(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:|#", link)]
+    broken = [link for link in links if not (path.parent / link.split("#")[0]).exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_make_target_named_exists(path):
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {match for line in code_of(path.read_text()) for match in re.findall(r"(?:^|&& )make ([a-z][a-z-]*)", line.strip())}
+    assert named - targets == set()
+
+
+def test_the_table_of_settings_is_complete():
+    text = (ROOT / "docs" / "operations.md").read_text()
+    rows = {row[0]: row for row in re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)}
+    assert set(rows) == set(SETTINGS) - {"node.datadir"}
+    for key, (_, _, flag, allowed) in rows.items():
+        assert allowed == SETTINGS[key].allowed
+        assert re.findall(r"--[a-z-]+", flag) == re.findall(r"--[a-z-]+", FLAGS.get(key, ""))
+
+
+def test_every_flag_of_a_setting_is_one_of_start():
+    known = options_of(PROGRAMS["bflcd"].commands["start"])
+    assert [flag for flags in FLAGS.values() for flag in flags.split(" or ") if flag not in known] == []
+
+
+def test_the_architecture_is_short():
+    path = ROOT / "docs" / "architecture.md"
+    if not path.exists():
+        pytest.skip("docs/architecture.md is not written yet")
+    assert len(path.read_text().splitlines()) <= MAX_ARCHITECTURE
+
+
+def test_the_readme_and_the_rest_stand_where_people_look():
+    missing = [
+        name for name in ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile") if not (ROOT / name).exists()
+    ]
+    assert missing == []
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
