@@ -37,7 +37,7 @@ _ADDRESS_READERS: Final[dict[str, Callable[[str], object]]] = {
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-Text = Annotated[str, Meta(max_length=4096)]
+Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
 class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -166,6 +166,8 @@ def _settings() -> dict[str, Setting]:
 SETTINGS: Final = _settings()
 """Every setting by `section.key`, in the order of the file."""
 
+_PATHS: Final = ("data.path", "node.passphrase_file")
+
 _FIXED: Final = "node.datadir"
 """Known before anything is read."""
 
@@ -277,22 +279,19 @@ def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read: {error.strerror}", hint="check its owner and mode", code="bad_config"
-        ) from error
+        raise _bad(f"{path}: cannot be read: {error.strerror}", "check its owner and mode") from error
     if len(raw) > MAX_CONFIG_BYTES:
-        raise UsageError(f"{path}: above {MAX_CONFIG_BYTES} bytes", hint="this is no configuration of bflcd", code="bad_config")
+        raise _bad(f"{path}: above {MAX_CONFIG_BYTES} bytes", "this is no configuration of bflcd")
     try:
         tables = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: no valid TOML: {error}", hint="mend that line", code="bad_config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(f"{path}: no valid TOML: {error}", "mend that line") from error
     found: dict[str, tuple[object, str]] = {}
     for section, table in tables.items():
         if not isinstance(table, dict):
-            raise UsageError(
+            raise _bad(
                 f"{path}: {section} stands outside a section",
-                hint=f"put it under one of {', '.join(f'[{name}]' for name in _section_names())}",
-                code="bad_config",
+                f"put it under one of {', '.join(f'[{name}]' for name in _section_names())}",
             )
         for name, value in table.items():
             key = f"{section}.{name}"
@@ -302,8 +301,8 @@ def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
 
 
 def _anchored(key: str, value: object, datadir: Path) -> object:
-    if key in ("data.path", "node.passphrase_file") and isinstance(value, str) and value:
-        return str(datadir.absolute() / Path(value).expanduser())
+    if key in _PATHS and isinstance(value, str) and value and not value.startswith("~"):
+        return str(datadir.absolute() / value)
     return value
 
 
@@ -315,9 +314,7 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
             continue
         setting = by_variable.get(variable)
         if setting is None:
-            raise UsageError(
-                f"environment variable {variable} is no setting of bflcd", hint=_nearest(variable, by_variable), code="bad_config"
-            )
+            raise _bad(f"environment variable {variable} is no setting of bflcd", _nearest(variable, by_variable))
         found[setting.key] = (_parsed(setting, env[variable]), f"environment variable {variable}")
     return found
 
@@ -342,7 +339,7 @@ def _parsed(setting: Setting, text: str) -> object:
 def _checked(key: str, raw: object, origin: str) -> object:
     setting = SETTINGS.get(key)
     if setting is None:
-        raise UsageError(f"{origin}: {key} is no setting of bflcd", hint=_nearest(key, SETTINGS), code="bad_config")
+        raise _bad(f"{origin}: {key} is no setting of bflcd", _nearest(key, SETTINGS))
     if isinstance(raw, bool) and not isinstance(setting.default, bool):
         raise _not_allowed(setting, raw, origin)
     try:
@@ -353,41 +350,39 @@ def _checked(key: str, raw: object, origin: str) -> object:
         assert isinstance(value, tuple)
         for address in value:
             _check_address(key, address, origin)
-    if key in ("data.path", "node.passphrase_file") and value:
-        return str(Path(str(value)).expanduser().absolute())
-    return value
+    return _absolute(setting, str(value), origin) if key in _PATHS and value else value
+
+
+def _absolute(setting: Setting, text: str, origin: str) -> str:
+    try:
+        return str(Path(text).expanduser().absolute())
+    except RuntimeError as error:  # ~somebody whom this machine does not know
+        raise _not_allowed(setting, text, origin) from error
 
 
 def _not_allowed(setting: Setting, raw: object, origin: str) -> UsageError:
-    return UsageError(
-        f"{origin}: {setting.key} = {raw!r} is not allowed", hint=f"{setting.key}: {setting.allowed}", code="bad_config"
-    )
+    return _bad(f"{origin}: {setting.key} = {raw!r} is not allowed", f"{setting.key}: {setting.allowed}")
 
 
 def _check_together(config: Config, origins: Mapping[str, str]) -> None:
     if config.data.index >= config.data.count:
-        raise UsageError(
+        raise _bad(
             f"{origins['data.index']}: data.index = {config.data.index} is no part of data.count = {config.data.count}",
-            hint=f"data.index: 0 to {config.data.count - 1}",
-            code="bad_config",
+            f"data.index: 0 to {config.data.count - 1}",
         )
     if not config.node.listen:
-        raise UsageError(
-            f"{origins['node.listen']}: node.listen is empty",
-            hint=f"node.listen: {SETTINGS['node.listen'].allowed}",
-            code="bad_config",
-        )
+        raise _bad(f"{origins['node.listen']}: node.listen is empty", f"node.listen: {SETTINGS['node.listen'].allowed}")
 
 
 def _check_address(key: str, address: str, origin: str) -> None:
     try:
         _ADDRESS_READERS[key](address)
     except ValueError as error:
-        raise UsageError(
-            f"{origin}: {key}: {address!r} is no usable address: {error}",
-            hint=f"{key}: {SETTINGS[key].allowed}",
-            code="bad_multiaddr",
-        ) from error
+        raise _bad(f"{origin}: {key}: {address!r} is no usable address: {error}", f"{key}: {SETTINGS[key].allowed}") from error
+
+
+def _bad(message: str, hint: str) -> UsageError:
+    return UsageError(message, hint=hint, code="bad_config")
 
 
 def _section_names() -> tuple[str, ...]:
@@ -396,15 +391,11 @@ def _section_names() -> tuple[str, ...]:
 
 def _known(key: str, where: str, section: str) -> None:
     if key == _FIXED:
-        raise UsageError(
-            f"{where}: {key} is no key of the file", hint="give the data directory with --datadir", code="bad_config"
-        )
+        raise _bad(f"{where}: {key} is no key of the file", "give the data directory with --datadir")
     if section not in _section_names():
-        raise UsageError(
-            f"{where}: [{section}] is no section", hint=f"sections: {', '.join(_section_names())}", code="bad_config"
-        )
+        raise _bad(f"{where}: [{section}] is no section", f"sections: {', '.join(_section_names())}")
     if key not in SETTINGS:
-        raise UsageError(f"{where}: {key} is no setting of bflcd", hint=_nearest(key, SETTINGS), code="bad_config")
+        raise _bad(f"{where}: {key} is no setting of bflcd", _nearest(key, SETTINGS))
 
 
 def _nearest(name: str, known: Mapping[str, Setting]) -> str:

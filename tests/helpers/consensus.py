@@ -208,7 +208,7 @@ class Faults:
     drop: Callable[[int, int, Message], bool] | None = None
     """Before the heal, messages (from, to, message) for which this holds are lost."""
     clock_jumps: frozenset[int] = frozenset()
-    """Seats whose clock jumps back and forth by up to an hour."""
+    """Seats whose clock jumps back and forth by up to an hour before the heal; a jump forward ends a view early."""
 
 
 @dataclass
@@ -326,7 +326,7 @@ class World:
         self.after(10, 3_000, lambda: self.start(node))
 
     def _clock(self, node: Node) -> Millis:
-        if node.seat in self.faults.clock_jumps and self.random.random() < 0.1:
+        if self.now < self.faults.heal and node.seat in self.faults.clock_jumps and self.random.random() < 0.1:
             node.offset = self.random.randint(-3_600_000, 3_600_000)
         return Millis(max(0, 10_000_000 + self.now + node.offset))
 

@@ -1,0 +1,110 @@
+"""Whole chains with real payloads, aggregates and certificates, for what reads a store: small models, seeded keys."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bflcd.consensus.certificate import certificate_of
+from bflcd.crypto.hashing import root_of
+from bflcd.learn.aggregate import WeightedUpdate, aggregate
+from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.transition import build_segment, decide
+from bflcd.params import BlobRef, Genesis
+from bflcd.store.protocol import BlockStore
+from bflcd.types import View
+from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
+from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Commit
+from bflcd.wire.tensors import encode_tensors, update_label
+from tests.helpers.ledger import Community, by_digest, make_cards, make_genesis, make_offer
+
+TRAINERS = 2
+
+
+@dataclass
+class Chain:
+    """A chain as it grows: `payloads` by root, `model` the newest payload."""
+
+    genesis: Genesis
+    community: Community
+    model: bytes
+    payloads: dict[bytes, bytes]
+
+    @property
+    def state(self) -> State:
+        return self.community.state
+
+
+def ref(data: bytes) -> BlobRef:
+    return BlobRef(root_of(data), len(data))
+
+
+def begin_chain(**params: Any) -> Chain:
+    genesis, identities = make_genesis(**params)
+    model = payload_of(genesis, 0.5, None)
+    genesis = replace(genesis, model=ref(model))
+    keys = {identity.node_id: identity for identity in identities}
+    community = Community(genesis.params, genesis_state(genesis), genesis_header(genesis), keys)
+    return Chain(genesis, community, model, {ref(model).root: model})
+
+
+def payload_of(genesis: Genesis, value: float, label: str | None) -> bytes:
+    arrays = {t.name: np.full(t.shape, value, dtype=np.float32) for t in genesis.task.tensors}
+    return encode_tensors(arrays, genesis.task.tensors, label=label)
+
+
+def next_segment(chain: Chain) -> CertifiedSegment:
+    """Play one round in which two trainers are packed; the chain stands behind it afterwards."""
+    community, genesis = chain.community, chain.genesis
+    state = community.state
+    offers, updates = [], {}
+    for index, trainer in enumerate(community.outsiders[:TRAINERS]):
+        update = payload_of(genesis, (index + 1) / 8, update_label(state.chain, state.round, trainer))
+        offer = make_offer(community, trainer, samples=100 * (index + 1), blob=ref(update))
+        offers.append(offer)
+        updates[offer.digest] = update
+        chain.payloads[ref(update).root] = update
+    by = by_digest(offers)
+    cards = make_cards(community, {digest: [1000] * community.q for digest in by}, by)
+    outcome = decide(community.params, state, community.head, cards, by, time=state.time + 1000)
+    weighted = [
+        WeightedUpdate(p.weight, update_label(state.chain, state.round, p.offer.author), updates[p.offer.digest])
+        for p in outcome.packed
+    ]
+    chain.model = aggregate(community.params.aggregation, chain.model, weighted, genesis.task.tensors)
+    chain.payloads[ref(chain.model).root] = chain.model
+    segment = build_segment(community.params, state, community.header, outcome, ref(chain.model))
+    certified = certify(community, segment)
+    chain.community = replace(community, state=outcome.state, header=segment.model_header)
+    return certified
+
+
+def certify(community: Community, segment: Segment) -> CertifiedSegment:
+    """With the commits of the first q seats."""
+    state = community.state
+    body = Commit(
+        chain=state.chain,
+        round=state.round,
+        epoch=state.epoch,
+        view=View(0),
+        parent=community.head,
+        committee=committee_hash(state.epoch, state.committee),
+        digest=segment_digest(segment),
+    )
+    commits = [seal(body, community.keys[node]) for node in state.committee[: community.q]]
+    return CertifiedSegment(segment, certificate_of(commits))
+
+
+async def fill(store: BlockStore, chain: Chain, rounds: int) -> list[CertifiedSegment]:
+    """Store genesis (where the store is new) and `rounds` more rounds with all their payloads."""
+    genesis = chain.genesis
+    await store.initialise(genesis, genesis_header(genesis), genesis_state(genesis))
+    made = []
+    for _ in range(rounds):
+        certified = next_segment(chain)
+        for data in chain.payloads.values():
+            await store.put_blob(data)
+        await store.commit(certified, chain.state)
+        made.append(certified)
+    return made
