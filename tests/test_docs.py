@@ -33,6 +33,8 @@ def code_of(text):
 def invocations(text):
     """(program, words) of each bflcd or bflc-cli that a document shows; a container's arguments count as bflcd's."""
     for line in code_of(text):
+        if re.search(r"[\u2500-\u257f]", line):
+            continue  # a diagram
         bare = line.split(" #")[0].split("&&")[0].strip().removeprefix("$ ")
         try:
             words = shlex.split(bare)

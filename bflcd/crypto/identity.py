@@ -63,7 +63,8 @@ def verify(author: NodeId, data: bytes, signature: Signature) -> bool:
 
 def peer_id_of(node_id: NodeId) -> str:
     """The libp2p peer id (base58, `12D3KooW...`) of a ledger id."""
-    return base58.b58encode(_PEER_ID_PREFIX + node_id).decode("ascii")
+    encoded: bytes = base58.b58encode(_PEER_ID_PREFIX + node_id)
+    return encoded.decode("ascii")
 
 
 def node_id_of(peer_id: str) -> NodeId:

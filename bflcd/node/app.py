@@ -148,6 +148,7 @@ class Node:
         self._rng = Random(digest(Domain.PRIVATE, identity.seed, b"jitter"))
         self._compute: WorkerClient | None = None
         self._last_commit = time.monotonic()
+        self._cards_at: float | None = None
 
         self.metrics = Metrics()
         self.bus = EventBus(wall_clock)
@@ -491,6 +492,8 @@ class Node:
             self._context.update(round_=round_, view=view)
             if view:
                 self.metrics.view_changes.inc()
+        if notice.type == "quorum_of_cards":
+            self._cards_at = time.monotonic()
         level = logging.INFO if notice.type in _LOUD else logging.DEBUG
         logger.log(level, "%s", notice.text)
         self.bus.publish(notice.type, round_, notice.text, **fields)
@@ -498,7 +501,8 @@ class Node:
     def blame(self, blame: Blame) -> None:
         """Count, log, and charge the peer that brought it."""
         self.metrics.refused(blame.rejection)
-        if blame.rejection in _HARMLESS:
+        if blame.rejection in _HARMLESS or blame.node is None:
+            logger.debug("%s", blame.text)
             return
         level = logging.WARNING if blame.rejection is Rejection.CONFLICT else logging.DEBUG
         logger.log(level, "%s: %s", short(blame.node), blame.text)
@@ -513,6 +517,9 @@ class Node:
         packed = sum(update.offer is not None for update in commit.certified.segment.updates)
         self.metrics.committed(packed, now - self._last_commit)
         self._last_commit = self.presenter.committed_at = now
+        if self._cards_at is not None:
+            self.metrics.decision_seconds.observe(now - self._cards_at)
+            self._cards_at = None
         base = base_of([card.payload for card in commit.certified.segment.model.cards])
         if base is not None:
             self.presenter.accuracy = (base[1] / MILLION, header.round - 1)

@@ -203,6 +203,8 @@ class Candidates:
         situation = self._situation
         if candidate.model is not None:
             return candidate.model, []
+        if situation.head_blob.root not in self._holdings.blobs:
+            return None, []  # on its way since the round opened: its arrival walks every candidate on
         if not outcome.packed:
             return situation.head_blob, []
         wanted: list[Effect] = []

@@ -12,6 +12,7 @@ round's certificate, those of the next round are kept within bounds, later ones 
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from bflcd.consensus.certificate import verify_certificate
@@ -346,14 +347,9 @@ class Core:
         if self._pbft is None:
             return []
         wanted = self._run_pbft(self._pbft.handle(Received(message), now.mono), now)
-        # only a double signature is proof against an author; anything else may be its forwarder's invention
-        blamed = [
-            Blame(peer, effect.rejection, effect.text)
-            if isinstance(effect, Blame) and effect.rejection is not Rejection.CONFLICT
-            else effect
-            for effect in wanted
-        ]
-        return blamed + self._advance(now)
+        # what is not proven against its author counts against who passed it on
+        named = [replace(effect, node=peer) if isinstance(effect, Blame) and effect.node is None else effect for effect in wanted]
+        return named + self._advance(now)
 
     def _other_round(self, event: Heard, author: NodeId, round_: Round, now: Instant) -> list[Effect]:
         current = self.situation.round
@@ -593,6 +589,7 @@ class Core:
                 effects += self._send_card(now)
         if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._cards_told:
             self._cards_told = True
+            effects.append(self._notice("quorum_of_cards", f"{situation.q} score cards are held"))
             effects += self._run_pbft(self._pbft.handle(CardsReady(), now.mono), now)
         return effects + self._walk_candidates(now)
 
@@ -672,8 +669,8 @@ class Core:
             case ViewEntered(view, leader):
                 text = f"view {view} of round {state.round}, led by {short(leader)}"
                 return [self._notice("view", text, view=view, leader=leader.hex())]
-            case Refused(author, rejection, text):
-                return [Blame(author, rejection, text)]
+            case Refused(author, rejection, text, proven):
+                return [Blame(author if proven else None, rejection, text)]
 
     def _build(self, view: int, now: Instant) -> list[Effect]:
         situation = self.situation

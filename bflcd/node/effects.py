@@ -113,7 +113,8 @@ class Behind:
 class Blame:
     """The runtime MUST count this against the node's peer; CONFLICT means that it signed two things in one place."""
 
-    node: NodeId
+    node: NodeId | None
+    """None if nobody can be held to it."""
     rejection: Rejection
     text: str
 

@@ -200,7 +200,7 @@ class Runtime:
     # -- effects ------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, effects: list[Effect]) -> None:
-        for effect in effects:
+        for effect in _joined(effects):
             await self._one(effect)
 
     async def _one(self, effect: Effect) -> None:
@@ -369,6 +369,18 @@ class Runtime:
                 continue
             await self.submit(SegmentHere(reply.certified, holder))
             return
+
+
+def _joined(effects: list[Effect]) -> list[Effect]:
+    """The effects with neighbouring `Persist` made one: nothing is said between them, and one transaction costs one sync."""
+    joined: list[Effect] = []
+    for effect in effects:
+        last = joined[-1] if joined else None
+        if isinstance(effect, Persist) and isinstance(last, Persist):
+            joined[-1] = Persist(last.records + effect.records)
+        else:
+            joined.append(effect)
+    return joined
 
 
 def mark_of(record: Record) -> Mark | None:

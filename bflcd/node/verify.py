@@ -74,8 +74,9 @@ class Progress:
 class VerifyReport:
     """What the walk found. `round` and `height` are those of the last block that holds.
 
-    `payloads` were held and read, `missing` are named by blocks and not held; `aggregates` were computed anew and agree;
-    `headers_only` rounds are proved by their certificates alone, because their segments are not held.
+    `payloads` were held and read, `missing` are named by blocks and not held; `model_held`: the newest model's payload is held.
+    `aggregates` were computed anew and agree; `headers_only` rounds are proved by their certificates alone, since their
+    segments are not held.
     """
 
     chain_id: str
@@ -90,6 +91,7 @@ class VerifyReport:
     payloads: int
     payload_bytes: int
     missing: int
+    model_held: bool
     aggregates: int
     findings: tuple[Finding, ...]
 
@@ -135,6 +137,7 @@ class _Walk:
             payloads=self.payloads,
             payload_bytes=self.payload_bytes,
             missing=self.missing,
+            model_held=self.model is not None,
             aggregates=self.aggregates,
             findings=tuple(self.findings),
         )

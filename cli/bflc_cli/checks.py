@@ -31,7 +31,7 @@ def verify(
 
         report = asyncio.run(verify_datadir(datadir, deep=deep, on_progress=tell))
         accuracy = None
-        if report.ok and test:
+        if report.ok and test and report.model_held:
             shown.update("measuring the newest model on test data")
             accuracy = asyncio.run(measure_model(datadir, report.model_hash))
     data = report_data(report, accuracy)
@@ -59,7 +59,11 @@ def _report_rows(report: "VerifyReport", test_accuracy: float | None) -> list[tu
         ("chain", short(report.chain_id)),
         ("head", report.head_hash),
         ("state", report.state_hash),
-        ("payloads", f"{report.payloads} whole ({size(report.payload_bytes)}), {report.missing} not held"),
+        (
+            "payloads",
+            f"{report.payloads} whole ({size(report.payload_bytes)}), {report.missing} not held"
+            + ("" if report.model_held else ", the newest model among them"),
+        ),
         ("aggregates", f"{report.aggregates} computed anew, all the same" if report.ok else f"{report.aggregates} computed anew"),
         (
             "accuracy",

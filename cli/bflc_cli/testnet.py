@@ -206,11 +206,13 @@ def _verify_all(run: Run) -> None:
                 run.problem(f"{name}: {finding.where}: {finding.text}", "verify_failed")
             if final is not None and final.done and (report.head_hash, report.state_hash) != (final.head_hash, final.state_hash):
                 run.problem(f"{name} holds another head than it said", "verify_failed")
-        done = [daemon for daemon in run.fleet.daemons if daemon.entry.name in run.reports]
-        if done and not run.problems:
+        holders = [d for d in run.fleet.daemons if (found := run.reports.get(d.entry.name)) is not None and found.model_held]
+        if not holders:
+            run.problem("no node holds the newest model", "verify_failed")
+        elif not run.problems:
             shown.update("measuring the model on test data")
             try:
-                run.test_accuracy = asyncio.run(measure_model(done[0].datadir, run.reports[done[0].entry.name].model_hash))
+                run.test_accuracy = asyncio.run(measure_model(holders[0].datadir, run.reports[holders[0].entry.name].model_hash))
             except BflcError as error:
                 run.problem(f"the model can't be measured: {error}", "measure_failed")
 

@@ -226,7 +226,7 @@ class Pressed:
                 return False
             if not select.select([self.descriptor], [], [], left)[0]:
                 return False
-            if os.read(self.descriptor, 64)[:1] in (b"q", b"Q"):
+            if b"q" in os.read(self.descriptor, 64).lower():
                 return True
 
 

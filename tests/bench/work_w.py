@@ -6,7 +6,6 @@
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,14 @@ def ask(datadir: Path, path: str, body: bytes | None = None) -> Any:
     request = urllib.request.Request(entry["url"] + path, data=body, headers={"Authorization": f"Bearer {entry['token']}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.loads(answer.read())["data"]
+
+
+def ask_text(datadir: Path, path: str) -> str:
+    """One answer of a daemon's API that is no JSON."""
+    entry = json.loads((datadir / "api.json").read_text())
+    request = urllib.request.Request(entry["url"] + path, headers={"Authorization": f"Bearer {entry['token']}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read().decode()
 
 
 def status(datadir: Path) -> dict[str, Any] | None:
@@ -143,7 +150,7 @@ def run() -> list[dict[str, Any]]:
     data = data_file()
     if data is None:
         return []
-    from tests.bench.plain_torch import run as floor_of  # noqa: PLC0415 - imports torch
+    from tests.bench.plain_torch import run as floor_of
 
     floor = floor_of(data, TRAINERS, JUDGES, ROWS, 5, 2)
     with testnet(NODES, *w_options(data, ROUNDS)) as running:

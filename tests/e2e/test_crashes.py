@@ -47,7 +47,9 @@ def test_a_killed_node_does_not_stop_the_others(living, victim_of):
 
     killed_at = living.running()[0].round()
     living.start([victim])
-    living.wait_for(lambda: takes_part(victim, killed_at), START_SECONDS, f"{victim.name} packed or seated after round {killed_at}")
+    living.wait_for(
+        lambda: takes_part(victim, killed_at), START_SECONDS, f"{victim.name} packed or seated after round {killed_at}"
+    )
     agree_on_state(living)
 
 
@@ -62,7 +64,9 @@ def test_a_paused_member_catches_up(living):
     victim.resume()
 
     living.wait_for(lambda: victim.round() >= paused_at, GO_ON_SECONDS, f"{victim.name} at round {paused_at}")
-    living.wait_for(lambda: takes_part(victim, paused_at), START_SECONDS, f"{victim.name} packed or seated after round {paused_at}")
+    living.wait_for(
+        lambda: takes_part(victim, paused_at), START_SECONDS, f"{victim.name} packed or seated after round {paused_at}"
+    )
     agree_on_state(living)
 
 

@@ -69,7 +69,12 @@ def bflcd(*arguments: str | Path, seconds: float = 60.0, **extra: str) -> subpro
 
 
 def wait_for(
-    predicate: Callable[[], T], seconds: float, what: str, *, report: Callable[[], str] = str, check: Callable[[], None] = lambda: None
+    predicate: Callable[[], T],
+    seconds: float,
+    what: str,
+    *,
+    report: Callable[[], str] = str,
+    check: Callable[[], None] = lambda: None,
 ) -> T:
     """Poll until `predicate` gives something true, and return that; `check` may raise at each poll. A daemon that does not answer
     counts as false. Fails with `what` and `report()` after `seconds`."""
@@ -115,7 +120,7 @@ class Daemon:
         return self.process.pid
 
     def start(self, *flags: str) -> None:
-        """Start it in a session of its own; returns at once."""
+        """Start it in a session of its own; returns at once. `flags` of `bflcd start`."""
         assert not self.running, f"{self.name} runs already"
         self.flags = flags
         (self.datadir / API_FILE).unlink(missing_ok=True)  # left by a kill; its port may by now be another's
@@ -169,17 +174,13 @@ class Daemon:
         return [] if self.process is None else [p for p in psutil.process_iter() if _session_of(p) == self.process.pid]
 
     def sweep(self) -> None:
-        """End whatever of it still lives, and wait until it is gone."""
+        """SIGKILL to whatever of it still lives: daemon and worker share a process group."""
         if self.process is None:
             return
-        left = self.leftovers()
-        for process in left:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        self.process.wait()
-        psutil.wait_procs([process for process in left if process.pid != self.process.pid], timeout=STOP_SECONDS)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
 
     def worker(self) -> psutil.Process | None:
         """Its compute worker, once there is one."""
@@ -308,6 +309,9 @@ class Community:
         """End every process of it, whatever state it is in."""
         for node in self.nodes:
             node.sweep()
+        for node in self.nodes:
+            if node.process is not None:
+                node.process.wait()
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bflcd.learn.tasks.digits import DigitsTask
 
+
 class PacedDigits(DigitsTask):
     """Digits whose option `pace` is the milliseconds that every training batch takes longer."""
 

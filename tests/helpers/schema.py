@@ -149,40 +149,50 @@ def sample(schema: Schema, flavour: Flavour = "plain", salt: int = 1) -> Any:
 def changes(schema: Schema, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every smallest change of a value that keeps its limits: each leaf, each presence, each list's length and order."""
     match schema:
-        case Integer(low, high):
-            yield path, value + 1 if value < high else value - 1
-            assert low < high
-        case Octets(_, _) if value:
-            yield path, value[:-1] + bytes([value[-1] ^ 1])
-            yield path, bytes([value[0] ^ 0x80]) + value[1:]
-        case Octets(_, _):
-            yield path, b"\0"
-        case Text(low, high):
-            yield path, ("b" if value[:1] == "a" else "a") + value[1:] if value or high else value
-        case Flag():
-            yield path, not value
         case Maybe(item):
             yield path, sample(item) if value is None else None
             if value is not None:
                 yield from changes(item, value, path)
-        case Many(item, low, high):
-            if len(value) > low:
-                yield f"{path}[-1]", value[:-1]
-            if len(value) < high:
-                yield f"{path}[+1]", (*value, sample(item, salt=99))
-            if value != value[::-1]:
-                yield f"{path}[reversed]", value[::-1]
-            for position, element in enumerate(value):
-                for inner, changed in changes(item, element, f"{path}[{position}]"):
-                    yield inner, (*value[:position], changed, *value[position + 1 :])
+        case Many(item):
+            yield from _resized(schema, value, path)
+            yield from _within((item,) * len(value), value, path)
         case Fixed(items):
-            for position, (item, element) in enumerate(zip(items, value, strict=True)):
-                for inner, changed in changes(item, element, f"{path}[{position}]"):
-                    yield inner, (*value[:position], changed, *value[position + 1 :])
+            yield from _within(items, value, path)
         case Struct(_, names, items):
             for name, item in zip(names, items, strict=True):
                 for inner, changed in changes(item, getattr(value, name), f"{path}.{name}" if path else name):
                     yield inner, replace(value, **{name: changed})
+        case _:
+            for changed in _other_leaves(schema, value):
+                yield path, changed
+
+
+def _resized(schema: Many, value: tuple[Any, ...], path: str) -> Iterator[tuple[str, Any]]:
+    if len(value) > schema.low:
+        yield f"{path}[-1]", value[:-1]
+    if len(value) < schema.high:
+        yield f"{path}[+1]", (*value, sample(schema.item, salt=99))
+    if value != value[::-1]:
+        yield f"{path}[reversed]", value[::-1]
+
+
+def _within(items: tuple[Schema, ...], value: tuple[Any, ...], path: str) -> Iterator[tuple[str, Any]]:
+    for position, (item, element) in enumerate(zip(items, value, strict=True)):
+        for inner, changed in changes(item, element, f"{path}[{position}]"):
+            yield inner, (*value[:position], changed, *value[position + 1 :])
+
+
+def _other_leaves(schema: Schema, value: Any) -> Iterator[Any]:
+    match schema:
+        case Integer(_, high):
+            yield value + 1 if value < high else value - 1
+        case Octets():
+            yield value[:-1] + bytes([value[-1] ^ 1])
+            yield bytes([value[0] ^ 0x80]) + value[1:]
+        case Text():
+            yield ("b" if value[:1] == "a" else "a") + value[1:]
+        case Flag():
+            yield not value
 
 
 def largest(schema: Schema) -> int:

@@ -1,6 +1,7 @@
 """Chains for store tests: genesis, segments and records built from the wire's classes. Nothing of it obeys the rules of a round."""
 
 from dataclasses import dataclass, replace
+from hashlib import shake_256
 from typing import Self
 
 from bflcd.consensus.events import Prepared
@@ -37,9 +38,8 @@ VACANT = UpdateBody(None, None, None, None)
 
 
 def payload(name: str, size: int = 300) -> bytes:
-    """Bytes that differ from those of every other name, every byte of them counting."""
-    seed = name.encode() + b"|"
-    return (seed * (size // len(seed) + 1))[:size]
+    """Bytes of which no stretch occurs twice, in this payload or in one of another name."""
+    return shake_256(name.encode()).digest(size)
 
 
 def ref(data: bytes) -> BlobRef:

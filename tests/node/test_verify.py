@@ -80,6 +80,7 @@ async def test_a_good_chain(chain, made):
         payloads=1 + 3 * ROUNDS,
         payload_bytes=sum(map(len, chain.payloads.values())),
         missing=0,
+        model_held=True,
         aggregates=ROUNDS,
         findings=(),
     )

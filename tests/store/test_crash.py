@@ -154,30 +154,30 @@ async def test_a_full_disk_is_named_and_leaves_the_store_as_it_was(tmp_path: Pat
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 6 MiB."""
+    """A file system of 64 MiB."""
     directory = Path(tempfile.mkdtemp())
     mounted = os.geteuid() == 0 and shutil.which("mount") is not None
-    mounted = mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", directory], check=False).returncode == 0
+    mounted = mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", directory], check=False).returncode == 0
     if not mounted:
         directory.rmdir()
         pytest.skip("a small file system needs the right to mount one")
     yield directory
-    subprocess.run(["umount", directory], check=True)
+    subprocess.run(["umount", "--lazy", directory], check=True)  # a failed test may have left it open
     directory.rmdir()
 
 
 async def test_on_a_disk_that_is_really_full(small_disk: Path) -> None:
-    """Given 6 MiB of disk, when rounds are stored until it is full and the operator then frees 1 MiB, then the failure was named,
+    """Given 64 MiB of disk, when rounds are stored until it is full and the operator then frees 24 MiB, then the failure was named,
     all acknowledged rounds are there after a restart, and a prune makes room again."""
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(2**20))
+    filler.write_bytes(bytes(24 * 2**20))
     store = await SqliteStore.open(small_disk)
     chain = await begin(store)
     acknowledged = chain
     with pytest.raises(MachineError) as caught:  # noqa: PT012
         for _ in range(100):
             acknowledged = chain
-            chain, _ = await extend(store, chain, 1, 100_000)
+            chain, _ = await extend(store, chain, 1, 2**20)
     assert caught.value.code == "disk_full"
     await store.close()
     filler.unlink()
@@ -185,8 +185,8 @@ async def test_on_a_disk_that_is_really_full(small_disk: Path) -> None:
     assert (await again.head()).header == acknowledged.header
     assert await again.check(deep=True) == ()
     report = await again.prune(1, dry_run=False)
-    assert report.freed > 1_000_000
-    await extend(again, acknowledged, 3, 100_000)
+    assert report.freed > 5_000_000
+    await extend(again, acknowledged, 3, 2**20)
     await again.close()
 
 

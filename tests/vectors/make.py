@@ -98,7 +98,10 @@ def main() -> int:
     force = parser.parse_args().force
     made = {MESSAGE_FILE: message_vectors(), HASH_FILE: hash_vectors()}
     changed = [
-        f"{path.name}{where}" for path, new in made.items() if path.exists() for where in differences(json.loads(path.read_text()), new)
+        f"{path.name}{where}"
+        for path, new in made.items()
+        if path.exists()
+        for where in differences(json.loads(path.read_text()), new)
     ]
     if changed and not force:
         sys.stderr.write("these vectors would change; give --force if the protocol changes on purpose:\n")

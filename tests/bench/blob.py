@@ -1,6 +1,6 @@
 """One blob from one process to another, beside a raw libp2p stream (TCP, Noise, Yamux) carrying as many bytes (design 12).
 
-`python -m tests.bench.bench_blob` prints the row. Both runs have the sender in a process of its own, both receivers keep the
+`python -m tests.bench.blob` prints the row. Both runs have the sender in a process of its own, both receivers keep the
 bytes in memory only; `sqlite_ratio` is the same fetch into the real store.
 """
 
@@ -124,7 +124,7 @@ async def in_memory():
 
 @contextmanager
 def sender(role):
-    command = [sys.executable, "-m", "tests.bench.bench_blob", role]
+    command = [sys.executable, "-m", "tests.bench.blob", role]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process.stdout.readline().strip()

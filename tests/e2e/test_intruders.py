@@ -1,0 +1,168 @@
+"""What reaches a daemon's ports uninvited: garbage, half-open connections, strangers, requests without the token (catalogue 26, 27, 47)."""
+
+import asyncio
+import os
+import socket
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from bflcd.crypto.identity import Identity, node_id_of
+from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.net.exchange import Exchange
+from bflcd.net.gossip import TOPIC
+from bflcd.net.libp2p import Libp2pTransport
+from bflcd.types import Digest, Height, Round
+from bflcd.wire.blocks import chain_id_of
+from bflcd.wire.requests import (
+    GetAddresses,
+    GetCertificate,
+    GetChunk,
+    GetEnvelopes,
+    GetGenesis,
+    GetHeaders,
+    GetManifest,
+    GetSegment,
+    GetStatus,
+)
+from tests.helpers.daemons import Community, Daemon
+from tests.helpers.network import real_now
+
+HALF_OPEN = 100
+
+GO_ON_SECONDS = 60.0
+
+MULTISTREAM = b"\x13/multistream/1.0.0\n"
+"""How every libp2p connection begins."""
+
+GARBAGE = {
+    "random": lambda: os.urandom(65_536),
+    "http": lambda: b"GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "zeros": lambda: bytes(65_536),
+    "endless length": lambda: b"\xff" * 1024,
+    "oversized frame": lambda: MULTISTREAM + b"\xff\xff\xff\xff\x7f" + bytes(2**20),
+    "oversized handshake": lambda: MULTISTREAM + b"\x07/noise\n" + b"\xff\xff" + os.urandom(65_535) + b"\xff\xff",
+    "closed at once": bytes,
+}
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def port_of(node: Daemon) -> int:
+    return int(node.address.split("/")[4])
+
+
+def throw(port: int, data: bytes) -> None:
+    """Send, read what comes until the other side closes or falls silent, close."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as link:
+        link.settimeout(1)
+        try:
+            link.sendall(data)
+            while link.recv(65_536):
+                continue
+        except (TimeoutError, ConnectionError):
+            return
+
+
+def test_garbage_on_the_port_stops_nothing(living: Community):
+    """Given a running member, When random bytes, HTTP, oversized frames and a hundred half-open connections reach its libp2p
+    port,
+    Then it goes on: rounds close on it, its peers stay, its memory does not swell, and a new peer can still connect.
+    """
+    node = living[2]
+    memory = node.status()["memory_rss"]
+    with ExitStack() as open_sockets:
+        for _ in range(HALF_OPEN):
+            open_sockets.enter_context(socket.create_connection(("127.0.0.1", port_of(node)), timeout=5))
+        for make in GARBAGE.values():
+            throw(port_of(node), make())
+        living.wait_rounds(2, GO_ON_SECONDS)
+    for make in GARBAGE.values():
+        throw(port_of(node), make())
+
+    living.wait_rounds(2, GO_ON_SECONDS)
+    status = node.status()
+    assert status["peers"] >= 4
+    assert status["memory_rss"] < memory + 100 * 2**20
+    assert asyncio.run(ask_as_stranger(node, living.chain_id))["status"] == "answered"
+
+
+async def ask_as_stranger(node: Daemon, chain_hex: str) -> dict[str, str]:
+    """What a valid identity that is no member gets for each request: `answered`, or the name of the refusal; and how much gossip."""
+    chain = Digest(bytes.fromhex(chain_hex))
+    gossip: list[bytes] = []
+    transport = Libp2pTransport(Identity(bytes([99]) * 32), ("/ip4/127.0.0.1/tcp/0",), lambda _: True)
+    exchange = Exchange(transport, is_member=lambda _: True, now=real_now)
+    transport.subscribe(TOPIC, lambda _peer, message: gossip.append(message) is None)
+    zero, one = Digest(bytes(32)), Round(1)
+    model = Digest(bytes.fromhex(node.status()["model_hash"]))
+    requests = {
+        "status": GetStatus(zero, Round(0), Height(0), zero, ()),
+        "genesis": GetGenesis(zero),
+        "headers": GetHeaders(chain, one, 1),
+        "segment": GetSegment(chain, one),
+        "certificate": GetCertificate(chain, one),
+        "envelopes": GetEnvelopes(chain, Round(node.round()), (zero,)),
+        "manifest": GetManifest(chain, model),
+        "chunk": GetChunk(chain, model, 0),
+        "addresses": GetAddresses(chain),
+    }
+    found: dict[str, str] = {}
+    await transport.start()
+    try:
+        peer = await transport.dial(node.address, 20.0)
+        assert peer == node_id_of(node.address.rsplit("/", 1)[1])
+        for name, request in requests.items():
+            try:
+                reply = await exchange.ask(peer, request, deadline=10.0)
+            except PeerError as error:
+                found[name] = error.rejection.value
+            except RequestError:
+                found[name] = "no answer"
+            else:
+                found[name] = "answered"
+                if name == "genesis":
+                    assert chain_id_of(reply.genesis) == chain
+        await asyncio.sleep(3)
+    finally:
+        await transport.close()
+    found["gossip"] = f"{len(gossip)} messages"
+    return found
+
+
+def test_a_stranger_gets_the_genesis_and_nothing_else(living: Community):
+    """Given a running community, When a valid identity that is no member connects and asks for everything,
+    Then it gets status and genesis; headers, segments, certificates, cards, models, addresses and gossip are refused.
+    """
+    refused = Rejection.NOT_MEMBER.value
+    kept = ("headers", "segment", "certificate", "envelopes", "manifest", "chunk", "addresses")
+
+    found = asyncio.run(ask_as_stranger(living[3], living.chain_id))
+
+    assert found == {"status": "answered", "genesis": "answered", **dict.fromkeys(kept, refused), "gossip": "0 messages"}
+
+
+def test_the_api_needs_token_and_host(living: Community):
+    """Given a running daemon, When its API is asked without the token, with a wrong one, under another host's name or by a web page,
+    Then it answers 401 or 403 in its envelope, tells nothing, and the right request still works.
+    """
+    node = living[0]
+    entry = node.api()
+    cases = {
+        "no token": ({"Authorization": ""}, 401),
+        "wrong token": ({"Authorization": f"Bearer {entry.token[:-1]}~"}, 401),
+        "another host": ({"Host": "example.org"}, 403),
+        "rebound host": ({"Host": f"example.org:{entry.url.rsplit(':', 1)[1]}"}, 403),
+        "a web page": ({"Origin": "http://127.0.0.1"}, 403),
+    }
+    for method, path in (("GET", "/v1/status"), ("POST", "/v1/stop"), ("GET", "/metrics")):
+        for name, (headers, code) in cases.items():
+            answer = node.request(method, path, headers=headers)
+            assert (answer.status_code, answer.json()["status"]) == (code, "error"), (method, path, name)
+            assert living.chain_id not in answer.text
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(f"{entry.url}/healthz").json()["data"] == {"health": "ok"}
+    assert node.running
+    assert node.status()["chain_id"] == living.chain_id
+    assert (node.datadir / "api.json").stat().st_mode & 0o777 == 0o600
