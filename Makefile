@@ -64,10 +64,7 @@ fmt: $(DEV_READY) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 
 bench: $(DEV_READY) ## measure the budgets of the design
-	@for file in tests/bench/bench_*.py; do \
-	  name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; done
-	@if [ -n "$$BFLC_DATA" ]; then echo "== work_w"; $(BIN)/python -m tests.bench.work_w; \
-	  else echo "== work_w is left out: give BFLC_DATA, the folder with mnist_by_nist_writer.npz"; fi
+	$(BIN)/python -m tests.bench
 
 wheels: $(RUN_READY) ## build .wheels, so that an image can be built without a network
 	@echo "building wheels of bflcd and all that it needs"

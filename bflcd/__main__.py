@@ -22,7 +22,7 @@ from bflcd.node.datadir import DataDir
 from bflcd.node.failures import run_command
 from bflcd.node.genesis_file import write_genesis
 from bflcd.node.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
-from bflcd.node.testnet import TestnetPlan, create_testnet
+from bflcd.node.testnet import BOOTSTRAPS, TestnetPlan, create_testnet
 from bflcd.params import Genesis, Params
 from bflcd.types import Amount, Millis, short
 from bflcd.version import __version__
@@ -209,6 +209,7 @@ def new_testnet(
     learning_rate: RateOption = 0.0,
     param: ParamOption = None,
     base_port: Annotated[int, typer.Option("--base-port", min=0, help="First TCP port; 0: any free ones.")] = 0,
+    no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", help="No first peers: give them to `start`.")] = False,
     compose: Annotated[bool, typer.Option("--compose", help="For containers: write compose.yaml too.")] = False,
     image: Annotated[str, typer.Option("--image", help="The image that compose.yaml names.")] = "bflcd",
     seed_keys: Annotated[bool, typer.Option("--seed-keys", hidden=True, help="Keys from --seed: for tests only.")] = False,
@@ -230,12 +231,16 @@ def new_testnet(
         data=shares,
         base_port=base_port,
         seeded_keys=seed_keys,
+        bootstraps=0 if no_bootstrap else BOOTSTRAPS,
         compose=compose,
         image=image,
     )
     composed = create_testnet(plan)
     typer.echo(f"{nodes} nodes in {output}, data dealt by {kind}")
     _print_community(composed)
+    if no_bootstrap:
+        typer.echo(f"next       bflcd start --datadir {output}/node0, and the others with --bootstrap and its address")
+        return
     up = f"docker-compose -f {output}/compose.yaml up" if compose else f"bflc-cli testnet up {output}"
     typer.echo(f"next       {up}")
 

@@ -15,15 +15,12 @@ import threading
 from queue import Full, Queue
 from typing import Final
 
-from bflcd.learn.lean_torch import import_torch
+import torch
 
-import_torch()  # before anything else imports it
-import torch  # noqa: E402
-
-from bflcd.errors import OperatorError, PeerError  # noqa: E402
-from bflcd.learn.flat import FlatModel  # noqa: E402
-from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame  # noqa: E402
-from bflcd.learn.messages import (  # noqa: E402
+from bflcd.errors import OperatorError, PeerError
+from bflcd.learn.flat import FlatModel
+from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
+from bflcd.learn.messages import (
     Job,
     Ready,
     Result,
@@ -37,11 +34,11 @@ from bflcd.learn.messages import (  # noqa: E402
     result_frame,
     setup_of,
 )
-from bflcd.learn.partition import split_validation  # noqa: E402
-from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, WorkerError  # noqa: E402
-from bflcd.learn.scoring import Scorer, evaluate  # noqa: E402
-from bflcd.learn.task import Rows, find_task  # noqa: E402
-from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, train  # noqa: E402
+from bflcd.learn.partition import split_validation
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, WorkerError
+from bflcd.learn.scoring import Scorer, evaluate
+from bflcd.learn.task import Rows, find_task
+from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, train
 
 NICENESS: Final = 5
 """Below the daemon, whose event loop must keep its latency on a busy machine."""

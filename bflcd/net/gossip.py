@@ -14,7 +14,7 @@ from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.types import HASH_BYTES, Digest, NodeId, short
+from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import (
@@ -74,7 +74,8 @@ class GossipTransport(Protocol):
 class GossipChannel:
     """Publishes our messages, and hands those of members to one reader. Subscribes at once: build it before the transport starts.
 
-    `chain` gives the chain id that counts (any other is refused), `is_member` says whose messages count.
+    `chain` gives the chain id that counts (any other is refused; while it is zero, all is dropped and nobody blamed), `is_member`
+    says whose messages count.
     """
 
     def __init__(
@@ -136,6 +137,8 @@ class GossipChannel:
             self.refused += 1
             self.invalid(forwarder, Rejection.BUSY, f"{short(forwarder)} forwards more gossip than any honest node")
             return False
+        if self._chain() == ZERO_DIGEST:
+            return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
         try:
             message, author = self._check(forwarder, data)
         except PeerError as error:

@@ -165,8 +165,10 @@ class CatchUp:
         round_ = wanted.header.round
         holders = sorted(node for node, claimed in claims().items() if claimed >= round_)
         start = round_ % len(holders) if holders else 0
+        # Claims are as old as the last heartbeat, and the header was proven: those that claim less may well have it by now.
+        others = sorted(node for node in claims() if node not in holders)
         told: list[str] = []
-        for node in (*holders[start:], *holders[:start]):
+        for node in (*holders[start:], *holders[:start], *others):
             try:
                 reply = await self._exchange.ask(node, GetSegment(self._chain, round_), deadline=self._limits.segment_deadline)
                 segment = reply.certified.segment
@@ -181,7 +183,7 @@ class CatchUp:
             else:
                 # The certificate that was proven, not the one that came along: nothing has checked that one.
                 return CertifiedSegment(segment, wanted.certificate)
-        raise RequestError(f"nobody gave the segment of round {round_}: {'; '.join(told) or 'no peer claims to have it'}")
+        raise RequestError(f"nobody gave the segment of round {round_}: {'; '.join(told) or 'no peer is connected'}")
 
     async def _blobs(self, head: Header, recent: Sequence[tuple[BlobRef, ...]], claims: Claims) -> None:
         wanted = [head.blob] if head.blob is not None else []

@@ -441,8 +441,8 @@ class Node:
             await catch_up.run(core.situation.head_header, lambda: dict(self._claims))
         except RequestError as error:
             logger.warning("catching up stopped: %s", error)
-        finally:
-            await runtime.settle(SyncChanged(active=False))
+        # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
+        await runtime.settle(SyncChanged(active=False))
 
     def _sync_progress(self, done: Round, target: Round) -> None:
         logger.info("catching up: round %d of %d", done, target)

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.transition import Outcome, build_segment, decide
 from bflcd.ledger.judgement import Judgement, judge
+from bflcd.ledger.transition import Outcome, build_segment, decide
 from bflcd.node.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, Persist
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import BlobRef

@@ -163,7 +163,7 @@ class Core:
         if not self.started or self.syncing:
             return None
         if self.situation.finished:
-            return self._announce_at
+            return min((wait for wait in (self._announce_at, self._retry_at) if wait is not None), default=None)
         waits = [self._resends.deadline(), self.candidates.retry_at(), self._retry_at, self._announce_at]
         if self._pbft is not None:
             waits.append(self._pbft.deadline())
@@ -201,7 +201,8 @@ class Core:
         situation = self.situation
         effects: list[Effect] = [self._notice("round_opened", f"round {situation.round} is open, we {self._role_text()}")]
         if situation.finished:
-            return [*effects, self._notice("finished", f"the community has reached its last round, {situation.round}")]
+            model = FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True)
+            return [*effects, self._notice("finished", f"the community has reached its last round, {situation.round}"), model]
         if account_of(situation.state, situation.me) is not None:
             effects += self._speak(seal(self._beacon(), self._signer), now, durable=False)
         if situation.judges:
@@ -552,7 +553,7 @@ class Core:
 
     def _advance(self, now: Instant) -> list[Effect]:
         """Start whatever can go on with what is held now."""
-        if not self.started or self.syncing or self.situation.finished:
+        if not self.started or self.syncing:
             return []
         effects: list[Effect] = []
         if self._retry_at is not None and now.mono >= self._retry_at:
@@ -560,6 +561,8 @@ class Core:
             if not self.model_here:
                 situation = self.situation
                 effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
+        if self.situation.finished:
+            return effects
         effects += self._start_training()
         if self.situation.judges:
             effects += self._judge(now)

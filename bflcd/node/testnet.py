@@ -54,6 +54,7 @@ class TestnetPlan:
     data: DataConfig = field(default_factory=DataConfig)
     base_port: int = 0
     seeded_keys: bool = False
+    bootstraps: int = BOOTSTRAPS
     compose: bool = False
     image: str = "bflcd"
 
@@ -139,7 +140,7 @@ def _write_node(path: Path, node: TestnetNode, genesis: Genesis) -> DataDir:
 def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Config:
     """Node `index` of `nodes`: its port, the next few nodes as its first peers, its part of the data."""
     node = nodes[index]
-    others = [nodes[(index + step) % len(nodes)] for step in range(1, min(BOOTSTRAPS, len(nodes) - 1) + 1)]
+    others = [nodes[(index + step) % len(nodes)] for step in range(1, min(plan.bootstraps, len(nodes) - 1) + 1)]
     changes: dict[str, object] = {
         "node.name": node.name,
         "node.listen": [f"/ip4/{'0.0.0.0' if plan.compose else '127.0.0.1'}/tcp/{node.port}"],  # noqa: S104 - a container's own network

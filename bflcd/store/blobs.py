@@ -61,7 +61,7 @@ class BlobTable:
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
         """Store one chunk; True once the blob is complete. Raises KeyError for an unknown root, ValueError for a wrong length."""
-        async with self._database.transaction("storing a chunk", durable=False, size=len(data)) as writer:
+        async with self._database.single_statement("storing a chunk", size=len(data)) as writer:
             missing = await _insert_chunks(writer, root, ((index, data),))
         await self._database.checkpoint_if_due()
         return missing == 0
@@ -101,7 +101,8 @@ class BlobTable:
         """A chunk of a complete blob, its hash recomputed on SQLite's thread. Raises DamagedBlobError."""
         rows = await self._database.query_payloads(
             "reading a chunk",
-            "SELECT b.size, c.data, iif(c.id IS NULL, 0, c.hash = chunk_hash(c.data) AND c.hash = substr(b.hashes, ?2 * ?3 + 1, ?3)) "
+            "SELECT b.size, c.data, iif(c.id IS NULL, 0, c.hash = chunk_hash(c.data) AND "
+            "c.hash = substr(b.hashes, ?2 * ?3 + 1, ?3)) "
             "FROM blobs b LEFT JOIN chunks c ON c.id = (b.id << ?4) + ?2 WHERE b.root = ?1 AND b.missing = 0",
             (root, index, HASH_BYTES, CHUNK_ID_BITS),
         )
@@ -138,13 +139,14 @@ class BlobTable:
     async def delete(self, root: Digest, may_go: Guard) -> bool:
         """Delete a blob, a group of chunks at a time, as long as `may_go` says so; whether it is gone. Others write between."""
         while True:
+            await self._database.checkpoint_if_due()
             async with self._database.transaction("deleting a blob", durable=False, size=CHUNK_BYTES) as writer:
-                row = await _maybe(writer, "SELECT id, size FROM blobs WHERE root = ?", root)
+                row = await _maybe(writer, "SELECT id FROM blobs WHERE root = ?", root)
                 if row is None:
                     return True
                 if not await may_go():
                     return False
-                first, count = row[0] << CHUNK_ID_BITS, chunk_count(row[1])
+                first = row[0] << CHUNK_ID_BITS
                 deleted = await writer.execute(
                     "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE id >= ? AND id < ? LIMIT ?)",
                     (first, first + (1 << CHUNK_ID_BITS), GROUP_CHUNKS),
@@ -187,7 +189,7 @@ async def _missing_chunks(writer: aiosqlite.Connection, blob_id: int, manifest: 
 
 
 async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]]) -> int:
-    """Insert those that are missing; returns how many still are."""
+    """Insert those that are missing, in one write; returns how many still are."""
     row = await _maybe(writer, "SELECT id, size, missing FROM blobs WHERE root = ?", root)
     if row is None:
         raise KeyError(f"no blob {root.hex()} was started")
@@ -201,9 +203,7 @@ async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Seq
         "FROM blobs WHERE id = ?5",
         [(CHUNK_ID_BITS, index, HASH_BYTES, data, blob_id) for index, data in chunks],
     )
-    left = int(missing) - inserted.rowcount
-    await writer.execute("UPDATE blobs SET missing = ? WHERE id = ?", (left, blob_id))
-    return left
+    return int(missing) - inserted.rowcount
 
 
 async def _maybe(writer: aiosqlite.Connection, sql: str, root: Digest) -> sqlite3.Row | None:

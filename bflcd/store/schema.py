@@ -40,7 +40,7 @@ CREATE TABLE payloads (
 ) STRICT;
 CREATE INDEX payloads_by_root ON payloads (root, round);
 
--- Blobs held in full or in part. `missing`: chunks that are not there. `hashes`: the chunk hashes, one after the other. `begun`:
+-- Blobs held in full or in part. `missing`: chunks that are not there, kept by the triggers below. `hashes`: the chunk hashes, one after the other. `begun`:
 -- round in which it came.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
@@ -57,6 +57,15 @@ CREATE TABLE chunks (
     hash BLOB NOT NULL,
     data BLOB NOT NULL
 ) STRICT;
+
+CREATE TRIGGER chunk_came AFTER INSERT ON chunks
+BEGIN
+    UPDATE blobs SET missing = missing - 1 WHERE id = new.id >> 14;
+END;
+CREATE TRIGGER chunk_went AFTER DELETE ON chunks
+BEGIN
+    UPDATE blobs SET missing = missing + 1 WHERE id = old.id >> 14;
+END;
 
 -- What must survive a crash while its round is undecided (bflcd.store.records).
 CREATE TABLE records (

@@ -19,7 +19,7 @@ from bflc_cli.community import Community, accuracy_view, live_view, plain_line, 
 from bflc_cli.fleet import Fleet, Overview, Stopped, read_overview, signals_stop
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
-from bflc_cli.text import duration, share, size
+from bflc_cli.text import duration, share, short, size
 from bflcd.node.view import Status
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _print_result(run: Run) -> None:
         if final is None:
             rows.append((daemon.entry.name, "-", "-", "-", "-", "-", "-", checked))
             continue
-        ids = (final.head_hash[:16], final.state_hash[:16])
+        ids = (short(final.head_hash), short(final.state_hash))
         rows.append(
             (
                 daemon.entry.name,
@@ -302,6 +302,7 @@ def _print_result(run: Run) -> None:
     if not run.problems and run.finals and not run.interrupted:
         checked = ", every chain verified" if run.reports else ""
         session.show(Text(f"all {len(run.finals)} nodes agree{checked}", style="green"))
+        session.show(Text(f"head {next(iter(run.finals.values())).head_hash}"))
 
 
 def _round_seconds(run: Run) -> float | None:

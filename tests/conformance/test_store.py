@@ -101,17 +101,19 @@ class TestChain:
         after, certified = chain.next(*round_payloads(1))
         state = after.state
         if fault == "gap":
-            state, certified = (lambda pair: (pair[0].state, pair[1]))(after.next(*round_payloads(2)))
+            later, certified = after.next(*round_payloads(2))
+            state = later.state
         elif fault == "again":
             state, certified = chain.state, committed[0]
         elif fault == "parent":
             other = Chain(chain.genesis, replace(chain.header, time=chain.header.time + 1), chain.state)
-            state, certified = (lambda pair: (pair[0].state, pair[1]))(other.next(*round_payloads(1)))
+            later, certified = other.next(*round_payloads(1))
+            state = later.state
         elif fault == "certificate":
             certified = replace(certified, certificate=replace(certified.certificate, digest=Digest(b"x" * 32)))
         else:
             state = replace(state, pool=Amount(11))
-        with pytest.raises(ValueError, match="round|certificate"):
+        with pytest.raises(ValueError, match=r"round|certificate"):
             await store.commit(certified, state)
         assert (await store.head()).header == chain.header
         assert await store.segment(Round(2)) is None
@@ -158,7 +160,12 @@ class TestRecords:
 
     @pytest.mark.parametrize(
         "other",
-        [make_vote(0, b"e" * 32, view=1), make_vote(0, b"e" * 32, epoch=1), make_vote(0, b"e" * 32, kind=Commit), make_vote(1, b"e" * 32)],
+        [
+            make_vote(0, b"e" * 32, view=1),
+            make_vote(0, b"e" * 32, epoch=1),
+            make_vote(0, b"e" * 32, kind=Commit),
+            make_vote(1, b"e" * 32),
+        ],
     )
     async def test_another_place_is_no_contradiction(self, store: BlockStore, other) -> None:
         await begin(store)

@@ -6,8 +6,8 @@ import pytest
 
 from bflcd.node.reader import open_reader
 from bflcd.types import Round
-from tests.helpers.daemons import Community, Daemon
 from tests.e2e.conftest import START_SECONDS
+from tests.helpers.daemons import Community, Daemon
 
 GO_ON_SECONDS = 60.0
 """Two rounds without one node: two view timeouts and the rounds' work, about five seconds on an idle machine."""

@@ -16,7 +16,8 @@ import httpx
 import msgspec
 import psutil
 
-from bflcd.node.api_token import FILE_NAME as API_FILE, ApiFile
+from bflcd.node.api_token import FILE_NAME as API_FILE
+from bflcd.node.api_token import ApiFile
 
 ROOT: Final = Path(__file__).parents[2]
 """The repository: daemons run from it, so that tasks of the tests can be found."""
@@ -43,7 +44,7 @@ _FAULTS: Final = (" ERROR ", " CRITICAL ", "Traceback", "ResourceWarning", "Runt
 T = TypeVar("T")
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """The daemon does not answer: it starts, has stopped, or is paused."""
 
 
@@ -83,7 +84,7 @@ def wait_for(
         check()
         try:
             found = predicate()
-        except Unreachable:
+        except UnreachableError:
             found = None
         if found:
             return found
@@ -133,7 +134,7 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_us,
+                preexec_fn=_die_with_us,  # noqa: PLW1509 - nothing but a system call
             )
         self.paused = False
 
@@ -192,24 +193,24 @@ class Daemon:
     # -- its API ------------------------------------------------------------------------------------------------------
 
     def api(self) -> ApiFile:
-        """What stands in its `api.json`. Raises Unreachable."""
+        """What stands in its `api.json`. Raises UnreachableError."""
         try:
             return msgspec.json.decode((self.datadir / API_FILE).read_bytes(), type=ApiFile)
         except FileNotFoundError as error:
-            raise Unreachable(f"{self.name} has no {API_FILE}") from error
+            raise UnreachableError(f"{self.name} has no {API_FILE}") from error
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request with its token. Raises Unreachable."""
+        """One request with its token. Raises UnreachableError."""
         entry = self.api()
         headers = {"Authorization": f"Bearer {entry.token}"} | arguments.pop("headers", {})
         try:
             with httpx.Client(trust_env=False, timeout=20.0) as client:
                 return client.request(method, entry.url + path, headers=headers, **arguments)
         except httpx.TransportError as error:
-            raise Unreachable(f"{self.name} does not answer: {error}") from error
+            raise UnreachableError(f"{self.name} does not answer: {error}") from error
 
     def get(self, path: str) -> Any:
-        """The data of an answer. Raises Unreachable; fails on an error."""
+        """The data of an answer. Raises UnreachableError; fails on an error."""
         response = self.request("GET", path)
         assert response.status_code == 200, f"{self.name} {path}: {response.status_code} {response.text}"
         return response.json()["data"]
@@ -246,7 +247,7 @@ class Daemon:
             return "asked nothing"
         try:
             status = self.status()
-        except (Unreachable, AssertionError) as error:
+        except (UnreachableError, AssertionError) as error:
             return str(error)
         shown = ("round", "view", "role", "phase", "peers", "waiting_for", "warnings")
         return ", ".join(f"{key} {status[key]}" for key in shown)

@@ -86,9 +86,7 @@ class Chain:
         time = Millis(self.header.time + 1)
         for blob in blobs:
             height = Height(height + 1)
-            header = Header(
-                self.header.chain, height, self.round, KIND_UPDATE, parent, body_hash(VACANT), blob, time, None
-            )
+            header = Header(self.header.chain, height, self.round, KIND_UPDATE, parent, body_hash(VACANT), blob, time, None)
             headers.append(header)
             parent = header_hash(header)
         state = replace(self.state, round=Round(self.round + 1), time=time, parent=header_hash(self.header))

@@ -12,6 +12,9 @@ LONGEST = 3
 WIDEST = 40
 """Bytes of a drawn text or byte string without a fixed length."""
 
+MOST_BYTES = 4
+"""Bytes of one character in UTF-8, at most."""
+
 
 def messages(cls: type) -> st.SearchStrategy[Any]:
     """Any value of a message class, its lists and texts kept short."""
@@ -25,8 +28,10 @@ def _values(schema: Schema) -> st.SearchStrategy[Any]:
         case Octets(low, high):
             return st.binary(min_size=low, max_size=min(high, max(low, WIDEST)))
         case Text(low, high):
-            characters = st.text(st.characters(exclude_categories=["Cs"]), min_size=low, max_size=min(high, max(low, WIDEST)))
-            return characters.filter(lambda text: low <= len(text.encode()) <= high)
+            longest = min(high, max(low, WIDEST))
+            if longest // MOST_BYTES < low:
+                return st.text(st.characters(max_codepoint=0x7F), min_size=low, max_size=longest)
+            return st.text(st.characters(exclude_categories=["Cs"]), min_size=low, max_size=longest // MOST_BYTES)
         case Flag():
             return st.booleans()
         case Many(item, low, high):

@@ -60,6 +60,11 @@ def test_each_node_starts_from_the_next_three(tmp_path):
     assert len({node["port"] for node in overview["nodes"]}) == 6
 
 
+def test_a_testnet_without_first_peers(tmp_path):
+    write_testnet(make_plan(tmp_path, nodes=5, bootstraps=0), DESCRIPTION)
+    assert [config.node.bootstrap for config in configs(tmp_path, 5)] == [()] * 5
+
+
 def test_the_overview_says_what_the_control_command_needs(tmp_path):
     genesis = write_testnet(make_plan(tmp_path, nodes=5), DESCRIPTION)
     overview = json.loads((tmp_path / "testnet.json").read_text())

@@ -157,7 +157,9 @@ def small_disk() -> Iterator[Path]:
     """A file system of 64 MiB."""
     directory = Path(tempfile.mkdtemp())
     mounted = os.geteuid() == 0 and shutil.which("mount") is not None
-    mounted = mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", directory], check=False).returncode == 0
+    mounted = (
+        mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", directory], check=False).returncode == 0
+    )
     if not mounted:
         directory.rmdir()
         pytest.skip("a small file system needs the right to mount one")

@@ -130,7 +130,8 @@ async def test_a_spoiled_row_is_named(file: Path, sql: str, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["UPDATE segments SET segment = zeroblob(9) WHERE round = 2", "UPDATE payloads SET root = zeroblob(32) WHERE round = 2"]
+    "sql",
+    ["UPDATE segments SET segment = zeroblob(9) WHERE round = 2", "UPDATE payloads SET root = zeroblob(32) WHERE round = 2"],
 )
 async def test_a_spoiled_segment_or_index_is_found_by_the_deep_check(file: Path, sql: str) -> None:
     store = await SqliteStore.open(file.parent)
@@ -179,7 +180,7 @@ async def test_a_flipped_bit_anywhere_is_found_or_harmless(file: Path) -> None:
     expected = await contents(store)
     await store.close()
     whole = file.read_bytes()
-    used = [at for at in range(0, len(whole)) if whole[at]]
+    used = [at for at in range(len(whole)) if whole[at]]
     draw = random.Random(19)
     found = 0
     for position in draw.sample(used, 60) + draw.sample(range(100), 10) + draw.sample(range(len(whole)), 10):
@@ -199,8 +200,7 @@ async def findings(file: Path) -> tuple[str, ...]:
     try:
         store = await SqliteStore.open(file.parent)
     except MachineError as error:
-        assert error.code in ("damaged_store", "newer_store", "io_error")
-        return (str(error),)
+        return (f"{error.code}: {error}",)
     try:
         return tuple(f"{damage.where}: {damage.text}" for damage in await store.check(deep=True))
     finally:

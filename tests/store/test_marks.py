@@ -83,7 +83,8 @@ def test_a_flipped_bit_anywhere_loses_nothing(path: Path, marks: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cut", "survives"), [(0, False), (1, False), (60, False), (SECTOR_BYTES, True), (SECTOR_BYTES + 40, True), (2 * SECTOR_BYTES, True)]
+    ("cut", "survives"),
+    [(0, False), (1, False), (60, False), (SECTOR_BYTES, True), (SECTOR_BYTES + 40, True), (2 * SECTOR_BYTES, True)],
 )
 def test_a_write_torn_at_any_byte_leaves_the_mark_before_or_after(path: Path, cut: int, survives: bool) -> None:
     later = replace(MARK, view=View(9))

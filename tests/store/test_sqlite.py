@@ -31,7 +31,9 @@ async def test_a_second_opener_is_refused_with_the_holder(tmp_path: Path) -> Non
         "except MachineError as error: print(error)"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     holder = (tmp_path / LOCK_NAME).read_text().strip()
     assert done.stdout.strip() == f"the data directory {tmp_path} is in use by process {holder}"
     await store.close()
@@ -67,7 +69,12 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     before = (await store.head(), await store.records(Round(3)), await store.addresses(), await store.headers(Round(1), 9))
     await store.close()
     again = await SqliteStore.open(tmp_path)
-    assert before == (await again.head(), await again.records(Round(3)), await again.addresses(), await again.headers(Round(1), 9))
+    assert before == (
+        await again.head(),
+        await again.records(Round(3)),
+        await again.addresses(),
+        await again.headers(Round(1), 9),
+    )
     assert [await again.segment(Round(r)) for r in (1, 2, 3)] == committed
     await again.close()
 
