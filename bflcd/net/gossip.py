@@ -12,7 +12,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestHandler
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
@@ -37,6 +37,15 @@ logger = logging.getLogger(__name__)
 TOPIC: Final = "/bflc/1/gossip"
 """One topic for all: which chain a message belongs to stands inside it, signed."""
 
+PUSH: Final = "/bflc/1/push"
+"""Request protocol that brings one message straight to whom it concerns; the empty answer says that it arrived."""
+
+PUSH_SECONDS: Final = 3.0
+"""Deadline of a push; after it the message is gossiped."""
+
+PUSHES_EACH: Final = 32
+"""Pushes of one peer that are taken in at a time."""
+
 FORWARDED: Final = Rate(per_second=1_000, burst=4_000)
 """Messages through one forwarder: the largest committee re-sends two votes each every T0 / 4."""
 
@@ -60,7 +69,15 @@ class Heard:
 
 
 class GossipTransport(Protocol):
-    """The part of a transport that carries gossip."""
+    """The part of a transport that carries gossip and pushes."""
+
+    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
+        """As `Transport.serve`."""
+        ...
+
+    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
+        """As `Transport.request`."""
+        ...
 
     def subscribe(self, topic: str, handler: GossipHandler) -> None:
         """As `Transport.subscribe`."""
@@ -102,10 +119,15 @@ class GossipChannel:
         self.refused = 0
         """Messages refused by the cheap checks since the start."""
         transport.subscribe(topic, self._receive)
+        transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
 
     async def publish(self, message: Gossip) -> None:
         """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
         await self._transport.publish(self._topic, encode(message))
+
+    async def push(self, peer: NodeId, message: Gossip) -> None:
+        """Bring a message of ours straight to one peer; returns when it has it. Raises RequestError."""
+        await self._transport.request(peer, PUSH, encode(message), deadline=PUSH_SECONDS, max_response=0)
 
     async def receive(self) -> Heard:
         """The next message that passed the cheap checks. For one reader."""
@@ -130,6 +152,13 @@ class GossipChannel:
     def dropped(self) -> int:
         """Messages that a limit pushed out of the queue since the start."""
         return self._inbox.dropped
+
+    async def _pushed(self, peer: NodeId, data: bytes) -> bytes:
+        """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
+        if not self._is_member(peer):
+            raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
+        self._receive(peer, data)
+        return b""
 
     def _receive(self, forwarder: NodeId, data: bytes) -> bool:
         """The transport's handler: checks in rising order of cost; False counts against the forwarder."""

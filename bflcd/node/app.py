@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from random import Random
@@ -57,6 +58,9 @@ logger = logging.getLogger(__name__)
 MARK_FILE: Final = "marks"
 """Name of the mark file in the data directory."""
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long one thread may keep the interpreter from another: the loop and the network's thread wait for each other all the time."""
+
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
 
@@ -72,6 +76,7 @@ CLOSE_SECONDS: Final = 4.0
 
 def run(config: Config) -> int:
     """Run one node until it is told to stop; returns the exit code 0. Raises BflcError for what the operator should read."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         uvloop.run(_main(config))
     except BaseExceptionGroup as failures:
@@ -154,7 +159,7 @@ class Node:
         self.bus = EventBus(wall_clock)
         self._ring = LogRing()
         self._service = ChainService(store, lambda: self._genesis)
-        self._transport = Libp2pTransport(identity, config.node.listen, self._allows)
+        self._transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._is_member)
         self._exchange = Exchange(
             self._transport, is_member=self._is_member, now=clock, on_misbehaviour=self._punish, on_failure=self._failed
         )

@@ -68,7 +68,6 @@ from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest,
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
-    Commit as CommitVote,
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
@@ -79,6 +78,9 @@ from bflcd.wire.messages import (
     SignedBody,
     ViewChange,
     Vote,
+)
+from bflcd.wire.messages import (
+    Commit as CommitVote,
 )
 
 MAX_EARLY: Final = 512
@@ -238,7 +240,7 @@ class Core:
                 continue
             signed: Signed[Offer | ScoreCard] = open_envelope(record.envelope, (Offer, ScoreCard))
             self._resends.add(record.envelope, now.mono)
-            effects.append(Say(record.envelope))
+            effects.append(Say(record.envelope, self._judges()))
             if isinstance(signed.body, Offer):
                 self.own_offer = Signed(signed.body, record.envelope)
             else:
@@ -666,7 +668,7 @@ class Core:
             case PersistPrepared(prepared):
                 return [Persist((PreparedRecord(state.round, state.epoch, prepared),))]
             case Broadcast(message):
-                return [Say(message)]
+                return [Say(message, self._judges())]
             case Decided(certificate):
                 return self._certificate_known(certificate, (), now)
             case ViewEntered(view, leader):
@@ -720,7 +722,11 @@ class Core:
 
     def _speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> list[Effect]:
         self._resends.add(signed.envelope, now.mono, urgent=durable)
-        return [Say(signed.envelope)]
+        return [Say(signed.envelope, self._judges())]
+
+    def _judges(self) -> tuple[NodeId, ...]:
+        """Whom everything that is said in a round concerns: the committee. What is said again is gossiped, in case they can't be reached."""
+        return tuple(node for node in self.situation.committee if node != self.situation.me)
 
     def _beacon(self) -> Beacon:
         state = self.situation.state

@@ -20,9 +20,13 @@ class Persist:
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """The runtime MUST gossip the message; it may be lost."""
+    """The runtime MUST send the message to the nodes in `to`, directly where it can, or gossip it if it can't or `to` is empty.
+
+    It may be lost all the same; what matters is said again.
+    """
 
     message: Gossip
+    to: tuple[NodeId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

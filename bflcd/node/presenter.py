@@ -11,6 +11,7 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import faults, leader, quorum
+from bflcd.net.peers import PeerManager
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.collect import Progress
 from bflcd.node.core import Core
@@ -35,10 +36,9 @@ from bflcd.node.view import (
     StopView,
     VotesView,
 )
-from bflcd.net.peers import PeerManager
 from bflcd.params import MILLION
 from bflcd.store.protocol import BlockStore, StoreStats
-from bflcd.types import NodeId, Round, View, ZERO_DIGEST, short
+from bflcd.types import ZERO_DIGEST, NodeId, Round, View, short
 from bflcd.version import __version__
 from bflcd.wire.blocks import model_height
 
@@ -386,7 +386,7 @@ class Presenter:
             committee = model.committee if model is not None else committee
         return rows
 
-    async def prune(self, keep: int, dry_run: bool) -> PruneView:  # noqa: FBT001 - the protocol's signature
+    async def prune(self, keep: int, dry_run: bool) -> PruneView:
         """Drop payloads but those of the last `keep` rounds."""
         report = await self._store.prune(keep, dry_run=dry_run)
         await self.refresh()

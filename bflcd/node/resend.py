@@ -1,4 +1,7 @@
-"""Saying things again until the round closes: the transport loses messages silently (design 6.7)."""
+"""Saying things again until the round closes: the transport loses messages silently (design 6.7).
+
+The first time a message goes to those it concerns, who confirm it; again it goes to all, in case some can't be reached directly.
+"""
 
 from dataclasses import dataclass
 
@@ -14,15 +17,15 @@ class _Entry:
 
 
 class Resends:
-    """Envelopes of the running round, each due again after a pause that doubles up to 4 T0."""
+    """Envelopes of the running round, each due again after a pause that doubles up to 8 T0."""
 
     def __init__(self, view_timeout: Millis) -> None:
-        self._first = Millis(max(1, view_timeout // 2))
-        self._most = Millis(4 * view_timeout)
+        self._first = view_timeout
+        self._most = Millis(8 * view_timeout)
         self._entries: list[_Entry] = []
 
     def add(self, envelope: Envelope, now: Millis, *, urgent: bool = True) -> None:
-        """Say `envelope` again from now on; what is not urgent starts with the longer pause of T0."""
+        """Say `envelope` again from now on; what is not urgent starts with the longer pause of 2 T0."""
         if all(entry.envelope != envelope for entry in self._entries):
             pause = self._first if urgent else Millis(2 * self._first)
             self._entries.append(_Entry(envelope, Millis(now + pause), pause))

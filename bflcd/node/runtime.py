@@ -52,7 +52,7 @@ from bflcd.store.protocol import BlockStore, OwnRecord, Record, VoteRecord
 from bflcd.types import Digest, Millis, NodeId, Round, View, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import Gossip
-from bflcd.wire.requests import Envelopes, GetEnvelopes, GetSegment, SegmentReply
+from bflcd.wire.requests import GetEnvelopes, GetSegment
 from bflcd.wire.tensors import split_payload, update_label
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,9 @@ MAX_QUEUE: Final = 4096
 
 LEAST_SLEEP: Final = 0.01
 """Seconds that the core's task sleeps at least when nothing happens: a deadline that is due again and again must not spin."""
+
+MAX_PUSHES: Final = 64
+"""Messages that are being pushed at a time; what is above is gossiped."""
 
 MAX_PAYLOADS: Final = 16 * 1024 * 1024
 """Bytes of payloads kept in memory."""
@@ -83,6 +86,10 @@ class Speaker(Protocol):
 
     async def publish(self, message: Gossip) -> None:
         """Gossip a message."""
+        ...
+
+    async def push(self, peer: NodeId, message: Gossip) -> None:
+        """Bring a message straight to one peer. Raises RequestError."""
         ...
 
 
@@ -153,6 +160,7 @@ class Runtime:
         self._queue: asyncio.Queue[_Asked] = asyncio.Queue(MAX_QUEUE)
         self._group: asyncio.TaskGroup | None = None
         self._work: list[_Job] = []
+        self._pushes = 0
         self._fetching: set[Digest] = set()
         self._payloads: OrderedDict[Digest, bytes] = OrderedDict()
         self.restricted: dict[Digest, Round] = {}
@@ -207,8 +215,8 @@ class Runtime:
         match effect:
             case Persist(records):
                 await self._persist(records)
-            case Say(message):
-                await self._speaker.publish(message)
+            case Say():
+                await self._say(effect)
             case Commit():
                 await self._commit(effect)
             case Train():
@@ -231,6 +239,31 @@ class Runtime:
                 self._observer.blame(effect)
             case Notice():
                 self._observer.notice(effect)
+
+    async def _say(self, effect: Say) -> None:
+        """Push to those it concerns while the core goes on; gossip what concerns all, or can't be pushed."""
+        assert self._group is not None
+        if effect.to and set(effect.to) <= set(self._observer.connected()) and self._pushes < MAX_PUSHES:
+            self._pushes += 1
+            self._group.create_task(self._push(effect))
+        else:
+            await self._speaker.publish(effect.message)
+
+    async def _push(self, effect: Say) -> None:
+        try:
+            arrived = await asyncio.gather(*(self._push_one(peer, effect.message) for peer in effect.to))
+            if not all(arrived):
+                await self._speaker.publish(effect.message)
+        finally:
+            self._pushes -= 1
+
+    async def _push_one(self, peer: NodeId, message: Gossip) -> bool:
+        try:
+            await self._speaker.push(peer, message)
+        except RequestError as error:
+            logger.debug("a push to %s failed, the message is gossiped: %s", short(peer), error)
+            return False
+        return True
 
     async def _persist(self, records: tuple[Record, ...]) -> None:
         await self._store.persist(records)

@@ -154,9 +154,6 @@ class BlobTable:
                 if deleted.rowcount < GROUP_CHUNKS:
                     await writer.execute("DELETE FROM blobs WHERE id = ?", (row[0],))
                     return True
-                await writer.execute(
-                    "UPDATE blobs SET missing = min(?, missing + ?) WHERE id = ?", (count, deleted.rowcount, row[0])
-                )
 
 
 _PAYLOADS: Final = "SELECT b.root, b.size, b.begun, (SELECT max(round) FROM payloads p WHERE p.root = b.root) FROM blobs b"

@@ -9,8 +9,8 @@ from bflcd.store.pruning import Needs, first_kept, is_stale, may_prune, prunable
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.types import Digest, Height, Round
 
-VACUUM_PAGES: Final = 4 * 1024 * 1024 // PAGE_BYTES
-"""Pages that one step returns to the disk: some 10 ms of the writer."""
+VACUUM_PAGES: Final = 2 * 1024 * 1024 // PAGE_BYTES
+"""Pages that one step returns to the disk: some 5 ms of the writer."""
 
 
 class Pruner:

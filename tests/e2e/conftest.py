@@ -37,5 +37,7 @@ def living(shared: Community) -> Iterator[Community]:
     shared.wait_rounds(1, START_SECONDS)
     known = set(shared.faults())
     yield shared
-    shared.hashes([node for node in shared.running() if node.name in shared.expected])
+    shared.wait_for(
+        lambda: shared.hashes([node for node in shared.running() if node.name in shared.expected]), START_SECONDS, "hashes"
+    )
     assert [line for line in shared.faults() if line not in known] == []

@@ -131,7 +131,7 @@ TESTNETS: dict[str, tuple[tuple[str, ...], int, tuple[str, ...]]] = {
     "no data": (("--task", "femnist"), 1, ("--data",)),
     "malformed npz": (("--task", "femnist", "--data", "{bad}"), 1, ("bad.npz",)),
     "truncated npz": (("--task", "femnist", "--data", "{cut}"), 1, ("cut.npz",)),
-    "too few nodes": (("--committee-size", "9"), 2, ("--small-community",)),
+    "too few nodes": (("--committee-size", "9"), 2, ("6 members", "committee of 9")),
 }
 
 

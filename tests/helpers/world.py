@@ -174,9 +174,9 @@ class World:
         match effect:
             case Persist(records):
                 disk.persist(records)
-            case Say(message):
-                for other in self.cores:
-                    if other != node and not self.drop(node, other, self.now):
+            case Say(message, to):
+                for other in to or tuple(self.cores):
+                    if other in self.cores and other != node and not self.drop(node, other, self.now):
                         self.post(other, Heard(message, node), self.delay())
             case Commit(certified, state):
                 header = certified.segment.model_header

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.errors import Rejection
-from bflcd.net.gossip import FORWARDED, INVALID, GossipChannel, Heard, chain_of_payload
+from bflcd.errors import PeerError, Rejection
+from bflcd.net.gossip import FORWARDED, INVALID, PUSH, GossipChannel, Heard, chain_of_payload
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
@@ -57,6 +57,7 @@ class Listener:
         self.clock = ManualClock()
         self.faults = []
         self.published = []
+        self.requested = []
         self.channel = GossipChannel(
             self,
             chain=lambda: CHAIN,
@@ -68,6 +69,14 @@ class Listener:
 
     def subscribe(self, _topic, handler):
         self.handler = handler
+
+    def serve(self, protocol, handler, *, max_request, max_concurrent):
+        assert (protocol, max_request) == (PUSH, MAX_GOSSIP_BYTES)
+        self.pushed = handler
+
+    async def request(self, peer, protocol, payload, *, deadline, max_response):
+        self.requested.append((peer, protocol, payload))
+        return b""
 
     async def publish(self, _topic, message):
         self.published.append(message)
@@ -273,3 +282,26 @@ def test_verification_is_the_real_one():
     assert verified.verify_once(good)
     assert not verified.verify_once(Envelope(good.author, good.payload, Signature(bytes(64))))
     assert not verified.verify_once(Envelope(BOB.node_id, good.payload, good.signature))
+
+
+async def test_a_push_is_answered_and_checked_like_gossip():
+    listener = Listener()
+    message = beacon(ALICE)
+    assert await listener.pushed(BOB.node_id, encode(message)) == b""
+    assert (await listener.channel.receive()).message == message
+    assert await listener.pushed(BOB.node_id, b"garbage") == b""
+    assert listener.channel.refused == 1
+
+
+async def test_a_stranger_may_not_push():
+    listener = Listener()
+    with pytest.raises(PeerError) as refused:
+        await listener.pushed(EVE.node_id, encode(beacon(ALICE)))
+    assert refused.value.rejection is Rejection.NOT_MEMBER
+    assert listener.channel.waiting == 0
+
+
+async def test_a_push_goes_to_one_peer():
+    listener = Listener()
+    await listener.channel.push(BOB.node_id, beacon(ALICE))
+    assert listener.requested == [(BOB.node_id, PUSH, encode(beacon(ALICE)))]

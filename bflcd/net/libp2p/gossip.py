@@ -23,7 +23,7 @@ from bflcd.net.libp2p.library import (
     rpc_pb2,
 )
 from bflcd.net.libp2p.switch import Connection, Switch
-from bflcd.net.protocol import MAX_GOSSIP_BYTES
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
 from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short
 
 _log = logging.getLogger(__name__)
@@ -146,7 +146,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
 
     seen_messages: Any
 
-    def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver) -> None:
+    def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver, hears: Gate) -> None:
+        """`hears`: who is sent messages at all; asked at each packet, since a stranger may become a member."""
         router = GossipSub(
             [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
             degree=4,  # of a dozen members each is two hops away, and each message arrives three times, not five
@@ -166,6 +167,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         self._switch = switch
         self._topics = topics
         self._deliver = deliver
+        self._hears = hears
         self._seqno = time.time_ns()
         self._strikes: dict[NodeId, tuple[float, int]] = {}
         switch.handle(PROTOCOL_ID_V11, self.serve)
@@ -282,6 +284,15 @@ class Gossip(Pubsub):  # type: ignore[misc]
         except BaseLibp2pError as error:
             _log.debug("gossip to %s ended: %s", peer_id, error)
             self._handle_dead_peer(peer_id)
+
+    async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
+        """Write a packet: all of them pass here. A stranger gets subscriptions and control alone, which are never repeated."""
+        if rpc_msg.publish and not self._hears(_node_id(stream.muxed_conn.peer_id)):
+            bare = rpc_pb2.RPC()
+            bare.CopyFrom(rpc_msg)  # the library may keep the packet for other peers
+            bare.ClearField("publish")
+            rpc_msg = bare
+        return bool(await super().write_msg(stream, rpc_msg))
 
     async def send(self, topic: str, data: bytes) -> None:
         """Sign and send one message. A new number each time, so that the same bytes can be sent again."""

@@ -22,10 +22,12 @@ class Node:
         topics: tuple[str, ...],
         on_event: Callable[[PeerEvent], None],
         deliver: Deliver,
+        *,
+        hears: Gate,
     ) -> None:
         self._switch = Switch(identity, gate, on_event)
         self._requests = Requests(self._switch)
-        self._gossip = Gossip(identity, self._switch, topics, deliver)
+        self._gossip = Gossip(identity, self._switch, topics, deliver, hears)
         self.serve = self._requests.serve
         self.request = self._requests.request
         self.publish = self._gossip.send

@@ -15,7 +15,14 @@ from bflcd.net import multiaddr
 from bflcd.net.libp2p.attempt import Attempt
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.handshake import NEGOTIATE_S, Handshaker, TcpStream
-from bflcd.net.libp2p.library import Multiselect, MultiselectClient, MultiselectCommunicator, MuxedConnUnavailable, NetStream
+from bflcd.net.libp2p.library import (
+    BaseLibp2pError,
+    Multiselect,
+    MultiselectClient,
+    MultiselectCommunicator,
+    MuxedConnUnavailable,
+    NetStream,
+)
 from bflcd.net.libp2p.yamux import LeanYamux, PatientStream
 from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, PeerEvent
 from bflcd.types import NodeId, short
@@ -245,9 +252,8 @@ class Switch:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._mux, connection)
                     await connection.muxed_conn.event_started.wait()
-                    if not connection.info.inbound:
-                        await connection.muxed_conn.confirm()
-                    refusal = await self._admit(connection)
+                    if connection.info.inbound or await _is_confirmed(connection):
+                        refusal = await self._admit(connection)
                     if refusal is None:
                         task_status.started()
                         nursery.start_soon(self._greet, connection)
@@ -341,4 +347,14 @@ def _supersedes(new: Connection, old: Connection) -> bool:
     """
     if new.initiator != old.initiator and new.opened - old.opened < _SIMULTANEOUS_S:
         return new.initiator < old.initiator
+    return True
+
+
+async def _is_confirmed(connection: Connection) -> bool:
+    """Whether the peer that we dialled has accepted us; one that dies meanwhile has not, and that is no fault of ours."""
+    try:
+        await connection.muxed_conn.confirm()
+    except BaseLibp2pError as error:
+        _log.debug("%s is gone before it accepted us: %s", short(connection.peer), error)
+        return False
     return True

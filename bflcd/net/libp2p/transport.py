@@ -57,14 +57,18 @@ class Service:
 class Libp2pTransport:
     """`bflcd.net.protocol.Transport` over TCP, Noise, Yamux and GossipSub."""
 
-    def __init__(self, identity: Identity, listen: tuple[str, ...], gate: Gate) -> None:
-        """Take our key, the multiaddrs to listen on (port 0: any), and who may connect. Raises OperatorError."""
+    def __init__(self, identity: Identity, listen: tuple[str, ...], gate: Gate, *, hears: Gate = lambda _peer: True) -> None:
+        """Take our key, the multiaddrs to listen on (port 0: any), who may connect, and whom gossip is sent to.
+
+        Both gates are called in the network's thread. Raises OperatorError.
+        """
         try:
             self._listen = tuple(multiaddr.parse_listening(text) for text in listen)
         except ValueError as error:
             raise OperatorError(str(error), hint="use /ip4/0.0.0.0/tcp/PORT", code="bad_listen_address") from error
         self._identity = identity
         self._gate = gate
+        self._hears = hears
         self._bridge = Bridge("bflcd-network")
         self._node: Node | None = None
         self._bound: tuple[Address, ...] = ()
@@ -104,7 +108,9 @@ class Libp2pTransport:
     async def _main_in_trio(self, module: Any, stop: trio.Event, ready: Callable[[], None]) -> None:
         listeners = [listener for address in self._listen for listener in await _open_listeners(address)]
         self._bound = tuple(_bound_address(listener, self.node_id) for listener in listeners)
-        node: Node = module.Node(self._identity, self._gate, tuple(self._topics), self._event_in_trio, self._gossip_in_trio)
+        node: Node = module.Node(
+            self._identity, self._gate, tuple(self._topics), self._event_in_trio, self._gossip_in_trio, hears=self._hears
+        )
         for protocol, service in self._services.items():
             ask = partial(self._bridge.ask_in_trio, service.handler)
             node.serve(protocol, ask, max_request=service.max_request, max_concurrent=service.max_concurrent)
