@@ -1,0 +1,84 @@
+"""`make bench`: measures the budgets of the design and writes docs/benchmarks.md.
+
+Each row is a value beside its floor or rival, both measured in this run. `python -m tests.bench NAME ...` runs some of the parts and
+writes nothing. Work W needs BFLC_DATA, the GPU rows a CUDA device; what can't be measured is said, not guessed.
+"""
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+PARTS = ("chain", "store", "blob", "daemon", "work_w", "kill", "gpu")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+MISSING = {
+    "work_w": "work W: not measured, BFLC_DATA names no folder with mnist_by_nist_writer.npz",
+    "gpu": "scoring on a GPU: not measured, torch finds no CUDA device",
+}
+
+INTRODUCTION = """# Benchmarks
+
+Made by `make bench`. Every row is a ratio within one run: the value beside the floor (the work that can't be avoided, done by the
+barest means) on the same machine in the same minutes. Machines are noisy; the ratio is what counts.
+
+"""
+
+
+def measure(part: str) -> list[dict[str, Any]]:
+    """The rows of one part."""
+    found = importlib.import_module(f"tests.bench.{part}").run()
+    return [found] if isinstance(found, dict) else found
+
+
+def main(names: list[str]) -> int:
+    """Measure all parts, or those named."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for part in names or PARTS:
+        print(f"measuring {part} ...", file=sys.stderr, flush=True)
+        found = measure(part)
+        if not found:
+            notes.append(MISSING.get(part, f"{part}: not measured"))
+        rows += found
+        for row in found:
+            print(json.dumps(row), flush=True)
+    if not names:
+        DOCUMENT.write_text(INTRODUCTION + table(rows) + after(notes))
+        print(f"wrote {DOCUMENT}", file=sys.stderr)
+    return 0
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = ["| what | value | floor or rival | ratio | budget |", "|---|---|---|---|---|"]
+    for row in rows:
+        floor = row.get("floor")
+        named = "" if floor is None else f"{_number(floor)} {row.get('floor_is', '')}".strip()
+        unit = f" {row['unit']}" if "unit" in row else ""
+        ratio = row.get("ratio")
+        cells = (row["row"], f"{_number(row['value'])}{unit}", named, "" if ratio is None else f"{ratio:.2f}", row.get("budget") or "")
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def after(notes: list[str]) -> str:
+    """Where and when, and what was left out."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    lines = [f"\nMeasured on {where}, at commit {commit or 'unknown'}.\n"]
+    lines += [f"- {note}\n" for note in notes]
+    return "".join(lines)
+
+
+def _number(value: float | str) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
