@@ -18,9 +18,13 @@ class Signer(Protocol):
     """What a machine needs to speak under its own name."""
 
     @property
-    def node_id(self) -> NodeId: ...
+    def node_id(self) -> NodeId:
+        """Whose signatures these are."""
+        ...
 
-    def sign(self, data: bytes) -> Signature: ...
+    def sign(self, data: bytes) -> Signature:
+        """The signature of `data`."""
+        ...
 
 
 class Identity:

@@ -59,7 +59,7 @@ MARK_FILE: Final = "marks"
 """Name of the mark file in the data directory."""
 
 SWITCH_SECONDS: Final = 0.0005
-"""How long one thread may keep the interpreter from another: the loop and the network's thread wait for each other all the time."""
+"""How long one thread may keep the interpreter from another: the loop and the network's thread keep waiting for each other."""
 
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
@@ -191,7 +191,7 @@ class Node:
             store,
             self._peers,
             self.bus,
-            self._ring,
+            ring=self._ring,
             addresses=self._transport.addresses,
             stop=self._stop.set,
             device=self._device,

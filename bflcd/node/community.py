@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final, cast
 
 from bflcd.crypto.identity import node_id_of
 from bflcd.errors import UsageError
@@ -47,7 +47,7 @@ class CommunityOptions:
             score_rule=self.score_rule,
             aggregation=self.aggregation,
             last_round=self.rounds,
-            **{key: _typed(key, value) for key, value in given.items()},
+            **cast("dict[str, Any]", {key: _typed(key, value) for key, value in given.items()}),
         )
 
     def training(self) -> dict[str, int]:

@@ -725,7 +725,7 @@ class Core:
         return [Say(signed.envelope, self._judges())]
 
     def _judges(self) -> tuple[NodeId, ...]:
-        """Whom everything that is said in a round concerns: the committee. What is said again is gossiped, in case they can't be reached."""
+        """Whom all that is said in a round concerns: the committee. Said again it is gossiped, in case one can't be reached."""
         return tuple(node for node in self.situation.committee if node != self.situation.me)
 
     def _beacon(self) -> Beacon:

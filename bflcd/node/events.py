@@ -21,7 +21,7 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event of a core: records of the running round, and the round up to which nothing may be signed (None: no limit)."""
+    """First event of a core: records of the running round; the last round in which nothing may be signed, if any."""
 
     records: RoundRecords
     signing_floor: Round | None

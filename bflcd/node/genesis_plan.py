@@ -1,7 +1,7 @@
 """What somebody decides about a new community, and the genesis that follows from it (design 4)."""
 
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, cast
 
 from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig
@@ -60,7 +60,7 @@ def compose_genesis(plan: GenesisPlan, task: TaskPlan, description: TaskDescript
         name=plan.name,
         time=plan.time,
         params=plan.params,
-        task=replace(spec, **task.training),
+        task=replace(spec, **cast("dict[str, Any]", task.training)),
         managers=tuple(sorted(plan.managers or committee)),
         members=tuple(GenesisMember(node, plan.balance) for node in sorted(plan.members)),
         committee=committee,

@@ -62,7 +62,13 @@ def table(rows: list[dict[str, Any]]) -> str:
         named = "" if floor is None else f"{_number(floor)} {row.get('floor_is', '')}".strip()
         unit = f" {row['unit']}" if "unit" in row else ""
         ratio = row.get("ratio")
-        cells = (row["row"], f"{_number(row['value'])}{unit}", named, "" if ratio is None else f"{ratio:.2f}", row.get("budget") or "")
+        cells = (
+            row["row"],
+            f"{_number(row['value'])}{unit}",
+            named,
+            "" if ratio is None else f"{ratio:.2f}",
+            row.get("budget") or "",
+        )
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

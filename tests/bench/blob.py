@@ -64,7 +64,7 @@ async def serve_raw():
 
     host.set_stream_handler(RAW, handle)
     async with host.run(listen_addrs=[Multiaddr(LISTEN)]):
-        print(host.get_addrs()[0], flush=True)  # noqa: T201 - how the parent learns the address
+        print(host.get_addrs()[0], flush=True)
         await trio.sleep_forever()
 
 
@@ -97,7 +97,7 @@ async def serve_blob():
     server = BlobServer(store, chain=lambda: CHAIN, may_serve=lambda *_: True, on_damage=lambda *_: None)
     exchange_on(transport).serve(server.handlers())
     await transport.start()
-    print(transport.addresses()[0], flush=True)  # noqa: T201 - how the parent learns the address
+    print(transport.addresses()[0], flush=True)
     await asyncio.Event().wait()
 
 
@@ -170,4 +170,4 @@ if __name__ == "__main__":
         case ["serve-blob"]:
             asyncio.run(serve_blob())
         case _:
-            print(json.dumps(run(), indent=2))  # noqa: T201 - the command's answer
+            print(json.dumps(run(), indent=2))

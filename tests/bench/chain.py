@@ -39,9 +39,7 @@ def run() -> list[dict[str, Any]]:
             model=ModelFields(Epoch(0), ZERO_DIGEST, genesis.committee, degraded=False),
         )
         digest = header_hash(header)
-        commit = Commit(
-            header.chain, Round(round_ - 1), Epoch(0), View(0), parent, instance.committee_hash, digest
-        )
+        commit = Commit(header.chain, Round(round_ - 1), Epoch(0), View(0), parent, instance.committee_hash, digest)
         signers = sorted(genesis.committee)[: quorum(len(genesis.committee))]
         signatures = tuple((node, seal(commit, by_id[node]).envelope.signature) for node in signers)
         certificate = Certificate(

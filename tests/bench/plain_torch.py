@@ -72,7 +72,8 @@ def run(data: Path, trainers: int, judges: int, rows: int, rounds: int, processe
     scorings = judges * (trainers + 1)
     scored = [(scorings * (i + 1) // processes - scorings * i // processes) for i in range(processes)]
     workers = [
-        context.Process(target=work, args=(arrays, share, more, rounds, barrier, out)) for share, more in zip(shares, scored, strict=True)
+        context.Process(target=work, args=(arrays, share, more, rounds, barrier, out))
+        for share, more in zip(shares, scored, strict=True)
     ]
     for worker in workers:
         worker.start()

@@ -67,7 +67,9 @@ class Running:
         """Start one daemon; its output goes into the data directory."""
         out = (datadir / "out").open("ab")
         command = [sys.executable, "-m", "bflcd", "start", "--datadir", str(datadir), "--log-level", "info"]
-        self.processes[datadir] = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.processes[datadir] = subprocess.Popen(
+            command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+        )
 
     def stop(self) -> None:
         """End all of them."""
@@ -164,7 +166,13 @@ def run() -> list[dict[str, Any]]:
     steady = median(rounds[1:])
     passed = ROUNDS - (first["round"] if first else 1)
     return [
-        {"row": "work W, s/round", "value": round(steady, 2), "floor": round(floor, 2), "ratio": round(steady / floor, 2), "budget": 1.25},
+        {
+            "row": "work W, s/round",
+            "value": round(steady, 2),
+            "floor": round(floor, 2),
+            "ratio": round(steady / floor, 2),
+            "budget": 1.25,
+        },
         {
             "row": "work W, CPU s/round of 12 daemons (without / of workers)",
             "value": round((after[0] - before[0]) / passed, 2),

@@ -60,7 +60,11 @@ class Disk:
         for record in records:
             kept = self.records.setdefault(record.round, [])
             if isinstance(record, VoteRecord):
-                place = [r for r in kept if isinstance(r, VoteRecord) and (r.epoch, r.view, r.phase) == (record.epoch, record.view, record.phase)]
+                place = [
+                    r
+                    for r in kept
+                    if isinstance(r, VoteRecord) and (r.epoch, r.view, r.phase) == (record.epoch, record.view, record.phase)
+                ]
                 if any(r.digest != record.digest for r in place):
                     raise InvariantError("a second vote in one place")
             if isinstance(record, OwnRecord) and any(
@@ -71,7 +75,9 @@ class Disk:
 
     def found(self, round_: int) -> RoundRecords:
         kept = self.records.get(round_, [])
-        return RoundRecords(*(tuple(r for r in kept if isinstance(r, kind)) for kind in (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord)))
+        return RoundRecords(
+            *(tuple(r for r in kept if isinstance(r, kind)) for kind in (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord))
+        )
 
 
 class World:
@@ -195,7 +201,10 @@ class World:
                 scores = tuple(
                     CandidateScore(key, MicroNats(1000 + blob.root[0]), PartsPerMillion(500_000), 4096) for key, blob, _ in offers
                 )
-                yield Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)), 20 * len(offers)
+                yield (
+                    Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),
+                    20 * len(offers),
+                )
             case FetchBlob(blob):
                 yield BlobHere(blob.root), self.delay()
             case FetchEnvelopes(round_, digests, source):
