@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -250,6 +251,11 @@ class Node:
         self._group.create_task(self._start_worker())
         self._group.create_task(self._refresh())
         await self._first_look()
+        if started.fresh and any(self._claims.values()):
+            logger.warning(
+                "this node starts anew on a chain that others have carried on: it signs nothing before it has caught up"
+            )
+            started = replace(started, signing_floor=Round(0))
         self._group.create_task(runtime.run(started))
         self._group.create_task(self._hear(runtime))
         self._group.create_task(self._sync(genesis, core, runtime))
@@ -368,7 +374,8 @@ class Node:
         await self._note_accuracy(head.state.round)
         self._peers.prefer(head.state.committee)
         self._context.update(round_=head.state.round, view=0)
-        return core, Started(records, floor), runtime
+        fresh = mark is None and head.state.round == 0 and not (records.votes or records.own)
+        return core, Started(records, floor, fresh), runtime
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round."""

@@ -105,6 +105,7 @@ class Core:
         self._private_seed = private_seed
         self._train = train
         self._floor: Round | None = None
+        self._fresh = False
         self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
         self._answered: Millis | None = None
         self._announce_at: Millis | None = None
@@ -194,6 +195,7 @@ class Core:
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
         self._floor = event.signing_floor
+        self._fresh = event.fresh
         self._records = event.records
         self._set_round(self.situation.head, now.mono)
         return self._open(now)
@@ -226,7 +228,9 @@ class Core:
             Pbft(situation.instance, signer, self._verify, journal) if journal else Pbft(situation.instance, signer, self._verify)
         )
         if not self.may_sign:
-            return [self._notice("signing_held", "the database is behind the mark file: nothing is signed in this round")]
+            return [
+                self._notice("signing_held", "what this node signed before is not known for sure: it signs nothing in this round")
+            ]
         return self._run_pbft(self._pbft.tick(now.mono), now)
 
     def _restore(self, now: Instant) -> list[Effect]:
@@ -754,6 +758,8 @@ class Core:
         if active:
             return [CancelWork(Round(self.situation.round + 1)), self._notice("sync", "catching up")]
         head = self.situation.head
+        if self._fresh:  # design 6.3: nothing until two model blocks past a head that others have proved
+            self._fresh, self._floor = False, Round(self.situation.round + 1)
         self._set_round(head, now.mono)
         return [self._notice("sync", f"caught up at round {self.situation.round}"), *self._open(now)]
 

@@ -21,10 +21,14 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event of a core: records of the running round; the last round in which nothing may be signed, if any."""
+    """First event of a core: records of the running round; the last round in which nothing may be signed, if any.
+
+    `fresh`: neither database nor mark file knew anything, so what this key signed before, if it did, is unknown.
+    """
 
     records: RoundRecords
     signing_floor: Round | None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class BlobHere:
 
 @dataclass(frozen=True, slots=True)
 class BlobMissing:
-    """Answer to `FetchBlob`: nobody gave it; `refused` if its content breaks the specification, so that asking again is useless."""
+    """Answer to `FetchBlob`: nobody gave it; `refused` if its content breaks the specification, asking again is useless."""
 
     root: Digest
     refused: bool

@@ -40,8 +40,8 @@ CREATE TABLE payloads (
 ) STRICT;
 CREATE INDEX payloads_by_root ON payloads (root, round);
 
--- Blobs held in full or in part. `missing`: chunks that are not there, kept by the triggers below. `hashes`: the chunk hashes, one
--- after the other. `begun`: round in which it came.
+-- Blobs held in full or in part. `missing`: chunks that are not there, kept by the triggers below. `hashes`: the chunk hashes in
+-- order. `begun`: round in which it came.
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY,
     root BLOB NOT NULL UNIQUE,

@@ -321,6 +321,7 @@ def _write_plot(community: Community, path: Path) -> None:
     points = community.accuracies
     axes.plot([x for x, _ in points], [y for _, y in points])
     axes.grid(visible=True, alpha=0.3)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     FigureCanvasAgg(figure)
     try:
         figure.savefig(path, dpi=150)

@@ -37,6 +37,7 @@ from bflcd.node.events import (
     Scored,
     SegmentHere,
     Started,
+    SyncChanged,
     Trained,
 )
 from bflcd.params import BlobRef, Genesis
@@ -105,14 +106,27 @@ class World:
 
     # -- life and death -----------------------------------------------------------------------------------------------
 
-    def start(self, node: NodeId) -> None:
+    def wipe(self, node: NodeId) -> None:
+        """Lose everything that the node had made durable."""
+        header, state = genesis_header(self.genesis), genesis_state(self.genesis)
+        self.disks[node] = Disk(Head(header, header_hash(header), state))
+
+    def catch_up(self, node: NodeId) -> None:
+        """Feed a node every segment that the others have, as its runtime would."""
+        self.feed(node, SyncChanged(active=True))
+        ahead = max(self.disks.values(), key=lambda disk: disk.head.state.round)
+        for round_ in range(self.round_of(node) + 1, ahead.head.state.round + 1):
+            self.feed(node, SegmentHere(ahead.segments[round_], node))
+        self.feed(node, SyncChanged(active=False))
+
+    def start(self, node: NodeId, *, fresh: bool = False) -> None:
         disk, identity = self.disks[node], self.identities[node]
         core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
         round_ = disk.head.state.round
         if round_:
             core.last_certificate = disk.segments[round_].certificate
         self.cores[node] = core
-        self.feed(node, Started(disk.found(round_), None))
+        self.feed(node, Started(disk.found(round_), Round(0) if fresh else None, fresh))
 
     def start_all(self) -> None:
         for node in self.identities:

@@ -257,3 +257,28 @@ def test_a_restarted_trainer_sends_the_same_offer_again() -> None:
     restored = world.cores[trainer].own_offer
     assert restored is not None
     assert restored.envelope == offer.envelope
+
+
+def test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_head_it_caught_up_to() -> None:
+    """Given a member whose disk was wiped, when it comes back with its old key, then it is silent for two rounds, then takes part."""
+    world = a_world()
+    reach(world, 4, 60_000)
+    wiped = next(iter(world.cores))
+    world.kill(wiped)
+    world.wipe(wiped)
+    spoke: list[int] = []
+    carry_out = world.carry_out
+
+    def listening(node: NodeId, effects: list[object]) -> None:
+        spoke.extend(world.cores[node].situation.round for e in effects if node == wiped and isinstance(e, Persist))
+        carry_out(node, effects)  # type: ignore[arg-type]
+
+    world.carry_out = listening  # type: ignore[method-assign, assignment]
+    world.start(wiped, fresh=True)
+    world.catch_up(wiped)
+    caught = world.round_of(wiped)
+    assert caught >= 4
+    reach(world, caught + 6, 60_000)
+    assert spoke
+    assert min(spoke) >= caught + 2
+    one_state(world)
