@@ -67,7 +67,7 @@ class BlobTable:
         return missing == 0
 
     async def put_blob(self, data: bytes, begun: Round) -> BlobRef:
-        """Store a whole payload; durable when it returns."""
+        """Store a whole payload; durable with the next record or segment, as every chunk is."""
         manifest = await asyncio.to_thread(manifest_of, data)
         missing = await self.start(manifest, begun)
         root, chunks = manifest.blob.root, split_chunks(data)
@@ -75,9 +75,6 @@ class BlobTable:
             group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
             async with self._database.transaction("storing a blob", durable=False, size=len(group) * CHUNK_BYTES) as writer:
                 await _insert_chunks(writer, root, group)
-        async with self._database.transaction("storing a blob", durable=True) as writer:
-            # Always a write, even if all chunks were there: its fsync makes them durable.
-            await writer.execute("UPDATE blobs SET begun = ? WHERE root = ?", (begun, root))
         await self._database.checkpoint_if_due()
         return manifest.blob
 

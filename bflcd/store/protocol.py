@@ -215,7 +215,7 @@ class BlockStore(Protocol):
         ...
 
     async def put_blob(self, data: bytes) -> BlobRef:
-        """Store a whole payload made here. Durable when it returns; idempotent."""
+        """Store a whole payload made here; durable once a later `persist` or `commit` returns. Idempotent."""
         ...
 
     async def has_blob(self, root: Digest) -> bool:

@@ -315,13 +315,14 @@ def _write_plot(community: Community, path: Path) -> None:
     """The curve as a PNG, drawn without a display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(xlabel="model", ylabel="accuracy", title=f"{community.overview.name}: {community.overview.task}")
     points = community.accuracies
     axes.plot([x for x, _ in points], [y for _, y in points])
     axes.grid(visible=True, alpha=0.3)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     FigureCanvasAgg(figure)
     try:
         figure.savefig(path, dpi=150)

@@ -179,7 +179,7 @@ def test_row_17_a_node_killed_at_every_durable_write_never_contradicts_itself(ki
                     return
 
     world.carry_out = failing  # type: ignore[method-assign, assignment]
-    reach(world, 3, 60_000)
+    reach(world, 10, 120_000)
     one_state(world)
     assert writes >= kill_at
 
