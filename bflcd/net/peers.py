@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -49,6 +49,10 @@ class _Peer:
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
     announced: tuple[str, ...] = ()
+    heard: Millis | None = None
+    """When its last heartbeat told its status."""
+    said: tuple[str, ...] = ()
+    """Its own addresses, as its last heartbeat wrote them."""
 
 
 class PeerManager:
@@ -228,11 +232,20 @@ class PeerManager:
                 self.drop(peer.node)
                 return
             was_member = member
-            pause = await self._heartbeat(peer)
+            pause = self._relieved(peer) or await self._heartbeat(peer)
             if pause is None:
                 self.drop(peer.node)
                 return
             await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
+
+    def _relieved(self, peer: _Peer) -> float | None:
+        """Seconds until a heartbeat is needed, if the peer's own has told of late what ours would ask: one of two is enough."""
+        now, period = self._now(), self._settings.heartbeat_period * 1000
+        if peer.status is None or peer.heard is None or peer.asked_addresses is None:
+            return None
+        if now - peer.asked_addresses >= self._settings.exchange_period * 1000 or now - peer.heard >= period:
+            return None
+        return (peer.heard + 1.5 * period - now) / 1000
 
     async def _heartbeat(self, peer: _Peer) -> float | None:
         """Ask for the status; returns the seconds until the next heartbeat, or None if the peer is given up."""
@@ -324,8 +337,18 @@ class PeerManager:
         if peer is not None:
             peer.seen = self._now()
             if self._is_member(node) and request.chain == own.chain:
-                peer.announced = tuple(self._learn_announced(peer, address) for address in request.addresses)
+                self._tell(peer, request)
         return own
+
+    def _tell(self, peer: _Peer, request: GetStatus) -> None:
+        """Take what a member's heartbeat says of itself, as if it had answered ours."""
+        if request.addresses != peer.said:
+            peer.said = request.addresses
+            peer.announced = tuple(self._learn_announced(peer, address) for address in request.addresses)
+        if peer.status is not None:
+            peer.heard = self._now()
+            peer.status = replace(peer.status, round=request.round, height=request.height, head=request.head)
+            self._callbacks.status(peer.node, peer.status)
 
     def _learn_announced(self, peer: _Peer, address: str) -> str:
         """Learn an address that a peer announces of itself; returns it with the host filled in."""

@@ -354,11 +354,10 @@ class Runtime:
     async def _fetch_one(self, effect: FetchBlob) -> None:
         root = effect.blob.root
         try:
-            if not await self._store.has_blob(root):
-                holders = tuple(node for node in effect.holders if node != self.core.situation.me)
-                if effect.anyone:
-                    holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
-                await self._fetcher.fetch(effect.blob, holders)
+            holders = tuple(node for node in effect.holders if node != self.core.situation.me)
+            if effect.anyone:
+                holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
+            await self._fetcher.fetch(effect.blob, holders)
             answer: Event = await self._checked(effect)
         except (RequestError, PeerError) as error:
             answer = BlobMissing(root, refused=False, text=str(error))
@@ -374,6 +373,7 @@ class Runtime:
             split_payload(data, spec, label=effect.label)
         except PeerError as error:
             await self._store.drop_blob(effect.blob.root)
+            self._payloads.pop(effect.blob.root, None)
             return BlobMissing(effect.blob.root, refused=True, text=str(error))
         return BlobHere(effect.blob.root)
 
