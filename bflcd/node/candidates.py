@@ -63,7 +63,7 @@ class Candidate:
     judgement: Judgement | None = None
     outcome: Outcome | None = None
     model: BlobRef | None = None
-    asked_aggregate: bool = False
+    aggregating: bool = False
     segment: Segment | None = None
     digest: Digest | None = None
     refused: Rejection | None = None
@@ -84,7 +84,7 @@ class Candidate:
             return "refused" if self.refused else "ready"
         if self.outcome is None:
             return "cards" if self.judgement is None else "offers"
-        return "aggregate" if self.asked_aggregate else "blobs"
+        return "aggregate" if self.aggregating else "blobs"
 
 
 def key_of(proposal: Proposal) -> Digest:
@@ -99,6 +99,8 @@ class Candidates:
         self._situation = situation
         self._holdings = holdings
         self._all: dict[Digest, Candidate] = {}
+        self._aggregates: dict[Digest, BlobRef | None] = {}
+        """By the weights and roots of the updates; None while it is being computed."""
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._all.values()))
@@ -126,9 +128,8 @@ class Candidates:
 
     def aggregated(self, key: Digest, model: BlobRef) -> None:
         """Note the answer to `Aggregate`."""
-        candidate = self._all.get(key)
-        if candidate is not None:
-            candidate.model = model
+        if key in self._aggregates:
+            self._aggregates[key] = model
 
     def advance(self, now: Millis) -> tuple[list[Effect], list[Candidate]]:
         """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
@@ -218,12 +219,33 @@ class Candidates:
                 wanted.append(FetchBlob(blob, holders, situation.round, label, anyone=False))
         if missing:
             return None, wanted
-        if candidate.asked_aggregate:
-            return None, []
-        candidate.asked_aggregate = True
+        candidate.aggregating = True
+        return self._aggregate(outcome)
+
+    def _aggregate(self, outcome: Outcome) -> tuple[BlobRef | None, list[Effect]]:
+        """The aggregate of an outcome's updates, computed once whichever proposals share it."""
+        situation = self._situation
+        key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in outcome.packed))
+        if key in self._aggregates:
+            return self._aggregates[key], []
+        self._aggregates[key] = None
         updates = tuple((p.weight, p.offer.body.blob, update_label_of(situation, p.offer.author)) for p in outcome.packed)
-        rule = situation.params.aggregation
-        return None, [Aggregate(candidate.key, situation.round, rule, situation.head_blob, updates)]
+        return None, [Aggregate(key, situation.round, situation.params.aggregation, situation.head_blob, updates)]
+
+    def foresee(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
+        """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.
+
+        Changes nothing else; what is missing for it is not asked for.
+        """
+        situation, holdings = self._situation, self._holdings
+        offers = holdings.offers
+        packed = judge(situation.params, situation.state, cards).packed
+        if not packed or situation.head_blob.root not in holdings.blobs:
+            return []
+        if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
+            return []
+        outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+        return self._aggregate(outcome)[1]
 
     def _finish(self, candidate: Candidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
         situation = self._situation

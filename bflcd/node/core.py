@@ -599,6 +599,7 @@ class Core:
         if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._cards_told:
             self._cards_told = True
             effects.append(self._notice("quorum_of_cards", f"{situation.q} score cards are held"))
+            effects += self.candidates.foresee(self._chosen_cards(), proposal_time(now.wall, situation.state.time))
             effects += self._run_pbft(self._pbft.handle(CardsReady(), now.mono), now)
         return effects + self._walk_candidates(now)
 
@@ -683,13 +684,17 @@ class Core:
 
     def _build(self, view: int, now: Instant) -> list[Effect]:
         situation = self.situation
-        cards = sorted(self.collection.ready_cards()[: situation.q], key=lambda card: card.author)
         time = proposal_time(now.wall, situation.state.time)
-        candidate = self.candidates.add(Proposal(situation.state.epoch, time, tuple(card.digest for card in cards)))
+        cards = tuple(card.digest for card in self._chosen_cards())
+        candidate = self.candidates.add(Proposal(situation.state.epoch, time, cards))
         if candidate is None:
             return [self._notice("too_many_candidates", "no more proposals are worked on in this round")]
         candidate.views.add(view)  # type: ignore[arg-type]
         return self._walk_candidates(now)
+
+    def _chosen_cards(self) -> tuple[Signed[ScoreCard], ...]:
+        """The q cards that we would propose, sorted by author."""
+        return tuple(sorted(self.collection.ready_cards()[: self.situation.q], key=lambda card: card.author))
 
     def _check(self, effect: Check, now: Instant) -> list[Effect]:
         situation = self.situation

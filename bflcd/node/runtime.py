@@ -405,14 +405,22 @@ class Runtime:
 
 
 def _joined(effects: list[Effect]) -> list[Effect]:
-    """The effects with neighbouring `Persist` made one: nothing is said between them, and one transaction costs one sync."""
+    """The effects with every `Persist` up to the next `Commit` made one, at the first one's place: one transaction, one sync.
+
+    Being durable earlier than asked for breaks no promise; a record must only not move across the end of its round.
+    """
     joined: list[Effect] = []
+    place: int | None = None
     for effect in effects:
-        last = joined[-1] if joined else None
-        if isinstance(effect, Persist) and isinstance(last, Persist):
-            joined[-1] = Persist(last.records + effect.records)
-        else:
-            joined.append(effect)
+        first = joined[place] if place is not None else None
+        if isinstance(effect, Persist) and isinstance(first, Persist) and place is not None:
+            joined[place] = Persist(first.records + effect.records)
+            continue
+        if isinstance(effect, Persist):
+            place = len(joined)
+        elif isinstance(effect, Commit):
+            place = None
+        joined.append(effect)
     return joined
 
 
