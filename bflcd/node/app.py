@@ -210,6 +210,8 @@ class Node:
         logging.getLogger("bflcd").addHandler(self._ring)
         try:
             await self._transport.start()
+            for address in self._transport.addresses():
+                logger.info("listening at %s", address)
             self.presenter.api_url = await self._api.start()
             for address in self._config.node.bootstrap:
                 self._peers.add_address(address)

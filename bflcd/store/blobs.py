@@ -2,10 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
-
-import aiosqlite
 
 from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash, split_chunks
 from bflcd.params import BlobRef
@@ -20,7 +19,7 @@ from bflcd.wire.requests import Manifest
 GROUP_CHUNKS: Final = 4
 """Chunks that one transaction writes or deletes: some 10 ms of the writer, which a vote may have to wait for."""
 
-Guard = Callable[[], Awaitable[bool]]
+Guard = Callable[[sqlite3.Connection], bool]
 """Asked inside each transaction of a deletion: whether the blob may still go."""
 
 
@@ -50,19 +49,22 @@ class BlobTable:
     async def start(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
         """The chunks still missing of a blob, whose row is made if needed."""
         root, hashes = manifest.blob.root, b"".join(manifest.chunks)
-        async with self._database.transaction("starting a blob", durable=False, size=len(hashes)) as writer:
-            await writer.execute(
+
+        def work(writer: sqlite3.Connection) -> tuple[int, ...]:
+            writer.execute(
                 "INSERT INTO blobs (root, size, missing, begun, hashes) VALUES (?1, ?2, ?3, ?4, ?5) "
                 "ON CONFLICT (root) DO UPDATE SET begun = ?4, size = ?2, missing = iif(hashes = ?5, missing, ?3), hashes = ?5",
                 (root, manifest.blob.size, len(manifest.chunks), begun, hashes),
             )
-            blob_id, missing = await _one(writer, "SELECT id, missing FROM blobs WHERE root = ?", root)
-            return await _missing_chunks(writer, blob_id, manifest) if missing else ()
+            blob_id, missing = writer.execute("SELECT id, missing FROM blobs WHERE root = ?", (root,)).fetchone()
+            return _missing_chunks(writer, blob_id, manifest) if missing else ()
+
+        return await self._database.write("starting a blob", work, durable=False, size=len(hashes))
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
         """Store one chunk; True once the blob is complete. Raises KeyError for an unknown root, ValueError for a wrong length."""
-        async with self._database.single_statement("storing a chunk", size=len(data)) as writer:
-            missing = await _insert_chunks(writer, root, ((index, data),))
+        work = partial(_insert_chunks, root, ((index, data),))
+        missing = await self._database.write("storing a chunk", work, durable=False, size=len(data))
         await self._database.checkpoint_if_due()
         return missing == 0
 
@@ -73,8 +75,8 @@ class BlobTable:
         root, chunks = manifest.blob.root, split_chunks(data)
         for at in range(0, len(missing), GROUP_CHUNKS):
             group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
-            async with self._database.transaction("storing a blob", durable=False, size=len(group) * CHUNK_BYTES) as writer:
-                await _insert_chunks(writer, root, group)
+            work = partial(_insert_chunks, root, group)
+            await self._database.write("storing a blob", work, durable=False, size=len(group) * CHUNK_BYTES)
         await self._database.checkpoint_if_due()
         return manifest.blob
 
@@ -124,36 +126,28 @@ class BlobTable:
             parts.append(part)
         return await asyncio.to_thread(b"".join, parts)
 
-    async def payload(self, root: Digest) -> Payload | None:
-        """What pruning judges of one blob."""
-        rows = await self._database.query("looking for a blob", f"{_PAYLOADS} WHERE b.root = ?", (root,))
-        return _payload(rows[0]) if rows else None
-
     async def payloads(self) -> tuple[Payload, ...]:
         """What pruning judges, of every blob held in full or in part."""
         return tuple(_payload(row) for row in await self._database.query("listing blobs", _PAYLOADS))
 
     async def delete(self, root: Digest, may_go: Guard) -> bool:
         """Delete a blob, a group of chunks at a time, as long as `may_go` says so; whether it is gone. Others write between."""
-        while True:
+        gone: bool | None = None
+        while gone is None:
             await self._database.checkpoint_if_due()
-            async with self._database.transaction("deleting a blob", durable=False, size=CHUNK_BYTES) as writer:
-                row = await _maybe(writer, "SELECT id FROM blobs WHERE root = ?", root)
-                if row is None:
-                    return True
-                if not await may_go():
-                    return False
-                first = row[0] << CHUNK_ID_BITS
-                deleted = await writer.execute(
-                    "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE id >= ? AND id < ? LIMIT ?)",
-                    (first, first + (1 << CHUNK_ID_BITS), GROUP_CHUNKS),
-                )
-                if deleted.rowcount < GROUP_CHUNKS:
-                    await writer.execute("DELETE FROM blobs WHERE id = ?", (row[0],))
-                    return True
+            gone = await self._database.write(
+                "deleting a blob", partial(_delete_step, root, may_go), durable=False, size=CHUNK_BYTES
+            )
+        return gone
 
 
 _PAYLOADS: Final = "SELECT b.root, b.size, b.begun, (SELECT max(round) FROM payloads p WHERE p.root = b.root) FROM blobs b"
+
+
+def payload_of(connection: sqlite3.Connection, root: Digest) -> Payload | None:
+    """What pruning judges of one blob."""
+    row = connection.execute(f"{_PAYLOADS} WHERE b.root = ?", (root,)).fetchone()
+    return None if row is None else _payload(row)
 
 
 def _payload(row: tuple[Any, ...]) -> Payload:
@@ -170,21 +164,21 @@ def manifest_from_columns(root: Digest, size: int, hashes: bytes) -> Manifest | 
         return None
 
 
-async def _missing_chunks(writer: aiosqlite.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:
+def _missing_chunks(writer: sqlite3.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:
     """The indices that are not there, counted anew; chunks that another manifest let in are deleted."""
     first, count = blob_id << CHUNK_ID_BITS, len(manifest.chunks)
-    held = await writer.execute_fetchall(
+    held = writer.execute(
         "SELECT id - ?1, hash FROM chunks WHERE id >= ?1 AND id < ?1 + ?2", (first, 1 << CHUNK_ID_BITS)
-    )
+    ).fetchall()
     good = {index for index, hash_ in held if index < count and hash_ == manifest.chunks[index]}
-    await writer.executemany("DELETE FROM chunks WHERE id = ?", [(first + index,) for index, _ in held if index not in good])
-    await writer.execute("UPDATE blobs SET missing = ? WHERE id = ?", (count - len(good), blob_id))
+    writer.executemany("DELETE FROM chunks WHERE id = ?", [(first + index,) for index, _ in held if index not in good])
+    writer.execute("UPDATE blobs SET missing = ? WHERE id = ?", (count - len(good), blob_id))
     return tuple(index for index in range(count) if index not in good)
 
 
-async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]]) -> int:
-    """Insert those that are missing, in one write; returns how many still are."""
-    row = await _maybe(writer, "SELECT id, size, missing FROM blobs WHERE root = ?", root)
+def _insert_chunks(root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]], writer: sqlite3.Connection) -> int:
+    """Insert those that are missing; returns how many still are."""
+    row = writer.execute("SELECT id, size, missing FROM blobs WHERE root = ?", (root,)).fetchone()
     if row is None:
         raise KeyError(f"no blob {root.hex()} was started")
     blob_id, size, missing = row
@@ -192,7 +186,7 @@ async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Seq
         check_chunk(size, index, data)
     if missing == 0:
         return 0
-    inserted = await writer.executemany(
+    inserted = writer.executemany(
         "INSERT OR IGNORE INTO chunks (id, hash, data) SELECT (id << ?1) + ?2, substr(hashes, ?2 * ?3 + 1, ?3), ?4 "
         "FROM blobs WHERE id = ?5",
         [(CHUNK_ID_BITS, index, HASH_BYTES, data, blob_id) for index, data in chunks],
@@ -200,11 +194,19 @@ async def _insert_chunks(writer: aiosqlite.Connection, root: Digest, chunks: Seq
     return int(missing) - inserted.rowcount
 
 
-async def _maybe(writer: aiosqlite.Connection, sql: str, root: Digest) -> sqlite3.Row | None:
-    return next(iter(await writer.execute_fetchall(sql, (root,))), None)
-
-
-async def _one(writer: aiosqlite.Connection, sql: str, root: Digest) -> sqlite3.Row:
-    row = await _maybe(writer, sql, root)
-    assert row is not None
-    return row
+def _delete_step(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> bool | None:
+    """Delete a group of chunks, then the blob: True once it is gone, False if it must stay, None if there is more to do."""
+    row = writer.execute("SELECT id FROM blobs WHERE root = ?", (root,)).fetchone()
+    if row is None:
+        return True
+    if not may_go(writer):
+        return False
+    first = row[0] << CHUNK_ID_BITS
+    deleted = writer.execute(
+        "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE id >= ? AND id < ? LIMIT ?)",
+        (first, first + (1 << CHUNK_ID_BITS), GROUP_CHUNKS),
+    )
+    if deleted.rowcount == GROUP_CHUNKS:
+        return None
+    writer.execute("DELETE FROM blobs WHERE id = ?", (row[0],))
+    return True

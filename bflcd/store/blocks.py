@@ -1,9 +1,8 @@
 """Rows of blocks and records: written inside a transaction, verified when they are read."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
-
-import aiosqlite
 
 from bflcd.errors import PeerError
 from bflcd.ledger.state import State, state_hash
@@ -16,10 +15,10 @@ from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, He
 from bflcd.wire.codec import decode, encode
 
 
-async def insert_head(writer: aiosqlite.Connection, head: Head, *, certificate: bytes | None, segment: bytes | None) -> None:
+def insert_head(writer: sqlite3.Connection, head: Head, *, certificate: bytes | None, segment: bytes | None) -> None:
     """A block's row, and the state after it in place of the one before."""
     header, round_, state = encode(head.header), head.header.round, encode(head.state)
-    await writer.execute(
+    writer.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             round_,
@@ -31,30 +30,28 @@ async def insert_head(writer: aiosqlite.Connection, head: Head, *, certificate: 
             None if segment is None else checksum(round_, segment),
         ),
     )
-    await writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
+    writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
 
 
-async def insert_payloads(writer: aiosqlite.Connection, head: Head, placed: tuple[Placed, ...]) -> None:
+def insert_payloads(writer: sqlite3.Connection, head: Head, placed: tuple[Placed, ...]) -> None:
     """Rows that say which of the blocks that end in `head` name which blobs."""
-    await writer.executemany(
+    writer.executemany(
         "INSERT INTO payloads (height, round, segment, root) VALUES (?, ?, ?, ?)",
         [(item.height, item.round, head.header.round, item.blob.root) for item in placed],
     )
 
 
-async def insert_record(writer: aiosqlite.Connection, row: Row) -> None:
+def insert_record(writer: sqlite3.Connection, row: Row) -> None:
     """Insert a record; the same one is there already: fine; another in its place: InvariantError."""
-    held = list(
-        await writer.execute_fetchall(
-            "SELECT digest FROM records WHERE round = ? AND kind = ? AND place = ?", (row.round, int(row.kind), row.place)
-        )
-    )
-    if not held:
-        await writer.execute(
+    held = writer.execute(
+        "SELECT digest FROM records WHERE round = ? AND kind = ? AND place = ?", (row.round, int(row.kind), row.place)
+    ).fetchone()
+    if held is None:
+        writer.execute(
             "INSERT INTO records (round, kind, place, digest, checksum, body) VALUES (?, ?, ?, ?, ?, ?)", record_columns(row)
         )
-    elif held[0][0] != row.digest:
-        raise contradiction(row, Digest(held[0][0]))
+    elif held[0] != row.digest:
+        raise contradiction(row, Digest(held[0]))
 
 
 HEAD_SQL: Final = (

@@ -11,7 +11,7 @@ from bflcd.store.database import Database
 from bflcd.store.protocol import Damage
 from bflcd.store.rows import checksum
 from bflcd.store.schema import CHUNK_ID_BITS
-from bflcd.types import Digest, short
+from bflcd.types import CHUNK_BYTES, Digest, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, Header, Segment, header_hash
 from bflcd.wire.codec import decode
 
@@ -117,8 +117,8 @@ async def _check_blobs(database: Database) -> AsyncIterator[Damage]:
     for root, size, missing, hashes, held in await database.query(
         "checking",
         "SELECT root, size, missing, hashes, "
-        "(SELECT count(*) FROM chunks c WHERE c.id >= b.id << ?1 AND c.id < (b.id + 1) << ?1) FROM blobs b",
-        (CHUNK_ID_BITS,),
+        "(SELECT count(*) FROM chunks c WHERE c.id >= b.id << ?1 AND c.id < (b.id << ?1) + (b.size + ?2 - 1) / ?2) FROM blobs b",
+        (CHUNK_ID_BITS, CHUNK_BYTES),
     ):
         where = f"blob {short(root)}"
         if manifest_from_columns(Digest(root), size, hashes) is None:

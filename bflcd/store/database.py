@@ -8,10 +8,11 @@ connection of their own, beside the writer; the writer's automatic one is only t
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 import aiosqlite
@@ -19,6 +20,8 @@ import aiosqlite
 from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import InvariantError, MachineError
 from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES, migration_script
+
+T = TypeVar("T")
 
 FILE_NAME: Final = "chain.sqlite3"
 
@@ -28,7 +31,7 @@ BUSY_TIMEOUT_MS: Final = 10_000
 CHECKPOINT_WAIT_MS: Final = 50
 """How long a checkpoint waits for readers to let go of the log; what it can't do now, a later one does."""
 
-CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
+CHECKPOINT_BYTES: Final = 32 * 1024 * 1024
 """Log written since the last checkpoint that makes a caller of chunk writes run the next one."""
 
 MAX_LOG_BYTES: Final = 128 * 1024 * 1024
@@ -77,7 +80,6 @@ class Database:
         self.path = path
         self._writer, self._checkpointer, self._reader, self._payload_reader = connections
         self._turn = asyncio.Lock()
-        self._durable: bool | None = None
         self._log_bytes = 0
         self._closed = False
 
@@ -112,42 +114,16 @@ class Database:
                 for connection in (self._payload_reader, self._reader, self._checkpointer, self._writer):
                     await connection.close()
 
-    @asynccontextmanager
-    async def transaction(self, what: str, *, durable: bool, size: int = 0) -> AsyncIterator[aiosqlite.Connection]:
-        """The writer inside a transaction: committed at the end, rolled back whole on any error, cancellation included.
+    async def write(self, what: str, work: Callable[[sqlite3.Connection], T], *, durable: bool, size: int = 0) -> T:
+        """Run `work` on the writer's thread inside one transaction, rolled back whole on any error; what it returned.
 
-        `durable`: the commit returns once it and everything before it is on the disk. `size`: bytes that it will write.
-        A rollback is queued behind the statement that a cancelled caller left running, so the next transaction starts clean.
+        `durable`: returns once this and everything before it is on the disk. `size`: bytes that it will write. The transaction
+        is one trip to the thread: a busy machine delays it once, and a cancelled caller leaves it whole, in or out.
         """
         async with self._turn:
+            self._log_bytes += size + _FRAME_BYTES
             with machine_errors(self.path, what):
-                try:
-                    await self._set_durable(durable)
-                    await self._writer.execute("BEGIN IMMEDIATE")
-                    yield self._writer
-                    await self._writer.commit()
-                except BaseException:
-                    await self._writer.rollback()
-                    raise
-        self._log_bytes += size + _FRAME_BYTES
-
-    @asynccontextmanager
-    async def single_statement(self, what: str, *, size: int) -> AsyncIterator[aiosqlite.Connection]:
-        """The writer for reads and at most one write, which is a transaction of its own and not durable until a later one is.
-
-        Saves the two trips to SQLite's thread that BEGIN and COMMIT take.
-        """
-        async with self._turn:
-            with machine_errors(self.path, what):
-                await self._set_durable(False)
-                yield self._writer
-        self._log_bytes += size + _FRAME_BYTES
-
-    async def _set_durable(self, durable: bool) -> None:
-        if self._durable is not durable:
-            self._durable = None
-            await self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
+                return await run(self._writer, partial(_transact, work, durable))
 
     async def latest(self, what: str, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a SELECT behind everything that was ever queued on the writer, even by a cancelled caller."""
@@ -186,19 +162,9 @@ class Database:
     async def vacuum_step(self, pages: int) -> tuple[int, bool]:
         """Move up to `pages` free pages to the file's end and cut them off: bytes returned, and whether more are free."""
         async with self._turn:
+            self._log_bytes += pages * PAGE_BYTES
             with machine_errors(self.path, "returning space"):
-                await self._set_durable(False)
-                before = await self._pragma("page_count")
-                # A script, since its statement gives a row without columns for each page, at which a cursor would stop.
-                await self._writer.executescript(f"PRAGMA incremental_vacuum({pages})")
-                after = await self._pragma("page_count")
-                free = await self._pragma("freelist_count")
-        self._log_bytes += pages * PAGE_BYTES
-        return (before - after) * PAGE_BYTES, free > 0 and before > after
-
-    async def _pragma(self, name: str) -> int:
-        rows = list(await self._writer.execute_fetchall(f"PRAGMA {name}"))
-        return int(rows[0][0])
+                return await run(self._writer, partial(_vacuum, pages))
 
     async def integrity(self) -> tuple[str, ...]:
         """What SQLite's own check finds in pages and indexes; nothing if all is well."""
@@ -216,6 +182,41 @@ class Database:
         """Bytes of the file and its log."""
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+
+async def run(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """What `work` returns for the connection, on its thread, after everything that was asked of it before.
+
+    aiosqlite has a name for each single statement, but none of the public ones runs several in one trip to the thread.
+    """
+    result: T = await connection._execute(work, connection._conn)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return result
+
+
+def _transact(work: Callable[[sqlite3.Connection], T], durable: bool, connection: sqlite3.Connection) -> T:
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+    return result
+
+
+def _vacuum(pages: int, connection: sqlite3.Connection) -> tuple[int, bool]:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    before = pragma(connection, "page_count")
+    # A script, since the statement gives a row without columns for each page, at which a cursor would stop.
+    connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+    after = pragma(connection, "page_count")
+    return (before - after) * PAGE_BYTES, before > after and pragma(connection, "freelist_count") > 0
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """The value of an integer pragma."""
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 async def _connect(path: Path, mode: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:

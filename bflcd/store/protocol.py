@@ -209,7 +209,7 @@ class BlockStore(Protocol):
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
         """Store a chunk that was verified against the manifest; True once the blob is complete.
 
-        It survives kill -9 at once and power loss from the next `persist`, `commit` or `put_blob` on. KeyError for a root that
+        It survives kill -9 at once and power loss from the next `persist` or `commit` on. KeyError for a root that
         was not started, ValueError for an index or a length that its size rules out.
         """
         ...

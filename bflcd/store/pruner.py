@@ -1,8 +1,9 @@
 """Pruning on the disk: the rule asked again for each blob, deletion in small steps, free pages returned to the disk."""
 
-from typing import Final
+import sqlite3
+from typing import Any, Final
 
-from bflcd.store.blobs import BlobTable
+from bflcd.store.blobs import BlobTable, payload_of
 from bflcd.store.database import Database
 from bflcd.store.protocol import PruneReport
 from bflcd.store.pruning import Needs, first_kept, is_stale, may_prune, prunable
@@ -23,7 +24,7 @@ class Pruner:
 
     async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
         """See `BlockStore.prune`."""
-        needs = await self._needs()
+        needs = _needs_of(*await self._facts())
         doomed = prunable(await self._blobs.payloads(), needs, keep)
         kept = first_kept(needs, keep)
         height = await self._database.query("pruning", "SELECT max(height) FROM payloads WHERE round < ?", (kept,))
@@ -36,39 +37,31 @@ class Pruner:
         return PruneReport(report_height, kept, len(gone), sum(payload.size for payload in gone), freed)
 
     async def _prune_one(self, root: Digest, keep: int) -> bool:
-        async def may_go() -> bool:
+        def may_go(writer: sqlite3.Connection) -> bool:
             # The rule once more inside each deleting transaction: a record or a block may have come that needs the blob.
-            payload = await self._blobs.payload(root)
-            return payload is not None and may_prune(payload, await self._needs(), keep)
+            payload = payload_of(writer, root)
+            needs = _needs_of(writer.execute(_ROUNDS).fetchall(), writer.execute(_PINS, (0,)).fetchall())
+            return payload is not None and may_prune(payload, needs, keep)
 
         return await self._blobs.delete(root, may_go)
 
     async def discard_stale(self, round_: Round) -> None:
         """See `BlockStore.discard_stale`."""
-        pinned = await self._pinned(round_)
+        pinned = _roots(await self._database.query("pruning", _PINS, (round_,)))
         for payload in await self._blobs.payloads():
             if is_stale(payload, pinned, round_):
                 await self._discard_one(payload.root, round_)
 
     async def _discard_one(self, root: Digest, round_: Round) -> None:
-        async def may_go() -> bool:
-            payload = await self._blobs.payload(root)
-            return payload is not None and is_stale(payload, await self._pinned(round_), round_)
+        def may_go(writer: sqlite3.Connection) -> bool:
+            payload = payload_of(writer, root)
+            pinned = _roots(writer.execute(_PINS, (round_,)).fetchall())
+            return payload is not None and is_stale(payload, pinned, round_)
 
         await self._blobs.delete(root, may_go)
 
-    async def _needs(self) -> Needs:
-        rows = await self._database.query(
-            "pruning",
-            "SELECT (SELECT max(round) FROM segments), round FROM records UNION SELECT (SELECT max(round) FROM segments), round "
-            "FROM pins UNION SELECT max(round), max(round) FROM segments",
-        )
-        head = Round(rows[0][0] or 0)
-        return Needs(head, frozenset(Round(row[1] or 0) for row in rows), await self._pinned(Round(0)))
-
-    async def _pinned(self, first: Round) -> frozenset[Digest]:
-        rows = await self._database.query("pruning", "SELECT root FROM pins WHERE round >= ?", (first,))
-        return frozenset(Digest(row[0]) for row in rows)
+    async def _facts(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        return await self._database.query("pruning", _ROUNDS), await self._database.query("pruning", _PINS, (0,))
 
     async def _return_space(self) -> int:
         """Return free pages to the disk in small steps: bytes by which the file shrinks."""
@@ -79,3 +72,20 @@ class Pruner:
             await self._database.checkpoint_if_due()
         await self._database.truncate()
         return freed
+
+
+_ROUNDS: Final = (
+    "SELECT max(round), max(round) FROM segments UNION SELECT (SELECT max(round) FROM segments), round FROM records "
+    "UNION SELECT (SELECT max(round) FROM segments), round FROM pins"
+)
+"""The head's round beside each undecided one, the head's among them."""
+
+_PINS: Final = "SELECT root FROM pins WHERE round >= ?"
+
+
+def _needs_of(rounds: list[tuple[Any, ...]], pins: list[tuple[Any, ...]]) -> Needs:
+    return Needs(Round(rounds[0][0] or 0), frozenset(Round(row[1] or 0) for row in rounds), _roots(pins))
+
+
+def _roots(rows: list[tuple[Any, ...]]) -> frozenset[Digest]:
+    return frozenset(Digest(row[0]) for row in rows)

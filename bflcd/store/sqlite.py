@@ -1,6 +1,7 @@
 """The block store in one SQLite file: blocks, the ledger at the head, records of the undecided round, blobs, addresses."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -94,11 +95,14 @@ class SqliteStore:
             return
         head = genesis_head(genesis, header, state)
         value = encode(genesis)
-        async with self._database.transaction("storing the genesis", durable=True) as writer:
-            await writer.execute("INSERT INTO chain VALUES ('genesis', ?, ?)", (value, checksum("genesis", value)))
-            await insert_head(writer, head, certificate=None, segment=None)
+
+        def work(writer: sqlite3.Connection) -> None:
+            writer.execute("INSERT INTO chain VALUES ('genesis', ?, ?)", (value, checksum("genesis", value)))
+            insert_head(writer, head, certificate=None, segment=None)
             if header.blob is not None:
-                await insert_payloads(writer, head, (Placed(header.height, header.round, header.blob),))
+                insert_payloads(writer, head, (Placed(header.height, header.round, header.blob),))
+
+        await self._database.write("storing the genesis", work, durable=True)
         self._payload_changes += 1
         self._head = head
 
@@ -114,12 +118,15 @@ class SqliteStore:
         previous = await self.head()
         head = await asyncio.to_thread(successor, previous, certified, state)
         segment, certificate = await asyncio.to_thread(lambda: (encode(certified.segment), encode(certified.certificate)))
+
+        def work(writer: sqlite3.Connection) -> None:
+            insert_head(writer, head, certificate=certificate, segment=segment)
+            insert_payloads(writer, head, placed_payloads(certified))
+            writer.execute("DELETE FROM records WHERE round < ?", (head.header.round,))
+            writer.execute("DELETE FROM pins WHERE round < ?", (head.header.round,))
+
         self._head = None  # until it is known to be in: a cancelled commit may have gone through
-        async with self._database.transaction("committing a segment", durable=True, size=len(segment)) as writer:
-            await insert_head(writer, head, certificate=certificate, segment=segment)
-            await insert_payloads(writer, head, placed_payloads(certified))
-            await writer.execute("DELETE FROM records WHERE round < ?", (head.header.round,))
-            await writer.execute("DELETE FROM pins WHERE round < ?", (head.header.round,))
+        await self._database.write("committing a segment", work, durable=True, size=len(segment))
         self._payload_changes += 1
         self._head = head
         await self._database.checkpoint_if_due()
@@ -156,16 +163,19 @@ class SqliteStore:
         """See `BlockStore`."""
         rows = [row_of(record) for record in records if not isinstance(record, Pin)]
         pins = {(record.round, root) for record in records for root in pins_of(record)}
-        async with self._database.transaction("storing records", durable=True) as writer:
-            newest = list(await writer.execute_fetchall("SELECT max(round) FROM segments"))
+
+        def work(writer: sqlite3.Connection) -> None:
+            (newest,) = writer.execute("SELECT max(round) FROM segments").fetchone()
             for record in records:
-                check_round(record, Round(newest[0][0] or 0))
+                check_round(record, Round(newest or 0))
             for row in rows:
-                await insert_record(writer, row)
-            await writer.executemany(
+                insert_record(writer, row)
+            writer.executemany(
                 "INSERT OR IGNORE INTO pins VALUES (?, ?, ?)",
                 [(round_, root, checksum(round_, root)) for round_, root in sorted(pins)],
             )
+
+        await self._database.write("storing records", work, durable=True)
 
     async def records(self, round_: Round) -> RoundRecords:
         """See `BlockStore`."""
@@ -258,11 +268,14 @@ class SqliteStore:
 
     async def remember_address(self, node: NodeId, address: str) -> None:
         """See `BlockStore`."""
-        async with self._database.transaction("storing an address", durable=False) as writer:
-            await writer.execute("INSERT OR REPLACE INTO addresses (node, address) VALUES (?, ?)", (node, address))
-            await writer.execute(
+
+        def work(writer: sqlite3.Connection) -> None:
+            writer.execute("INSERT OR REPLACE INTO addresses (node, address) VALUES (?, ?)", (node, address))
+            writer.execute(
                 "DELETE FROM addresses WHERE id <= (SELECT id FROM addresses ORDER BY id DESC LIMIT 1 OFFSET ?)", (MAX_ADDRESSES,)
             )
+
+        await self._database.write("storing an address", work, durable=False)
 
     async def _round(self) -> Round:
         """The undecided round, or 0 before there is a chain."""
@@ -272,5 +285,5 @@ class SqliteStore:
             return Round(0)
 
 
-async def _always() -> bool:
+def _always(_: sqlite3.Connection) -> bool:
     return True

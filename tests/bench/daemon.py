@@ -49,7 +49,7 @@ def _alone() -> list[dict[str, Any]]:
 
 
 def _deciding() -> list[dict[str, Any]]:
-    hop = asyncio.run(_hop())
+    hop = asyncio.run(gossip_hop())
     with testnet(5, "--task", "digits", "--rounds", str(ROUNDS)) as running:
         running.wait(ROUNDS, 120)
         decided = sum(_metric(d, "bflc_decision_seconds_sum") for d in running.datadirs)
@@ -74,7 +74,7 @@ def _metric(datadir: Path, name: str) -> float:
     return 0.0
 
 
-async def _hop() -> float:
+async def gossip_hop() -> float:
     """Median seconds from publishing 1 KB to its arrival at a neighbour, two transports in one process."""
     here, there = (Libp2pTransport(Identity(bytes([n]) * 32), ("/ip4/127.0.0.1/tcp/0",), lambda _: True) for n in (1, 2))
     arrived = asyncio.Event()

@@ -39,11 +39,11 @@ async def test_the_last_mark_is_found_again(path: Path) -> None:
     assert MarkFile(path).highest() == replace(MARK, view=View(4))
 
 
-async def test_the_same_mark_again_writes_nothing(path: Path) -> None:
+def test_the_same_mark_again_writes_nothing(path: Path) -> None:
     file = MarkFile(path)
-    await file.write(MARK)
+    file.write_now(MARK)
     before = path.read_bytes()
-    await file.write(MARK)
+    file.write_now(MARK)
     file.close()
     assert path.read_bytes() == before
 

@@ -5,19 +5,24 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bflcd.errors import MachineError, OperatorError
 from bflcd.store.blobs import manifest_of
-from bflcd.store.database import FILE_NAME, Database
+from bflcd.store.database import FILE_NAME, Database, pragma, run
 from bflcd.store.lock import LOCK_NAME, DirectoryLock
 from bflcd.store.protocol import Pin
 from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round
 from tests.helpers.store import all_kinds, begin, extend, make_vote, payload, put_in_chunks, ref, round_payloads
+
+
+async def read_pragma(store: SqliteStore, name: str) -> int:
+    return await run(store._database._writer, partial(pragma, name=name))
 
 
 async def test_a_second_opener_is_refused_with_the_holder(tmp_path: Path) -> None:
@@ -97,12 +102,12 @@ async def test_a_blob_fetched_in_part_is_resumed_after_a_restart(tmp_path: Path)
 async def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path)
     await begin(store)
-    pragma = store._database._pragma
-    assert await pragma("application_id") == APPLICATION_ID
-    assert await pragma("user_version") == len(MIGRATIONS)
-    assert await pragma("page_size") == PAGE_BYTES
-    assert await pragma("auto_vacuum") == 2
-    assert await pragma("foreign_keys") == 1
+    read = partial(read_pragma, store)
+    assert await read("application_id") == APPLICATION_ID
+    assert await read("user_version") == len(MIGRATIONS)
+    assert await read("page_size") == PAGE_BYTES
+    assert await read("auto_vacuum") == 2
+    assert await read("foreign_keys") == 1
     assert (tmp_path / f"{FILE_NAME}-wal").exists()
     with pytest.raises(MachineError, match="readonly"):
         await store._database.query("writing", "DELETE FROM chain")
@@ -113,19 +118,18 @@ async def test_votes_and_blocks_wait_for_the_disk_and_chunks_do_not(tmp_path: Pa
     """The writer's `synchronous` at each commit: FULL (2) for what others rely on, NORMAL (1) for chunks."""
     store = await SqliteStore.open(tmp_path)
     chain = await begin(store)
-    pragma = store._database._pragma
+    read = partial(read_pragma, store)
     await put_in_chunks(store, payload("chunks"))
-    assert await pragma("synchronous") == 1
+    assert await read("synchronous") == 1
     await store.persist([make_vote(0)])
-    assert await pragma("synchronous") == 2
+    assert await read("synchronous") == 2
     await put_in_chunks(store, payload("more chunks"))
-    assert await pragma("synchronous") == 1
+    assert await read("synchronous") == 1
     after, certified = chain.next(None)
     await store.commit(certified, after.state)
-    assert await pragma("synchronous") == 2
-    await put_in_chunks(store, payload("even more"))
-    await store.put_blob(payload("more chunks"))
-    assert await pragma("synchronous") == 2
+    assert await read("synchronous") == 2
+    await store.put_blob(payload("even more"))
+    assert await read("synchronous") == 1
     await store.close()
 
 
@@ -138,7 +142,7 @@ async def test_a_file_of_version_1_is_brought_to_the_current_one(tmp_path: Path)
     connection.executescript(VERSION_1.read_text())
     connection.close()
     store = await SqliteStore.open(tmp_path)
-    assert await store._database._pragma("user_version") == len(MIGRATIONS)
+    assert await read_pragma(store, "user_version") == len(MIGRATIONS)
     head = await store.head()
     assert head.header.round == 1
     assert await store.blob(head.header.blob.root) == b"model 1" if head.header.blob else False
@@ -159,7 +163,7 @@ async def test_a_migration_keeps_the_rows_and_a_failing_one_changes_nothing(tmp_
     assert caught.value.code == "damaged_store"
     good = "ALTER TABLE addresses ADD COLUMN seen INTEGER;"
     database = await Database.open(path, migrations=(*MIGRATIONS, good))
-    assert await database._pragma("user_version") == len(MIGRATIONS) + 1
+    assert await run(database._writer, partial(pragma, name="user_version")) == len(MIGRATIONS) + 1
     assert await database.query("reading", "SELECT max(round) FROM segments") == [(chain.round,)]
     assert await database.query("reading", "SELECT count(seen) FROM addresses") == [(0,)]
     await database.close()
