@@ -106,6 +106,7 @@ class Core:
         self._train = train
         self._floor: Round | None = None
         self._fresh = False
+        self._synced_from = Round(0)
         self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
         self._answered: Millis | None = None
         self._announce_at: Millis | None = None
@@ -224,9 +225,7 @@ class Core:
         situation = self.situation
         journal = records.journal(situation.state.epoch) if records else Journal()
         signer = self._signer if self.may_sign else None
-        self._pbft = (
-            Pbft(situation.instance, signer, self._verify, journal) if journal else Pbft(situation.instance, signer, self._verify)
-        )
+        self._pbft = Pbft(situation.instance, signer, self._verify, journal)
         if not self.may_sign:
             return [
                 self._notice("signing_held", "what this node signed before is not known for sure: it signs nothing in this round")
@@ -364,13 +363,13 @@ class Core:
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if round_ < current:
             return self._answer_with_certificate(now)
+        if not self._verify(_envelope_of_heard(event)):
+            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {round_} in the name of {short(author)}")
         if round_ == current + 1:
             kept = sum(1 for _, heard in self._early if _envelope_of_heard(heard).author == author)
             if kept < MAX_EARLY_EACH:
                 self._early.append((round_, event))
-            return self._want_segment(now, (event.peer, author)) if self._verify(_envelope_of_heard(event)) else []
-        if not self._verify(_envelope_of_heard(event)):
-            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {round_} in the name of {short(author)}")
+            return self._want_segment(now, (event.peer, author))
         return self._fall_behind(Round(round_), event.peer, now)
 
     def _answer_with_certificate(self, now: Instant) -> list[Effect]:
@@ -757,16 +756,23 @@ class Core:
         return Notice(type_, text, (("round", self.situation.round), *fields.items()))
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
+        """Step out of the round while others' segments are taken over, and back in.
+
+        If nothing came of it, the round goes on where it stood: whoever opened it anew would forget what it has signed.
+        """
         if self.syncing == active:
             return []
         self.syncing = active
         if active:
-            return [CancelWork(Round(self.situation.round + 1)), self._notice("sync", "catching up")]
-        head = self.situation.head
+            self._synced_from = self.situation.round
+            return [self._notice("sync", "catching up")]
+        notice = self._notice("sync", f"caught up at round {self.situation.round}")
         if self._fresh:  # design 6.3: nothing until two model blocks past a head that others have proved
             self._fresh, self._floor = False, Round(self.situation.round + 1)
-        self._set_round(head, now.mono)
-        return [self._notice("sync", f"caught up at round {self.situation.round}"), *self._open(now)]
+        if self.situation.round == self._synced_from:
+            return [notice, *self._advance(now)]
+        self._set_round(self.situation.head, now.mono)
+        return [notice, *self._open(now)]
 
 
 def vote_record(vote: Envelope) -> VoteRecord:

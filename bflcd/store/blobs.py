@@ -186,12 +186,13 @@ def _insert_chunks(root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]
         check_chunk(size, index, data)
     if missing == 0:
         return 0
-    inserted = writer.executemany(
-        "INSERT OR IGNORE INTO chunks (id, hash, data) SELECT (id << ?1) + ?2, substr(hashes, ?2 * ?3 + 1, ?3), ?4 "
-        "FROM blobs WHERE id = ?5",
-        [(CHUNK_ID_BITS, index, HASH_BYTES, data, blob_id) for index, data in chunks],
-    )
-    return int(missing) - inserted.rowcount
+    for index, data in chunks:
+        hash_ = writer.execute(
+            "SELECT substr(hashes, ?, ?) FROM blobs WHERE id = ?", (index * HASH_BYTES + 1, HASH_BYTES, blob_id)
+        )
+        row = ((blob_id << CHUNK_ID_BITS) + index, hash_.fetchone()[0], data)
+        missing -= writer.execute("INSERT OR IGNORE INTO chunks (id, hash, data) VALUES (?, ?, ?)", row).rowcount
+    return int(missing)
 
 
 def _delete_step(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> bool | None:

@@ -1,11 +1,15 @@
 """Scenarios over whole cores in virtual time; the numbers are rows of the fault catalogue."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from bflcd.node.effects import Persist, Say
-from bflcd.types import NodeId
+from bflcd.node.effects import Blame, Persist, Say
+from bflcd.node.events import Heard, SyncChanged
+from bflcd.types import Digest, NodeId, Round, Signature
+from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Beacon
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World, leader_of
 
@@ -282,3 +286,30 @@ def test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_hea
     assert spoke
     assert min(spoke) >= caught + 2
     one_state(world)
+
+
+@pytest.mark.parametrize("moment", [10, 120, 260, 300, 330, 360])
+def test_a_catch_up_that_finds_nothing_leaves_the_round_as_it_was(moment: int) -> None:
+    """Given a false claim that sends every node into catching up in mid-round, when it ends, then nothing is signed twice."""
+    world = a_world(seed=moment)
+    reach(world, 2, 60_000)
+    world.run_until(lambda: False, moment)
+    for node in list(world.cores):
+        world.feed(node, SyncChanged(active=True))
+        world.feed(node, SyncChanged(active=False))
+    reach(world, 5, 60_000)
+    one_state(world)
+
+
+def test_forged_messages_of_the_next_round_do_not_use_up_an_honest_members_places() -> None:
+    world = a_world()
+    reach(world, 1, 60_000)
+    node, victim = list(world.cores)[:2]
+    core = world.cores[node]
+    state = core.situation.state
+    for number in range(40):
+        body = Beacon(state.chain, Round(state.round + 1), state.epoch, Digest(bytes([number]) * 32), Digest(bytes(32)))
+        forged = replace(seal(body, world.identities[victim]).envelope, signature=Signature(bytes(64)))
+        effects = core.handle(Heard(forged, node), world.instant())
+        assert [type(effect) for effect in effects] == [Blame]
+    assert len(core._early) == 0
