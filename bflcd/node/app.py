@@ -16,8 +16,8 @@ import uvloop
 from bflcd.config import Config, announced
 from bflcd.consensus.certificate import opened_by, verify_certificate
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.crypto.identity import Identity, peer_id_of
-from bflcd.errors import BflcError, OperatorError, PeerError, Rejection, RequestError
+from bflcd.crypto.identity import Identity
+from bflcd.errors import BflcError, PeerError, Rejection, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob, WorkerError
 from bflcd.ledger.roles import account_of
@@ -29,15 +29,16 @@ from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
-from bflcd.net.sync import CatchUp, SyncLimits, fetch_genesis
+from bflcd.net.sync import CatchUp, SyncLimits
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.api import ApiServer
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.core import Core
-from bflcd.node.datadir import DataDir, local_genesis, open_identity
+from bflcd.node.datadir import DataDir, open_identity
 from bflcd.node.effects import Blame, Commit, Notice
 from bflcd.node.events import Heard, SegmentHere, Started, SyncChanged
 from bflcd.node.history import base_of
+from bflcd.node.joining import find_genesis
 from bflcd.node.metrics import Metrics
 from bflcd.node.presenter import Presenter
 from bflcd.node.runtime import Runtime
@@ -67,9 +68,6 @@ FIRST_LOOK: Final = 1.5
 
 REFRESH: Final = 5.0
 """Seconds between two looks at the store's size."""
-
-GENESIS_RETRY: Final = 1.0
-"""Seconds between two rounds of asking peers for the genesis."""
 
 CLOSE_SECONDS: Final = 4.0
 """What an orderly stop may take; systemd and Docker wait longer."""
@@ -246,7 +244,7 @@ class Node:
 
     async def _live(self) -> None:
         """From the genesis to the running core."""
-        genesis = await self._find_genesis()
+        genesis, self._first_model = await find_genesis(self._config, self._store, self._exchange, self._peers)
         await self._adopt(genesis)
         core, started, runtime = await self._make_core(genesis)
         assert self._group is not None
@@ -263,56 +261,6 @@ class Node:
         self._group.create_task(self._sync(genesis, core, runtime))
 
     # -- genesis ------------------------------------------------------------------------------------------------------
-
-    async def _find_genesis(self) -> Genesis:
-        """From the store, from the data directory, or from the first bootstrap peer that answers."""
-        pinned = bytes.fromhex(self._config.node.chain_id)
-        stored = await self._store.genesis()
-        local = local_genesis(DataDir(self._config.node.datadir))
-        if local is not None:
-            self._first_model = local[1]
-        genesis = stored or (local[0] if local is not None else None)
-        if stored is not None and local is not None and chain_id_of(stored) != chain_id_of(local[0]):
-            raise OperatorError(
-                f"the store holds chain {short(chain_id_of(stored))}, genesis.json is of chain {short(chain_id_of(local[0]))}",
-                hint="use a data directory of its own for each chain",
-                code="wrong_chain",
-            )
-        if genesis is None:
-            genesis = await self._ask_for_genesis(Digest(pinned) if pinned else None)
-        elif pinned and chain_id_of(genesis) != pinned:
-            raise OperatorError(
-                f"this data directory is of chain {chain_id_of(genesis).hex()}, --chain-id asks for {pinned.hex()}",
-                hint="drop --chain-id, or use another data directory",
-                code="wrong_chain",
-            )
-        return genesis
-
-    async def _ask_for_genesis(self, pinned: Digest | None) -> Genesis:
-        if not self._config.node.bootstrap:
-            raise OperatorError(
-                "this node has no genesis and nobody to ask for it",
-                hint="give --bootstrap /ip4/HOST/tcp/PORT/p2p/ID, or put genesis.json into the data directory",
-                code="no_genesis",
-            )
-        trusted = {address.rsplit("/", 1)[-1] for address in self._config.node.bootstrap}
-        logger.info("asking for the genesis")
-        while True:
-            for peer in self._peers.peers():
-                if peer_id_of(peer.node) not in trusted and pinned is None:
-                    continue
-                try:
-                    genesis = await fetch_genesis(self._exchange, peer.node, pinned)
-                except RequestError as error:
-                    logger.warning("no genesis from %s: %s", short(peer.node), error)
-                except PeerError as error:
-                    if error.rejection is Rejection.WRONG_CHAIN:
-                        raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
-                    logger.warning("no genesis from %s: %s", short(peer.node), error)
-                else:
-                    logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer.node))
-                    return genesis
-            await asyncio.sleep(GENESIS_RETRY)
 
     async def _adopt(self, genesis: Genesis) -> None:
         self._members = frozenset(member.node for member in genesis.members)
