@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 STEADY: Final = Millis(10_000)
 """A connection that lived so long counts as a success: its loss is answered by dialling at once. Others back off."""
 
+FIRST_EXCHANGE: Final = 1.0
+"""Seconds: half the pause after the first exchange of addresses with a peer; it doubles each time."""
+
 MAX_OWN_ADDRESSES: Final = 16
 """Addresses that GetStatus may carry."""
 
@@ -51,6 +54,7 @@ class _Peer:
     announced: tuple[str, ...] = ()
     heard: Millis | None = None
     """When its last heartbeat told its status."""
+    exchanges: int = 0
     said: tuple[str, ...] = ()
     """Its own addresses, as its last heartbeat wrote them."""
 
@@ -243,7 +247,7 @@ class PeerManager:
         now, period = self._now(), self._settings.heartbeat_period * 1000
         if peer.status is None or peer.heard is None or peer.asked_addresses is None:
             return None
-        if now - peer.asked_addresses >= self._settings.exchange_period * 1000 or now - peer.heard >= period:
+        if now - peer.asked_addresses >= self._exchange_pause(peer) or now - peer.heard >= period:
             return None
         return (peer.heard + 1.5 * period - now) / 1000
 
@@ -270,7 +274,7 @@ class PeerManager:
         self._greeted(peer, status, self._now() - started)
         await self._remember(peer)
         await self._exchange_addresses(peer)
-        return self._settings.heartbeat_period
+        return min(self._settings.heartbeat_period, self._exchange_pause(peer) / 1000)
 
     def _greeted(self, peer: _Peer, status: Status, elapsed: float) -> None:
         peer.seen = self._now()
@@ -291,11 +295,16 @@ class PeerManager:
         if peer.asked_addresses is None and addresses and self._is_member(peer.node):
             await self._book.remember_address(peer.node, addresses[0])
 
+    def _exchange_pause(self, peer: _Peer) -> float:
+        """Milliseconds until a peer is asked for addresses again: soon at first, since all may be starting, knowing nobody."""
+        return min(self._settings.exchange_period, FIRST_EXCHANGE * 2.0 ** min(peer.exchanges, 16)) * 1000
+
     async def _exchange_addresses(self, peer: _Peer) -> None:
         now, last = self._now(), peer.asked_addresses
-        if last is not None and now - last < self._settings.exchange_period * 1000:
+        if last is not None and now - last < self._exchange_pause(peer):
             return
         peer.asked_addresses = now
+        peer.exchanges += 1
         if not self._is_member(peer.node):
             return
         try:

@@ -50,8 +50,7 @@ from bflcd.store.sqlite import SqliteStore
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, Millis, NodeId, Round, short
 from bflcd.version import __version__
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, chain_id_of
-from bflcd.wire.envelope import Envelope, Signed, open_envelope
-from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.envelope import Envelope
 from bflcd.wire.requests import Status
 from bflcd.wire.tensors import payload_size, update_label
 
@@ -248,6 +247,14 @@ class Node:
         await self._adopt(genesis)
         core, started, runtime = await self._make_core(genesis)
         assert self._group is not None
+        if self._identity.node_id not in self._members:
+            # members give a stranger nothing but the genesis: asking for more would only get this node banned
+            self.presenter.warnings.append(
+                f"this node ({self._identity.node_id.hex()}) is no member of chain {short(core.situation.state.chain)}: "
+                "members give it nothing; its id has to stand in the genesis"
+            )
+            self._group.create_task(self._refresh())
+            return
         self._group.create_task(self._start_worker())
         self._group.create_task(self._refresh())
         await self._first_look()
@@ -315,8 +322,7 @@ class Node:
             compute=self._compute,
             observer=self,
         )
-        for record in records.own:
-            _restrict_own(runtime, record.envelope, head.state.round)
+        runtime.restricted = dict.fromkeys(await self._store.unpublished(), head.state.round)
         self._core, self._runtime, self._fetcher = core, runtime, fetcher
         self._service.runtime = runtime
         self.presenter.core = core
@@ -367,10 +373,13 @@ class Node:
             verify_certificate(certified.certificate, opened_by(previous, genesis.params), self._verify)
 
         async def apply(certified: CertifiedSegment) -> None:
-            before = core.situation.round
-            await runtime.settle(SegmentHere(certified, self._identity.node_id))
-            if core.situation.round == before:
-                raise RequestError(f"the segment of round {before + 1} was refused by the ledger; see the log")
+            wanted = certified.segment.model_header.round
+            if not core.syncing:  # only a proven segment takes the node out of its round, never a claim
+                await runtime.settle(SyncChanged(active=True))
+            if core.situation.round < wanted:
+                await runtime.settle(SegmentHere(certified, self._identity.node_id))
+            if core.situation.round < wanted:
+                raise RequestError(f"the segment of round {wanted} was refused by the ledger; see the log")
 
         async def fetch(ref: BlobRef, holders: Callable[[], tuple[NodeId, ...]]) -> None:
             await self._fetcher.fetch(ref, holders)
@@ -386,19 +395,21 @@ class Node:
             limits=SyncLimits(),
         )
         while True:
+            await self._fallen_behind(core, genesis.params.view_timeout / 1000)
+            await self._catch_up(catch_up, core, runtime)
+
+    async def _fallen_behind(self, core: Core, moment: float) -> None:
+        """Return when a peer claims to be ahead; if by one round only, then still after `moment` seconds."""
+        while True:
             await self._wake_sync.wait()
             self._wake_sync.clear()
             ahead = max(self._claims.values(), default=Round(0))
-            if ahead <= core.situation.round:
-                continue
             if ahead == core.situation.round + 1:
-                await asyncio.sleep(genesis.params.view_timeout / 1000)  # an announcement is probably on its way
-                if ahead <= core.situation.round:
-                    continue
-            await self._catch_up(catch_up, core, runtime)
+                await asyncio.sleep(moment)  # an announcement is probably on its way
+            if ahead > core.situation.round:
+                return
 
     async def _catch_up(self, catch_up: CatchUp, core: Core, runtime: Runtime) -> None:
-        await runtime.settle(SyncChanged(active=True))
         try:
             await catch_up.run(core.situation.head_header, lambda: dict(self._claims))
         except RequestError as error:
@@ -588,11 +599,3 @@ _LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work
 
 _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
 """Refusals that honest nodes bring about by being early or late."""
-
-
-def _restrict_own(runtime: Runtime, envelope: Envelope, round_: Round) -> None:
-    """After a restart the own unpublished update is still for the committee only."""
-    signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
-    body = signed.body
-    if isinstance(body, Offer):
-        runtime.restricted[body.blob.root] = round_

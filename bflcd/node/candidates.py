@@ -101,6 +101,8 @@ class Candidates:
         self._all: dict[Digest, Candidate] = {}
         self._aggregates: dict[Digest, BlobRef | None] = {}
         """By the weights and roots of the updates; None while it is being computed."""
+        self.prepared: Digest | None = None
+        """The segment that this member holds prepared: its candidate stays."""
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(tuple(self._all.values()))
@@ -110,12 +112,15 @@ class Candidates:
         return next((c for c in self._all.values() if c.digest == segment), None)
 
     def add(self, proposal: Proposal) -> Candidate | None:
-        """The candidate of a proposal, new or known; None when too many are being worked on."""
+        """The candidate of a proposal, new or known; the oldest that is not prepared makes room when there are too many."""
         key = key_of(proposal)
         candidate = self._all.get(key)
         if candidate is None:
             if len(self._all) >= MAX_CANDIDATES:
-                return None
+                oldest = next((k for k, c in self._all.items() if c.digest is None or c.digest != self.prepared), None)
+                if oldest is None:
+                    return None
+                del self._all[oldest]
             candidate = self._all[key] = Candidate(proposal, key)
         return candidate
 
@@ -135,7 +140,7 @@ class Candidates:
         """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
         effects: list[Effect] = []
         finished: list[Candidate] = []
-        for candidate in self._all.values():
+        for candidate in tuple(self._all.values()):
             if not candidate.done:
                 try:
                     effects += self._walk(candidate, now)

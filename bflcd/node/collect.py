@@ -84,8 +84,8 @@ class Collection:
         self.beacons.add(beacon.author)
         return not known
 
-    def check_offer(self, offer: Signed[Offer]) -> None:
-        """The checks that cost nothing. Raises PeerError."""
+    def check_offer(self, offer: Signed[Offer], *, wanted: bool = False) -> None:
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit an uploader is off."""
         situation = self._situation
         check_offer(situation.params, situation.state, situation.head_hash, offer)
         if offer.body.blob.size != self._payload_bytes:
@@ -96,7 +96,7 @@ class Collection:
         if offer.digest in self.offers:
             return
         mine = [held for held in self.offers.values() if held.author == offer.author]
-        if len(mine) >= MAX_OFFERS_EACH:
+        if len(mine) >= MAX_OFFERS_EACH and not wanted:
             raise PeerError(Rejection.CONFLICT, "a third offer in one round")
 
     def add_offer(self, offer: Signed[Offer]) -> bool:
@@ -112,12 +112,12 @@ class Collection:
         """Whether the uploader is known to have signed another offer in this round."""
         return any(held.author == offer.author and held.digest != offer.digest for held in self.offers.values())
 
-    def check_card(self, card: Signed[ScoreCard]) -> None:
-        """The checks that cost nothing. Raises PeerError."""
+    def check_card(self, card: Signed[ScoreCard], *, wanted: bool = False) -> None:
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit for each member is off."""
         self._card_rules.check(card)
         if card.digest in self.cards:
             return
-        if sum(held.author == card.author for held in self.cards.values()) >= MAX_CARDS_EACH:
+        if not wanted and sum(held.author == card.author for held in self.cards.values()) >= MAX_CARDS_EACH:
             raise PeerError(Rejection.CONFLICT, "too many cards of one member in one round")
 
     def add_card(self, card: Signed[ScoreCard]) -> bool:
@@ -141,6 +141,13 @@ class Collection:
         for slot in self._with_root(root):
             if slot.progress in (Progress.WANTED, Progress.FETCHING):
                 slot.progress = Progress.HELD
+
+    def blob_lost(self, root: Digest) -> None:
+        """A blob that was held is damaged and dropped: it is fetched again."""
+        self.blobs.discard(root)
+        for slot in self._with_root(root):
+            if slot.progress in (Progress.HELD, Progress.SCORING):
+                slot.progress = Progress.WANTED
 
     def blob_missing(self, root: Digest, *, refused: bool, text: str) -> None:
         """A blob could not be had; after `MAX_FETCHES` tries, or if its content is refused, its offer is left out."""

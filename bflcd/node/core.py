@@ -45,6 +45,7 @@ from bflcd.node.effects import (
 from bflcd.node.events import (
     Aggregated,
     BlobHere,
+    BlobLost,
     BlobMissing,
     EnvelopesHere,
     Event,
@@ -134,6 +135,8 @@ class Core:
             case BlobMissing():
                 self.collection.blob_missing(event.root, refused=event.refused, text=event.text)
                 return self._blob_missing(event, now)
+            case BlobLost(root):
+                return self._blob_lost(root, now)
             case Trained():
                 return self._trained(event, now)
             case Scored():
@@ -289,6 +292,8 @@ class Core:
         ]
         self._set_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
+        if not self.syncing and self.may_sign:
+            self._fresh = False
         if self.syncing:
             return effects
         return effects + self._open(now)
@@ -468,24 +473,25 @@ class Core:
     def _envelopes_here(self, event: EnvelopesHere, now: Instant) -> list[Effect]:
         if event.round != self.situation.round:
             return []
-        try:
-            for envelope in event.envelopes:
+        effects: list[Effect] = []
+        for envelope in event.envelopes:
+            try:
                 self._require_signature(envelope)
                 self._keep(envelope)
-        except PeerError as error:
-            return [Blame(event.source, error.rejection, str(error)), *self._advance(now)]
-        return self._advance(now)
+            except PeerError as error:
+                effects.append(Blame(event.source, error.rejection, str(error)))
+        return effects + self._advance(now)
 
     def _keep(self, envelope: Envelope) -> None:
-        """Add a verified card or offer to what is held. Raises PeerError."""
+        """Add a verified card or offer that a proposal needs to what is held. Raises PeerError."""
         signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
         if isinstance(signed.body, Offer):
             offer = Signed(signed.body, envelope)
-            self.collection.check_offer(offer)
+            self.collection.check_offer(offer, wanted=True)
             self.collection.add_offer(offer)
         else:
             card = Signed(signed.body, envelope)
-            self.collection.check_card(card)
+            self.collection.check_card(card, wanted=True)
             self.collection.add_card(card)
 
     def _require_signature(self, envelope: Envelope) -> None:
@@ -499,6 +505,15 @@ class Core:
             self.model_here = True
         self.collection.blob_here(root)
         return self._advance(now)
+
+    def _blob_lost(self, root: Digest, now: Instant) -> list[Effect]:
+        """A payload turned out damaged on our disk: forget it and fetch it again."""
+        self.collection.blob_lost(root)
+        effects: list[Effect] = [self._notice("blob_lost", f"the payload {short(root)} was damaged and is fetched again")]
+        if root == self.situation.head_blob.root:
+            self.model_here = False
+            self._retry_at = now.mono
+        return effects + self._advance(now)
 
     def _blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
         effects: list[Effect] = [self._notice("blob_missing", event.text, root=event.root.hex())]
@@ -587,7 +602,8 @@ class Core:
         if collection.own_card is None:
             for slot in collection.wanted_blobs():
                 label = update_label_of(situation, slot.offer.author)
-                effects.append(FetchBlob(slot.offer.body.blob, (slot.offer.author,), situation.round, label, anyone=False))
+                holders = (slot.offer.author, *self._judges())  # whoever of us has it already serves it too
+                effects.append(FetchBlob(slot.offer.body.blob, holders, situation.round, label, anyone=False))
             if self.model_here and not self._work_running and self._retry_at is None:
                 offers = collection.to_score()
                 if offers:
@@ -670,6 +686,7 @@ class Core:
             case PersistVote(vote):
                 return [Persist((vote_record(vote),))]
             case PersistPrepared(prepared):
+                self.candidates.prepared = prepared.digest
                 return [Persist((PreparedRecord(state.round, state.epoch, prepared),))]
             case Broadcast(message):
                 return [Say(message, self._judges())]
@@ -768,7 +785,7 @@ class Core:
             return [self._notice("sync", "catching up")]
         notice = self._notice("sync", f"caught up at round {self.situation.round}")
         if self._fresh:  # design 6.3: nothing until two model blocks past a head that others have proved
-            self._fresh, self._floor = False, Round(self.situation.round + 1)
+            self._floor = Round(max(self._floor or 0, self.situation.round + 1))
         if self.situation.round == self._synced_from:
             return [notice, *self._advance(now)]
         self._set_round(self.situation.head, now.mono)

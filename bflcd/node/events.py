@@ -56,6 +56,13 @@ class BlobMissing:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobLost:
+    """A payload that was here is damaged on the disk and was dropped."""
+
+    root: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class Trained:
     """Answer to `Train`: the update is stored under `blob`."""
 
@@ -119,6 +126,7 @@ Event = (
     | Heard
     | BlobHere
     | BlobMissing
+    | BlobLost
     | Trained
     | Scored
     | WorkFailed

@@ -219,6 +219,9 @@ class Presenter:
 
     def _waiting_for(self, core: Core) -> str:
         missing = self.missing(core)
+        collecting = core.pbft is not None and core.collection.own_card is None and not core.situation.finished
+        if collecting and not core.collection.expected(instant().mono):
+            return "a trainer: no member that may train in this round is present"
         if not missing:
             return ""
         what = "an offer" if core.collection.own_card is None else "a vote"
@@ -248,7 +251,7 @@ class Presenter:
             phase=self._phase(core),
             leader=leader(situation.committee, situation.round, view).hex(),
             started_ms_ago=now - collection.opened,
-            deadline_ms=deadline if deadline > 0 and collection.own_card is None else None,
+            deadline_ms=deadline if deadline > 0 and collection.own_card is None and not situation.finished else None,
             offers=[
                 OfferView(
                     uploader=offer.author.hex(),

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from bflcd.errors import MachineError, PeerError, RequestError
+from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.protocol import Candidate, Compute, ScoreJob, TrainJob, WorkerError
 from bflcd.net.exchange import Exchange
@@ -37,6 +37,7 @@ from bflcd.node.effects import (
 from bflcd.node.events import (
     Aggregated,
     BlobHere,
+    BlobLost,
     BlobMissing,
     EnvelopesHere,
     Event,
@@ -48,7 +49,7 @@ from bflcd.node.events import (
 )
 from bflcd.params import BlobRef
 from bflcd.store.marks import Mark, MarkFile
-from bflcd.store.protocol import BlockStore, OwnRecord, Record, VoteRecord
+from bflcd.store.protocol import BlockStore, DamagedBlobError, OwnRecord, Record, VoteRecord
 from bflcd.types import Digest, Millis, NodeId, Round, View, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import Gossip
@@ -161,7 +162,8 @@ class Runtime:
         self._group: asyncio.TaskGroup | None = None
         self._work: list[_Job] = []
         self._pushes = 0
-        self._fetching: set[Digest] = set()
+        self._ticked = Millis(0)
+        self._fetching: dict[tuple[Digest, str | None], asyncio.Task[None]] = {}
         self._payloads: OrderedDict[Digest, bytes] = OrderedDict()
         self.restricted: dict[Digest, Round] = {}
         """Roots of updates that no committed block names, with their round: served to that round's committee only."""
@@ -187,8 +189,17 @@ class Runtime:
                 asked = await self._next()
                 effects = self.core.tick(instant()) if asked is None else self.core.handle(asked.event, instant())
                 await self._carry_out(effects)
+                await self._tick_if_due()
                 if asked is not None and asked.done is not None and not asked.done.done():
                     asked.done.set_result(None)
+
+    async def _tick_if_due(self) -> None:
+        """Timers run also while events never cease, though not more often than `LEAST_SLEEP`."""
+        now = instant()
+        deadline = self.core.deadline(now)
+        if deadline is not None and deadline <= now.mono and now.mono - self._ticked >= LEAST_SLEEP * 1000:
+            self._ticked = now.mono
+            await self._carry_out(self.core.tick(now))
 
     async def _next(self) -> _Asked | None:
         """The next event, or None when the core's deadline has come."""
@@ -278,10 +289,12 @@ class Runtime:
                 self.restricted.pop(header.blob.root, None)
         self._observer.committed(effect)
 
-    def _start(self, round_: Round, work: Coroutine[None, None, None]) -> None:
+    def _start(self, round_: Round, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         assert self._group is not None
         self._work = [job for job in self._work if not job.task.done()]
-        self._work.append(_Job(round_, self._group.create_task(work)))
+        task = self._group.create_task(work)
+        self._work.append(_Job(round_, task))
+        return task
 
     def _cancel(self, round_: Round) -> None:
         for job in self._work:
@@ -313,6 +326,10 @@ class Runtime:
         except WorkerError as error:
             await self.submit(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
             return
+        except DamagedBlobError as error:
+            await self._lost(error)
+            await self.submit(WorkFailed(job.round, training=True, text=str(error)))
+            return
         blob = await self._store.put_blob(result.update)
         self.restricted[blob.root] = job.round
         logger.debug("trained in %.2f s, of them %.2f in the worker", time.monotonic() - started, result.seconds)
@@ -320,26 +337,46 @@ class Runtime:
 
     async def _score(self, job: Score) -> None:
         params = self.core.situation.params
-        candidates = []
-        for key, blob, label in job.offers:
-            candidates.append(Candidate(key, await self._payload(blob), label))
-        work = ScoreJob(
-            job.round, await self._payload(job.model), tuple(candidates), job.seed, params.score_rows, params.score_damping
-        )
         try:
+            candidates = [Candidate(key, await self._payload(blob), label) for key, blob, label in job.offers]
+            model = await self._payload(job.model)
+            work = ScoreJob(job.round, model, tuple(candidates), job.seed, params.score_rows, params.score_damping)
             result = await self._compute.score(work)
         except WorkerError as error:
             await self.submit(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
+            return
+        except DamagedBlobError as error:
+            await self._lost(error)
+            await self.submit(WorkFailed(job.round, training=False, text=str(error)))
             return
         logger.debug("scored %d updates in %.2f s", len(candidates), result.seconds)
         await self.submit(Scored(job.round, result))
 
     async def _aggregate(self, job: Aggregate) -> None:
         spec = self.core.situation.genesis.task.tensors
-        updates = [WeightedUpdate(weight, label, await self._payload(blob)) for weight, blob, label in job.updates]
-        model = await self._payload(job.model)
+        while True:
+            try:
+                updates = [WeightedUpdate(weight, label, await self._payload(blob)) for weight, blob, label in job.updates]
+                model = await self._payload(job.model)
+                break
+            except DamagedBlobError as error:
+                logger.warning("%s", error)
+                await self._forget(error.root)
+                await self._fetch_again(job, error.root)
         data = await asyncio.get_running_loop().run_in_executor(None, aggregate, job.rule, model, updates, spec)
         await self.submit(Aggregated(job.key, await self._store.put_blob(data)))
+
+    async def _fetch_again(self, job: Aggregate, root: Digest) -> None:
+        """A payload of the aggregate was damaged here: get it from whoever has it, for as long as the round runs."""
+        blob = next(blob for blob in (job.model, *(update[1] for update in job.updates)) if blob.root == root)
+        while True:
+            try:
+                await self._fetcher.fetch(blob, self._observer.connected())
+            except (RequestError, PeerError) as error:
+                logger.warning("the damaged payload %s is not to be had: %s", short(root), error)
+                await asyncio.sleep(1)
+            else:
+                return
 
     # -- the network --------------------------------------------------------------------------------------------------
 
@@ -347,35 +384,51 @@ class Runtime:
         root = effect.blob.root
         if effect.label is not None:
             self.restricted.setdefault(root, effect.round)
-        if root not in self._fetching:
-            self._fetching.add(root)
-            self._start(effect.round, self._fetch_one(effect))
+        key = (root, effect.label)
+        running = self._fetching.get(key)
+        if running is None or running.done() or running.cancelling():
+            self._fetching[key] = self._start(effect.round, self._fetch_one(effect))
 
     async def _fetch_one(self, effect: FetchBlob) -> None:
         root = effect.blob.root
         try:
+            held = await self._store.has_blob(root)
             holders = tuple(node for node in effect.holders if node != self.core.situation.me)
             if effect.anyone:
                 holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
             await self._fetcher.fetch(effect.blob, holders)
-            answer: Event = await self._checked(effect)
+            answer: Event = await self._checked(effect, held=held)
         except (RequestError, PeerError) as error:
             answer = BlobMissing(root, refused=False, text=str(error))
+        except DamagedBlobError as error:
+            await self._forget(root)
+            answer = BlobMissing(root, refused=False, text=str(error))
         finally:
-            self._fetching.discard(root)
+            if self._fetching.get((root, effect.label)) is asyncio.current_task():
+                del self._fetching[root, effect.label]
         await self.submit(answer)
 
-    async def _checked(self, effect: FetchBlob) -> Event:
-        """Hold a payload against the genesis specification; what breaks it is dropped."""
+    async def _checked(self, effect: FetchBlob, *, held: bool) -> Event:
+        """Hold a payload against the genesis specification; what breaks it is dropped, unless it was here for another reason."""
         spec = self.core.situation.genesis.task.tensors
         data = await self._payload(effect.blob)
         try:
             split_payload(data, spec, label=effect.label)
         except PeerError as error:
-            await self._store.drop_blob(effect.blob.root)
-            self._payloads.pop(effect.blob.root, None)
+            if not held:
+                await self._forget(effect.blob.root)
             return BlobMissing(effect.blob.root, refused=True, text=str(error))
         return BlobHere(effect.blob.root)
+
+    async def _forget(self, root: Digest) -> None:
+        self._payloads.pop(root, None)
+        await self._store.drop_blob(root)
+
+    async def _lost(self, error: DamagedBlobError) -> None:
+        """A payload that a job needs is damaged here: the core has it fetched again."""
+        logger.warning("%s", error)
+        await self._forget(error.root)
+        await self.submit(BlobLost(error.root))
 
     async def _fetch_envelopes(self, effect: FetchEnvelopes) -> None:
         chain = self.core.situation.state.chain
@@ -399,6 +452,9 @@ class Runtime:
                 reply = await self._asker.ask(holder, GetSegment(chain, effect.round), deadline=REQUEST_SECONDS)
             except (RequestError, PeerError) as error:
                 logger.debug("%s gives no segment of round %d: %s", short(holder), effect.round, error)
+                continue
+            if reply.certified.segment.model_header.round != effect.round:
+                self._observer.blame(Blame(holder, Rejection.BAD_SEGMENT, "it gave the segment of another round"))
                 continue
             await self.submit(SegmentHere(reply.certified, holder))
             return

@@ -163,6 +163,10 @@ class MemoryStore:
         parts = [await self.chunk(root, index) for index in range(chunk_count(blob.manifest.blob.size))]
         return b"".join(part for part in parts if part is not None)
 
+    async def unpublished(self) -> tuple[Digest, ...]:
+        """See `BlockStore`."""
+        return tuple(payload.root for payload in self._payloads() if payload.newest is None)
+
     async def drop_blob(self, root: Digest) -> None:
         """See `BlockStore`."""
         self._blobs.pop(root, None)

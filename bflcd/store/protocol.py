@@ -234,6 +234,10 @@ class BlockStore(Protocol):
         """A whole blob, every chunk verified; None if absent. A damaged one raises DamagedBlobError."""
         ...
 
+    async def unpublished(self) -> tuple[Digest, ...]:
+        """Roots of blobs, complete or not, that no committed block names: updates of the running round, and leftovers."""
+        ...
+
     async def drop_blob(self, root: Digest) -> None:
         """Drop a blob's bytes (refused by its specification, or damaged). If a committed block needs it, it counts as missing
         (`StoreStats.oldest_payload`) until it is fetched again."""

@@ -219,6 +219,10 @@ class SqliteStore:
         """See `BlockStore`."""
         return await self._blobs.blob(root)
 
+    async def unpublished(self) -> tuple[Digest, ...]:
+        """See `BlockStore`."""
+        return tuple(payload.root for payload in await self._blobs.payloads() if payload.newest is None)
+
     async def drop_blob(self, root: Digest) -> None:
         """See `BlockStore`. Which block names it stays on record, so a blob that one needs is missing from then on."""
         self._payload_changes += 1

@@ -20,7 +20,7 @@ def test_a_killed_container_stops_nobody_and_comes_back(engine):
     """Given seven containers in mid-community, when a member of the committee is killed with -9, then the others go on for five
     rounds without it, and after its restart all seven end with the same head.
     """
-    with community(engine, nodes=7, rounds=ROUNDS) as made:
+    with community(engine, nodes=10, rounds=ROUNDS) as made:
         before = made.await_round("node0", 2, 180)
         victim = "node1"
         engine.docker("kill", "--signal", "KILL", made.container(victim))
