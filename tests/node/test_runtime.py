@@ -1,0 +1,147 @@
+"""The runtime against a scripted core: what it does with effects whose answers the core's life hangs on."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from bflcd.errors import RequestError
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.node.effects import CancelWork, Effect, FetchBlob, Persist, Say
+from bflcd.node.events import BlobHere, BlobMissing, Event, Started
+from bflcd.node.runtime import Runtime, _joined
+from bflcd.node.situation import Situation
+from bflcd.params import BlobRef
+from bflcd.store.marks import MarkFile
+from bflcd.store.memory import MemoryStore
+from bflcd.store.protocol import DamagedBlobError, Head, Pin, RoundRecords
+from bflcd.types import Digest, Round
+from bflcd.wire.blocks import header_hash
+from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Beacon
+from bflcd.wire.tensors import join_payload
+from tests.helpers.ledger import make_genesis
+
+GENESIS, IDENTITIES = make_genesis()
+NOTHING = RoundRecords((), (), (), ())
+SPEC = GENESIS.task.tensors
+
+
+def payload(value: float, label: str | None) -> bytes:
+    return join_payload(np.zeros(0, np.int64), np.full(8, value, np.float32), SPEC, label=label)
+
+
+class ScriptedCore:
+    """Gives the next effects of its script for each event, and remembers the events."""
+
+    def __init__(self, script: list[list[Effect]]) -> None:
+        header, state = genesis_header(GENESIS), genesis_state(GENESIS)
+        self.situation = Situation(GENESIS, Head(header, header_hash(header), state), IDENTITIES[0].node_id)
+        self.script = script
+        self.events: list[Event] = []
+
+    def handle(self, event: Event, now: object) -> list[Effect]:
+        self.events.append(event)
+        return self.script.pop(0) if self.script else []
+
+    def tick(self, now: object) -> list[Effect]:
+        return []
+
+    def deadline(self, now: object) -> None:
+        return None
+
+
+class Hands:
+    """Fetcher, speaker, observer in one; `give` is what a fetch puts into the store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.fetches = 0
+        self.hold_first = False
+
+    async def fetch(self, blob: BlobRef, holders: object) -> None:
+        self.fetches += 1
+        if self.hold_first and self.fetches == 1:
+            await asyncio.Event().wait()
+        if not await self.store.has_blob(blob.root):
+            raise RequestError("nobody has it")
+
+    def connected(self) -> tuple[()]:
+        return ()
+
+
+@asynccontextmanager
+async def running(tmp_path, core: ScriptedCore, store: MemoryStore, hands: Hands) -> AsyncIterator[Runtime]:
+    marks = MarkFile(tmp_path / "marks")
+    runtime = Runtime(
+        core,
+        store=store,
+        marks=marks,
+        speaker=hands,
+        asker=hands,
+        fetcher=hands,
+        compute=hands,
+        observer=hands,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(runtime.run(Started(NOTHING, None)))
+        yield runtime
+        task.cancel()
+    marks.close()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    found = MemoryStore()
+    await found.initialise(GENESIS, genesis_header(GENESIS), genesis_state(GENESIS))
+    return found
+
+
+async def test_a_fetch_that_was_cancelled_with_its_round_is_answered_when_it_is_asked_again(tmp_path, store) -> None:
+    """Given an empty round, whose next model is the same blob, when its fetch is cancelled and asked for in one step, it is answered."""
+    model = await store.put_blob(payload(1.0, None))
+    again = [CancelWork(Round(1)), FetchBlob(model, (), Round(1), None, anyone=False)]
+    core = ScriptedCore([[FetchBlob(model, (), Round(0), None, anyone=False)], again])
+    hands = Hands(store)
+    hands.hold_first = True
+    async with running(tmp_path, core, store, hands) as runtime:
+        await until(lambda: hands.fetches == 1)
+        await runtime.submit(BlobHere(Digest(bytes(32))))
+        await until(lambda: BlobHere(model.root) in core.events)
+
+
+async def test_an_offer_that_names_a_payload_held_for_another_reason_does_not_delete_it(tmp_path, store) -> None:
+    kept = await store.put_blob(payload(2.0, "somebody else's"))
+    core = ScriptedCore([[FetchBlob(kept, (), Round(0), "the liar's", anyone=False)]])
+    async with running(tmp_path, core, store, Hands(store)):
+        await until(lambda: any(isinstance(event, BlobMissing) and event.refused for event in core.events))
+    assert await store.has_blob(kept.root)
+
+
+async def test_damage_on_the_disk_is_an_answer_not_the_end(tmp_path, store, monkeypatch) -> None:
+    blob = await store.put_blob(payload(3.0, None))
+
+    async def damaged(root: Digest) -> bytes:
+        raise DamagedBlobError(root, 0)
+
+    monkeypatch.setattr(store, "blob", damaged)
+    core = ScriptedCore([[FetchBlob(blob, (), Round(0), None, anyone=False)]])
+    async with running(tmp_path, core, store, Hands(store)):
+        await until(lambda: any(isinstance(event, BlobMissing) for event in core.events))
+    assert not await store.has_blob(blob.root)
+
+
+def test_neighbouring_records_are_made_durable_together_and_before_what_they_stood_before() -> None:
+    one, two = Pin(Digest(bytes(32)), Round(1)), Pin(Digest(bytes([1]) * 32), Round(1))
+    state = genesis_state(GENESIS)
+    zero = Digest(bytes(32))
+    said = Say(seal(Beacon(state.chain, Round(0), state.epoch, zero, zero), IDENTITIES[0]).envelope)
+    assert _joined([said, Persist((one,)), said, Persist((two,))]) == [said, Persist((one, two)), said]
