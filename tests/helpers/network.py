@@ -150,7 +150,7 @@ async def clique(
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
     """Wait until `condition` holds; fails the test if it never does."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - tests look at state, which tells nobody when it changes
+        while not condition():
             await asyncio.sleep(0.005)
 
 

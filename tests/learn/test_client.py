@@ -92,7 +92,7 @@ async def test_a_killed_idle_worker_is_started_again(described, open_client):
     await client.start()
     psutil.Process(client.pid).kill()
     deadline = time.monotonic() + 5
-    while client.pid is not None and time.monotonic() < deadline:  # noqa: ASYNC110 - another process's end sets no event
+    while client.pid is not None and time.monotonic() < deadline:
         await asyncio.sleep(0.01)
     assert (await client.evaluate(EvaluateJob(described.model))).rows == 32
 
@@ -162,7 +162,7 @@ async def test_prints_and_errors_reach_the_log_not_the_protocol(described, open_
     with caplog.at_level(logging.WARNING):
         assert (await client.train(train_job(described))).samples == 48
         deadline = time.monotonic() + 5
-        while "stray words" not in caplog.text and time.monotonic() < deadline:  # noqa: ASYNC110 - logging sets no event
+        while "stray words" not in caplog.text and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
     assert "stray words on standard output" in caplog.text
 

@@ -351,7 +351,7 @@ async def test_silent_event_streams_have_a_heartbeat(client, monkeypatch):
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - the bus has no event for its readers
+        while not holds():
             await asyncio.sleep(0.01)
 
 
