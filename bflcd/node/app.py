@@ -152,6 +152,7 @@ class Node:
         self._compute: WorkerClient | None = None
         self._last_commit = time.monotonic()
         self._cards_at: float | None = None
+        self._measured = False
 
         self.metrics = Metrics()
         self.bus = EventBus(wall_clock)
@@ -362,6 +363,8 @@ class Node:
     async def _refresh(self) -> None:
         while True:
             await self.presenter.refresh()
+            if not self._measured and self._core is not None and self._core.situation.finished:
+                await self._measure()
             await asyncio.sleep(REFRESH)
 
     # -- catching up --------------------------------------------------------------------------------------------------
@@ -509,8 +512,6 @@ class Node:
             runtime.restricted = {root: of for root, of in runtime.restricted.items() if of >= round_}
         if self._config.store.mode == "pruned" and (self._core is None or not self._core.syncing):
             await self._store.prune(self._config.store.keep, dry_run=False)
-        if self._core is not None and self._core.situation.finished and round_ == self._core.situation.round:
-            await self._measure()
 
     async def _measure(self) -> None:
         """The finished model on the task's test data, for `status`."""
@@ -524,6 +525,7 @@ class Node:
         except WorkerError as error:
             logger.warning("the finished model was not measured: %s", error)
             return
+        self._measured = True
         if result.accuracy is not None:
             self.presenter.test_accuracy = result.accuracy / MILLION
 

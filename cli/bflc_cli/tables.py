@@ -37,7 +37,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
 def status_view(status: Status) -> RenderableType:
     """All that a person asks first; warnings last, where they are seen."""
     rounds = f"{status.round}" + (f" of {status.last_round}" if status.last_round else "") + (", done" if status.done else "")
-    kept = "everything" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
+    kept = "all that came here" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
     accuracy = share(status.accuracy) + ("" if status.accuracy_round is None else f" (model {status.accuracy_round}, on chain)")
     pairs = [
         ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
@@ -48,7 +48,7 @@ def status_view(status: Status) -> RenderableType:
         ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
         ("last commit", f"{duration(status.last_commit_age)} ago" if status.last_commit_age is not None else "none yet"),
         ("peers", str(status.peers)),
-        ("store", f"{size(status.size_on_disk)}, keeps {kept}, payloads from round {status.oldest_payload_round} on"),
+        ("store", f"{size(status.size_on_disk)}, keeps {kept}, without a gap from round {status.oldest_payload_round} on"),
         ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),
         ("listens on", ", ".join(status.listen) or "-"),
     ]
