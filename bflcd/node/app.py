@@ -20,6 +20,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import BflcError, PeerError, Rejection, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob, WorkerError
+from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
@@ -259,7 +260,8 @@ class Node:
         self._group.create_task(self._start_worker())
         self._group.create_task(self._refresh())
         await self._first_look()
-        if started.fresh and any(self._claims.values()):
+        liars = faults(len(core.situation.committee))
+        if started.fresh and sum(claim > 0 for claim in self._claims.values()) > liars:  # an honest one among them
             logger.warning(
                 "this node starts anew on a chain that others have carried on: it signs nothing before it has caught up"
             )
