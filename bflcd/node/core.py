@@ -11,22 +11,20 @@ round's certificate, those of the next round are kept within bounds, later ones 
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from bflcd.consensus.certificate import verify_certificate
-from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPrepared, PersistVote, Refused, ViewEntered
-from bflcd.consensus.effects import Effect as PbftEffect
-from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
+from bflcd.consensus.events import Journal
 from bflcd.consensus.pbft import Pbft
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge
 from bflcd.ledger.roles import account_of
-from bflcd.ledger.transition import apply, check_time, proposal_time
-from bflcd.node.candidates import Candidate, Candidates
+from bflcd.ledger.transition import apply
+from bflcd.net.verified import Verify
+from bflcd.node.agreement import Agreement
 from bflcd.node.collect import Collection
 from bflcd.node.effects import (
     Behind,
@@ -41,6 +39,7 @@ from bflcd.node.effects import (
     Say,
     Score,
     Train,
+    notice,
 )
 from bflcd.node.events import (
     Aggregated,
@@ -61,11 +60,11 @@ from bflcd.node.events import (
 from bflcd.node.resend import Resends
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import Genesis
-from bflcd.store.protocol import Head, OwnRecord, Pin, PreparedRecord, RoundRecords, VoteRecord
+from bflcd.store.protocol import Head, OwnRecord, Pin, RoundRecords
 from bflcd.types import Digest, Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
-from bflcd.wire.codec import number_of, peek_number
-from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest, seal
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
@@ -74,11 +73,9 @@ from bflcd.wire.messages import (
     Offer,
     Prepare,
     PrePrepare,
-    Proposal,
     ScoreCard,
     SignedBody,
     ViewChange,
-    Vote,
 )
 from bflcd.wire.messages import (
     Commit as CommitVote,
@@ -89,8 +86,6 @@ MAX_EARLY: Final = 512
 
 MAX_EARLY_EACH: Final = 16
 """Of them, by one author."""
-
-Verify = Callable[[Envelope], bool]
 
 _BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
@@ -144,7 +139,8 @@ class Core:
             case WorkFailed():
                 return self._work_failed(event, now)
             case Aggregated(key, model):
-                self.candidates.aggregated(key, model)
+                if self.agreement is not None:
+                    self.agreement.aggregated(key, model)
                 self.collection.blob_here(model.root)
                 return self._advance(now)
             case EnvelopesHere():
@@ -161,8 +157,8 @@ class Core:
         effects: list[Effect] = [Say(message) for message in self._resends.due(now.mono)]
         effects += self._announce_late(now)
         effects += self._pull_late_certificate(now)
-        if self._pbft is not None:
-            effects += self._run_pbft(self._pbft.tick(now.mono), now)
+        if self.agreement is not None:
+            effects += self._agreed(self.agreement.tick(now), now)
         return effects + self._advance(now)
 
     def deadline(self, now: Instant) -> Millis | None:
@@ -171,9 +167,9 @@ class Core:
             return None
         if self.situation.finished:
             return min((wait for wait in (self._announce_at, self._retry_at) if wait is not None), default=None)
-        waits = [self._resends.deadline(), self.candidates.retry_at(), self._retry_at, self._announce_at]
-        if self._pbft is not None:
-            waits.append(self._pbft.deadline())
+        waits = [self._resends.deadline(), self._retry_at, self._announce_at]
+        if self.agreement is not None:
+            waits.append(self.agreement.deadline())
             if self.collection.own_card is None:
                 waits.append(self.collection.next_change(now.mono))
         times = [wait for wait in waits if wait is not None]
@@ -184,9 +180,8 @@ class Core:
     def _set_round(self, head: Head, now: Millis) -> None:
         self.situation = Situation(self._genesis, head, self._signer.node_id)
         self.collection = Collection(self.situation, now, self.previous_present)
-        self.candidates = Candidates(self.situation, self.collection)
         self._resends = Resends(self.situation.params.view_timeout)
-        self._pbft: Pbft | None = None
+        self.agreement: Agreement | None = None
         self._retry_at: Millis | None = None
         self.model_here = False
         self._training = self._work_running = False
@@ -194,7 +189,6 @@ class Core:
         self.own_offer: Signed[Offer] | None = None
         self.pending_certificate: Certificate | None = None
         self._asked_segment: Millis | None = None
-        self._cards_told = False
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
@@ -214,7 +208,7 @@ class Core:
         if account_of(situation.state, situation.me) is not None:
             effects += self._speak(seal(self._beacon(), self._signer), now, durable=False)
         if situation.judges:
-            effects += self._open_pbft(now)
+            effects += self._open_agreement(now)
         effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
         effects += self._restore(now)
         for round_, heard in tuple(self._early):
@@ -223,17 +217,17 @@ class Core:
         self._early = deque((e for e in self._early if e[0] > self.situation.round), maxlen=MAX_EARLY)
         return effects
 
-    def _open_pbft(self, now: Instant) -> list[Effect]:
+    def _open_agreement(self, now: Instant) -> list[Effect]:
         records = self._records
         situation = self.situation
         journal = records.journal(situation.state.epoch) if records else Journal()
         signer = self._signer if self.may_sign else None
-        self._pbft = Pbft(situation.instance, signer, self._verify, journal)
+        self.agreement = Agreement(situation, self.collection, signer, self._verify, journal)
         if not self.may_sign:
             return [
                 self._notice("signing_held", "what this node signed before is not known for sure: it signs nothing in this round")
             ]
-        return self._run_pbft(self._pbft.tick(now.mono), now)
+        return self._agreed(self.agreement.tick(now), now)
 
     def _restore(self, now: Instant) -> list[Effect]:
         """Take up what this node said in the running round before it stopped."""
@@ -246,7 +240,7 @@ class Core:
                 continue
             signed: Signed[Offer | ScoreCard] = open_envelope(record.envelope, (Offer, ScoreCard))
             self._resends.add(record.envelope, now.mono)
-            effects.append(Say(record.envelope, self._judges()))
+            effects.append(Say(record.envelope, self.situation.judges_but_me))
             if isinstance(signed.body, Offer):
                 self.own_offer = Signed(signed.body, record.envelope)
             else:
@@ -256,9 +250,8 @@ class Core:
         for proposal in records.proposals:
             for envelope in (*proposal.cards, *proposal.offers):
                 self._keep(envelope)
-            candidate = self.candidates.restore(proposal)
-            if candidate is not None:
-                candidate.expected.add(proposal.digest)
+            if self.agreement is not None:
+                self.agreement.restore(proposal)
         return effects + self._advance(now)
 
     def _closed(self, certified: CertifiedSegment, now: Instant) -> list[Effect]:
@@ -355,9 +348,9 @@ class Core:
     def _vote_heard(
         self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, peer: NodeId, now: Instant
     ) -> list[Effect]:
-        if self._pbft is None:
+        if self.agreement is None:
             return []
-        wanted = self._run_pbft(self._pbft.handle(Received(message), now.mono), now)
+        wanted = self._agreed(self.agreement.heard(message, now), now)
         # what is not proven against its author counts against who passed it on
         named = [replace(effect, node=peer) if isinstance(effect, Blame) and effect.node is None else effect for effect in wanted]
         return named + self._advance(now)
@@ -408,9 +401,9 @@ class Core:
     def _certificate_known(self, certificate: Certificate, holders: tuple[NodeId, ...], now: Instant) -> list[Effect]:
         """The round is decided: commit at once if the segment is at hand, else pull it."""
         self.pending_certificate = certificate
-        candidate = self.candidates.by_digest(certificate.digest)
-        if candidate is not None and candidate.segment is not None:
-            return self._closed(CertifiedSegment(candidate.segment, certificate), now)
+        segment = None if self.agreement is None else self.agreement.segment_of(certificate.digest)
+        if segment is not None:
+            return self._closed(CertifiedSegment(segment, certificate), now)
         signers = tuple(node for node, _ in certificate.signatures)
         return self._want_segment(now, holders + signers)
 
@@ -602,7 +595,7 @@ class Core:
         if collection.own_card is None:
             for slot in collection.wanted_blobs():
                 label = update_label_of(situation, slot.offer.author)
-                holders = (slot.offer.author, *self._judges())  # whoever of us has it already serves it too
+                holders = (slot.offer.author, *self.situation.judges_but_me)  # whoever of us has it already serves it too
                 effects.append(FetchBlob(slot.offer.body.blob, holders, situation.round, label, anyone=False))
             if self.model_here and not self._work_running and self._retry_at is None:
                 offers = collection.to_score()
@@ -611,12 +604,9 @@ class Core:
                     effects.append(Score(situation.round, situation.head_blob, offers, self._draw(b"score")))
             if self.may_sign and collection.card_due(now.mono):
                 effects += self._send_card(now)
-        if self._pbft is not None and len(collection.first_cards) >= situation.q and not self._cards_told:
-            self._cards_told = True
-            effects.append(self._notice("quorum_of_cards", f"{situation.q} score cards are held"))
-            effects += self.candidates.foresee(self._chosen_cards(), proposal_time(now.wall, situation.state.time))
-            effects += self._run_pbft(self._pbft.handle(CardsReady(), now.mono), now)
-        return effects + self._walk_candidates(now)
+        if self.agreement is not None:
+            effects += self._agreed(self.agreement.walk(now), now)
+        return effects
 
     def _send_card(self, now: Instant) -> list[Effect]:
         state, collection = self.situation.state, self.collection
@@ -632,106 +622,16 @@ class Core:
             self._notice("card", text, node=self.situation.me.hex(), entries=len(card.body.entries)),
         ]
 
-    # -- agreement ----------------------------------------------------------------------------------------------------
-
-    def _walk_candidates(self, now: Instant) -> list[Effect]:
-        effects, finished = self.candidates.advance(now.mono)
-        for candidate in finished:
-            effects += self._candidate_done(candidate, now)
-        return effects
-
-    def _candidate_done(self, candidate: Candidate, now: Instant) -> list[Effect]:
-        effects: list[Effect] = []
-        pbft = self._pbft
-        if pbft is None or self.situation.finished:
+    def _agreed(self, effects: list[Effect], now: Instant) -> list[Effect]:
+        """The agreement's effects, and what follows if it has decided or found the decided segment right."""
+        agreement, certificate = self.agreement, self.pending_certificate
+        if agreement is None:
             return effects
-        if candidate.digest is not None:
-            for view in sorted(candidate.views):
-                effects += self._run_pbft(pbft.handle(Built(view, candidate.proposal, candidate.digest), now.mono), now)
-        effects += self._answer_checks(candidate, now)
-        certificate = self.pending_certificate
-        if certificate is not None and candidate.segment is not None and candidate.digest == certificate.digest:
-            effects += self._closed(CertifiedSegment(candidate.segment, certificate), now)
-        return effects
-
-    def _answer_checks(self, candidate: Candidate, now: Instant) -> list[Effect]:
-        effects: list[Effect] = []
-        pbft = self._pbft
-        if pbft is None or not candidate.done:
-            return effects
-        for expected in sorted(candidate.expected):
-            right = candidate.digest == expected
-            refused = None if right else candidate.refused or Rejection.BAD_SEGMENT
-            effects += self._run_pbft(pbft.handle(Checked(candidate.proposal, expected, refused), now.mono), now)
-        candidate.expected.clear()
-        return effects
-
-    def _run_pbft(self, wanted: tuple[PbftEffect, ...], now: Instant) -> list[Effect]:
-        """Translate the machine's effects, in order."""
-        effects: list[Effect] = []
-        round_ = self.situation.round
-        for effect in wanted:
-            if self.situation.round != round_:
-                break  # decided: what remains belongs to the closed round
-            effects += self._one_pbft(effect, now)
-        return effects
-
-    def _one_pbft(self, effect: PbftEffect, now: Instant) -> list[Effect]:
-        state = self.situation.state
-        match effect:
-            case Build(view):
-                return self._build(view, now)
-            case Check():
-                return self._check(effect, now)
-            case PersistVote(vote):
-                return [Persist((vote_record(vote),))]
-            case PersistPrepared(prepared):
-                self.candidates.prepared = prepared.digest
-                return [Persist((PreparedRecord(state.round, state.epoch, prepared),))]
-            case Broadcast(message):
-                return [Say(message, self._judges())]
-            case Decided(certificate):
-                return self._certificate_known(certificate, (), now)
-            case ViewEntered(view, leader):
-                text = f"view {view} of round {state.round}, led by {short(leader)}"
-                return [self._notice("view", text, view=view, leader=leader.hex())]
-            case Refused(author, rejection, text, proven):
-                return [Blame(author if proven else None, rejection, text)]
-
-    def _build(self, view: int, now: Instant) -> list[Effect]:
-        situation = self.situation
-        time = proposal_time(now.wall, situation.state.time)
-        cards = tuple(card.digest for card in self._chosen_cards())
-        candidate = self.candidates.add(Proposal(situation.state.epoch, time, cards))
-        if candidate is None:
-            return [self._notice("too_many_candidates", "no more proposals are worked on in this round")]
-        candidate.views.add(view)  # type: ignore[arg-type]
-        return self._walk_candidates(now)
-
-    def _chosen_cards(self) -> tuple[Signed[ScoreCard], ...]:
-        """The q cards that we would propose, sorted by author."""
-        return tuple(sorted(self.collection.ready_cards()[: self.situation.q], key=lambda card: card.author))
-
-    def _check(self, effect: Check, now: Instant) -> list[Effect]:
-        situation = self.situation
-        pbft = self._pbft
-        assert pbft is not None
-        try:
-            if not effect.reproposal:
-                check_time(effect.proposal.time, now.wall, situation.state.time)
-        except PeerError as error:
-            answer = Checked(effect.proposal, effect.digest, error.rejection)
-            return [Blame(effect.source, error.rejection, str(error)), *self._run_pbft(pbft.handle(answer, now.mono), now)]
-        candidate = self.candidates.add(effect.proposal)
-        if candidate is None:
-            answer = Checked(effect.proposal, effect.digest, Rejection.BUSY)
-            return self._run_pbft(pbft.handle(answer, now.mono), now)
-        candidate.expected.add(effect.digest)
-        if effect.source not in candidate.sources:
-            candidate.sources.append(effect.source)
-        if candidate.done:
-            return self._answer_checks(candidate, now)
-        return self._walk_candidates(now)
+        if certificate is None:
+            decided = agreement.decided
+            return effects if decided is None else effects + self._certificate_known(decided, (), now)
+        segment = agreement.segment_of(certificate.digest)
+        return effects if segment is None else effects + self._closed(CertifiedSegment(segment, certificate), now)
 
     # -- speaking -----------------------------------------------------------------------------------------------------
 
@@ -743,15 +643,11 @@ class Core:
     @property
     def pbft(self) -> Pbft | None:
         """This round's machine, if we hold a seat; for status only."""
-        return self._pbft
+        return None if self.agreement is None else self.agreement.pbft
 
     def _speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> list[Effect]:
         self._resends.add(signed.envelope, now.mono, urgent=durable)
-        return [Say(signed.envelope, self._judges())]
-
-    def _judges(self) -> tuple[NodeId, ...]:
-        """Whom all that is said in a round concerns: the committee. Said again it is gossiped, in case one can't be reached."""
-        return tuple(node for node in self.situation.committee if node != self.situation.me)
+        return [Say(signed.envelope, self.situation.judges_but_me)]
 
     def _beacon(self) -> Beacon:
         state = self.situation.state
@@ -770,7 +666,7 @@ class Core:
         return "train" if situation.trains and self._train else "follow"
 
     def _notice(self, type_: str, text: str, **fields: str | int) -> Notice:
-        return Notice(type_, text, (("round", self.situation.round), *fields.items()))
+        return notice(self.situation.round, type_, text, **fields)
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
         """Step out of the round while others' segments are taken over, and back in.
@@ -790,14 +686,6 @@ class Core:
             return [notice, *self._advance(now)]
         self._set_round(self.situation.head, now.mono)
         return [notice, *self._open(now)]
-
-
-def vote_record(vote: Envelope) -> VoteRecord:
-    """A vote with its place, for the store."""
-    signed: Signed[Vote] = open_envelope(vote, (PrePrepare, Prepare, CommitVote, ViewChange))
-    body = signed.body
-    said = payload_digest(vote) if isinstance(body, ViewChange) else body.digest
-    return VoteRecord(body.round, body.epoch, body.view, peek_number(vote.payload), said, vote)
 
 
 def _vote_of(message: object) -> Envelope | JustifiedPrePrepare | JustifiedViewChange:

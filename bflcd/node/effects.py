@@ -132,6 +132,11 @@ class Notice:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
+def notice(round_: Round, type_: str, text: str, **fields: str | int) -> Notice:
+    """A notice of a round."""
+    return Notice(type_, text, (("round", round_), *fields.items()))
+
+
 Effect = (
     Persist
     | Say

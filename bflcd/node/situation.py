@@ -74,6 +74,11 @@ class Situation:
         return self.me in self.committee
 
     @property
+    def judges_but_me(self) -> tuple[NodeId, ...]:
+        """Whom all that is said in a round concerns: the committee. Said again it is gossiped, in case one can't be reached."""
+        return tuple(node for node in self.committee if node != self.me)
+
+    @property
     def trains(self) -> bool:
         """Whether we may train in this round."""
         return self.may_train(self.me)
