@@ -85,6 +85,8 @@ class WorkerClient:
         self._ready: Ready | None = None
         self._killed = False
         self._closed = False
+        self.starts = 0
+        """Processes started so far; each above the first took the place of one that died."""
 
     @property
     def ready(self) -> Ready | None:
@@ -147,6 +149,7 @@ class WorkerClient:
         if process is not None and process.returncode is None:
             return process
         process = await _spawn(self._environment)
+        self.starts += 1
         self._process, self._killed = process, False
         try:
             async with asyncio.timeout(START_SECONDS):

@@ -164,7 +164,12 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
 
 
 def apply(params: Params, state: State, head_header: Header, segment: Segment, verify: Callable[[Envelope], bool]) -> State:
-    """The ledger after `segment`, all of it checked but the aggregate's value and the certificate; signatures come last.
+    """The ledger after `segment`, as `examine` finds it."""
+    return examine(params, state, head_header, segment, verify).state
+
+
+def examine(params: Params, state: State, head_header: Header, segment: Segment, verify: Callable[[Envelope], bool]) -> Outcome:
+    """What `segment` decided, all of it checked but the aggregate's value and the certificate; signatures come last.
 
     `verify` says whether an envelope's signature is its author's. Raises PeerError whose text names the block and the field.
     """
@@ -190,7 +195,7 @@ def apply(params: Params, state: State, head_header: Header, segment: Segment, v
                 Rejection.BAD_SIGNATURE,
                 f"the segment of round {state.round} carries a message that {short(envelope.author)} did not sign",
             )
-    return outcome.state
+    return outcome
 
 
 def _check_shape(params: Params, state: State, segment: Segment) -> None:

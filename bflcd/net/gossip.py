@@ -68,6 +68,14 @@ class Heard:
     message: Gossip
 
 
+class OnTraffic(Protocol):
+    """Told of each message that was sent, or taken in after the cheap checks; must not block."""
+
+    def __call__(self, *, outgoing: bool, kind: str, size: int) -> None:
+        """`kind`: the message's class; `size` in bytes."""
+        ...
+
+
 class GossipTransport(Protocol):
     """The part of a transport that carries gossip and pushes."""
 
@@ -106,6 +114,7 @@ class GossipChannel:
         topic: str = TOPIC,
         inbox: Inbox[Gossip] | None = None,
         verified: VerifiedEnvelopes | None = None,
+        on_traffic: OnTraffic | None = None,
     ) -> None:
         self._transport = transport
         self._topic = topic
@@ -114,6 +123,7 @@ class GossipChannel:
         self._on_misbehaviour = on_misbehaviour
         self._inbox: Inbox[Gossip] = Inbox() if inbox is None else inbox
         self._verified = VerifiedEnvelopes() if verified is None else verified
+        self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._invalid = PeerBuckets(INVALID, now)
         self.refused = 0
@@ -123,11 +133,15 @@ class GossipChannel:
 
     async def publish(self, message: Gossip) -> None:
         """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
-        await self._transport.publish(self._topic, encode(message))
+        data = encode(message)
+        await self._transport.publish(self._topic, data)
+        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
 
     async def push(self, peer: NodeId, message: Gossip) -> None:
         """Bring a message of ours straight to one peer; returns when it has it. Raises RequestError."""
-        await self._transport.request(peer, PUSH, encode(message), deadline=PUSH_SECONDS, max_response=0)
+        data = encode(message)
+        await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=0)
+        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
 
     async def receive(self) -> Heard:
         """The next message that passed the cheap checks. For one reader."""
@@ -175,6 +189,7 @@ class GossipChannel:
             logger.debug("gossip through %s is refused: %s", short(forwarder), error)
             self.invalid(forwarder, error.rejection, f"gossip: {error}")
             return False
+        self._on_traffic(outgoing=False, kind=kind_of(message), size=len(data))
         self._inbox.put(Waiting(forwarder, author, message, len(data)))
         return True
 
@@ -193,6 +208,17 @@ class GossipChannel:
         if not self._is_member(author):
             raise PeerError(Rejection.NOT_MEMBER, f"its author {short(author)} is no member")
         return message, author
+
+
+def kind_of(message: Gossip) -> str:
+    """A message's class, for people and metrics; of a bare envelope that of its payload, which was checked."""
+    if isinstance(message, Envelope):
+        return registered()[message.payload[2]].__name__
+    return type(message).__name__
+
+
+def _uncounted(*, outgoing: bool, kind: str, size: int) -> None:
+    """Nobody counts."""
 
 
 def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Digest]:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -14,12 +13,11 @@ from typing import Final
 import uvloop
 
 from bflcd.config import Config, announced
-from bflcd.consensus.certificate import opened_by, verify_certificate
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
-from bflcd.errors import BflcError, PeerError, Rejection, RequestError
+from bflcd.errors import BflcError, Rejection
 from bflcd.learn.client import WorkerClient
-from bflcd.learn.protocol import EvaluateJob, WorkerError
+from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -30,27 +28,26 @@ from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
-from bflcd.net.sync import CatchUp, SyncLimits
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.api import ApiServer
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.core import Core
 from bflcd.node.datadir import DataDir, open_identity
-from bflcd.node.effects import Blame, Commit, Notice
-from bflcd.node.events import Heard, SegmentHere, Started, SyncChanged
-from bflcd.node.history import base_of
+from bflcd.node.events import Heard, Started
+from bflcd.node.following import Claims, Follower
 from bflcd.node.joining import find_genesis
 from bflcd.node.metrics import Metrics
 from bflcd.node.presenter import Presenter
 from bflcd.node.runtime import Runtime
 from bflcd.node.services import ChainService
-from bflcd.params import MILLION, BlobRef, Genesis
+from bflcd.node.upkeep import Upkeep
+from bflcd.node.watch import Watch
+from bflcd.params import Genesis
 from bflcd.store.marks import MarkFile, holds, signing_floor
 from bflcd.store.protocol import BlockStore, DamagedBlobError
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, Millis, NodeId, Round, short
 from bflcd.version import __version__
-from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, chain_id_of
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.requests import Status
 from bflcd.wire.tensors import payload_size, update_label
@@ -65,9 +62,6 @@ SWITCH_SECONDS: Final = 0.0005
 
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
-
-REFRESH: Final = 5.0
-"""Seconds between two looks at the store's size."""
 
 CLOSE_SECONDS: Final = 4.0
 """What an orderly stop may take; systemd and Docker wait longer."""
@@ -142,18 +136,12 @@ class Node:
         self._first_model: bytes | None = None
         self._members: frozenset[NodeId] = frozenset()
         self._core: Core | None = None
-        self._runtime: Runtime | None = None
         self._group: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
-        self._wake_sync = asyncio.Event()
-        self._met = asyncio.Event()
-        self._claims: dict[NodeId, Round] = {}
-        self._claimed_behind: dict[NodeId, Round] = {}
+        self._claims = Claims()
+        self._upkeep: Upkeep | None = None
         self._rng = Random(digest(Domain.PRIVATE, identity.seed, b"jitter"))
         self._compute: WorkerClient | None = None
-        self._last_commit = time.monotonic()
-        self._cards_at: float | None = None
-        self._measured = False
 
         self.metrics = Metrics()
         self.bus = EventBus(wall_clock)
@@ -171,6 +159,7 @@ class Node:
             now=clock,
             on_misbehaviour=self._punish,
             verified=self._verified,
+            on_traffic=self.metrics.gossiped,
         )
         self._peers = PeerManager(
             self._transport,
@@ -247,28 +236,28 @@ class Node:
         """From the genesis to the running core."""
         genesis, self._first_model = await find_genesis(self._config, self._store, self._exchange, self._peers)
         await self._adopt(genesis)
-        core, started, runtime = await self._make_core(genesis)
+        core, started, runtime, follower = await self._make_core(genesis)
         assert self._group is not None
         if self._identity.node_id not in self._members:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
-            self.presenter.warnings.append(
+            self.presenter.warn(
                 f"this node ({self._identity.node_id.hex()}) is no member of chain {short(core.situation.state.chain)}: "
                 "members give it nothing; its id has to stand in the genesis"
             )
-            self._group.create_task(self._refresh())
             return
+        assert self._upkeep is not None
         self._group.create_task(self._start_worker())
-        self._group.create_task(self._refresh())
+        self._group.create_task(self._upkeep.run())
         await self._first_look()
         liars = faults(len(core.situation.committee))
-        if started.fresh and sum(claim > 0 for claim in self._claims.values()) > liars:  # an honest one among them
+        if started.fresh and self._claims.beyond(Round(0)) > liars:  # an honest one among them
             logger.warning(
                 "this node starts anew on a chain that others have carried on: it signs nothing before it has caught up"
             )
             started = replace(started, signing_floor=Round(0))
         self._group.create_task(runtime.run(started))
         self._group.create_task(self._hear(runtime))
-        self._group.create_task(self._sync(genesis, core, runtime))
+        self._group.create_task(follower.run())
 
     # -- genesis ------------------------------------------------------------------------------------------------------
 
@@ -279,7 +268,7 @@ class Node:
             await self._store.put_blob(self._first_model)
         self._genesis = genesis
 
-    async def _make_core(self, genesis: Genesis) -> tuple[Core, Started, Runtime]:
+    async def _make_core(self, genesis: Genesis) -> tuple[Core, Started, Runtime, Follower]:
         head = await self._store.head()
         records = await self._store.records(head.state.round)
         mark = self._marks.highest()
@@ -315,6 +304,16 @@ class Node:
             device=self._config.compute.device,
             threads=self._config.compute.threads,
         )
+        watch = Watch(
+            context=self._context,
+            bus=self.bus,
+            metrics=self.metrics,
+            presenter=self.presenter,
+            gossip=self._gossip,
+            peers=self._peers,
+            claims=self._claims,
+            on_closed=self._round_closed,
+        )
         runtime = Runtime(
             core,
             store=self._store,
@@ -323,18 +322,38 @@ class Node:
             asker=self._exchange,
             fetcher=fetcher,
             compute=self._compute,
-            observer=self,
+            observer=watch,
         )
         runtime.restricted = dict.fromkeys(await self._store.unpublished(), head.state.round)
-        self._core, self._runtime, self._fetcher = core, runtime, fetcher
+        self._core, self._fetcher = core, fetcher
+        self._upkeep = Upkeep(
+            self._config.store,
+            self._store,
+            runtime=runtime,
+            fetcher=fetcher,
+            compute=self._compute,
+            presenter=self.presenter,
+            on_look=self._count,
+        )
+        follower = Follower(
+            runtime,
+            self._claims,
+            self._exchange,
+            fetcher,
+            self.bus,
+            verify=self._verify,
+            on_misbehaviour=self._punish,
+        )
         self._service.runtime = runtime
         self.presenter.core = core
         await self.presenter.refresh()
-        await self._note_accuracy(head.state.round)
+        newest = await self._store.segment(head.state.round) if head.state.round else None
+        if newest is not None:
+            self.presenter.note_accuracy(newest)
         self._peers.prefer(head.state.committee)
         self._context.update(round_=head.state.round, view=0)
         fresh = mark is None and head.state.round == 0 and not (records.votes or records.own)
-        return core, Started(records, floor, fresh), runtime
+        return core, Started(records, floor, fresh), runtime, follower
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round."""
@@ -352,79 +371,14 @@ class Node:
             return
         try:
             async with asyncio.timeout(FIRST_LOOK):
-                await self._met.wait()
+                await self._claims.first()
         except TimeoutError:
             logger.debug("no peer yet; starting at round %d", self._core.situation.round if self._core else 0)
 
     async def _hear(self, runtime: Runtime) -> None:
         while True:
             heard = await self._gossip.receive()
-            self.metrics.gossiped(outgoing=False, kind=type(heard.message).__name__, size=0)
             await runtime.submit(Heard(heard.message, heard.forwarder))
-
-    async def _refresh(self) -> None:
-        while True:
-            await self.presenter.refresh()
-            if not self._measured and self._core is not None and self._core.situation.finished:
-                await self._measure()
-            await asyncio.sleep(REFRESH)
-
-    # -- catching up --------------------------------------------------------------------------------------------------
-
-    async def _sync(self, genesis: Genesis, core: Core, runtime: Runtime) -> None:
-        """Catch up whenever a peer is ahead by more than one round, or by one for longer than a moment."""
-
-        def verify_header(certified: CertifiedHeader, previous: Header) -> None:
-            verify_certificate(certified.certificate, opened_by(previous, genesis.params), self._verify)
-
-        async def apply(certified: CertifiedSegment) -> None:
-            wanted = certified.segment.model_header.round
-            if not core.syncing:  # only a proven segment takes the node out of its round, never a claim
-                await runtime.settle(SyncChanged(active=True))
-            if core.situation.round < wanted:
-                await runtime.settle(SegmentHere(certified, self._identity.node_id))
-            if core.situation.round < wanted:
-                raise RequestError(f"the segment of round {wanted} was refused by the ledger; see the log")
-
-        async def fetch(ref: BlobRef, holders: Callable[[], tuple[NodeId, ...]]) -> None:
-            await self._fetcher.fetch(ref, holders)
-
-        catch_up = CatchUp(
-            self._exchange,
-            chain=chain_id_of(genesis),
-            verify_header=verify_header,
-            apply=apply,
-            fetch_blob=fetch,  # type: ignore[arg-type]
-            on_misbehaviour=self._punish,
-            on_progress=self._sync_progress,
-            limits=SyncLimits(),
-        )
-        while True:
-            await self._fallen_behind(core, genesis.params.view_timeout / 1000)
-            await self._catch_up(catch_up, core, runtime)
-
-    async def _fallen_behind(self, core: Core, moment: float) -> None:
-        """Return when a peer claims to be ahead; if by one round only, then still after `moment` seconds."""
-        while True:
-            await self._wake_sync.wait()
-            self._wake_sync.clear()
-            ahead = max(self._claims.values(), default=Round(0))
-            if ahead == core.situation.round + 1:
-                await asyncio.sleep(moment)  # an announcement is probably on its way
-            if ahead > core.situation.round:
-                return
-
-    async def _catch_up(self, catch_up: CatchUp, core: Core, runtime: Runtime) -> None:
-        try:
-            await catch_up.run(core.situation.head_header, lambda: dict(self._claims))
-        except RequestError as error:
-            logger.warning("catching up stopped: %s", error)
-        # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
-        await runtime.settle(SyncChanged(active=False))
-
-    def _sync_progress(self, done: Round, target: Round) -> None:
-        logger.info("catching up: round %d of %d", done, target)
-        self.bus.publish("sync", done, f"catching up: round {done} of {target}", target=int(target))
 
     # -- what peers tell ----------------------------------------------------------------------------------------------
 
@@ -433,16 +387,13 @@ class Node:
         self.bus.publish("peer_up", status.round, f"{short(node)} is connected", node=node.hex())
 
     def _peer_down(self, node: NodeId) -> None:
-        self._claims.pop(node, None)
+        self._claims.forget(node)
         logger.info("peer %s is gone", short(node))
         self.bus.publish("peer_down", 0, f"{short(node)} is gone", node=node.hex())
 
     def _peer_status(self, node: NodeId, status: Status) -> None:
-        self._met.set()
         if status.chain == self._chain() and self._is_member(node):
-            self._claims[node] = status.round
-            if self._core is not None and status.round > self._core.situation.round:
-                self._wake_sync.set()
+            self._claims.note(node, status.round)
 
     def _own_status(self) -> Status:
         if self._core is None:
@@ -458,94 +409,6 @@ class Node:
             version=__version__,
             time=wall_clock(),
         )
-
-    # -- the runtime's observer ---------------------------------------------------------------------------------------
-
-    def notice(self, notice: Notice) -> None:
-        """Log and publish."""
-        fields = dict(notice.fields)
-        round_ = int(fields.pop("round", 0))
-        view = fields.get("view")
-        if notice.type == "view" and isinstance(view, int):
-            self._context.update(round_=round_, view=view)
-            if view:
-                self.metrics.view_changes.inc()
-        if notice.type == "quorum_of_cards":
-            self._cards_at = time.monotonic()
-        level = logging.INFO if notice.type in _LOUD else logging.DEBUG
-        logger.log(level, "%s", notice.text)
-        self.bus.publish(notice.type, round_, notice.text, **fields)
-
-    def blame(self, blame: Blame) -> None:
-        """Count, log, and charge the peer that brought it."""
-        self.metrics.refused(blame.rejection)
-        if blame.rejection in _HARMLESS or blame.node is None:
-            logger.debug("%s", blame.text)
-            return
-        level = logging.WARNING if blame.rejection is Rejection.CONFLICT else logging.DEBUG
-        logger.log(level, "%s: %s", short(blame.node), blame.text)
-        if blame.rejection is Rejection.CONFLICT:
-            self.bus.publish("conflict", 0, blame.text, node=blame.node.hex())
-        self._gossip.invalid(blame.node, blame.rejection, blame.text)
-
-    def committed(self, commit: Commit) -> None:
-        """A round is closed and durable."""
-        header = commit.certified.segment.model_header
-        now = time.monotonic()
-        packed = sum(update.offer is not None for update in commit.certified.segment.updates)
-        self.metrics.committed(packed, now - self._last_commit)
-        self._last_commit = self.presenter.committed_at = now
-        if self._cards_at is not None:
-            self.metrics.decision_seconds.observe(now - self._cards_at)
-            self._cards_at = None
-        base = base_of([card.payload for card in commit.certified.segment.model.cards])
-        if base is not None:
-            self.presenter.accuracy = (base[1] / MILLION, header.round - 1)
-        self._peers.prefer(commit.state.committee)
-        self._context.update(round_=header.round, view=0)
-        assert self._group is not None
-        self._group.create_task(self._after_commit(Round(header.round)))
-
-    async def _after_commit(self, round_: Round) -> None:
-        """Tidy up behind a closed round: offers that lost, and old payloads on a pruned node."""
-        await self._store.discard_stale(round_)
-        runtime = self._runtime
-        if runtime is not None:
-            runtime.restricted = {root: of for root, of in runtime.restricted.items() if of >= round_}
-        if self._config.store.mode == "pruned" and (self._core is None or not self._core.syncing):
-            await self._store.prune(self._config.store.keep, dry_run=False)
-
-    async def _measure(self) -> None:
-        """The finished model on the task's test data, for `status`."""
-        if self._compute is None or self._core is None or self._compute.ready is None:
-            return
-        data = await self._store.blob(self._core.situation.head_blob.root)
-        if data is None:
-            return
-        try:
-            result = await self._compute.evaluate(EvaluateJob(data))
-        except WorkerError as error:
-            logger.warning("the finished model was not measured: %s", error)
-            return
-        self._measured = True
-        if result.accuracy is not None:
-            self.presenter.test_accuracy = result.accuracy / MILLION
-
-    async def _note_accuracy(self, round_: Round) -> None:
-        certified = await self._store.segment(round_) if round_ else None
-        if certified is not None:
-            base = base_of([card.payload for card in certified.segment.model.cards])
-            if base is not None:
-                self.presenter.accuracy = (base[1] / MILLION, round_ - 1)
-
-    def behind(self, round_: Round, peer: NodeId) -> None:
-        """A peer speaks of a later round: look at whom to catch up from."""
-        self._claims[peer] = max(round_, self._claims.get(peer, Round(0)))
-        self._wake_sync.set()
-
-    def connected(self) -> tuple[NodeId, ...]:
-        """Members that are connected now."""
-        return self._peers.members()
 
     # -- small callbacks ----------------------------------------------------------------------------------------------
 
@@ -566,28 +429,21 @@ class Node:
         self._peers.punish(node, rejection, text)
 
     def _failed(self, error: Exception) -> None:
-        self.presenter.warnings.append(f"an answer to a peer failed: {error}")
-        del self.presenter.warnings[:-10]
+        self.presenter.warn(f"an answer to a peer failed: {error}")
 
     def _damaged(self, root: Digest, error: DamagedBlobError) -> None:
-        assert self._group is not None
-        self.presenter.warnings.append(str(error))
-        del self.presenter.warnings[:-10]
-        self._group.create_task(self._mend(root))
+        if self._upkeep is not None:
+            self._upkeep.damaged(root, error)
 
-    async def _mend(self, root: Digest) -> None:
-        """Fetch a damaged payload again, from any member."""
-        manifest = await self._store.manifest(root)
-        await self._store.drop_blob(root)
-        if manifest is None:
-            logger.warning("the damaged payload %s has no manifest any more and can't be fetched", short(root))
-            return
-        try:
-            await self._fetcher.fetch(manifest.blob, self.connected)
-        except (RequestError, PeerError) as error:
-            logger.warning("the damaged payload %s was not mended: %s", short(root), error)
-        else:
-            logger.warning("the damaged payload %s was fetched again", short(root))
+    def _count(self) -> None:
+        assert self._compute is not None
+        self.metrics.totals(
+            received=self._fetcher.received_bytes, sent=self._blobs.sent_bytes, worker_starts=self._compute.starts
+        )
+
+    def _round_closed(self, round_: Round) -> None:
+        if self._upkeep is not None:
+            self._upkeep.round_closed(round_)
 
     def _device(self) -> str:
         ready = self._compute.ready if self._compute is not None else None
@@ -596,10 +452,3 @@ class Node:
 
 class _Stopping(Exception):  # noqa: N818 - no error: the ordinary end
     """Ends the TaskGroup."""
-
-
-_LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work_failed", "signing_held", "trained"})
-"""Notices that an operator sees without --log-level debug."""
-
-_HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
-"""Refusals that honest nodes bring about by being early or late."""

@@ -20,9 +20,9 @@ from bflcd.consensus.pbft import Pbft
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.judgement import Judgement, judge
+from bflcd.ledger.judgement import Judgement
 from bflcd.ledger.roles import account_of
-from bflcd.ledger.transition import apply
+from bflcd.ledger.transition import examine
 from bflcd.net.verified import Verify
 from bflcd.node.agreement import Agreement
 from bflcd.node.collect import Collection
@@ -203,19 +203,24 @@ class Core:
         situation = self.situation
         effects: list[Effect] = [self._notice("round_opened", f"round {situation.round} is open, we {self._role_text()}")]
         if situation.finished:
-            model = FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True)
-            return [*effects, self._notice("finished", f"the community has reached its last round, {situation.round}"), model]
+            text = f"the community has reached its last round, {situation.round}"
+            return [*effects, self._notice("finished", text), self._fetch_model()]
         if account_of(situation.state, situation.me) is not None:
             effects += self._speak(seal(self._beacon(), self._signer), now, durable=False)
         if situation.judges:
             effects += self._open_agreement(now)
-        effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
+        effects.append(self._fetch_model())
         effects += self._restore(now)
         for round_, heard in tuple(self._early):
             if round_ == situation.round:
                 effects += self._heard(heard, now)
         self._early = deque((e for e in self._early if e[0] > self.situation.round), maxlen=MAX_EARLY)
         return effects
+
+    def _fetch_model(self) -> FetchBlob:
+        """The round's model: the committee that made it has it, and whoever has fetched it since."""
+        situation = self.situation
+        return FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True)
 
     def _open_agreement(self, now: Instant) -> list[Effect]:
         records = self._records
@@ -262,17 +267,10 @@ class Core:
         verify_certificate(certificate, instance, self._verify)
         if segment_digest(segment) != certificate.digest:
             raise PeerError(Rejection.BAD_SEGMENT, "the segment is not the one that the certificate is for")
-        state = apply(
-            situation.params,
-            situation.state,
-            situation.head_header,
-            segment,
-            self._verify,
-        )
-        header = segment.model_header
+        outcome = examine(situation.params, situation.state, situation.head_header, segment, self._verify)
+        header, state = segment.model_header, outcome.state
         self.last_certificate = certificate
-        cards = tuple(open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards)
-        self.last_judgement = judge(situation.params, situation.state, cards)
+        self.last_judgement = outcome.judgement
         self.last_weights = segment.model.weights
         self.previous_present = frozenset(self.last_judgement.present)
         packed = sum(update.offer is not None for update in segment.updates)
@@ -572,8 +570,7 @@ class Core:
         if self._retry_at is not None and now.mono >= self._retry_at:
             self._retry_at = None
             if not self.model_here:
-                situation = self.situation
-                effects.append(FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True))
+                effects.append(self._fetch_model())
         if self.situation.finished:
             return effects
         effects += self._start_training()

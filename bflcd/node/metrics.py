@@ -39,6 +39,7 @@ class Metrics:
         self.bytes: Final = self._counter("bflc_bytes", "Payload bytes moved", ("direction", "channel"))
         self.gossip: Final = self._counter("bflc_gossip_messages", "Gossip messages", ("direction", "kind"))
         self.refusals: Final = self._counter("bflc_refusals", "What peers sent and this node refused", ("rejection",))
+        self._totals = (0, 0, 0)
         self._gauges: Final = {name: self._gauge(f"bflc_{name}", text) for name, text in _GAUGES.items()}
         self._info: Final = Gauge("bflc_info", "Always 1", ("version", "chain_id", "node_id"), registry=self.registry)
         for rejection in Rejection:
@@ -70,9 +71,13 @@ class Metrics:
         self.gossip.labels(direction, kind).inc()
         self.bytes.labels(direction, "gossip").inc(size)
 
-    def moved(self, *, outgoing: bool, channel: str, size: int) -> None:
-        """Count bytes of a direct stream; `channel` is the protocol's short name."""
-        self.bytes.labels("out" if outgoing else "in", channel).inc(size)
+    def totals(self, *, received: int, sent: int, worker_starts: int) -> None:
+        """Take over what others count since the start: bytes of payloads, and worker processes."""
+        before, self._totals = self._totals, (received, sent, max(0, worker_starts - 1))
+        rises = [now - then for now, then in zip(self._totals, before, strict=True)]
+        self.bytes.labels("in", "payload").inc(rises[0])
+        self.bytes.labels("out", "payload").inc(rises[1])
+        self.worker_restarts.inc(rises[2])
 
     def render(self, status: Status) -> bytes:
         """The exposition text, with the gauges taken from `status` and the process."""

@@ -40,7 +40,10 @@ from bflcd.params import MILLION
 from bflcd.store.protocol import BlockStore, StoreStats
 from bflcd.types import ZERO_DIGEST, NodeId, Round, View, short
 from bflcd.version import __version__
-from bflcd.wire.blocks import model_height
+from bflcd.wire.blocks import CertifiedSegment, model_height
+
+MAX_WARNINGS: Final = 10
+"""Warnings of lasting things that are shown."""
 
 MAX_HISTORY: Final = 1000
 """Rows of one answer."""
@@ -430,6 +433,17 @@ class Presenter:
         return data, ModelView(
             round=wanted, height=height, root=blob.root.hex(), size=blob.size, block_hash=block.hex(), accuracy=accuracy
         )
+
+    def warn(self, text: str) -> None:
+        """Add to the warnings; the newest few are shown."""
+        self.warnings.append(text)
+        del self.warnings[:-MAX_WARNINGS]
+
+    def note_accuracy(self, certified: CertifiedSegment) -> None:
+        """Remember what the cards of a committed round say of the model before it."""
+        base = base_of([card.payload for card in certified.segment.model.cards])
+        if base is not None:
+            self.accuracy = (base[1] / MILLION, certified.segment.model_header.round - 1)
 
     async def refresh(self) -> None:
         """Read the store's sizes anew."""

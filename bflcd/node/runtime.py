@@ -168,6 +168,14 @@ class Runtime:
         self.restricted: dict[Digest, Round] = {}
         """Roots of updates that no committed block names, with their round: served to that round's committee only."""
 
+    def connected(self) -> tuple[NodeId, ...]:
+        """Members that are connected now."""
+        return self._observer.connected()
+
+    def forget_restricted(self, round_: Round) -> None:
+        """Updates of rounds before `round_` are gone from the store, or published."""
+        self.restricted = {root: of for root, of in self.restricted.items() if of >= round_}
+
     # -- events -------------------------------------------------------------------------------------------------------
 
     async def submit(self, event: Event) -> None:

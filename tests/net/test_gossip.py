@@ -305,3 +305,14 @@ async def test_a_push_goes_to_one_peer():
     listener = Listener()
     await listener.channel.push(BOB.node_id, beacon(ALICE))
     assert listener.requested == [(BOB.node_id, PUSH, encode(beacon(ALICE)))]
+
+
+async def test_traffic_is_counted_by_kind_both_ways():
+    counted = []
+    listener = Listener(on_traffic=lambda **seen: counted.append((seen["outgoing"], seen["kind"], seen["size"])))
+    message = beacon(ALICE)
+    await listener.channel.publish(message)
+    await listener.channel.push(BOB.node_id, message)
+    assert listener.hear(Announcement(CERTIFICATE))
+    size, other = len(encode(message)), len(encode(Announcement(CERTIFICATE)))
+    assert counted == [(True, "Beacon", size), (True, "Beacon", size), (False, "Announcement", other)]

@@ -21,8 +21,8 @@ async def test_counts_what_it_is_told_and_reads_the_rest_from_the_status():
     metrics.committed(packed=0, seconds=9.0)
     metrics.refused(Rejection.BAD_CARD)
     metrics.gossiped(outgoing=True, kind="offer", size=300)
-    metrics.moved(outgoing=False, channel="chunk", size=2**20)
-    metrics.worker_restarts.inc()
+    metrics.totals(received=2**19, sent=7, worker_starts=1)
+    metrics.totals(received=2**20, sent=7, worker_starts=2)
     found = samples(metrics.render(status_of()))
     assert found["bflc_commits_total", ()] == 2
     assert found["bflc_rounds_empty_total", ()] == 1
@@ -31,7 +31,7 @@ async def test_counts_what_it_is_told_and_reads_the_rest_from_the_status():
     assert found["bflc_refusals_total", (("rejection", "bad_card"),)] == 1
     assert found["bflc_gossip_messages_total", (("direction", "out"), ("kind", "offer"))] == 1
     assert found["bflc_bytes_total", (("channel", "gossip"), ("direction", "out"))] == 300
-    assert found["bflc_bytes_total", (("channel", "chunk"), ("direction", "in"))] == 2**20
+    assert found["bflc_bytes_total", (("channel", "payload"), ("direction", "in"))] == 2**20
     assert found["bflc_worker_restarts_total", ()] == 1
     assert found["bflc_round", ()] == 5
     assert found["bflc_height", ()] == 35

@@ -1,0 +1,138 @@
+"""Catching up with a chain that others have carried on: whose word starts it, and how proven segments reach the core.
+
+A peer's claim only says whom to ask. What takes the node out of its round is a segment whose certificate was proven.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from bflcd.consensus.certificate import opened_by, verify_certificate
+from bflcd.errors import RequestError
+from bflcd.net.blobs import BlobFetcher
+from bflcd.net.exchange import Exchange, OnMisbehaviour
+from bflcd.net.sync import CatchUp
+from bflcd.net.verified import Verify
+from bflcd.node.bus import EventBus
+from bflcd.node.events import SegmentHere, SyncChanged
+from bflcd.node.runtime import Runtime
+from bflcd.params import BlobRef
+from bflcd.types import NodeId, Round
+from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
+
+logger = logging.getLogger(__name__)
+
+
+class Claims:
+    """The rounds that connected members say to have reached. Never believed; only asked about."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[NodeId, Round] = {}
+        self._changed = asyncio.Event()
+        self._first = asyncio.Event()
+
+    def note(self, node: NodeId, round_: Round) -> None:
+        """A member's own word on where it stands."""
+        self._rounds[node] = round_
+        self._first.set()
+        self._changed.set()
+
+    def hint(self, node: NodeId, round_: Round) -> None:
+        """A message of a later round came through a member: it may know more."""
+        self.note(node, max(round_, self._rounds.get(node, Round(0))))
+
+    def forget(self, node: NodeId) -> None:
+        """A member is gone."""
+        self._rounds.pop(node, None)
+
+    def all(self) -> dict[NodeId, Round]:
+        """Everybody's claim."""
+        return dict(self._rounds)
+
+    def highest(self) -> Round:
+        """The boldest claim."""
+        return max(self._rounds.values(), default=Round(0))
+
+    def beyond(self, round_: Round) -> int:
+        """How many members claim to be past `round_`."""
+        return sum(claim > round_ for claim in self._rounds.values())
+
+    async def first(self) -> None:
+        """Return once any member has said anything."""
+        await self._first.wait()
+
+    async def changed(self) -> None:
+        """Return at the next claim."""
+        await self._changed.wait()
+        self._changed.clear()
+
+
+class Follower:
+    """Brings a running core up to what others can prove, whenever they claim to be ahead."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        claims: Claims,
+        exchange: Exchange,
+        fetcher: BlobFetcher,
+        bus: EventBus,
+        *,
+        verify: Verify,
+        on_misbehaviour: OnMisbehaviour,
+    ) -> None:
+        self._runtime = runtime
+        self._core = runtime.core
+        self._claims = claims
+        self._fetcher = fetcher
+        self._bus = bus
+        self._verify = verify
+        self._catch_up = CatchUp(
+            exchange,
+            chain=self._core.situation.state.chain,
+            verify_header=self._verify_header,
+            apply=self._apply,
+            fetch_blob=self._fetch,
+            on_misbehaviour=on_misbehaviour,
+            on_progress=self._progress,
+        )
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            await self._fallen_behind()
+            try:
+                await self._catch_up.run(self._core.situation.head_header, self._claims.all)
+            except RequestError as error:
+                logger.warning("catching up stopped: %s", error)
+            # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
+            await self._runtime.settle(SyncChanged(active=False))
+
+    async def _fallen_behind(self) -> None:
+        """Return when a member claims to be ahead; if by one round, then still after T0: an announcement may be on its way."""
+        while True:
+            await self._claims.changed()
+            ahead = self._claims.highest()
+            if ahead == self._core.situation.round + 1:
+                await asyncio.sleep(self._core.situation.params.view_timeout / 1000)
+            if ahead > self._core.situation.round:
+                return
+
+    def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
+        verify_certificate(certified.certificate, opened_by(previous, self._core.situation.params), self._verify)
+
+    async def _apply(self, certified: CertifiedSegment) -> None:
+        wanted = certified.segment.model_header.round
+        if not self._core.syncing:
+            await self._runtime.settle(SyncChanged(active=True))
+        if self._core.situation.round < wanted:
+            await self._runtime.settle(SegmentHere(certified, self._core.situation.me))
+        if self._core.situation.round < wanted:
+            raise RequestError(f"the segment of round {wanted} was refused by the ledger; see the log")
+
+    async def _fetch(self, blob: BlobRef, holders: Callable[[], Sequence[NodeId]]) -> None:
+        await self._fetcher.fetch(blob, holders)
+
+    def _progress(self, done: Round, target: Round) -> None:
+        logger.info("catching up: round %d of %d", done, target)
+        self._bus.publish("sync", done, f"catching up: round {done} of {target}", target=int(target))
