@@ -70,6 +70,9 @@ MAX_PUSHES: Final = 64
 MAX_PAYLOADS: Final = 16 * 1024 * 1024
 """Bytes of payloads kept in memory."""
 
+REFETCH_SECONDS: Final = 1.0
+"""Pause after a damaged payload: a disk that damages it again must not keep the node busy."""
+
 REQUEST_SECONDS: Final = 10.0
 """Deadline of one request for envelopes or a segment."""
 
@@ -371,6 +374,7 @@ class Runtime:
                 logger.warning("%s", error)
                 await self._forget(error.root)
                 await self._fetch_again(job, error.root)
+                await asyncio.sleep(REFETCH_SECONDS)
         data = await asyncio.get_running_loop().run_in_executor(None, aggregate, job.rule, model, updates, spec)
         await self.submit(Aggregated(job.key, await self._store.put_blob(data)))
 
@@ -382,7 +386,7 @@ class Runtime:
                 await self._fetcher.fetch(blob, self._observer.connected())
             except (RequestError, PeerError) as error:
                 logger.warning("the damaged payload %s is not to be had: %s", short(root), error)
-                await asyncio.sleep(1)
+                await asyncio.sleep(REFETCH_SECONDS)
             else:
                 return
 

@@ -62,10 +62,14 @@ class Upkeep:
 
     def damaged(self, root: Digest, error: DamagedBlobError) -> None:
         """A payload does not hash to its name any more."""
+        self._note_damage(root, error)
+        self._wake.set()
+
+    def _note_damage(self, root: Digest, error: DamagedBlobError) -> None:
+        """Mend it with the next look, not at once: a disk that damages what was just mended must not keep the node busy."""
         self._presenter.warn(str(error))
         if len(self._damaged) < MAX_DAMAGED:
             self._damaged[root] = None
-        self._wake.set()
 
     async def run(self) -> None:
         """Keep the house until cancelled."""
@@ -123,7 +127,7 @@ class Upkeep:
                 return
             result = await self._compute.evaluate(EvaluateJob(data))
         except DamagedBlobError as error:
-            self.damaged(root, error)
+            self._note_damage(root, error)
             return
         except WorkerError as error:
             logger.warning("the finished model was not measured: %s", error)
