@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Final
+from typing import Any, Final
 
 from bflcd.config import Config
 from bflcd.consensus.status import Phase
@@ -48,6 +48,34 @@ MAX_WARNINGS: Final = 10
 MAX_HISTORY: Final = 1000
 """Rows of one answer."""
 
+_NOWHERE: Final[dict[str, Any]] = {
+    "chain_id": "",
+    "name": "",
+    "role": "syncing",
+    "task": "",
+    "syncing": True,
+    "height": 0,
+    "round": 0,
+    "last_round": 0,
+    "done": False,
+    "view": 0,
+    "phase": "waiting for the genesis",
+    "head_hash": ZERO_DIGEST.hex(),
+    "model_hash": ZERO_DIGEST.hex(),
+    "state_hash": ZERO_DIGEST.hex(),
+    "epoch": 0,
+    "committee": [],
+    "leader": "",
+    "committee_size": 0,
+    "places": 0,
+    "members": 0,
+    "peers": 0,
+    "prune_height": -1,
+    "oldest_payload_round": 0,
+    "waiting_for": "a peer that gives the genesis; check --bootstrap",
+}
+"""Where a node stands on no chain yet."""
+
 
 class Presenter:
     """The node as its operator sees it. `core` is None until the genesis is known."""
@@ -89,17 +117,14 @@ class Presenter:
         """Where the node stands."""
         core = self.core
         if core is None:
-            return self._status_without_genesis()
+            return Status(**_NOWHERE, **self._here(), warnings=[*self.warnings, *self._peers.warnings()])
         situation = core.situation
         header, state, params = situation.head_header, situation.state, situation.params
         view = core.pbft.view if core.pbft is not None else View(0)
-        mode = self._config.store
         return Status(
-            version=__version__,
+            **self._here(),
             chain_id=state.chain.hex(),
             name=situation.genesis.name,
-            node_id=self._node_id.hex(),
-            peer_id=peer_id_of(self._node_id),
             role=self._role(core),
             task=situation.genesis.task.factory,
             syncing=core.syncing,
@@ -119,67 +144,33 @@ class Presenter:
             places=params.places,
             members=len(state.accounts),
             peers=len(self._peers.members()),
-            store_mode=mode.mode,
-            keep=mode.keep if mode.mode == "pruned" else 0,
             prune_height=model_height(self.stats.oldest_payload, params.places) - 1,
             oldest_payload_round=self.stats.oldest_payload,
-            size_on_disk=self.stats.size_on_disk,
             last_commit_age=None if self.committed_at is None else time.monotonic() - self.committed_at,
             accuracy=None if self.accuracy is None else self.accuracy[0],
             accuracy_round=None if self.accuracy is None else self.accuracy[1],
             test_accuracy=self.test_accuracy,
             warnings=[*self.warnings, *self._peers.warnings(), *self._stalled(core)],
             waiting_for=self._waiting_for(core),
-            uptime=time.monotonic() - self._started,
-            listen=list(self._addresses()),
-            api=self.api_url,
-            pid=os.getpid(),
-            memory_rss=resident_bytes(),
-            device=self._device(),
         )
 
-    def _status_without_genesis(self) -> Status:
-        zero = ZERO_DIGEST.hex()
+    def _here(self) -> dict[str, Any]:
+        """What this process knows of itself, whatever the chain."""
         mode = self._config.store
-        return Status(
-            version=__version__,
-            chain_id="",
-            name="",
-            node_id=self._node_id.hex(),
-            peer_id=peer_id_of(self._node_id),
-            role="syncing",
-            task="",
-            syncing=True,
-            height=0,
-            round=0,
-            last_round=0,
-            done=False,
-            view=0,
-            phase="waiting for the genesis",
-            head_hash=zero,
-            model_hash=zero,
-            state_hash=zero,
-            epoch=0,
-            committee=[],
-            leader="",
-            committee_size=0,
-            places=0,
-            members=0,
-            peers=len(self._peers.peers()),
-            store_mode=mode.mode,
-            keep=mode.keep if mode.mode == "pruned" else 0,
-            prune_height=-1,
-            oldest_payload_round=0,
-            size_on_disk=self.stats.size_on_disk,
-            warnings=[*self.warnings, *self._peers.warnings()],
-            waiting_for="a peer that gives the genesis; check --bootstrap",
-            uptime=time.monotonic() - self._started,
-            listen=list(self._addresses()),
-            api=self.api_url,
-            pid=os.getpid(),
-            memory_rss=resident_bytes(),
-            device=self._device(),
-        )
+        return {
+            "version": __version__,
+            "node_id": self._node_id.hex(),
+            "peer_id": peer_id_of(self._node_id),
+            "store_mode": mode.mode,
+            "keep": mode.keep if mode.mode == "pruned" else 0,
+            "size_on_disk": self.stats.size_on_disk,
+            "uptime": time.monotonic() - self._started,
+            "listen": list(self._addresses()),
+            "api": self.api_url,
+            "pid": os.getpid(),
+            "memory_rss": resident_bytes(),
+            "device": self._device(),
+        }
 
     def _role(self, core: Core) -> str:
         if core.syncing:
