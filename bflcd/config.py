@@ -23,6 +23,12 @@ ENV_PREFIX: Final = "BFLCD_"
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 """Largest configuration file that is read."""
 
+_SHOWN_CHARS: Final = 200
+"""Of a refused value, in a message."""
+
+_MESSAGE_CHARS: Final = 1000
+"""Of a message: a file may hold a name of a mebibyte."""
+
 _OTHER_VARIABLES: Final = ("BFLCD_DATADIR",)
 """Variables of the commands that are no setting of a section."""
 
@@ -284,7 +290,7 @@ def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
         raise _bad(f"{path}: above {MAX_CONFIG_BYTES} bytes", "this is no configuration of bflcd")
     try:
         tables = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number with thousands of digits
         raise _bad(f"{path}: no valid TOML: {error}", "mend that line") from error
     found: dict[str, tuple[object, str]] = {}
     for section, table in tables.items():
@@ -344,7 +350,7 @@ def _checked(key: str, raw: object, origin: str) -> object:
         raise _not_allowed(setting, raw, origin)
     try:
         value: object = msgspec.convert(raw, setting.type)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec's, or a variable whose bytes are no UTF-8
         raise _not_allowed(setting, raw, origin) from error
     if setting.is_list:
         assert isinstance(value, tuple)
@@ -361,7 +367,16 @@ def _absolute(setting: Setting, text: str, origin: str) -> str:
 
 
 def _not_allowed(setting: Setting, raw: object, origin: str) -> UsageError:
-    return _bad(f"{origin}: {setting.key} = {raw!r} is not allowed", f"{setting.key}: {setting.allowed}")
+    return _bad(f"{origin}: {setting.key} = {_shown(raw)} is not allowed", f"{setting.key}: {setting.allowed}")
+
+
+def _shown(raw: object) -> str:
+    """A refused value for people: cut where nobody reads on."""
+    try:
+        text = repr(raw)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 def _check_together(config: Config, origins: Mapping[str, str]) -> None:
@@ -378,11 +393,17 @@ def _check_address(key: str, address: str, origin: str) -> None:
     try:
         _ADDRESS_READERS[key](address)
     except ValueError as error:
-        raise _bad(f"{origin}: {key}: {address!r} is no usable address: {error}", f"{key}: {SETTINGS[key].allowed}") from error
+        text = f"{origin}: {key}: {_shown(address)} is no usable address: {_cut(str(error))}"
+        raise _bad(text, f"{key}: {SETTINGS[key].allowed}") from error
 
 
 def _bad(message: str, hint: str) -> UsageError:
-    return UsageError(message, hint=hint, code="bad_config")
+    # What is no UTF-8 in a variable's name must not keep the message from the terminal.
+    return UsageError(_cut(message).encode(errors="backslashreplace").decode(), hint=hint, code="bad_config")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MESSAGE_CHARS else f"{text[:_MESSAGE_CHARS]}..."
 
 
 def _section_names() -> tuple[str, ...]:

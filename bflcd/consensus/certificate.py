@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from bflcd.consensus.events import Instance
+from bflcd.consensus.recovery import instance_of
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.params import Params
-from bflcd.types import Digest, short
+from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.blocks import KIND_MODEL, Certificate, CertifiedHeader, Header, header_hash, model_height
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Signed
 from bflcd.wire.messages import Commit
+from bflcd.wire.recovery import RecoveryCertificate
 
 
 def certificate_of(commits: Sequence[Signed[Commit]]) -> Certificate:
@@ -74,6 +76,8 @@ def verify_certificate(certificate: Certificate, instance: Instance, verify: Cal
         raise _refuse(f"{len(authors)} signatures in a certificate of round {instance.round}, exactly {instance.q} are needed")
     if any(left >= right for left, right in pairwise(authors)):
         raise _refuse(f"the authors of the certificate of round {instance.round} are not distinct and sorted")
+    if instance.mandate is not None and certificate.digest != instance.mandate.digest:
+        raise _refuse(f"epoch {instance.epoch} of round {instance.round} had to decide what an older epoch had prepared")
     strangers = set(authors) - set(instance.committee)
     if strangers:
         raise _refuse(f"{short(min(strangers))} has no seat in round {instance.round} and signed its certificate")
@@ -88,45 +92,54 @@ def opened_by(header: Header, params: Params) -> Instance:
 
     Raises InvariantError for a header of another kind.
     """
-    return _opened_by(header, header_hash(header), params)
-
-
-def _opened_by(header: Header, hash_: Digest, params: Params) -> Instance:
     if header.model is None:
         raise InvariantError(f"block {header.height} is no model block and opens no round")
     return Instance(
         chain=header.chain,
         round=header.round,
         epoch=header.model.epoch,
-        parent=hash_,
+        parent=header_hash(header),
         committee=header.model.committee,
         view_timeout=params.view_timeout,
     )
 
 
 def verify_chain(
-    trusted: Header, certified: Iterable[CertifiedHeader], params: Params, verify: Callable[[Envelope], bool]
+    trusted: Header,
+    certified: Iterable[CertifiedHeader],
+    params: Params,
+    managers: Sequence[NodeId],
+    verify: Callable[[Envelope], bool],
 ) -> Header:
     """Walk certified model headers from a trusted one (genesis, or our head), and return the last that is proved.
 
     Update headers lie between two model headers, so it is the certificate's signed `parent` that links them. Raises PeerError
-    (WRONG_CHAIN, BAD_LINK, BAD_TIME, WRONG_EPOCH, BAD_CERTIFICATE) at the first one that doesn't follow. A change of epoch needs
-    a recovery certificate, which this walk doesn't take.
+    (WRONG_CHAIN, BAD_LINK, BAD_TIME, WRONG_EPOCH, BAD_CERTIFICATE, BAD_RECOVERY) at the first one that doesn't follow.
+    `managers`: of the chain; a change of epoch needs their recovery certificate.
     """
-    trusted_hash = header_hash(trusted)
     for item in certified:
-        header, certificate = item.header, item.certificate
-        check_follows(trusted, header, params)
-        instance, hash_ = _opened_by(trusted, trusted_hash, params), header_hash(header)
-        if certificate.digest != hash_:
-            raise _refuse(f"the certificate of round {certificate.round} is for another block than header {header.height}")
-        verify_certificate(certificate, instance, verify)
-        trusted, trusted_hash = header, hash_
+        verify_successor(trusted, item, params, managers, verify)
+        trusted = item.header
     return trusted
 
 
-def check_follows(parent: Header, header: Header, params: Params) -> None:
-    """Raise PeerError unless `header` can be the next model header after `parent` (design 4), certificate aside."""
+def verify_successor(
+    trusted: Header, item: CertifiedHeader, params: Params, managers: Sequence[NodeId], verify: Callable[[Envelope], bool]
+) -> None:
+    """Raise PeerError, as `verify_chain` does, unless `item` is proved to follow the model header `trusted`."""
+    header, certificate = item.header, item.certificate
+    check_follows(trusted, header, params, certificate.recovery)
+    instance = instance_of(certificate, opened_by(trusted, params), managers, verify)
+    if certificate.digest != header_hash(header):
+        raise _refuse(f"the certificate of round {certificate.round} is for another block than header {header.height}")
+    verify_certificate(certificate, instance, verify)
+
+
+def check_follows(parent: Header, header: Header, params: Params, recovery: RecoveryCertificate | None = None) -> None:
+    """Raise PeerError unless `header` can be the next model header after `parent` (design 4), certificate aside.
+
+    `recovery`: the one that its certificate carries; unverified here.
+    """
     where = f"model header at height {header.height}"
     if header.chain != parent.chain:
         raise PeerError(Rejection.WRONG_CHAIN, f"{where} is of chain {short(header.chain)}, ours is {short(parent.chain)}")
@@ -139,7 +152,14 @@ def check_follows(parent: Header, header: Header, params: Params) -> None:
         )
     if header.time <= parent.time:
         raise PeerError(Rejection.BAD_TIME, f"{where} is not later than the model before it")
-    if parent.model is None or header.model.epoch != parent.model.epoch:
-        raise PeerError(Rejection.WRONG_EPOCH, f"{where} is of another epoch than the model before it")
+    if parent.model is None or header.model.epoch != _epoch_after(parent.model.epoch, recovery):
+        raise PeerError(Rejection.WRONG_EPOCH, f"{where} is of epoch {header.model.epoch}, which its round can't have had")
     if len(set(header.model.committee)) != len(header.model.committee):
         raise PeerError(Rejection.BAD_LINK, f"{where} names a committee with one member twice")
+
+
+def _epoch_after(epoch: Epoch, recovery: RecoveryCertificate | None) -> Epoch:
+    """The epoch of first proposal that the model header closing a round of `epoch` has (design 6.8)."""
+    if recovery is None:
+        return epoch
+    return recovery.recovery.epoch if recovery.proof is None else recovery.proof.epoch

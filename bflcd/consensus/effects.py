@@ -7,7 +7,9 @@ from bflcd.errors import Rejection
 from bflcd.types import Digest, NodeId, View
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange, Proposal
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange
+from bflcd.wire.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """The caller SHOULD gossip this pre-prepare of the view's leader: the leader seems to have told others something else."""
+
+    message: JustifiedPrePrepare
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """The caller MUST store segment and certificate in one transaction, then announce the certificate. Emitted once.
 
@@ -89,7 +98,9 @@ class Refused:
     text: str
     proven: bool = False
     """The author's own signatures show it: CONFLICT, or its pre-prepare was verified and its segment did not check."""
+    evidence: Evidence | None = None
+    """The two messages of a CONFLICT, both signatures verified."""
 
 
-Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | Decided | ViewEntered | Refused
+Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | PassOn | Decided | ViewEntered | Refused
 """Everything that the machine asks for."""

@@ -7,7 +7,16 @@ from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, View
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange, Proposal
+from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange
+from bflcd.wire.proposal import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """What an older epoch of the round had prepared: the only thing that this one may decide (design 6.8)."""
+
+    digest: Digest
+    proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,7 @@ class Instance:
     committee: tuple[NodeId, ...]
     view_timeout: Millis
     """T0."""
+    mandate: Mandate | None = None
 
     @property
     def f(self) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bflcd.consensus.authentication import Authenticator
-from bflcd.consensus.events import Prepared
+from bflcd.consensus.events import Instance, Prepared
 from bflcd.consensus.votes import Claim
 from bflcd.errors import PeerError, Rejection
 from bflcd.types import Digest, View
@@ -99,11 +99,23 @@ def read_view_changes(envelopes: Sequence[Envelope], view: View, q: int, auth: A
     return view_changes
 
 
-def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, q: int, auth: Authenticator) -> bool:
+def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: Instance, auth: Authenticator) -> bool:
     """Whether this is a re-proposal (else free choice). Raises PeerError(BAD_JUSTIFICATION) if it is not justified.
 
-    `body` is the pre-prepare's, cheap checks and signature done.
+    `body` is the pre-prepare's, cheap checks and signature done. Where managers found something prepared, every choice is bound
+    to it (design 6.8).
     """
+    if _follows_prepared(message, body, instance.q, auth):
+        return True
+    if instance.mandate is None:
+        return False
+    if body.digest != instance.mandate.digest:
+        raise _refuse(f"epoch {instance.epoch} must re-propose what an older epoch had prepared")
+    return True
+
+
+def _follows_prepared(message: JustifiedPrePrepare, body: PrePrepare, q: int, auth: Authenticator) -> bool:
+    """Whether it re-proposes the highest prepared of q view-changes; False if they leave the choice free."""
     if body.view == 0:
         if message.view_changes or message.prepares:
             raise _refuse("a pre-prepare of view 0 needs no justification")

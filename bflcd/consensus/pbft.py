@@ -25,12 +25,13 @@ from bflcd.consensus.effects import (
     Check,
     Decided,
     Effect,
+    PassOn,
     PersistPrepared,
     PersistVote,
     Refused,
     ViewEntered,
 )
-from bflcd.consensus.events import Built, CardsReady, Checked, Event, Instance, Journal, Prepared, Received
+from bflcd.consensus.events import Built, CardsReady, Checked, Event, Instance, Journal, Mandate, Prepared, Received
 from bflcd.consensus.justification import Justification, check_pre_prepare, check_view_change, choose
 from bflcd.consensus.signing import OwnVotes
 from bflcd.consensus.status import Phase, VotesHeld
@@ -41,16 +42,9 @@ from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Envelope, Signed
-from bflcd.wire.messages import (
-    Commit,
-    JustifiedPrePrepare,
-    JustifiedViewChange,
-    Prepare,
-    PrePrepare,
-    Proposal,
-    ViewChange,
-    Vote,
-)
+from bflcd.wire.evidence import ConflictError, evidence_of
+from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange, Vote
+from bflcd.wire.proposal import Proposal
 
 MAX_VIEW: Final = View(2**32)
 """Last view that has an encoding; the machine stays there rather than fail."""
@@ -84,6 +78,10 @@ class _Attempt:
     accepted: _Accepted | None = None
     proposed: JustifiedPrePrepare | None = None
     """Our own pre-prepare, as it is re-sent."""
+    heard: JustifiedPrePrepare | None = None
+    """The leader's pre-prepare, as it came."""
+    passed_on: bool = False
+    """Whether `heard` was passed on to the others, since one of them prepared something else."""
     free_choice: Justification | None = None
     """Why we were free to build, once `Build` is out."""
     asked: set[tuple[Digest, Proposal]] = field(default_factory=set)
@@ -219,8 +217,9 @@ class Pbft:
                 try:
                     self._on_message(message)
                 except PeerError as error:
+                    evidence = error.evidence if isinstance(error, ConflictError) else None
                     proven = error.rejection is Rejection.CONFLICT
-                    self._emit(Refused(_author(message), error.rejection, str(error), proven))
+                    self._emit(Refused(_author(message), error.rejection, str(error), proven, evidence))
         return self._advance()
 
     # Inputs
@@ -274,14 +273,16 @@ class Pbft:
         if own is not None:
             self._require_same(own.envelope, signed.envelope, f"pre-prepare of view {body.view}")
         self._auth.check_signature(signed.envelope)
-        reproposal = check_pre_prepare(message, body, self._instance.q, self._auth)
+        reproposal = check_pre_prepare(message, body, self._instance, self._auth)
         if body.view > self._attempt.view:
             self._move_to(body.view)
         if body.view > 0 and not self._attempt.entered:
             self._enter_view()
         self._attempt.pre_prepare = signed
+        self._attempt.heard = message
         if own is not None:
             self._attempt.proposed = message
+        self._pass_on()
         self._accept(_Accepted(body.digest, body.proposal), reproposal=reproposal)
 
     def _on_vote(self, envelope: Envelope) -> None:
@@ -296,6 +297,18 @@ class Pbft:
             self._collect(self._commits, Signed(body, envelope))
         elif body.view >= self._attempt.view:
             self._collect(self._prepares, Signed(body, envelope))
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Somebody prepared another segment than our leader proposed to us: whoever holds both pre-prepares has evidence."""
+        attempt = self._attempt
+        if attempt.heard is None or attempt.pre_prepare is None or attempt.passed_on:
+            return
+        digest = attempt.pre_prepare.body.digest
+        votes = [self._prepares.held(member, attempt.view) for member in self._instance.committee]
+        if any(vote is not None and vote.body.digest != digest for vote in votes):
+            attempt.passed_on = True
+            self._emit(PassOn(attempt.heard))
 
     def _collect(self, buffer: VoteBuffer[V], vote: Signed[V]) -> None:
         held = buffer.held(vote.author, vote.body.view)
@@ -317,7 +330,7 @@ class Pbft:
         if held.payload == other.payload:
             return
         self._auth.check_signature(other)
-        raise PeerError(Rejection.CONFLICT, f"{short(other.author)} signed two different messages as its {what}")
+        raise ConflictError(evidence_of(held, other), f"{short(other.author)} signed two different messages as its {what}")
 
     # Rules
 
@@ -369,9 +382,11 @@ class Pbft:
         signed = self._own.get(self._attempt.view, PrePrepare)
         if signed is not None:
             return self._propose_again(signed, justification)
-        if justification.prepared is None:
-            return self._ask_to_build(justification)
-        return self._re_propose(justification, justification.prepared)
+        if justification.prepared is not None:
+            return self._re_propose(justification, justification.prepared, self._source_of(justification.prepared))
+        if self._instance.mandate is not None:
+            return self._re_propose(justification, self._instance.mandate, self.leader)
+        return self._ask_to_build(justification)
 
     def _prepare(self) -> bool:
         """Design 6.1: a prepare says that the segment is right, durable and pinned here."""
@@ -412,14 +427,13 @@ class Pbft:
         self._emit(Build(self._attempt.view))
         return True
 
-    def _re_propose(self, justification: Justification, prepared: Prepared) -> bool:
+    def _re_propose(self, justification: Justification, prepared: Prepared | Mandate, source: NodeId) -> bool:
         proposal = self._right.get(prepared.digest)
         if proposal is None:
             wanted = (prepared.digest, prepared.proposal)
             if wanted in self._attempt.asked:
                 return False
             self._attempt.asked.add(wanted)
-            source = self._source_of(prepared)
             self._emit(Check(prepared.proposal, prepared.digest, self._attempt.view, source, reproposal=True))
             return True
         self._propose(prepared.digest, proposal, justification)
@@ -435,8 +449,8 @@ class Pbft:
 
     def _propose_again(self, signed: Signed[PrePrepare], justification: Justification) -> bool:
         """After a restart: the same pre-prepare, if the view-changes that came in meanwhile justify it again."""
-        prepared = justification.prepared
-        if prepared is not None and prepared.digest != signed.body.digest:
+        bound = justification.prepared or self._instance.mandate
+        if bound is not None and bound.digest != signed.body.digest:
             return False
         self._publish(signed, justification)
         return True
@@ -448,7 +462,8 @@ class Pbft:
             signed.envelope, justification.view_changes, () if prepared is None else prepared.prepares
         )
         self._send_signed(signed.envelope, attempt.proposed)
-        self._accept(_Accepted(signed.body.digest, signed.body.proposal), reproposal=prepared is not None)
+        bound = prepared is not None or self._instance.mandate is not None
+        self._accept(_Accepted(signed.body.digest, signed.body.proposal), reproposal=bound)
 
     def _is_usable(self, prepared: Prepared) -> bool:
         return prepared.digest in self._right or (prepared.digest, prepared.proposal) not in self._attempt.unusable

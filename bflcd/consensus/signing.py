@@ -8,7 +8,8 @@ from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError
 from bflcd.types import Digest, NodeId, View, short
 from bflcd.wire.envelope import Signed, seal
-from bflcd.wire.messages import Commit, Prepare, PrePrepare, Proposal, ViewChange, Vote
+from bflcd.wire.messages import Commit, Prepare, PrePrepare, ViewChange, Vote
+from bflcd.wire.proposal import Proposal
 
 VOTES: Final[tuple[type[Vote], ...]] = (PrePrepare, Prepare, Commit, ViewChange)
 

@@ -24,6 +24,7 @@ class Domain(Enum):
     BLOB = b"bflc1.blob"
     PRIVATE = b"bflc1.private"
     CONFIG = b"bflc1.config"
+    EVIDENCE = b"bflc1.evidence"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

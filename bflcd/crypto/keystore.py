@@ -82,7 +82,7 @@ def _parse(path: Path, mode: int, raw: bytes) -> _KeyFile:
         entry = msgspec.json.decode(raw, type=_KeyFile)
         bytes.fromhex(entry.seed)
         salt = bytes.fromhex(entry.salt)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, str(error)) from error
     if entry.version != KEY_FILE_VERSION:
         raise _bad(path, f"version {entry.version}, this program reads {KEY_FILE_VERSION}")

@@ -137,7 +137,7 @@ class WorkerClient:
                 process = await self._ensure_started()
             except OperatorError as error:  # the data was fine at the start: it changed under us
                 raise WorkerError(f"the compute worker cannot start again: {error}") from error
-            return result_of(await self._exchange(process, job_frame(job)))
+            return self._read(process, result_of, await self._exchange(process, job_frame(job)))
 
     async def _ensure_started(self) -> Process:
         """The running worker, or a new one that has loaded task and data."""
@@ -153,7 +153,7 @@ class WorkerClient:
         self._process, self._killed = process, False
         try:
             async with asyncio.timeout(START_SECONDS):
-                self._ready = ready_of(await self._ask(process, setup_frame(self._setup)))
+                self._ready = self._read(process, ready_of, await self._ask(process, setup_frame(self._setup)))
         except TimeoutError as error:
             self._kill(process)
             raise WorkerError(f"the compute worker did not start within {START_SECONDS:.0f} s") from error
@@ -162,6 +162,14 @@ class WorkerClient:
             raise
         logger.info("compute worker %d runs on %s", process.pid, self._ready.device)
         return process
+
+    def _read(self, process: Process, result_of: Callable[[Frame], T], frame: Frame) -> T:
+        """What a frame says. Raises what it says failed; WorkerError, and ends the worker, if it says nothing that it may."""
+        try:
+            return result_of(frame)
+        except FrameError as error:
+            self._kill(process)
+            raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
 
     async def _exchange(self, process: Process, frame: Frame) -> Frame:
         """Send a job and await its answer; when cancelled, see that the worker is idle or dead before anyone else uses it."""

@@ -1,7 +1,9 @@
 """Jobs, results and settings as frames, both ways; one place for both ends of the pipe."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, Final, TypeVar
 
 from bflcd.errors import OperatorError
 from bflcd.learn.data import DataConfig
@@ -22,6 +24,25 @@ from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
 
 Job = TrainJob | ScoreJob | EvaluateJob
 Result = TrainResult | ScoreResult | EvaluateResult
+
+T = TypeVar("T")
+
+_WRONG_FIELDS: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading fields raises that are missing or of another kind than they should be."""
+
+
+def _reader(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
+    """Let a reader of frames raise FrameError for whatever is wrong with one: the pipe can't be used any more."""
+
+    @wraps(read)
+    def checked(frame: Frame) -> T:
+        try:
+            return read(frame)
+        except _WRONG_FIELDS as error:
+            name = type(error).__name__
+            raise FrameError(f"a frame {frame.kind[:40]!r} whose fields are not those of its kind: {name}: {error}") from error
+
+    return checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,7 @@ def setup_frame(setup: Setup) -> Frame:
     return Frame("setup", asdict(setup))
 
 
+@_reader
 def setup_of(frame: Frame) -> Setup:
     """Raises FrameError."""
     fields = dict(_expect(frame, "setup"))
@@ -84,6 +106,7 @@ def ready_frame(ready: Ready) -> Frame:
     return Frame("ready", asdict(ready))
 
 
+@_reader
 def ready_of(frame: Frame) -> Ready:
     """Raises FrameError."""
     return Ready(**_expect(frame, "ready"))
@@ -94,6 +117,7 @@ def describe_frame(request: DescribeRequest) -> Frame:
     return Frame("describe", asdict(request))
 
 
+@_reader
 def describe_of(frame: Frame) -> DescribeRequest:
     """Raises FrameError."""
     fields = dict(_expect(frame, "describe"))
@@ -107,6 +131,7 @@ def description_frame(description: TaskDescription) -> Frame:
     return Frame("description", fields, (description.model,))
 
 
+@_reader
 def description_of(frame: Frame) -> TaskDescription:
     """Raises FrameError."""
     fields = _expect(frame, "description", payloads=1)
@@ -127,6 +152,7 @@ def job_frame(job: Job) -> Frame:
             return Frame("evaluate", {}, (job.model,))
 
 
+@_reader
 def job_of(frame: Frame) -> Job:
     """Raises FrameError."""
     fields, payloads = frame.fields, frame.payloads
@@ -156,12 +182,14 @@ def result_frame(result: Result) -> Frame:
             return Frame("evaluated", asdict(result))
 
 
+@_reader
 def train_result(frame: Frame) -> TrainResult:
     """Raises FrameError, or the worker's own error."""
     fields = _expect(frame, "trained", payloads=1)
     return TrainResult(frame.payloads[0], fields["samples"], fields["loss"], fields["seconds"])
 
 
+@_reader
 def score_result(frame: Frame) -> ScoreResult:
     """Raises FrameError, or the worker's own error."""
     fields = _expect(frame, "scored")
@@ -177,6 +205,7 @@ def score_result(frame: Frame) -> ScoreResult:
     )
 
 
+@_reader
 def evaluate_result(frame: Frame) -> EvaluateResult:
     """Raises FrameError, or the worker's own error."""
     fields = _expect(frame, "evaluated")

@@ -36,8 +36,23 @@ class Election:
 _Rank = tuple[int, ...]
 
 
-def elect(params: Params, state: State, packed: Mapping[NodeId, MicroNats], present: frozenset[NodeId]) -> Election:
-    """Fill min(M, members) seats for round t + 1. `packed`: score by uploader; `present`: on f + 1 of the q cards.
+def may_sit(account: Account, present: frozenset[NodeId], accused: frozenset[NodeId]) -> bool:
+    """Whether a member counts among those that seats are for: no proven liar, and not declared gone while it is."""
+    if account.punished_round != NEVER or account.node in accused:
+        return False
+    return account.retired_round == NEVER or account.node in present
+
+
+def elect(
+    params: Params,
+    state: State,
+    packed: Mapping[NodeId, MicroNats],
+    present: frozenset[NodeId],
+    accused: frozenset[NodeId] = frozenset(),
+) -> Election:
+    """Fill min(M, members that may sit) seats for round t + 1.
+
+    `packed`: score by uploader; `present`: on f + 1 of the q cards; `accused`: by the evidence of this round's block.
 
     The committee of round t follows all other present members: nobody judges twice in a row while there is anybody else. A
     round without packed updates changes the committee by the same order. Ties by the round's seed.
@@ -47,6 +62,8 @@ def elect(params: Params, state: State, packed: Mapping[NodeId, MicroNats], pres
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in state.accounts:
         node = account.node
+        if not may_sit(account, present, accused):
+            continue
         merit = _merit(account, packed.get(node))
         if node not in present:
             rank: _Rank = (Group.ABSENT, node not in managers, node in seated, *merit)

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.state import Account, State
+from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round
 
@@ -64,15 +64,20 @@ def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:
 def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
     seated = node in state.committee and not params.small_community
-    return not seated and account_of(state, node) is not None and is_active(params, seed_of(state), node)
+    account = account_of(state, node)
+    if seated or account is None or account.punished_round != NEVER:
+        return False
+    return is_active(params, seed_of(state), node)
 
 
 def trainers(params: Params, state: State) -> frozenset[NodeId]:
-    """Members that may train in this round: active, and without a seat unless the community is a small one (design 4)."""
+    """Members that may train in this round: active, not punished, without a seat unless it is a small community (design 4)."""
     seated = frozenset() if params.small_community else frozenset(state.committee)
     seed_ = seed_of(state)
     return frozenset(
-        account.node for account in state.accounts if account.node not in seated and is_active(params, seed_, account.node)
+        account.node
+        for account in state.accounts
+        if account.node not in seated and account.punished_round == NEVER and is_active(params, seed_, account.node)
     )
 
 

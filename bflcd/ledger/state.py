@@ -33,16 +33,22 @@ RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One member: its balance, the last round in which it was packed and with which score, the last round it held a seat in."""
+    """One member: its balance, the last round in which it was packed and with which score, the last round it held a seat in.
+
+    `punished_round`: of the block whose evidence proved that it lied; it never trains or judges again (design 6.9).
+    `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
+    """
 
     node: NodeId
     balance: Amount
     packed_round: RoundOrNever
     packed_score: MicroNats
     seat_round: RoundOrNever
+    punished_round: RoundOrNever = NEVER
+    retired_round: RoundOrNever = NEVER
 
 
-@message(80, max_bytes=MAX_MEMBERS * 96 + 64 * 1024)
+@message(80, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

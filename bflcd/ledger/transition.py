@@ -15,10 +15,11 @@ from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Election, elect
+from bflcd.ledger.evidence import accused_by
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.rewards import rewards
-from bflcd.ledger.state import Account, State, state_hash
+from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.weights import weights
 from bflcd.params import BlobRef, Params
 from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Round, short
@@ -35,7 +36,9 @@ from bflcd.wire.blocks import (
     model_height,
 )
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
-from bflcd.wire.messages import Offer, Proposal, ScoreCard
+from bflcd.wire.evidence import Evidence, evidence_id
+from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.proposal import Proposal
 
 MAX_CLOCK_LEAD: Final = Millis(10_000)
 """How far a block's time may be ahead of a member's own clock (design 4)."""
@@ -55,7 +58,7 @@ class Outcome:
     """All that a round decides but the aggregate.
 
     `cards`: the q that decided, sorted by author; `packed` in block order; `rewards` sorted by node, positive amounts only;
-    `committee`: the next one, in seat order; `state`: the ledger after the round.
+    `committee`: the next one, in seat order; `state`: the ledger after the round; `evidence` sorted by its ids.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -65,6 +68,7 @@ class Outcome:
     committee: tuple[NodeId, ...]
     degraded: bool
     state: State
+    evidence: tuple[Evidence, ...] = ()
 
 
 def proposal_time(now: Millis, parent_time: Millis) -> Millis:
@@ -81,9 +85,14 @@ def check_time(header_time: Millis, now: Millis, parent_time: Millis) -> None:
         )
 
 
-def make_proposal(state: State, cards: Sequence[Signed[ScoreCard]], time: Millis) -> Proposal:
-    """What a leader proposes; `cards` sorted by author, as `decide` wants them."""
-    return Proposal(epoch=state.epoch, time=time, cards=tuple(card.digest for card in cards))
+def make_proposal(state: State, cards: Sequence[Signed[ScoreCard]], time: Millis, evidence: Sequence[Evidence] = ()) -> Proposal:
+    """What a leader proposes; `cards` sorted by author, `evidence` by its ids, as `decide` wants them."""
+    return Proposal(
+        epoch=state.epoch,
+        time=time,
+        cards=tuple(card.digest for card in cards),
+        evidence=tuple(evidence_id(piece) for piece in evidence),
+    )
 
 
 def check_proposal(state: State, proposal: Proposal, cards: Sequence[Signed[ScoreCard]]) -> None:
@@ -102,21 +111,28 @@ def decide(
     offers: Mapping[Digest, Signed[Offer]],
     *,
     time: Millis,
+    evidence: tuple[Evidence, ...] = (),
 ) -> Outcome:
     """The outcome of round `state.round` by q cards sorted by author; `head` is the hash of its model header.
 
-    `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures.
-    Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), BAD_TIME,
-    UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and `check_offer` refuse.
+    `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures, those of
+    the evidence too. Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards
+    say), BAD_TIME, BAD_EVIDENCE, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and
+    `check_offer` refuse.
     """
     if time <= state.time:
         raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")
     _check_cards(params, state, head, cards)
+    accused = accused_by(state, evidence)
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
     scores = {p.judgement.uploader: _score(p.judgement) for p in packed}
-    election = elect(params, state, scores, frozenset(judgement.present))
+    present = frozenset(judgement.present)
+    election = elect(params, state, scores, present, accused)
+    if not election.committee:
+        raise PeerError(Rejection.BAD_EVIDENCE, "the evidence would leave nobody to hold a seat")
+    accounts, burnt = _accounts_after(state, scores, dict(paid), election, present=present, accused=accused)
     after = replace(
         state,
         round=Round(state.round + 1),
@@ -124,11 +140,12 @@ def decide(
         committee=election.committee,
         parent=head,
         grandparent=state.parent,
-        accounts=_accounts_after(state, scores, dict(paid), election),
+        accounts=accounts,
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
+        burnt=Amount(state.burnt + burnt),
     )
     check_conservation(after)
-    return Outcome(cards, judgement, packed, paid, election.committee, election.degraded, after)
+    return Outcome(cards, judgement, packed, paid, election.committee, election.degraded, after, evidence)
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
@@ -145,6 +162,7 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
         rule=params.aggregation,
         weights=tuple(packed.weight for packed in outcome.packed),
         rewards=outcome.rewards,
+        evidence=outcome.evidence,
     )
     headers = _update_headers(params, head_header, outcome, updates)
     headers.append(
@@ -183,13 +201,16 @@ def examine(params: Params, state: State, head_header: Header, segment: Segment,
     signed = [open_envelope(update.offer, (Offer,)) for update in segment.updates if update.offer is not None]
     offers = {offer.digest: offer for offer in signed}
     try:
-        outcome = decide(params, state, header_hash(head_header), cards, offers, time=header.time)
+        outcome = decide(
+            params, state, header_hash(head_header), cards, offers, time=header.time, evidence=segment.model.evidence
+        )
     except PeerError as error:
         if error.rejection is not Rejection.UNAVAILABLE:
             raise
         raise PeerError(Rejection.BAD_SEGMENT, f"the segment of round {state.round} lacks a block: {error}") from error
     compare_segments(build_segment(params, state, head_header, outcome, header.blob), segment)
-    for envelope in (*segment.model.cards, *(offer.envelope for offer in signed)):
+    proofs = (envelope for piece in segment.model.evidence for envelope in (piece.first, piece.second))
+    for envelope in (*segment.model.cards, *(offer.envelope for offer in signed), *proofs):
         if not verify(envelope):
             raise PeerError(
                 Rejection.BAD_SIGNATURE,
@@ -244,19 +265,33 @@ def _score(packed: OfferJudgement) -> MicroNats:
 
 
 def _accounts_after(
-    state: State, scores: Mapping[NodeId, MicroNats], paid: Mapping[NodeId, Amount], election: Election
-) -> tuple[Account, ...]:
-    seated = frozenset(election.committee)
-    return tuple(
-        Account(
-            node=account.node,
-            balance=Amount(account.balance + paid.get(account.node, 0)),
-            packed_round=state.round if account.node in scores else account.packed_round,
-            packed_score=scores.get(account.node, account.packed_score),
-            seat_round=state.round + 1 if account.node in seated else account.seat_round,
+    state: State,
+    scores: Mapping[NodeId, MicroNats],
+    paid: Mapping[NodeId, Amount],
+    election: Election,
+    *,
+    present: frozenset[NodeId],
+    accused: frozenset[NodeId],
+) -> tuple[tuple[Account, ...], Amount]:
+    """Every account after the round, and what the accused lose: all that they have, to nobody (design 6.9)."""
+    seated, burnt, accounts = frozenset(election.committee), 0, []
+    for account in state.accounts:
+        node = account.node
+        balance = account.balance + paid.get(node, 0)
+        if node in accused:
+            burnt, balance = burnt + balance, 0
+        accounts.append(
+            Account(
+                node=node,
+                balance=Amount(balance),
+                packed_round=state.round if node in scores else account.packed_round,
+                packed_score=scores.get(node, account.packed_score),
+                seat_round=state.round + 1 if node in seated else account.seat_round,
+                punished_round=state.round if node in accused else account.punished_round,
+                retired_round=NEVER if node in present else account.retired_round,
+            )
         )
-        for account in state.accounts
-    )
+    return tuple(accounts), Amount(burnt)
 
 
 def check_conservation(state: State) -> None:

@@ -19,18 +19,22 @@ from bflcd.wire.requests import (
     CertificateReply,
     Chunk,
     Envelopes,
+    EvidenceReply,
     GenesisReply,
     GetAddresses,
     GetCertificate,
     GetChunk,
     GetEnvelopes,
+    GetEvidence,
     GetGenesis,
     GetHeaders,
     GetManifest,
+    GetPrepared,
     GetSegment,
     GetStatus,
     Headers,
     Manifest,
+    PreparedReply,
     Refused,
     SegmentReply,
     Status,
@@ -64,7 +68,13 @@ class Lane:
 
 
 LANES: Final = (
-    Lane("/bflc/1/small", (GetStatus, GetAddresses, GetCertificate, GetEnvelopes), at_once=64, per_peer=16, waiting=512),
+    Lane(
+        "/bflc/1/small",
+        (GetStatus, GetAddresses, GetCertificate, GetEnvelopes, GetEvidence, GetPrepared),
+        at_once=64,
+        per_peer=16,
+        waiting=512,
+    ),
     Lane("/bflc/1/chain", (GetGenesis, GetHeaders, GetSegment), at_once=4, per_peer=4, waiting=128),
     Lane("/bflc/1/blob", (GetManifest, GetChunk), at_once=16, per_peer=8, waiting=512),
 )
@@ -146,6 +156,12 @@ class Exchange:
     async def ask(self, peer: NodeId, request: GetAddresses, *, deadline: float) -> Addresses: ...
     @overload
     async def ask(self, peer: NodeId, request: GetCertificate, *, deadline: float) -> CertificateReply: ...
+
+    @overload
+    async def ask(self, peer: NodeId, request: GetEvidence, *, deadline: float) -> EvidenceReply: ...
+
+    @overload
+    async def ask(self, peer: NodeId, request: GetPrepared, *, deadline: float) -> PreparedReply: ...
     async def ask(self, peer: NodeId, request: object, *, deadline: float) -> object:
         """Send a request and decode its one legal reply, within `deadline` seconds.
 

@@ -17,8 +17,10 @@ from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
 from bflcd.wire.envelope import Envelope
+from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import (
     GOSSIP,
+    PUNISHABLE,
     Announcement,
     Beacon,
     Commit,
@@ -31,6 +33,7 @@ from bflcd.wire.messages import (
     ScoreCard,
     ViewChange,
 )
+from bflcd.wire.recovery import RecoveryCertificate
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,9 @@ INVALID: Final = Rate(per_second=5, burst=50)
 
 _BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, ScoreCard, Prepare, Commit))
 """What a bare Envelope may hold."""
+
+_PUNISHABLE: Final = tuple(number_of(kind) for kind in PUNISHABLE)
+"""What evidence may hold."""
 
 _PLACE_BYTES: Final = 5 + HASH_BYTES
 """Array header, wire version, message number, then `bin 8` of 32 bytes: where every signed body has its chain id."""
@@ -171,15 +177,25 @@ class GossipChannel:
         """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
         if not self._is_member(peer):
             raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
-        self._receive(peer, data)
+        if self._forwarded.take(peer):
+            self._take_in(peer, data)
+        else:
+            self.refused += 1
+            self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
         return b""
 
     def _receive(self, forwarder: NodeId, data: bytes) -> bool:
-        """The transport's handler: checks in rising order of cost; False counts against the forwarder."""
+        """The transport's handler for gossip; False counts against the publisher.
+
+        What is above its rate costs no score: others may be sending what it said long ago.
+        """
         if not self._forwarded.take(forwarder):
             self.refused += 1
-            self.invalid(forwarder, Rejection.BUSY, f"{short(forwarder)} forwards more gossip than any honest node")
             return False
+        return self._take_in(forwarder, data)
+
+    def _take_in(self, forwarder: NodeId, data: bytes) -> bool:
+        """Check in rising order of cost, then queue."""
         if self._chain() == ZERO_DIGEST:
             return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
         try:
@@ -232,6 +248,10 @@ def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Diges
             return message.view_change.author, chain_of_payload(message.view_change.payload, (number_of(ViewChange),))
         case Announcement():
             return forwarder, message.certificate.chain
+        case Evidence():
+            return message.accused, chain_of_payload(message.first.payload, _PUNISHABLE)
+        case RecoveryCertificate():
+            return forwarder, message.recovery.chain
 
 
 def chain_of_payload(payload: bytes, allowed: tuple[int, ...]) -> Digest:

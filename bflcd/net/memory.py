@@ -266,7 +266,7 @@ class MemoryTransport:
         if key in self._seen or topic not in self._topics or not self._running:
             return
         self._remember(key)
-        self._topics[topic](forwarder, message)
+        self._topics[topic](key[0], message)
         self._flood(topic, key, message, came_from=forwarder)
 
     def _remember(self, key: tuple[NodeId, int]) -> None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from bflcd.types import NodeId
 
-MAX_GOSSIP_BYTES: Final = 512 * 1024
+MAX_GOSSIP_BYTES: Final = 896 * 1024
 """Largest gossip message: the library drops above 1 MiB without a word (notes of its defects in docs/adr)."""
 
 MAX_REQUEST_BYTES: Final = 1024 * 1024
@@ -38,9 +38,10 @@ RequestHandler = Callable[[NodeId, bytes], Awaitable[bytes]]
 """Takes the authenticated peer and its request; returns the response. Raising closes the stream and costs nothing else."""
 
 GossipHandler = Callable[[NodeId, bytes], bool]
-"""Takes the forwarding peer and the message, runs in the event loop's thread and must not block.
+"""Takes the publisher, authenticated by its signature, and the message; runs in the event loop's thread and must not block.
 
-False means that the message is not worth a thing: the forwarder is counted against. Duplicates never reach it."""
+False means that the message is not worth a thing: the publisher is counted against. Duplicates never reach it. Whoever passed the
+message on is not named: it could not judge it, and a liar would turn honest nodes against each other."""
 
 PeerEventHandler = Callable[[PeerEvent], None]
 """Called in the event loop's thread for each connection that opens or closes; must not block."""

@@ -14,6 +14,12 @@ Verify = Callable[[Envelope], bool]
 MAX_VERIFIED: Final = 16_384
 """Envelopes remembered, 32 bytes each: some rounds' worth of votes, offers and cards of the largest community."""
 
+VERIFIED_PER_MEMBER: Final = 128
+"""Envelopes remembered per member of a smaller one: a member signs some five a round."""
+
+MIN_VERIFIED: Final = 1_024
+"""Envelopes remembered in the smallest community."""
+
 
 class VerifiedEnvelopes:
     """The last `limit` envelopes whose signature held; what failed is not kept, since a liar can vary it for ever."""
@@ -36,6 +42,12 @@ class VerifiedEnvelopes:
         if len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         return True
+
+    def fit(self, members: int) -> None:
+        """Remember only what a community of so many can make use of: a cache that fills for hours looks like a leak."""
+        self._limit = min(self._limit, max(MIN_VERIFIED, VERIFIED_PER_MEMBER * members))
+        while len(self._seen) > self._limit:
+            self._seen.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._seen)

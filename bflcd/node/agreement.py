@@ -4,7 +4,9 @@ Translates between the two pure machines below (`consensus.pbft`, `candidates`) 
 the core looks at `decided` and `segment_of` after each call.
 """
 
-from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPrepared, PersistVote, Refused, ViewEntered
+from dataclasses import replace
+
+from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PassOn, PersistPrepared, PersistVote, Refused, ViewEntered
 from bflcd.consensus.effects import Effect as PbftEffect
 from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
@@ -16,6 +18,7 @@ from bflcd.node.candidates import Candidate, Candidates
 from bflcd.node.collect import Collection
 from bflcd.node.effects import Blame, Effect, Persist, Say, notice
 from bflcd.node.events import Instant
+from bflcd.node.evidence import EvidencePool
 from bflcd.node.situation import Situation
 from bflcd.params import BlobRef
 from bflcd.store.protocol import PreparedRecord, ProposalRecord, VoteRecord
@@ -23,29 +26,31 @@ from bflcd.types import Digest, Millis, View, short
 from bflcd.wire.blocks import Certificate, Segment
 from bflcd.wire.codec import peek_number
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest
-from bflcd.wire.messages import (
-    Commit,
-    JustifiedPrePrepare,
-    JustifiedViewChange,
-    Prepare,
-    PrePrepare,
-    Proposal,
-    ScoreCard,
-    ViewChange,
-    Vote,
-)
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ScoreCard, ViewChange, Vote
+from bflcd.wire.proposal import Proposal
 
 
 class Agreement:
     """One round's agreement, for a node that holds a seat in it. Every method returns effects, to be carried out in order."""
 
     def __init__(
-        self, situation: Situation, collection: Collection, signer: Signer | None, verify: Verify, journal: Journal
+        self,
+        situation: Situation,
+        collection: Collection,
+        evidence: EvidencePool,
+        *,
+        signer: Signer | None,
+        verify: Verify,
+        journal: Journal,
     ) -> None:
         """`signer` None: follows and signs nothing. `journal`: the votes that this node signed before a restart."""
         self._situation = situation
         self._collection = collection
-        self._candidates = Candidates(situation, collection)
+        self._evidence = evidence
+        self._candidates = Candidates(situation, collection, evidence)
+        self.found: list[Evidence] = []
+        """Evidence that the machine came across; the core takes it from here."""
         self._cards_told = False
         self.pbft = Pbft(situation.instance, signer, verify, journal)
         self.decided: Certificate | None = None
@@ -85,6 +90,9 @@ class Agreement:
         """Go on with whatever is held now: tell the machine of q cards, bring segments on."""
         effects: list[Effect] = []
         situation = self._situation
+        if situation.bound and not self._cards_told:  # nothing is collected: what is to be decided is known
+            self._cards_told = True
+            effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         if len(self._collection.first_cards) >= situation.q and not self._cards_told:
             self._cards_told = True
             effects.append(notice(situation.round, "quorum_of_cards", f"{situation.q} score cards are held"))
@@ -134,22 +142,24 @@ class Agreement:
             case PersistPrepared(prepared):
                 self._candidates.prepared = prepared.digest
                 return [Persist((PreparedRecord(situation.round, situation.state.epoch, prepared),))]
-            case Broadcast(message):
+            case Broadcast(message) | PassOn(message):
                 return [Say(message, situation.judges_but_me)]
             case Decided(certificate):
-                self.decided = certificate
+                self.decided = replace(certificate, recovery=situation.recovery)
                 return []
             case ViewEntered(view, leader):
                 text = f"view {view} of round {situation.round}, led by {short(leader)}"
                 return [notice(situation.round, "view", text, view=view, leader=leader.hex())]
-            case Refused(author, rejection, text, proven):
+            case Refused(author, rejection, text, proven, evidence):
+                self.found += [evidence] if evidence is not None else []
                 return [Blame(author if proven else None, rejection, text)]
 
     def _build(self, view: View, now: Instant) -> list[Effect]:
         situation = self._situation
         time = proposal_time(now.wall, situation.state.time)
         cards = tuple(card.digest for card in self._chosen_cards())
-        candidate = self._candidates.add(Proposal(situation.state.epoch, time, cards))
+        evidence = self._evidence.chosen(situation.state)
+        candidate = self._candidates.add(Proposal(situation.state.epoch, time, cards, evidence))
         if candidate is None:
             return [notice(situation.round, "too_many_candidates", "no more proposals are worked on in this round")]
         candidate.views.add(view)
@@ -168,8 +178,11 @@ class Agreement:
             answer = Checked(wish.proposal, wish.digest, Rejection.BUSY)
             return self._translate(self.pbft.handle(answer, now.mono), now)
         candidate.expected.add(wish.digest)
-        if wish.source not in candidate.sources:
-            candidate.sources.append(wish.source)
+        recovery = self._situation.recovery
+        preparers = recovery.proof.prepares if recovery is not None and recovery.proof is not None else ()
+        for source in (wish.source, *(author for author, _ in preparers)):
+            if source not in candidate.sources:
+                candidate.sources.append(source)
         if candidate.done:
             return self._answer_checks(candidate, now)
         return self._walk_candidates(now)

@@ -109,7 +109,9 @@ class ApiServer:
         if request.path in OPEN_PATHS:
             return None
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._token.encode()):
+        # A header's bytes that are no UTF-8 come as surrogates, which a plain `encode` does not take.
+        given = token.strip().encode(errors="surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token.encode()):
             refused = failure(
                 401, "bad_token", "the bearer token is missing or wrong", "take it from api.json in the data directory"
             )

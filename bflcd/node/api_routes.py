@@ -206,5 +206,5 @@ async def _body(request: web.Request, kind: type[T]) -> T:
     data = await request.read()
     try:
         return msgspec.json.decode(data or b"{}", type=kind)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # msgspec's; text that is no UTF-8; arrays in arrays without end
         raise UsageError(f"the body can't be understood: {error}", code="bad_argument") from error

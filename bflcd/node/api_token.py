@@ -56,5 +56,5 @@ def remove_api_file(datadir: Path, token: str) -> None:
             path.unlink()
     except FileNotFoundError:
         return
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # damaged in whatever way
         raise MachineError(f"cannot remove {path}: {error}", hint="remove it by hand", code="io_error") from error

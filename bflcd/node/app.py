@@ -248,13 +248,14 @@ class Node:
         assert self._upkeep is not None
         self._group.create_task(self._start_worker())
         self._group.create_task(self._upkeep.run())
-        await self._first_look()
-        liars = faults(len(core.situation.committee))
-        if started.fresh and self._claims.beyond(Round(0)) > liars:  # an honest one among them
+        await self._first_look(fresh=started.fresh)
+        confirmed = self._claims.confirmed(faults(len(core.situation.committee)))
+        if started.fresh and confirmed > 0:
             logger.warning(
                 "this node starts anew on a chain that others have carried on: it signs nothing before it has caught up"
             )
-            started = replace(started, signing_floor=Round(0))
+            floor = max(started.signing_floor or 0, confirmed + 1)  # two model blocks past that head (design 6.3)
+            started = replace(started, signing_floor=Round(floor))
         self._group.create_task(runtime.run(started))
         self._group.create_task(self._hear(runtime))
         self._group.create_task(follower.run())
@@ -263,6 +264,7 @@ class Node:
 
     async def _adopt(self, genesis: Genesis) -> None:
         self._members = frozenset(member.node for member in genesis.members)
+        self._verified.fit(len(self._members))
         await self._store.initialise(genesis, genesis_header(genesis), genesis_state(genesis))
         if self._first_model is not None and not await self._store.has_blob(genesis.model.root):
             await self._store.put_blob(self._first_model)
@@ -352,7 +354,10 @@ class Node:
             self.presenter.note_accuracy(newest)
         self._peers.prefer(head.state.committee)
         self._context.update(round_=head.state.round, view=0)
-        fresh = mark is None and head.state.round == 0 and not (records.votes or records.own)
+        fresh = mark is None and not (records.votes or records.own)
+        if fresh and head.state.round > 0:
+            # A node that had lost everything and was killed while it caught up looks like this: what it signed before is unknown.
+            floor = Round(head.state.round + 1)
         return core, Started(records, floor, fresh), runtime, follower
 
     async def _start_worker(self) -> None:
@@ -365,13 +370,18 @@ class Node:
         except WorkerError as error:
             logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
 
-    async def _first_look(self) -> None:
-        """Wait a moment for a first peer's word on where the chain stands."""
+    async def _first_look(self, *, fresh: bool) -> None:
+        """Wait a moment for a first peer's word on where the chain stands; a node that knows nothing of itself, for everybody's.
+
+        One word is not enough then: only more than f say for sure that the chain was carried on without us, or by us.
+        """
         if len(self._members) == 1:
             return
         try:
             async with asyncio.timeout(FIRST_LOOK):
                 await self._claims.first()
+                if fresh:
+                    await self._claims.heard(len(self._members) - 1)
         except TimeoutError:
             logger.debug("no peer yet; starting at round %d", self._core.situation.round if self._core else 0)
 

@@ -13,15 +13,18 @@ from typing import Final, Protocol
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge
+from bflcd.ledger.quorum import quorum
 from bflcd.ledger.transition import Outcome, build_segment, decide
-from bflcd.node.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, Persist
+from bflcd.node.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchEvidence, Persist
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import BlobRef
 from bflcd.store.protocol import Pin, ProposalRecord
-from bflcd.types import Digest, Millis, NodeId, View
+from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId, View
 from bflcd.wire.blocks import Segment, segment_digest
 from bflcd.wire.envelope import Signed
-from bflcd.wire.messages import Offer, Proposal, ScoreCard
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.proposal import Proposal
 
 MAX_CANDIDATES: Final = 16
 """Proposals that are worked on in one round: one a view within the window that the PBFT machine keeps."""
@@ -89,15 +92,18 @@ class Candidate:
 
 def key_of(proposal: Proposal) -> Digest:
     """Identity of a proposal among candidates."""
-    return digest(Domain.MESSAGE, integer(proposal.epoch), integer(proposal.time), *proposal.cards)
+    counts = (integer(len(proposal.cards)), integer(len(proposal.evidence)))
+    return digest(Domain.MESSAGE, integer(proposal.epoch), integer(proposal.time), *counts, *proposal.cards, *proposal.evidence)
 
 
 class Candidates:
     """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
 
-    def __init__(self, situation: Situation, holdings: Holdings) -> None:
+    def __init__(self, situation: Situation, holdings: Holdings, evidence: Mapping[Digest, Evidence]) -> None:
+        """`evidence`: what is held of it, by id; all of it verified."""
         self._situation = situation
         self._holdings = holdings
+        self._evidence = evidence
         self._all: dict[Digest, Candidate] = {}
         self._aggregates: dict[Digest, BlobRef | None] = {}
         """By the weights and roots of the updates; None while it is being computed."""
@@ -157,7 +163,7 @@ class Candidates:
             return wanted
         if candidate.judgement is None:
             situation = self._situation
-            candidate.judgement = judge(situation.params, situation.state, cards)
+            candidate.judgement = judge(situation.params, situation.state_of(candidate.proposal.epoch), cards)
         outcome, wanted = self._outcome(candidate, cards, now)
         if outcome is None:
             return wanted
@@ -172,15 +178,12 @@ class Candidates:
         if missing:
             return None, self._ask_envelopes(candidate, missing, candidate.sources, now)
         cards = tuple(held[d] for d in candidate.proposal.cards)
-        situation = self._situation
+        q = quorum(len(self._situation.state_of(candidate.proposal.epoch).committee))
         authors = [card.author for card in cards]
-        if len(cards) != situation.q or authors != sorted(set(authors)):
+        if len(cards) != q or authors != sorted(set(authors)):
             raise PeerError(
-                Rejection.BAD_SEGMENT,
-                f"the proposal names {len(cards)} cards; {situation.q} of distinct members, sorted, are needed",
+                Rejection.BAD_SEGMENT, f"the proposal names {len(cards)} cards; {q} of distinct members, sorted, are needed"
             )
-        if candidate.proposal.epoch != situation.state.epoch:
-            raise PeerError(Rejection.WRONG_EPOCH, f"the proposal is of epoch {candidate.proposal.epoch}")
         return cards, []
 
     def _outcome(
@@ -191,15 +194,20 @@ class Candidates:
         assert candidate.judgement is not None
         missing = tuple(p.offer for p in candidate.judgement.packed if p.offer not in self._holdings.offers)
         if missing:
-            return None, self._ask_envelopes(candidate, missing[:64], [card.author for card in cards], now)
+            return None, self._ask_envelopes(candidate, missing[:MAX_COMMITTEE], [card.author for card in cards], now)
+        proofs = candidate.proposal.evidence
+        unknown = tuple(id_ for id_ in proofs if id_ not in self._evidence)
+        if unknown:
+            return None, self._ask_evidence(candidate, unknown, now)
         situation = self._situation
         candidate.outcome = decide(
             situation.params,
-            situation.state,
+            situation.state_of(candidate.proposal.epoch),
             situation.head_hash,
             cards,
             self._holdings.offers,
             time=candidate.proposal.time,
+            evidence=tuple(self._evidence[id_] for id_ in proofs),
         )
         return candidate.outcome, []
 
@@ -249,12 +257,16 @@ class Candidates:
             return []
         if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
             return []
-        outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+        try:
+            outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+        except PeerError:
+            return []  # whoever proposes these cards is told why
         return self._aggregate(outcome)[1]
 
     def _finish(self, candidate: Candidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
         situation = self._situation
-        segment = build_segment(situation.params, situation.state, situation.head_header, outcome, model)
+        state = situation.state_of(candidate.proposal.epoch)
+        segment = build_segment(situation.params, state, situation.head_header, outcome, model)
         candidate.segment, candidate.model = segment, model
         candidate.digest = segment_digest(segment)
         roots = {p.offer.body.blob.root for p in outcome.packed} | {model.root}
@@ -265,19 +277,27 @@ class Candidates:
             cards=tuple(card.envelope for card in outcome.cards),
             offers=tuple(packed.offer.envelope for packed in outcome.packed),
             model=model,
+            evidence=outcome.evidence,
         )
         return [Persist((record, *(Pin(root, situation.round) for root in sorted(roots))))]
 
     def _ask_envelopes(
         self, candidate: Candidate, digests: tuple[Digest, ...], holders: list[NodeId], now: Millis
     ) -> list[Effect]:
-        others = [node for node in self._situation.committee if node != self._situation.me]
-        order = list(dict.fromkeys([node for node in holders if node != self._situation.me] + others))
-        if not order or not self._may_ask(candidate, digests[0], now):
-            return []
-        source = order[candidate.attempts % len(order)]
+        source = self._whom_to_ask(candidate, digests[0], holders, now)
+        return [] if source is None else [FetchEnvelopes(self._situation.round, digests, source)]
+
+    def _ask_evidence(self, candidate: Candidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
+        source = self._whom_to_ask(candidate, ids[0], candidate.sources, now)
+        return [] if source is None else [FetchEvidence(self._situation.round, ids, source)]
+
+    def _whom_to_ask(self, candidate: Candidate, what: Digest, holders: list[NodeId], now: Millis) -> NodeId | None:
+        """Each time another one of those that should have it, then of the committee; None while the last question is young."""
+        order = list(dict.fromkeys(node for node in (*holders, *self._situation.committee) if node != self._situation.me))
+        if not order or not self._may_ask(candidate, what, now):
+            return None
         candidate.attempts += 1
-        return [FetchEnvelopes(self._situation.round, digests, source)]
+        return order[(candidate.attempts - 1) % len(order)]
 
     def _may_ask(self, candidate: Candidate, what: bytes, now: Millis) -> bool:
         last = candidate.asked_at.get(what)

@@ -11,6 +11,7 @@ from typing import Final
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import CandidateScore, ScoreResult
 from bflcd.ledger.cards import CardRules, check_beacon, check_offer
+from bflcd.ledger.roles import trainers
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
@@ -72,8 +73,15 @@ class Collection:
         self.own_card: Signed[ScoreCard] | None = None
         self._grace_from: Millis | None = None
         self._card_rules = CardRules(situation.params, situation.state, situation.head_hash)
+        self._trainers = trainers(situation.params, situation.state)
         spec = situation.genesis.task.tensors
         self._payload_bytes = payload_size(spec, update_label_of(situation, situation.me))
+
+    def inherit(self, older: "Collection") -> None:
+        """Take over what an older epoch of this round has gathered: payloads, and what its re-proposed segment needs."""
+        self.blobs |= older.blobs
+        self.offers |= older.offers
+        self.cards |= older.cards
 
     # -- what is heard ------------------------------------------------------------------------------------------------
 
@@ -85,9 +93,11 @@ class Collection:
         return not known
 
     def check_offer(self, offer: Signed[Offer], *, wanted: bool = False) -> None:
-        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit an uploader is off."""
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit an uploader is off, and it
+        may be of the older epoch whose segment is re-proposed."""
         situation = self._situation
-        check_offer(situation.params, situation.state, situation.head_hash, offer)
+        state = situation.state_of(offer.body.epoch) if wanted else situation.state
+        check_offer(situation.params, state, situation.head_hash, offer)
         if offer.body.blob.size != self._payload_bytes:
             raise PeerError(
                 Rejection.BAD_TENSOR,
@@ -100,38 +110,51 @@ class Collection:
             raise PeerError(Rejection.CONFLICT, "a third offer in one round")
 
     def add_offer(self, offer: Signed[Offer]) -> bool:
-        """Keep a verified offer; True if it is new."""
+        """Keep a verified offer; True if it is new. One of an older epoch waits for nothing but its proposal."""
         if offer.digest in self.offers:
             return False
         self.offers[offer.digest] = offer
+        if offer.body.epoch != self._situation.state.epoch:
+            return True
         self.beacons.add(offer.author)
         self.slots[offer.digest] = OfferSlot(offer)
         return True
 
-    def conflicting_offer(self, offer: Signed[Offer]) -> bool:
-        """Whether the uploader is known to have signed another offer in this round."""
-        return any(held.author == offer.author and held.digest != offer.digest for held in self.offers.values())
+    def conflicting_offer(self, offer: Signed[Offer]) -> Signed[Offer] | None:
+        """Another offer that the uploader signed in this round and epoch, if one is held."""
+        same = (held for held in self.offers.values() if held.author == offer.author and held.body.epoch == offer.body.epoch)
+        return next((held for held in same if held.digest != offer.digest), None)
 
     def check_card(self, card: Signed[ScoreCard], *, wanted: bool = False) -> None:
-        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit for each member is off."""
-        self._card_rules.check(card)
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit for each member is off, and
+        it may be of the older epoch whose segment is re-proposed."""
+        situation = self._situation
+        if wanted and card.body.epoch != situation.state.epoch:
+            CardRules(situation.params, situation.state_of(card.body.epoch), situation.head_hash).check(card)
+        else:
+            self._card_rules.check(card)
         if card.digest in self.cards:
             return
         if not wanted and sum(held.author == card.author for held in self.cards.values()) >= MAX_CARDS_EACH:
             raise PeerError(Rejection.CONFLICT, "too many cards of one member in one round")
 
     def add_card(self, card: Signed[ScoreCard]) -> bool:
-        """Keep a verified card; True if it is new."""
+        """Keep a verified card; True if it is new. One of an older epoch decides nothing but its own proposal."""
         if card.digest in self.cards:
             return False
         self.cards[card.digest] = card
+        if card.body.epoch != self._situation.state.epoch:
+            return True
         self.first_cards.setdefault(card.author, card)
         self.beacons.add(card.author)
         return True
 
-    def conflicting_card(self, card: Signed[ScoreCard]) -> bool:
-        """Whether the member is known to have signed another card in this round."""
-        return self.first_cards.get(card.author, card).digest != card.digest
+    def conflicting_card(self, card: Signed[ScoreCard]) -> Signed[ScoreCard] | None:
+        """Another card that the member signed in this round and epoch, if one is held."""
+        held = self.first_cards.get(card.author)
+        if held is None or held.body.epoch != card.body.epoch or held.digest == card.digest:
+            return None
+        return held
 
     # -- blobs and scores ---------------------------------------------------------------------------------------------
 
@@ -213,7 +236,7 @@ class Collection:
             present |= {account.node for account in situation.state.accounts}
         elif elapsed < t0:
             present |= self._expected_before
-        return situation.expected_trainers(present)
+        return present & self._trainers
 
     def _settled(self) -> tuple[int, set[NodeId]]:
         """How many offers are scored, and whose offers need no more waiting."""

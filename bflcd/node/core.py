@@ -15,13 +15,18 @@ from dataclasses import replace
 from typing import Final
 
 from bflcd.consensus.certificate import verify_certificate
-from bflcd.consensus.events import Journal
+from bflcd.consensus.events import Instance, Journal
+from bflcd.consensus.forks import fork_of
 from bflcd.consensus.pbft import Pbft
+from bflcd.consensus.recovery import verify_recovery
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.evidence import check_evidence
 from bflcd.ledger.judgement import Judgement
+from bflcd.ledger.oversight import unexplained
 from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import NEVER
 from bflcd.ledger.transition import examine
 from bflcd.net.verified import Verify
 from bflcd.node.agreement import Agreement
@@ -34,6 +39,7 @@ from bflcd.node.effects import (
     Effect,
     FetchBlob,
     FetchSegment,
+    Halt,
     Notice,
     Persist,
     Say,
@@ -48,8 +54,10 @@ from bflcd.node.events import (
     BlobMissing,
     EnvelopesHere,
     Event,
+    EvidenceHere,
     Heard,
     Instant,
+    RecoverySigned,
     Scored,
     SegmentHere,
     Started,
@@ -57,14 +65,17 @@ from bflcd.node.events import (
     Trained,
     WorkFailed,
 )
+from bflcd.node.evidence import EvidencePool
+from bflcd.node.recovering import Recoveries
 from bflcd.node.resend import Resends
 from bflcd.node.situation import Situation, update_label_of
-from bflcd.params import Genesis
-from bflcd.store.protocol import Head, OwnRecord, Pin, RoundRecords
-from bflcd.types import Digest, Millis, NodeId, Round, short
+from bflcd.params import BlobRef, Genesis
+from bflcd.store.protocol import EvidenceRecord, Head, OwnRecord, Pin, RecoveryRecord, RoundRecords
+from bflcd.types import Digest, Epoch, Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
+from bflcd.wire.evidence import Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
@@ -80,12 +91,25 @@ from bflcd.wire.messages import (
 from bflcd.wire.messages import (
     Commit as CommitVote,
 )
+from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
 MAX_EARLY: Final = 512
 """Messages of the next round that are kept until it opens."""
 
 MAX_EARLY_EACH: Final = 16
 """Of them, by one author."""
+
+CONFLICT_HINT: Final = (
+    "two recoveries of one epoch can't both hold: the managers must agree on which one the community follows, and remove those "
+    "of them that signed both"
+)
+"""What an operator whose node has halted is told."""
+
+FORK_HINT: Final = (
+    "more than a third of that committee lied, and no software can say which block is right: compare with the other operators, "
+    "let the managers remove whoever signed both, and start again from the chain that they agree on"
+)
+"""What an operator is told whose node has seen two certificates for one round."""
 
 _BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
@@ -108,12 +132,14 @@ class Core:
         self._announce_at: Millis | None = None
         self._behind_at: Millis | None = None
         self.last_certificate: Certificate | None = None
+        self._last_instance: Instance | None = None
         self.last_judgement: Judgement | None = None
         self.last_weights: tuple[int, ...] = ()
         self.previous_present: frozenset[NodeId] = frozenset()
         self.syncing = False
         self.started = False
         self._records: RoundRecords | None = None
+        self.evidence = EvidencePool()
         self._set_round(head, Millis(0))
 
     # -- entry points -------------------------------------------------------------------------------------------------
@@ -145,6 +171,10 @@ class Core:
                 return self._advance(now)
             case EnvelopesHere():
                 return self._envelopes_here(event, now)
+            case EvidenceHere():
+                return self._evidence_here(event, now)
+            case RecoverySigned():
+                return self._recovery_signed(event, now)
             case SegmentHere():
                 return self._segment_here(event, now)
             case SyncChanged(active):
@@ -177,8 +207,10 @@ class Core:
 
     # -- opening and closing a round ----------------------------------------------------------------------------------
 
-    def _set_round(self, head: Head, now: Millis) -> None:
-        self.situation = Situation(self._genesis, head, self._signer.node_id)
+    def _set_round(self, head: Head, now: Millis, recovery: RecoveryCertificate | None = None) -> None:
+        self.situation = Situation(self._genesis, head, self._signer.node_id, recovery)
+        self.recoveries = Recoveries(self.situation.first_instance, head.state.managers, self._verify)
+        self.evidence.settle(head.state)
         self.collection = Collection(self.situation, now, self.previous_present)
         self._resends = Resends(self.situation.params.view_timeout)
         self.agreement: Agreement | None = None
@@ -186,6 +218,8 @@ class Core:
         self.model_here = False
         self._training = self._work_running = False
         self._train_failures = 0
+        self._trained_update: tuple[BlobRef, int] | None = None
+        """What was trained in this round and its samples: a recovery doesn't make it worthless."""
         self.own_offer: Signed[Offer] | None = None
         self.pending_certificate: Certificate | None = None
         self._asked_segment: Millis | None = None
@@ -195,7 +229,13 @@ class Core:
         self._floor = event.signing_floor
         self._fresh = event.fresh
         self._records = event.records
-        self._set_round(self.situation.head, now.mono)
+        recoveries = sorted((r.certificate for r in event.records.recoveries), key=lambda c: c.recovery.epoch)
+        if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:
+            text = f"managers signed two different recoveries for epoch {recoveries[-1].recovery.epoch} of this round"
+            return [Halt(text, CONFLICT_HINT)]
+        self._set_round(self.situation.head, now.mono, recoveries[-1] if recoveries else None)
+        for record in event.records.evidence:
+            self.evidence.add(record.evidence)
         return self._open(now)
 
     def _open(self, now: Instant) -> list[Effect]:
@@ -209,6 +249,8 @@ class Core:
             effects += self._speak(seal(self._beacon(), self._signer), now, durable=False)
         if situation.judges:
             effects += self._open_agreement(now)
+        for piece in self.evidence.values():
+            effects += [Persist((EvidenceRecord(situation.round, piece),)), Say(piece)]
         effects.append(self._fetch_model())
         effects += self._restore(now)
         for round_, heard in tuple(self._early):
@@ -227,7 +269,7 @@ class Core:
         situation = self.situation
         journal = records.journal(situation.state.epoch) if records else Journal()
         signer = self._signer if self.may_sign else None
-        self.agreement = Agreement(situation, self.collection, signer, self._verify, journal)
+        self.agreement = Agreement(situation, self.collection, self.evidence, signer=signer, verify=self._verify, journal=journal)
         if not self.may_sign:
             return [
                 self._notice("signing_held", "what this node signed before is not known for sure: it signs nothing in this round")
@@ -241,9 +283,14 @@ class Core:
             return []
         effects: list[Effect] = []
         for record in records.own:
+            signed: Signed[Offer | ScoreCard | Recovery] = open_envelope(record.envelope, (Offer, ScoreCard, Recovery))
+            if isinstance(signed.body, Recovery):
+                self.recoveries.signed = max(self.recoveries.signed, record.epoch)
+                continue
+            if isinstance(signed.body, Offer):
+                self._trained_update = (signed.body.blob, signed.body.samples)
             if record.epoch != self.situation.state.epoch:
                 continue
-            signed: Signed[Offer | ScoreCard] = open_envelope(record.envelope, (Offer, ScoreCard))
             self._resends.add(record.envelope, now.mono)
             effects.append(Say(record.envelope, self.situation.judges_but_me))
             if isinstance(signed.body, Offer):
@@ -253,23 +300,26 @@ class Core:
                 self.collection.own_card = card
                 self.collection.add_card(card)
         for proposal in records.proposals:
+            for piece in proposal.evidence:
+                self.evidence.add(piece, wanted=True)
             for envelope in (*proposal.cards, *proposal.offers):
                 self._keep(envelope)
             if self.agreement is not None:
                 self.agreement.restore(proposal)
-        return effects + self._advance(now)
+        return effects + self._offer_again(now) + self._advance(now)
 
     def _closed(self, certified: CertifiedSegment, now: Instant) -> list[Effect]:
         """Check a certified segment against the head, commit it, open the next round. Raises PeerError."""
-        situation = self.situation
-        instance = situation.instance
         certificate, segment = certified.certificate, certified.segment
-        verify_certificate(certificate, instance, self._verify)
-        if segment_digest(segment) != certificate.digest:
+        situation = self._situation_of(certificate)
+        verify_certificate(certificate, situation.instance, self._verify)
+        header = segment.model_header
+        if segment_digest(segment) != certificate.digest or header.model is None:
             raise PeerError(Rejection.BAD_SEGMENT, "the segment is not the one that the certificate is for")
-        outcome = examine(situation.params, situation.state, situation.head_header, segment, self._verify)
-        header, state = segment.model_header, outcome.state
-        self.last_certificate = certificate
+        before = situation.state_of(header.model.epoch)
+        outcome = examine(situation.params, before, situation.head_header, segment, self._verify)
+        state = outcome.state
+        self.last_certificate, self._last_instance = certificate, situation.instance
         self.last_judgement = outcome.judgement
         self.last_weights = segment.model.weights
         self.previous_present = frozenset(self.last_judgement.present)
@@ -281,6 +331,11 @@ class Core:
             *self._plan_announcement(certificate, now),
             self._notice("committed", text, packed=packed, view=certificate.view, height=header.height),
         ]
+        own = self.collection.own_card
+        doubt = None if own is None else unexplained(situation.params, outcome.judgement, own.body)
+        if doubt is not None:
+            text = f"round {situation.round}: {doubt}; a majority of its committee may have colluded"
+            effects.append(self._notice("unexplained", text))
         self._set_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
         if not self.syncing and self.may_sign:
@@ -288,6 +343,21 @@ class Core:
         if self.syncing:
             return effects
         return effects + self._open(now)
+
+    def _situation_of(self, certificate: Certificate) -> Situation:
+        """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.
+
+        Raises PeerError: WRONG_EPOCH for an epoch that a recovery known here has ended, BAD_RECOVERY.
+        """
+        ours, theirs = self.situation.recovery, certificate.recovery
+        if ours is not None and (theirs is None or theirs.recovery.epoch < ours.recovery.epoch):
+            text = f"round {certificate.round} was decided in epoch {certificate.epoch}, which a recovery had ended"
+            raise PeerError(Rejection.WRONG_EPOCH, text)
+        if theirs is None or (ours is not None and theirs.recovery == ours.recovery):
+            return self.situation
+        situation = self.situation
+        verify_recovery(theirs, situation.first_instance, situation.head.state.managers, self._verify)
+        return Situation(self._genesis, situation.head, situation.me, theirs)
 
     def _plan_announcement(self, certificate: Certificate, now: Instant) -> list[Effect]:
         """One member announces for all: the leader at once, the next seat a moment later unless it has heard it by then.
@@ -318,12 +388,18 @@ class Core:
         try:
             return self._dispatch(event, now)
         except PeerError as error:
-            return [Blame(event.peer, error.rejection, str(error))]
+            blame = Blame(event.peer, error.rejection, str(error))
+            # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
+            return [blame, *self._answer_with_certificate(now)] if error.rejection is Rejection.WRONG_PARENT else [blame]
 
     def _dispatch(self, event: Heard, now: Instant) -> list[Effect]:
         message = event.message
         if isinstance(message, Announcement):
             return self._announced(message.certificate, event.peer, now)
+        if isinstance(message, Evidence):
+            return self._evidence_heard(message, now)
+        if isinstance(message, RecoveryCertificate):
+            return self._recovery_heard(message, event.peer, now)
         envelope = _envelope_of(message)
         signed: Signed[SignedBody] = open_envelope(envelope, _BODIES)
         body = signed.body
@@ -333,6 +409,8 @@ class Core:
             return self._other_round(event, envelope.author, body.round, now)
         if self.situation.finished or self.syncing or envelope.author == self.situation.me:
             return []
+        if body.epoch != self.situation.state.epoch:
+            return self._other_epoch(body.epoch, now)
         match body:
             case Beacon():
                 return self._beacon_heard(Signed(body, envelope), now)
@@ -387,14 +465,37 @@ class Core:
         situation = self.situation
         if certificate.chain != situation.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a certificate of chain {short(certificate.chain)}")
+        forked = self._forked(certificate)
+        if forked:
+            return forked
         if certificate.round == situation.round - 1:
             self._announce_at = None  # somebody else has announced it
         if certificate.round < situation.round or self.syncing or self.pending_certificate is not None:
             return []
         if certificate.round > situation.round:
             return self._fall_behind(Round(certificate.round + 1), peer, now)
-        verify_certificate(certificate, situation.instance, self._verify)
+        verify_certificate(certificate, self._situation_of(certificate).instance, self._verify)
         return self._certificate_known(certificate, (peer,), now)
+
+    def _forked(self, certificate: Certificate) -> list[Effect]:
+        """Stop, loudly, at a true certificate that contradicts the one we hold for its round; keep and spread what convicts.
+
+        Raises PeerError if the certificate isn't true.
+        """
+        ours, instance = self.last_certificate, self._last_instance
+        if self.pending_certificate is not None and certificate.round == self.situation.round:
+            ours, instance = self.pending_certificate, self._situation_of(certificate).instance
+        fork = None if ours is None else fork_of(ours, certificate)
+        if fork is None or instance is None:
+            return []
+        verify_certificate(certificate, instance, self._verify)
+        named = ", ".join(short(node) for node in fork.liars) or "nobody can be named, since they are of different views"
+        text = (
+            f"two blocks are certified for round {certificate.round}: {short(fork.ours.digest)} here, in view {fork.ours.view}, "
+            f"and {short(certificate.digest)} in view {certificate.view}; signed both: {named}"
+        )
+        proofs = [effect for liar in fork.liars for effect in self._note_evidence(evidence_of(*fork.proof(liar)))]
+        return [*proofs, self._notice("fork", text), Halt(text, FORK_HINT)]
 
     def _certificate_known(self, certificate: Certificate, holders: tuple[NodeId, ...], now: Instant) -> list[Effect]:
         """The round is decided: commit at once if the segment is at hand, else pull it."""
@@ -440,9 +541,7 @@ class Core:
         if offer.digest in self.collection.offers:
             return []
         self._require_signature(offer.envelope)
-        effects: list[Effect] = []
-        if self.collection.conflicting_offer(offer):
-            effects.append(Blame(offer.author, Rejection.CONFLICT, "two offers in one round"))
+        effects = self._conflict(self.collection.conflicting_offer(offer), offer, "two offers in one round")
         self.collection.add_offer(offer)
         text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
         effects.append(self._notice("offer", text, node=offer.author.hex(), samples=offer.body.samples))
@@ -453,9 +552,7 @@ class Core:
             return []
         self.collection.check_card(card)
         self._require_signature(card.envelope)
-        effects: list[Effect] = []
-        if self.collection.conflicting_card(card):
-            effects.append(Blame(card.author, Rejection.CONFLICT, "two score cards in one round"))
+        effects = self._conflict(self.collection.conflicting_card(card), card, "two score cards in one round")
         self.collection.add_card(card)
         text = f"{short(card.author)} sent its card with {len(card.body.entries)} scores"
         effects.append(self._notice("card", text, node=card.author.hex(), entries=len(card.body.entries)))
@@ -468,26 +565,173 @@ class Core:
         for envelope in event.envelopes:
             try:
                 self._require_signature(envelope)
-                self._keep(envelope)
+                effects += self._keep(envelope)
             except PeerError as error:
                 effects.append(Blame(event.source, error.rejection, str(error)))
         return effects + self._advance(now)
 
-    def _keep(self, envelope: Envelope) -> None:
+    def _keep(self, envelope: Envelope) -> list[Effect]:
         """Add a verified card or offer that a proposal needs to what is held. Raises PeerError."""
         signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
         if isinstance(signed.body, Offer):
             offer = Signed(signed.body, envelope)
             self.collection.check_offer(offer, wanted=True)
+            effects = self._conflict(self.collection.conflicting_offer(offer), offer, "two offers in one round")
             self.collection.add_offer(offer)
         else:
             card = Signed(signed.body, envelope)
             self.collection.check_card(card, wanted=True)
+            effects = self._conflict(self.collection.conflicting_card(card), card, "two score cards in one round")
             self.collection.add_card(card)
+        return effects
 
     def _require_signature(self, envelope: Envelope) -> None:
         if not self._verify(envelope):
             raise PeerError(Rejection.BAD_SIGNATURE, f"the signature is not {short(envelope.author)}'s")
+
+    # -- liars, and what managers decide -------------------------------------------------------------------------------
+
+    def _conflict(self, held: Signed[SignedBody] | None, other: Signed[SignedBody], text: str) -> list[Effect]:
+        """Two messages in one place by one author, the signatures of both verified: evidence (design 6.9)."""
+        if held is None or other.author == self.situation.me:
+            return []
+        blame = Blame(other.author, Rejection.CONFLICT, text)
+        return [blame, *self._note_evidence(evidence_of(held.envelope, other.envelope))]
+
+    def _note_evidence(self, evidence: Evidence) -> list[Effect]:
+        """Keep verified evidence, durably, and tell all members: whoever leads next puts it into a block."""
+        if not self.evidence.add(evidence):
+            return []
+        text = f"{short(evidence.accused)} signed two different messages in one place: it will lose seat and deposit"
+        return [
+            Persist((EvidenceRecord(self.situation.round, evidence),)),
+            Say(evidence),
+            self._notice("evidence", text, node=evidence.accused.hex()),
+        ]
+
+    def _evidence_heard(self, evidence: Evidence, now: Instant) -> list[Effect]:
+        state = self.situation.state
+        account = account_of(state, evidence.accused)
+        if evidence_id(evidence) in self.evidence or (account is not None and account.punished_round != NEVER):
+            return []
+        check_evidence(state, evidence)
+        self._require_signature(evidence.first)
+        self._require_signature(evidence.second)
+        return self._note_evidence(evidence) + self._advance(now)
+
+    def _evidence_here(self, event: EvidenceHere, now: Instant) -> list[Effect]:
+        """Evidence that a proposal names."""
+        if event.round != self.situation.round:
+            return []
+        effects: list[Effect] = []
+        for piece in event.evidence:
+            try:
+                check_evidence(self.situation.state, piece)
+                self._require_signature(piece.first)
+                self._require_signature(piece.second)
+                self.evidence.add(piece, wanted=True)
+            except PeerError as error:
+                effects.append(Blame(event.source, error.rejection, str(error)))
+        return effects + self._advance(now)
+
+    def _other_epoch(self, epoch: Epoch, now: Instant) -> list[Effect]:
+        """A recovery has ended the lower epochs of this round; who still speaks in one is told of it, at most once every T0.
+
+        Whoever speaks of a higher one tells us when it hears us.
+        """
+        t0, recovery = self.situation.params.view_timeout, self.situation.recovery
+        if recovery is None or epoch > self.situation.state.epoch:
+            return []
+        if self._answered is not None and now.mono - self._answered < t0:
+            return []
+        self._answered = now.mono
+        return [Say(recovery)]
+
+    def _recovery_heard(self, certificate: RecoveryCertificate, peer: NodeId, now: Instant) -> list[Effect]:
+        recovery, situation = certificate.recovery, self.situation
+        if recovery.chain != situation.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a recovery of chain {short(recovery.chain)}")
+        if recovery.round < situation.round:
+            return self._answer_with_certificate(now)
+        if recovery.round > situation.round:
+            return self._fall_behind(recovery.round, peer, now)
+        if self.syncing or situation.finished or recovery.epoch < situation.state.epoch:
+            return []
+        joined, is_more = self.recoveries.add(certificate)
+        if not is_more:
+            return []
+        return self._recovery_grew(joined, now)
+
+    def _recovery_grew(self, certificate: RecoveryCertificate, now: Instant) -> list[Effect]:
+        recovery = certificate.recovery
+        if not self.recoveries.complete(certificate):
+            text = (
+                f"{len(certificate.signatures)} of {self.recoveries.needed} managers have signed to give round {recovery.round} "
+                f"a new committee"
+            )
+            return [self._notice("recovery", text, epoch=recovery.epoch)]
+        ours = self.situation.recovery
+        if recovery.epoch == self.situation.state.epoch:
+            if ours is None or ours.recovery == recovery:
+                return []
+            both = sorted(set(dict(ours.signatures)) & set(dict(certificate.signatures)))
+            text = (
+                f"managers signed two different recoveries for epoch {recovery.epoch} of round {recovery.round}; "
+                f"both carry the names of {', '.join(short(node) for node in both)}"
+            )
+            return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]
+        return self._adopt(certificate, now)
+
+    def _adopt(self, certificate: RecoveryCertificate, now: Instant) -> list[Effect]:
+        """The round goes on in a new epoch under the committee that managers gave it. Raises PeerError(BAD_RECOVERY)."""
+        recovery = certificate.recovery
+        Situation(self._genesis, self.situation.head, self.situation.me, certificate)  # before anything is changed
+        text = (
+            f"managers have given round {recovery.round} a new committee of {len(recovery.committee)}, epoch {recovery.epoch}"
+            + ("; it decides what the old one had prepared" if recovery.prepared else "")
+        )
+        effects: list[Effect] = [
+            Persist((RecoveryRecord(recovery.round, certificate),)),
+            Say(certificate),
+            self._notice("recovered", text, epoch=recovery.epoch),
+        ]
+        before, collection, recoveries = (self._training, self._work_running), self.collection, self.recoveries
+        model_here, trained = self.model_here, self._trained_update
+        self._set_round(self.situation.head, now.mono, certificate)
+        self._training, self._work_running = before
+        self.model_here, self._trained_update, self.recoveries = model_here, trained, recoveries
+        self.collection.inherit(collection)
+        return effects + self._open(now) + self._offer_again(now)
+
+    def _recovery_signed(self, event: RecoverySigned, now: Instant) -> list[Effect]:
+        """Sign what this manager's operator wants signed; from then on nothing of a lower epoch of this round is signed here."""
+        recovery, situation = event.recovery, self.situation
+        place = (recovery.chain, recovery.round, recovery.parent)
+        refusal = ""
+        if situation.me not in situation.head.state.managers:
+            refusal = "this node is no manager"
+        elif place != (situation.state.chain, situation.round, situation.head_hash) or self.syncing or not self.started:
+            refusal = f"it is for round {recovery.round}, this node stands in round {situation.round}"
+        elif recovery.epoch <= max(situation.state.epoch, self.recoveries.signed):
+            refusal = f"this manager has signed for epoch {self.recoveries.signed}, epoch {recovery.epoch} is not above it"
+        elif self._floor is not None and situation.round <= self._floor:
+            refusal = "what this node signed before is not known for sure"
+        if refusal:
+            return [self._notice("recovery_refused", f"the recovery is not signed: {refusal}")]
+        envelope = seal(recovery, self._signer).envelope
+        mine = RecoveryCertificate(recovery, event.proof, ((situation.me, envelope.signature),))
+        try:
+            Situation(self._genesis, situation.head, situation.me, mine)
+            joined, _ = self.recoveries.add(mine)
+        except PeerError as error:
+            return [self._notice("recovery_refused", f"the recovery is not signed: {error}")]
+        self.recoveries.signed = recovery.epoch
+        self._resends.add(mine, now.mono)
+        own = OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
+        effects: list[Effect] = [Persist((own,)), Say(joined)]
+        if situation.judges:
+            effects += self._open_agreement(now)  # without a signer now
+        return effects + self._recovery_grew(joined, now)
 
     # -- work ---------------------------------------------------------------------------------------------------------
 
@@ -516,27 +760,34 @@ class Core:
         if event.round != self.situation.round or not self._training:
             return []
         self._training = self._work_running = False
-        state = self.situation.state
+        self._trained_update = (event.blob, event.samples)
+        text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
+        notice = self._notice("trained", text, samples=event.samples)
+        return [*self._offer_again(now), notice, *self._advance(now)]
+
+    def _offer_again(self, now: Instant) -> list[Effect]:
+        """Offer what was trained, if that is not done in this epoch: a recovery changes who is asked, not the work."""
+        state, trained = self.situation.state, self._trained_update
+        if trained is None or self.own_offer is not None or not self.situation.trains or not self.may_sign:
+            return []
+        blob, samples = trained
         body = Offer(
             chain=state.chain,
             round=state.round,
             epoch=state.epoch,
             parent=self.situation.head_hash,
             committee=committee_hash(state.epoch, state.committee),
-            blob=event.blob,
-            samples=event.samples,
+            blob=blob,
+            samples=samples,
         )
         offer = seal(body, self._signer)
         self.own_offer = offer
         own = OwnRecord(state.round, state.epoch, number_of(Offer), offer.envelope)
-        effects: list[Effect] = [Persist((own, Pin(event.blob.root, state.round)))]
-        effects += self._speak(offer, now, durable=True)
-        text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
-        effects.append(self._notice("trained", text, samples=event.samples))
+        effects: list[Effect] = [Persist((own, Pin(blob.root, state.round))), *self._speak(offer, now, durable=True)]
         if self.situation.judges:  # a small community's member judges its own update too
-            self.collection.blob_here(event.blob.root)
+            self.collection.blob_here(blob.root)
             self.collection.add_offer(offer)
-        return effects + self._advance(now)
+        return effects
 
     def _scored(self, event: Scored, now: Instant) -> list[Effect]:
         if event.round != self.situation.round:
@@ -580,7 +831,8 @@ class Core:
 
     def _start_training(self) -> list[Effect]:
         situation = self.situation
-        wanted = self._train and self.may_sign and situation.trains and self.own_offer is None and not self._training
+        wanted = self._train and self.may_sign and situation.trains and not situation.bound
+        wanted = wanted and self._trained_update is None and not self._training
         if not wanted or not self.model_here or self._work_running or self._retry_at is not None or self._train_failures > 2:
             return []
         self._training = self._work_running = True
@@ -594,12 +846,12 @@ class Core:
                 label = update_label_of(situation, slot.offer.author)
                 holders = (slot.offer.author, *self.situation.judges_but_me)  # whoever of us has it already serves it too
                 effects.append(FetchBlob(slot.offer.body.blob, holders, situation.round, label, anyone=False))
-            if self.model_here and not self._work_running and self._retry_at is None:
+            if self.model_here and not self._work_running and self._retry_at is None and not situation.bound:
                 offers = collection.to_score()
                 if offers:
                     self._work_running = True
                     effects.append(Score(situation.round, situation.head_blob, offers, self._draw(b"score")))
-            if self.may_sign and collection.card_due(now.mono):
+            if self.may_sign and not situation.bound and collection.card_due(now.mono):
                 effects += self._send_card(now)
         if self.agreement is not None:
             effects += self._agreed(self.agreement.walk(now), now)
@@ -624,6 +876,8 @@ class Core:
         agreement, certificate = self.agreement, self.pending_certificate
         if agreement is None:
             return effects
+        found, agreement.found = agreement.found, []
+        effects = effects + [effect for piece in found for effect in self._note_evidence(piece)]
         if certificate is None:
             decided = agreement.decided
             return effects if decided is None else effects + self._certificate_known(decided, (), now)
@@ -634,8 +888,9 @@ class Core:
 
     @property
     def may_sign(self) -> bool:
-        """Whether the mark file allows signatures in this round (design 6.3)."""
-        return self._floor is None or self.situation.round > self._floor
+        """Whether the mark file allows signatures in this round (design 6.3), and no recovery that we signed forbids them."""
+        allowed = self._floor is None or self.situation.round > self._floor
+        return allowed and self.recoveries.signed <= self.situation.state.epoch
 
     @property
     def pbft(self) -> Pbft | None:

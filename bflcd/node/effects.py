@@ -85,6 +85,15 @@ class FetchEnvelopes:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchEvidence:
+    """The runtime MUST ask `source` for evidence by its ids and answer `EvidenceHere`, empty if it fails."""
+
+    round: Round
+    ids: tuple[Digest, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSegment:
     """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentHere`; it retries by itself.
 
@@ -124,6 +133,14 @@ class Blame:
 
 
 @dataclass(frozen=True, slots=True)
+class Halt:
+    """The runtime MUST stop the node with this message: whatever it did next could be wrong, and people have to decide."""
+
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """The runtime MUST log it and put it on the event bus; changes nothing."""
 
@@ -146,10 +163,12 @@ Effect = (
     | CancelWork
     | FetchBlob
     | FetchEnvelopes
+    | FetchEvidence
     | FetchSegment
     | Aggregate
     | Behind
     | Blame
+    | Halt
     | Notice
 )
 """Everything that the core asks for."""

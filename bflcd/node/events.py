@@ -8,7 +8,9 @@ from bflcd.store.protocol import RoundRecords
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.envelope import Envelope
+from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import Gossip
+from bflcd.wire.recovery import PreparedProof, Recovery
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,23 @@ class EnvelopesHere:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceHere:
+    """Answer to `FetchEvidence`: what `source` gave, unverified; may be less than asked for."""
+
+    round: Round
+    evidence: tuple[Evidence, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySigned:
+    """This manager's operator wants this recovery of the running round signed (design 6.8); `proof` is what it names prepared."""
+
+    recovery: Recovery
+    proof: PreparedProof | None
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentHere:
     """Answer to `FetchSegment`, or a step of catching up: nothing of it is verified yet."""
 
@@ -132,6 +151,8 @@ Event = (
     | WorkFailed
     | Aggregated
     | EnvelopesHere
+    | EvidenceHere
+    | RecoverySigned
     | SegmentHere
     | SyncChanged
 )

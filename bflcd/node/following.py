@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from bflcd.consensus.certificate import opened_by, verify_certificate
+from bflcd.consensus.certificate import verify_successor
 from bflcd.errors import RequestError
 from bflcd.net.blobs import BlobFetcher
 from bflcd.net.exchange import Exchange, OnMisbehaviour
@@ -30,11 +30,13 @@ class Claims:
         self._rounds: dict[NodeId, Round] = {}
         self._changed = asyncio.Event()
         self._first = asyncio.Event()
+        self._more = asyncio.Event()
 
     def note(self, node: NodeId, round_: Round) -> None:
         """A member's own word on where it stands."""
         self._rounds[node] = round_
         self._first.set()
+        self._more.set()
         self._changed.set()
 
     def hint(self, node: NodeId, round_: Round) -> None:
@@ -53,13 +55,20 @@ class Claims:
         """The boldest claim."""
         return max(self._rounds.values(), default=Round(0))
 
-    def beyond(self, round_: Round) -> int:
-        """How many members claim to be past `round_`."""
-        return sum(claim > round_ for claim in self._rounds.values())
+    def confirmed(self, liars: int) -> Round:
+        """The highest round that more than `liars` members claim to have reached: one of them is honest. 0 if nobody knows."""
+        claims = sorted(self._rounds.values(), reverse=True)
+        return claims[liars] if len(claims) > liars else Round(0)
 
     async def first(self) -> None:
         """Return once any member has said anything."""
         await self._first.wait()
+
+    async def heard(self, members: int) -> None:
+        """Return once so many members have said something."""
+        while len(self._rounds) < members:
+            self._more.clear()
+            await self._more.wait()
 
     async def changed(self) -> None:
         """Return at the next claim."""
@@ -119,7 +128,8 @@ class Follower:
                 return
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
-        verify_certificate(certified.certificate, opened_by(previous, self._core.situation.params), self._verify)
+        situation = self._core.situation
+        verify_successor(previous, certified, situation.params, situation.head.state.managers, self._verify)
 
     async def _apply(self, certified: CertifiedSegment) -> None:
         wanted = certified.segment.model_header.round

@@ -230,7 +230,7 @@ class Presenter:
         age = instant().mono - core.collection.opened
         if age < params.collect_deadline + 10 * params.view_timeout:
             return []
-        return [f"nothing was committed for {age / 1000:.0f} s; waiting for {self._waiting_for(core) or 'a certificate'}"]
+        return [f"nothing was committed for {age / 1000:.0f} s; waiting for {self._waiting_for(core) or _unheard(core)}"]
 
     def round(self) -> RoundView:
         """The running round."""
@@ -463,3 +463,9 @@ class Presenter:
                 code="no_genesis",
             )
         return self.core
+
+
+def _unheard(core: Core) -> str:
+    """What a node without a part in the decision waits for, and which members of the committee it has not heard in this round."""
+    silent = [node for node in core.situation.committee if node not in core.collection.beacons and node != core.situation.me]
+    return f"a certificate; nothing was heard of {', '.join(short(node) for node in silent[:12])}" if silent else "a certificate"

@@ -27,7 +27,9 @@ from bflcd.node.effects import (
     Effect,
     FetchBlob,
     FetchEnvelopes,
+    FetchEvidence,
     FetchSegment,
+    Halt,
     Notice,
     Persist,
     Say,
@@ -41,6 +43,7 @@ from bflcd.node.events import (
     BlobMissing,
     EnvelopesHere,
     Event,
+    EvidenceHere,
     Instant,
     Scored,
     SegmentHere,
@@ -52,8 +55,9 @@ from bflcd.store.marks import Mark, MarkFile
 from bflcd.store.protocol import BlockStore, DamagedBlobError, OwnRecord, Record, VoteRecord
 from bflcd.types import Digest, Millis, NodeId, Round, View, short
 from bflcd.wire.envelope import Envelope, payload_digest
+from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import Gossip
-from bflcd.wire.requests import GetEnvelopes, GetSegment
+from bflcd.wire.requests import GetEnvelopes, GetEvidence, GetSegment
 from bflcd.wire.tensors import split_payload, update_label
 
 logger = logging.getLogger(__name__)
@@ -119,6 +123,20 @@ class Observer(Protocol):
     def connected(self) -> tuple[NodeId, ...]:
         """Members that are connected now."""
         ...
+
+
+class LostPayloadError(DamagedBlobError):
+    """A payload that a job counts on was found damaged elsewhere, and dropped before the job read it."""
+
+    def __init__(self, root: Digest) -> None:
+        MachineError.__init__(
+            self,
+            f"the payload {short(root)} was dropped while it was needed",
+            hint="it is fetched again from a peer; if this repeats, check the disk",
+            code="damaged_blob",
+        )
+        self.root = root
+        self.index = 0
 
 
 @dataclass(slots=True)
@@ -251,6 +269,8 @@ class Runtime:
                 self._fetch_blob(effect)
             case FetchEnvelopes():
                 self._start(effect.round, self._fetch_envelopes(effect))
+            case FetchEvidence():
+                self._start(effect.round, self._fetch_evidence(effect))
             case FetchSegment():
                 self._start(effect.round, self._fetch_segment(effect))
             case Aggregate():
@@ -261,6 +281,8 @@ class Runtime:
                 self._observer.blame(effect)
             case Notice():
                 self._observer.notice(effect)
+            case Halt(text, hint):
+                raise MachineError(text, hint=hint, code="halted")
 
     async def _say(self, effect: Say) -> None:
         """Push to those it concerns while the core goes on; gossip what concerns all, or can't be pushed."""
@@ -291,7 +313,7 @@ class Runtime:
         await self._store.persist(records)
         marks = [mark for record in records if (mark := mark_of(record)) is not None]
         if marks:
-            await self._marks.write(max(marks, key=lambda mark: (mark.epoch, mark.round, mark.view, mark.phase)))
+            await self._marks.write(max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase)))
 
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
@@ -322,7 +344,7 @@ class Runtime:
             return data
         data = await self._store.blob(blob.root)
         if data is None:
-            raise MachineError(f"the payload {short(blob.root)} was here and is gone", code="damaged_store")
+            raise LostPayloadError(blob.root)
         self._payloads[blob.root] = data
         while sum(map(len, self._payloads.values())) > MAX_PAYLOADS:
             self._payloads.popitem(last=False)
@@ -455,6 +477,17 @@ class Runtime:
             wanted = set(effect.digests)
             found = tuple(envelope for envelope in reply.envelopes if payload_digest(envelope) in wanted)
         await self.submit(EnvelopesHere(effect.round, found, effect.source))
+
+    async def _fetch_evidence(self, effect: FetchEvidence) -> None:
+        chain = self.core.situation.state.chain
+        found: tuple[Evidence, ...] = ()
+        try:
+            reply = await self._asker.ask(effect.source, GetEvidence(chain, effect.ids), deadline=REQUEST_SECONDS)
+        except (RequestError, PeerError) as error:
+            logger.debug("%s gives no evidence: %s", short(effect.source), error)
+        else:
+            found = tuple(piece for piece in reply.evidence if evidence_id(piece) in effect.ids)
+        await self.submit(EvidenceHere(effect.round, found, effect.source))
 
     async def _fetch_segment(self, effect: FetchSegment) -> None:
         chain = self.core.situation.state.chain

@@ -1,26 +1,33 @@
-"""Answers to what peers ask of the chain: genesis, headers, segments, envelopes, certificates; and who may see which blob."""
+"""Answers to what peers ask of the chain and of the running round, and who may see which blob."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from bflcd.consensus.recovery import proof_of
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.state import State
 from bflcd.net.exchange import Handler
 from bflcd.node.core import Core
 from bflcd.node.runtime import Runtime
 from bflcd.params import Genesis
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import BlockStore, RoundRecords
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.blocks import chain_id_of
+from bflcd.wire.recovery import PreparedProof
 from bflcd.wire.requests import (
     CertificateReply,
     Envelopes,
+    EvidenceReply,
     GenesisReply,
     GetCertificate,
     GetEnvelopes,
+    GetEvidence,
     GetGenesis,
     GetHeaders,
+    GetPrepared,
     GetSegment,
     Headers,
+    PreparedReply,
     SegmentReply,
 )
 
@@ -44,6 +51,8 @@ class ChainService:
             GetSegment: self._answer_segment,
             GetEnvelopes: self._answer_envelopes,
             GetCertificate: self._answer_certificate,
+            GetEvidence: self._answer_evidence,
+            GetPrepared: self._answer_prepared,
         }
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
@@ -105,3 +114,26 @@ class ChainService:
                 found.append(held.envelope)
                 size += len(held.envelope.payload)
         return Envelopes(tuple(found))
+
+    async def _answer_evidence(self, _: NodeId, request: GetEvidence) -> EvidenceReply:
+        held = self._core(request.chain).evidence
+        return EvidenceReply(tuple(held[id_] for id_ in request.ids if id_ in held))
+
+    async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
+        situation = self._core(request.chain).situation
+        if (request.round, request.parent) != (situation.round, situation.head_hash):
+            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {situation.round}, after {short(situation.head_hash)}")
+        return PreparedReply(highest_proof(situation.head.state, await self._store.records(situation.round)))
+
+
+def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
+    """The highest prepared certificate among the records of the round that `state` opens, of whichever of its epochs."""
+    recoveries = [record.certificate for record in records.recoveries]
+    committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in recoveries}
+    proofs = [
+        proof_of(record.prepared, record.epoch, committees[record.epoch])
+        for record in records.prepared
+        if record.epoch in committees
+    ]
+    proofs += [certificate.proof for certificate in recoveries if certificate.proof is not None]
+    return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)

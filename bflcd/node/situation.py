@@ -1,15 +1,19 @@
 """What is fixed while one round runs: the head, the parameters, who we are in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bflcd.consensus.events import Instance
+from bflcd.consensus.recovery import recovered_instance
+from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.roles import may_train, trainers
+from bflcd.ledger.recovery import as_proposed, recovered
+from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis, Params
 from bflcd.store.protocol import Head
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import Digest, Epoch, NodeId, Round
 from bflcd.wire.blocks import Header
+from bflcd.wire.recovery import RecoveryCertificate
 from bflcd.wire.tensors import update_label
 
 
@@ -20,16 +24,31 @@ class Situation:
     genesis: Genesis
     head: Head
     me: NodeId
+    recovery: RecoveryCertificate | None = None
+    """What managers have given this round, if they had to (design 6.8); verified."""
+    state: State = field(init=False)
+    """The ledger that the round is decided from: the head's, under the recovery."""
+
+    def __post_init__(self) -> None:
+        """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round."""
+        head, recovery = self.head.state, self.recovery
+        object.__setattr__(self, "state", head if recovery is None else recovered(head, recovery.recovery))
 
     @property
     def params(self) -> Params:
         """Genesis parameters."""
         return self.genesis.params
 
-    @property
-    def state(self) -> State:
-        """The ledger at the head."""
-        return self.head.state
+    def state_of(self, epoch: Epoch) -> State:
+        """The ledger that a segment first proposed in `epoch` is judged from. Raises PeerError(WRONG_EPOCH) if there is none."""
+        if epoch == self.state.epoch:
+            return self.state
+        proof = None if self.recovery is None else self.recovery.proof
+        if proof is None or proof.epoch != epoch:
+            raise PeerError(
+                Rejection.WRONG_EPOCH, f"epoch {epoch} of round {self.round} is over: it is in epoch {self.state.epoch}"
+            )
+        return as_proposed(self.head.state, proof)
 
     @property
     def round(self) -> Round:
@@ -56,7 +75,7 @@ class Situation:
     @property
     def committee(self) -> tuple[NodeId, ...]:
         """Members of the committee in seat order."""
-        return self.head.state.committee
+        return self.state.committee
 
     @property
     def f(self) -> int:
@@ -91,16 +110,23 @@ class Situation:
     @property
     def instance(self) -> Instance:
         """What this round's PBFT instance decides about."""
+        base = self.first_instance
+        return base if self.recovery is None else recovered_instance(base, self.recovery)
+
+    @property
+    def first_instance(self) -> Instance:
+        """The instance of the round as its model header opened it."""
         state = self.head.state
         return Instance(state.chain, state.round, state.epoch, self.head.hash, state.committee, self.params.view_timeout)
+
+    @property
+    def bound(self) -> bool:
+        """Whether the round must decide what an older epoch of it had prepared."""
+        return self.recovery is not None and self.recovery.proof is not None
 
     def may_train(self, node: NodeId) -> bool:
         """Whether a member's offers count in this round."""
         return may_train(self.params, self.state, node)
-
-    def expected_trainers(self, present: frozenset[NodeId] | set[NodeId]) -> set[NodeId]:
-        """E: the active trainers among `present`."""
-        return set(trainers(self.params, self.state)) & present
 
 
 def update_label_of(situation: Situation, uploader: NodeId) -> str:

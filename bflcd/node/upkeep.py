@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bflcd.config import StoreSection
-from bflcd.errors import PeerError, RequestError
+from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob, WorkerError
 from bflcd.net.blobs import BlobFetcher
@@ -101,12 +101,33 @@ class Upkeep:
     async def _mend(self, root: Digest) -> None:
         """Fetch a damaged payload again, from any member."""
         del self._damaged[root]
-        manifest = await self._store.manifest(root)
+        blob = await self._address(root)
         await self._store.drop_blob(root)
-        if manifest is None:
-            logger.warning("the damaged payload %s has no manifest any more and can't be fetched", short(root))
+        if blob is None:
+            logger.warning("the damaged payload %s is named by no block and can't be fetched", short(root))
             return
-        await self._fetch(manifest.blob)
+        await self._fetch(blob)
+
+    async def _address(self, root: Digest) -> BlobRef | None:
+        """A damaged payload's address by its manifest; if that is damaged too, by the newest block that names the payload."""
+        try:
+            manifest = await self._store.manifest(root)
+        except MachineError as error:
+            if error.code != "damaged_store":
+                raise
+            logger.warning("%s", error)
+            manifest = None
+        if manifest is not None:
+            return manifest.blob
+        situation = self._runtime.core.situation
+        for round_ in range(situation.round, 0, -1):
+            certified = await self._store.segment(Round(round_))
+            headers = () if certified is None else certified.segment.headers
+            for header in headers:
+                if header.blob is not None and header.blob.root == root:
+                    return header.blob
+        first = situation.genesis.model
+        return first if first.root == root else None
 
     async def _fetch(self, blob: BlobRef) -> None:
         try:

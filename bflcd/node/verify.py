@@ -15,6 +15,7 @@ from bflcd.consensus.certificate import verify_chain
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import MachineError, PeerError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
+from bflcd.ledger.recovery import judged_from
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.ledger.transition import apply
 from bflcd.node.history import base_of
@@ -183,7 +184,9 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
     found = await store.headers(round_, 1)
     if not found:
         return False
-    walk.header = await asyncio.to_thread(verify_chain, walk.header, found, walk.genesis.params, verify_envelope)
+    walk.header = await asyncio.to_thread(
+        verify_chain, walk.header, found, walk.genesis.params, walk.genesis.managers, verify_envelope
+    )
     walk.headers_only += 1
     walk.state = None
     blob = walk.header.blob
@@ -195,9 +198,10 @@ def _check_segment(walk: _Walk, certified: CertifiedSegment) -> None:
     """Certificate, links, numbering, the ledger. Raises PeerError at the first thing that is wrong."""
     segment, params = certified.segment, walk.genesis.params
     proved = CertifiedHeader(segment.model_header, certified.certificate)
-    header = verify_chain(walk.header, (proved,), params, verify_envelope)
+    header = verify_chain(walk.header, (proved,), params, walk.genesis.managers, verify_envelope)
     if walk.state is not None:
-        walk.state = apply(params, walk.state, walk.header, segment, verify_envelope)
+        before = judged_from(walk.state, certified)
+        walk.state = apply(params, before, walk.header, segment, verify_envelope)
         held = header.model.state if header.model is not None else None
         if state_hash(walk.state) != held:
             raise MachineError(f"block #{header.height}: the ledger is not the one that its header commits to")

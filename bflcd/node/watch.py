@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 _LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work_failed", "signing_held", "trained", "blob_lost"})
 """Notices that an operator sees without --log-level debug."""
 
+_ALARMING: Final = frozenset({"fork", "unexplained"})
+"""Notices that stay among the warnings of `status`."""
+
 _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
 """Refusals that honest nodes bring about by being early or late."""
 
@@ -62,7 +65,11 @@ class Watch:
                 self._metrics.view_changes.inc()
         if notice.type == "quorum_of_cards":
             self._cards_at = time.monotonic()
-        logger.log(logging.INFO if notice.type in _LOUD else logging.DEBUG, "%s", notice.text)
+        if notice.type in _ALARMING:
+            logger.warning("%s", notice.text)
+            self._presenter.warn(notice.text)
+        else:
+            logger.log(logging.INFO if notice.type in _LOUD else logging.DEBUG, "%s", notice.text)
         self._bus.publish(notice.type, round_, notice.text, **fields)
 
     def blame(self, blame: Blame) -> None:

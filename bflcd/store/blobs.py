@@ -105,7 +105,7 @@ class BlobTable:
             "FROM blobs b LEFT JOIN chunks c ON c.id = (b.id << ?4) + ?2 WHERE b.root = ?1 AND b.missing = 0",
             (root, index, HASH_BYTES, CHUNK_ID_BITS),
         )
-        if not rows or not 0 <= index < chunk_count(rows[0][0]):
+        if not rows or not 0 <= index < self._chunk_count(root, rows[0][0]):
             return None
         _, data, good = rows[0]
         if not good:
@@ -119,16 +119,29 @@ class BlobTable:
         if not rows:
             return None
         parts = []
-        for index in range(chunk_count(rows[0][0])):
+        for index in range(self._chunk_count(root, rows[0][0])):
             part = await self.chunk(root, index)
             if part is None:
                 return None
             parts.append(part)
         return await asyncio.to_thread(b"".join, parts)
 
+    def _chunk_count(self, root: Digest, size: object) -> int:
+        """Chunks of a blob by the size in its row. Raises DamagedBlobError for one that no blob has."""
+        try:
+            if isinstance(size, int):
+                return chunk_count(size)
+        except ValueError as error:
+            raise DamagedBlobError(root, 0) from error
+        raise DamagedBlobError(root, 0)
+
     async def payloads(self) -> tuple[Payload, ...]:
         """What pruning judges, of every blob held in full or in part."""
-        return tuple(_payload(row) for row in await self._database.query("listing blobs", _PAYLOADS))
+        rows = await self._database.query("listing blobs", _PAYLOADS)
+        try:
+            return tuple(_payload(row) for row in rows)
+        except TypeError as error:
+            raise damaged_row(self._database.path, "the list of blobs") from error
 
     async def delete(self, root: Digest, may_go: Guard) -> bool:
         """Delete a blob, a group of chunks at a time, as long as `may_go` says so; whether it is gone. Others write between."""
@@ -151,12 +164,17 @@ def payload_of(connection: sqlite3.Connection, root: Digest) -> Payload | None:
 
 
 def _payload(row: tuple[Any, ...]) -> Payload:
+    """TypeError if a torn page has left columns of other types."""
     root, size, begun, newest = row
+    if not (isinstance(root, bytes) and isinstance(size, int) and isinstance(begun, int)):
+        raise TypeError(f"a blob's row holds {root!r}, {size!r}, {begun!r}")
     return Payload(Digest(root), size, None if newest is None else Round(newest), Round(begun))
 
 
 def manifest_from_columns(root: Digest, size: int, hashes: bytes) -> Manifest | None:
-    """The manifest in a row of `blobs`, or None if it does not hash to its root."""
+    """The manifest in a row of `blobs`, or None if it does not hash to its root, or a torn page has left other types."""
+    if not (isinstance(root, bytes) and isinstance(size, int) and isinstance(hashes, bytes)):
+        return None
     chunks = tuple(Digest(hashes[at : at + HASH_BYTES]) for at in range(0, len(hashes), HASH_BYTES))
     try:
         return Manifest(BlobRef(root, size), chunks) if blob_root(size, chunks) == root else None

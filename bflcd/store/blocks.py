@@ -65,8 +65,10 @@ def head_from_rows(path: Path, rows: list[tuple[Any, ...]]) -> Head:
     if not rows:
         raise LookupError("the store holds no chain yet: initialise it with a genesis")
     round_, digest, header, certificate, whole, state = rows[0]
-    if checksum(round_, digest, header, certificate) != whole or state is None:
+    if checksum(round_, digest, header, certificate) != whole:
         raise damaged_row(path, f"the block of round {round_}")
+    if not isinstance(state, bytes):  # gone, or what a torn page has left
+        raise damaged_row(path, "the state at the head")
     try:
         head = Head(decode(header, Header), Digest(digest), decode(state, State))
     except PeerError as error:

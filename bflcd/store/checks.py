@@ -37,8 +37,10 @@ async def check_store(database: Database, *, deep: bool) -> tuple[Damage, ...]:
     for part in parts:
         try:
             found.extend([damage async for damage in part])
-        except MachineError as error:
+        except (MachineError, PeerError) as error:
             found.append(Damage(database.path.name, str(error), None))
+        except (TypeError, ValueError) as error:  # columns of other types than the tables have: a torn page
+            found.append(Damage(database.path.name, f"a row holds what no row can: {error}", None))
     if deep:
         found.extend(await _check_chunks(database))
     return tuple(dict.fromkeys(found))
@@ -120,6 +122,9 @@ async def _check_blobs(database: Database) -> AsyncIterator[Damage]:
         "(SELECT count(*) FROM chunks c WHERE c.id >= b.id << ?1 AND c.id < (b.id << ?1) + (b.size + ?2 - 1) / ?2) FROM blobs b",
         (CHUNK_ID_BITS, CHUNK_BYTES),
     ):
+        if not isinstance(root, bytes):  # what a torn page leaves
+            yield _broken("blobs", "a blob has no root any more")
+            continue
         where = f"blob {short(root)}"
         if manifest_from_columns(Digest(root), size, hashes) is None:
             yield Damage(where, f"its manifest does not hash to its root; {_FETCH_AGAIN}", Digest(root))
@@ -143,6 +148,8 @@ async def _check_chunks(database: Database) -> list[Damage]:
     except MachineError as error:
         return [Damage(database.path.name, str(error), None)]
     for blob_id, root in blobs:
+        if not isinstance(root, bytes):
+            continue  # found by `_check_blobs`
         where = f"blob {short(root)}"
         try:
             found.extend(

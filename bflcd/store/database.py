@@ -7,6 +7,7 @@ connection of their own, beside the writer; the writer's automatic one is only t
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -68,8 +69,20 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
             raise
-        meaning, hint = _MEANING.get(code & 0xFF, ("damaged_store", "run `bflc-cli verify`"))
+        primary = code & 0xFF
+        if primary == sqlite3.SQLITE_IOERR and not has_space(path):
+            primary = sqlite3.SQLITE_FULL  # SQLite's own word for it where it maps its index, or where a quota is used up
+        meaning, hint = _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
         raise MachineError(f"{what} failed in {path}: {error} ({error.sqlite_errorname})", hint=hint, code=meaning) from error
+
+
+def has_space(path: Path) -> bool:
+    """Whether the file system under `path` has a page to give; True where it can't be asked."""
+    try:
+        found = os.statvfs(path.parent)
+    except OSError:
+        return True
+    return found.f_bavail * found.f_frsize >= PAGE_BYTES
 
 
 class Database:

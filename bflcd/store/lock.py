@@ -1,5 +1,6 @@
 """One process a data directory: an advisory lock that the kernel drops when its holder dies."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -8,6 +9,15 @@ from typing import Final, Self
 from bflcd.errors import MachineError
 
 LOCK_NAME: Final = "LOCK"
+
+
+def disk_error(what: str, error: OSError) -> MachineError:
+    """The failure of a system call on a file of the data directory, by what the operator has to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space on this disk, then start the node again"
+        return MachineError(f"{what}: {error.strerror}", hint=hint, code="disk_full")
+    hint = "check the disk, its owner and the system's log, then start the node again"
+    return MachineError(f"{what}: {error.strerror}", hint=hint, code="io_error")
 
 
 class DirectoryLock:
@@ -19,7 +29,7 @@ class DirectoryLock:
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise MachineError(f"cannot open {self._path}: {error.strerror}", code="io_error") from error
+            raise disk_error(f"cannot open {self._path}", error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -30,8 +40,12 @@ class DirectoryLock:
                 hint="stop that daemon first, or choose another data directory",
                 code="locked",
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise disk_error(f"cannot write {self._path}", error) from error
 
     def release(self) -> None:
         """Give the lock back. Idempotent. The file stays: removing it would race with the next holder."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from bflcd.errors import InvariantError, MachineError
+from bflcd.store.lock import disk_error
 from bflcd.store.protocol import RoundRecords
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
@@ -125,13 +126,14 @@ class MarkFile:
         self._turn = threading.Lock()
 
     def highest(self) -> Mark | None:
-        """The last mark written; epoch and round never go back."""
+        """The last mark written; round and epoch never go back."""
         return self._mark
 
     async def write(self, mark: Mark) -> None:
         """Make `mark` durable; when it returns, the message may leave. Runs in a thread, in the order of the calls.
 
-        Raises InvariantError if epoch or round go back, MachineError (disk_full, io_error) if the disk fails.
+        Raises InvariantError if the round goes back, or the epoch within one; MachineError (disk_full, io_error) if the disk
+        fails.
         """
         await asyncio.to_thread(self.write_now, mark)
 
@@ -140,10 +142,10 @@ class MarkFile:
         with self._turn:
             if self._descriptor < 0:
                 raise InvariantError(f"the mark file {self.path} is closed")
-            if self._mark is not None and (mark.epoch, mark.round) < (self._mark.epoch, self._mark.round):
+            if self._mark is not None and (mark.round, mark.epoch) < (self._mark.round, self._mark.epoch):
                 raise InvariantError(
-                    f"a signature in epoch {mark.epoch}, round {mark.round} after one in "
-                    f"epoch {self._mark.epoch}, round {self._mark.round}"
+                    f"a signature in round {mark.round}, epoch {mark.epoch} after one in "
+                    f"round {self._mark.round}, epoch {self._mark.epoch}"
                 )
             if mark == self._mark:
                 return
@@ -165,11 +167,7 @@ def _write_slot(descriptor: int, path: Path, sequence: int, mark: Mark) -> None:
         os.pwrite(descriptor, record, start + SECTOR_BYTES)
         os.fdatasync(descriptor)
     except OSError as error:
-        raise MachineError(
-            f"cannot write the mark file {path}: {error.strerror}; nothing may be sent",
-            hint="make sure that the disk works, then start again",
-            code="io_error",
-        ) from error
+        raise disk_error(f"nothing may be sent: cannot write the mark file {path}", error) from error
 
 
 def _create(path: Path) -> None:
@@ -186,7 +184,7 @@ def _create(path: Path) -> None:
         temporary.rename(path)
         sync_directory(path.parent)
     except OSError as error:
-        raise MachineError(f"cannot make the mark file {path}: {error.strerror}", code="io_error") from error
+        raise disk_error(f"cannot make the mark file {path}", error) from error
 
 
 def sync_directory(directory: Path) -> None:

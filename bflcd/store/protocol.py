@@ -11,7 +11,9 @@ from bflcd.params import BlobRef, Genesis
 from bflcd.types import Digest, Epoch, Height, NodeId, Round, View, short
 from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import Proposal
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.proposal import Proposal
+from bflcd.wire.recovery import RecoveryCertificate
 from bflcd.wire.requests import Manifest
 
 MAX_ADDRESSES: Final = 4096
@@ -65,7 +67,8 @@ class PreparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnRecord:
-    """An offer or a score card that this node signed: at most one a round, epoch and phase; re-sent byte for byte."""
+    """An offer, a score card or a manager's recovery that this node signed: at most one a round, epoch and phase; re-sent byte
+    for byte."""
 
     round: Round
     epoch: Epoch
@@ -83,6 +86,7 @@ class ProposalRecord:
     cards: tuple[Envelope, ...]
     offers: tuple[Envelope, ...]
     model: BlobRef
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,23 @@ class Pin:
     round: Round
 
 
-Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | Pin
+@dataclass(frozen=True, slots=True)
+class EvidenceRecord:
+    """Evidence that waits for a block, under the round that waits for it."""
+
+    round: Round
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRecord:
+    """A recovery certificate of this round that a quorum of managers signed: the epochs below its own are over here."""
+
+    round: Round
+    certificate: RecoveryCertificate
+
+
+Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | Pin | EvidenceRecord | RecoveryRecord
 """Everything about an undecided round that must survive a crash."""
 
 
@@ -105,6 +125,8 @@ class RoundRecords:
     prepared: tuple[PreparedRecord, ...]
     own: tuple[OwnRecord, ...]
     proposals: tuple[ProposalRecord, ...]
+    evidence: tuple[EvidenceRecord, ...] = ()
+    recoveries: tuple[RecoveryRecord, ...] = ()
 
     def journal(self, epoch: Epoch) -> Journal:
         """What the PBFT machine of this round and epoch remembers."""

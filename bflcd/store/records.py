@@ -13,21 +13,27 @@ from typing import Any, Final
 import msgpack
 
 from bflcd.consensus.events import Prepared
+from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, PeerError
 from bflcd.params import BlobRef
 from bflcd.store.protocol import (
+    EvidenceRecord,
     OwnRecord,
     Pin,
     PreparedRecord,
     ProposalRecord,
     Record,
+    RecoveryRecord,
     RoundRecords,
     VoteRecord,
 )
 from bflcd.types import Digest, Epoch, Millis, Round, View, short
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest
-from bflcd.wire.messages import Offer, Proposal, ScoreCard
+from bflcd.wire.evidence import Evidence, evidence_id
+from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.proposal import Proposal
+from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
 _PLACE: Final = struct.Struct(">QQQ")
 """Epoch, view, phase; big endian, so that bytes sort as numbers do."""
@@ -40,6 +46,8 @@ class Kind(IntEnum):
     PREPARED = 2
     OWN = 3
     PROPOSAL = 4
+    EVIDENCE = 5
+    RECOVERY = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,11 @@ class Row:
     body: bytes
 
 
-def row_of(record: VoteRecord | PreparedRecord | OwnRecord | ProposalRecord) -> Row:
+Stored = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | EvidenceRecord | RecoveryRecord
+"""Records that have rows of their own; a pin is a row of another table."""
+
+
+def row_of(record: Stored) -> Row:
     """A record's row."""
     match record:
         case VoteRecord():
@@ -67,10 +79,23 @@ def row_of(record: VoteRecord | PreparedRecord | OwnRecord | ProposalRecord) -> 
             return Row(record.round, Kind.OWN, place, payload_digest(record.envelope), encode(record.envelope))
         case ProposalRecord():
             return Row(record.round, Kind.PROPOSAL, record.digest, record.digest, _pack_proposal_record(record))
+        case EvidenceRecord():
+            id_ = evidence_id(record.evidence)
+            return Row(record.round, Kind.EVIDENCE, id_, id_, encode(record.evidence))
+        case RecoveryRecord(round_, certificate):
+            what = digest(Domain.MESSAGE, encode(certificate.recovery))
+            return Row(round_, Kind.RECOVERY, what, what, encode(certificate))
 
 
-def record_of(row: Row) -> VoteRecord | PreparedRecord | OwnRecord | ProposalRecord:
+def record_of(row: Row) -> Stored:
     """The record of a row. Raises ValueError or PeerError if its bytes are damaged."""
+    try:
+        return _read_record(row)
+    except (TypeError, struct.error) as error:
+        raise ValueError(f"a {row.kind.name.lower()} record without the fields of its kind: {error}") from error
+
+
+def _read_record(row: Row) -> Stored:
     match row.kind:
         case Kind.VOTE:
             epoch, view, phase = _PLACE.unpack(row.place)
@@ -83,6 +108,10 @@ def record_of(row: Row) -> VoteRecord | PreparedRecord | OwnRecord | ProposalRec
             return OwnRecord(row.round, Epoch(epoch), phase, decode(row.body, Envelope))
         case Kind.PROPOSAL:
             return _unpack_proposal_record(row)
+        case Kind.EVIDENCE:
+            return EvidenceRecord(row.round, decode(row.body, Evidence))
+        case Kind.RECOVERY:
+            return RecoveryRecord(row.round, decode(row.body, RecoveryCertificate))
 
 
 def round_records(rows: Iterable[Row]) -> RoundRecords:
@@ -93,6 +122,8 @@ def round_records(rows: Iterable[Row]) -> RoundRecords:
         prepared=tuple(r for r in found if isinstance(r, PreparedRecord)),
         own=tuple(r for r in found if isinstance(r, OwnRecord)),
         proposals=tuple(r for r in found if isinstance(r, ProposalRecord)),
+        evidence=tuple(r for r in found if isinstance(r, EvidenceRecord)),
+        recoveries=tuple(r for r in found if isinstance(r, RecoveryRecord)),
     )
 
 
@@ -125,27 +156,29 @@ def pins_of(record: Record) -> frozenset[Digest]:
             return _blobs_named(record.envelope)
         case ProposalRecord():
             return frozenset((record.model.root,)).union(*(_blobs_named(offer) for offer in record.offers))
-        case VoteRecord() | PreparedRecord():
+        case VoteRecord() | PreparedRecord() | EvidenceRecord() | RecoveryRecord():
             return frozenset()
 
 
 def _blobs_named(envelope: Envelope) -> frozenset[Digest]:
     try:
-        body: Offer | ScoreCard = open_envelope(envelope, (Offer, ScoreCard)).body  # type: ignore[assignment]
+        body: Offer | ScoreCard | Recovery = open_envelope(envelope, (Offer, ScoreCard, Recovery)).body  # type: ignore[assignment]
     except PeerError as error:
-        raise InvariantError(f"neither an offer nor a score card was to be stored as one: {error}") from error
+        raise InvariantError(f"neither an offer, a score card nor a recovery was to be stored as one: {error}") from error
+    if isinstance(body, Recovery):
+        return frozenset()
     if isinstance(body, Offer):
         return frozenset((body.blob.root,))
     return frozenset(entry.root for entry in body.entries)
 
 
 def _pack_proposal(proposal: Proposal) -> list[Any]:
-    return [proposal.epoch, proposal.time, list(proposal.cards)]
+    return [proposal.epoch, proposal.time, list(proposal.cards), list(proposal.evidence)]
 
 
 def _unpack_proposal(fields: list[Any]) -> Proposal:
-    epoch, time, cards = fields
-    return Proposal(Epoch(epoch), Millis(time), tuple(Digest(card) for card in cards))
+    epoch, time, cards, evidence = fields
+    return Proposal(Epoch(epoch), Millis(time), tuple(map(Digest, cards)), tuple(map(Digest, evidence)))
 
 
 def _unpack_envelopes(items: list[bytes]) -> tuple[Envelope, ...]:
@@ -164,11 +197,12 @@ def _unpack_prepared(body: bytes) -> Prepared:
 
 def _pack_proposal_record(record: ProposalRecord) -> bytes:
     cards, offers = [encode(card) for card in record.cards], [encode(offer) for offer in record.offers]
-    return _packed([_pack_proposal(record.proposal), cards, offers, [record.model.root, record.model.size]])
+    evidence = [encode(piece) for piece in record.evidence]
+    return _packed([_pack_proposal(record.proposal), cards, offers, [record.model.root, record.model.size], evidence])
 
 
 def _unpack_proposal_record(row: Row) -> ProposalRecord:
-    proposal, cards, offers, (root, size) = _unpacked(row.body)
+    proposal, cards, offers, (root, size), evidence = _unpacked(row.body)
     return ProposalRecord(
         row.round,
         row.digest,
@@ -176,6 +210,7 @@ def _unpack_proposal_record(row: Row) -> ProposalRecord:
         _unpack_envelopes(cards),
         _unpack_envelopes(offers),
         BlobRef(Digest(root), size),
+        tuple(decode(piece, Evidence) for piece in evidence),
     )
 
 

@@ -257,6 +257,8 @@ class SqliteStore:
                 "SELECT round FROM payloads p WHERE NOT EXISTS "
                 "(SELECT 1 FROM blobs b WHERE b.root = p.root AND b.missing = 0) ORDER BY height DESC LIMIT 1",
             )
+            if rows and not isinstance(rows[0][0], int):  # what a torn page leaves
+                raise damaged_row(self._database.path, "the index of payloads")
             known = (changes, Round(rows[0][0] + 1) if rows else Round(0))
             self._oldest_payload = known
         return known[1]
@@ -268,7 +270,8 @@ class SqliteStore:
     async def addresses(self) -> tuple[tuple[NodeId, str], ...]:
         """See `BlockStore`."""
         rows = await self._database.query("reading addresses", "SELECT node, address FROM addresses ORDER BY id DESC")
-        return tuple((NodeId(node), address) for node, address in rows)
+        # A row that a torn page has spoiled is no loss: the book is a hint, and an address is authenticated when it is dialled.
+        return tuple((NodeId(node), address) for node, address in rows if isinstance(node, bytes) and isinstance(address, str))
 
     async def remember_address(self, node: NodeId, address: str) -> None:
         """See `BlockStore`."""

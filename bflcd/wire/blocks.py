@@ -23,9 +23,11 @@ from bflcd.types import (
 )
 from bflcd.wire.codec import encode, message
 from bflcd.wire.envelope import Envelope
+from bflcd.wire.evidence import MAX_EVIDENCE, Evidence
+from bflcd.wire.recovery import RecoveryCertificate
 
-MAX_SEGMENT_BYTES: Final = 24 * 1024 * 1024
-"""q cards of up to MAX_PLACES entries and k offers: what one response may carry."""
+MAX_SEGMENT_BYTES: Final = 30 * 1024 * 1024
+"""q cards of up to MAX_PLACES entries, k offers, MAX_EVIDENCE pieces of evidence: what one response may carry."""
 
 _NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 
@@ -80,12 +82,13 @@ class UpdateBody:
 @dataclass(frozen=True, slots=True)
 class ModelBody:
     """The q score cards that decided the round (sorted by author), the aggregation rule, the weight of each packed update in
-    block order, and the rewards paid (sorted by node, positive amounts only)."""
+    block order, the rewards paid (sorted by node, positive amounts only), and evidence (sorted by its id)."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name
     weights: Annotated[tuple[Annotated[int, Between(1, 2**16)], ...], Size(0, MAX_PLACES)]
     rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
+    evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)] = ()
 
 
 @message(13, max_bytes=MAX_SEGMENT_BYTES)
@@ -106,7 +109,10 @@ class Segment:
 @message(14, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A quorum of Commit signatures over a segment: what anyone needs to believe it. Signatures sorted by author."""
+    """A quorum of Commit signatures over a segment: what anyone needs to believe it. Signatures sorted by author.
+
+    `recovery`: present exactly if managers gave the round the committee that signed (design 6.8).
+    """
 
     chain: Digest
     round: Round
@@ -116,6 +122,7 @@ class Certificate:
     committee: Digest
     digest: Digest
     signatures: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
+    recovery: RecoveryCertificate | None = None
 
 
 @message(15, max_bytes=128 * 1024)
@@ -150,7 +157,11 @@ def body_hash(body: UpdateBody | ModelBody) -> Digest:
     if isinstance(body, UpdateBody):
         unsigned: UpdateBody | ModelBody = replace(body, offer=None if body.offer is None else _unsigned(body.offer))
     else:
-        unsigned = replace(body, cards=tuple(_unsigned(card) for card in body.cards))
+        unsigned = replace(
+            body,
+            cards=tuple(_unsigned(card) for card in body.cards),
+            evidence=tuple(Evidence(_unsigned(piece.first), _unsigned(piece.second)) for piece in body.evidence),
+        )
     return digest(Domain.BODY, encode(unsigned))
 
 

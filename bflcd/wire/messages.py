@@ -14,7 +14,6 @@ from bflcd.types import (
     Digest,
     Epoch,
     MicroNats,
-    Millis,
     NodeId,
     PartsPerMillion,
     Round,
@@ -23,6 +22,9 @@ from bflcd.types import (
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import message
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Envelope
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.proposal import Proposal
+from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
 MAX_NORM: Final = 2**22
 """Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
@@ -88,18 +90,6 @@ class ScoreCard:
     present: Annotated[tuple[NodeId, ...], Size(0, MAX_MEMBERS)]
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """All that a segment needs besides the parent state: everything else is a function of it (design 5.4).
-
-    `epoch`: of the first proposal; `cards`: payload digests of exactly q cards, sorted by their authors' ids.
-    """
-
-    epoch: Epoch
-    time: Millis
-    cards: Annotated[tuple[Digest, ...], Size(1, MAX_COMMITTEE)]
-
-
 @message(33, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PrePrepare:
@@ -161,7 +151,13 @@ class ViewChange:
 Vote = PrePrepare | Prepare | Commit | ViewChange
 """What the PBFT machine exchanges."""
 
-SignedBody = Beacon | Offer | ScoreCard | PrePrepare | Prepare | Commit | ViewChange
+PunishableBody = Offer | ScoreCard | PrePrepare | Prepare | Commit
+"""Messages of which an honest node signs one in each place: two are evidence (design 6.9)."""
+
+PUNISHABLE: Final = (Offer, ScoreCard, PrePrepare, Prepare, Commit)
+"""`PunishableBody`, as the decoder wants it."""
+
+SignedBody = Beacon | Offer | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
 """Everything that a node signs."""
 
 
@@ -196,8 +192,8 @@ class Announcement:
     certificate: Certificate
 
 
-Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement
+Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Evidence | RecoveryCertificate
 """Everything that gossip carries. A bare Envelope holds a Beacon, Offer, ScoreCard, Prepare or Commit."""
 
-GOSSIP: Final = (Envelope, JustifiedPrePrepare, JustifiedViewChange, Announcement)
+GOSSIP: Final = (Envelope, JustifiedPrePrepare, JustifiedViewChange, Announcement, Evidence, RecoveryCertificate)
 """`Gossip`, as the decoder wants it."""

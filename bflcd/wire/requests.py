@@ -8,6 +8,8 @@ from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Dige
 from bflcd.wire.blocks import MAX_SEGMENT_BYTES, Certificate, CertifiedHeader, CertifiedSegment
 from bflcd.wire.codec import message
 from bflcd.wire.envelope import Envelope
+from bflcd.wire.evidence import MAX_EVIDENCE, MAX_EVIDENCE_BYTES, Evidence
+from bflcd.wire.recovery import PreparedProof
 
 MAX_HEADERS: Final = 256
 """Certified headers in one reply."""
@@ -186,6 +188,41 @@ class CertificateReply:
     certificate: Certificate
 
 
+@message(70, max_bytes=REQUEST)
+@dataclass(frozen=True, slots=True)
+class GetEvidence:
+    """Evidence that a proposal names, by its ids."""
+
+    chain: Digest
+    ids: Annotated[tuple[Digest, ...], Size(1, MAX_EVIDENCE)]
+
+
+@message(71, max_bytes=MAX_EVIDENCE * MAX_EVIDENCE_BYTES + 64)
+@dataclass(frozen=True, slots=True)
+class EvidenceReply:
+    """Those that the peer holds, in the order asked for."""
+
+    evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)]
+
+
+@message(72, max_bytes=REQUEST)
+@dataclass(frozen=True, slots=True)
+class GetPrepared:
+    """The highest prepared proof of a round that the peer holds: what managers look for before they sign a recovery."""
+
+    chain: Digest
+    round: Round
+    parent: Digest
+
+
+@message(73, max_bytes=32 * 1024)
+@dataclass(frozen=True, slots=True)
+class PreparedReply:
+    """That proof, if there is one."""
+
+    proof: PreparedProof | None
+
+
 @message(69, max_bytes=REQUEST)
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -205,6 +242,8 @@ LEGAL_REPLIES: Final[dict[type, type]] = {
     GetChunk: Chunk,
     GetAddresses: Addresses,
     GetCertificate: CertificateReply,
+    GetEvidence: EvidenceReply,
+    GetPrepared: PreparedReply,
 }
 """Each request's one legal reply, besides Refused."""
 

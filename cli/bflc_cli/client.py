@@ -76,7 +76,7 @@ class Api:
             raise _refusal(response)
         try:
             return msgspec.json.decode(response.content)["data"]
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, KeyError, TypeError) as error:
             raise _not_ours(self.entry.url) from error
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -148,7 +148,7 @@ def read_api_file(datadir: Path) -> ApiFile:
         ) from error
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code="io_error", hint="check the disk") from error
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # damaged in whatever way
         raise CommandError(
             f"{path} is no file of bflcd: {error}", code="no_daemon", hint="remove it and start the daemon"
         ) from error
@@ -180,7 +180,7 @@ def _refusal(response: httpx.Response) -> OperatorError:
     try:
         answer = msgspec.json.decode(response.content, type=dict[str, Any])
         return CommandError(str(answer["message"]), code=str(answer["code"]), hint=str(answer.get("hint", "")))
-    except (msgspec.MsgspecError, KeyError):
+    except (ValueError, RecursionError, KeyError):
         return _not_ours(str(response.url))
 
 

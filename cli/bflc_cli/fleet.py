@@ -66,7 +66,7 @@ def read_overview(directory: Path) -> Overview:
         ) from error
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", code="no_permission", hint="run as its owner") from error
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # damaged in whatever way
         raise CommandError(f"{path} can't be understood: {error}", code="no_testnet", hint="make the testnet anew") from error
 
 

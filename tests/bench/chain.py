@@ -54,7 +54,7 @@ def run() -> list[dict[str, Any]]:
     values, floors = [], []
     for _ in range(REPEATS):
         begun = time.process_time()
-        verify_chain(trusted, chain, genesis.params, _verify)
+        verify_chain(trusted, chain, genesis.params, genesis.managers, _verify)
         values.append(time.process_time() - begun)
         begun = time.process_time()
         assert all(verify(*check) for check in checks)

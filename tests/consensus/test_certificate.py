@@ -18,6 +18,7 @@ from tests.helpers.consensus import KEYS, body_of, digest_of, make_instance, mak
 I4 = make_instance()
 DA = digest_of(make_proposal(1))
 PARAMS = Params(committee_size=4, places=6)
+MANAGERS = tuple(sorted(key.node_id for key in KEYS[:4]))
 
 
 def certificate(seats=(0, 1, 2), instance=I4, segment=DA):
@@ -106,9 +107,9 @@ def make_chain(rounds, **last):
 
 def test_a_chain_of_headers_is_walked_to_its_end():
     genesis, chain = make_chain(7)
-    assert verify_chain(genesis, chain, PARAMS, verify_envelope) == chain[-1].header
-    assert verify_chain(genesis, (), PARAMS, verify_envelope) == genesis
-    assert verify_chain(chain[2].header, chain[3:], PARAMS, verify_envelope) == chain[-1].header
+    assert verify_chain(genesis, chain, PARAMS, MANAGERS, verify_envelope) == chain[-1].header
+    assert verify_chain(genesis, (), PARAMS, MANAGERS, verify_envelope) == genesis
+    assert verify_chain(chain[2].header, chain[3:], PARAMS, MANAGERS, verify_envelope) == chain[-1].header
 
 
 def model_of(**fields):
@@ -132,7 +133,7 @@ def model_of(**fields):
 def test_a_header_that_does_not_follow_is_refused_though_it_is_certified(fields, rejection):
     genesis, chain = make_chain(3, **fields)
     with pytest.raises(PeerError) as caught:
-        verify_chain(genesis, chain, PARAMS, verify_envelope)
+        verify_chain(genesis, chain, PARAMS, MANAGERS, verify_envelope)
     assert caught.value.rejection is rejection
 
 
@@ -140,10 +141,10 @@ def test_a_gap_another_order_and_another_committee_are_refused():
     genesis, chain = make_chain(4)
     for broken in (chain[1:], [chain[0], chain[2]], [chain[1], chain[0]]):
         with pytest.raises(PeerError):
-            verify_chain(genesis, broken, PARAMS, verify_envelope)
+            verify_chain(genesis, broken, PARAMS, MANAGERS, verify_envelope)
     header = replace(chain[1].header, time=Millis(5_000))
     with pytest.raises(PeerError, match="another block"):
-        verify_chain(genesis, [chain[0], CertifiedHeader(header, chain[1].certificate)], PARAMS, verify_envelope)
+        verify_chain(genesis, [chain[0], CertifiedHeader(header, chain[1].certificate)], PARAMS, MANAGERS, verify_envelope)
 
 
 def test_a_chain_signed_by_an_earlier_committee_is_refused():
@@ -152,7 +153,7 @@ def test_a_chain_signed_by_an_earlier_committee_is_refused():
     body = body_of(instance, Commit, 0, digest=header_hash(chain[1].header))
     forged = CertifiedHeader(chain[1].header, certificate_of([seal(body, key) for key in KEYS[:3]]))
     with pytest.raises(PeerError) as caught:
-        verify_chain(genesis, [chain[0], forged], PARAMS, verify_envelope)
+        verify_chain(genesis, [chain[0], forged], PARAMS, MANAGERS, verify_envelope)
     assert caught.value.rejection is Rejection.BAD_CERTIFICATE
 
 

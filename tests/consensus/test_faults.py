@@ -263,6 +263,18 @@ def test_row_31_commits_of_one_author_are_bounded():
     assert len(play.machine._commits._groups) == VOTES_PER_AUTHOR
 
 
+def prepares_of_another_instance():
+    """Proofs of which one prepare is true, for this view and digest, and cast elsewhere: the message around it tells nothing."""
+    for name, fields in (
+        ("round", {"round": 1}),
+        ("epoch", {"epoch": 1}),
+        ("chain", {"chain": make_instance(name=b"other").chain}),
+    ):
+        votes = tuple(vote(I4, seat, Prepare, 0, digest=DA, **(fields if seat == 3 else {})) for seat in (0, 2, 3))
+        yield f"a prepare of another {name}", votes
+    yield "a stranger's prepare", tuple(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2, 8))
+
+
 def justifications():
     changes = [view_change(I4, seat, 1).view_change for seat in range(4)]
     prepared = prepared_by(I4, 0, A, [0, 2, 3])
@@ -287,6 +299,8 @@ def justifications():
     yield pytest.param(A, good, [prepared.prepares[0]] * 3, id="a prepare thrice")
     yield pytest.param(A, good, wrong_view, id="a prepare of another view")
     yield pytest.param(A, good, wrong_digest, id="a prepare for another digest")
+    for name, prepares in prepares_of_another_instance():
+        yield pytest.param(A, good, prepares, id=name)
     yield pytest.param(
         A,
         [*changes[1:3], vote(I4, 3, ViewChange, 1, prepared_view=1, prepared_digest=DA)],
@@ -306,6 +320,17 @@ def test_row_33_a_forged_justification_is_refused(proposal, changes, prepares):
     assert play.machine.view == 1
 
 
+def test_row_33_of_two_prepared_segments_the_later_is_proposed_again():
+    """Given view-changes that name A prepared in view 0 and B in view 1, then only B may be proposed in view 2."""
+    older, newer = prepared_by(I4, 0, A, [0, 2, 3]), prepared_by(I4, 1, B, [0, 1, 3])
+    named = (view_change(I4, 1, 2), view_change(I4, 2, 2, older), view_change(I4, 3, 2, newer))
+    changes = [message.view_change for message in named]
+    play = Playbook(0)
+    wrong = pre_prepare(I4, 2, A, view_changes=changes, prepares=older.prepares)
+    assert play.refusal(wrong) is Rejection.BAD_JUSTIFICATION
+    assert play.refusal(pre_prepare(I4, 2, B, view_changes=changes, prepares=newer.prepares)) is None
+
+
 def claims():
     prepared = prepared_by(I4, 0, A, [0, 2, 3])
     message = view_change(I4, 2, 1, prepared)
@@ -319,6 +344,8 @@ def claims():
     yield pytest.param(
         view_change(I4, 2, 1, prepared_by(I4, 1, A, [0, 2, 3])), Rejection.BAD_JUSTIFICATION, id="prepared in its own view"
     )
+    for name, prepares in prepares_of_another_instance():
+        yield pytest.param(view_change(I4, 2, 1, Prepared(View(0), DA, A, prepares)), Rejection.BAD_JUSTIFICATION, id=name)
     half = vote(I4, 2, ViewChange, 1, prepared_view=0)
     yield pytest.param(type(message)(half, (), None), Rejection.MALFORMED, id="a view without a digest")
     plain = view_change(I4, 2, 1).view_change

@@ -11,7 +11,7 @@ from bflcd.params import Between, Size
 from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.codec import registered
 
-MODULES = ("wire.blocks", "wire.envelope", "wire.messages", "wire.requests", "ledger.state")
+MODULES = ("wire.blocks", "wire.envelope", "wire.evidence", "wire.messages", "wire.recovery", "wire.requests", "ledger.state")
 """Every module that registers a message; a test holds this list against the source."""
 
 for _module in MODULES:

@@ -20,6 +20,7 @@ from bflcd.node.effects import (
     Effect,
     FetchBlob,
     FetchEnvelopes,
+    FetchEvidence,
     FetchSegment,
     Notice,
     Persist,
@@ -32,6 +33,7 @@ from bflcd.node.events import (
     BlobHere,
     EnvelopesHere,
     Event,
+    EvidenceHere,
     Heard,
     Instant,
     Scored,
@@ -41,12 +43,23 @@ from bflcd.node.events import (
     Trained,
 )
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import Head, OwnRecord, PreparedRecord, ProposalRecord, RoundRecords, VoteRecord
+from bflcd.store.protocol import (
+    EvidenceRecord,
+    Head,
+    OwnRecord,
+    PreparedRecord,
+    ProposalRecord,
+    RecoveryRecord,
+    RoundRecords,
+    VoteRecord,
+)
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedSegment, header_hash
+from bflcd.wire.evidence import Evidence
 from bflcd.wire.tensors import payload_size, update_label
 
 EPOCH_WALL = 1_700_000_000_000
+KINDS = (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord, EvidenceRecord, RecoveryRecord)
 
 
 @dataclass
@@ -69,7 +82,7 @@ class Disk:
                 if any(r.digest != record.digest for r in place):
                     raise InvariantError("a second vote in one place")
             if isinstance(record, OwnRecord) and any(
-                isinstance(r, OwnRecord) and r.phase == record.phase and r.envelope != record.envelope for r in kept
+                isinstance(r, OwnRecord) and (r.epoch, r.phase) == (record.epoch, record.phase) and r.envelope != record.envelope for r in kept
             ):
                 raise InvariantError("a second offer or card in one round")
             kept.append(record)
@@ -77,7 +90,7 @@ class Disk:
     def found(self, round_: int) -> RoundRecords:
         kept = self.records.get(round_, [])
         return RoundRecords(
-            *(tuple(r for r in kept if isinstance(r, kind)) for kind in (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord))
+            *(tuple(r for r in kept if isinstance(r, kind)) for kind in KINDS)
         )
 
 
@@ -228,6 +241,12 @@ class World:
                     held = other.collection
                     found = tuple(s.envelope for d in digests if (s := held.cards.get(d) or held.offers.get(d)) is not None)
                 yield EnvelopesHere(round_, found, source), self.delay()
+            case FetchEvidence(round_, ids, source):
+                other = self.cores.get(source)
+                pieces: tuple[Evidence, ...] = ()
+                if other is not None and not self.drop(node, source, self.now):
+                    pieces = tuple(other.evidence[id_] for id_ in ids if id_ in other.evidence)
+                yield EvidenceHere(round_, pieces, source), self.delay()
             case FetchSegment(round_, holders):
                 for other in (*holders, *self.cores):
                     certified = self.disks[other].segments.get(round_) if other in self.cores else None

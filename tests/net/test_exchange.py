@@ -19,9 +19,11 @@ from bflcd.wire.requests import (
     GetCertificate,
     GetChunk,
     GetEnvelopes,
+    GetEvidence,
     GetGenesis,
     GetHeaders,
     GetManifest,
+    GetPrepared,
     GetSegment,
     GetStatus,
     Headers,
@@ -41,6 +43,8 @@ REQUESTS = {
     GetChunk: GetChunk(CHAIN, CHAIN, 0),
     GetAddresses: GetAddresses(CHAIN),
     GetCertificate: GetCertificate(CHAIN, Round(1)),
+    GetEvidence: GetEvidence(CHAIN, (CHAIN,)),
+    GetPrepared: GetPrepared(CHAIN, Round(1), CHAIN),
 }
 
 

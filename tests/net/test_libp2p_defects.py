@@ -361,7 +361,7 @@ class TestSignedGossip:
         verdicts = []
         for signer in (author, other):
             message.signature = signer.sign(our_gossip._signed_bytes(message))
-            verdicts.append(checker._is_sound(message))
+            verdicts.append(checker._is_sound(message, author.node_id))
         message.signature = author.sign(our_gossip._signed_bytes(message))
         from libp2p.pubsub.validators import signature_validator
 

@@ -57,7 +57,7 @@ def certify(community, digest: Digest) -> Certificate:
 
 
 def verify_header(certified, previous):
-    verify_chain(previous, [certified], chain()[0].params, verify_envelope)
+    verify_chain(previous, [certified], chain()[0].params, chain()[0].state.managers, verify_envelope)
 
 
 def certified_header(certified):

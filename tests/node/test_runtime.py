@@ -8,20 +8,24 @@ import numpy as np
 import pytest
 
 from bflcd.errors import RequestError
+from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.effects import CancelWork, Effect, FetchBlob, Persist, Say
-from bflcd.node.events import BlobHere, BlobMissing, Event, Started
+from bflcd.node.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, Persist, Say, Train
+from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, Started, Trained
 from bflcd.node.runtime import Runtime, _joined
 from bflcd.node.situation import Situation
 from bflcd.params import BlobRef
-from bflcd.store.marks import MarkFile
+from bflcd.store.blobs import manifest_of
+from bflcd.store.marks import Mark, MarkFile, read
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import DamagedBlobError, Head, Pin, RoundRecords
+from bflcd.store.protocol import DamagedBlobError, Head, OwnRecord, Pin, RoundRecords
 from bflcd.types import Digest, Round
-from bflcd.wire.blocks import header_hash
-from bflcd.wire.envelope import seal
-from bflcd.wire.messages import Beacon
-from bflcd.wire.tensors import join_payload
+from bflcd.wire.blocks import committee_hash, header_hash
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal
+from bflcd.wire.messages import Beacon, ScoreCard
+from bflcd.wire.requests import Envelopes
+from bflcd.wire.tensors import join_payload, update_label
 from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis()
@@ -145,3 +149,95 @@ def test_neighbouring_records_are_made_durable_together_and_before_what_they_sto
     zero = Digest(bytes(32))
     said = Say(seal(Beacon(state.chain, Round(0), state.epoch, zero, zero), IDENTITIES[0]).envelope)
     assert _joined([said, Persist((one,)), said, Persist((two,))]) == [said, Persist((one, two)), said]
+
+
+def an_own_record() -> tuple[OwnRecord, Envelope]:
+    """A score card without entries by the first member, as it is stored and said."""
+    state = genesis_state(GENESIS)
+    head = header_hash(genesis_header(GENESIS))
+    me = IDENTITIES[0]
+    committee = committee_hash(state.epoch, state.committee)
+    body = ScoreCard(state.chain, state.round, state.epoch, head, committee, None, None, (), (me.node_id,))
+    envelope = seal(body, me).envelope
+    return OwnRecord(Round(0), state.epoch, number_of(ScoreCard), envelope), envelope
+
+
+async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_said(tmp_path, store, monkeypatch) -> None:
+    """Design 6.3: database, then mark file, then the network; each waits for the one before."""
+    order: list[str] = []
+    record, envelope = an_own_record()
+    persist, write = store.persist, MarkFile.write
+
+    async def slowly(records: object) -> None:
+        await asyncio.sleep(0.02)
+        await persist(records)
+        order.append("record")
+
+    async def marking(self: MarkFile, mark: Mark) -> None:
+        await asyncio.sleep(0.02)
+        await write(self, mark)
+        order.append("mark")
+
+    class Voice(Hands):
+        async def publish(self, message: object) -> None:
+            order.append("said")
+
+    monkeypatch.setattr(store, "persist", slowly)
+    monkeypatch.setattr(MarkFile, "write", marking)
+    core = ScriptedCore([[Persist((record,)), Say(envelope)]])
+    async with running(tmp_path, core, store, Voice(store)):
+        await until(lambda: "said" in order)
+    assert order == ["record", "mark", "said"]
+    (kept,) = (await store.records(Round(0))).own
+    mark = read(tmp_path / "marks")[1]
+    assert mark is not None
+    assert (mark.round, mark.phase, mark.digest) == (0, kept.phase, payload_digest(envelope))
+
+
+async def test_an_update_is_restricted_from_its_first_byte_here_until_it_stands_in_a_block(tmp_path, store) -> None:
+    """Row 47: what was trained here and what was fetched to be scored is for this round's committee."""
+    model = await store.put_blob(payload(1.0, None))
+    mine = update_label(genesis_state(GENESIS).chain, Round(0), IDENTITIES[0].node_id)
+    theirs = await store.put_blob(payload(4.0, "theirs"))
+
+    class Worker(Hands):
+        async def train(self, job: TrainJob) -> TrainResult:
+            return TrainResult(update=payload(5.0, mine), samples=10, loss=0.5, seconds=0.0)
+
+    core = ScriptedCore([[Train(Round(0), model, 1), FetchBlob(theirs, (), Round(0), "theirs", anyone=False)]])
+    async with running(tmp_path, core, store, Worker(store)) as runtime:
+        await until(lambda: len(core.events) >= 3)
+        trained = next(event for event in core.events if isinstance(event, Trained))
+        assert runtime.restricted == {trained.blob.root: 0, theirs.root: 0}
+        runtime.forget_restricted(Round(1))
+        assert runtime.restricted == {}
+
+
+async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path, store) -> None:
+    _, wanted = an_own_record()
+    other = seal(open_envelope(wanted, (ScoreCard,)).body, IDENTITIES[1]).envelope
+
+    class Asked(Hands):
+        async def ask(self, peer: object, request: object, *, deadline: float) -> Envelopes:
+            return Envelopes((other, wanted))
+
+    core = ScriptedCore([[FetchEnvelopes(Round(0), (payload_digest(wanted),), IDENTITIES[1].node_id)]])
+    async with running(tmp_path, core, store, Asked(store)):
+        await until(lambda: any(isinstance(event, EnvelopesHere) for event in core.events))
+    (found,) = (event.envelopes for event in core.events if isinstance(event, EnvelopesHere))
+    assert found == (wanted,)
+
+
+async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tmp_path, store) -> None:
+    """Row 37: what was fetched for an offer is held against the genesis before anything is computed with it."""
+
+    class Giver(Hands):
+        async def fetch(self, blob: BlobRef, holders: object) -> None:
+            await store.put_blob(wrong)
+
+    wrong = payload(6.0, "theirs")[:-4] + np.float32(np.nan).tobytes()
+    ref = manifest_of(wrong).blob
+    core = ScriptedCore([[FetchBlob(ref, (), Round(0), "theirs", anyone=False)]])
+    async with running(tmp_path, core, store, Giver(store)):
+        await until(lambda: any(isinstance(event, BlobMissing) and event.refused for event in core.events))
+    assert not await store.has_blob(ref.root)

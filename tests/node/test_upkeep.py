@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bflcd.config import StoreSection
-from bflcd.errors import RequestError
+from bflcd.errors import MachineError, RequestError
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.bus import EventBus
@@ -142,6 +142,23 @@ async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> No
     assert await store.blob(ref.root) == data
 
 
+async def test_a_payload_whose_manifest_is_damaged_too_is_fetched_by_its_block(store, monkeypatch) -> None:
+    """Given a payload that block 0 names, when its manifest can't be read, then its address comes from the chain, and the node lives."""
+    model = b"the initial model"
+    ref = await store.put_blob(model)
+
+    async def manifest(root: Digest) -> None:
+        raise MachineError(f"the manifest of blob {root.hex()} is not what was written", code="damaged_store")
+
+    fetcher = Fetcher(store, model)
+    monkeypatch.setattr(store, "manifest", manifest)
+    async with keeping(store, fetcher) as (upkeep, _, presenter):
+        upkeep.damaged(ref.root, DamagedBlobError(ref.root, 0))
+        await until(lambda: fetcher.fetched == 1 and presenter.looks >= 1)
+    assert ref == GENESIS.model
+    assert await store.blob(ref.root) == model
+
+
 async def test_the_finished_model_is_measured_once_it_is_here_and_damage_does_not_end_the_node(store, monkeypatch) -> None:
     """Given a community at its end whose model is damaged here, then it is fetched again, and measured after that."""
     model = b"the initial model"
@@ -190,12 +207,12 @@ async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_rou
     assert runtime.settled == [SyncChanged(active=False)]
 
 
-def test_claims_say_how_many_are_ahead_and_forget_who_is_gone() -> None:
+def test_claims_say_what_more_than_the_liars_confirm_and_forget_who_is_gone() -> None:
     claims = Claims()
     one, two = IDENTITIES[1].node_id, IDENTITIES[2].node_id
     claims.note(one, Round(5))
     claims.hint(two, Round(3))
     claims.hint(one, Round(2))
-    assert (claims.highest(), claims.beyond(Round(0)), claims.beyond(Round(3))) == (5, 2, 1)
+    assert (claims.highest(), claims.confirmed(0), claims.confirmed(1), claims.confirmed(2)) == (5, 5, 3, 0)
     claims.forget(one)
     assert claims.all() == {two: 3}

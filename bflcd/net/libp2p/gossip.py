@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -34,6 +34,9 @@ HEARTBEAT_S: Final = 1
 MAX_SEEN: Final = 16_384
 """Message ids remembered to drop duplicates: some minutes of a busy community of hundreds."""
 
+SEEN_S: Final = 120.0
+"""How long a message id is remembered; GossipSub's usual time. No message is announced again after a few heartbeats."""
+
 MAX_STRIKES: Final = 64
 """Worthless messages a minute after which a forwarder is disconnected."""
 
@@ -60,21 +63,25 @@ _STRIKE_WINDOW_S: Final = 60.0
 _SIGNED_PREFIX: Final = str(PUBSUB_SIGNING_PREFIX).encode()
 
 Deliver = Callable[[str, NodeId, bytes], None]
-"""Takes topic, forwarder and message; must not block."""
+"""Takes topic, publisher (its signature was verified) and message; must not block."""
 
 
 class _Seen:
-    """The last `MAX_SEEN` message ids; stands in for the library's cache, which has a thread of its own and no bound."""
+    """The message ids of the last `SEEN_S` seconds, at most `MAX_SEEN`; stands in for the library's cache, which has a thread of
+    its own and no bound.
+    """
 
-    def __init__(self) -> None:
-        self._ids: OrderedDict[bytes, None] = OrderedDict()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ids: OrderedDict[bytes, float] = OrderedDict()
+        self._clock = clock
 
     def add(self, message_id: bytes) -> bool:
         """Remember an id; whether it is new."""
         if message_id in self._ids:
             return False
-        self._ids[message_id] = None
-        if len(self._ids) > MAX_SEEN:
+        now = self._clock()
+        self._ids[message_id] = now
+        while len(self._ids) > MAX_SEEN or now - next(iter(self._ids.values())) > SEEN_S:
             self._ids.popitem(last=False)
         return True
 
@@ -159,6 +166,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
             spam_protection_enabled=False,  # counts a forwarder's burst of ten as spam
             eclipse_protection_enabled=False,
         )
+        # The library notes the time of every message, and forgets them only where it adapts its gossip.
+        router.recent_message_deliveries = defaultdict(lambda: deque(maxlen=0))
         router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
         super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(topics))
         self.seen_messages.stop()
@@ -230,24 +239,28 @@ class Gossip(Pubsub):  # type: ignore[misc]
         message_id = message.from_id + message.seqno
         if self.seen_messages.has(message_id) or message.from_id == self.my_id.to_bytes():
             return
-        if not self._is_sound(message):
+        try:
+            publisher = _node_id(ID(message.from_id))
+        except ValueError:
+            self.strike(forwarder)
+            return
+        if not self._hears(publisher):
+            return  # a stranger's word goes no further; whoever passed it on may know members that we don't
+        if not self._is_sound(message, publisher):
             self.strike(forwarder)
             return
         self.seen_messages.add(message_id)
-        self._deliver(message.topicIDs[0], forwarder, message.data)
+        # Not the forwarder: it passes on what it can't judge, so a liar would have honest nodes ban each other.
+        self._deliver(message.topicIDs[0], publisher, message.data)
         await self.router.publish(forwarder_id, message)
 
-    def _is_sound(self, message: Any) -> bool:
+    def _is_sound(self, message: Any, publisher: NodeId) -> bool:
         """Whether form, topic and signature are good. The signature keeps others from using up an author's ids."""
         if len(message.topicIDs) != 1 or message.topicIDs[0] not in self._topics:
             return False
         if len(message.seqno) != _SEQNO_BYTES or len(message.data) > MAX_GOSSIP_BYTES:
             return False
-        try:
-            author = _node_id(ID(message.from_id))
-        except ValueError:
-            return False
-        return verify(author, _signed_bytes(message), Signature(message.signature))
+        return verify(publisher, _signed_bytes(message), Signature(message.signature))
 
     def strike(self, forwarder: NodeId) -> None:
         """Count a worthless message against whoever forwarded it."""

@@ -1,0 +1,55 @@
+"""Recovery: managers give a round that can't go on another committee, and what its old one had prepared (design 6.8)."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from bflcd.params import Size
+from bflcd.types import MAX_COMMITTEE, Digest, Epoch, NodeId, Round, Signature, View
+from bflcd.wire.codec import message
+from bflcd.wire.proposal import Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProof:
+    """A prepared certificate that stands by itself: what q members of `committee` prepared in `view` of `epoch`.
+
+    `prepares`: their signatures under one and the same Prepare, sorted by author.
+    """
+
+    epoch: Epoch
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    view: View
+    digest: Digest
+    proposal: Proposal
+    prepares: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
+
+
+@message(37, max_bytes=8 * 1024)
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A manager's word: round `round` after `parent` is decided by `committee`, in `epoch`, and by nobody else.
+
+    `committee` in seat order. `retired`: members that get no seat until they show up again, sorted. `prepared`: digest of the
+    segment that must be re-proposed as it stands, the highest one of which a prepared proof was found.
+    """
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    retired: Annotated[tuple[NodeId, ...], Size(0, MAX_COMMITTEE)]
+    prepared: Digest | None
+
+
+@message(17, max_bytes=32 * 1024)
+@dataclass(frozen=True, slots=True)
+class RecoveryCertificate:
+    """A recovery with its managers' signatures, sorted by manager, and the proof that it names.
+
+    With fewer than a quorum of signatures it is a recovery on its way to one.
+    """
+
+    recovery: Recovery
+    proof: PreparedProof | None
+    signatures: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]

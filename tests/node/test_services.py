@@ -1,0 +1,76 @@
+"""What is answered to whom: unpublished updates and the cards of a running round are for its committee."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.node.services import ChainService
+from bflcd.node.situation import Situation
+from bflcd.store.memory import MemoryStore
+from bflcd.store.protocol import Head
+from bflcd.types import Digest, Round
+from bflcd.wire.blocks import header_hash
+from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Beacon
+from bflcd.wire.requests import GetCertificate, GetEnvelopes, GetHeaders, GetSegment
+from tests.helpers.ledger import make_genesis
+
+GENESIS, IDENTITIES = make_genesis()
+HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
+MEMBER, TRAINER = GENESIS.committee[0], IDENTITIES[-1].node_id
+ROOT, OTHER, ELSEWHERE = (Digest(bytes([number]) * 32) for number in range(1, 4))
+SAID = seal(Beacon(STATE.chain, STATE.round, STATE.epoch, ROOT, OTHER), IDENTITIES[0])
+
+
+@pytest.fixture
+async def service() -> ChainService:
+    store = MemoryStore()
+    await store.initialise(GENESIS, HEADER, STATE)
+    found = ChainService(store, lambda: GENESIS)
+    situation = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+    collection = SimpleNamespace(cards={SAID.digest: SAID}, offers={})
+    found.runtime = SimpleNamespace(restricted={}, core=SimpleNamespace(situation=situation, collection=collection))
+    return found
+
+
+async def test_an_unpublished_update_is_for_the_committee_of_its_round(service: ChainService) -> None:
+    """Row 47 and design 5.2: of this round to its committee, of another round to nobody; what is published to every member."""
+    service.runtime.restricted |= {ROOT: Round(0), ELSEWHERE: Round(1)}
+    assert [service.may_serve(peer, ROOT) for peer in (MEMBER, TRAINER)] == [True, False]
+    assert [service.may_serve(peer, ELSEWHERE) for peer in (MEMBER, TRAINER)] == [False, False]
+    assert [service.may_serve(peer, OTHER) for peer in (MEMBER, TRAINER)] == [True, True]
+
+
+async def test_before_the_genesis_nothing_is_served(service: ChainService) -> None:
+    service.runtime = None
+    assert not service.may_serve(MEMBER, OTHER)
+
+
+async def test_cards_of_a_running_round_are_for_its_committee(service: ChainService) -> None:
+    answer = service.handlers()[GetEnvelopes]
+    request = GetEnvelopes(STATE.chain, Round(0), (SAID.digest,))
+    assert (await answer(MEMBER, request)).envelopes == (SAID.envelope,)
+    with pytest.raises(PeerError) as caught:
+        await answer(TRAINER, request)
+    assert caught.value.rejection is Rejection.NOT_COMMITTEE
+    with pytest.raises(PeerError) as caught:
+        await answer(MEMBER, GetEnvelopes(STATE.chain, Round(1), (SAID.digest,)))
+    assert caught.value.rejection is Rejection.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GetEnvelopes(ROOT, Round(0), (ROOT,)),
+        GetHeaders(ROOT, Round(1), 1),
+        GetSegment(ROOT, Round(1)),
+        GetCertificate(ROOT, Round(1)),
+    ],
+    ids=lambda request: type(request).__name__,
+)
+async def test_another_chain_is_refused(service: ChainService, request_: object) -> None:
+    with pytest.raises(PeerError) as caught:
+        await service.handlers()[type(request_)](MEMBER, request_)
+    assert caught.value.rejection is Rejection.WRONG_CHAIN
