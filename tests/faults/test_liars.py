@@ -1,0 +1,220 @@
+"""Lying scores, and forks signed with old keys: whole cores in virtual time."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from bflcd.consensus.certificate import certificate_of, verify_certificate
+from bflcd.ledger.state import NEVER
+from bflcd.node.effects import Blame, Effect, Halt, Persist, Say, Score
+from bflcd.node.events import Event, Heard, Scored, SegmentHere, SyncChanged
+from bflcd.params import BlobRef
+from bflcd.store.protocol import EvidenceRecord
+from bflcd.types import Digest, MicroNats, Millis, NodeId, Signature, short
+from bflcd.wire.blocks import Certificate, CertifiedSegment, header_hash
+from bflcd.wire.envelope import open_envelope, seal
+from bflcd.wire.messages import Announcement, Beacon, Commit, JustifiedPrePrepare, Offer, PrePrepare
+from bflcd.wire.tensors import payload_size, update_label
+from tests.helpers.scenes import Figure, a_trainer, a_world, committee_of, leader_in, mostly_slow, one_state, reach
+from tests.helpers.world import World
+
+WORST = MicroNats(-1_000_000_000)
+
+
+def scoring(world: World, lies: object) -> None:
+    """Members for whom `lies(node)` holds give every update the worst score there is."""
+    answer = world.answer
+
+    def lying(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        for event, after in answer(node, effect):
+            if isinstance(effect, Score) and isinstance(event, Scored) and lies(node):  # type: ignore[operator]
+                scores = tuple(replace(score, gain=WORST) for score in event.result.scores)
+                yield replace(event, result=replace(event.result, scores=scores)), after
+            else:
+                yield event, after
+
+    world.answer = lying  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("seed", mostly_slow(0, 1, 2))
+def test_row_56_f_liars_that_score_all_worst_keep_nobody_out(seed: int) -> None:
+    world = a_world(seed=seed)
+    scoring(world, lambda node: node == committee_of(world)[0])
+    reach(world, 5, 60_000)
+    one_state(world)
+    segments = world.disks[next(iter(world.cores))].segments
+    assert all(sum(update.offer is not None for update in segments[r].segment.updates) == 6 for r in range(1, 6))
+
+
+def test_row_56_nothing_qualifies_and_the_committee_changes(figure: Figure) -> None:
+    """Given a committee that finds nothing good, then its round is empty, its seats go to others, and they go on."""
+    world = a_world()
+    first = set(committee_of(world))
+    scoring(world, lambda node: world.cores[node].situation.round < 3)
+    reach(world, 6, 120_000)
+    segments = world.disks[next(iter(world.cores))].segments
+    packed = [sum(update.offer is not None for update in segments[r].segment.updates) for r in range(1, 7)]
+    assert packed[:3] == [0, 0, 0]
+    assert packed[3:] == [6, 6, 6]
+    committees = [first, *({*segments[r].segment.model_header.model.committee} for r in range(1, 7))]  # type: ignore[union-attr]
+    assert all(not before & after for before, after in pairwise(committees))
+    figure(56, world.now / 6 / 1_250, 2, "T0 a round, half of them empty")
+    one_state(world)
+
+
+def forged(world: World, round_: int, parent: Certificate) -> CertifiedSegment:
+    """Another block for an old round, rightly certified with the keys of the committee that held its seats then."""
+    disk = next(iter(world.disks.values()))
+    true = disk.segments[round_].segment
+    model = replace(true.model_header, time=Millis(true.model_header.time + 1))
+    segment = replace(true, headers=(*true.headers[:-1], model))
+    body = Commit(parent.chain, parent.round, parent.epoch, parent.view, parent.parent, parent.committee, header_hash(model))
+    signers = [world.identities[node] for node, _ in parent.signatures]
+    return CertifiedSegment(segment, certificate_of([seal(body, signer) for signer in signers]))
+
+
+@pytest.mark.parametrize("syncing", [False, True], ids=["in a round", "while it catches up"])
+def test_row_48_a_fork_signed_with_old_keys_is_refused(syncing: bool, figure: Figure) -> None:
+    """Given the keys of the committee of round 2, when a node at round 6 is shown another round 3, then its head stays."""
+    world = a_world()
+    reach(world, 6, 60_000)
+    node = next(iter(world.cores))
+    core, disk = world.cores[node], world.disks[node]
+    liar = committee_of(world)[-1] if committee_of(world)[-1] != node else committee_of(world)[0]
+    fork = forged(world, 3, disk.segments[3].certificate)
+    before, accepted = disk.head, 0
+    if syncing:
+        world.feed(node, SyncChanged(active=True))
+    for event in (Heard(Announcement(fork.certificate), liar), SegmentHere(fork, liar)):
+        world.feed(node, event)
+        accepted += disk.head != before or core.situation.head_hash != before.hash
+    if syncing:
+        world.feed(node, SyncChanged(active=False))
+    figure(48, accepted, 0, "accepted")
+
+
+def test_row_48_old_keys_certify_nothing_on_top_of_the_head(figure: Figure) -> None:
+    """Given those keys, when they sign the block that follows the head, then its certificate is refused: they hold no seats."""
+    world = a_world()
+    reach(world, 6, 60_000)
+    node = next(iter(world.cores))
+    situation = world.cores[node].situation
+    old = world.disks[node].segments[3].certificate
+    body = Commit(
+        old.chain, situation.round, old.epoch, old.view, situation.head_hash, situation.instance.committee_hash, old.digest
+    )
+    certificate = certificate_of([seal(body, world.identities[signer]) for signer, _ in old.signatures])
+    with pytest.raises(Exception, match="has no seat in round 6"):
+        verify_certificate(certificate, situation.instance, world.verified.verify_once)
+    before = world.disks[node].head
+    world.feed(node, Heard(Announcement(certificate), committee_of(world)[0]))
+    figure(48, world.disks[node].head != before, 0, "accepted")
+    assert [blame.rejection.value for blame in world.blames][-1] == "bad_certificate"
+
+
+def test_row_25_a_node_that_is_shown_the_other_certificate_halts_and_keeps_the_proof(figure: Figure) -> None:
+    """Given a quorum that signed two blocks in one view, when a node hears of the other, then it stops and names who signed both."""
+    world = a_world()
+    reach(world, 3, 60_000)
+    node, liar = list(world.cores)[:2]
+    core = world.cores[node]
+    other = forged(world, 3, world.disks[node].segments[3].certificate).certificate
+    wrong = replace(other, signatures=((other.signatures[0][0], Signature(bytes(64))), *other.signatures[1:]))
+    refused = core.handle(Heard(Announcement(wrong), liar), world.instant())
+    assert [type(effect) for effect in refused] == [Blame], "a forged certificate stops nobody"
+    effects = core.handle(Heard(Announcement(other), liar), world.instant())
+    accused = {r.evidence.accused for e in effects if isinstance(e, Persist) for r in e.records if isinstance(r, EvidenceRecord)}
+    signers = {author for author, _ in other.signatures}
+    assert accused == signers
+    assert isinstance(effects[-1], Halt)
+    assert all(short(author) in effects[-1].text for author in signers)
+    figure(25, len(accused - signers), 0, "innocents blamed")
+
+
+def test_row_25_who_stands_on_another_block_is_shown_our_certificate() -> None:
+    """Given a member of the other branch, when its beacon comes, then the certificate that contradicts its own is said."""
+    world = a_world()
+    reach(world, 3, 60_000)
+    node, other = list(world.cores)[:2]
+    core = world.cores[node]
+    world.drop = lambda _s, r, _n: r == node  # it answers at most once every T0
+    world.run_until(lambda: False, 2 * 1_250)
+    situation = core.situation
+    core.collection.beacons.discard(other)  # on its branch it has said nothing that counts on ours
+    body = Beacon(
+        situation.state.chain, core.situation.round, situation.state.epoch, Digest(bytes(32)), situation.instance.committee_hash
+    )
+    effects = core.handle(Heard(seal(body, world.identities[other]).envelope, other), world.instant())
+    assert Say(Announcement(core.last_certificate)) in effects  # type: ignore[arg-type]
+
+
+def punished(world: World, node: NodeId) -> int:
+    """The round in which a node was punished, by the newest ledger; NEVER if it wasn't."""
+    state = max((disk.head.state for disk in world.disks.values()), key=lambda state: state.round)
+    return next(account.punished_round for account in state.accounts if account.node == node)
+
+
+def test_row_44_two_offers_cost_seat_and_deposit_within_the_round(figure: Figure) -> None:
+    """Given a trainer that signs two offers, when the committee has seen both, then the round's own block punishes it, and nobody else."""
+    world = a_world()
+    reach(world, 2, 60_000)
+    situation = world.cores[committee_of(world)[0]].situation
+    liar = world.identities[a_trainer(world)]
+    world.kill(liar.node_id)
+    label = update_label(situation.state.chain, situation.round, liar.node_id)
+    size, place = payload_size(world.genesis.task.tensors, label), situation.state
+    for member in situation.committee:
+        for number in (1, 2):
+            body = Offer(
+                chain=place.chain,
+                round=place.round,
+                epoch=place.epoch,
+                parent=situation.head_hash,
+                committee=situation.instance.committee_hash,
+                blob=BlobRef(Digest(bytes([number]) * 32), size),
+                samples=100,
+            )
+            world.feed(member, Heard(seal(body, liar).envelope, liar.node_id))
+    reach(world, 4, 60_000)
+    figure(44, punished(world, liar.node_id) - 2, 0, "rounds until the punishment")
+    assert [node for node in world.identities if punished(world, node) != NEVER] == [liar.node_id]
+    one_state(world)
+
+
+def test_row_44_whoever_restarts_and_says_its_offer_and_card_again_is_never_punished(figure: Figure) -> None:
+    """Given every node killed once after it spoke and started again, then nobody is punished."""
+    world = a_world()
+    reach(world, 1, 60_000)
+    for node in list(world.identities):
+        world.run_until(lambda: False, 270)
+        world.kill(node)
+        world.start(node)
+    reach(world, max(world.rounds()) + 2, 60_000)
+    figure(44, sum(punished(world, node) != NEVER for node in world.identities), 0, "honest nodes punished for a restart")
+
+
+def test_row_5_a_leader_that_signs_two_pre_prepares_is_punished_by_an_honest_one(figure: Figure) -> None:
+    """Given a leader that shows two proposals, then at most one is decided and the first block by an honest leader punishes it."""
+    world = a_world()
+    reach(world, 2, 60_000)
+    leader = leader_in(world)
+    identity, answer = world.identities[leader], world.answer
+
+    def two(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        yield from answer(node, effect)
+        if node == leader and isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+            body = open_envelope(effect.message.pre_prepare, (PrePrepare,)).body
+            other = seal(replace(body, digest=Digest(bytes(32))), identity).envelope
+            yield from answer(node, replace(effect, message=replace(effect.message, pre_prepare=other)))
+
+    world.answer = two  # type: ignore[method-assign]
+    reach(world, 5, 60_000)
+    segments = world.disks[leader].segments
+    assert punished(world, leader) != NEVER
+    honest = next(
+        r for r in range(3, 6) if segments[r].certificate.view > 0 or segments[r].certificate.round > 2
+    )  # the first block that another leader made
+    figure(5, punished(world, leader) + 1 - honest, 0, "blocks later than the first by an honest leader")
+    one_state(world)
