@@ -1,0 +1,38 @@
+"""One harness under atheris: `python -m tests.fuzz.drive NAME [libFuzzer options] CORPUS`. `make fuzz` starts these."""
+
+import sys
+
+import atheris
+
+from tests.fuzz.target import HARNESSES
+
+CHECK_EVERY = 250
+"""Inputs after which a harness looks whether what it attacks still serves honest peers."""
+
+
+def main() -> None:
+    """Fuzz until the inputs are used up, or one of them raises."""
+    name, *options = sys.argv[1:]
+    if name not in HARNESSES:
+        sys.exit(f"{name!r} is no harness: {', '.join(HARNESSES)}")
+    with atheris.instrument_imports(include=["bflcd", "bflc_cli"]):
+        from tests.fuzz.target import target as load
+
+        found = load(name)
+    found.one(next(iter(found.seeds()), b""))  # whatever is made once is made before memory and speed count
+
+    count = 0
+
+    def one(data: bytes) -> None:
+        nonlocal count
+        found.one(data)
+        count += 1
+        if count % CHECK_EVERY == 0:
+            found.quiet()
+
+    atheris.Setup([sys.argv[0], f"-max_len={found.longest}", *options], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
