@@ -40,6 +40,9 @@ FetchBlob = Callable[[BlobRef, Callable[[], Sequence[NodeId]]], Awaitable[None]]
 Claims = Callable[[], Mapping[NodeId, Round]]
 """Connected peers and the rounds that they say to have reached: whom to ask, never what to believe."""
 
+OnUnlinked = Callable[[NodeId], Awaitable[None]]
+"""Told of a peer that claims to be ahead and proves nothing that follows our head; what it raises ends the catch-up."""
+
 OnProgress = Callable[[Round, Round], None]
 """Told the round that we hold now and the round that is certified or, before that, claimed."""
 
@@ -73,6 +76,7 @@ class CatchUp:
         fetch_blob: FetchBlob,
         on_misbehaviour: OnMisbehaviour,
         on_progress: OnProgress = lambda _done, _target: None,
+        on_unlinked: OnUnlinked | None = None,
         limits: SyncLimits | None = None,
     ) -> None:
         self._exchange = exchange
@@ -82,6 +86,7 @@ class CatchUp:
         self._fetch_blob = fetch_blob
         self._on_misbehaviour = on_misbehaviour
         self._on_progress = on_progress
+        self._on_unlinked = on_unlinked
         self._limits = SyncLimits() if limits is None else limits
 
     async def run(self, head: Header, claims: Claims) -> Header:
@@ -113,6 +118,8 @@ class CatchUp:
                 logger.info("no headers from %s: %s", short(node), error)
                 continue
             proven, wrong = await asyncio.to_thread(self._prove, head, reply.headers)
+            if not proven and self._on_unlinked is not None:
+                await self._on_unlinked(node)
             if wrong is not None:
                 logger.warning("headers of %s are refused: %s", short(node), wrong)
                 self._on_misbehaviour(node, wrong.rejection, str(wrong))

@@ -40,6 +40,7 @@ from bflcd.node.metrics import Metrics
 from bflcd.node.presenter import Presenter
 from bflcd.node.runtime import Runtime
 from bflcd.node.services import ChainService
+from bflcd.node.superseded import SupersededError
 from bflcd.node.upkeep import Upkeep
 from bflcd.node.watch import Watch
 from bflcd.params import Genesis
@@ -103,7 +104,9 @@ async def _main(config: Config) -> None:
     try:
         marks = MarkFile(datadir.path / MARK_FILE)
         try:
-            await Node(config, identity, store, marks, context).run()
+            why = ""
+            while (why := await Node(config, identity, store, marks, context, warning=why).run()) != "":
+                logger.warning("starting again from the new head")
         finally:
             marks.close()
     finally:
@@ -124,7 +127,17 @@ def wall_clock() -> Millis:
 class Node:
     """One running node: makes its parts, starts them, and is what they report to."""
 
-    def __init__(self, config: Config, identity: Identity, store: BlockStore, marks: MarkFile, context: LogContext) -> None:
+    def __init__(
+        self,
+        config: Config,
+        identity: Identity,
+        store: BlockStore,
+        marks: MarkFile,
+        context: LogContext,
+        *,
+        warning: str = "",
+    ) -> None:
+        """`warning`: what the operator has to know from the start."""
         from bflcd.net.libp2p.transport import Libp2pTransport  # noqa: PLC0415 - 1.4 s of imports, only a running node needs
 
         self._config = config
@@ -185,13 +198,16 @@ class Node:
             stop=self._stop.set,
             device=self._device,
         )
+        if warning:
+            self.presenter.warn(warning)
         self._api = ApiServer(self.presenter, self.metrics, config.node.datadir, host=config.api.host, port=config.api.port)
         self._exchange.serve({**self._peers.handlers(), **self._service.handlers(), **self._blobs.handlers()})
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Run until SIGTERM, SIGINT or a request to stop."""
+    async def run(self) -> str:
+        """Run until SIGTERM, SIGINT or a request to stop, or until blocks were taken back: then why a new `Node` has to go on."""
+        why = ""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -212,8 +228,12 @@ class Node:
                     group.create_task(self._live())
             except* _Stopping:
                 logger.info("stopping")
+            except* SupersededError as failures:
+                why = str(first_of(failures))
+                logger.critical("%s", why)
         finally:
             await self._close()
+        return why
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -343,6 +363,7 @@ class Node:
             self._exchange,
             fetcher,
             self.bus,
+            store=self._store,
             verify=self._verify,
             on_misbehaviour=self._punish,
         )

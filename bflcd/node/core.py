@@ -470,6 +470,9 @@ class Core:
             return forked
         if certificate.round == situation.round - 1:
             self._announce_at = None  # somebody else has announced it
+            last = self.last_certificate
+            if last is not None and certificate.epoch > last.epoch and certificate.digest != last.digest:
+                return self._fall_behind(Round(situation.round + 1), peer, now)  # perhaps a recovery has superseded our block
         if certificate.round < situation.round or self.syncing or self.pending_certificate is not None:
             return []
         if certificate.round > situation.round:
@@ -885,6 +888,11 @@ class Core:
         return effects if segment is None else effects + self._closed(CertifiedSegment(segment, certificate), now)
 
     # -- speaking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def genesis(self) -> Genesis:
+        """The chain's genesis."""
+        return self._genesis
 
     @property
     def may_sign(self) -> bool:

@@ -16,7 +16,9 @@ from bflcd.net.verified import Verify
 from bflcd.node.bus import EventBus
 from bflcd.node.events import SegmentHere, SyncChanged
 from bflcd.node.runtime import Runtime
+from bflcd.node.superseded import find_superseding, take_back
 from bflcd.params import BlobRef
+from bflcd.store.protocol import BlockStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
 
@@ -87,10 +89,13 @@ class Follower:
         fetcher: BlobFetcher,
         bus: EventBus,
         *,
+        store: BlockStore,
         verify: Verify,
         on_misbehaviour: OnMisbehaviour,
     ) -> None:
         self._runtime = runtime
+        self._exchange = exchange
+        self._store = store
         self._core = runtime.core
         self._claims = claims
         self._fetcher = fetcher
@@ -104,6 +109,7 @@ class Follower:
             fetch_blob=self._fetch,
             on_misbehaviour=on_misbehaviour,
             on_progress=self._progress,
+            on_unlinked=self._compare,
         )
 
     async def run(self) -> None:
@@ -130,6 +136,15 @@ class Follower:
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
         situation = self._core.situation
         verify_successor(previous, certified, situation.params, situation.head.state.managers, self._verify)
+
+    async def _compare(self, peer: NodeId) -> None:
+        """Look whether a recovery has superseded blocks of ours. Raises SupersededError once they are taken back."""
+        superseding = await find_superseding(self._exchange, self._store, peer, self._core.genesis, self._verify)
+        if superseding is None:
+            return
+        if not self._core.syncing:
+            await self._runtime.settle(SyncChanged(active=True))  # nothing is committed or signed from here on
+        raise await take_back(self._store, superseding)
 
     async def _apply(self, certified: CertifiedSegment) -> None:
         wanted = certified.segment.model_header.round

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bflcd.errors import PeerError
 from bflcd.ledger.state import State, state_hash
-from bflcd.store.chain import Placed
+from bflcd.store.chain import Placed, check_state
 from bflcd.store.protocol import Head
 from bflcd.store.records import Row, contradiction
 from bflcd.store.rows import checksum, damaged_row, record_columns
@@ -76,6 +76,39 @@ def head_from_rows(path: Path, rows: list[tuple[Any, ...]]) -> Head:
     if head.header.model is None or state_hash(head.state) != head.header.model.state:
         raise damaged_row(path, "the state at the head")
     return head
+
+
+BLOCK_SQL: Final = "SELECT round, hash, header, certificate, checksum FROM segments WHERE round = ?"
+
+
+def rewound(path: Path, rows: list[tuple[Any, ...]], round_: Round, state: State) -> Head:
+    """The head that the model of `round_` makes, with the ledger that its header commits to. Raises ValueError, MachineError."""
+    if not rows:
+        raise ValueError(f"there is no model of round {round_} to return to")
+    _, digest, header, certificate, whole = rows[0]
+    if checksum(round_, digest, header, certificate) != whole:
+        raise damaged_row(path, f"the block of round {round_}")
+    head = Head(decode(header, Header), Digest(digest), state)
+    check_state(head.header, state)
+    return head
+
+
+def abandon_above(writer: sqlite3.Connection, head: Head) -> None:
+    """Archive every block above `head`, drop what belongs to their rounds, and make `head` the head."""
+    round_, state = head.header.round, encode(head.state)
+    writer.execute(
+        "INSERT INTO abandoned (round, hash, header, certificate, segment) "
+        "SELECT round, hash, header, certificate, segment FROM segments WHERE round > ?",
+        (round_,),
+    )
+    for sql in (
+        "DELETE FROM payloads WHERE segment > ?",
+        "DELETE FROM segments WHERE round > ?",
+        "DELETE FROM records WHERE round > ?",
+        "DELETE FROM pins WHERE round > ?",
+    ):
+        writer.execute(sql, (round_,))
+    writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
 
 
 def headers_from_rows(path: Path, first: Round, rows: list[tuple[Any, ...]]) -> tuple[CertifiedHeader, ...]:

@@ -30,7 +30,7 @@ def genesis_head(genesis: Genesis, header: Header, state: State) -> Head:
     chain = chain_id_of(genesis)
     if not (header.chain == state.chain == chain and header.height == 0 and header.round == 0 and header.parent == ZERO_DIGEST):
         raise ValueError(f"block 0 of chain {short(header.chain)} does not belong to the genesis of chain {short(chain)}")
-    _check_state(header, state)
+    check_state(header, state)
     return Head(header, header_hash(header), state)
 
 
@@ -56,10 +56,11 @@ def successor(head: Head, certified: CertifiedSegment, state: State) -> Head:
         raise ValueError(f"the segment of round {header.round} builds on {short(first.parent)}, the head is {short(head.hash)}")
     if certificate.digest != digest:
         raise ValueError(f"the certificate is for {short(certificate.digest)}, the segment is {short(digest)}")
-    _check_state(header, state)
+    check_state(header, state)
     return Head(header, digest, state)
 
 
-def _check_state(header: Header, state: State) -> None:
+def check_state(header: Header, state: State) -> None:
+    """Raise ValueError unless `state` is the ledger that a model header commits to."""
     if header.model is None or header.model.state != state_hash(state) or state.round != header.round:
         raise ValueError(f"the state of round {state.round} is not the one that the header of round {header.round} commits to")

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bflcd.crypto.hashing import chunk_count, chunk_hash, split_chunks
-from bflcd.ledger.state import State
+from bflcd.ledger.state import State, genesis_header
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.blobs import check_chunk, manifest_of
-from bflcd.store.chain import Placed, genesis_head, placed_payloads, successor, wrong_chain
+from bflcd.store.chain import Placed, check_state, genesis_head, placed_payloads, successor, wrong_chain
 from bflcd.store.protocol import MAX_ADDRESSES, Damage, DamagedBlobError, Head, Pin, PruneReport, Record, RoundRecords, StoreStats
 from bflcd.store.pruning import Needs, Payload, first_kept, is_stale, prunable
 from bflcd.store.records import Kind, Row, check_round, contradiction, pins_of, round_records, row_of
 from bflcd.types import Digest, Height, NodeId, Round, short
-from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header
+from bflcd.wire.blocks import Certificate, CertifiedHeader, CertifiedSegment, Header, header_hash
 from bflcd.wire.requests import Manifest
 
 
@@ -74,6 +74,18 @@ class MemoryStore:
         self._records = {key: row for key, row in self._records.items() if row.round >= round_}
         self._pins = {pin for pin in self._pins if pin[0] >= round_}
         self._head = head
+
+    async def rewind(self, round_: Round, state: State) -> None:
+        """See `BlockStore`."""
+        if self._genesis is None or (round_ != 0 and round_ not in self._segments):
+            raise ValueError(f"there is no model of round {round_} to return to")
+        header = self._segments[round_].segment.model_header if round_ else genesis_header(self._genesis)
+        check_state(header, state)
+        self._segments = {number: held for number, held in self._segments.items() if number <= round_}
+        self._placed = [item for item in self._placed if item.height <= header.height]
+        self._records = {key: row for key, row in self._records.items() if row.round <= round_}
+        self._pins = {pin for pin in self._pins if pin[0] <= round_}
+        self._head = Head(header, header_hash(header), state)
 
     async def segment(self, round_: Round) -> CertifiedSegment | None:
         """See `BlockStore`."""

@@ -199,6 +199,11 @@ class BlockStore(Protocol):
         """
         ...
 
+    async def rewind(self, round_: Round, state: State) -> None:
+        """Return to the model of `round_`, whose ledger is `state`: every later block is archived and no longer served, with its
+        records and pins. In one durable transaction. ValueError if there is no such model, or `state` is not its own."""
+        ...
+
     async def segment(self, round_: Round) -> CertifiedSegment | None:
         """The committed segment whose model header says `round_` (>= 1)."""
         ...

@@ -94,7 +94,19 @@ CREATE TABLE addresses (
 ) STRICT;
 """
 
-MIGRATIONS: Final = (_VERSION_1,)
+_VERSION_2: Final = """
+-- Blocks that a recovery superseded: kept for people, never served (design 6.8).
+CREATE TABLE abandoned (
+    id INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    header BLOB NOT NULL,
+    certificate BLOB NOT NULL,
+    segment BLOB
+) STRICT;
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 """Script n makes a file of version n into one of version n + 1. Never changed once released: append."""
 
 

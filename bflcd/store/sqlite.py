@@ -11,12 +11,15 @@ from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.blobs import BlobTable
 from bflcd.store.blocks import (
+    BLOCK_SQL,
     HEAD_SQL,
+    abandon_above,
     head_from_rows,
     headers_from_rows,
     insert_head,
     insert_payloads,
     insert_record,
+    rewound,
     segment_from_columns,
 )
 from bflcd.store.chain import Placed, genesis_head, placed_payloads, successor, wrong_chain
@@ -130,6 +133,19 @@ class SqliteStore:
         self._payload_changes += 1
         self._head = head
         await self._database.checkpoint_if_due()
+
+    async def rewind(self, round_: Round, state: State) -> None:
+        """See `BlockStore`."""
+        rows = await self._database.query("reading a block", BLOCK_SQL, (round_,))
+        head = await asyncio.to_thread(rewound, self._database.path, rows, round_, state)
+
+        def work(writer: sqlite3.Connection) -> None:
+            abandon_above(writer, head)
+
+        self._head = None
+        await self._database.write("taking blocks back", work, durable=True)
+        self._payload_changes += 1
+        self._head = head
 
     async def segment(self, round_: Round) -> CertifiedSegment | None:
         """See `BlockStore`."""

@@ -10,6 +10,7 @@ from bflcd.ledger.state import genesis_header
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.bus import EventBus
 from bflcd.node.following import Claims, Follower
+from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, Signature
 from bflcd.wire.blocks import CertifiedHeader
 from tests.helpers.ledger import make_genesis
@@ -35,6 +36,7 @@ def follower(world: World) -> Follower:
         SimpleNamespace(),
         SimpleNamespace(),
         EventBus(lambda: Millis(0)),
+        store=MemoryStore(),
         verify=VerifiedEnvelopes().verify_once,
         on_misbehaviour=lambda *_: None,
     )
