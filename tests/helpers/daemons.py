@@ -28,6 +28,9 @@ PACED_TASK: Final = "tests.helpers.paced_task:PacedDigits"
 STOP_SECONDS: Final = 30.0
 """What an orderly stop may take on a machine that has much else to do; an idle one needs well under a second."""
 
+CREATE_SECONDS: Final = 300.0
+"""What `bflcd testnet`, which imports torch once, may take where dozens of processes want two cores."""
+
 POLL_SECONDS: Final = 0.1
 
 LOG_LINES: Final = 12
@@ -266,7 +269,7 @@ class Community:
     @classmethod
     def create(cls, path: Path, nodes: int, *options: str, task: str = PACED_TASK) -> "Community":
         """Make it with `bflcd testnet`."""
-        made = bflcd("testnet", "--nodes", str(nodes), "--output", path, "--task", task, *options)
+        made = bflcd("testnet", "--nodes", str(nodes), "--output", path, "--task", task, *options, seconds=CREATE_SECONDS)
         assert made.returncode == 0, made.stderr
         plan = msgspec.json.decode((path / "testnet.json").read_bytes())
         daemons = [Daemon(n["name"], path / n["datadir"], n["node_id"], n["address"]) for n in plan["nodes"]]
