@@ -18,7 +18,10 @@ from bflcd.wire.messages import PUNISHABLE, Commit, Prepare, PrePrepare, Punisha
 
 
 def check_evidence(state: State, evidence: Evidence) -> NodeId:
-    """Whom `evidence` proves to have lied; signatures aside. Raises PeerError(BAD_EVIDENCE)."""
+    """Whom `evidence` proves to have lied; signatures aside.
+
+    Raises PeerError: BAD_EVIDENCE, or the decoder's refusal of what is no message of a punishable kind.
+    """
     accused = evidence.accused
     name = f"evidence against {short(accused)}"
     first: Signed[PunishableBody] = open_envelope(evidence.first, PUNISHABLE)
@@ -40,7 +43,7 @@ def check_evidence(state: State, evidence: Evidence) -> NodeId:
 
 
 def accused_by(state: State, pieces: Sequence[Evidence]) -> frozenset[NodeId]:
-    """Everybody that a block's evidence proves to have lied: sorted by id, one piece each. Raises PeerError(BAD_EVIDENCE)."""
+    """Everybody that a block's evidence proves to have lied: sorted by id, one piece each. Raises as `check_evidence` does."""
     accused = [check_evidence(state, piece) for piece in pieces]
     ids = [evidence_id(piece) for piece in pieces]
     if any(low >= high for low, high in pairwise(ids)):

@@ -41,10 +41,17 @@ def recovered(state: State, recovery: Recovery) -> State:
 def as_proposed(state: State, proof: PreparedProof) -> State:
     """The ledger that a segment of an older epoch was judged from, which is re-proposed as it stands.
 
-    Raises PeerError(BAD_RECOVERY) if the proof is of the round's own epoch and another committee.
+    That is the ledger of its first proposal: what one recovery had re-proposed keeps that epoch under a second one too. Raises
+    PeerError(BAD_RECOVERY) if the proof is of the round's own epoch and another committee, or can't tell that ledger.
     """
     if proof.epoch < state.epoch or (proof.epoch == state.epoch and proof.committee != state.committee):
         raise _refuse(f"what it found prepared in epoch {proof.epoch} is not by that epoch's committee")
+    first = proof.proposal.epoch
+    if first == state.epoch:
+        return state
+    if first != proof.epoch:
+        text = f"what it found prepared in epoch {proof.epoch} was first proposed in epoch {first}: name the proof of that epoch"
+        raise _refuse(text)
     return replace(state, epoch=proof.epoch, committee=proof.committee)
 
 

@@ -93,8 +93,8 @@ class Collection:
         return not known
 
     def check_offer(self, offer: Signed[Offer], *, wanted: bool = False) -> None:
-        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit an uploader is off, and it
-        may be of the older epoch whose segment is re-proposed."""
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
+        segment is re-proposed."""
         situation = self._situation
         state = situation.state_of(offer.body.epoch) if wanted else situation.state
         check_offer(situation.params, state, situation.head_hash, offer)
@@ -103,11 +103,11 @@ class Collection:
                 Rejection.BAD_TENSOR,
                 f"an update has {self._payload_bytes} bytes by the genesis specification, {offer.body.blob.size} are offered",
             )
-        if offer.digest in self.offers:
-            return
-        mine = [held for held in self.offers.values() if held.author == offer.author]
-        if len(mine) >= MAX_OFFERS_EACH and not wanted:
-            raise PeerError(Rejection.CONFLICT, "a third offer in one round")
+
+    def has_room_for_offer(self, uploader: NodeId) -> bool:
+        """Whether another offer of its uploader would tell anything new; nobody is to blame for passing one on."""
+        epoch = self._situation.state.epoch
+        return sum((held.author, held.body.epoch) == (uploader, epoch) for held in self.offers.values()) < MAX_OFFERS_EACH
 
     def add_offer(self, offer: Signed[Offer]) -> bool:
         """Keep a verified offer; True if it is new. One of an older epoch waits for nothing but its proposal."""
@@ -126,17 +126,18 @@ class Collection:
         return next((held for held in same if held.digest != offer.digest), None)
 
     def check_card(self, card: Signed[ScoreCard], *, wanted: bool = False) -> None:
-        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so the limit for each member is off, and
-        it may be of the older epoch whose segment is re-proposed."""
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
+        segment is re-proposed."""
         situation = self._situation
         if wanted and card.body.epoch != situation.state.epoch:
             CardRules(situation.params, situation.state_of(card.body.epoch), situation.head_hash).check(card)
         else:
             self._card_rules.check(card)
-        if card.digest in self.cards:
-            return
-        if not wanted and sum(held.author == card.author for held in self.cards.values()) >= MAX_CARDS_EACH:
-            raise PeerError(Rejection.CONFLICT, "too many cards of one member in one round")
+
+    def has_room_for_card(self, member: NodeId) -> bool:
+        """As `has_room_for_offer`, for cards."""
+        epoch = self._situation.state.epoch
+        return sum((held.author, held.body.epoch) == (member, epoch) for held in self.cards.values()) < MAX_CARDS_EACH
 
     def add_card(self, card: Signed[ScoreCard]) -> bool:
         """Keep a verified card; True if it is new. One of an older epoch decides nothing but its own proposal."""

@@ -294,7 +294,7 @@ class Core:
             self._resends.add(record.envelope, now.mono)
             effects.append(Say(record.envelope, self.situation.judges_but_me))
             if isinstance(signed.body, Offer):
-                self.own_offer = Signed(signed.body, record.envelope)
+                self._hold_own(Signed(signed.body, record.envelope))
             else:
                 card = Signed(signed.body, record.envelope)
                 self.collection.own_card = card
@@ -541,7 +541,7 @@ class Core:
 
     def _offer_heard(self, offer: Signed[Offer], now: Instant) -> list[Effect]:
         self.collection.check_offer(offer)
-        if offer.digest in self.collection.offers:
+        if offer.digest in self.collection.offers or not self.collection.has_room_for_offer(offer.author):
             return []
         self._require_signature(offer.envelope)
         effects = self._conflict(self.collection.conflicting_offer(offer), offer, "two offers in one round")
@@ -554,6 +554,8 @@ class Core:
         if not self.situation.judges or card.digest in self.collection.cards:
             return []
         self.collection.check_card(card)
+        if not self.collection.has_room_for_card(card.author):
+            return []
         self._require_signature(card.envelope)
         effects = self._conflict(self.collection.conflicting_card(card), card, "two score cards in one round")
         self.collection.add_card(card)
@@ -784,13 +786,16 @@ class Core:
             samples=samples,
         )
         offer = seal(body, self._signer)
-        self.own_offer = offer
+        self._hold_own(offer)
         own = OwnRecord(state.round, state.epoch, number_of(Offer), offer.envelope)
-        effects: list[Effect] = [Persist((own, Pin(blob.root, state.round))), *self._speak(offer, now, durable=True)]
-        if self.situation.judges:  # a small community's member judges its own update too
-            self.collection.blob_here(blob.root)
+        return [Persist((own, Pin(blob.root, state.round))), *self._speak(offer, now, durable=True)]
+
+    def _hold_own(self, offer: Signed[Offer]) -> None:
+        """Our offer of this epoch; in a small community a member judges its own update too."""
+        self.own_offer = offer
+        if self.situation.judges:
+            self.collection.blob_here(offer.body.blob.root)
             self.collection.add_offer(offer)
-        return effects
 
     def _scored(self, event: Scored, now: Instant) -> list[Effect]:
         if event.round != self.situation.round:

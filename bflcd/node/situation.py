@@ -30,8 +30,10 @@ class Situation:
     """The ledger that the round is decided from: the head's, under the recovery."""
 
     def __post_init__(self) -> None:
-        """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round."""
+        """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round, or binds it to what can't be judged here."""
         head, recovery = self.head.state, self.recovery
+        if recovery is not None and recovery.proof is not None:
+            as_proposed(head, recovery.proof)
         object.__setattr__(self, "state", head if recovery is None else recovered(head, recovery.recovery))
 
     @property
@@ -44,7 +46,7 @@ class Situation:
         if epoch == self.state.epoch:
             return self.state
         proof = None if self.recovery is None else self.recovery.proof
-        if proof is None or proof.epoch != epoch:
+        if proof is None or proof.proposal.epoch != epoch:
             raise PeerError(
                 Rejection.WRONG_EPOCH, f"epoch {epoch} of round {self.round} is over: it is in epoch {self.state.epoch}"
             )

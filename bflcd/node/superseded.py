@@ -1,8 +1,8 @@
 """Blocks that a recovery has superseded: found by comparing chains, archived, taken back (design 6.8).
 
 A node may have committed a round whose committee then died, and managers who didn't find its word gave the round to another one.
-Then two certificates stand, and the one of the higher epoch counts. This is the one way in which what was committed is lost; it is
-told loudly, nothing is thrown away, and a lower or equal epoch never does it.
+Then two certificates stand, and the one of the higher epoch counts. This is the one way in which something committed is lost: it
+is told loudly, nothing is thrown away, and a lower or equal epoch never does it.
 """
 
 import asyncio
