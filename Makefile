@@ -8,14 +8,16 @@ DEMO_DIR ?= demo
 NODES ?= 10
 ROUNDS ?= 20
 JOBS ?= 2
+MANIFEST_SEEDS ?= 1 2
 TESTS ?= tests
 PYTEST_ARGS ?=
+RUNS ?= 1000000
 
 RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check fmt bench wheels testnet-docker test-docker clean setup setup-dev
+.PHONY: help demo test test-slow check fmt manifests soak bench mutants fuzz wheels testnet-docker test-docker clean setup setup-dev crash sim faults
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +55,12 @@ test: $(DEV_READY) ## run the default suite (JOBS at a time; whole communities o
 test-slow: $(DEV_READY) ## run what takes too long for the default suite
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS) $(TESTS)
 
+crash: $(DEV_READY) ## kill daemons at every durable write, RUNS (500) times; CRASH_ARGS="--seed N --minutes N --output FILE"
+	$(BIN)/python -m tests.crash --runs $(if $(filter command line environment,$(origin RUNS)),$(RUNS),500) $(CRASH_ARGS)
+
+sim: $(DEV_READY) ## run SEEDS seeds of the simulated world, or SIM_SECONDS of them (FIRST=n: from there; else fresh ones)
+	$(BIN)/python -m tests.sim $(if $(SIM_SECONDS),--seconds $(SIM_SECONDS),--seeds $(or $(SEEDS),300)) --jobs $(JOBS) $(if $(FIRST),--first $(FIRST))
+
 check: $(DEV_READY) ## lint, formatting, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,8 +71,23 @@ fmt: $(DEV_READY) ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
+faults: $(DEV_READY) ## the fault catalogue over whole cores in virtual time, all seeds, and the figures
+	BFLC_FIGURES=1 $(BIN)/python -m pytest --timeout 1800 $(PYTEST_ARGS) tests/faults
+
+manifests: $(DEV_READY) ## daemons under kill, pause, disconnect: every manifest, and those drawn from MANIFEST_SEEDS
+	$(BIN)/python -m tests.manifests run all $(addprefix --seed ,$(MANIFEST_SEEDS))
+
+soak: $(DEV_READY) ## ROUNDS rounds (1000) of a fast task: does anything grow? Draws docs/pictures/soak.png
+	$(BIN)/python -m tests.soak --rounds $(if $(filter command line environment,$(origin ROUNDS)),$(ROUNDS),1000)
+
 bench: $(DEV_READY) ## measure the budgets of the design
 	$(BIN)/python -m tests.bench
+
+fuzz: $(DEV_READY) ## RUNS mutated inputs on every decoder and on the port (HARNESS=name: one of them)
+	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(if $(HARNESS),--harness $(HARNESS)) $(if $(SEED),--seed $(SEED))
+
+mutants: $(DEV_READY) ## plant defects, and show which tests and worlds notice them (JOBS at a time; MUTANTS names some)
+	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(MUTANTS)
 
 wheels: $(RUN_READY) ## build .wheels, so that an image can be built without a network
 	@echo "building wheels of bflcd and all that it needs"
@@ -77,5 +100,5 @@ test-docker: $(DEV_READY) ## containers under faults: one is killed and comes ba
 	$(BIN)/python -m pytest -m docker --timeout 1800 $(PYTEST_ARGS) tests/docker
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .wheels dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .wheels dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
 	find bflcd cli tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,8 @@ from bflcd.node.view import (
     Peer,
     PruneRequest,
     PruneView,
+    RecoveryRequest,
+    RecoveryView,
     RoundView,
     Status,
     StopView,
@@ -70,7 +72,9 @@ OPERATIONS: Final = (
         LogView,
         (("lines", "at most 2000"), ("after", "number of the last line that is known")),
     ),
+    Operation("get", "/v1/recovery", "What a manager would sign for a round that can't go on", RecoveryView),
     Operation("post", "/v1/prune", "Drop old payloads", PruneView, body=PruneRequest),
+    Operation("post", "/v1/recovery", "Sign a recovery of the running round", RecoveryView, body=RecoveryRequest),
     Operation("post", "/v1/stop", "Stop the daemon", StopView),
 )
 """Every path that the server knows."""

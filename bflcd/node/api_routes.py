@@ -14,7 +14,7 @@ from bflcd.errors import UsageError
 from bflcd.node.api_envelope import ok
 from bflcd.node.api_openapi import openapi
 from bflcd.node.metrics import CONTENT_TYPE, Metrics
-from bflcd.node.view import Event, Health, NodeView, PruneRequest, PruneView
+from bflcd.node.view import Event, Health, NodeView, PruneRequest, PruneView, RecoveryRequest
 
 OPEN_PATHS: Final = ("/healthz",)
 """Need no token and tell nothing but that the daemon runs."""
@@ -60,7 +60,9 @@ class Routes:
                 web.get("/v1/model", self._model),
                 web.get("/v1/events", self._events),
                 web.get("/v1/logs", self._logs),
+                web.get("/v1/recovery", self._recovery),
                 web.post("/v1/prune", self._prune),
+                web.post("/v1/recovery", self._recover),
                 web.post("/v1/stop", self._stop),
             ]
         )
@@ -133,6 +135,12 @@ class Routes:
         """How many rounds to keep so that every whole round up to `height` goes."""
         status = self._node.status()
         return keep_for_height(status.round, status.places, height)
+
+    async def _recovery(self, _: web.Request) -> web.Response:
+        return ok(await self._node.recover(RecoveryRequest(dry_run=True)))
+
+    async def _recover(self, request: web.Request) -> web.Response:
+        return ok(await self._node.recover(await _body(request, RecoveryRequest)))
 
     async def _stop(self, _: web.Request) -> web.Response:
         return ok(self._node.request_stop())

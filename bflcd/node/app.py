@@ -5,7 +5,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -61,6 +63,9 @@ MARK_FILE: Final = "marks"
 SWITCH_SECONDS: Final = 0.0005
 """How long one thread may keep the interpreter from another: the loop and the network's thread keep waiting for each other."""
 
+THREADS: Final = 4
+"""Threads that work for the event loop; none of their jobs lasts long, and the disk takes one write at a time."""
+
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
 
@@ -93,7 +98,17 @@ def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
     return next((leaf for leaf in leaves if isinstance(leaf, BflcError)), leaves[0])
 
 
+def _threads() -> ThreadPoolExecutor:
+    """Threads for hashing, decoding and the disk, all started at once: one that comes late brings a memory arena of its own."""
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="bflcd")
+    together = threading.Barrier(THREADS)
+    for _ in range(THREADS):
+        pool.submit(together.wait)
+    return pool
+
+
 async def _main(config: Config) -> None:
+    asyncio.get_running_loop().set_default_executor(_threads())
     datadir = DataDir(config.node.datadir)
     datadir.check()
     identity = open_identity(config)

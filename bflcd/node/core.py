@@ -708,19 +708,24 @@ class Core:
         self.collection.inherit(collection)
         return effects + self._open(now) + self._offer_again(now)
 
+    def recovery_refusal(self, recovery: Recovery) -> str:
+        """Why this node may not sign a recovery now; empty if it may."""
+        situation = self.situation
+        place = (recovery.chain, recovery.round, recovery.parent)
+        if situation.me not in situation.head.state.managers:
+            return "this node is no manager"
+        if place != (situation.state.chain, situation.round, situation.head_hash) or self.syncing or not self.started:
+            return f"it is for round {recovery.round}, this node stands in round {situation.round}"
+        if recovery.epoch <= max(situation.state.epoch, self.recoveries.signed):
+            return f"this manager has signed for epoch {self.recoveries.signed}, epoch {recovery.epoch} is not above it"
+        if self._floor is not None and situation.round <= self._floor:
+            return "what this node signed before is not known for sure"
+        return ""
+
     def _recovery_signed(self, event: RecoverySigned, now: Instant) -> list[Effect]:
         """Sign what this manager's operator wants signed; from then on nothing of a lower epoch of this round is signed here."""
         recovery, situation = event.recovery, self.situation
-        place = (recovery.chain, recovery.round, recovery.parent)
-        refusal = ""
-        if situation.me not in situation.head.state.managers:
-            refusal = "this node is no manager"
-        elif place != (situation.state.chain, situation.round, situation.head_hash) or self.syncing or not self.started:
-            refusal = f"it is for round {recovery.round}, this node stands in round {situation.round}"
-        elif recovery.epoch <= max(situation.state.epoch, self.recoveries.signed):
-            refusal = f"this manager has signed for epoch {self.recoveries.signed}, epoch {recovery.epoch} is not above it"
-        elif self._floor is not None and situation.round <= self._floor:
-            refusal = "what this node signed before is not known for sure"
+        refusal = self.recovery_refusal(recovery)
         if refusal:
             return [self._notice("recovery_refused", f"the recovery is not signed: {refusal}")]
         envelope = seal(recovery, self._signer).envelope

@@ -196,6 +196,7 @@ async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_rou
         Exchange(),
         Fetcher(MemoryStore(), b"x"),
         EventBus(lambda: Millis(0)),
+        store=MemoryStore(),
         verify=lambda _: True,
         on_misbehaviour=lambda *_: None,
     )
