@@ -105,10 +105,9 @@ def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: 
     `body` is the pre-prepare's, cheap checks and signature done. Where managers found something prepared, every choice is bound
     to it (design 6.8).
     """
-    if _follows_prepared(message, body, instance.q, auth):
-        return True
+    follows = _follows_prepared(message, body, instance.q, auth)
     if instance.mandate is None:
-        return False
+        return follows
     if body.digest != instance.mandate.digest:
         raise _refuse(f"epoch {instance.epoch} must re-propose what an older epoch had prepared")
     return True

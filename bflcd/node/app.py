@@ -40,7 +40,8 @@ from bflcd.node.following import Claims, Follower
 from bflcd.node.joining import find_genesis
 from bflcd.node.metrics import Metrics
 from bflcd.node.presenter import Presenter
-from bflcd.node.runtime import Runtime
+from bflcd.node.recovery_desk import RecoveryDesk
+from bflcd.node.runtime import Runtime, newest_of
 from bflcd.node.services import ChainService
 from bflcd.node.superseded import SupersededError
 from bflcd.node.upkeep import Upkeep
@@ -312,6 +313,9 @@ class Node:
         floor = signing_floor(mark, head.state.round, mark is not None and holds(mark, records))
         if floor is not None:
             logger.warning("the database is behind the mark file: nothing is signed up to round %d", floor)
+        newest_mark = newest_of(records)
+        if floor is None and newest_mark is not None and newest_mark != mark:
+            await self._marks.write(newest_mark)  # killed between the two: what is said again has its mark first (design 6.3)
         await self._store.discard_stale(head.state.round)
         is_member = account_of(head.state, self._identity.node_id) is not None
         if not is_member:
@@ -384,6 +388,15 @@ class Node:
         )
         self._service.runtime = runtime
         self.presenter.core = core
+        self.presenter.desk = RecoveryDesk(
+            core,
+            store=self._store,
+            asker=self._exchange,
+            peers=lambda: {info.node: info.round for info in self._peers.peers() if info.member},
+            sign=runtime.settle,
+            verify=self._verify,
+            on_misbehaviour=self._punish,
+        )
         await self.presenter.refresh()
         newest = await self._store.segment(head.state.round) if head.state.round else None
         if newest is not None:

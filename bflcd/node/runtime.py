@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -52,7 +52,7 @@ from bflcd.node.events import (
 )
 from bflcd.params import BlobRef
 from bflcd.store.marks import Mark, MarkFile
-from bflcd.store.protocol import BlockStore, DamagedBlobError, OwnRecord, Record, VoteRecord
+from bflcd.store.protocol import BlockStore, DamagedBlobError, OwnRecord, Record, RoundRecords, VoteRecord
 from bflcd.types import Digest, Millis, NodeId, Round, View, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.evidence import Evidence, evidence_id
@@ -311,9 +311,9 @@ class Runtime:
 
     async def _persist(self, records: tuple[Record, ...]) -> None:
         await self._store.persist(records)
-        marks = [mark for record in records if (mark := mark_of(record)) is not None]
-        if marks:
-            await self._marks.write(max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase)))
+        mark = _highest(records)
+        if mark is not None:
+            await self._marks.write(mark)
 
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
@@ -532,3 +532,13 @@ def mark_of(record: Record) -> Mark | None:
     if isinstance(record, OwnRecord):
         return Mark(record.epoch, record.round, View(0), record.phase, payload_digest(record.envelope))
     return None
+
+
+def newest_of(records: RoundRecords) -> Mark | None:
+    """The mark of the highest place that a round's records have signed in, if any."""
+    return _highest((*records.votes, *records.own))
+
+
+def _highest(records: Sequence[Record]) -> Mark | None:
+    marks = [mark for record in records if (mark := mark_of(record)) is not None]
+    return max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase), default=None)
