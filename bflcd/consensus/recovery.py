@@ -17,7 +17,7 @@ from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate, claim_of
 
 Verify = Callable[[Envelope], bool]
 
@@ -56,7 +56,7 @@ def check_recovery(certificate: RecoveryCertificate, base: Instance, managers: S
     """As `verify_recovery`, but a single manager is enough: a recovery on its way."""
     recovery, proof = certificate.recovery, certificate.proof
     _check_place(recovery, base)
-    if recovery.prepared != (None if proof is None else proof.digest):
+    if recovery.prepared != (None if proof is None else claim_of(proof)):
         raise _refuse("the proof that it carries is not of what it names prepared")
     _check_signatures(certificate, managers, verify)
     if proof is not None:
@@ -128,10 +128,10 @@ def prepares_of(proof: PreparedProof, instance: Instance) -> tuple[Envelope, ...
     return tuple(Envelope(author, payload, signature) for author, signature in proof.prepares)
 
 
-def proof_of(prepared: Prepared, epoch: Epoch, committee: tuple[NodeId, ...]) -> PreparedProof:
+def proof_of(prepared: Prepared, epoch: Epoch, committee: tuple[NodeId, ...], ground: Ground | None = None) -> PreparedProof:
     """A prepared certificate of `epoch`, as managers carry it."""
     prepares = tuple(sorted((envelope.author, envelope.signature) for envelope in prepared.prepares))
-    return PreparedProof(epoch, committee, prepared.view, prepared.digest, prepared.proposal, prepares)
+    return PreparedProof(epoch, committee, prepared.view, prepared.digest, prepared.proposal, prepares, ground)
 
 
 def merged(one: RecoveryCertificate, other: RecoveryCertificate) -> RecoveryCertificate:

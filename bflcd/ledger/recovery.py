@@ -6,7 +6,7 @@ from dataclasses import replace
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import NEVER, State
-from bflcd.types import short
+from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.recovery import PreparedProof, Recovery
 
@@ -28,14 +28,18 @@ def recovered(state: State, recovery: Recovery) -> State:
             raise _refuse(f"its committee has {short(node)}, which is no member or was punished")
     if recovery.retired != tuple(sorted(set(recovery.retired))) or set(recovery.retired) & set(recovery.committee):
         raise _refuse("its retired members are not sorted and distinct, or have seats")
+    return _under(state, recovery.epoch, recovery.committee, recovery.retired)
+
+
+def _under(state: State, epoch: Epoch, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> State:
     accounts = list(state.accounts)
     nodes = [account.node for account in accounts]
-    for node in recovery.retired:
+    for node in retired:
         index = bisect_left(nodes, node)
         if index == len(nodes) or nodes[index] != node:
             raise _refuse(f"it retires {short(node)}, which is no member")
         accounts[index] = replace(accounts[index], retired_round=state.round)
-    return replace(state, epoch=recovery.epoch, committee=recovery.committee, accounts=tuple(accounts))
+    return replace(state, epoch=epoch, committee=committee, accounts=tuple(accounts))
 
 
 def as_proposed(state: State, proof: PreparedProof) -> State:
@@ -46,13 +50,10 @@ def as_proposed(state: State, proof: PreparedProof) -> State:
     """
     if proof.epoch < state.epoch or (proof.epoch == state.epoch and proof.committee != state.committee):
         raise _refuse(f"what it found prepared in epoch {proof.epoch} is not by that epoch's committee")
-    first = proof.proposal.epoch
-    if first == state.epoch:
-        return state
-    if first != proof.epoch:
-        text = f"what it found prepared in epoch {proof.epoch} was first proposed in epoch {first}: name the proof of that epoch"
-        raise _refuse(text)
-    return replace(state, epoch=proof.epoch, committee=proof.committee)
+    first, ground = proof.proposal.epoch, proof.ground
+    if (ground is None) != (first == state.epoch) or not state.epoch <= first <= proof.epoch:
+        raise _refuse(f"what it found prepared in epoch {proof.epoch} was first proposed in epoch {first}, on a ground not given")
+    return state if ground is None else _under(state, first, ground.committee, ground.retired)
 
 
 def judged_from(state: State, certified: CertifiedSegment) -> State:

@@ -11,12 +11,15 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import faults, leader, quorum
+from bflcd.ledger.state import NEVER, Account
 from bflcd.net.peers import PeerManager
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.collect import Progress
 from bflcd.node.core import Core
 from bflcd.node.history import base_of, history_row
 from bflcd.node.metrics import resident_bytes
+from bflcd.node.recovery_desk import RecoveryDesk
+from bflcd.node.recovery_view import pending_warning
 from bflcd.node.runtime import instant
 from bflcd.node.view import (
     CardView,
@@ -31,6 +34,8 @@ from bflcd.node.view import (
     OfferView,
     Peer,
     PruneView,
+    RecoveryRequest,
+    RecoveryView,
     RoundView,
     Status,
     StopView,
@@ -104,6 +109,7 @@ class Presenter:
         self._device = device
         self._started = time.monotonic()
         self.core: Core | None = None
+        self.desk: RecoveryDesk | None = None
         self.stats = StoreStats(0, 0, 0, Round(0))
         self.committed_at: float | None = None
         self.accuracy: tuple[float, int] | None = None
@@ -150,7 +156,7 @@ class Presenter:
             accuracy=None if self.accuracy is None else self.accuracy[0],
             accuracy_round=None if self.accuracy is None else self.accuracy[1],
             test_accuracy=self.test_accuracy,
-            warnings=[*self.warnings, *self._peers.warnings(), *self._stalled(core)],
+            warnings=[*self.warnings, *self._peers.warnings(), *self._stalled(core), *self._recovering(core)],
             waiting_for=self._waiting_for(core),
         )
 
@@ -231,6 +237,10 @@ class Presenter:
         if age < params.collect_deadline + 10 * params.view_timeout:
             return []
         return [f"nothing was committed for {age / 1000:.0f} s; waiting for {self._waiting_for(core) or _unheard(core)}"]
+
+    def _recovering(self, core: Core) -> list[str]:
+        text = pending_warning(core.recoveries, core.situation.state.epoch)
+        return [text] if text else []
 
     def round(self) -> RoundView:
         """The running round."""
@@ -338,6 +348,7 @@ class Presenter:
                 present=account.node in present,
                 manager=account.node in state.managers,
                 me=account.node == self._node_id,
+                standing=_standing(account),
             )
             for account in state.accounts
         ]
@@ -359,6 +370,13 @@ class Presenter:
             )
             for info in self._peers.peers()
         ]
+
+    async def recover(self, request: RecoveryRequest) -> RecoveryView:
+        """Plan a recovery of the running round, and sign it unless it is a dry run."""
+        self._require_core()
+        if self.desk is None:
+            raise OperatorError("this node is still starting", hint="ask again in a moment", code="syncing")
+        return await self.desk.recover(request)
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 
@@ -463,6 +481,13 @@ class Presenter:
                 code="no_genesis",
             )
         return self.core
+
+
+def _standing(account: Account) -> str:
+    """What the ledger holds against a member: being proved a liar weighs more than having been gone."""
+    if account.punished_round != NEVER:
+        return "punished"
+    return "member" if account.retired_round == NEVER else "retired"
 
 
 def _unheard(core: Core) -> str:

@@ -5,24 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
-from bflcd.net.exchange import printable
-from bflcd.net.limits import OnMisbehaviour
+from bflcd.errors import OperatorError, PeerError, RequestError, UsageError
+from bflcd.net.exchange import OnMisbehaviour, printable
 from bflcd.net.verified import Verify
 from bflcd.node.core import Core
 from bflcd.node.events import RecoverySigned
-from bflcd.node.recovery_plan import (
-    Action,
-    Found,
-    Look,
-    Plan,
-    Wish,
-    best_of,
-    check_found,
-    doubt_of,
-    known_committees,
-    make_plan,
-)
+from bflcd.node.recovering import Recoveries
+from bflcd.node.recovery_look import Found, Look, best_of, check_found, doubt_of, known_committees
+from bflcd.node.recovery_plan import Action, Case, Plan, Wish, make_plan
 from bflcd.node.recovery_view import recovery_view
 from bflcd.node.runtime import instant
 from bflcd.node.services import highest_proof
@@ -41,6 +31,9 @@ MAX_ASKED: Final = 256
 
 ASKED_AT_ONCE: Final = 32
 """Requests under way at a time: an answer has at most 32 KiB."""
+
+ATTEMPTS: Final = 3
+"""Times that the members are asked anew because the round closed meanwhile."""
 
 MAX_REASON: Final = 200
 """Characters shown of why a member did not answer."""
@@ -97,13 +90,11 @@ class RecoveryDesk:
         """
         wish = wish_of(request)
         async with self._turn:
-            core, situation = self._core, self._require_round()
-            found = await self._find(situation)
-            if core.situation is not situation:
-                raise _moved(situation)
-            plan = make_plan(core, self._look(situation), found, wish)
+            core, (situation, found) = self._core, await self._look_around()
+            plan = make_plan(Case(core, self._look(situation), found, wish))
+            recoveries = core.recoveries  # of this round, whatever follows from the signature
             if request.dry_run:
-                return self._view(plan)
+                return self._view(plan, recoveries)
             if request.expect is not None and request.expect != plan.id.hex():
                 raise OperatorError(
                     "what would be signed is no longer what was shown: another manager has signed, or a member came or went",
@@ -113,8 +104,22 @@ class RecoveryDesk:
             if plan.refusal is not None:
                 raise OperatorError(plan.refusal.text, hint=plan.refusal.hint, code=plan.refusal.code)
             if plan.action is Action.WAIT:
-                return self._view(plan)
-            return await self._signed(plan)
+                return self._view(plan, recoveries)
+            await self._have_signed(plan, recoveries)
+            return self._view(plan, recoveries, signed=True)
+
+    async def _look_around(self) -> tuple[Situation, Found]:
+        """The running round and what was found prepared in it. Raises OperatorError if it closes while its members are asked."""
+        for _ in range(ATTEMPTS):
+            situation = self._require_round()
+            found = await self._find(situation)
+            if self._core.situation is situation:
+                return situation, found
+        raise OperatorError(
+            f"rounds close faster than their members can be asked, the last one {situation.round}",
+            hint="this community needs no recovery",
+            code="not_needed",
+        )
 
     def _require_round(self) -> Situation:
         """The running round, if there is one that this node takes part in. Raises OperatorError."""
@@ -123,7 +128,9 @@ class RecoveryDesk:
             raise OperatorError("this node is catching up: it can't say where the community stands", hint="wait", code="syncing")
         if core.situation.finished:
             raise OperatorError(
-                f"the community has reached its last round, {core.situation.round}", hint="there is nothing to decide", code="done"
+                f"the community has reached its last round, {core.situation.round}",
+                hint="there is nothing to decide",
+                code="done",
             )
         return core.situation
 
@@ -131,29 +138,23 @@ class RecoveryDesk:
         peers = {node: round_ for node, round_ in self._peers().items() if node != situation.me}
         return Look(frozenset(peers), frozenset(node for node, round_ in peers.items() if round_ > situation.round))
 
-    async def _signed(self, plan: Plan) -> RecoveryView:
-        """Have the core sign; what it refuses it says, and what it has signed it holds."""
-        core, recovery = self._core, plan.recovery
-        recoveries = core.recoveries  # of this round, whatever follows from the signature
+    async def _have_signed(self, plan: Plan, recoveries: Recoveries) -> None:
+        """Have the core sign; what it has signed it holds. Raises OperatorError if it refuses after all."""
+        recovery = plan.recovery
         logger.warning("this manager signs that round %d goes on in epoch %d", recovery.round, recovery.epoch)
         await self._sign(RecoverySigned(recovery, plan.proof))
-        mine = any(held.recovery == recovery and plan.situation.me in dict(held.signatures) for held in recoveries.held())
-        if not mine:
+        if not any(held.recovery == recovery and plan.situation.me in dict(held.signatures) for held in recoveries.held()):
             raise OperatorError(
                 "the recovery is not signed: the round has moved on, or the recovery does not hold",
                 hint="`bflc-cli logs` says which",
                 code="refused",
             )
-        return self._view(plan, signed=True)
 
-    def _view(self, plan: Plan, *, signed: bool = False) -> RecoveryView:
-        core, now = self._core, plan.situation
-        recoveries = core.recoveries
-        adopted = core.situation.round > now.round
-        ours = core.situation.recovery
-        adopted = adopted or (ours is not None and ours.recovery == plan.recovery)
-        stalled = max(0, instant().mono - core.round_opened)
-        return recovery_view(plan, recoveries, stalled, signed=signed, adopted=adopted)
+    def _view(self, plan: Plan, recoveries: Recoveries, *, signed: bool = False) -> RecoveryView:
+        now = self._core.situation
+        adopted = now.round > plan.recovery.round or (now.recovery is not None and now.recovery.recovery == plan.recovery)
+        open_for = max(0, instant().mono - self._core.collection.opened)
+        return recovery_view(plan, recoveries, open_for, signed=signed, adopted=adopted)
 
     # -- what was prepared --------------------------------------------------------------------------------------------
 
@@ -198,14 +199,14 @@ class RecoveryDesk:
         try:
             async with turns:
                 reply = await self._asker.ask(node, request, deadline=ASK_SECONDS)
+        except (PeerError, RequestError) as error:
+            return printable(str(error))[:MAX_REASON]
+        try:
             if reply.proof is not None:
-                check_found(reply.proof, self._core, self._verify)
+                check_found(reply.proof, situation.first_instance, self._verify)
         except PeerError as error:
-            if error.rejection is Rejection.BAD_RECOVERY:
-                self._on_misbehaviour(node, error.rejection, str(error))
-            return printable(str(error))[:MAX_REASON]
-        except RequestError as error:
-            return printable(str(error))[:MAX_REASON]
+            self._on_misbehaviour(node, error.rejection, str(error))
+            return f"it gave what is no proof: {error}"
         return reply
 
 
@@ -240,9 +241,3 @@ def _bytes(text: str, name: str) -> bytes:
             code="bad_argument",
         )
     return value
-
-
-def _moved(situation: Situation) -> OperatorError:
-    return OperatorError(
-        f"round {situation.round} has moved on while its members were asked", hint="look whether it needs a recovery at all", code="changed"
-    )

@@ -5,24 +5,31 @@ nobody for alive who isn't connected now (a beacon of this round may be older th
 names every reason to keep the pen away. What was found prepared comes first: a recovery that leaves it out may undo a decision.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bflcd.consensus.recovery import check_proof
-from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import recovered
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import NEVER
-from bflcd.net.verified import Verify
 from bflcd.node.core import Core
+from bflcd.node.recovery_look import (
+    Found,
+    Look,
+    SeatNow,
+    doubt_of,
+    known_committees,
+    pending_recoveries,
+    rank_of,
+    recovery_id,
+    seats_now,
+)
 from bflcd.node.situation import Situation
-from bflcd.types import MAX_COMMITTEE, Digest, Epoch, NodeId, short
-from bflcd.wire.codec import encode
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.types import MAX_COMMITTEE, Digest, NodeId, short
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
 
 SAFE_SEATS: Final = 4
 """Fewer seats survive no liar and no loss at all: f is 0."""
@@ -51,38 +58,18 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What this node sees of its community now: members that are connected, and those of them that are in a later round."""
+class Case:
+    """What a plan is made from."""
 
-    connected: frozenset[NodeId]
-    ahead: frozenset[NodeId] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The highest prepared proof, who gave it (this node included), who answered, who did not and why."""
-
-    proof: PreparedProof | None
-    holder: NodeId | None
-    answered: frozenset[NodeId]
-    unanswered: tuple[tuple[NodeId, str], ...] = ()
-    doubts: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SeatNow:
-    """One seat of the running round. `signed`: it is a manager that has signed a recovery and so votes no more in this epoch."""
-
-    node: NodeId
-    connected: bool
-    heard: bool
-    awaited: bool
-    signed: bool
+    core: Core
+    look: Look
+    found: Found
+    wish: Wish
 
     @property
-    def votes(self) -> bool:
-        """Whether a vote of it can still be had in this epoch."""
-        return self.connected and not self.signed
+    def situation(self) -> Situation:
+        """The running round."""
+        return self.core.situation
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,111 +117,28 @@ class Plan:
         return sum(seat.votes for seat in self.seats) >= self.situation.q
 
 
-def recovery_id(recovery: Recovery) -> Digest:
-    """What names a recovery before managers."""
-    return digest(Domain.MESSAGE, encode(recovery))
-
-
-def make_plan(core: Core, look: Look, found: Found, wish: Wish) -> Plan:
+def make_plan(case: Case) -> Plan:
     """What to sign now. Raises UsageError for a wish that names what is not there."""
-    situation = core.situation
+    core, look, found = case.core, case.look, case.found
     seats = seats_now(core, look)
-    pending = tuple(
-        Pending(recovery_id(held.recovery), held, _objection(held, core, look, found)) for held in pending_recoveries(core)
-    )
-    action, chosen = _choose(core, pending, wish)
+    pending = tuple(Pending(recovery_id(held.recovery), held, _objection(held, case)) for held in pending_recoveries(core))
+    action, chosen = _choose(case, pending)
     if chosen is not None:
         recovery, proof = chosen.certificate.recovery, chosen.certificate.proof
     else:
-        recovery, proof = _new_recovery(core, look, found, wish), found.proof
-    refusal = _refusal(core, look, seats, recovery, wish, "" if chosen is None else chosen.objection)
-    if action is Action.WAIT or (refusal is not None and wish.force and not refusal.lasting):
+        recovery, proof = _new_recovery(case), found.proof
+    refusal = _refusal(case, seats, recovery, "" if chosen is None else chosen.objection)
+    if action is Action.WAIT or (refusal is not None and case.wish.force and not refusal.lasting):
         refusal = None
-    warnings = _warnings(situation, look, found, recovery, pending, chosen)
-    return Plan(situation, look, found, seats, pending, action, recovery, proof, refusal, warnings)
-
-
-def seats_now(core: Core, look: Look) -> tuple[SeatNow, ...]:
-    """The running committee in seat order, as this node sees it."""
-    situation, collection = core.situation, core.collection
-    signed = {manager for held in pending_recoveries(core) for manager, _ in held.signatures}
-    if core.recoveries.signed > situation.state.epoch:
-        signed.add(situation.me)
-    awaited = set(core.pbft.missing) if core.pbft is not None else set()
-    return tuple(
-        SeatNow(
-            node,
-            connected=node == situation.me or node in look.connected,
-            heard=node == situation.me or node in collection.beacons,
-            awaited=node in awaited,
-            signed=node in signed,
-        )
-        for node in situation.committee
-    )
-
-
-def pending_recoveries(core: Core) -> tuple[RecoveryCertificate, ...]:
-    """What managers have signed for a later epoch of the running round; highest epoch first, then most signatures."""
-    epoch = core.situation.state.epoch
-    later = [c for c in core.recoveries.held() if c.recovery.epoch > epoch and not core.recoveries.complete(c)]
-    return tuple(sorted(later, key=lambda c: (-c.recovery.epoch, -len(c.signatures), recovery_id(c.recovery))))
-
-
-# -- what was prepared ----------------------------------------------------------------------------------------------------
-
-
-def known_committees(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, tuple[NodeId, ...]]:
-    """The committee of each epoch of the running round, as its header or a quorum of managers gave it."""
-    base, ours = core.situation.first_instance, core.situation.recovery
-    complete = [c for c in (*stored, *core.recoveries.held(), *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
-    return {base.epoch: base.committee} | {c.recovery.epoch: c.recovery.committee for c in complete}
-
-
-def doubt_of(proof: PreparedProof, committees: Mapping[Epoch, tuple[NodeId, ...]]) -> str:
-    """Why a prepared proof can't be used, though its signatures may hold; empty if it can.
-
-    The certificate leaves it to the managers to know the committees of the epochs between: whoever took a stranger's word for
-    one would let it prepare with a committee of its own making.
-    """
-    if committees.get(proof.epoch) == proof.committee:
-        return ""
-    return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
-
-
-def check_found(proof: PreparedProof, core: Core, verify: Verify) -> None:
-    """Raise PeerError(BAD_RECOVERY) unless a quorum of the proof's committee prepared it in the running round."""
-    check_proof(proof, core.situation.first_instance, below=proof.epoch + 1, verify=verify)
-
-
-def rank_of(proof: PreparedProof | None) -> tuple[int, int]:
-    """Which of two proofs is the higher one."""
-    return (-1, -1) if proof is None else (proof.epoch, proof.view)
-
-
-def best_of(given: Mapping[NodeId, PreparedProof]) -> tuple[NodeId, PreparedProof] | None:
-    """The highest proof and one who gave it.
-
-    The proposal beside the signatures is not covered by them. Where givers differ about it, those who prepared it themselves
-    count, and of their answers the one that most of them give.
-    """
-    if not given:
-        return None
-    top = max(rank_of(proof) for proof in given.values())
-    highest = {node: proof for node, proof in sorted(given.items()) if rank_of(proof) == top}
-
-    def weight(node: NodeId) -> tuple[int, int, NodeId]:
-        same = [other for other, proof in highest.items() if proof.proposal == highest[node].proposal]
-        return sum(other in dict(highest[node].prepares) for other in same), len(same), node
-
-    holder = max(highest, key=weight)
-    return holder, highest[holder]
+    warnings = _warnings(case, recovery, tuple(entry for entry in pending if entry is not chosen))
+    return Plan(case.situation, look, found, seats, pending, action, recovery, proof, refusal, warnings)
 
 
 # -- what to sign ---------------------------------------------------------------------------------------------------------
 
 
-def _choose(core: Core, pending: tuple[Pending, ...], wish: Wish) -> tuple[Action, Pending | None]:
-    me, signed = core.situation.me, core.recoveries.signed
+def _choose(case: Case, pending: tuple[Pending, ...]) -> tuple[Action, Pending | None]:
+    wish, me, signed = case.wish, case.situation.me, case.core.recoveries.signed
     if wish.join is not None:
         named = next((p for p in pending if p.id == wish.join), None)
         if named is None:
@@ -252,10 +156,10 @@ def _choose(core: Core, pending: tuple[Pending, ...], wish: Wish) -> tuple[Actio
     return Action.NEW, None
 
 
-def _new_recovery(core: Core, look: Look, found: Found, wish: Wish) -> Recovery:
-    situation = core.situation
-    committee = _default_committee(situation, look) if wish.committee is None else wish.committee
-    retired = _default_retired(core, look, committee) if wish.retired is None else tuple(sorted(set(wish.retired)))
+def _new_recovery(case: Case) -> Recovery:
+    core, situation, wish, proof = case.core, case.situation, case.wish, case.found.proof
+    committee = _default_committee(situation, case.look) if wish.committee is None else wish.committee
+    retired = _default_retired(core, case.look, committee) if wish.retired is None else tuple(sorted(set(wish.retired)))
     _check_named(situation, committee, retired)
     return Recovery(
         chain=situation.state.chain,
@@ -264,7 +168,7 @@ def _new_recovery(core: Core, look: Look, found: Found, wish: Wish) -> Recovery:
         parent=situation.head_hash,
         committee=committee,
         retired=retired,
-        prepared=None if found.proof is None else found.proof.digest,
+        prepared=None if proof is None else claim_of(proof),
     )
 
 
@@ -316,18 +220,18 @@ def _wrong(text: str) -> UsageError:
 # -- what speaks against it -----------------------------------------------------------------------------------------------
 
 
-def _objection(held: RecoveryCertificate, core: Core, look: Look, found: Found) -> str:
+def _objection(held: RecoveryCertificate, case: Case) -> str:
     """Why this node would not sign what other managers have, without being told to."""
-    situation, recovery = core.situation, held.recovery
+    situation, recovery = case.situation, held.recovery
     try:
         recovered(situation.head.state, recovery)
     except PeerError as error:
         return str(error)
-    if held.proof is not None and (doubt := doubt_of(held.proof, known_committees(core, ()))):
+    if held.proof is not None and (doubt := doubt_of(held.proof, known_committees(case.core, ()))):
         return f"what it calls prepared can't be used: {doubt}"
-    if rank_of(held.proof) < rank_of(found.proof):
+    if rank_of(held.proof) < rank_of(case.found.proof):
         return "it leaves out what was found prepared"
-    return _against(situation, look, recovery)
+    return _against(situation, case.look, recovery)
 
 
 def _against(situation: Situation, look: Look, recovery: Recovery) -> str:
@@ -342,14 +246,13 @@ def _against(situation: Situation, look: Look, recovery: Recovery) -> str:
     return ""
 
 
-def _refusal(
-    core: Core, look: Look, seats: tuple[SeatNow, ...], recovery: Recovery, wish: Wish, objection: str
-) -> Refusal | None:
-    situation = core.situation
+def _refusal(case: Case, seats: tuple[SeatNow, ...], recovery: Recovery, objection: str) -> Refusal | None:
+    """Why this node would not sign `recovery`, the reasons that nothing helps against first."""
+    situation, look, wish = case.situation, case.look, case.wish
     if situation.me not in situation.state.managers:
         hint = f"the managers are {_names(situation.state.managers)}"
         return Refusal("not_manager", "this node is no manager: its signature would count for nothing", hint, lasting=True)
-    refused = core.recovery_refusal(recovery)
+    refused = case.core.recovery_refusal(recovery)
     if refused:
         return Refusal("refused", f"the recovery is not signed: {refused}", "look at it again with --dry-run", lasting=True)
     voting = sum(seat.votes for seat in seats)
@@ -371,9 +274,9 @@ def _refusal(
     return None
 
 
-def _warnings(
-    situation: Situation, look: Look, found: Found, recovery: Recovery, pending: tuple[Pending, ...], chosen: Pending | None
-) -> tuple[str, ...]:
+def _warnings(case: Case, recovery: Recovery, others: tuple[Pending, ...]) -> tuple[str, ...]:
+    """What to think about before signing. `others`: pending recoveries beside the one that is proposed."""
+    situation, look, found = case.situation, case.look, case.found
     texts = [_answers_text(situation, found), *found.doubts]
     members = len(situation.state.accounts)
     seen = len(look.connected) + 1
@@ -384,8 +287,7 @@ def _warnings(
     texts += [
         f"{len(other.certificate.signatures)} managers have signed recovery {short(other.id)}, which is not what is proposed here"
         + (f": {other.objection}" if other.objection else "")
-        for other in pending
-        if other is not chosen
+        for other in others
     ]
     return tuple(text for text in texts if text)
 

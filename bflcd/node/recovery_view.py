@@ -3,19 +3,23 @@
 from collections.abc import Iterable, Sequence
 
 from bflcd.ledger.quorum import quorum
-from bflcd.node.recovery_plan import Action, Plan, pending_recoveries, recovery_id
 from bflcd.node.recovering import Recoveries
+from bflcd.node.recovery_look import recovery_id
+from bflcd.node.recovery_plan import Action, Plan
 from bflcd.node.view import PreparedView, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
-from bflcd.types import NodeId, short
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.types import Epoch, NodeId, short
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
 
 
-def recovery_view(plan: Plan, recoveries: Recoveries, stalled_ms: int, *, signed: bool = False, adopted: bool = False) -> RecoveryView:
+def recovery_view(
+    plan: Plan, recoveries: Recoveries, stalled_ms: int, *, signed: bool = False, adopted: bool = False
+) -> RecoveryView:
     """The answer. `recoveries`: what managers have signed by now."""
     situation, found = plan.situation, plan.found
     managers = situation.state.managers
     signers = _signers(plan.recovery, recoveries)
-    pending = [held for held in recoveries.held() if held.recovery.epoch > situation.state.epoch]
+    later = [held for held in recoveries.held() if held.recovery.epoch > situation.state.epoch]
+    pending = [held for held in later if not recoveries.complete(held)]
     objections = {entry.id: entry.objection for entry in plan.pending}
     refusal = plan.refusal
     return RecoveryView(
@@ -41,7 +45,9 @@ def recovery_view(plan: Plan, recoveries: Recoveries, stalled_ms: int, *, signed
         silent=[seat.node.hex() for seat in plan.seats if not seat.connected],
         action=plan.action.value,
         proposal=_row(plan.recovery, plan.proof, signers, ""),
-        pending=[_row(held.recovery, held.proof, _authors(held), objections.get(recovery_id(held.recovery), "")) for held in pending],
+        pending=[
+            _row(held.recovery, held.proof, _authors(held), objections.get(recovery_id(held.recovery), "")) for held in pending
+        ],
         prepared=None if found.proof is None else _prepared(found.proof, found.holder),
         answered=_hex(sorted(found.answered)),
         unanswered=[Unanswered(node_id=node.hex(), reason=reason) for node, reason in found.unanswered],
@@ -85,20 +91,18 @@ def _authors(certificate: RecoveryCertificate) -> list[NodeId]:
 
 
 def _lines(plan: Plan, signers: Sequence[NodeId], needed: int, stalled_ms: int, *, adopted: bool) -> list[str]:
+    recovery = plan.recovery
     if adopted:
-        return [
-            f"{needed} managers have signed: round {plan.situation.round} goes on in epoch {plan.recovery.epoch}, judged by "
-            f"{_names(plan.recovery.committee)}.",
-            "What is still said in a lower epoch of this round is dead.",
-        ]
-    return [
-        _standing(plan, stalled_ms),
-        _found(plan),
-        _judges(plan),
-        f"From then on epoch {plan.recovery.epoch} holds. What was said in a lower epoch of this round is dead, and a block that "
-        "turns up certified by a lower epoch loses: whoever holds it takes it back.",
-        _signatures(plan, signers, needed),
-    ]
+        moved = (
+            f"{needed} managers have signed: round {recovery.round} goes on in epoch {recovery.epoch}, judged by "
+            f"{_names(recovery.committee)}."
+        )
+        return [moved, "What is still said in a lower epoch of this round is dead."]
+    dead = (
+        f"From then on epoch {recovery.epoch} holds. What was said in a lower epoch of this round is dead, and a block that "
+        "turns up certified by a lower epoch loses: whoever holds it takes it back."
+    )
+    return [_standing(plan, stalled_ms), _found(plan), _judges(plan), dead, _signatures(plan, signers, needed)]
 
 
 def _standing(plan: Plan, stalled_ms: int) -> str:
@@ -106,19 +110,21 @@ def _standing(plan: Plan, stalled_ms: int) -> str:
     gone = [seat.node for seat in seats if not seat.connected]
     bound = [seat.node for seat in seats if seat.signed and seat.connected]
     start = f"Round {situation.round} has been open for {stalled_ms / 1000:.0f} s"
-    said = f"{len(gone)} of the {len(seats)} seats of its committee are not connected ({_names(gone)})" if gone else (
-        f"all {len(seats)} seats of its committee are connected"
+    said = (
+        f"{len(gone)} of the {len(seats)} seats of its committee are not connected ({_names(gone)})"
+        if gone
+        else (f"all {len(seats)} seats of its committee are connected")
     )
     if bound:
         said += f", and {_names(bound)} signed a recovery and votes no more"
     if plan.can_still_decide:
         return (
-            f"{start}; {said}. {situation.q} are enough to decide, so it needs no recovery. One would be wrong: it ends an epoch in "
-            "which others may be deciding now, and what they decide would be replaced."
+            f"{start}; {said}. {situation.q} are enough to decide, so it needs no recovery. One would be wrong: it ends an epoch "
+            "in which others may be deciding now, and what they decide would be replaced."
         )
     return (
-        f"{start}; {said}. {situation.q} are needed to decide, so it can't go on until they are back. If they come back, no recovery "
-        "is needed."
+        f"{start}; {said}. {situation.q} are needed to decide, so it can't go on until they are back. If they come back, no "
+        "recovery is needed."
     )
 
 
@@ -133,8 +139,8 @@ def _found(plan: Plan) -> str:
             f"{holder} holds a proof that segment {short(found.proof.digest)} was prepared in view {found.proof.view} of epoch "
             f"{found.proof.epoch} ({told}): it may have been decided, so the new committee has to decide exactly that."
         )
-    if recovery.prepared != (None if found.proof is None else found.proof.digest):
-        named = "no prepared segment" if recovery.prepared is None else f"segment {short(recovery.prepared)}"
+    if recovery.prepared != (None if found.proof is None else claim_of(found.proof)):
+        named = "no prepared segment" if recovery.prepared is None else "another proof"
         text += f" The recovery to be signed names {named}."
     return text
 
@@ -158,21 +164,18 @@ def _signatures(plan: Plan, signers: Sequence[NodeId], needed: int) -> str:
     if not left:
         return f"{have}."
     mine = "" if plan.action is Action.WAIT or plan.situation.me not in managers else ", this node's among them if you go on"
-    return (
-        f"{have}; {left} more are needed{mine}. Each of the others ({_names(others)}) types: "
-        f"bflc-cli --datadir DIR recover"
-    )
+    return f"{have}; {left} more are needed{mine}. Each of the others ({_names(others)}) types: bflc-cli --datadir DIR recover"
 
 
-def pending_warning(recoveries: Recoveries, plan_epoch: int) -> str:
+def pending_warning(recoveries: Recoveries, epoch: Epoch) -> str:
     """What `status` warns of while managers' signatures are being collected; empty if there are none."""
-    later = [c for c in recoveries.held() if c.recovery.epoch > plan_epoch and not recoveries.complete(c)]
+    later = [c for c in recoveries.held() if c.recovery.epoch > epoch and not recoveries.complete(c)]
     if not later:
         return ""
     first = later[0]
     return (
-        f"{len(first.signatures)} of {recoveries.needed} managers have signed to give round {first.recovery.round} a new committee; "
-        "`bflc-cli recover --dry-run` shows it"
+        f"{len(first.signatures)} of {recoveries.needed} managers have signed to give round {first.recovery.round} a new "
+        "committee; `bflc-cli recover --dry-run` shows it"
     )
 
 

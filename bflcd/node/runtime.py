@@ -535,8 +535,11 @@ def mark_of(record: Record) -> Mark | None:
 
 
 def newest_of(records: RoundRecords) -> Mark | None:
-    """The mark of the highest place that a round's records have signed in, if any."""
-    return _highest((*records.votes, *records.own))
+    """The mark of what a round's records show as signed last, if anything.
+
+    Not of the highest place: a card may follow a vote of a later view, and whatever the log loses, it loses from its end.
+    """
+    return None if records.newest is None else mark_of(records.newest)
 
 
 def _highest(records: Sequence[Record]) -> Mark | None:

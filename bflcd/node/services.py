@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import State
@@ -11,9 +12,9 @@ from bflcd.node.core import Core
 from bflcd.node.runtime import Runtime
 from bflcd.params import Genesis
 from bflcd.store.protocol import BlockStore, RoundRecords
-from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, NodeId, short
+from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.blocks import chain_id_of
-from bflcd.wire.recovery import PreparedProof
+from bflcd.wire.recovery import Ground, PreparedProof
 from bflcd.wire.requests import (
     CertificateReply,
     Envelopes,
@@ -130,10 +131,17 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
     """The highest prepared certificate among the records of the round that `state` opens, of whichever of its epochs."""
     recoveries = [record.certificate for record in records.recoveries]
     committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in recoveries}
+    older = {c.proof.proposal.epoch: c.proof.ground for c in recoveries if c.proof is not None}
+    grounds = older | {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in recoveries}
     proofs = [
-        proof_of(record.prepared, record.epoch, committees[record.epoch])
+        proof_of(record.prepared, record.epoch, committees[record.epoch], _ground_of(record.prepared, state, grounds))
         for record in records.prepared
         if record.epoch in committees
     ]
     proofs += [certificate.proof for certificate in recoveries if certificate.proof is not None]
     return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)
+
+
+def _ground_of(prepared: Prepared, state: State, grounds: Mapping[Epoch, Ground | None]) -> Ground | None:
+    first = prepared.proposal.epoch
+    return None if first == state.epoch else grounds.get(first)

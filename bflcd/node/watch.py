@@ -24,6 +24,9 @@ _LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work
 _ALARMING: Final = frozenset({"fork", "unexplained"})
 """Notices that stay among the warnings of `status`."""
 
+_GRAVE: Final = frozenset({"evidence", "recovery", "recovery_refused", "recovered"})
+"""Notices that are logged as warnings, since no round that goes well brings them about."""
+
 _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
 """Refusals that honest nodes bring about by being early or late."""
 
@@ -69,7 +72,8 @@ class Watch:
             logger.warning("%s", notice.text)
             self._presenter.warn(notice.text)
         else:
-            logger.log(logging.INFO if notice.type in _LOUD else logging.DEBUG, "%s", notice.text)
+            level = logging.WARNING if notice.type in _GRAVE else logging.INFO if notice.type in _LOUD else logging.DEBUG
+            logger.log(level, "%s", notice.text)
         self._bus.publish(notice.type, round_, notice.text, **fields)
 
     def blame(self, blame: Blame) -> None:

@@ -74,6 +74,9 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
             primary = sqlite3.SQLITE_FULL  # SQLite's own word for it where it maps its index, or where a quota is used up
         meaning, hint = _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
         raise MachineError(f"{what} failed in {path}: {error} ({error.sqlite_errorname})", hint=hint, code=meaning) from error
+    except UnicodeDecodeError as error:  # SQLite quotes what it could not read, and Python can't read the quotation
+        code, hint = _MEANING[sqlite3.SQLITE_CORRUPT]
+        raise MachineError(f"{what} failed in {path}: it has text that is none", hint=hint, code=code) from error
 
 
 def has_space(path: Path) -> bool:
@@ -185,7 +188,7 @@ class Database:
         try:
             rows = await connection.execute_fetchall("PRAGMA integrity_check(100)")
             found = tuple(str(row[0]) for row in rows)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             found = (str(error),)
         finally:
             await connection.close()

@@ -1,7 +1,7 @@
 """What the node needs of its block store (design 9). Every implementation passes `tests/conformance/test_store.py`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bflcd.consensus.events import Journal, Prepared
@@ -127,6 +127,8 @@ class RoundRecords:
     proposals: tuple[ProposalRecord, ...]
     evidence: tuple[EvidenceRecord, ...] = ()
     recoveries: tuple[RecoveryRecord, ...] = ()
+    newest: VoteRecord | OwnRecord | None = field(default=None, compare=False)
+    """Of all that this node signed in the round, what was stored last: the mark file must name it, or what came with it."""
 
     def journal(self, epoch: Epoch) -> Journal:
         """What the PBFT machine of this round and epoch remembers."""

@@ -115,8 +115,11 @@ def _read_record(row: Row) -> Stored:
 
 
 def round_records(rows: Iterable[Row]) -> RoundRecords:
-    """All records of one round, in the order of their places. Raises as `record_of` does."""
-    found = [record_of(row) for row in sorted(rows, key=lambda row: (row.kind, row.place))]
+    """All records of one round, in the order of their places; `rows` as they were stored. Raises as `record_of` does."""
+    stored = tuple(rows)
+    found = [record_of(row) for row in sorted(stored, key=lambda row: (row.kind, row.place))]
+    signed = next((row for row in reversed(stored) if row.kind in (Kind.VOTE, Kind.OWN)), None)
+    newest = None if signed is None else record_of(signed)
     return RoundRecords(
         votes=tuple(r for r in found if isinstance(r, VoteRecord)),
         prepared=tuple(r for r in found if isinstance(r, PreparedRecord)),
@@ -124,6 +127,7 @@ def round_records(rows: Iterable[Row]) -> RoundRecords:
         proposals=tuple(r for r in found if isinstance(r, ProposalRecord)),
         evidence=tuple(r for r in found if isinstance(r, EvidenceRecord)),
         recoveries=tuple(r for r in found if isinstance(r, RecoveryRecord)),
+        newest=newest if isinstance(newest, VoteRecord | OwnRecord) else None,
     )
 
 

@@ -195,7 +195,7 @@ class SqliteStore:
 
     async def records(self, round_: Round) -> RoundRecords:
         """See `BlockStore`."""
-        sql = "SELECT round, kind, place, digest, checksum, body FROM records WHERE round = ?"
+        sql = "SELECT round, kind, place, digest, checksum, body FROM records WHERE round = ? ORDER BY id"
         rows = await self._database.query("reading records", sql, (round_,))
         path = self._database.path
         return await asyncio.to_thread(lambda: round_records(row_from_columns(path, row) for row in rows))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.params import Size
 from bflcd.types import MAX_COMMITTEE, Digest, Epoch, NodeId, Round, Signature, View
 from bflcd.wire.codec import message
@@ -10,10 +11,19 @@ from bflcd.wire.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """What an earlier recovery of the round had made of the ledger that a proposal was judged from: committee, retired."""
+
+    committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    retired: Annotated[tuple[NodeId, ...], Size(0, MAX_COMMITTEE)]
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedProof:
     """A prepared certificate that stands by itself: what q members of `committee` prepared in `view` of `epoch`.
 
-    `prepares`: their signatures under one and the same Prepare, sorted by author.
+    `prepares`: their signatures under one and the same Prepare, sorted by author. `ground`: absent exactly if the proposal is of
+    the round's first epoch.
     """
 
     epoch: Epoch
@@ -22,6 +32,25 @@ class PreparedProof:
     digest: Digest
     proposal: Proposal
     prepares: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
+    ground: Ground | None = None
+
+
+def claim_of(proof: PreparedProof) -> Digest:
+    """What managers sign of a proof: all that it says but who prepared it, which it proves by itself."""
+    proposal, ground = proof.proposal, proof.ground
+    return digest(
+        Domain.MESSAGE,
+        integer(proof.epoch),
+        b"".join(proof.committee),
+        integer(proof.view),
+        proof.digest,
+        integer(proposal.epoch),
+        integer(proposal.time),
+        b"".join(proposal.cards),
+        b"".join(proposal.evidence),
+        b"" if ground is None else b"".join(ground.committee),
+        b"" if ground is None else b"".join(ground.retired),
+    )
 
 
 @message(37, max_bytes=8 * 1024)
@@ -29,8 +58,8 @@ class PreparedProof:
 class Recovery:
     """A manager's word: round `round` after `parent` is decided by `committee`, in `epoch`, and by nobody else.
 
-    `committee` in seat order. `retired`: members that get no seat until they show up again, sorted. `prepared`: digest of the
-    segment that must be re-proposed as it stands, the highest one of which a prepared proof was found.
+    `committee` in seat order. `retired`: members that get no seat until they show up again, sorted. `prepared`: what is
+    claimed of the segment that must be re-proposed as it stands (`claim_of` its proof), the highest that was found.
     """
 
     chain: Digest

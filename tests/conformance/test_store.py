@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,7 +11,7 @@ from bflcd.errors import InvariantError, OperatorError
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.store.blobs import manifest_of
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import MAX_ADDRESSES, BlockStore, Head, Pin, PruneReport, RoundRecords
+from bflcd.store.protocol import MAX_ADDRESSES, BlockStore, Head, Pin, PruneReport, Record, RoundRecords
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Amount, Digest, Epoch, Height, Round, View
 from bflcd.wire.blocks import CertifiedHeader, header_hash
@@ -27,6 +28,7 @@ from tests.helpers.store import (
     node,
     own_card,
     own_offer,
+    own_recovery,
     payload,
     put_in_chunks,
     ref,
@@ -124,8 +126,10 @@ class TestRecords:
         await begin(store)
         records = all_kinds(0, ref(b"model"), ref(b"update"))
         await store.persist(records)
-        prepare, commit, prepared, offer, card, proposal = records
-        assert await store.records(Round(0)) == RoundRecords((prepare, commit), (prepared,), (offer, card), (proposal,))  # type: ignore[arg-type]
+        prepare, commit, prepared, offer, card, own, proposal, other, evidence, recovery = records
+        found = RoundRecords((prepare, commit), (prepared,), (offer, card, own), (proposal, other), (evidence,), (recovery,))  # type: ignore[arg-type]
+        assert await store.records(Round(0)) == found
+        assert {type(record) for record in (*records, Pin(Digest(bytes(32)), Round(0)))} == set(get_args(Record))
         assert await store.records(Round(1)) == RoundRecords((), (), (), ())
 
     async def test_storing_again_changes_nothing(self, store: BlockStore) -> None:
@@ -145,6 +149,7 @@ class TestRecords:
             (own_offer(0, ref(b"a")), own_offer(0, ref(b"a"), samples=2)),
             (own_card(0), own_card(0, Digest(b"r" * 32))),
             (make_prepared(0), make_prepared(0, digest=b"e" * 32)),
+            (own_recovery(0, epoch=2), replace(own_recovery(0, epoch=3), epoch=Epoch(2))),
         ],
     )
     @pytest.mark.parametrize("together", [True, False])

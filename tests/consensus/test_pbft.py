@@ -1,5 +1,7 @@
 """Step tables: one machine, one input, exactly these effects."""
 
+from dataclasses import replace
+
 import pytest
 
 from bflcd.consensus.certificate import certificate_of
@@ -8,6 +10,7 @@ from bflcd.consensus.effects import (
     Build,
     Check,
     Decided,
+    PassOn,
     PersistPrepared,
     PersistVote,
     Refused,
@@ -18,6 +21,7 @@ from bflcd.consensus.pbft import MAX_VIEW, Pbft
 from bflcd.consensus.status import Phase, VotesHeld
 from bflcd.errors import InvariantError, Rejection
 from bflcd.types import Millis, View
+from bflcd.wire.evidence import evidence_of
 from bflcd.wire.messages import Commit, JustifiedViewChange, Prepare, PrePrepare, ViewChange
 from tests.helpers.consensus import (
     KEYS,
@@ -316,3 +320,77 @@ def test_constructor_refuses_what_can_not_be():
         Pbft(I4, KEYS[7], lambda _: True)
     with pytest.raises(InvariantError, match="distinct"):
         Playbook(0, instance=make_instance(0))
+
+
+def other_prepare(seat, view=0):
+    """A member's prepare for another segment than ours."""
+    return vote(I4, seat, Prepare, view, digest=DB)
+
+
+def passed_on(effects):
+    return [effect.message for effect in effects if isinstance(effect, PassOn)]
+
+
+@pytest.mark.parametrize("vote_first", [False, True], ids=["pre-prepare first", "prepare first"])
+def test_who_hears_a_prepare_for_another_segment_passes_the_leaders_word_on_once(vote_first):
+    """Given a leader that told two stories, when either half speaks, then both pre-prepares meet: that is what evidence takes."""
+    play, message = Playbook(1), pre_prepare(I4, 0, A)
+    inputs = [message, other_prepare(2)]
+    effects = play.give_all(inputs[::-1] if vote_first else inputs)
+    assert passed_on(effects) == [message]
+    assert passed_on(play.give(other_prepare(3))) == []
+    assert passed_on(play.right(A) + play.wait(T0 // 2)) == []
+
+
+def test_the_leaders_word_stays_where_it_is_while_all_prepare_the_same():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    effects = play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2, 3))
+    assert passed_on(effects + play.right(A)) == []
+
+
+def test_a_commit_and_a_prepare_of_a_view_to_come_pass_nothing_on():
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    assert passed_on(play.give_all([vote(I4, 2, Commit, 0, digest=DB), other_prepare(3, view=1)])) == []
+
+
+def test_the_leader_itself_passes_nothing_on():
+    """Its own pre-prepare is re-sent anyway; who prepared something else lies, or has evidence of another leader."""
+    play = Playbook(0)
+    play.give(CardsReady())
+    play.give(Built(View(0), A, DA))
+    assert passed_on(play.give(other_prepare(2))) == []
+
+
+def test_what_was_passed_on_gives_the_other_half_its_evidence():
+    """Given two halves with one pre-prepare each, when one's is passed on, then the other reports both messages."""
+    one, other = pre_prepare(I4, 0, A), pre_prepare(I4, 0, B)
+    left, right = Playbook(1), Playbook(2)
+    left.give(one)
+    right.give(other)
+    (message,) = passed_on(left.give(other_prepare(2)))
+    (refused,) = right.give(message)
+    assert (refused.rejection, refused.proven, refused.author) == (Rejection.CONFLICT, True, KEYS[0].node_id)
+    assert refused.evidence == evidence_of(one.pre_prepare, other.pre_prepare)
+
+
+def test_a_new_view_has_its_own_word_to_pass_on():
+    play = Playbook(3)
+    play.give_all([pre_prepare(I4, 0, A), other_prepare(2)])
+    claims = [view_change(I4, seat, 1).view_change for seat in (0, 1, 2)]
+    message = pre_prepare(I4, 1, A, view_changes=claims)
+    assert passed_on(play.give(message)) == []
+    assert passed_on(play.give(other_prepare(2, view=1))) == [message]
+
+
+@pytest.mark.parametrize("kind", [Prepare, Commit])
+def test_two_votes_are_reported_with_both_messages_and_a_forged_second_one_proves_nothing(kind):
+    play = Playbook(1)
+    first, second = vote(I4, 2, kind, 0, digest=DA), vote(I4, 2, kind, 0, digest=DB)
+    assert play.give(first) == ()
+    (forged,) = play.give(replace(second, signature=first.signature))
+    assert (forged.rejection, forged.evidence, forged.proven) == (Rejection.BAD_SIGNATURE, None, False)
+    (refused,) = play.give(second)
+    assert (refused.rejection, refused.evidence) == (Rejection.CONFLICT, evidence_of(second, first))
+    assert play.give(first) == ()

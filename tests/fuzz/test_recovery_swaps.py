@@ -10,7 +10,7 @@ from bflcd.errors import PeerError
 from bflcd.types import Digest, Epoch, NodeId, Round, Signature, View
 from bflcd.wire.envelope import Envelope, seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
 from tests.helpers.consensus import KEYS, make_instance, make_proposal, prepared_by, vote
 
 HERE = make_instance()
@@ -25,7 +25,7 @@ def pairs(prepares: Iterable[Envelope]) -> tuple[tuple[NodeId, Signature], ...]:
 IDS = tuple(key.node_id for key in MANAGERS)
 FOUND = prepared_by(HERE, 0, make_proposal(1), (0, 1, 2))
 PROOF = PreparedProof(HERE.epoch, HERE.committee, View(0), FOUND.digest, FOUND.proposal, pairs(FOUND.prepares))
-BODY = Recovery(HERE.chain, HERE.round, Epoch(1), HERE.parent, tuple(sorted(IDS)), (), FOUND.digest)
+BODY = Recovery(HERE.chain, HERE.round, Epoch(1), HERE.parent, tuple(sorted(IDS)), (), claim_of(PROOF))
 ELSE = {
     "chain": Digest(bytes([1]) * 32),
     "round": Round(1),

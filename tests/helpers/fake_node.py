@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import numpy as np
 
 from bflcd.crypto.hashing import root_of
@@ -25,10 +26,16 @@ from bflcd.node.view import (
     ModelView,
     OfferView,
     Peer,
+    PreparedView,
     PruneView,
+    RecoveryRequest,
+    RecoveryRow,
+    RecoverySeat,
+    RecoveryView,
     RoundView,
     Status,
     StopView,
+    Unanswered,
     VotesView,
 )
 from bflcd.params import TensorSpec
@@ -103,6 +110,36 @@ def history_row(round_: int) -> HistoryRow:
     )
 
 
+def recovery_of(**changes: object) -> RecoveryView:
+    """Two of four seats are gone, and one manager has signed nothing yet."""
+    fields: dict[str, object] = {
+        "round": 5,
+        "epoch": 0,
+        "stalled_ms": 42_000,
+        "managers": IDS[:4],
+        "needed": 3,
+        "i_am_manager": True,
+        "can_still_decide": False,
+        "quorum": 3,
+        "committee": [
+            RecoverySeat(node_id=IDS[i], connected=i in (1, 2), heard=i != 4, awaited=i > 2, signed=False, me=False)
+            for i in range(1, 5)
+        ],
+        "silent": IDS[3:5],
+        "action": "new",
+        "proposal": RecoveryRow(
+            id="77" * 32, epoch=1, committee=[*IDS[1:3], IDS[0], IDS[5]], retired=IDS[3:5], prepared=None, signed_by=[]
+        ),
+        "pending": [],
+        "prepared": PreparedView(digest="dd" * 32, epoch=0, view=2, holder=IDS[1]),
+        "answered": IDS[:3],
+        "unanswered": [Unanswered(node_id=id_, reason="not connected") for id_ in IDS[3:5]],
+        "warnings": ["2 of the 4 old seats told what they had prepared"],
+        "lines": ["Round 5 has been open for 42 s.", "Signed by 0 of 3 managers."],
+    }
+    return RecoveryView(**{**fields, **changes})  # type: ignore[arg-type]
+
+
 class FakeNode:
     """Implements `NodeView`."""
 
@@ -110,6 +147,8 @@ class FakeNode:
         self.current = status_of()
         self.stopped = False
         self.pruned: list[tuple[int, bool]] = []
+        self.recovery = recovery_of()
+        self.recoveries: list[RecoveryRequest] = []
         self.bus = EventBus(lambda: Millis(1_700_000_000_000), capacity=8, max_watchers=2)
         self.log = LogRing()
         self.broken: Exception | None = None
@@ -184,6 +223,7 @@ class FakeNode:
                 present=True,
                 manager=i == 0,
                 me=i == 0,
+                standing={6: "punished", 7: "retired"}.get(i, "member"),
             )
             for i, id_ in enumerate(IDS)
         ]
@@ -198,6 +238,14 @@ class FakeNode:
         return PruneView(
             dry_run=dry_run, keep=keep, height=13, round=2, blobs=9, payload_bytes=90_000, freed=0 if dry_run else 98_304
         )
+
+    async def recover(self, request: RecoveryRequest) -> RecoveryView:
+        self.recoveries.append(request)
+        if request.dry_run:
+            return self.recovery
+        if self.recovery.refusal:
+            raise OperatorError(self.recovery.refusal, hint=self.recovery.hint, code=self.recovery.code)
+        return msgspec.structs.replace(self.recovery, signed=True)
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         if round_ is not None and round_ < 3:

@@ -10,7 +10,16 @@ from bflcd.crypto.identity import Identity
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
 from bflcd.store.blobs import manifest_of
-from bflcd.store.protocol import BlockStore, OwnRecord, PreparedRecord, ProposalRecord, Record, VoteRecord
+from bflcd.store.protocol import (
+    BlockStore,
+    EvidenceRecord,
+    OwnRecord,
+    PreparedRecord,
+    ProposalRecord,
+    Record,
+    RecoveryRecord,
+    VoteRecord,
+)
 from bflcd.types import Amount, Digest, Epoch, Height, Millis, NodeId, Round, View
 from bflcd.wire.blocks import (
     KIND_MODEL,
@@ -29,7 +38,9 @@ from bflcd.wire.blocks import (
 )
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, payload_digest, seal
+from bflcd.wire.evidence import Evidence, evidence_of
 from bflcd.wire.messages import CardEntry, Commit, Offer, Prepare, Proposal, ScoreCard
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
 
 IDENTITIES = tuple(sorted((Identity(bytes([number]) * 32) for number in range(1, 6)), key=lambda identity: identity.node_id))
 PLACES = 2
@@ -172,6 +183,43 @@ def own_card(round_: int, *roots: Digest) -> OwnRecord:
     return OwnRecord(Round(round_), Epoch(0), number_of(ScoreCard), make_card(Round(round_), *roots).envelope)
 
 
+def make_recovery(round_: int, *, epoch: int = 1, prepared: PreparedProof | None = None) -> RecoveryCertificate:
+    """One manager's recovery of a round."""
+    committee = tuple(identity.node_id for identity in IDENTITIES[:4])
+    chain, gone = chain_id_of(make_genesis()), (IDENTITIES[4].node_id,)
+    named = None if prepared is None else prepared.digest
+    body = Recovery(chain, Round(round_), Epoch(epoch), Digest(bytes(32)), committee, gone, named)
+    return RecoveryCertificate(body, prepared, ((IDENTITIES[0].node_id, seal(body, IDENTITIES[0]).envelope.signature),))
+
+
+def make_proof(round_: int, digest: bytes = b"d" * 32) -> PreparedProof:
+    """As managers carry the prepared certificate of `make_prepared`."""
+    prepared = make_prepared(round_, digest=digest).prepared
+    committee = tuple(identity.node_id for identity in IDENTITIES[:4])
+    pairs = tuple(sorted({(vote.author, vote.signature) for vote in prepared.prepares}))
+    return PreparedProof(Epoch(0), committee, prepared.view, prepared.digest, prepared.proposal, pairs)
+
+
+def own_recovery(round_: int, *, epoch: int = 1) -> OwnRecord:
+    """What a manager has signed."""
+    body = make_recovery(round_, epoch=epoch).recovery
+    return OwnRecord(Round(round_), Epoch(epoch), number_of(Recovery), seal(body, IDENTITIES[0]).envelope)
+
+
+def recovery_record(round_: int, *, epoch: int = 1, prepared: PreparedProof | None = None) -> RecoveryRecord:
+    return RecoveryRecord(Round(round_), make_recovery(round_, epoch=epoch, prepared=prepared))
+
+
+def make_evidence(round_: int, *digests: bytes) -> Evidence:
+    """Two votes of the first identity in one place."""
+    one, other = digests or (b"d" * 32, b"e" * 32)
+    return evidence_of(make_vote(round_, one).envelope, make_vote(round_, other).envelope)
+
+
+def evidence_record(round_: int, *digests: bytes) -> EvidenceRecord:
+    return EvidenceRecord(Round(round_), make_evidence(round_, *digests))
+
+
 def make_proposal(round_: int, model: BlobRef, *offered: BlobRef, digest: bytes = b"d" * 32) -> ProposalRecord:
     cards = (make_card(Round(round_)).envelope,)
     offers = tuple(make_offer(Round(round_), blob).envelope for blob in offered)
@@ -187,7 +235,11 @@ def all_kinds(round_: int, model: BlobRef, update: BlobRef) -> tuple[Record, ...
         make_prepared(round_),
         own_offer(round_, update),
         own_card(round_, update.root),
+        own_recovery(round_),
         make_proposal(round_, model, update),
+        replace(make_proposal(round_, model, update, digest=b"e" * 32), evidence=(make_evidence(round_),)),
+        evidence_record(round_),
+        recovery_record(round_, prepared=make_proof(round_)),
     )
 
 

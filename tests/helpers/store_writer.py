@@ -1,10 +1,10 @@
-"""A process that writes to a store without end and says on stdout what is durable: killed by the crash tests."""
+"""A process that writes to a store without end and says on stdout what is durable: killed by the crash tests, which judge it."""
 
 import asyncio
 import sys
 from pathlib import Path
 
-from bflcd.store.marks import Mark, MarkFile
+from bflcd.store.marks import Mark, MarkFile, holds, read, signing_floor
 from bflcd.store.protocol import Pin
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
@@ -44,10 +44,36 @@ async def write(directory: Path, *, prune: bool) -> None:
         chain, certified = chain.next(*blobs)
         await store.commit(certified, chain.state)
         say("commit", chain.round)
+        await store.remember_address(chain.state.committee[0], f"/ip4/127.0.0.1/tcp/{chain.round}")
         await store.discard_stale(Round(chain.round))
         if prune:
             await store.prune(3, dry_run=False)
             say("prune", chain.round)
+
+
+async def check_acknowledged(directory: Path, lines: list[str], kept: int) -> None:
+    """Everything that the lines say is durable is in the store; the payloads of the last `kept` rounds too."""
+    store = await SqliteStore.open(directory)
+    try:
+        head = await store.head()
+        words = [line.split() for line in lines if line.endswith(tuple("0123456789"))]
+        committed = max(int(rest[0]) for kind, *rest in words if kind in ("commit", "open"))
+        assert head.header.round in (committed, committed + 1)
+        assert len(await store.headers(Round(1), 1000)) == head.header.round
+        assert await store.check(deep=True) == ()
+        votes = {(int(rest[0]), int(rest[1])) for kind, *rest in words if kind == "vote"}
+        records = await store.records(head.header.round)
+        assert {place for place in votes if place[0] == head.header.round} <= {(v.round, v.phase) for v in records.votes}
+        for round_ in range(max(0, head.header.round - kept + 1), head.header.round):
+            assert [await store.blob(ref(data).root) for data in round_payloads(round_, SIZE)[:1]] == [
+                round_payloads(round_, SIZE)[0]
+            ]
+        marks = [int(rest[0]) for kind, *rest in words if kind == "mark"]
+        mark = read(directory / "marks")[1]
+        assert not marks or (mark is not None and mark.round >= marks[-1])
+        assert signing_floor(mark, head.header.round, mark is not None and holds(mark, records)) is None
+    finally:
+        await store.close()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.ledger.election import Election, elect
+from bflcd.ledger.election import Election, elect, may_sit
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, State
 from bflcd.types import NodeId
@@ -125,6 +125,60 @@ def test_an_empty_round_changes_the_committee() -> None:
 def test_absence_never_shrinks_the_committee_but_too_few_members_do() -> None:
     assert len(run(state_with(), {}, []).committee) == 4
     assert len(run(state_with(), {}, [], size=40).committee) == 16
+
+
+def marked(state: State, field: str, *members: int) -> State:
+    """`state` in which these members were punished or retired in round 3."""
+    nodes = [node(i) for i in members]
+    return replace(state, accounts=tuple(replace(a, **{field: 3}) if a.node in nodes else a for a in state.accounts))
+
+
+@pytest.mark.parametrize(
+    ("punished", "retired", "present", "accused", "sits"),
+    [
+        (NEVER, NEVER, True, False, True),
+        (NEVER, NEVER, False, False, True),
+        (NEVER, NEVER, True, True, False),
+        (NEVER, NEVER, False, True, False),
+        (0, NEVER, True, False, False),
+        (3, NEVER, False, False, False),
+        (NEVER, 0, False, False, False),
+        (NEVER, 3, False, False, False),
+        (NEVER, 0, True, False, True),
+        (NEVER, 3, True, True, False),
+        (3, 3, True, False, False),
+    ],
+)
+def test_who_may_sit(punished: int, retired: int, present: bool, accused: bool, sits: bool) -> None:
+    """Round 0 counts as a round: only NEVER is none."""
+    account = replace(START.state.accounts[5], punished_round=punished, retired_round=retired)
+    only = frozenset((account.node,))
+    others = frozenset(START.members) - only
+    assert may_sit(account, only if present else others, only if accused else others) is sits
+
+
+@pytest.mark.parametrize(
+    ("state", "accused"),
+    [(state_with(), (4, 5)), (marked(state_with(), "punished_round", 4, 5), ())],
+    ids=["accused", "punished"],
+)
+def test_a_proven_liar_gets_no_seat_with_the_best_score_and_none_at_all(state: State, accused: tuple[int, ...]) -> None:
+    packed = {4: 9, 5: 8, 6: 7, 7: 6, 8: 5, 9: 4}
+    scores, liars = {node(i): score for i, score in packed.items()}, frozenset(node(i) for i in accused)
+    for size, seated in ((4, [6, 7, 8, 9]), (40, None)):
+        election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members), liars)
+        assert seated is None or seats(election) == seated
+        assert len(election.committee) == min(size, 14), "they don't count for M_t"
+        assert not set(seats(election)) & {4, 5}
+
+
+def test_who_was_declared_gone_neither_sits_nor_counts_until_it_is_present() -> None:
+    state = marked(state_with(), "retired_round", 4, 5)
+    there = [i for i in ALL if i != 4]
+    assert sorted(seats(run(state, {}, there, size=40))) == there, "5 is present, so it is back; 4 does not count"
+    assert sorted(seats(run(state_with(), {}, there, size=40))) == ALL, "absence alone keeps a seat"
+    assert seats(run(state, {5: 3, 6: 2, 7: 1, 8: 0}, there)) == [5, 6, 7, 8]
+    assert len(run(marked(state_with(), "retired_round", *range(14)), {}, []).committee) == 2
 
 
 ACCOUNT = st.tuples(st.integers(-1, 19), st.integers(-100, 100), st.integers(-1, 20))

@@ -15,7 +15,8 @@ from bflcd.node.api_openapi import OPERATIONS
 from bflcd.node.api_routes import keep_for_height
 from bflcd.node.api_token import ApiFile, remove_api_file, write_api_file
 from bflcd.node.metrics import Metrics
-from tests.helpers.fake_node import IDS, MODEL, FakeNode, status_of
+from bflcd.node.view import RecoveryRequest
+from tests.helpers.fake_node import IDS, MODEL, FakeNode, recovery_of, status_of
 
 
 class Client:
@@ -263,6 +264,31 @@ async def test_a_body_must_be_json_and_small(client):
         "POST", "/v1/prune", data=b" " * (MAX_BODY_BYTES + 1), headers={"Content-Type": "application/json"}
     )
     assert (status, answer["code"]) == (413, "too_large")
+
+
+async def test_recovery_is_looked_at_and_signed(client, node):
+    status, answer = await client.json("GET", "/v1/recovery")
+    assert (status, answer["data"]["action"], answer["data"]["signed"]) == (200, "new", False)
+    body = {"committee": IDS[:4], "retired": IDS[4:5], "expect": "77" * 32, "force": True}
+    status, answer = await client.json("POST", "/v1/recovery", json=body)
+    assert (status, answer["data"]["signed"]) == (200, True)
+    assert node.recoveries == [
+        RecoveryRequest(dry_run=True),
+        RecoveryRequest(committee=IDS[:4], retired=IDS[4:5], expect="77" * 32, force=True),
+    ]
+
+
+@pytest.mark.parametrize("body", [{"committee": "x"}, {"committee": [1]}, {"extra": 1}, {"force": 1}, []])
+async def test_recovery_refuses_what_it_does_not_know(client, node, body):
+    status, answer = await client.json("POST", "/v1/recovery", json=body)
+    assert (status, answer["code"]) == (400, "bad_argument")
+    assert node.recoveries == []
+
+
+async def test_a_recovery_that_is_not_signed_is_a_conflict(client, node):
+    node.recovery = recovery_of(refusal="a quorum is there", hint="wait", code="not_needed")
+    status, answer = await client.json("POST", "/v1/recovery", json={})
+    assert (status, answer["code"], answer["hint"]) == (409, "not_needed", "wait")
 
 
 async def test_stop(client, node):

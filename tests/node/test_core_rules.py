@@ -223,6 +223,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
     def listening(who, effects):
         said.extend(e.message for e in effects if who == node and isinstance(e, Say))
         persisted.extend(r for e in effects if who == node and isinstance(e, Persist) for r in e.records)
+        assert who != node or Train not in kinds(effects), "what was offered is not trained again"
         carry_out(who, effects)
 
     world.carry_out = listening

@@ -10,7 +10,7 @@ from bflcd.node.events import Heard, RecoverySigned
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId
 from bflcd.wire.envelope import seal
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -41,7 +41,7 @@ def a_recovery(world: World, dead: list[NodeId], epoch: int = 1, proof: Prepared
         parent=situation.head_hash,
         committee=tuple(alive[:4]),
         retired=tuple(sorted(dead)),
-        prepared=None if proof is None else proof.digest,
+        prepared=None if proof is None else claim_of(proof),
     )
 
 

@@ -11,7 +11,7 @@ from bflcd.types import Epoch, NodeId
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Commit
-from bflcd.wire.recovery import PreparedProof, Recovery
+from bflcd.wire.recovery import PreparedProof, Recovery, claim_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -59,7 +59,9 @@ def recovery_of(world: World, epoch: int, dead: list[NodeId], proof: PreparedPro
     managers = [node for node in world.genesis.managers if node in world.cores]
     committee = tuple([*others[:2], *managers][:4])
     retired = tuple(sorted(dead))
-    return Recovery(situation.state.chain, situation.round, Epoch(epoch), situation.head_hash, committee, retired, proof.digest)
+    return Recovery(
+        situation.state.chain, situation.round, Epoch(epoch), situation.head_hash, committee, retired, claim_of(proof)
+    )
 
 
 def sign(world: World, recovery: Recovery, proof: PreparedProof) -> None:

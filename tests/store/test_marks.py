@@ -1,5 +1,6 @@
 """The mark file: durable, self-checking, loud; and the rule that follows from it (design 6.3)."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from bflcd.store.marks import FILE_BYTES, SECTOR_BYTES, Mark, MarkFile, holds, r
 from bflcd.store.protocol import RoundRecords
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
-from tests.helpers.store import make_vote, own_offer, ref
+from tests.helpers.store import make_vote, own_offer, own_recovery, ref
 
 MARK = Mark(Epoch(1), Round(7), View(2), 34, Digest(b"d" * 32))
 
@@ -48,7 +49,17 @@ def test_the_same_mark_again_writes_nothing(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("change", [{"round": Round(6)}, {"epoch": Epoch(0)}, {"epoch": Epoch(0), "round": Round(99)}])
+def test_a_mark_is_forced_to_the_disk_after_its_last_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mark that only the kernel knows is lost with the power, and its place is signed twice."""
+    forced: list[bytes] = []
+    file = MarkFile(path)
+    monkeypatch.setattr(os, "fdatasync", lambda _: forced.append(path.read_bytes()))
+    file.write_now(MARK)
+    file.close()
+    assert forced == [path.read_bytes()]
+
+
+@pytest.mark.parametrize("change", [{"round": Round(6)}, {"epoch": Epoch(0)}])
 async def test_going_back_is_refused(path: Path, change: dict[str, int]) -> None:
     file = MarkFile(path)
     await file.write(MARK)
@@ -155,3 +166,23 @@ def test_a_marks_record_is_recognised() -> None:
         for change in ({"epoch": Epoch(9)}, {"round": Round(9)}, {"phase": 99}, {"digest": Digest(b"x" * 32)}):
             assert not holds(replace(mark, **change), records)
     assert not holds(replace(of_vote, view=View(3)), records)
+
+
+def test_a_managers_recovery_is_recognised_like_an_offer() -> None:
+    """It is signed for an epoch above the round's, so its mark keeps votes of the old one from leaving."""
+    own = own_recovery(7, epoch=3)
+    mark = Mark(own.epoch, own.round, View(0), own.phase, payload_digest(own.envelope))
+    assert holds(mark, RoundRecords((), (), (own,), ()))
+    assert not holds(mark, RoundRecords((), (), (own_recovery(7, epoch=4), own_offer(7, ref(b"a"))), ()))
+    assert signing_floor(mark, Round(7), has_records=False) == 7
+
+
+async def test_after_a_recovery_was_signed_no_mark_of_a_lower_epoch_is_written(path: Path) -> None:
+    vote, own = make_vote(7, epoch=0), own_recovery(7, epoch=3)
+    of_own = Mark(own.epoch, own.round, View(0), own.phase, payload_digest(own.envelope))
+    file = MarkFile(path)
+    await file.write(of_own)
+    with pytest.raises(InvariantError, match="epoch 0 after one in round 7, epoch 3"):
+        await file.write(Mark(vote.epoch, vote.round, vote.view, vote.phase, vote.digest))
+    await file.write(replace(of_own, round=Round(8), epoch=Epoch(0)))
+    file.close()

@@ -291,3 +291,16 @@ async def test_a_cancelled_commit_is_in_or_out(tmp_path: Path, steps: int) -> No
     again = await SqliteStore.open(tmp_path)
     assert (await again.head()).header == after.header
     await again.close()
+
+
+async def test_a_schema_whose_text_is_no_text_is_damage_and_no_crash(tmp_path: Path) -> None:
+    """Given a byte of a table's name that is no UTF-8, when SQLite quotes it, then the file is named and nothing else is raised."""
+    await (await SqliteStore.open(tmp_path)).close()
+    file = tmp_path / FILE_NAME
+    data = file.read_bytes()
+    for name in (b"sqlite_sequence", b"CREATE TABLE addresses"):
+        at = data.index(name) + len(name) - 1
+        file.write_bytes(data[:at] + b"\xa0" + data[at + 1 :])
+        with pytest.raises(MachineError, match=FILE_NAME) as caught:
+            await SqliteStore.open(tmp_path)
+        assert caught.value.code == "damaged_store"
