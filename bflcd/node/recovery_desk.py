@@ -11,7 +11,7 @@ from bflcd.net.verified import Verify
 from bflcd.node.core import Core
 from bflcd.node.events import RecoverySigned
 from bflcd.node.recovering import Recoveries
-from bflcd.node.recovery_look import Found, Look, best_of, check_found, doubt_of, known_committees
+from bflcd.node.recovery_look import Found, Look, best_of, check_found, doubt_of, known_epochs
 from bflcd.node.recovery_plan import Action, Case, Plan, Wish, make_plan
 from bflcd.node.recovery_view import recovery_view
 from bflcd.node.runtime import instant
@@ -161,7 +161,7 @@ class RecoveryDesk:
     async def _find(self, situation: Situation) -> Found:
         """The highest prepared proof that this node or a connected member holds."""
         records = await self._store.records(situation.round)
-        committees = known_committees(self._core, [record.certificate for record in records.recoveries])
+        epochs = known_epochs(self._core, [record.certificate for record in records.recoveries])
         own = highest_proof(situation.head.state, records)
         given: dict[NodeId, PreparedProof] = {} if own is None else {situation.me: own}
         silent: dict[NodeId, str] = {node: "not connected" for node in situation.committee if node != situation.me}
@@ -179,7 +179,7 @@ class RecoveryDesk:
             silent.pop(node, None)
             if reply.proof is None:
                 continue
-            doubt = doubt_of(reply.proof, committees)
+            doubt = doubt_of(reply.proof, epochs)
             if doubt:
                 doubts.append(f"what {short(node)} calls prepared is not used: {doubt}")
             else:

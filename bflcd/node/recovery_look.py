@@ -10,7 +10,7 @@ from bflcd.net.verified import Verify
 from bflcd.node.core import Core
 from bflcd.types import Digest, Epoch, NodeId
 from bflcd.wire.codec import encode
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +79,27 @@ def pending_recoveries(core: Core) -> tuple[RecoveryCertificate, ...]:
     return tuple(sorted(later, key=lambda c: (-c.recovery.epoch, -len(c.signatures), recovery_id(c.recovery))))
 
 
-def known_committees(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, tuple[NodeId, ...]]:
-    """The committee of each epoch of the running round, as its header or a quorum of managers gave it."""
+def known_epochs(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, Ground]:
+    """Committee and retired members of each epoch of the running round, as its header or a quorum of managers gave them."""
     base, ours = core.situation.first_instance, core.situation.recovery
     complete = [c for c in (*stored, *core.recoveries.held(), *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
-    return {base.epoch: base.committee} | {c.recovery.epoch: c.recovery.committee for c in complete}
+    given = {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in complete}
+    return {base.epoch: Ground(base.committee, ())} | given
 
 
-def doubt_of(proof: PreparedProof, committees: Mapping[Epoch, tuple[NodeId, ...]]) -> str:
+def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, Ground]) -> str:
     """Why a prepared proof can't be used, though its signatures may hold; empty if it can.
 
-    The certificate leaves it to the managers to know the committees of the epochs between: whoever took a stranger's word for
-    one would let it prepare with a committee of its own making.
+    The certificate leaves it to the managers to know the epochs between: whoever took a stranger's word for one would let it
+    prepare with a committee of its own making.
     """
-    if committees.get(proof.epoch) == proof.committee:
-        return ""
-    return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
+    held, first = epochs.get(proof.epoch), proof.proposal.epoch
+    if held is None or held.committee != proof.committee:
+        return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
+    ground = None if first == min(epochs) else epochs.get(first)
+    if first not in epochs or proof.ground != ground:
+        return f"its proposal of epoch {first} was judged from a ground that no recovery known here has given"
+    return ""
 
 
 def check_found(proof: PreparedProof, base: Instance, verify: Verify) -> None:

@@ -21,7 +21,7 @@ from bflcd.node.recovery_look import (
     Look,
     SeatNow,
     doubt_of,
-    known_committees,
+    known_epochs,
     pending_recoveries,
     rank_of,
     recovery_id,
@@ -227,7 +227,7 @@ def _objection(held: RecoveryCertificate, case: Case) -> str:
         recovered(situation.head.state, recovery)
     except PeerError as error:
         return str(error)
-    if held.proof is not None and (doubt := doubt_of(held.proof, known_committees(case.core, ()))):
+    if held.proof is not None and (doubt := doubt_of(held.proof, known_epochs(case.core, ()))):
         return f"what it calls prepared can't be used: {doubt}"
     if rank_of(held.proof) < rank_of(case.found.proof):
         return "it leaves out what was found prepared"

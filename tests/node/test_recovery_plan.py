@@ -1,6 +1,7 @@
 """What a manager's node proposes for a stuck round, and what it refuses to sign, over whole cores in virtual time (design 6.8)."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,9 @@ from bflcd.consensus.recovery import prepares_of
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
 from bflcd.node.events import Heard, RecoverySigned
+from bflcd.node.presenter import Presenter
 from bflcd.node.recovery_desk import RecoveryDesk
-from bflcd.node.recovery_look import best_of
+from bflcd.node.recovery_look import best_of, doubt_of
 from bflcd.node.recovery_view import pending_warning
 from bflcd.node.services import highest_proof
 from bflcd.node.view import RecoveryRequest, RecoveryView
@@ -18,7 +20,7 @@ from bflcd.types import Epoch, Millis, NodeId, Round, View, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
 from tests.helpers.world import World
 from tests.node.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
@@ -282,15 +284,29 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
     assert (view.prepared.epoch, view.prepared.view) == (0, proof.view)
     assert any(short(liar) in text and "not used" in text for text in view.warnings)
 
-    pending = replace(
-        a_recovery(world, dead, epoch=2, proof=proof), committee=tuple(sorted(world.cores)[:4]), retired=tuple(sorted(dead))
-    )
-    world.feed(manager, Heard(signed(world, pending, desk.answers[liar], first), first))
+    false = desk.answers[liar]
+    assert isinstance(false, PreparedProof)
+    world.feed(manager, Heard(signed(world, a_recovery(world, dead, epoch=2, proof=false), false, first), first))
     view = await desk.recover(LOOK)
     objections = {row.epoch: row.objection for row in view.pending}
     assert "can't be used" in objections[2]
     assert objections[1] == ""
     assert (view.action, view.proposal.epoch) == ("join", 1)
+
+
+def test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave() -> None:
+    """Given epochs 0 and 1 that are known, then a proposal of 0 has no ground, one of 1 that of epoch 1, and of 2 none is known."""
+    _, _, proof = prepared_and_stuck(1)
+    first, later = Ground(proof.committee, ()), Ground(proof.committee[:3], proof.committee[3:])
+    epochs = {Epoch(0): first, Epoch(1): later}
+    again = replace(proof, epoch=Epoch(1), committee=later.committee)
+    anew = replace(again, proposal=replace(proof.proposal, epoch=Epoch(1)), ground=later)
+    assert [doubt_of(one, epochs) for one in (proof, again, anew)] == ["", "", ""]
+    unknown = replace(anew, proposal=replace(proof.proposal, epoch=Epoch(2)))
+    for one in (replace(proof, ground=later), replace(anew, ground=None), replace(anew, ground=first), unknown):
+        assert "ground" in doubt_of(one, epochs)
+    assert "committee" in doubt_of(replace(again, committee=first.committee), epochs)
+    assert "committee" in doubt_of(replace(again, epoch=Epoch(2)), epochs)
 
 
 async def test_a_false_proof_costs_its_giver_and_a_silent_member_is_named() -> None:
@@ -333,10 +349,40 @@ async def test_a_node_that_is_cut_off_is_told_so_and_proposes_what_is_left() -> 
     assert any("cut off" in text for text in view.warnings)
     assert any("survives neither" in text for text in view.warnings)
     assert set(view.proposal.committee) == {desk.node.hex(), managers(world)[1].hex()}
-    heard = world.cores[desk.node].collection.beacons
-    seats = world.cores[desk.node].situation.committee
-    for node in view.proposal.retired:
-        assert bytes.fromhex(node) in seats or bytes.fromhex(node) not in heard, "who was heard may live"
+
+
+async def test_who_was_heard_and_is_not_connected_is_neither_seated_nor_retired_but_a_seat_is_retired() -> None:
+    """Given a trainer and a seat that spoke in this round and are not connected, then only the seat counts as gone: everybody
+    keeps connections to the committee, and a trainer may be known through others alone."""
+    world, dead = stuck()
+    desk = Desk(world, managers(world)[0])
+    core = world.cores[desk.node]
+    seats = core.situation.committee
+    heard, unheard = [node for node in sorted(world.cores) if node not in (*seats, desk.node)][:2]
+    desk.cut_off = {heard, unheard}
+    core.collection.beacons -= {unheard}
+    core.collection.beacons |= {heard, *dead}
+    proposal = (await desk.recover(LOOK)).proposal
+    assert proposal.retired == ids(sorted([*dead, unheard]))
+    assert heard.hex() not in proposal.committee
+
+
+def test_the_ledger_and_status_show_what_a_recovery_did() -> None:
+    """Given a signature that waits for others, then `status` says so; given members that lied or were gone, `members` does."""
+    world, dead = stuck()
+    first, other = managers(world)[:2]
+    world.feed(other, Heard(signed(world, a_recovery(world, dead), None, first), first))
+    core = world.cores[other]
+    nothing: Any = None
+    shown = Presenter(nothing, other, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing)
+    shown.core = core
+    assert [text[:31] for text in shown._recovering(core)] == ["1 of 3 managers have signed to "]
+    state = core.situation.head.state
+    marks = {dead[0]: {"retired_round": 2}, dead[1]: {"punished_round": 1, "retired_round": 2}}
+    accounts = tuple(replace(account, **marks.get(account.node, {})) for account in state.accounts)
+    core.situation = replace(core.situation, head=replace(core.situation.head, state=replace(state, accounts=accounts)))
+    standings = {member.node_id: member.standing for member in shown.members()}
+    assert [standings[node.hex()] for node in (*dead, other)] == ["retired", "punished", "member"]
 
 
 async def test_wishes_that_mean_nothing_are_refused() -> None:
