@@ -15,13 +15,13 @@ import pytest
 
 from bflcd.errors import MachineError
 from bflcd.store.database import FILE_NAME
-from bflcd.store.marks import Mark, MarkFile, holds, read, signing_floor
+from bflcd.store.marks import Mark, MarkFile, holds, signing_floor
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from bflcd.wire.messages import Commit
-from tests.helpers.store import begin, extend, make_vote, payload, ref, round_payloads
-from tests.helpers.store_writer import SIZE
+from tests.helpers.store import begin, extend, make_vote, payload, round_payloads
+from tests.helpers.store_writer import check_acknowledged
 
 ROOT = Path(__file__).parents[2]
 WAL_HEADER, FRAME_HEADER = 32, 24
@@ -37,31 +37,6 @@ def run_and_kill(directory: Path, mode: str, acknowledgements: int, delay: float
             process.wait(delay)
         process.send_signal(signal.SIGKILL)
         return [line.strip() for line in (*lines, *process.stdout.readlines())]
-
-
-async def check_acknowledged(directory: Path, lines: list[str], kept: int) -> None:
-    """Everything that the lines say is durable is in the store; the payloads of the last `kept` rounds too."""
-    store = await SqliteStore.open(directory)
-    try:
-        head = await store.head()
-        words = [line.split() for line in lines if line.endswith(tuple("0123456789"))]
-        committed = max(int(rest[0]) for kind, *rest in words if kind in ("commit", "open"))
-        assert head.header.round in (committed, committed + 1)
-        assert len(await store.headers(Round(1), 1000)) == head.header.round
-        assert await store.check(deep=True) == ()
-        votes = {(int(rest[0]), int(rest[1])) for kind, *rest in words if kind == "vote"}
-        records = await store.records(head.header.round)
-        assert {place for place in votes if place[0] == head.header.round} <= {(v.round, v.phase) for v in records.votes}
-        for round_ in range(max(0, head.header.round - kept + 1), head.header.round):
-            assert [await store.blob(ref(data).root) for data in round_payloads(round_, SIZE)[:1]] == [
-                round_payloads(round_, SIZE)[0]
-            ]
-        marks = [int(rest[0]) for kind, *rest in words if kind == "mark"]
-        mark = read(directory / "marks")[1]
-        assert not marks or (mark is not None and mark.round >= marks[-1])
-        assert signing_floor(mark, head.header.round, mark is not None and holds(mark, records)) is None
-    finally:
-        await store.close()
 
 
 @pytest.mark.parametrize("mode", ["archive", "prune"])

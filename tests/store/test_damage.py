@@ -1,9 +1,7 @@
 """Flipped bits: in a chunk, in a page, anywhere (row 19)."""
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +12,8 @@ from bflcd.store.protocol import Damage, DamagedBlobError
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round, short
-from tests.helpers.store import all_kinds, begin, extend, payload, put_in_chunks, ref, round_payloads
+from tests.helpers.store import all_kinds, begin, extend, payload, put_in_chunks, ref
+from tests.helpers.store_damage import contents, findings
 
 LARGE = payload("large", 3 * CHUNK_BYTES + 500)
 ROOT = ref(LARGE).root
@@ -34,28 +33,6 @@ def overwrite(path: Path, data: bytes | bytearray) -> None:
 
 def bytes_of(path: Path) -> bytes:
     return path.read_bytes()
-
-
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """Everything that a store is asked for."""
-
-    values: tuple[Any, ...]
-
-
-async def contents(store: SqliteStore) -> Contents:
-    rounds = [Round(r) for r in range(6)]
-    values = [
-        await store.genesis(),
-        await store.head(),
-        *[await store.segment(r) for r in rounds],
-        await store.headers(Round(1), 10),
-        *[await store.records(r) for r in rounds],
-        *[await store.blob(ref(data).root) for r in range(3) for data in round_payloads(r, 20_000)],
-        await store.manifest(ref(payload("model 0")).root),
-        await store.prune(1, dry_run=True),
-    ]
-    return Contents(tuple(values))
 
 
 @pytest.fixture
@@ -177,7 +154,7 @@ async def test_a_spoiled_page_is_found_by_the_check(file: Path) -> None:
         spoiled = bytearray(whole)
         spoiled[page * PAGE_BYTES : page * PAGE_BYTES + 64] = b"\xaa" * 64
         overwrite(file, spoiled)
-        assert await findings(file), page
+        assert await findings(file.parent), page
 
 
 async def test_a_flipped_bit_anywhere_is_found_or_harmless(file: Path) -> None:
@@ -193,25 +170,13 @@ async def test_a_flipped_bit_anywhere_is_found_or_harmless(file: Path) -> None:
     for position in draw.sample(used, 60) + draw.sample(range(100), 10) + draw.sample(range(len(whole)), 10):
         overwrite(file, whole)
         flip(file, position, draw.randrange(8))
-        if await findings(file):
+        if await findings(file.parent):
             found += 1
             continue
         store = await SqliteStore.open(file.parent)
         assert await contents(store) == expected, position
         await store.close()
     assert found >= 50
-
-
-async def findings(file: Path) -> tuple[str, ...]:
-    """What opening and a deep check say."""
-    try:
-        store = await SqliteStore.open(file.parent)
-    except MachineError as error:
-        return (f"{error.code}: {error}",)
-    try:
-        return tuple(f"{damage.where}: {damage.text}" for damage in await store.check(deep=True))
-    finally:
-        await store.close()
 
 
 async def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ def test_nothing_that_is_needed_goes(payload: Payload, needs: Needs, keep: int) 
     assert may_prune(payload, needs, keep) is not any(reasons_to_keep)
 
 
+@pytest.mark.parametrize(("undecided", "keep", "first"), [((), 1, 9), ((9, 10), 1, 9), ((4, 9), 1, 4), ((8,), 4, 6)])
+def test_an_undecided_round_keeps_its_payloads_whatever_the_head(undecided: tuple[int, ...], keep: int, first: int) -> None:
+    needs = Needs(Round(9), frozenset(map(Round, undecided)), frozenset())
+    assert first_kept(needs, keep) == first
+
+
 @given(PAYLOADS, NEEDS, st.integers(1, 40), st.integers(0, 10))
 def test_keeping_more_rounds_prunes_no_more(payload: Payload, needs: Needs, keep: int, more: int) -> None:
     assert may_prune(payload, needs, keep) or not may_prune(payload, needs, keep + more)
