@@ -82,16 +82,15 @@ class Disk:
                 if any(r.digest != record.digest for r in place):
                     raise InvariantError("a second vote in one place")
             if isinstance(record, OwnRecord) and any(
-                isinstance(r, OwnRecord) and (r.epoch, r.phase) == (record.epoch, record.phase) and r.envelope != record.envelope for r in kept
+                isinstance(r, OwnRecord) and (r.epoch, r.phase) == (record.epoch, record.phase) and r.envelope != record.envelope
+                for r in kept
             ):
                 raise InvariantError("a second offer or card in one round")
             kept.append(record)
 
     def found(self, round_: int) -> RoundRecords:
         kept = self.records.get(round_, [])
-        return RoundRecords(
-            *(tuple(r for r in kept if isinstance(r, kind)) for kind in KINDS)
-        )
+        return RoundRecords(*(tuple(r for r in kept if isinstance(r, kind)) for kind in KINDS))
 
 
 class World:

@@ -1,0 +1,115 @@
+"""What a daemon under test did and heard, one line each, written at once: it outlives kill -9 and says what must be true after it."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bflcd.node.effects import Commit, Say
+from bflcd.node.events import Event, Heard, Started
+from bflcd.node.runtime import Runtime
+from bflcd.wire.codec import decode_any
+from bflcd.wire.envelope import Envelope, payload_digest
+from bflcd.wire.messages import (
+    Beacon,
+    JustifiedPrePrepare,
+    JustifiedViewChange,
+    Offer,
+    Prepare,
+    PrePrepare,
+    ScoreCard,
+    ViewChange,
+)
+from bflcd.wire.messages import Commit as CommitVote
+
+MAX_SEEN: Final = 20_000
+"""Messages that are remembered so that re-sent ones are written once."""
+
+_BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one author may sign one thing."""
+
+    author: str
+    kind: str
+    round: int
+    epoch: int
+    view: int
+
+
+class Journal:
+    """Appends lines: time, kind, fields."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._seen: dict[tuple[str, Place, str], None] = {}
+
+    def line(self, kind: str, *fields: object) -> None:
+        """One line, in the kernel's hands when this returns."""
+        os.write(self._descriptor, f"{time.monotonic():.3f} {kind} {' '.join(map(str, fields))}\n".encode())
+
+    def message(self, kind: str, envelope: Envelope) -> None:
+        """A signed message that was `said` or `heard`, once."""
+        place, digest = placed(envelope)
+        key = (kind, place, digest)
+        if key in self._seen:
+            return
+        self._seen[key] = None
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+        self.line(kind, place.author, place.kind, place.round, place.epoch, place.view, digest)
+
+
+def placed(envelope: Envelope) -> tuple[Place, str]:
+    """The place that a signed message takes, and what it says there."""
+    body: Any = decode_any(envelope.payload, _BODIES)
+    said = body.digest if isinstance(body, PrePrepare | Prepare | CommitVote) else payload_digest(envelope)
+    place = Place(envelope.author.hex(), type(body).__name__, body.round, body.epoch, getattr(body, "view", 0))
+    return place, said.hex()
+
+
+def _envelopes(message: object) -> tuple[Envelope, ...]:
+    """Every signed message in something gossiped, justifications too: they are signed by others than who sends them."""
+    match message:
+        case Envelope():
+            return (message,)
+        case JustifiedPrePrepare():
+            return (message.pre_prepare, *message.view_changes, *message.prepares)
+        case JustifiedViewChange():
+            return (message.view_change, *message.prepares)
+    return ()
+
+
+def install(journal: Journal) -> None:
+    """Have every runtime of this process write down what it starts with, says, hears and has committed."""
+    run, say, commit, submit = Runtime.run, Runtime._say, Runtime._commit, Runtime.submit
+
+    async def journal_run(self: Runtime, first: Started) -> None:
+        head = self.core.situation
+        journal.line("started", head.round, head.head_hash.hex(), first.signing_floor, first.fresh)
+        await run(self, first)
+
+    async def journal_say(self: Runtime, effect: Say) -> None:
+        for envelope in _envelopes(effect.message):
+            if envelope.author == self.core.situation.me:
+                journal.message("said", envelope)
+        await say(self, effect)
+
+    async def journal_commit(self: Runtime, effect: Commit) -> None:
+        await commit(self, effect)
+        certificate = effect.certified.certificate
+        journal.line("committed", effect.certified.segment.model_header.round, certificate.digest.hex())
+
+    async def journal_submit(self: Runtime, event: Event) -> None:
+        if isinstance(event, Heard):
+            for envelope in _envelopes(event.message):
+                journal.message("heard", envelope)
+        await submit(self, event)
+
+    Runtime.run = journal_run  # type: ignore[assignment,method-assign]
+    Runtime._say = journal_say  # type: ignore[method-assign]
+    Runtime._commit = journal_commit  # type: ignore[method-assign]
+    Runtime.submit = journal_submit  # type: ignore[method-assign]
