@@ -234,7 +234,8 @@ class Collection:
         elapsed, t0 = now - self.opened, situation.params.view_timeout
         present = set(self.beacons)
         if situation.round == 0 and elapsed < STARTUP_VIEWS * t0:
-            present |= {account.node for account in situation.state.accounts}
+            accounts = situation.state.accounts  # without those whom managers have just declared gone
+            present |= {account.node for account in accounts if account.retired_round != situation.round}
         elif elapsed < t0:
             present |= self._expected_before
         return present & self._trainers

@@ -302,6 +302,8 @@ class Core:
         for proposal in records.proposals:
             for piece in proposal.evidence:
                 self.evidence.add(piece, wanted=True)
+            if not self.situation.counts(proposal.proposal.epoch):
+                continue  # a recovery has ended the epoch in which it was found right, and does not name it
             for envelope in (*proposal.cards, *proposal.offers):
                 self._keep(envelope)
             if self.agreement is not None:

@@ -52,6 +52,14 @@ class Situation:
             )
         return as_proposed(self.head.state, proof)
 
+    def counts(self, epoch: Epoch) -> bool:
+        """Whether a segment first proposed in `epoch` can still be decided: the round's own, or what its recovery re-proposes."""
+        try:
+            self.state_of(epoch)
+        except PeerError:
+            return False
+        return True
+
     @property
     def round(self) -> Round:
         """t."""
