@@ -67,13 +67,16 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
         raise InvariantError(f"{what} broke a constraint of {path}: {error}") from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
+        name = getattr(error, "sqlite_errorname", "unreadable text")
+        if code is None and isinstance(error, sqlite3.OperationalError):  # Python's own: a spoiled row has text that is none
+            code = sqlite3.SQLITE_CORRUPT
         if code is None:
             raise
         primary = code & 0xFF
         if primary == sqlite3.SQLITE_IOERR and not has_space(path):
             primary = sqlite3.SQLITE_FULL  # SQLite's own word for it where it maps its index, or where a quota is used up
         meaning, hint = _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
-        raise MachineError(f"{what} failed in {path}: {error} ({error.sqlite_errorname})", hint=hint, code=meaning) from error
+        raise MachineError(f"{what} failed in {path}: {error} ({name})", hint=hint, code=meaning) from error
     except UnicodeDecodeError as error:  # SQLite quotes what it could not read, and Python can't read the quotation
         code, hint = _MEANING[sqlite3.SQLITE_CORRUPT]
         raise MachineError(f"{what} failed in {path}: it has text that is none", hint=hint, code=code) from error
