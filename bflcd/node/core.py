@@ -234,6 +234,9 @@ class Core:
             text = f"managers signed two different recoveries for epoch {recoveries[-1].recovery.epoch} of this round"
             return [Halt(text, CONFLICT_HINT)]
         self._set_round(self.situation.head, now.mono, recoveries[-1] if recoveries else None)
+        for own in event.records.own:
+            if own.phase == number_of(Recovery):  # before anything is opened: it forbids votes in the lower epochs
+                self.recoveries.signed = max(self.recoveries.signed, own.epoch)
         for record in event.records.evidence:
             self.evidence.add(record.evidence)
         return self._open(now)
@@ -285,7 +288,7 @@ class Core:
         for record in records.own:
             signed: Signed[Offer | ScoreCard | Recovery] = open_envelope(record.envelope, (Offer, ScoreCard, Recovery))
             if isinstance(signed.body, Recovery):
-                self.recoveries.signed = max(self.recoveries.signed, record.epoch)
+                effects += self._say_recovery_again(signed.body, record.envelope, now)
                 continue
             if isinstance(signed.body, Offer):
                 self._trained_update = (signed.body.blob, signed.body.samples)
@@ -744,6 +747,16 @@ class Core:
         if situation.judges:
             effects += self._open_agreement(now)  # without a signer now
         return effects + self._recovery_grew(joined, now)
+
+    def _say_recovery_again(self, recovery: Recovery, envelope: Envelope, now: Instant) -> list[Effect]:
+        """What this manager had signed before a restart. One that names a proof needs that proof, which the journal doesn't hold:
+        its managers then have to sign again, for a higher epoch."""
+        if recovery.prepared is not None or recovery.epoch <= self.situation.state.epoch:
+            return []
+        mine = RecoveryCertificate(recovery, None, ((self.situation.me, envelope.signature),))
+        self.recoveries.add(mine)
+        self._resends.add(mine, now.mono)
+        return [Say(mine)]
 
     # -- work ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,96 @@
+"""What a liar can make with its key and its knowledge: any body it likes, and second segments that are right in themselves."""
+
+from dataclasses import replace
+from typing import Any
+
+from bflcd.errors import InvariantError, PeerError
+from bflcd.ledger.transition import build_segment, decide
+from bflcd.params import BlobRef
+from bflcd.types import Digest, Millis, View
+from bflcd.wire.blocks import committee_hash, segment_digest
+from bflcd.wire.envelope import Signed, seal
+from bflcd.wire.messages import Beacon, CardEntry, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.tensors import payload_size, update_label
+from tests.sim import compute
+from tests.sim.node import SimNode
+
+MILLIS_APART = 7
+"""How far the times of two rival proposals lie apart."""
+
+
+def place(node: SimNode) -> dict[str, Any]:
+    """The fields that every body of the running round has."""
+    assert node.core is not None
+    situation = node.core.situation
+    state = situation.state
+    return {
+        "chain": state.chain,
+        "round": state.round,
+        "epoch": state.epoch,
+        "parent": situation.head_hash,
+        "committee": committee_hash(state.epoch, state.committee),
+    }
+
+
+def sign(node: SimNode, body: Any) -> Signed[Any]:
+    return seal(body, node.signer)
+
+
+def vote(node: SimNode, kind: type, view: int, digest: Digest) -> Signed[Any]:
+    """A prepare or commit for whatever digest."""
+    return sign(node, kind(**place(node), view=View(view), digest=digest))
+
+
+def view_change(node: SimNode, view: int, prepared_view: int | None = None, prepared: Digest | None = None) -> Signed[ViewChange]:
+    shown = None if prepared_view is None else View(prepared_view)
+    return sign(node, ViewChange(**place(node), view=View(view), prepared_view=shown, prepared_digest=prepared))
+
+
+def offer(node: SimNode, root: Digest, samples: int) -> Signed[Offer]:
+    """An offer of an update that may not exist."""
+    assert node.core is not None
+    label = update_label(node.core.situation.state.chain, node.core.situation.round, node.id)
+    blob = BlobRef(root, payload_size(node.world.genesis.task.tensors, label))
+    return sign(node, Offer(**place(node), blob=blob, samples=samples))
+
+
+def beacon(node: SimNode, **changes: Any) -> Signed[Beacon]:
+    return sign(node, Beacon(**(place(node) | changes)))
+
+
+def card_without(card: ScoreCard, keep: int) -> ScoreCard:
+    """The same card with its first entries only."""
+    entries: tuple[CardEntry, ...] = card.entries[:keep]
+    base = (card.base_loss, card.base_accuracy) if entries else (None, None)
+    return replace(card, entries=entries, base_loss=base[0], base_accuracy=base[1])
+
+
+def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> PrePrepare | None:
+    """Another proposal for the same view, with the digest that honest members will find for it; None if we can't make one.
+
+    Its time differs, and where we hold more than q cards, so do the cards.
+    """
+    core = node.core
+    if core is None or core.agreement is None:
+        return None
+    situation, collection = core.situation, core.collection
+    first = sorted(collection.first_cards.values(), key=lambda card: card.author)
+    cards = list(first[number % (len(first) - situation.q + 1) :][: situation.q]) if len(first) >= situation.q else []
+    if len(cards) < situation.q:
+        return None
+    time = Millis(body.proposal.time + lead + MILLIS_APART * (number + 1))
+    try:
+        outcome = decide(situation.params, situation.state, situation.head_hash, tuple(cards), collection.offers, time=time)
+    except (PeerError, InvariantError):
+        return None
+    model = situation.head_blob
+    if outcome.packed:
+        updates = [(packed.weight, packed.offer.body.blob.root) for packed in outcome.packed]
+        data = compute.aggregate_bytes(node.world.genesis, situation.params.aggregation, model.root, updates)
+        model = node.disk.put_blob(data)
+    segment = build_segment(situation.params, situation.state, situation.head_header, outcome, model)
+    proposal = replace(body.proposal, time=time, cards=tuple(card.digest for card in cards))
+    return replace(body, digest=segment_digest(segment), proposal=proposal)
+
+
+VOTE_KINDS = (Prepare, Commit)

@@ -1,0 +1,80 @@
+"""One seed, one run: the same seed gives the same trace hash. For the command, the tests, and mutants."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from bflcd.wire import envelope as wire_envelope
+from tests.sim.gone import draw_managers
+from tests.sim.profiles import NEEDS_TORN_LOGS, PROFILES, Scene, draw_profile
+from tests.sim.setup import draw_setup
+from tests.sim.world import Result, World
+
+MAX_KNOWN = 4_096
+"""Decoded payloads that are remembered in one run."""
+
+
+def make_world(
+    seed: int, *, profile: str | None = None, nodes: int | None = None, readable: bool = False, raise_errors: bool = False
+) -> tuple[World, Scene]:
+    """A world with its faults drawn, before its first event."""
+    rng = Random(f"{seed}/draw")
+    drawn = draw_profile(rng)
+    name = drawn if profile is None else profile
+    if name not in PROFILES:
+        raise ValueError(f"there is no profile {name!r}; there are {', '.join(sorted(PROFILES))}")
+    setup = draw_setup(rng, nodes)
+    if name == "gone":
+        setup = replace(setup, managers=draw_managers(setup, Random(f"{seed}/managers")))
+    world = World(seed, setup, name, readable=readable, raise_errors=raise_errors)
+    world.torn_logs = name in NEEDS_TORN_LOGS
+    world.populate()
+    scene = Scene(world, Random(f"{seed}/faults"))
+    PROFILES[name](scene)
+    return world, scene
+
+
+def run_seed(
+    seed: int, *, profile: str | None = None, nodes: int | None = None, readable: bool = False, raise_errors: bool = False
+) -> Result:
+    """Run one seed to its end; `violations` of the result is empty if everything held."""
+    world, scene = make_world(seed, profile=profile, nodes=nodes, readable=readable, raise_errors=raise_errors)
+    with _quiet(), _decoded_once(wanted=not world.setup.real_keys):
+        return world.run(heal_at=scene.length, heal_rounds=scene.rounds)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the product logs of refused peers is no news here."""
+    logger = logging.getLogger("bflcd")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextmanager
+def _decoded_once(*, wanted: bool) -> Iterator[None]:
+    """Decode the same signed payload once for all nodes: a function of bytes, whose answer is frozen. Not with real keys."""
+    decode: Callable[[bytes, tuple[type, ...]], Any] = wire_envelope.decode_any
+    known: dict[tuple[bytes, tuple[type, ...]], Any] = {}
+
+    def remembered(data: bytes, allowed: tuple[type, ...]) -> Any:
+        found = known.get((data, allowed))
+        if found is None:
+            found = known[data, allowed] = decode(data, allowed)
+            if len(known) > MAX_KNOWN:
+                del known[next(iter(known))]
+        return found
+
+    if wanted:
+        wire_envelope.decode_any = remembered
+    try:
+        yield
+    finally:
+        wire_envelope.decode_any = decode

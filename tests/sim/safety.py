@@ -1,0 +1,282 @@
+"""What must hold after every event, whatever the faults: forks 0, contradictions 0, losses 0, innocents harmed 0."""
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from bflcd.consensus.certificate import verify_certificate
+from bflcd.consensus.recovery import instance_of
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.recovery import judged_from
+from bflcd.ledger.state import state_hash
+from bflcd.ledger.transition import examine
+from bflcd.node.candidates import MAX_CANDIDATES
+from bflcd.node.core import MAX_EARLY, MAX_EARLY_EACH
+from bflcd.node.effects import Blame, Commit
+from bflcd.node.situation import Situation
+from bflcd.store.protocol import EvidenceRecord, Head, Record
+from bflcd.types import Digest, NodeId, short
+from bflcd.wire.blocks import header_hash, segment_digest
+from bflcd.wire.codec import decode_any, encode, number_of, peek_number
+from bflcd.wire.envelope import Envelope, payload_digest
+from bflcd.wire.messages import Announcement, Beacon, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.messages import Commit as CommitVote
+from bflcd.wire.recovery import Recovery, RecoveryCertificate
+from tests.sim.trace import signed_part
+
+if TYPE_CHECKING:
+    from tests.sim.node import SimNode
+    from tests.sim.world import World
+
+SIGNED: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+
+MAX_RESENDS: Final = 4
+"""Beacon, offer, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
+
+MAX_SLOTS_EACH: Final = 32
+"""Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
+
+
+class Safety:
+    """Watches every honest node. `violations` are texts; the first one ends the run."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.violations: list[str] = []
+        self.decided: dict[tuple[int, int], Digest] = {}
+        """By round of the model and epoch of its certificate."""
+        self.seen_prepared: dict[tuple[int, int], set[Digest]] = {}
+        """By the running round and the epoch that managers gave it: what those they could ask held prepared when they looked."""
+        self.superseded: set[Digest] = set()
+        """Committed blocks that a recovery undid, though nobody who could be asked had prepared them (design 6.8)."""
+        self.recoveries: list[int] = []
+        self._complete: set[Recovery] = set()
+        self.heads: dict[Digest, Head] = {world.genesis_head.hash: world.genesis_head}
+        self.out_of_contract = False
+        self.blames: Counter[str] = Counter()
+        self.noted: dict[NodeId, int] = {}
+        """The round in which an honest node first held evidence against a member."""
+        self.punished: set[NodeId] = set()
+        """Whose lies a block has proved."""
+        self._signed: dict[tuple[NodeId, int, int, int, int], bytes] = {}
+        self._checked: set[tuple[Digest, bytes]] = set()
+        self.excused: set[NodeId] = set()
+        """Honest nodes whose disk forgot more than the mark file can tell (design 6.3): both were lost."""
+
+    def violate(self, text: str) -> None:
+        if not self.out_of_contract:
+            self.violations.append(f"at {self.world.now} ms: {text}")
+            self.world.line(None, f"VIOLATION: {text}")
+
+    # -- what is said -------------------------------------------------------------------------------------------------
+
+    def said(self, node: "SimNode", message: Any) -> None:
+        """An honest node says one thing in one place, and nothing that is not durable."""
+        if isinstance(message, Announcement):
+            certificate = message.certificate
+            if self.decided.get((certificate.round + 1, certificate.epoch), certificate.digest) != certificate.digest:
+                self.violate(f"{node.name} announces another block than the one decided in round {certificate.round}")
+            return
+        if isinstance(message, RecoveryCertificate):
+            self._recovery_said(node, message)
+            return
+        envelope = signed_part(message)
+        if envelope is None or envelope.author != node.id:
+            return
+        number = peek_number(envelope.payload)
+        body: Any = decode_any(envelope.payload, SIGNED)
+        place = (node.id, body.round, body.epoch, number, getattr(body, "view", 0))
+        held = self._signed.setdefault(place, envelope.payload)
+        if held != envelope.payload and node.id not in self.excused:
+            self.violate(f"{node.name} signs a second {type(body).__name__} in round {body.round}, view {place[4]}")
+        if number != 30:
+            self._durable(node, body, envelope)
+
+    def _recovery_said(self, node: "SimNode", certificate: RecoveryCertificate) -> None:
+        """A manager signs one recovery an epoch, and its own signature is durable first."""
+        recovery = certificate.recovery
+        if node.id in dict(certificate.signatures):
+            held = self._signed.setdefault((node.id, recovery.round, recovery.epoch, number_of(Recovery), 0), encode(recovery))
+            if held != encode(recovery):
+                self.violate(f"{node.name} signs a second recovery for epoch {recovery.epoch} of round {recovery.round}")
+            own = node.disk.records(recovery.round).own
+            if recovery.round == node.round and not any(
+                r.epoch == recovery.epoch and r.phase == number_of(Recovery) for r in own
+            ):
+                self.violate(f"{node.name} says a recovery of round {recovery.round} that is not durable")
+        complete = len(certificate.signatures) >= quorum(len(self.world.genesis.managers))
+        if complete and recovery not in self._complete and self.world.on_recovery is not None:
+            self._complete.add(recovery)
+            self.world.on_recovery(recovery)
+
+    def _compare_epochs(self, round_: int) -> None:
+        """A block of a lower epoch may be lost only if nobody who could be asked had prepared it when managers looked."""
+        found = sorted((epoch, hash_) for (of, epoch), hash_ in self.decided.items() if of == round_)
+        for (_, lower), (epoch, higher) in pairwise(found):
+            if lower == higher or lower in self.superseded:
+                continue
+            if lower in self.seen_prepared.get((round_ - 1, epoch), ()):
+                self.violate(
+                    f"LOST: round {round_} was {short(lower)}, managers saw it prepared, and epoch {epoch} decides {short(higher)}"
+                )
+            self.superseded.add(lower)
+            self.world.note(None, "superseded", f"{short(lower)} of round {round_} by epoch {epoch}", lower)
+
+    def check_chains(self) -> None:
+        """At the end: everybody alive is on one chain."""
+        living = self.world.living
+        for round_ in range(1, min((node.round for node in living), default=0) + 1):
+            hashes = {segment_digest(found.segment) for node in living if (found := node.disk.segment(round_)) is not None}
+            if len(hashes) > 1:
+                self.violate(f"at the end two blocks of round {round_} are held: {', '.join(map(short, sorted(hashes)))}")
+
+    def stored(self, node: "SimNode", records: tuple[Record, ...]) -> None:
+        """Evidence is known from the moment it is durable."""
+        for record in records:
+            if isinstance(record, EvidenceRecord):
+                self.noted.setdefault(record.evidence.accused, node.round)
+
+    def unpunished(self, before: int) -> set[NodeId]:
+        """Whom honest nodes have been able to convict since a round before `before`, and no block does."""
+        for node in self.world.living:
+            for piece in () if node.core is None else node.core.evidence.values():
+                self.noted.setdefault(piece.accused, node.round)
+        return {accused for accused in self.convicted() if self.noted[accused] <= before}
+
+    def convicted(self) -> set[NodeId]:
+        """Against whom somebody honest holds evidence that is in no block yet."""
+        held = (node.core.evidence.values() for node in self.world.living if node.core is not None)
+        return {piece.accused for pieces in held for piece in pieces if piece.accused not in self.punished}
+
+    def _durable(self, node: "SimNode", body: Any, envelope: Envelope) -> None:
+        if body.round != node.round:
+            if body.round > node.round:
+                self.violate(f"{node.name} signs in round {body.round} and its disk holds the head of round {node.round}")
+            return
+        said = payload_digest(envelope) if isinstance(body, Offer | ScoreCard | ViewChange) else body.digest
+        if not node.disk.holds_record(body.round, said):
+            self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that is not durable")
+        elif node.disk.mark is None or (node.disk.mark.round, node.disk.mark.epoch) < (body.round, body.epoch):
+            self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that its mark file does not know")
+        elif node.disk.mark.round == body.round and node.disk.mark not in node.disk.newest and node.core.may_sign:
+            self.violate(
+                f"{node.name} says a {type(body).__name__} of round {body.round} and its mark is not of its newest record"
+            )
+
+    # -- what is committed --------------------------------------------------------------------------------------------
+
+    def committed(self, node: "SimNode", before: Head, effect: Commit) -> None:
+        """One block a round everywhere, proven and right by an examination of our own; nobody robbed."""
+        certified, state = effect.certified, effect.state
+        header = certified.segment.model_header
+        hash_ = header_hash(header)
+        world = self.world
+        world.commits += 1
+        if not node.honest:
+            return
+        epoch = certified.certificate.epoch
+        known = self.decided.setdefault((state.round, epoch), hash_)
+        if known != hash_:
+            self.violate(f"FORK in round {state.round}: {node.name} commits {short(hash_)}, {short(known)} was decided")
+            return
+        self._compare_epochs(state.round)
+        if state.round != before.state.round + 1 or before.hash not in self.heads:
+            self.violate(f"{node.name} commits round {state.round} after round {before.state.round}")
+            return
+        self._examine(node, before, effect, hash_)
+        if hash_ not in self.heads:
+            self.heads[hash_] = Head(header, hash_, state)
+            self._nobody_robbed(before, effect)
+            self._contract(state.committee)
+            world.newest(state.round)
+        world.advanced(node)
+
+    def _examine(self, node: "SimNode", before: Head, effect: Commit, hash_: Digest) -> None:
+        certificate = effect.certified.certificate
+        key = (hash_, repr((certificate.view, [author for author, _ in certificate.signatures])).encode())
+        if key in self._checked:
+            if state_hash(effect.state) != self.heads[hash_].header.model.state:  # type: ignore[union-attr]
+                self.violate(f"{node.name} has another state after round {effect.state.round}")
+            return
+        self._checked.add(key)
+        world = self.world
+        try:
+            first = Situation(world.genesis, before, node.id).first_instance
+            verify_certificate(certificate, instance_of(certificate, first, before.state.managers, world.verify), world.verify)
+            judged = judged_from(before.state, effect.certified)
+            outcome = examine(world.genesis.params, judged, before.header, effect.certified.segment, world.verify)
+        except PeerError as error:
+            self.violate(f"{node.name} commits what does not check: {error}")
+            return
+        if outcome.state != effect.state:
+            self.violate(f"{node.name} has another state after round {effect.state.round} than the ledger gives")
+        total = sum(account.balance for account in outcome.state.accounts) + outcome.state.pool + outcome.state.burnt
+        if total != before.state.supply or outcome.state.supply != before.state.supply:
+            self.violate(f"the ledger of round {outcome.state.round} holds {total} of {before.state.supply}")
+
+    def _nobody_robbed(self, before: Head, effect: Commit) -> None:
+        held = {account.node: account.balance for account in before.state.accounts}
+        for account in effect.state.accounts:
+            node = self.world.by_id[account.node]
+            if node.honest and account.balance < held[account.node] and account.node not in self.excused:
+                self.violate(f"{node.name} is honest and lost {held[account.node] - account.balance} units")
+            if account.punished_round == effect.state.round - 1:
+                if node.honest and account.node not in self.excused:
+                    self.violate(f"{node.name} is honest and was punished in round {account.punished_round}")
+                self.punished.add(account.node)
+
+    def _contract(self, committee: tuple[NodeId, ...]) -> None:
+        """At most f of a committee may lie; a draw that gives more is no fair test."""
+        liars = sum(not self.world.by_id[node].honest for node in committee)
+        if liars > faults(len(committee)):
+            self.out_of_contract = True
+            self.world.note(None, "out of contract", f"{liars} liars in a committee of {len(committee)}", b"")
+
+    # -- what is said of others ---------------------------------------------------------------------------------------
+
+    def blamed(self, node: "SimNode", blame: Blame) -> None:
+        """Nobody honest is ever said to have signed two things in one place."""
+        if not node.honest or blame.node is None:
+            return
+        accused = self.world.by_id.get(blame.node)
+        if accused is None or not accused.honest:
+            return
+        self.blames[blame.rejection.value] += 1
+        if blame.rejection is Rejection.CONFLICT and blame.node not in self.excused:
+            self.violate(f"{node.name} blames {accused.name}, who is honest, for a conflict: {blame.text}")
+
+    # -- what is held -------------------------------------------------------------------------------------------------
+
+    def check_bounds(self, node: "SimNode") -> None:
+        """Whatever liars send, buffers stay bounded."""
+        core = node.core
+        if core is None:
+            return
+        if len(core._early) > MAX_EARLY:
+            self.violate(f"{node.name} keeps {len(core._early)} early messages")
+        signed = sum(node.id in dict(held.signatures) for held in core.recoveries.held())
+        if len(core._resends._entries) > MAX_RESENDS + signed:
+            self.violate(f"{node.name} says {len(core._resends._entries)} things again and again")
+        collection, members = core.collection, len(self.world.nodes)
+        if len(collection.offers) > MAX_SLOTS_EACH * members or len(collection.cards) > MAX_SLOTS_EACH * members:
+            self.violate(f"{node.name} holds {len(collection.offers)} offers and {len(collection.cards)} cards")
+        if core.agreement is not None:
+            if sum(1 for _ in core.agreement._candidates) > MAX_CANDIDATES:
+                self.violate(f"{node.name} works on more than {MAX_CANDIDATES} proposals")
+            self._check_votes(node, core.agreement.pbft)
+
+    def _check_votes(self, node: "SimNode", pbft: Any) -> None:
+        for buffer in (pbft._prepares, pbft._commits):
+            if any(len(slots) > 16 for slots in buffer._slots.values()):
+                self.violate(f"{node.name} keeps more than 16 votes of one member")
+        if any(len(claims) > 4 for claims in pbft._view_changes._by_author.values()):
+            self.violate(f"{node.name} keeps more than 4 view-changes of one member")
+
+    def check_early(self, node: "SimNode") -> None:
+        """At the end: no author had more than its share of the early messages."""
+        if node.core is None:
+            return
+        counts = Counter(signed_part(heard.message).author for _, heard in node.core._early)  # type: ignore[union-attr]
+        if any(count > MAX_EARLY_EACH for count in counts.values()):
+            self.violate(f"{node.name} keeps more than {MAX_EARLY_EACH} early messages of one author")

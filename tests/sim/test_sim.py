@@ -1,0 +1,154 @@
+"""The simulated world itself: its promises, the seeds that once failed, and that it finds what is planted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bflcd.ledger import quorum
+from tests.sim.profiles import PROFILES, Scene
+from tests.sim.run import make_world, run_seed
+from tests.sim.strategies import STRATEGIES, Liar
+
+ROOT = Path(__file__).parents[2]
+
+FIXED = [
+    (1, "calm", 4),
+    (2, "halves", 6),
+    (3, "power_loss", 5),
+    (4, "torn_log", 4),
+    (5, "liars", 7),
+    (6, "liars_and_halves", 6),
+    (7, "crash_storm", 4),
+    (8, "lossy", 1),
+    (9, "mixed", 3),
+    (10, "gone", 5),
+    (12, "gone", 7),
+]
+"""Seed, profile, nodes: a few of every kind."""
+
+LOSING = (35, 53, 45, *range(20))
+"""Among them are some in which a seat commits alone and returns."""
+
+FOUND = [
+    pytest.param(1021, "mixed", 7, id="a payload that was dropped as damaged is needed by another job"),
+    pytest.param(30039, "wiped", 5, id="a lost disk hears one peer only"),
+    pytest.param(60344, "mixed", 6, id="a third offer is held against who passed it on"),
+    pytest.param(30057, "wiped", 6, id="a lost disk that is one round behind"),
+    pytest.param(195224461, "liars_and_crashes", 1, id="a small community's judge forgets its own offer over a restart"),
+    pytest.param(195224385, "liars_and_network", 5, id="a third offer is blamed on who passed it on"),
+    pytest.param(513, "power_loss", None, id="a restart marks the highest place and not the last record"),
+    pytest.param(80, "gone", None, id="in round 0 those declared gone are waited for"),
+    pytest.param(135, "gone", None, id="a restart in a new epoch dies of what the old one had proposed"),
+    pytest.param(7010, "gone", None, id="a manager votes in the epoch that it had ended, after a restart"),
+]
+"""Seeds that failed once; docs/reliability.md says what was found."""
+
+
+@pytest.mark.parametrize(("seed", "profile", "nodes"), FIXED)
+def test_a_seed_holds(seed: int, profile: str, nodes: int) -> None:
+    assert run_seed(seed, profile=profile, nodes=nodes).violations == ()
+
+
+@pytest.mark.parametrize(("seed", "profile", "nodes"), FOUND)
+def test_a_seed_that_failed_once_holds(seed: int, profile: str, nodes: int | None) -> None:
+    assert run_seed(seed, profile=profile, nodes=nodes).violations == ()
+
+
+def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
+    """Given two processes whose sets and dictionaries hash differently, when both run a seed, then their traces are one."""
+    program = "from tests.sim.run import run_seed; print(run_seed(11, profile='liars_and_network', nodes=5).trace_hash)"
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": number, "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for number in ("1", "2")
+    }
+    assert len(hashes) == 1
+
+
+def test_another_seed_gives_another_trace_and_reading_along_changes_nothing() -> None:
+    first = run_seed(21, profile="calm", nodes=4)
+    again = run_seed(21, profile="calm", nodes=4, readable=True)
+    assert again.trace_hash == first.trace_hash
+    assert any("COMMITS" in line for line in again.lines)
+    assert run_seed(22, profile="calm", nodes=4).trace_hash != first.trace_hash
+
+
+def test_a_quorum_of_2f_plus_1_is_found_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given quorums of 2f + 1, when six members are cut in halves, then two of them decide two things."""
+    monkeypatch.setattr("bflcd.ledger.quorum.quorum", _too_small)
+    for module in ("consensus.events", "ledger.judgement", "ledger.transition", "node.situation"):
+        monkeypatch.setattr(f"bflcd.{module}.quorum", _too_small)
+    found = (run_seed(seed, profile="halves", nodes=6).violations for seed in range(30))
+    assert any(violations for violations in found)
+
+
+def _too_small(members: int) -> int:
+    return 2 * quorum.faults(members) + 1
+
+
+def test_votes_that_are_not_durable_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a node that persists nothing, when it speaks, then it is caught before anything comes of it."""
+    monkeypatch.setattr("tests.sim.disk.Disk.persist", lambda _self, _records: None)
+    assert "not durable" in run_seed(1, profile="calm", nodes=4).violations[0]
+
+
+def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a core that forgets at a restart what it signed, when everybody loses power, then somebody contradicts itself."""
+    monkeypatch.setattr("bflcd.store.protocol.RoundRecords.journal", _nothing)
+    found = (run_seed(seed, profile="power_loss", nodes=4).violations for seed in (16, *range(40)))
+    assert any(violations for violations in found)
+
+
+def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given leaders who leave evidence out, when a liar signs two offers, then it is missed that no block punishes it."""
+    monkeypatch.setattr("bflcd.node.evidence.EvidencePool.chosen", lambda _self, _state: ())
+    world, _ = make_world(31, profile="calm", nodes=5)
+    world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
+    assert any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)
+
+
+def test_managers_who_miss_what_was_prepared_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given managers to whom nobody shows a proof, when one seat has committed and left, then a block that they saw is lost."""
+    monkeypatch.setattr("tests.sim.operators.highest_proof", lambda _state, _records: None)
+    found = (run_seed(seed, profile="gone", nodes=5).violations for seed in LOSING)
+    assert any("LOST" in text for violations in found for text in violations)
+
+
+def _nothing(_self: object, _epoch: int) -> object:
+    from bflcd.consensus.events import Journal
+
+    return Journal()
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_every_profile_can_be_drawn(name: str) -> None:
+    world, scene = make_world(5, profile=name, nodes=5)
+    assert isinstance(scene, Scene)
+    assert world.profile == name
+
+
+def test_at_most_f_lie_forget_or_leave() -> None:
+    for seed in range(60):
+        world, scene = make_world(seed)
+        liars = sum(not node.honest for node in world.nodes)
+        assert liars <= world.setup.f + 1
+        assert scene.budget >= 0
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_every_strategy_runs_and_harms_nobody(name: str) -> None:
+    """Given one liar among five with one strategy, when ten seconds pass, then everything held."""
+    world, _ = make_world(31, profile="calm", nodes=5)
+    liar = world.nodes[0]
+    liar.liar = Liar(liar, [name], Random(name))
+    assert world.run(heal_at=4_000, heal_rounds=3).violations == ()
