@@ -179,8 +179,13 @@ class World(Links):
         silent = [node for node in seats if not node.honest or node.gone or (node.core is not None and not node.core.may_sign)]
         return len(silent) > faults(len(committee))
 
+    def _model_lost(self) -> bool:
+        """Whether no disk that is left has a whole copy of the newest model: damage and deaths together took the last one."""
+        blob = max(self.living, key=lambda node: node.round).disk.head.header.blob
+        return blob is not None and not any(node.disk.intact(blob.root) for node in self.living)
+
     def _too_late(self) -> None:
-        if self._too_few():
+        if self._too_few() or self._model_lost():
             self.safety.out_of_contract = True
             return
         stood = ", ".join(f"{node.name}={node.round}" for node in self.living)

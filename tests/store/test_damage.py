@@ -179,6 +179,15 @@ async def test_a_flipped_bit_anywhere_is_found_or_harmless(file: Path) -> None:
     assert found >= 50
 
 
+async def test_text_that_is_none_is_damage(file: Path) -> None:
+    """Given a bit that makes text of a row's bytes, when the row is read, then that is called damage, as SQLite's own errors are."""
+    store = await SqliteStore.open(file.parent)
+    with pytest.raises(MachineError) as caught:
+        await store._database.query("reading", "SELECT CAST(x'ff00ff' AS TEXT)")
+    assert caught.value.code == "damaged_store"
+    await store.close()
+
+
 async def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"this is no database" * 1000)
     with pytest.raises(MachineError) as caught:
