@@ -365,6 +365,7 @@ class Node:
             compute=self._compute,
             observer=watch,
         )
+        runtime.remember((*records.votes, *records.own))
         runtime.restricted = dict.fromkeys(await self._store.unpublished(), head.state.round)
         self._core, self._fetcher = core, fetcher
         self._upkeep = Upkeep(

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Coroutine, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -184,6 +185,7 @@ class Runtime:
         self._work: list[_Job] = []
         self._pushes = 0
         self._ticked = Millis(0)
+        self._signed: set[Mark] = set()
         self._fetching: dict[tuple[Digest, str | None], asyncio.Task[None]] = {}
         self._payloads: OrderedDict[Digest, bytes] = OrderedDict()
         self.restricted: dict[Digest, Round] = {}
@@ -311,12 +313,19 @@ class Runtime:
 
     async def _persist(self, records: tuple[Record, ...]) -> None:
         await self._store.persist(records)
-        mark = _highest(records)
+        mark = _highest(self._signed, records)
         if mark is not None:
             await self._marks.write(mark)
+            self.remember(records)
+
+    def remember(self, records: Sequence[Record]) -> None:
+        """These are stored and marked. What the journal stores again after a restart changes nothing, so it must not take the
+        mark back from a later signature: a log that then lost that one would look whole."""
+        self._signed |= {mark for record in records if (mark := mark_of(record)) is not None}
 
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
+        self._signed = {mark for mark in self._signed if mark.round >= effect.state.round}
         for header in effect.certified.segment.headers:
             if header.blob is not None:
                 self.restricted.pop(header.blob.root, None)
@@ -542,6 +551,7 @@ def newest_of(records: RoundRecords) -> Mark | None:
     return None if records.newest is None else mark_of(records.newest)
 
 
-def _highest(records: Sequence[Record]) -> Mark | None:
-    marks = [mark for record in records if (mark := mark_of(record)) is not None]
+def _highest(known: AbstractSet[Mark], records: Sequence[Record]) -> Mark | None:
+    """The mark of the highest place among records that are signed now for the first time, if any is."""
+    marks = [mark for record in records if (mark := mark_of(record)) is not None and mark not in known]
     return max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase), default=None)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -206,9 +207,10 @@ def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
 
 def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
     path = write_log(tmp_path, "first")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"], **pipes()
-    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, as would its child
+    command = [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"]
+    process = subprocess.Popen(command, **pipes())
+    signal.signal(signal.SIGINT, before)
     try:
         assert json.loads(process.stdout.readline())["data"]["message"] == "first"
         path.rename(path.with_name("bflcd.log.1"))

@@ -27,6 +27,7 @@ from bflcd.wire.messages import Beacon, ScoreCard
 from bflcd.wire.requests import Envelopes
 from bflcd.wire.tensors import join_payload, update_label
 from tests.helpers.ledger import make_genesis
+from tests.helpers.store import make_vote
 
 GENESIS, IDENTITIES = make_genesis()
 NOTHING = RoundRecords((), (), (), ())
@@ -192,6 +193,21 @@ async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_s
     mark = read(tmp_path / "marks")[1]
     assert mark is not None
     assert (mark.round, mark.phase, mark.digest) == (0, kept.phase, payload_digest(envelope))
+
+
+async def test_what_is_stored_again_does_not_take_the_mark_back(tmp_path, store) -> None:
+    """Given a vote signed after a card, when the card is stored again as a journal is after a restart, then the mark stays."""
+    record, _ = an_own_record()
+    vote = make_vote(0)
+    await store.persist((record, vote))
+    core = ScriptedCore([[Persist((vote,))], [Persist((record,))]])
+    async with running(tmp_path, core, store, Hands(store)) as runtime:
+        runtime.remember((record,))
+        await runtime.settle(BlobHere(GENESIS.model.root))
+        await runtime.settle(BlobHere(GENESIS.model.root))
+    mark = read(tmp_path / "marks")[1]
+    assert mark is not None
+    assert (mark.view, mark.phase, mark.digest) == (vote.view, vote.phase, vote.digest)
 
 
 async def test_an_update_is_restricted_from_its_first_byte_here_until_it_stands_in_a_block(tmp_path, store) -> None:

@@ -61,8 +61,10 @@ class Disk:
 
     def persist(self, records: tuple[Record, ...]) -> None:
         self._remember()
+        held = run_now(self.store.records(self.head.state.round))
+        known = {mark_of(record) for record in (*held.votes, *held.own)}
         run_now(self.store.persist(records))
-        self.newest = frozenset(mark for record in records if (mark := mark_of(record)) is not None) or self.newest
+        self.newest = frozenset(m for record in records if (m := mark_of(record)) is not None and m not in known) or self.newest
         self._unsynced.clear()
 
     def commit(self, certified: CertifiedSegment, state: State) -> None:

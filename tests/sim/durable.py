@@ -33,7 +33,7 @@ class Durable:
         if self.honest:
             self.world.safety.stored(self, records)
         self.boundary()
-        marks = [mark for record in records if (mark := mark_of(record)) is not None]
+        marks = [mark for record in records if (mark := mark_of(record)) is not None and mark not in self.marked]
         if not marks:
             return
         mark = max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase))
@@ -45,6 +45,7 @@ class Durable:
             self.pending_mark = None
         try:
             self.disk.write_mark(mark)
+            self.marked.update(marks)
         except InvariantError as error:
             if self.honest:
                 self._bug(error)

@@ -36,7 +36,7 @@ from bflcd.node.events import (
     Instant,
     Started,
 )
-from bflcd.node.runtime import _joined, newest_of
+from bflcd.node.runtime import _joined, mark_of, newest_of
 from bflcd.node.services import ChainService
 from bflcd.store.marks import Mark, holds, signing_floor
 from bflcd.store.protocol import Record
@@ -105,6 +105,7 @@ class SimNode(Work, Following, Durable):
         self.following = False
         self.pending_records: tuple[Record, ...] = ()
         self.pending_mark: Mark | None = None
+        self.marked: set[Mark] = set()
 
     # -- life and death -----------------------------------------------------------------------------------------------
 
@@ -142,6 +143,7 @@ class SimNode(Work, Following, Durable):
             floor = None
         elif floor is None and not self._mark_newest(newest_of(records)):
             return
+        self.marked = {mark for record in (*records.votes, *records.own) if (mark := mark_of(record)) is not None}
         run_now(disk.store.discard_stale(head.state.round))
         private = digest(Domain.PRIVATE, self.seed, head.state.chain)
         self.core = Core(world.genesis, head, self.signer, world.verify, private, train=True)

@@ -208,5 +208,5 @@ def test_sqlite_answers_as_memory_does_whatever_happens_between() -> None:
 @pytest.mark.timeout(1800)
 def test_sqlite_answers_as_memory_does_for_long() -> None:
     """As above, many more and longer."""
-    many = settings(max_examples=400, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+    many = settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(StoreMachine, settings=many)
