@@ -70,7 +70,7 @@ from bflcd.node.recovering import Recoveries
 from bflcd.node.resend import Resends
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import EvidenceRecord, Head, OwnRecord, Pin, RecoveryRecord, RoundRecords
+from bflcd.store.protocol import EvidenceRecord, Head, OfferRecord, OwnRecord, Pin, RecoveryRecord, RoundRecords
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
 from bflcd.wire.codec import number_of
@@ -302,6 +302,10 @@ class Core:
                 card = Signed(signed.body, record.envelope)
                 self.collection.own_card = card
                 self.collection.add_card(card)
+        for held in records.offers:
+            offer: Signed[Offer] = open_envelope(held.envelope, (Offer,))
+            if self.situation.counts(offer.body.epoch):
+                effects += self._keep(held.envelope)
         for proposal in records.proposals:
             for piece in proposal.evidence:
                 self.evidence.add(piece, wanted=True)
@@ -891,10 +895,11 @@ class Core:
         collection.own_card = card
         collection.add_card(card)
         pins = tuple(Pin(entry.root, state.round) for entry in card.body.entries)
+        named = tuple(OfferRecord(state.round, collection.offers[entry.offer].envelope) for entry in card.body.entries)
         own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
         text = f"sent our card with {len(card.body.entries)} scores"
         return [
-            Persist((own, *pins)),
+            Persist((own, *named, *pins)),
             *self._speak(card, now, durable=True),
             self._notice("card", text, node=self.situation.me.hex(), entries=len(card.body.entries)),
         ]

@@ -98,6 +98,14 @@ class Pin:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferRecord:
+    """Somebody's offer that our card names: a segment that packs it can't be checked without it, and its author may be gone."""
+
+    round: Round
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceRecord:
     """Evidence that waits for a block, under the round that waits for it."""
 
@@ -113,7 +121,7 @@ class RecoveryRecord:
     certificate: RecoveryCertificate
 
 
-Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | Pin | EvidenceRecord | RecoveryRecord
+Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | OfferRecord | Pin | EvidenceRecord | RecoveryRecord
 """Everything about an undecided round that must survive a crash."""
 
 
@@ -127,6 +135,7 @@ class RoundRecords:
     proposals: tuple[ProposalRecord, ...]
     evidence: tuple[EvidenceRecord, ...] = ()
     recoveries: tuple[RecoveryRecord, ...] = ()
+    offers: tuple[OfferRecord, ...] = ()
     newest: VoteRecord | OwnRecord | None = field(default=None, compare=False)
     """Of all that this node signed in the round, what was stored last: the mark file must name it, or what came with it."""
 

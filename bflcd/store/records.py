@@ -18,6 +18,7 @@ from bflcd.errors import InvariantError, PeerError
 from bflcd.params import BlobRef
 from bflcd.store.protocol import (
     EvidenceRecord,
+    OfferRecord,
     OwnRecord,
     Pin,
     PreparedRecord,
@@ -48,6 +49,7 @@ class Kind(IntEnum):
     PROPOSAL = 4
     EVIDENCE = 5
     RECOVERY = 6
+    OFFER = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Row:
     body: bytes
 
 
-Stored = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | EvidenceRecord | RecoveryRecord
+Stored = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | EvidenceRecord | RecoveryRecord | OfferRecord
 """Records that have rows of their own; a pin is a row of another table."""
 
 
@@ -79,6 +81,9 @@ def row_of(record: Stored) -> Row:
             return Row(record.round, Kind.OWN, place, payload_digest(record.envelope), encode(record.envelope))
         case ProposalRecord():
             return Row(record.round, Kind.PROPOSAL, record.digest, record.digest, _pack_proposal_record(record))
+        case OfferRecord(round_, envelope):
+            said = payload_digest(envelope)
+            return Row(round_, Kind.OFFER, said, said, encode(envelope))
         case EvidenceRecord():
             id_ = evidence_id(record.evidence)
             return Row(record.round, Kind.EVIDENCE, id_, id_, encode(record.evidence))
@@ -108,6 +113,8 @@ def _read_record(row: Row) -> Stored:
             return OwnRecord(row.round, Epoch(epoch), phase, decode(row.body, Envelope))
         case Kind.PROPOSAL:
             return _unpack_proposal_record(row)
+        case Kind.OFFER:
+            return OfferRecord(row.round, decode(row.body, Envelope))
         case Kind.EVIDENCE:
             return EvidenceRecord(row.round, decode(row.body, Evidence))
         case Kind.RECOVERY:
@@ -127,6 +134,7 @@ def round_records(rows: Iterable[Row]) -> RoundRecords:
         proposals=tuple(r for r in found if isinstance(r, ProposalRecord)),
         evidence=tuple(r for r in found if isinstance(r, EvidenceRecord)),
         recoveries=tuple(r for r in found if isinstance(r, RecoveryRecord)),
+        offers=tuple(r for r in found if isinstance(r, OfferRecord)),
         newest=newest if isinstance(newest, VoteRecord | OwnRecord) else None,
     )
 
@@ -160,7 +168,7 @@ def pins_of(record: Record) -> frozenset[Digest]:
             return _blobs_named(record.envelope)
         case ProposalRecord():
             return frozenset((record.model.root,)).union(*(_blobs_named(offer) for offer in record.offers))
-        case VoteRecord() | PreparedRecord() | EvidenceRecord() | RecoveryRecord():
+        case VoteRecord() | PreparedRecord() | OfferRecord() | EvidenceRecord() | RecoveryRecord():
             return frozenset()
 
 

@@ -126,8 +126,9 @@ class TestRecords:
         await begin(store)
         records = all_kinds(0, ref(b"model"), ref(b"update"))
         await store.persist(records)
-        prepare, commit, prepared, offer, card, own, proposal, other, evidence, recovery = records
-        found = RoundRecords((prepare, commit), (prepared,), (offer, card, own), (proposal, other), (evidence,), (recovery,))  # type: ignore[arg-type]
+        prepare, commit, prepared, offer, card, own, proposal, other, evidence, recovery, held = records
+        own_ones, proposals = (offer, card, own), (proposal, other)
+        found = RoundRecords((prepare, commit), (prepared,), own_ones, proposals, (evidence,), (recovery,), (held,))  # type: ignore[arg-type]
         assert await store.records(Round(0)) == found
         assert {type(record) for record in (*records, Pin(Digest(bytes(32)), Round(0)))} == set(get_args(Record))
         assert await store.records(Round(1)) == RoundRecords((), (), (), ())

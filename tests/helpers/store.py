@@ -13,6 +13,7 @@ from bflcd.store.blobs import manifest_of
 from bflcd.store.protocol import (
     BlockStore,
     EvidenceRecord,
+    OfferRecord,
     OwnRecord,
     PreparedRecord,
     ProposalRecord,
@@ -240,6 +241,7 @@ def all_kinds(round_: int, model: BlobRef, update: BlobRef) -> tuple[Record, ...
         replace(make_proposal(round_, model, update, digest=b"e" * 32), evidence=(make_evidence(round_),)),
         evidence_record(round_),
         recovery_record(round_, prepared=make_proof(round_)),
+        OfferRecord(Round(round_), make_offer(Round(round_), update, 2).envelope),
     )
 
 

@@ -46,6 +46,7 @@ from bflcd.params import BlobRef, Genesis
 from bflcd.store.protocol import (
     EvidenceRecord,
     Head,
+    OfferRecord,
     OwnRecord,
     PreparedRecord,
     ProposalRecord,
@@ -59,7 +60,7 @@ from bflcd.wire.evidence import Evidence
 from bflcd.wire.tensors import payload_size, update_label
 
 EPOCH_WALL = 1_700_000_000_000
-KINDS = (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord, EvidenceRecord, RecoveryRecord)
+KINDS = (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord, EvidenceRecord, RecoveryRecord, OfferRecord)
 
 
 @dataclass

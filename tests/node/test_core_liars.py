@@ -171,3 +171,25 @@ def test_every_record_of_a_round_is_durable_before_anything_of_it_is_said() -> N
     world.carry_out = checking  # type: ignore[method-assign]
     assert world.run_until(lambda: min(world.rounds()) >= 4, 60_000)
     assert seen
+
+
+def test_offers_that_cards_name_outlive_their_author_and_a_power_loss() -> None:
+    """Given cards that name an offer, when its author is gone for ever and all others lose power, then the round still closes."""
+    world = a_world()
+    committee = next(iter(world.cores.values())).situation.committee
+    world.drop = lambda sender, _receiver, _now: sender in committee and carded(world, committee)
+    assert world.run_until(lambda: carded(world, committee), 20_000)
+    named = {entry.uploader for node in committee for entry in world.cores[node].collection.own_card.body.entries}
+    survivors = [node for node in world.cores if node not in named]
+    for node in list(world.cores):
+        world.kill(node)
+    world.drop = lambda *_: False
+    for node in survivors:
+        world.start(node)
+    assert set(committee) <= set(survivors)
+    assert world.run_until(lambda: min(world.rounds()) >= 1, 60_000), world.notices[-10:]
+
+
+def carded(world: World, committee: tuple[NodeId, ...]) -> bool:
+    """Whether every member has made its card."""
+    return all(world.cores[node].collection.own_card is not None for node in committee if node in world.cores)
