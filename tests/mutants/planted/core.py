@@ -112,7 +112,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "card-not-durable",
         "a card leaves before it is stored (section 5.3; row 44)",
         CORE,
-        "            Persist((own, *pins)),\n",
+        "            Persist((own, *named, *pins)),\n",
         "            Persist(pins),\n",
         RULES,
         DRAWN,
