@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -35,7 +34,7 @@ from bflcd.node.api import ApiServer
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.core import Core
 from bflcd.node.datadir import DataDir, open_identity
-from bflcd.node.events import Heard, Started
+from bflcd.node.events import Confirmed, Heard, Started
 from bflcd.node.following import Claims, Follower
 from bflcd.node.joining import find_genesis
 from bflcd.node.metrics import Metrics
@@ -285,14 +284,9 @@ class Node:
         self._group.create_task(self._start_worker())
         self._group.create_task(self._upkeep.run())
         await self._first_look(fresh=started.fresh)
-        confirmed = self._claims.confirmed(faults(len(core.situation.committee)))
-        if started.fresh and confirmed > 0:
-            logger.warning(
-                "this node starts anew on a chain that others have carried on: it signs nothing before it has caught up"
-            )
-            floor = max(started.signing_floor or 0, confirmed + 1)  # two model blocks past that head (design 6.3)
-            started = replace(started, signing_floor=Round(floor))
         self._group.create_task(runtime.run(started))
+        if started.fresh:
+            self._group.create_task(self._confirm(runtime, faults(len(core.situation.committee))))
         self._group.create_task(self._hear(runtime))
         self._group.create_task(follower.run())
 
@@ -421,10 +415,7 @@ class Node:
             logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
 
     async def _first_look(self, *, fresh: bool) -> None:
-        """Wait a moment for a first peer's word on where the chain stands; a node that knows nothing of itself, for everybody's.
-
-        One word is not enough then: only more than f say for sure that the chain was carried on without us, or by us.
-        """
+        """Wait a moment for a first peer's word on where the chain stands; a node that knows nothing of itself, for everybody's."""
         if len(self._members) == 1:
             return
         try:
@@ -434,6 +425,15 @@ class Node:
                     await self._claims.heard(len(self._members) - 1)
         except TimeoutError:
             logger.debug("no peer yet; starting at round %d", self._core.situation.round if self._core else 0)
+
+    async def _confirm(self, runtime: Runtime, liars: int) -> None:
+        """Tell a node that knows nothing of what it signed where the others stand, as soon as more than `liars` have said so.
+
+        That takes nothing from a community: without so many it has no quorum either.
+        """
+        others = min(liars + 1, len(self._members) - 1)
+        await self._claims.heard(others)
+        await runtime.settle(Confirmed(self._claims.confirmed(others - 1) if others else Round(0)))
 
     async def _hear(self, runtime: Runtime) -> None:
         while True:

@@ -52,6 +52,7 @@ from bflcd.node.events import (
     BlobHere,
     BlobLost,
     BlobMissing,
+    Confirmed,
     EnvelopesHere,
     Event,
     EvidenceHere,
@@ -125,7 +126,7 @@ class Core:
         self._private_seed = private_seed
         self._train = train
         self._floor: Round | None = None
-        self._fresh = False
+        self._fresh = self._doubt = False
         self._synced_from = Round(0)
         self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
         self._answered: Millis | None = None
@@ -149,6 +150,8 @@ class Core:
         match event:
             case Started():
                 return self._start(event, now)
+            case Confirmed(round_):
+                return self._confirmed(round_, now)
             case Heard():
                 return self._heard(event, now)
             case BlobHere(root):
@@ -227,7 +230,7 @@ class Core:
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
         self._floor = event.signing_floor
-        self._fresh = event.fresh
+        self._fresh = self._doubt = event.fresh
         self._records = event.records
         recoveries = sorted((r.certificate for r in event.records.recoveries), key=lambda c: c.recovery.epoch)
         if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:
@@ -240,6 +243,23 @@ class Core:
         for record in event.records.evidence:
             self.evidence.add(record.evidence)
         return self._open(now)
+
+    def _confirmed(self, round_: Round, now: Instant) -> list[Effect]:
+        """A node that can't know what it signed learns where the others stand.
+
+        If the chain has not begun anywhere, it is new; else nothing is signed up to the round after that head: two model blocks past it (design 6.3).
+        """
+        if not self._doubt:
+            return []
+        self._doubt = False
+        known = max(round_, self.situation.round)
+        if known > 0:
+            self._floor = Round(max(self._floor or 0, known + 1))
+            text = f"others stand at round {known}, and this node knows nothing of it: it signs nothing up to round {self._floor}"
+            return [self._notice("signing_held", text)]
+        if self.syncing or not self.may_sign or not self.situation.judges:
+            return self._advance(now)
+        return self._open_agreement(now) + self._advance(now)
 
     def _open(self, now: Instant) -> list[Effect]:
         """Begin the head's round: say that we are here, get its model, restore what was signed before a restart."""
@@ -312,7 +332,7 @@ class Core:
             if not self.situation.counts(proposal.proposal.epoch):
                 continue  # a recovery has ended the epoch in which it was found right, and does not name it
             for envelope in (*proposal.cards, *proposal.offers):
-                self._keep(envelope)
+                effects += self._keep(envelope)
             if self.agreement is not None:
                 self.agreement.restore(proposal)
         return effects + self._offer_again(now) + self._advance(now)
@@ -927,7 +947,7 @@ class Core:
     @property
     def may_sign(self) -> bool:
         """Whether the mark file allows signatures in this round (design 6.3), and no recovery that we signed forbids them."""
-        allowed = self._floor is None or self.situation.round > self._floor
+        allowed = not self._doubt and (self._floor is None or self.situation.round > self._floor)
         return allowed and self.recoveries.signed <= self.situation.state.epoch
 
     @property

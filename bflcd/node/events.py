@@ -25,12 +25,20 @@ class Instant:
 class Started:
     """First event of a core: records of the running round; the last round in which nothing may be signed, if any.
 
-    `fresh`: neither database nor mark file knew anything, so what this key signed before, if it did, is unknown.
+    `fresh`: neither database nor mark file knew of a signature, so what this key signed before, if it did, is unknown: nothing is
+    signed before `Confirmed`.
     """
 
     records: RoundRecords
     signing_floor: Round | None
     fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """More than f other members have said where they stand, so an honest one among them has reached `round`, or 0 if none has."""
+
+    round: Round
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,7 @@ class SyncChanged:
 
 Event = (
     Started
+    | Confirmed
     | Heard
     | BlobHere
     | BlobMissing

@@ -31,6 +31,7 @@ from bflcd.node.effects import (
 from bflcd.node.events import (
     Aggregated,
     BlobHere,
+    Confirmed,
     EnvelopesHere,
     Event,
     EvidenceHere,
@@ -132,14 +133,17 @@ class World:
             self.feed(node, SegmentHere(ahead.segments[round_], node))
         self.feed(node, SyncChanged(active=False))
 
-    def start(self, node: NodeId, *, fresh: bool = False) -> None:
+    def start(self, node: NodeId, *, fresh: bool = False, confirmed: Callable[[list[int]], int] | None = max) -> None:
+        """`fresh`: it knows nothing of what it signed; `confirmed` tells it where the others stand, None leaves it in doubt."""
         disk, identity = self.disks[node], self.identities[node]
         core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
         round_ = disk.head.state.round
         if round_:
             core.last_certificate = disk.segments[round_].certificate
         self.cores[node] = core
-        self.feed(node, Started(disk.found(round_), Round(0) if fresh else None, fresh))
+        self.feed(node, Started(disk.found(round_), None, fresh))
+        if fresh and confirmed is not None:
+            self.feed(node, Confirmed(Round(confirmed(self.rounds()))))
 
     def start_all(self) -> None:
         for node in self.identities:

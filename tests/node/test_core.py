@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from bflcd.node.effects import Blame, Persist, Say
-from bflcd.node.events import Heard, SyncChanged
+from bflcd.node.events import Confirmed, Heard, SyncChanged
 from bflcd.types import Digest, NodeId, Round, Signature
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
@@ -286,6 +286,48 @@ def test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_hea
     assert spoke
     assert min(spoke) >= caught + 2
     one_state(world)
+
+
+def fresh_and_unconfirmed(world: World) -> tuple[NodeId, list[int]]:
+    """A node starts without any memory of what it signed; the rounds in which it signs something are listed from then on."""
+    wiped = next(iter(world.cores))
+    world.kill(wiped)
+    world.wipe(wiped)
+    signed: list[int] = []
+    carry_out = world.carry_out
+
+    def listening(node: NodeId, effects: list[object]) -> None:
+        signed.extend(world.cores[node].situation.round for e in effects if node == wiped and isinstance(e, Persist))
+        carry_out(node, effects)  # type: ignore[arg-type]
+
+    world.carry_out = listening  # type: ignore[method-assign, assignment]
+    world.start(wiped, fresh=True, confirmed=None)
+    return wiped, signed
+
+
+def test_a_node_without_memory_signs_nothing_before_more_than_f_have_said_where_they_stand() -> None:
+    """Given a wiped node that falls in with the running rounds and hears nobody's word, then it follows and signs nothing."""
+    world = a_world()
+    reach(world, 1, 60_000)
+    wiped, signed = fresh_and_unconfirmed(world)
+    reach(world, 6, 120_000)
+    assert signed == []
+    world.feed(wiped, Confirmed(Round(6)))
+    floor = world.round_of(wiped) + 1
+    reach(world, 12, 120_000)
+    assert signed
+    assert min(signed) > floor
+
+
+def test_a_new_node_takes_part_at_once_where_nobody_has_begun() -> None:
+    """Given a community in its first round, when a node without memory hears that, then it signs in that very round."""
+    genesis, identities = make_genesis(nodes=10, committee=4, places=6)
+    world = World(genesis, identities)
+    world.start_all()
+    wiped, signed = fresh_and_unconfirmed(world)
+    world.feed(wiped, Confirmed(Round(0)))
+    reach(world, 1, 60_000)
+    assert signed[0] == 0
 
 
 @pytest.mark.parametrize("moment", [10, 120, 260, 300, 330, 360])

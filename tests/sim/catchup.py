@@ -46,6 +46,7 @@ class Following:
             alone = len(self.claims) < len(self.world.nodes) - 1
             if not first.fresh or not alone:  # as `Node._first_look`
                 self._look_done(first)
+        self.confirm()
         self._claims_changed()
 
     def _claims_changed(self) -> None:

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Generator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bflcd.crypto.hashing import Domain, digest
@@ -31,6 +30,7 @@ from bflcd.node.effects import (
     Train,
 )
 from bflcd.node.events import (
+    Confirmed,
     Event,
     Heard,
     Instant,
@@ -106,6 +106,7 @@ class SimNode(Work, Following, Durable):
         self.pending_records: tuple[Record, ...] = ()
         self.pending_mark: Mark | None = None
         self.marked: set[Mark] = set()
+        self.doubt = False
 
     # -- life and death -----------------------------------------------------------------------------------------------
 
@@ -187,11 +188,6 @@ class SimNode(Work, Following, Durable):
         self._first = None
         if self.core is None:
             return
-        liars = faults(len(self.core.situation.committee))
-        claims = sorted(self.claims.values(), reverse=True)
-        confirmed = claims[liars] if len(claims) > liars else 0
-        if started.fresh and confirmed > 0:
-            started = replace(started, signing_floor=Round(max(started.signing_floor or 0, confirmed + 1)))
         self._begin(started, self.life)
 
     def _begin(self, started: Started, life: int) -> None:
@@ -201,8 +197,22 @@ class SimNode(Work, Following, Durable):
         self.inbox.appendleft((started, None))
         self.inbox.extend((heard, None) for heard in self.waiting)
         self.waiting.clear()
+        self.doubt = started.fresh
         self.pump()
+        self.confirm()
         self._claims_changed()
+
+    def confirm(self) -> None:
+        """As `Node._confirm`."""
+        if not self.doubt or not self.started or self.core is None:
+            return
+        others = min(faults(len(self.core.situation.committee)) + 1, len(self.world.nodes) - 1)
+        claims = sorted(self.claims.values(), reverse=True)
+        if len(claims) < others:
+            return
+        self.doubt = False
+        self.inbox.append((Confirmed(claims[others - 1] if others else Round(0)), None))
+        self.pump()
 
     def crash(self, *, power: bool) -> None:
         """The process dies where it stands; with `power`, blobs that nothing made durable are lost too."""

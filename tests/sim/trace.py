@@ -23,6 +23,7 @@ from bflcd.node.events import (
     BlobHere,
     BlobLost,
     BlobMissing,
+    Confirmed,
     EnvelopesHere,
     Heard,
     Scored,
@@ -99,6 +100,8 @@ def mark_of_event(event: Any) -> bytes:
             return b"".join(score.key + b"%d" % score.gain for score in result.scores)
         case Started(records, floor, fresh):
             return b"%d %d %r %r" % (len(records.votes), len(records.own), str(floor).encode(), fresh)
+        case Confirmed(round_):
+            return b"%d" % round_
         case SyncChanged(active):
             return b"%d" % active
         case WorkFailed():
@@ -203,6 +206,8 @@ def words_of(item: Any, name: Any) -> str:
             return f"got the segment {short(certified.certificate.digest)} from {name(source)}"
         case Started(records, floor, fresh):
             return f"started with {len(records.votes)} votes, {len(records.own)} own, floor {floor}, fresh {fresh}"
+        case Confirmed(round_):
+            return f"more than f stand at round {round_}"
         case FetchBlob(blob, holders, round_):
             return f"fetches blob {short(blob.root)} of r{round_} from {','.join(map(name, holders))}"
         case FetchEnvelopes(round_, digests, source):
