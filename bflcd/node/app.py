@@ -415,7 +415,7 @@ class Node:
             logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
 
     async def _first_look(self, *, fresh: bool) -> None:
-        """Wait a moment for a first peer's word on where the chain stands; a node that knows nothing of itself, for everybody's."""
+        """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""
         if len(self._members) == 1:
             return
         try:

@@ -247,7 +247,8 @@ class Core:
     def _confirmed(self, round_: Round, now: Instant) -> list[Effect]:
         """A node that can't know what it signed learns where the others stand.
 
-        If the chain has not begun anywhere, it is new; else nothing is signed up to the round after that head: two model blocks past it (design 6.3).
+        Where nobody has begun it is new; else it signs nothing up to the round after that head: two model blocks past it
+        (design 6.3).
         """
         if not self._doubt:
             return []

@@ -133,8 +133,8 @@ class World:
             self.feed(node, SegmentHere(ahead.segments[round_], node))
         self.feed(node, SyncChanged(active=False))
 
-    def start(self, node: NodeId, *, fresh: bool = False, confirmed: Callable[[list[int]], int] | None = max) -> None:
-        """`fresh`: it knows nothing of what it signed; `confirmed` tells it where the others stand, None leaves it in doubt."""
+    def start(self, node: NodeId, *, fresh: bool = False, told: bool = True) -> None:
+        """`fresh`: it knows nothing of what it signed; `told`: but hears at once where the others stand."""
         disk, identity = self.disks[node], self.identities[node]
         core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
         round_ = disk.head.state.round
@@ -142,8 +142,8 @@ class World:
             core.last_certificate = disk.segments[round_].certificate
         self.cores[node] = core
         self.feed(node, Started(disk.found(round_), None, fresh))
-        if fresh and confirmed is not None:
-            self.feed(node, Confirmed(Round(confirmed(self.rounds()))))
+        if fresh and told:
+            self.feed(node, Confirmed(Round(max(self.rounds()))))
 
     def start_all(self) -> None:
         for node in self.identities:

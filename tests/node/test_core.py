@@ -301,7 +301,7 @@ def fresh_and_unconfirmed(world: World) -> tuple[NodeId, list[int]]:
         carry_out(node, effects)  # type: ignore[arg-type]
 
     world.carry_out = listening  # type: ignore[method-assign, assignment]
-    world.start(wiped, fresh=True, confirmed=None)
+    world.start(wiped, fresh=True, told=False)
     return wiped, signed
 
 

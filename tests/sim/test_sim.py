@@ -41,6 +41,7 @@ FOUND = [
     pytest.param(195224461, "liars_and_crashes", 1, id="a small community's judge forgets its own offer over a restart"),
     pytest.param(195224385, "liars_and_network", 5, id="a third offer is blamed on who passed it on"),
     pytest.param(732755163, "power_loss", 7, id="a vote stored again takes the mark back from a later one"),
+    pytest.param(330881347, "mixed", 4, id="a lost disk, and nobody's word within the first look"),
     pytest.param(732758078, "mixed", 4, id="an offer that cards name is lost with its author and a power loss"),
     pytest.param(513, "power_loss", None, id="a restart marks the highest place and not the last record"),
     pytest.param(80, "gone", None, id="in round 0 those declared gone are waited for"),
