@@ -78,6 +78,7 @@ from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.evidence import Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import (
+    PUNISHABLE,
     Announcement,
     Beacon,
     JustifiedPrePrepare,
@@ -85,6 +86,7 @@ from bflcd.wire.messages import (
     Offer,
     Prepare,
     PrePrepare,
+    PunishableBody,
     ScoreCard,
     SignedBody,
     ViewChange,
@@ -126,7 +128,7 @@ class Core:
         self._private_seed = private_seed
         self._train = train
         self._floor: Round | None = None
-        self._fresh = self._doubt = False
+        self._doubt = False
         self._synced_from = Round(0)
         self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
         self._answered: Millis | None = None
@@ -230,7 +232,7 @@ class Core:
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
         self._floor = event.signing_floor
-        self._fresh = self._doubt = event.fresh
+        self._doubt = event.fresh
         self._records = event.records
         recoveries = sorted((r.certificate for r in event.records.recoveries), key=lambda c: c.recovery.epoch)
         if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:
@@ -368,8 +370,6 @@ class Core:
             effects.append(self._notice("unexplained", text))
         self._set_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
-        if not self.syncing and self.may_sign:
-            self._fresh = False
         if self.syncing:
             return effects
         return effects + self._open(now)
@@ -427,7 +427,7 @@ class Core:
         if isinstance(message, Announcement):
             return self._announced(message.certificate, event.peer, now)
         if isinstance(message, Evidence):
-            return self._evidence_heard(message, now)
+            return self._evidence_heard(message, event.peer, now)
         if isinstance(message, RecoveryCertificate):
             return self._recovery_heard(message, event.peer, now)
         envelope = _envelope_of(message)
@@ -644,8 +644,11 @@ class Core:
             self._notice("evidence", text, node=evidence.accused.hex()),
         ]
 
-    def _evidence_heard(self, evidence: Evidence, now: Instant) -> list[Effect]:
+    def _evidence_heard(self, evidence: Evidence, peer: NodeId, now: Instant) -> list[Effect]:
         state = self.situation.state
+        first: Signed[PunishableBody] = open_envelope(evidence.first, PUNISHABLE)
+        if first.body.chain == state.chain and first.body.round > state.round:
+            return self._fall_behind(first.body.round, peer, now)  # we can't judge it yet, and whoever brings it may be right
         account = account_of(state, evidence.accused)
         if evidence_id(evidence) in self.evidence or (account is not None and account.punished_round != NEVER):
             return []
@@ -991,8 +994,6 @@ class Core:
             self._synced_from = self.situation.round
             return [self._notice("sync", "catching up")]
         notice = self._notice("sync", f"caught up at round {self.situation.round}")
-        if self._fresh:  # design 6.3: nothing until two model blocks past a head that others have proved
-            self._floor = Round(max(self._floor or 0, self.situation.round + 1))
         if self.situation.round == self._synced_from:
             return [notice, *self._advance(now)]
         self._set_round(self.situation.head, now.mono)

@@ -7,7 +7,7 @@ import pytest
 
 from bflcd.ledger.state import NEVER
 from bflcd.node.core import Core
-from bflcd.node.effects import Effect, Say
+from bflcd.node.effects import Behind, Effect, Say
 from bflcd.node.events import Event, Heard
 from bflcd.node.evidence import MAX_HELD, EvidencePool
 from bflcd.types import Digest, Millis, NodeId, Round, View
@@ -199,3 +199,18 @@ def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
     assert said
     assert accounts(world) == {}
     assert all(len(core.evidence) == 0 for core in world.cores.values())
+
+
+def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_not_blamed() -> None:
+    """Given true evidence of the next round, when a node that lags by that round hears it, then it catches up and blames nobody."""
+    world = a_world()
+    node, brought_by, liar = sorted(world.cores)[:3]
+    core, key = world.cores[node], world.identities[liar]
+    state = core.situation.state
+    ahead = Prepare(
+        state.chain, Round(state.round + 1), state.epoch, View(0), Digest(bytes(32)), Digest(bytes(32)), Digest(bytes(32))
+    )
+    pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
+    effects = core.handle(Heard(evidence_of(*pair), brought_by), world.instant())
+    assert effects == [Behind(ahead.round, brought_by)]
+    assert len(core.evidence) == 0

@@ -19,6 +19,9 @@ DEADLINES: Final = selection(
 LOST: Final = selection(
     "node/test_core.py::test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_head_it_caught_up_to"
 )
+DOUBT: Final = selection(
+    "node/test_core.py::test_a_node_without_memory_signs_nothing_before_more_than_f_have_said_where_they_stand"
+)
 RUN: Final = selection("node/test_runtime.py")
 DRAWN: Final = Simulated()
 
@@ -266,8 +269,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "signs-below-the-floor",
         "a node whose database is behind its mark file signs (rule 3; row 18)",
         CORE,
-        "allowed = self._floor is None or self.situation.round > self._floor",
-        "allowed = True",
+        "(self._floor is None or self.situation.round > self._floor)",
+        "True",
         RULES,
         DRAWN,
         Simulated("torn_log"),
@@ -276,9 +279,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "fresh-node-signs-at-once",
         "a node that lost database and mark file signs after catching up (rule 3)",
         CORE,
-        "            self._floor = Round(max(self._floor or 0, self.situation.round + 1))\n",
-        "            pass\n",
+        "            self._floor = Round(max(self._floor or 0, known + 1))\n",
+        "",
         LOST,
+        DRAWN,
+        Simulated("wiped"),
+    ),
+    mutant(
+        "doubt-ignored",
+        "a node without memory signs before anybody has said where the others stand (rule 3)",
+        CORE,
+        "        self._doubt = event.fresh\n",
+        "",
+        DOUBT,
         DRAWN,
         Simulated("wiped"),
     ),
