@@ -9,6 +9,7 @@ from typing import Final
 
 from bflcd.errors import PeerError, Rejection, RequestError, UsageError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
+from bflcd.net.race import Race
 from bflcd.params import BlobRef, Genesis, check_genesis
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, Round, short
 from bflcd.wire.blocks import (
@@ -53,6 +54,8 @@ class SyncLimits:
 
     headers_deadline: float = 15.0
     segment_deadline: float = 30.0
+    patience: float = 5.0
+    """After so long without an answer the next peer is asked too."""
     window: int = 4
     batch: int = MAX_HEADERS
     """Headers that are verified before their segments are fetched."""
@@ -88,6 +91,9 @@ class CatchUp:
         self._on_progress = on_progress
         self._on_unlinked = on_unlinked
         self._limits = SyncLimits() if limits is None else limits
+        self.headers_race = Race(self._limits.patience)
+        self.segments_race = Race(self._limits.patience)
+        """Who was late or wrong, over all catch-ups; of headers and segments each, since a peer may have only one of them."""
 
     async def run(self, head: Header, claims: Claims) -> Header:
         """Catch up from `head`, our newest model header; returns the new one, as far as the peers could prove.
@@ -97,7 +103,7 @@ class CatchUp:
         recent: deque[tuple[BlobRef, ...]] = deque(maxlen=self._limits.keep_rounds)
         started = head.round
         while True:
-            batch = await self._headers(head, claims)
+            batch = await self._headers(head, claims, only_reliable=head.round > started)
             if not batch:
                 break
             await self._segments(head, batch, claims, recent)
@@ -106,26 +112,36 @@ class CatchUp:
             await self._blobs(head, recent, claims)
         return head
 
-    async def _headers(self, head: Header, claims: Claims) -> tuple[CertifiedHeader, ...]:
-        """The next certified headers after `head` that some peer can prove, verified; none if nobody can."""
-        ahead = sorted((node for node, round_ in claims().items() if round_ > head.round), key=lambda node: -claims()[node])
-        for node in ahead:
+    async def _headers(self, head: Header, claims: Claims, *, only_reliable: bool) -> tuple[CertifiedHeader, ...]:
+        """The next certified headers after `head` that some peer can prove, verified; none if nobody can.
+
+        `only_reliable`: leave out who failed before. A node that got on returns to its round rather than wait for them.
+        """
+
+        def ahead() -> list[NodeId]:
+            claimed = claims()
+            nodes = [node for node, round_ in claimed.items() if round_ > head.round]
+            if only_reliable:
+                nodes = [node for node in nodes if self.headers_race.reliable(node)]
+            return sorted(nodes, key=lambda node: -claimed[node])
+
+        async def ask(node: NodeId) -> tuple[CertifiedHeader, ...] | None:
             self._on_progress(head.round, max(claims().values(), default=head.round))
             request = GetHeaders(self._chain, Round(head.round + 1), self._limits.batch)
             try:
                 reply = await self._exchange.ask(node, request, deadline=self._limits.headers_deadline)
             except (PeerError, RequestError) as error:
                 logger.info("no headers from %s: %s", short(node), error)
-                continue
+                return None
             proven, wrong = await asyncio.to_thread(self._prove, head, reply.headers)
             if not proven and self._on_unlinked is not None:
                 await self._on_unlinked(node)
             if wrong is not None:
                 logger.warning("headers of %s are refused: %s", short(node), wrong)
                 self._on_misbehaviour(node, wrong.rejection, str(wrong))
-            if proven:
-                return proven
-        return ()
+            return proven or None
+
+        return await self.headers_race.run(ahead, ask) or ()
 
     def _prove(self, head: Header, headers: Sequence[CertifiedHeader]) -> tuple[tuple[CertifiedHeader, ...], PeerError | None]:
         """The longest proven beginning of `headers`, and why the rest was refused."""
@@ -170,27 +186,36 @@ class CatchUp:
     async def _segment(self, wanted: CertifiedHeader, previous: Header, claims: Claims) -> CertifiedSegment:
         """One segment from whichever peer gives the right one; rounds start at different peers, to share the work out."""
         round_ = wanted.header.round
-        holders = sorted(node for node, claimed in claims().items() if claimed >= round_)
-        start = round_ % len(holders) if holders else 0
-        # Claims are as old as the last heartbeat, and the header was proven: those that claim less may well have it by now.
-        others = sorted(node for node in claims() if node not in holders)
         told: list[str] = []
-        for node in (*holders[start:], *holders[:start], *others):
+
+        def holders() -> list[NodeId]:
+            claimed = claims()
+            able = sorted(node for node, reached in claimed.items() if reached >= round_)
+            start = round_ % len(able) if able else 0
+            # Claims are as old as the last heartbeat, and the header was proven: those that claim less may well have it by now.
+            return [*able[start:], *able[:start], *sorted(node for node in claimed if node not in able)]
+
+        async def ask(node: NodeId) -> Segment | None:
             try:
                 reply = await self._exchange.ask(node, GetSegment(self._chain, round_), deadline=self._limits.segment_deadline)
                 segment = reply.certified.segment
                 await asyncio.to_thread(check_segment, segment, wanted.header, previous)
             except RequestError as error:
                 told.append(f"{short(node)}: {error}")
+                return None
             except PeerError as error:
                 told.append(f"{short(node)}: {error}")
                 if error.rejection in (Rejection.BAD_LINK, Rejection.BAD_SEGMENT):
                     logger.warning("the segment of round %d from %s is refused: %s", round_, short(node), error)
                     self._on_misbehaviour(node, error.rejection, str(error))
-            else:
-                # The certificate that was proven, not the one that came along: nothing has checked that one.
-                return CertifiedSegment(segment, wanted.certificate)
-        raise RequestError(f"nobody gave the segment of round {round_}: {'; '.join(told) or 'no peer is connected'}")
+                return None
+            return segment
+
+        segment = await self.segments_race.run(holders, ask)
+        if segment is None:
+            raise RequestError(f"nobody gave the segment of round {round_}: {'; '.join(told) or 'no peer is connected'}")
+        # The certificate that was proven, not the one that came along: nothing has checked that one.
+        return CertifiedSegment(segment, wanted.certificate)
 
     async def _blobs(self, head: Header, recent: Sequence[tuple[BlobRef, ...]], claims: Claims) -> None:
         wanted = [head.blob] if head.blob is not None else []

@@ -14,7 +14,7 @@ SCHEMA: Final = 1
 NOT_FOUND_CODES: Final = frozenset({"not_found", "pruned", "no_such_round"})
 """Codes of OperatorError that say that the thing does not exist here: 404."""
 
-BUSY_CODES: Final = frozenset({"busy", "syncing"})
+BUSY_CODES: Final = frozenset({"busy", "starting", "syncing"})
 """Codes of OperatorError that say: ask again later, 503."""
 
 logger = logging.getLogger(__name__)

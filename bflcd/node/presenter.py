@@ -375,7 +375,7 @@ class Presenter:
         """Plan a recovery of the running round, and sign it unless it is a dry run."""
         self._require_core()
         if self.desk is None:
-            raise OperatorError("this node is still starting", hint="ask again in a moment", code="syncing")
+            raise OperatorError("this node is still starting", hint="ask again in a moment", code="starting")
         return await self.desk.recover(request)
 
     # -- the chain ----------------------------------------------------------------------------------------------------
@@ -476,9 +476,9 @@ class Presenter:
     def _require_core(self) -> Core:
         if self.core is None:
             raise OperatorError(
-                "this node has no genesis yet",
-                hint="it is fetched from the first --bootstrap peer that answers",
-                code="no_genesis",
+                "this node is still starting: it has no ledger yet",
+                hint="ask again in a moment; on its first start it needs a --bootstrap peer that gives it the genesis",
+                code="starting",
             )
         return self.core
 

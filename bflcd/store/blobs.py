@@ -76,7 +76,7 @@ class BlobTable:
         for at in range(0, len(missing), GROUP_CHUNKS):
             group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
             work = partial(_insert_chunks, root, group)
-            await self._database.write("storing a blob", work, durable=False, size=len(group) * CHUNK_BYTES)
+            await self._database.write("storing a blob", work, durable=False, size=sum(len(chunk) for _, chunk in group))
         await self._database.checkpoint_if_due()
         return manifest.blob
 

@@ -2,8 +2,11 @@
 
 Writes go through one connection, one transaction at a time. Its `synchronous` is NORMAL for chunks, whose commits append to the
 write-ahead log without waiting for the disk, and FULL for everything else. Frames of the log are durable in order: the fsync of a
-FULL commit covers every chunk written before it, so what a vote or a block refers to is durable with it. Checkpoints run on a
-connection of their own, beside the writer; the writer's automatic one is only the upper bound of the log.
+FULL commit covers every chunk written before it, so what a vote or a block refers to is durable with it.
+
+Checkpoints run on a connection of their own, but never beside a transaction: SQLite before 3.51.3 can lose pages of the file if
+one connection begins a checkpoint at the instant at which another starts the log anew (its documentation calls it the WAL-reset
+bug). They are small instead, so that a vote waits little for one. The writer's automatic checkpoint is only an upper bound.
 """
 
 import asyncio
@@ -32,8 +35,8 @@ BUSY_TIMEOUT_MS: Final = 10_000
 CHECKPOINT_WAIT_MS: Final = 50
 """How long a checkpoint waits for readers to let go of the log; what it can't do now, a later one does."""
 
-CHECKPOINT_BYTES: Final = 32 * 1024 * 1024
-"""Log written since the last checkpoint that makes a caller of chunk writes run the next one."""
+CHECKPOINT_BYTES: Final = 8 * 1024 * 1024
+"""Log written since the last checkpoint that makes a caller of chunk writes run the next one: some 20 ms of the writer's turn."""
 
 MAX_LOG_BYTES: Final = 128 * 1024 * 1024
 """The writer checkpoints by itself above this."""
@@ -76,10 +79,17 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
         if primary == sqlite3.SQLITE_IOERR and not has_space(path):
             primary = sqlite3.SQLITE_FULL  # SQLite's own word for it where it maps its index, or where a quota is used up
         meaning, hint = _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
-        raise MachineError(f"{what} failed in {path}: {error} ({name})", hint=hint, code=meaning) from error
+        sizes = f"; {_sizes(path)}" if primary == sqlite3.SQLITE_IOERR else ""
+        raise MachineError(f"{what} failed in {path}: {error} ({name}){sizes}", hint=hint, code=meaning) from error
     except UnicodeDecodeError as error:  # SQLite quotes what it could not read, and Python can't read the quotation
         code, hint = _MEANING[sqlite3.SQLITE_CORRUPT]
         raise MachineError(f"{what} failed in {path}: it has text that is none", hint=hint, code=code) from error
+
+
+def _sizes(path: Path) -> str:
+    """What lies on the disk when SQLite could not read or write it."""
+    files = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")))
+    return ", ".join(f"{file.name} has {file.stat().st_size} bytes" for file in files if file.exists())
 
 
 def has_space(path: Path) -> bool:
@@ -161,22 +171,22 @@ class Database:
             return [tuple(row) for row in await self._payload_reader.execute_fetchall(sql, parameters)]
 
     async def checkpoint_if_due(self) -> None:
-        """Copy the log into the file if much was written since the last time; writers and readers go on meanwhile."""
+        """Copy the log into the file if much was written since the last time; readers go on meanwhile, writers wait."""
         if self._log_bytes >= CHECKPOINT_BYTES:
-            self._log_bytes = 0
-            with machine_errors(self.path, "a checkpoint"):
-                await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
-                async with self._turn:
-                    # Only a log that is copied to its last frame is written from its start again: what came meanwhile, too.
-                    await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
+            async with self._turn:
+                if self._log_bytes >= CHECKPOINT_BYTES:
+                    await self._checkpoint("PASSIVE")
 
     async def truncate(self) -> None:
         """Copy the log into the file, and return the space of both to the disk as far as readers allow."""
+        async with self._turn:
+            await self._checkpoint("TRUNCATE")
+
+    async def _checkpoint(self, mode: str) -> None:
+        """A checkpoint, by whoever holds the turn. What readers still need of the log, a later one copies."""
         with machine_errors(self.path, "a checkpoint"):
-            await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
-            async with self._turn:
-                await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._log_bytes = 0
+            await self._checkpointer.execute_fetchall(f"PRAGMA wal_checkpoint({mode})")
+        self._log_bytes = 0
 
     async def vacuum_step(self, pages: int) -> tuple[int, bool]:
         """Move up to `pages` free pages to the file's end and cut them off: bytes returned, and whether more are free."""

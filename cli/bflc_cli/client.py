@@ -25,9 +25,11 @@ STREAM_SILENCE: Final = 35.0
 class Api:
     """A connection to one running daemon."""
 
-    def __init__(self, entry: ApiFile, timeout: float) -> None:
+    def __init__(self, entry: ApiFile, timeout: float, wait: float = 0) -> None:
+        """`wait`: seconds for which a daemon that has no ledger yet is asked again."""
         self.entry = entry
         self.timeout = timeout
+        self.wait = wait
         headers = {"Authorization": f"Bearer {entry.token}"}
         self._http = httpx.Client(base_url=entry.url, headers=headers, timeout=timeout, trust_env=False)
 
@@ -71,9 +73,12 @@ class Api:
                     yield msgspec.json.decode(line.removeprefix("data: "), type=Event)
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
-        response = self._send(method, path, **options)
-        if response.status_code != httpx.codes.OK:
-            raise _refusal(response)
+        deadline = time.monotonic() + self.wait
+        while (response := self._send(method, path, **options)).status_code != httpx.codes.OK:
+            refusal = _refusal(response)
+            if refusal.code != "starting" or time.monotonic() >= deadline:
+                raise refusal
+            time.sleep(RETRY_SECONDS)
         try:
             return msgspec.json.decode(response.content)["data"]
         except (ValueError, RecursionError, KeyError, TypeError) as error:
@@ -121,7 +126,7 @@ def connect(session: Session) -> Api:
 
 
 def _open(session: Session) -> Api:
-    api = Api(read_api_file(session.need_datadir()), session.timeout)
+    api = Api(read_api_file(session.need_datadir()), session.timeout, session.wait)
     try:
         api.get("/healthz")
     except BaseException:

@@ -19,7 +19,7 @@ from bflc_cli import client
 from bflc_cli.main import hoist, main
 from bflc_cli.text import duration, size, sparkline
 from bflcd.crypto.hashing import root_of
-from bflcd.errors import InvariantError
+from bflcd.errors import InvariantError, OperatorError
 from bflcd.node.api_token import ApiFile, write_api_file
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
 
@@ -390,6 +390,23 @@ def test_wait_for_a_daemon_that_starts(tmp_path, capsys):
     finally:
         release.set()
         thread.join()
+
+
+def test_wait_for_a_daemon_without_a_ledger_yet(served, capsys, monkeypatch):
+    """Given a daemon whose API answers before its ledger is read, when told to wait, then the command waits; else it says so."""
+    asked = []
+
+    def members() -> list[object]:
+        asked.append(1)
+        if len(asked) < 4:
+            raise OperatorError("this node is still starting: it has no ledger yet", hint="ask again", code="starting")
+        return []
+
+    monkeypatch.setattr(served.node, "members", members)
+    assert main(["--datadir", str(served.datadir), "--json", "members"]) == 1
+    assert envelope(capsys.readouterr().out)["code"] == "starting"
+    assert main(["--datadir", str(served.datadir), "--wait", "15", "--json", "members"]) == 0
+    assert len(asked) == 4
 
 
 def test_wait_in_vain(tmp_path, capsys):

@@ -213,8 +213,10 @@ class Daemon:
             raise UnreachableError(f"{self.name} does not answer: {error}") from error
 
     def get(self, path: str) -> Any:
-        """The data of an answer. Raises UnreachableError; fails on an error."""
+        """The data of an answer. Raises UnreachableError, also while it starts; fails on an error."""
         response = self.request("GET", path)
+        if response.status_code == 503 and response.json()["code"] == "starting":
+            raise UnreachableError(f"{self.name} is still starting")
         assert response.status_code == 200, f"{self.name} {path}: {response.status_code} {response.text}"
         return response.json()["data"]
 

@@ -268,6 +268,24 @@ async def test_a_peer_that_stops_answering_is_worked_around():
     assert out.faults == []
 
 
+async def test_a_peer_that_takes_every_request_and_answers_none_costs_one_wait_not_one_for_each_segment():
+    class Silent(Peer):
+        async def answer_headers(self, _peer, request):
+            self.asked.append(-request.first)
+            await asyncio.sleep(60)
+
+        async def answer_segment(self, _peer, request):
+            self.asked.append(request.round)
+            await asyncio.sleep(60)
+
+    silent = Silent(held=1000)  # the boldest claim: asked first
+    limits = replace(LIMITS, headers_deadline=30.0, segment_deadline=30.0, patience=0.05)
+    reached, out, _ = await catch_up(silent, Peer(), limits=limits)
+    assert (reached.round, out.applied, out.faults) == (ROUNDS, list(chain()[1]), [])
+    assert silent.asked.count(-1) == 1
+    assert 0 < len(silent.asked) <= 1 + LIMITS.window  # what was in flight before the first was late
+
+
 async def test_pruned_peers_are_nobodys_fault_and_named_when_nobody_has_the_segment():
     class Pruned(Peer):
         def segment(self, round_):

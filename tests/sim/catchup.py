@@ -14,14 +14,14 @@ from bflcd.node.events import (
 )
 from bflcd.node.superseded import LOOK_BACK, find_superseding, take_back
 from bflcd.types import NodeId, Round
-from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
-from bflcd.wire.requests import GetHeaders, GetSegment, Headers
+from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, Segment
+from bflcd.wire.requests import GetHeaders, GetSegment, Headers, SegmentReply
 from tests.sim.disk import run_now
 
 if TYPE_CHECKING:
     pass
 
-from tests.sim.work import Ask, Settle
+from tests.sim.work import Ask, AskAny, Settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Following:
     def _catch_up_run(self, head: Header) -> Generator[Any, Any, None]:
         started = head.round
         while True:
-            batch = yield from self._headers(head)
+            batch = yield from self._headers(head, only_reliable=head.round > started)
             if not batch:
                 break
             for certified in batch:
@@ -82,18 +82,29 @@ class Following:
         if head.round > started and head.blob is not None:
             yield from self.fetch(head.blob, lambda: tuple(self.claims))
 
-    def _headers(self, head: Header) -> Generator[Any, Any, tuple[CertifiedHeader, ...]]:
-        ahead = sorted((n for n, round_ in self.claims.items() if round_ > head.round), key=lambda n: -self.claims[n])
-        for node in ahead:
-            try:
-                reply = yield Ask(node, GetHeaders(self.world.chain, Round(head.round + 1), 256), 15_000)
-            except (PeerError, RequestError):
-                continue
+    def _headers(self, head: Header, *, only_reliable: bool) -> Generator[Any, Any, tuple[CertifiedHeader, ...]]:
+        def ahead() -> list[NodeId]:
+            reliable = self._catch_up.headers_race.reliable
+            nodes = (n for n, round_ in self.claims.items() if round_ > head.round and (reliable(n) or not only_reliable))
+            return sorted(nodes, key=lambda n: -self.claims[n])
+
+        unlinked: list[NodeId] = []
+
+        def good(node: NodeId, reply: Headers) -> tuple[CertifiedHeader, ...]:
             proven, _ = self._catch_up._prove(head, reply.headers)
-            if proven:
-                return proven
+            if not proven:
+                unlinked.append(node)
+                raise RequestError("nothing is proven")
+            return proven
+
+        request = GetHeaders(self.world.chain, Round(head.round + 1), 256)
+        try:
+            proven: tuple[CertifiedHeader, ...] = yield AskAny(ahead, request, 15_000, self._catch_up.headers_race, good)
+        except RequestError:
+            proven = ()
+        for node in unlinked:
             yield from self._compare(node)
-        return ()
+        return proven
 
     def _compare(self, peer: NodeId) -> Generator[Any, Any, None]:
         """As `Follower._compare`: take back what a recovery has superseded, and start anew."""
@@ -119,17 +130,18 @@ class Following:
 
     def _segment(self, wanted: CertifiedHeader, previous: Header) -> Generator[Any, Any, CertifiedSegment]:
         round_ = wanted.header.round
-        holders = sorted(node for node, claimed in self.claims.items() if claimed >= round_)
-        start = round_ % len(holders) if holders else 0
-        others = sorted(node for node in self.claims if node not in holders)
-        for node in (*holders[start:], *holders[:start], *others):
-            try:
-                reply = yield Ask(node, GetSegment(self.world.chain, round_), 30_000)
-                check_segment(reply.certified.segment, wanted.header, previous)
-            except (PeerError, RequestError):
-                continue
-            return CertifiedSegment(reply.certified.segment, wanted.certificate)
-        raise RequestError(f"nobody gave the segment of round {round_}")
+
+        def holders() -> list[NodeId]:
+            able = sorted(node for node, claimed in self.claims.items() if claimed >= round_)
+            start = round_ % len(able) if able else 0
+            return [*able[start:], *able[:start], *sorted(node for node in self.claims if node not in able)]
+
+        def good(_node: NodeId, reply: SegmentReply) -> Segment:
+            check_segment(reply.certified.segment, wanted.header, previous)
+            return reply.certified.segment
+
+        segment = yield AskAny(holders, GetSegment(self.world.chain, round_), 30_000, self._catch_up.segments_race, good)
+        return CertifiedSegment(segment, wanted.certificate)
 
     def _apply(self, certified: CertifiedSegment) -> Iterator[Any]:
         core = self.core

@@ -100,7 +100,8 @@ class ForgedJustification(Strategy):
         body = forge.rival(self.node, replace(base, view=View(view)), 0) or replace(base, view=View(view))
         mine = forge.view_change(self.node, max(1, view)).envelope
         others = [m.view_change for m in self.liar.heard if isinstance(m, JustifiedViewChange)]
-        unprepared = [e for e in others if body_of(e).view == view and body_of(e).prepared_view is None]
+        bodies = [(envelope, body_of(envelope)) for envelope in others]
+        unprepared = [e for e, body in bodies if body is not None and body.view == view and body.prepared_view is None]
         shown = self.rng.choice([(mine,) * situation.q, (mine,), tuple(others[:5]), (mine, *unprepared)[: situation.q], ()])
         self.tell(JustifiedPrePrepare(forge.sign(self.node, body).envelope, tuple(shown)[:60], ()))
 
@@ -113,9 +114,10 @@ class ForgedProof(Strategy):
         if not isinstance(message, JustifiedViewChange):
             yield message, to
             return
-        view = body_of(message).view
+        view = body_of(message).view  # our own, just signed
         prepares = [m for m in self.liar.heard if isinstance(m, Envelope) and isinstance(body_of(m), Prepare)]
-        proposals = [body_of(m).proposal for m in self.liar.heard if isinstance(m, JustifiedPrePrepare)]
+        heard = [body_of(m) for m in self.liar.heard if isinstance(m, JustifiedPrePrepare)]
+        proposals = [body.proposal for body in heard if body is not None]
         if not prepares or not proposals:
             yield message, to
             return

@@ -1,12 +1,13 @@
 """What runs beside a simulated node's core: questions to peers, training, scoring, aggregation, fetching. As the runtime's tasks do."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bflcd.crypto.hashing import chunk_hash, root_of
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.net.holders import Holders
+from bflcd.net.race import Race
 from bflcd.node.effects import (
     Aggregate,
     FetchBlob,
@@ -78,6 +79,17 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAny:
+    """A job's question that any of several peers can answer, as `Race.run` asks it; `good` raises for an answer that is none."""
+
+    who: Callable[[], list[NodeId]]
+    request: Any
+    deadline: int
+    race: Race
+    good: Callable[[NodeId, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """A job hands in an event and goes on once its effects are carried out."""
 
@@ -91,6 +103,59 @@ class Job:
     round: int
     work: Generator[Any, Any, None]
     alive: bool = True
+
+
+class Asking:
+    """`Race.run` in virtual time: its own order and memory, its patience and lanes."""
+
+    def __init__(self, node: Any, wish: AskAny, answer: Callable[[object], None]) -> None:
+        self.node, self.wish, self.answer = node, wish, answer
+        self.asked: list[NodeId] = []
+        self.owing: list[NodeId] = []
+        self.life: int = node.life
+        self.over = False
+
+    def next(self) -> None:
+        """Ask the next peer, if there is one and a lane is free; with nobody asked and nobody left it is over."""
+        if self.over or self.life != self.node.life:
+            return
+        fresh = [peer for peer in self.wish.race.order(self.wish.who()) if peer not in self.asked]
+        if fresh and len(self.owing) < self.wish.race.lanes:
+            peer = fresh[0]
+            self.asked.append(peer)
+            self.owing.append(peer)
+            ask = Ask(peer, self.wish.request, self.wish.deadline)
+            self.node.world.ask(self.node, ask, lambda reply: self._heard(peer, reply))
+        elif not self.owing:
+            self._end(RequestError("nobody gave it"))
+            return
+        self.node.world.after(int(1000 * self.wish.race.patience), self._late, len(self.asked))
+
+    def _late(self, asked: int) -> None:
+        if asked == len(self.asked):
+            self.next()
+
+    def _heard(self, peer: NodeId, reply: Any) -> None:
+        if self.over or self.life != self.node.life:
+            return
+        self.owing.remove(peer)
+        race = self.wish.race
+        try:
+            if isinstance(reply, Exception):
+                raise reply
+            found = self.wish.good(peer, reply)
+        except (PeerError, RequestError):
+            race.failed(peer)
+            self.next()
+            return
+        race.answered(peer)
+        for late in self.owing:
+            race.failed(late)
+        self._end(found)
+
+    def _end(self, answer: object) -> None:
+        self.over = True
+        self.answer(answer)
 
 
 class Work:
@@ -134,6 +199,8 @@ class Work:
             self.world.after(wish, self._go_on, life, job, None)
         elif isinstance(wish, Ask):
             self.world.ask(self, wish, lambda reply: self._go_on(life, job, reply))
+        elif isinstance(wish, AskAny):
+            Asking(self, wish, lambda reply: self._go_on(life, job, reply)).next()
         else:
             assert isinstance(wish, Settle)
             self.post(wish.event, job)

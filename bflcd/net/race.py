@@ -1,0 +1,83 @@
+"""One question that any of several peers can answer: the next is asked while the last is late, and the first good answer counts.
+
+Who was late or wrong stands behind everybody else for the questions after it, so a peer that takes every request and answers
+none costs its patience once, not at each of a thousand segments.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+from bflcd.types import NodeId
+
+T = TypeVar("T")
+
+LANES: Final = 3
+"""Peers that may owe the same answer at a time: what a slow network pays at most, as a multiple of its traffic."""
+
+
+class Race:
+    """Remembers between questions who was late. It refuses nobody: whoever is alone is asked, however often it failed."""
+
+    def __init__(self, patience: float, lanes: int = LANES) -> None:
+        """`patience`: seconds that a peer may take before the next is asked too; `lanes`: those that are asked at a time."""
+        self.patience = patience
+        self.lanes = lanes
+        self._failures: dict[NodeId, int] = {}
+
+    def order(self, nodes: Iterable[NodeId]) -> list[NodeId]:
+        """`nodes` as they should be asked: those that never failed first, otherwise as they come."""
+        return sorted(nodes, key=lambda node: self._failures.get(node, 0))
+
+    def reliable(self, node: NodeId) -> bool:
+        """Whether `node` has not failed since its last good answer."""
+        return node not in self._failures
+
+    def failed(self, node: NodeId) -> None:
+        """Note that `node` gave no good answer, or none while another did."""
+        self._failures[node] = self._failures.get(node, 0) + 1
+
+    def answered(self, node: NodeId) -> None:
+        """Note that `node` gave a good answer: what it failed before is forgotten."""
+        self._failures.pop(node, None)
+
+    async def run(self, who: Callable[[], Sequence[NodeId]], ask: Callable[[NodeId], Coroutine[Any, Any, T | None]]) -> T | None:
+        """The first good answer, or None once everybody that `who` names was asked and none is owed any more.
+
+        `who` is called again for each next peer: those that come meanwhile are asked too. `ask` returns None for an answer that
+        is none, and must bound its own time; what it raises ends the race and is raised here. No task outlives the call.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                owing: dict[asyncio.Task[T | None], NodeId] = {}
+                answer = await self._first(group, who, ask, owing)
+                for task, late in owing.items():
+                    self.failed(late)
+                    task.cancel()
+                return answer
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+
+    async def _first(
+        self,
+        group: asyncio.TaskGroup,
+        who: Callable[[], Sequence[NodeId]],
+        ask: Callable[[NodeId], Coroutine[Any, Any, T | None]],
+        owing: dict[asyncio.Task[T | None], NodeId],
+    ) -> T | None:
+        """As `run`; leaves in `owing` who has not answered yet."""
+        asked: set[NodeId] = set()
+        while True:
+            fresh = [node for node in self.order(who()) if node not in asked]
+            if fresh and len(owing) < self.lanes:
+                asked.add(fresh[0])
+                owing[group.create_task(ask(fresh[0]))] = fresh[0]
+            elif not owing:
+                return None
+            done, _ = await asyncio.wait(owing, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                node, answer = owing.pop(task), task.result()
+                if answer is not None:
+                    self.answered(node)
+                    return answer
+                self.failed(node)
