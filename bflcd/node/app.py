@@ -318,7 +318,7 @@ class Node:
             )
         private = digest(Domain.PRIVATE, self._identity.seed, head.state.chain)
         core = Core(genesis, head, self._identity, self._verify, private, train=self._config.compute.train and is_member)
-        core.last_certificate = await self._store.certificate(head.state.round) if head.state.round else None
+        core.certificates.last = await self._store.certificate(head.state.round) if head.state.round else None
         spec = genesis.task.tensors
         fetcher = BlobFetcher(
             self._exchange,

@@ -14,6 +14,9 @@ from bflcd.wire.codec import encode
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Largest file that is read: a genesis takes at most 4 MiB on the wire, hexadecimal and indented."""
 
+MAX_ERROR_CHARS: Final = 400
+"""Of what an error quotes."""
+
 CHAIN_ID_KEY: Final = "chain_id"
 """Written for people and checked when read; no part of the genesis."""
 
@@ -58,6 +61,8 @@ def read_genesis(path: Path) -> Genesis:
 
 
 def _bad(path: Path, text: str) -> UsageError:
+    if len(text) > MAX_ERROR_CHARS:  # a key or a value of the file can be as long as the file
+        text = text[:MAX_ERROR_CHARS] + "..."
     return UsageError(f"{path}: {text}", hint="take the genesis file again from whoever composed it", code="bad_genesis")
 
 

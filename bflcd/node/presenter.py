@@ -190,9 +190,9 @@ class Presenter:
             return "syncing"
         if core.situation.finished:
             return "idle"
-        if not core.model_here:
+        if not core.work.model_here:
             return "fetching the model"
-        if core.pending_certificate is not None:
+        if core.certificates.pending is not None:
             return "fetching the segment"
         if core.pbft is None:
             return self._trainer_phase(core)
@@ -203,7 +203,7 @@ class Presenter:
 
     def _trainer_phase(self, core: Core) -> str:
         wants = core.situation.trains and self._config.compute.train
-        return "training" if wants and core.own_offer is None else "waiting for certificate"
+        return "training" if wants and core.work.own_offer is None else "waiting for certificate"
 
     def missing(self, core: Core) -> list[NodeId]:
         """Nodes that something is awaited from, as far as this node can tell."""

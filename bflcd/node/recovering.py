@@ -5,10 +5,22 @@ from typing import Final
 
 from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import check_recovery, merged
+from bflcd.crypto.identity import Signer
 from bflcd.ledger.quorum import quorum
 from bflcd.net.verified import Verify
-from bflcd.types import Epoch, NodeId
-from bflcd.wire.recovery import Recovery, RecoveryCertificate
+from bflcd.node.effects import Effect, Halt, Persist, notice
+from bflcd.node.situation import Situation
+from bflcd.store.protocol import OwnRecord, RecoveryRecord
+from bflcd.types import Epoch, NodeId, short
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Envelope, seal
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+
+CONFLICT_HINT: Final = (
+    "two recoveries of one epoch can't both hold: the managers must agree on which one the community follows, and remove those "
+    "of them that signed both"
+)
+"""What an operator whose node has halted is told."""
 
 MAX_HELD: Final = 16
 """Recoveries of one round held at a time; only managers make them, and the lowest epochs go first."""
@@ -53,6 +65,59 @@ class Recoveries:
     def complete(self, certificate: RecoveryCertificate) -> bool:
         """Whether a quorum of managers signed it."""
         return len(certificate.signatures) >= self.needed
+
+    def grew(self, certificate: RecoveryCertificate, situation: Situation) -> list[Effect] | None:
+        """What follows from what was joined. None: a quorum gives the running round a new committee, which must be adopted."""
+        recovery, ours = certificate.recovery, situation.recovery
+        if not self.complete(certificate):
+            text = (
+                f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
+                f"a new committee"
+            )
+            return [notice(situation.round, "recovery", text, epoch=recovery.epoch)]
+        if recovery.epoch != situation.state.epoch:
+            return None
+        if ours is None or ours.recovery == recovery:
+            return []
+        both = sorted(set(dict(ours.signatures)) & set(dict(certificate.signatures)))
+        text = (
+            f"managers signed two different recoveries for epoch {recovery.epoch} of round {recovery.round}; "
+            f"both carry the names of {', '.join(short(node) for node in both)}"
+        )
+        return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]
+
+    def refusal(self, recovery: Recovery, situation: Situation) -> str:
+        """Why this node may not sign a recovery of the running round; empty if it may."""
+        if situation.me not in situation.head.state.managers:
+            return "this node is no manager"
+        if (recovery.chain, recovery.round, recovery.parent) != (situation.state.chain, situation.round, situation.head_hash):
+            return f"it is for round {recovery.round}, this node stands in round {situation.round}"
+        if recovery.epoch <= max(situation.state.epoch, self.signed):
+            return f"this manager has signed for epoch {self.signed}, epoch {recovery.epoch} is not above it"
+        return ""
+
+    def sign(
+        self, recovery: Recovery, proof: PreparedProof | None, situation: Situation, signer: Signer
+    ) -> tuple[RecoveryCertificate, RecoveryCertificate, OwnRecord]:
+        """Our signature as a certificate of its own, what it makes with the other managers', and the record that must be durable.
+
+        From then on nothing of a lower epoch of this round may be signed here. Raises PeerError(BAD_RECOVERY) and signs nothing.
+        """
+        envelope = seal(recovery, signer).envelope
+        mine = RecoveryCertificate(recovery, proof, ((situation.me, envelope.signature),))
+        Situation(situation.genesis, situation.head, situation.me, mine)
+        joined, _ = self.add(mine)
+        self.signed = recovery.epoch
+        return mine, joined, OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
+
+    def restored(self, recovery: Recovery, envelope: Envelope, situation: Situation) -> RecoveryCertificate | None:
+        """What this manager had signed before a restart, to be said again. One that names a proof needs that proof, which the
+        journal doesn't hold: its managers then have to sign again, for a higher epoch."""
+        if recovery.prepared is not None or recovery.epoch <= situation.state.epoch:
+            return None
+        mine = RecoveryCertificate(recovery, None, ((situation.me, envelope.signature),))
+        self.add(mine)
+        return mine
 
     def next_epoch(self, current: Epoch) -> Epoch:
         """The lowest epoch that this manager may sign now: above all that it has signed, or knows that others have."""

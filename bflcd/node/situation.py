@@ -3,16 +3,17 @@
 from dataclasses import dataclass, field
 
 from bflcd.consensus.events import Instance
-from bflcd.consensus.recovery import recovered_instance
+from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import as_proposed, recovered
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import State
+from bflcd.net.verified import Verify
 from bflcd.params import BlobRef, Genesis, Params
 from bflcd.store.protocol import Head
 from bflcd.types import Digest, Epoch, NodeId, Round
-from bflcd.wire.blocks import Header
+from bflcd.wire.blocks import Certificate, Header
 from bflcd.wire.recovery import RecoveryCertificate
 from bflcd.wire.tensors import update_label
 
@@ -59,6 +60,20 @@ class Situation:
         except PeerError:
             return False
         return True
+
+    def decided_by(self, certificate: Certificate, verify: Verify) -> "Situation":
+        """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.
+
+        Raises PeerError: WRONG_EPOCH for an epoch that a recovery known here has ended, BAD_RECOVERY.
+        """
+        ours, theirs = self.recovery, certificate.recovery
+        if ours is not None and (theirs is None or theirs.recovery.epoch < ours.recovery.epoch):
+            text = f"round {certificate.round} was decided in epoch {certificate.epoch}, which a recovery had ended"
+            raise PeerError(Rejection.WRONG_EPOCH, text)
+        if theirs is None or (ours is not None and theirs.recovery == ours.recovery):
+            return self
+        verify_recovery(theirs, self.first_instance, self.head.state.managers, verify)
+        return Situation(self.genesis, self.head, self.me, theirs)
 
     @property
     def round(self) -> Round:

@@ -147,7 +147,7 @@ def test_row_25_who_stands_on_another_block_is_shown_our_certificate() -> None:
         situation.state.chain, core.situation.round, situation.state.epoch, Digest(bytes(32)), situation.instance.committee_hash
     )
     effects = core.handle(Heard(seal(body, world.identities[other]).envelope, other), world.instant())
-    assert Say(Announcement(core.last_certificate)) in effects  # type: ignore[arg-type]
+    assert Say(Announcement(core.certificates.last)) in effects  # type: ignore[arg-type]
 
 
 def punished(world: World, node: NodeId) -> int:

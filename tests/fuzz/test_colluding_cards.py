@@ -17,7 +17,7 @@ def test_cards_that_give_one_trainer_the_offer_of_another_crash_nobody():
     liars, honest = seats[:2], [world.cores[seat] for seat in seats[2:]]
     for liar in liars:
         world.kill(liar)
-    assert world.run_until(lambda: all(len(judge.collection.offers) >= 3 and judge.model_here for judge in honest), 5_000)
+    assert world.run_until(lambda: all(len(judge.collection.offers) >= 3 and judge.work.model_here for judge in honest), 5_000)
     held = sorted(honest[0].collection.offers.values(), key=lambda offer: offer.author)
     instance = core.situation.instance
     values = (instance.chain, instance.round, instance.epoch, instance.parent, instance.committee_hash)

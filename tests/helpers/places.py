@@ -169,7 +169,7 @@ def counted(core: Core) -> dict[str, object]:
         "beacons": frozenset(collection.beacons),
         "offers": frozenset(collection.offers),
         "cards": frozenset(collection.cards),
-        "certificate": core.pending_certificate,
+        "certificate": core.certificates.pending,
     }
     if pbft is not None:
         taken |= {

@@ -139,7 +139,7 @@ class World:
         core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
         round_ = disk.head.state.round
         if round_:
-            core.last_certificate = disk.segments[round_].certificate
+            core.certificates.last = disk.segments[round_].certificate
         self.cores[node] = core
         self.feed(node, Started(disk.found(round_), None, fresh))
         if fresh and told:

@@ -253,12 +253,12 @@ def test_a_restarted_trainer_sends_the_same_offer_again() -> None:
     world = a_world()
     reach(world, 1, 60_000)
     trainer = next(n for n in world.cores if world.cores[n].situation.trains)
-    world.run_until(lambda: world.cores[trainer].own_offer is not None, 5_000)
-    offer = world.cores[trainer].own_offer
+    world.run_until(lambda: world.cores[trainer].work.own_offer is not None, 5_000)
+    offer = world.cores[trainer].work.own_offer
     world.kill(trainer)
     world.start(trainer)
     assert offer is not None
-    restored = world.cores[trainer].own_offer
+    restored = world.cores[trainer].work.own_offer
     assert restored is not None
     assert restored.envelope == offer.envelope
 

@@ -213,7 +213,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
 
     def own() -> object:
         core = world.cores[node]
-        return core.own_offer if kind is Offer else core.collection.own_card
+        return core.work.own_offer if kind is Offer else core.collection.own_card
 
     assert world.run_until(lambda: own() is not None, 30_000)
     before, said, persisted = own(), [], []

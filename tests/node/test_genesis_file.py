@@ -111,3 +111,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     genesis, _ = make_genesis()
     with pytest.raises(MachineError, match=r"absent/genesis\.json: cannot be written"):
         write_genesis(tmp_path / "absent" / "genesis.json", genesis)
+
+
+def test_an_error_that_quotes_the_file_fits_the_screen(path):
+    """Given a key of 100,000 characters, When the genesis is read, Then the refusal names its beginning only."""
+    path.write_text(json.dumps({"k" * 100_000: 1}), encoding="utf-8")
+    assert len(refusal(path)) < 1_000

@@ -119,9 +119,13 @@ class ForgedNames(Strategy):
         for body in bodies:
             for _ in range(3):
                 self.tell(Envelope(victim, encode(body), Signature(self.rng.randbytes(64))))
-        if core.last_certificate is not None:
+        if core.certificates.last is not None:
             forged = replace(
-                core.last_certificate, digest=junk, round=Round(here["round"]), parent=here["parent"], committee=here["committee"]
+                core.certificates.last,
+                digest=junk,
+                round=Round(here["round"]),
+                parent=here["parent"],
+                committee=here["committee"],
             )
             self.tell(Announcement(forged))
 

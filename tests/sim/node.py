@@ -149,7 +149,7 @@ class SimNode(Work, Following, Durable):
         private = digest(Domain.PRIVATE, self.seed, head.state.chain)
         self.core = Core(world.genesis, head, self.signer, world.verify, private, train=True)
         segment = disk.segment(head.state.round)
-        self.core.last_certificate = None if segment is None else segment.certificate
+        self.core.certificates.last = None if segment is None else segment.certificate
         self.restricted = dict.fromkeys(run_now(disk.store.unpublished()), head.state.round)
         self._service = ChainService(disk.store, lambda: world.genesis)
         self._service.runtime = self  # type: ignore[assignment]

@@ -232,7 +232,7 @@ class Operators:
         if len(alive) < len(self.world.living):
             return False
         seats = [node for node in alive if node.id in recovery.committee and node.core is not None]
-        if any(not node.core.model_here or any(job.alive for job in node.fetching.values()) for node in seats):  # type: ignore[union-attr]
+        if any(not node.core.work.model_here or any(job.alive for job in node.fetching.values()) for node in seats):  # type: ignore[union-attr]
             return False
         voting = [n.id for n in alive if n.core is not None and n.core.recoveries.signed <= recovery.epoch and not n.amnesia]
         silent = [n.id for n in alive if n.core is not None and n.core._floor is not None and n.round <= n.core._floor]

@@ -6,6 +6,9 @@ from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Edit, Mutant, mutant
 
 CORE = "bflcd/node/core.py"
+CERTIFICATES = "bflcd/node/certificates.py"
+HEARING = "bflcd/node/hearing.py"
+WORK = "bflcd/node/work.py"
 AGREEMENT = "bflcd/node/agreement.py"
 CANDIDATES = "bflcd/node/candidates.py"
 COLLECT = "bflcd/node/collect.py"
@@ -45,17 +48,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "announcement-believed",
         "a forged announcement stops a node from hearing the true one (section 5.5)",
-        CORE,
-        "        verify_certificate(certificate, self._situation_of(certificate).instance, self._verify)\n",
-        "",
+        CERTIFICATES,
+        "        verify_certificate(certificate, situation.decided_by(certificate, self._verify).instance, self._verify)\n        return None\n",
+        "        return None\n",
         RULES,
     ),
     mutant(
         "round-opened-before-commit",
         "messages of the next round leave before the segment is durable (section 5.5; row 34)",
         CORE,
-        "        return effects + self._open(now)\n\n    def _situation_of",
-        "        return self._open(now) + effects\n\n    def _situation_of",
+        "        return effects + self._open(now)\n\n    # -- what is heard",
+        "        return self._open(now) + effects\n\n    # -- what is heard",
         RULES,
         DRAWN,
         Simulated("crash_storm"),
@@ -104,17 +107,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "two-offers-after-restart",
         "a restarted trainer trains and offers again (row 44)",
         (
-            Edit(CORE, "                self._hold_own(Signed(signed.body, record.envelope))\n", "                pass\n"),
-            Edit(
-                CORE, "                self._trained_update = (signed.body.blob, signed.body.samples)\n", "                pass\n"
-            ),
+            Edit(CORE, "                self.work.hold_own(Signed(signed.body, record.envelope))\n", "                pass\n"),
+            Edit(CORE, "                self.work.trained = (signed.body.blob, signed.body.samples)\n", "                pass\n"),
         ),
         (RULES, DRAWN, Simulated("crash_storm")),
     ),
     mutant(
         "card-not-durable",
         "a card leaves before it is stored (section 5.3; row 44)",
-        CORE,
+        WORK,
         "            Persist((own, *named, *pins)),\n",
         "            Persist(pins),\n",
         RULES,
@@ -124,9 +125,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "offer-not-durable",
         "an offer leaves before it is stored (section 5.1; row 44)",
-        CORE,
-        "[Persist((own, Pin(blob.root, state.round))), *",
-        "[Persist((Pin(blob.root, own.round),)), *",
+        WORK,
+        "[Persist((own, Pin(blob.root, state.round))), self.speak",
+        "[Persist((Pin(blob.root, own.round),)), self.speak",
         RULES,
         DRAWN,
         Simulated("crash_storm"),
@@ -163,7 +164,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "no-certificate-for-latecomers",
         "who has committed does not answer those that lag (rule 2; row 4)",
         CORE,
-        "            return self._answer_with_certificate(now)\n        if not self._verify",
+        "            return self.certificates.answer(now)\n        if not self._verify",
         "            return []\n        if not self._verify",
         RULES,
         DRAWN,
@@ -172,9 +173,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "segment-never-pulled-again",
         "a decided segment that did not come is not asked for again (row 10)",
-        CORE,
-        "        effects += self._pull_late_certificate(now)\n",
-        "",
+        CERTIFICATES,
+        "            effects += self.want_segment(now, tuple(node for node, _ in self.pending.signatures))\n",
+        "            pass\n",
         RULES,
         DRAWN,
         Simulated("lossy"),
@@ -182,9 +183,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "model-never-fetched-again",
         "a model that could not be had is not asked for again (row 10)",
-        CORE,
-        "            self._retry_at = Millis(now.mono + self.situation.params.view_timeout)\n        return effects",
-        "            pass\n        return effects",
+        WORK,
+        '            self._retry_later(now)\n        return [notice(self._situation.round, "blob_missing"',
+        '            pass\n        return [notice(self._situation.round, "blob_missing"',
         RULES,
         DRAWN,
         Simulated("groups"),
@@ -236,33 +237,33 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "beacon-signature-unchecked",
         "a liar makes absent nodes present (section 5.1)",
-        CORE,
-        "        self._require_signature(beacon.envelope)\n",
+        HEARING,
+        "        require_signature(self._verify, beacon.envelope)\n",
         "",
         RULES,
     ),
     mutant(
         "offer-signature-unchecked",
         "an offer in another's name is taken (section 5.1)",
-        CORE,
-        "        self._require_signature(offer.envelope)\n",
+        HEARING,
+        "        require_signature(self._verify, offer.envelope)\n",
         "",
         RULES,
     ),
     mutant(
         "card-signature-unchecked",
         "a card in another's name is taken (section 5.3)",
-        CORE,
-        "        self._require_signature(card.envelope)\n",
+        HEARING,
+        "        require_signature(self._verify, card.envelope)\n",
         "",
         RULES,
     ),
     mutant(
         "pulled-signature-unchecked",
         "cards that were pulled are believed (section 5.4)",
-        CORE,
-        "                self._require_signature(envelope)\n                effects += self._keep(envelope)\n",
-        "                effects += self._keep(envelope)\n",
+        HEARING,
+        "                require_signature(self._verify, envelope)\n                effects += self.keep(envelope)\n",
+        "                effects += self.keep(envelope)\n",
         RULES,
     ),
     mutant(
