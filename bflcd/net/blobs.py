@@ -2,22 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.holders import Holders
 from bflcd.net.limits import Clock
+from bflcd.net.race import Race
 from bflcd.net.transfer import ChunkTransfer
 from bflcd.params import BlobRef
 from bflcd.types import CHUNK_BYTES, Digest, NodeId, short
 from bflcd.wire.requests import GetChunk, GetManifest, Manifest
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 HoldersSource = Sequence[NodeId] | Callable[[], Sequence[NodeId]]
 """Who may hold a blob; as a function, it is asked again whenever someone new is needed."""
@@ -34,7 +37,7 @@ class FetchLimits:
     """Chunks of one blob in flight from one holder."""
     chunk_deadline: float = 20.0
     patience: float = 2.0
-    """An idle holder also fetches what another has owed for this long: one slow holder must not set the pace."""
+    """Another holder is asked too for what one has owed this long: one slow holder must not set the pace."""
     fetch_deadline: float = 600.0
 
 
@@ -154,35 +157,47 @@ class BlobFetcher:
 
     async def _only_chunk(self, ref: BlobRef, join: _Join, asked: Holders, *, priority: bool) -> tuple[Manifest, bytes]:
         """A blob of one chunk needs no manifest, since its root is a function of that chunk: one round trip."""
-        while True:
-            node = await asked.someone(join.nodes, _name(ref))
-            try:
-                data = await self._raw_chunk(node, ref, 0, priority=priority)
-                manifest = Manifest(ref, (chunk_hash(data),))
-                if len(data) != ref.size or blob_root(ref.size, manifest.chunks) != ref.root:
-                    raise self._wrong(node, f"bytes that are not {_name(ref)}")
-            except (PeerError, RequestError) as error:
-                asked.failed(node, error)
-            else:
-                return manifest, data
+
+        async def ask(node: NodeId) -> tuple[Manifest, bytes]:
+            data = await self._raw_chunk(node, ref, 0, priority=priority)
+            manifest = Manifest(ref, (chunk_hash(data),))
+            if len(data) != ref.size or blob_root(ref.size, manifest.chunks) != ref.root:
+                raise self._wrong(node, f"bytes that are not {_name(ref)}")
+            return manifest, data
+
+        return await self._from_anyone(ref, join, asked, ask)
 
     async def _manifest(self, ref: BlobRef, join: _Join, asked: Holders) -> Manifest:
         """The chunk hashes; size and hashes together hash to the root, which is what makes every chunk trustworthy."""
-        while True:
-            node = await asked.someone(join.nodes, _name(ref))
+
+        async def ask(node: NodeId) -> Manifest:
+            request = GetManifest(self._chain(), ref.root)
+            manifest = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
+            count = chunk_count(ref.size)
+            if manifest.blob != ref or len(manifest.chunks) != count or blob_root(ref.size, manifest.chunks) != ref.root:
+                raise self._wrong(node, f"a manifest that is not that of {_name(ref)}")
+            return manifest
+
+        return await self._from_anyone(ref, join, asked, ask)
+
+    async def _from_anyone(self, ref: BlobRef, join: _Join, asked: Holders, ask: Callable[[NodeId], Coroutine[Any, Any, T]]) -> T:
+        """The first holder's right answer; while one is late, the next is asked too. Raises RequestError if nobody has it."""
+        race = Race(self._limits.patience)
+
+        async def attempt(node: NodeId) -> T | None:
             try:
-                request = GetManifest(self._chain(), ref.root)
-                manifest = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
-                if (
-                    manifest.blob != ref
-                    or len(manifest.chunks) != chunk_count(ref.size)
-                    or blob_root(ref.size, manifest.chunks) != ref.root
-                ):
-                    raise self._wrong(node, f"a manifest that is not that of {_name(ref)}")
+                answer = await ask(node)
             except (PeerError, RequestError) as error:
                 asked.failed(node, error)
-            else:
-                return manifest
+                return None
+            asked.answered(node)
+            return answer
+
+        while True:
+            await asked.someone(join.nodes, _name(ref))
+            answer = await race.run(lambda: asked.usable(join.nodes()), attempt)
+            if answer is not None:
+                return answer
 
     async def _chunk(self, node: NodeId, manifest: Manifest, index: int, *, priority: bool) -> bytes:
         """One chunk, verified against the manifest. Its length is checked too: who made the root may have lied about the size."""

@@ -208,7 +208,8 @@ class Core:
         self._floor = event.signing_floor
         self._doubt = event.fresh
         self._records = event.records
-        recoveries = sorted((r.certificate for r in event.records.recoveries), key=lambda c: c.recovery.epoch)
+        signed = (r.certificate for r in event.records.recoveries if self.recoveries.complete(r.certificate))
+        recoveries = sorted(signed, key=lambda certificate: certificate.recovery.epoch)
         if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:
             text = f"managers signed two different recoveries for epoch {recoveries[-1].recovery.epoch} of this round"
             return [Halt(text, CONFLICT_HINT)]
@@ -280,11 +281,7 @@ class Core:
         for record in records.own:
             signed: Signed[Offer | ScoreCard | Recovery] = open_envelope(record.envelope, (Offer, ScoreCard, Recovery))
             if isinstance(signed.body, Recovery):
-                again = self.recoveries.restored(signed.body, record.envelope, self.situation)
-                if again is not None:
-                    self._resends.add(again, now.mono)
-                    effects.append(Say(again))
-                continue
+                continue  # the certificate with our signature alone stands beside it
             if isinstance(signed.body, Offer):
                 self.work.trained = (signed.body.blob, signed.body.samples)
             if record.epoch != self.situation.state.epoch:
@@ -297,6 +294,9 @@ class Core:
                 card = Signed(signed.body, record.envelope)
                 self.collection.own_card = card
                 self.collection.add_card(card)
+        for certificate in self.recoveries.restored(records.recoveries, self.situation):
+            self._resends.add(certificate, now.mono)
+            effects.append(Say(certificate))
         for held in records.offers:
             offer: Signed[Offer] = open_envelope(held.envelope, (Offer,))
             if self.situation.counts(offer.body.epoch):
@@ -511,11 +511,11 @@ class Core:
         if refusal:
             return [self._notice("recovery_refused", f"the recovery is not signed: {refusal}")]
         try:
-            mine, joined, record = self.recoveries.sign(event.recovery, event.proof, self.situation, self._signer)
+            mine, joined, durable = self.recoveries.sign(event.recovery, event.proof, self.situation, self._signer)
         except PeerError as error:
             return [self._notice("recovery_refused", f"the recovery is not signed: {error}")]
         self._resends.add(mine, now.mono)
-        effects: list[Effect] = [Persist((record,)), Say(joined)]
+        effects: list[Effect] = [durable, Say(joined)]
         if self.situation.judges:
             effects += self._open_agreement(now)  # without a signer now
         return effects + self._recovery_grew(joined, now)

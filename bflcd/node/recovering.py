@@ -13,7 +13,7 @@ from bflcd.node.situation import Situation
 from bflcd.store.protocol import OwnRecord, RecoveryRecord
 from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.codec import number_of
-from bflcd.wire.envelope import Envelope, seal
+from bflcd.wire.envelope import seal
 from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
 
 CONFLICT_HINT: Final = (
@@ -98,8 +98,8 @@ class Recoveries:
 
     def sign(
         self, recovery: Recovery, proof: PreparedProof | None, situation: Situation, signer: Signer
-    ) -> tuple[RecoveryCertificate, RecoveryCertificate, OwnRecord]:
-        """Our signature as a certificate of its own, what it makes with the other managers', and the record that must be durable.
+    ) -> tuple[RecoveryCertificate, RecoveryCertificate, Persist]:
+        """Our signature as a certificate of its own, what it makes with the other managers', and what must be durable first.
 
         From then on nothing of a lower epoch of this round may be signed here. Raises PeerError(BAD_RECOVERY) and signs nothing.
         """
@@ -108,16 +108,16 @@ class Recoveries:
         Situation(situation.genesis, situation.head, situation.me, mine)
         joined, _ = self.add(mine)
         self.signed = recovery.epoch
-        return mine, joined, OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
+        own = OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
+        return mine, joined, Persist((own, RecoveryRecord(situation.round, mine)))
 
-    def restored(self, recovery: Recovery, envelope: Envelope, situation: Situation) -> RecoveryCertificate | None:
-        """What this manager had signed before a restart, to be said again. One that names a proof needs that proof, which the
-        journal doesn't hold: its managers then have to sign again, for a higher epoch."""
-        if recovery.prepared is not None or recovery.epoch <= situation.state.epoch:
-            return None
-        mine = RecoveryCertificate(recovery, None, ((situation.me, envelope.signature),))
-        self.add(mine)
-        return mine
+    def restored(self, records: Sequence[RecoveryRecord], situation: Situation) -> list[RecoveryCertificate]:
+        """What was signed before a restart and not yet by a quorum: joined again, to be said again."""
+        later = (record.certificate for record in records if record.certificate.recovery.epoch > situation.state.epoch)
+        again = [certificate for certificate in later if not self.complete(certificate)]
+        for certificate in again:
+            self.add(certificate)
+        return again
 
     def next_epoch(self, current: Epoch) -> Epoch:
         """The lowest epoch that this manager may sign now: above all that it has signed, or knows that others have."""

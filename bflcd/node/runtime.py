@@ -18,6 +18,7 @@ from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.protocol import Candidate, Compute, ScoreJob, TrainJob, WorkerError
 from bflcd.net.exchange import Exchange
+from bflcd.net.race import Race
 from bflcd.node.core import Core
 from bflcd.node.effects import (
     Aggregate,
@@ -80,6 +81,9 @@ REFETCH_SECONDS: Final = 1.0
 
 REQUEST_SECONDS: Final = 10.0
 """Deadline of one request for envelopes or a segment."""
+
+PATIENCE_SECONDS: Final = 2.0
+"""After so long without a segment the next peer is asked for it too."""
 
 
 class Fetcher(Protocol):
@@ -177,6 +181,7 @@ class Runtime:
         self._marks = marks
         self._speaker = speaker
         self._asker = asker
+        self._segment_race = Race(PATIENCE_SECONDS)
         self._fetcher = fetcher
         self._compute = compute
         self._observer = observer
@@ -499,19 +504,23 @@ class Runtime:
         await self.submit(EvidenceHere(effect.round, found, effect.source))
 
     async def _fetch_segment(self, effect: FetchSegment) -> None:
+        """From whoever of the named and the connected gives it first; while one is late, the next is asked too."""
         chain = self.core.situation.state.chain
-        holders = dict.fromkeys((*effect.holders, *self._observer.connected()))
-        for holder in holders:
+
+        async def ask(holder: NodeId) -> SegmentHere | None:
             try:
                 reply = await self._asker.ask(holder, GetSegment(chain, effect.round), deadline=REQUEST_SECONDS)
             except (RequestError, PeerError) as error:
                 logger.debug("%s gives no segment of round %d: %s", short(holder), effect.round, error)
-                continue
+                return None
             if reply.certified.segment.model_header.round != effect.round:
                 self._observer.blame(Blame(holder, Rejection.BAD_SEGMENT, "it gave the segment of another round"))
-                continue
-            await self.submit(SegmentHere(reply.certified, holder))
-            return
+                return None
+            return SegmentHere(reply.certified, holder)
+
+        found = await self._segment_race.run(lambda: (*dict.fromkeys((*effect.holders, *self._observer.connected())),), ask)
+        if found is not None:
+            await self.submit(found)
 
 
 def _joined(effects: list[Effect]) -> list[Effect]:

@@ -115,7 +115,7 @@ class EvidenceRecord:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRecord:
-    """A recovery certificate of this round that a quorum of managers signed: the epochs below its own are over here."""
+    """What managers signed for this round: by a quorum, and the epochs below its own are over here; or by this manager alone."""
 
     round: Round
     certificate: RecoveryCertificate

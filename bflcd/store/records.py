@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from bflcd.consensus.events import Prepared
-from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import InvariantError, PeerError
 from bflcd.params import BlobRef
 from bflcd.store.protocol import (
@@ -89,7 +89,8 @@ def row_of(record: Stored) -> Row:
             return Row(record.round, Kind.EVIDENCE, id_, id_, encode(record.evidence))
         case RecoveryRecord(round_, certificate):
             what = digest(Domain.MESSAGE, encode(certificate.recovery))
-            return Row(round_, Kind.RECOVERY, what, what, encode(certificate))
+            place = what + integer(len(certificate.signatures))  # a manager's own signature, later a quorum's: both stay
+            return Row(round_, Kind.RECOVERY, place, what, encode(certificate))
 
 
 def record_of(row: Row) -> Stored:

@@ -218,6 +218,23 @@ async def test_a_holder_that_falls_silent_does_not_set_the_pace():
         assert f.store.blob(ref) == payload(8)
 
 
+@pytest.mark.parametrize("chunks", [1, 8])
+async def test_a_holder_that_answers_nothing_at_all_costs_the_patience_and_not_the_deadline(chunks):
+    """Given a first holder that takes every request and is silent, When a blob is fetched, Then the next one gives it."""
+    source = ChunkStore()
+    ref = await source.put_blob(payload(chunks))
+
+    async def hangs(_peer, _request):
+        await asyncio.sleep(60)
+
+    slow = FetchLimits(chunk_deadline=30.0, patience=0.1, fetch_deadline=30.0)
+    async with Fetching({GetChunk: hangs, GetManifest: hangs}, server(source).handlers(), limits=slow) as f:
+        async with asyncio.timeout(5):
+            await f.fetcher.fetch(ref, f.holders)
+        assert f.store.blob(ref) == payload(chunks)
+        assert f.faults == []
+
+
 async def test_nobody_has_it_names_everyone_and_what_each_said():
     async with Fetching(server(ChunkStore()).handlers(), server(ChunkStore(), lambda *_: False).handlers()) as f:
         with pytest.raises(RequestError) as caught:

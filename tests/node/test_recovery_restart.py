@@ -38,6 +38,20 @@ def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restar
     assert {certificate.recovery for certificate in said} == {recovery}
 
 
+def test_a_manager_says_again_what_it_signed_with_the_proof_that_it_names() -> None:
+    """Given a manager that signed to re-propose what was prepared, when it restarts, then its signature counts with the others'."""
+    world, dead, proof = prepared_and_stuck(1)
+    first, *others = managers(world)[:3]
+    recovery = a_recovery(world, dead, proof=proof)
+    world.feed(first, RecoverySigned(recovery, proof))
+    seen = restarted(world, first)
+    world.run_until(lambda: False, 4 * T0)
+    said = [effect.message for effect in seen if isinstance(effect, Say) and isinstance(effect.message, RecoveryCertificate)]
+    assert any(certificate.recovery == recovery and certificate.proof == proof for certificate in said)
+    sign(world, recovery, proof, by=others)
+    assert world.run_until(lambda: min(world.rounds()) >= 4, 60_000), "two more signatures are the quorum of four managers"
+
+
 def test_what_a_lower_epoch_had_proposed_is_passed_over_at_a_restart() -> None:
     """Given a proposal of epoch 0 on the disk and a recovery that names nothing, when its node restarts, then it goes on."""
     world, dead, _ = prepared_and_stuck(1)

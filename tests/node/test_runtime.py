@@ -10,8 +10,8 @@ import pytest
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, Persist, Say, Train
-from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, Started, Trained
+from bflcd.node.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
+from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, SegmentHere, Started, Trained
 from bflcd.node.runtime import Runtime, _joined
 from bflcd.node.situation import Situation
 from bflcd.params import BlobRef
@@ -24,9 +24,10 @@ from bflcd.wire.blocks import committee_hash, header_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal
 from bflcd.wire.messages import Beacon, ScoreCard
-from bflcd.wire.requests import Envelopes
+from bflcd.wire.requests import Envelopes, SegmentReply
 from bflcd.wire.tensors import join_payload, update_label
-from tests.helpers.ledger import make_genesis
+from tests.helpers.chains import certify
+from tests.helpers.ledger import make_community, make_genesis, play_gains
 from tests.helpers.store import make_vote
 
 GENESIS, IDENTITIES = make_genesis()
@@ -242,6 +243,26 @@ async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path,
         await until(lambda: any(isinstance(event, EnvelopesHere) for event in core.events))
     (found,) = (event.envelopes for event in core.events if isinstance(event, EnvelopesHere))
     assert found == (wanted,)
+
+
+async def test_a_segment_comes_from_the_next_holder_while_the_first_is_silent(tmp_path, store, monkeypatch) -> None:
+    """Given a holder that takes the request and answers nothing, when another has the segment, then its deadline isn't waited for."""
+    monkeypatch.setattr("bflcd.node.runtime.PATIENCE_SECONDS", 0.05)
+    community = make_community()
+    certified = certify(community, play_gains(community, {community.outsiders[0]: 1000}).segment)
+    silent, giver = IDENTITIES[1].node_id, IDENTITIES[2].node_id
+
+    class Asked(Hands):
+        async def ask(self, peer: object, request: object, *, deadline: float) -> SegmentReply:
+            if peer == silent:
+                await asyncio.sleep(60)
+            return SegmentReply(certified)
+
+    core = ScriptedCore([[FetchSegment(Round(1), (silent, giver))]])
+    async with running(tmp_path, core, store, Asked(store)):
+        await until(lambda: any(isinstance(event, SegmentHere) for event in core.events))
+    (found,) = (event for event in core.events if isinstance(event, SegmentHere))
+    assert (found.certified, found.source) == (certified, giver)
 
 
 async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tmp_path, store) -> None:

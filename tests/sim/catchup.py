@@ -90,7 +90,9 @@ class Following:
 
         unlinked: list[NodeId] = []
 
-        def good(node: NodeId, reply: Headers) -> tuple[CertifiedHeader, ...]:
+        def good(node: NodeId, reply: Headers | Exception) -> tuple[CertifiedHeader, ...]:
+            if isinstance(reply, Exception):
+                raise reply
             proven, _ = self._catch_up._prove(head, reply.headers)
             if not proven:
                 unlinked.append(node)
@@ -136,7 +138,9 @@ class Following:
             start = round_ % len(able) if able else 0
             return [*able[start:], *able[:start], *sorted(node for node in self.claims if node not in able)]
 
-        def good(_node: NodeId, reply: SegmentReply) -> Segment:
+        def good(_node: NodeId, reply: SegmentReply | Exception) -> Segment:
+            if isinstance(reply, Exception):
+                raise reply
             check_segment(reply.certified.segment, wanted.header, previous)
             return reply.certified.segment
 

@@ -9,6 +9,7 @@ from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, MachineError
 from bflcd.ledger.quorum import faults
 from bflcd.net.blob_server import BlobServer
+from bflcd.net.race import Race
 from bflcd.net.sync import CatchUp
 from bflcd.node.core import Core
 from bflcd.node.effects import (
@@ -36,7 +37,7 @@ from bflcd.node.events import (
     Instant,
     Started,
 )
-from bflcd.node.runtime import _joined, mark_of, newest_of
+from bflcd.node.runtime import PATIENCE_SECONDS, _joined, mark_of, newest_of
 from bflcd.node.services import ChainService
 from bflcd.store.marks import Mark, holds, signing_floor
 from bflcd.store.protocol import Record
@@ -157,6 +158,7 @@ class SimNode(Work, Following, Durable):
             disk.store, chain=lambda: head.state.chain, may_serve=self._service.may_serve, on_damage=self._damage_seen
         )
         self._handlers = {**self._service.handlers(), **blobs.handlers()}
+        self.segment_race = Race(PATIENCE_SECONDS)
         self._catch_up = CatchUp(
             None,  # type: ignore[arg-type]
             chain=head.state.chain,

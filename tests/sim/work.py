@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bflcd.crypto.hashing import chunk_hash, root_of
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
+from bflcd.net.blobs import FetchLimits
 from bflcd.net.holders import Holders
 from bflcd.net.race import Race
 from bflcd.node.effects import (
@@ -36,7 +37,7 @@ from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Millis, NodeId
 from bflcd.wire.envelope import payload_digest
 from bflcd.wire.evidence import evidence_id
-from bflcd.wire.requests import GetChunk, GetEnvelopes, GetEvidence, GetSegment, Manifest
+from bflcd.wire.requests import GetChunk, GetEnvelopes, GetEvidence, GetSegment, Manifest, SegmentReply
 from bflcd.wire.tensors import update_label
 from tests.sim import compute
 from tests.sim.disk import run_now
@@ -80,7 +81,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class AskAny:
-    """A job's question that any of several peers can answer, as `Race.run` asks it; `good` raises for an answer that is none."""
+    """A job's question that any of several peers can answer, as `Race.run` asks it; `good` gets each answer, also an error, and
+    raises for one that is none."""
 
     who: Callable[[], list[NodeId]]
     request: Any
@@ -141,8 +143,6 @@ class Asking:
         self.owing.remove(peer)
         race = self.wish.race
         try:
-            if isinstance(reply, Exception):
-                raise reply
             found = self.wish.good(peer, reply)
         except (PeerError, RequestError):
             race.failed(peer)
@@ -298,28 +298,35 @@ class Work:
     def fetch(self, ref: BlobRef, holders: Any) -> Generator[Any, Any, None]:
         """As `BlobFetcher.fetch` does for a blob of one chunk. Raises RequestError."""
         world = self.world
-        asked = Holders(lambda: Millis(world.now))
+        asked, race = Holders(lambda: Millis(world.now)), Race(FetchLimits().patience)
+
+        def able() -> list[NodeId]:
+            return list(asked.usable([node for node in holders() if node != self.id]))
+
+        def good(node: NodeId, reply: Any) -> bytes:
+            if isinstance(reply, Exception):
+                asked.failed(node, reply)
+                raise reply
+            if len(reply.data) != ref.size or root_of(reply.data) != ref.root:
+                error = PeerError(Rejection.BAD_BLOB, "other bytes")
+                asked.failed(node, error)
+                raise error
+            return reply.data
+
         while not self.disk.has_blob(ref.root):
-            nodes = [node for node in holders() if node != self.id]
-            able = asked.usable(nodes)
-            if not able:
-                paused = [asked._record(node).not_before for node in nodes if not asked._given_up(node)]
+            if not able():
+                paused = [asked._record(node).not_before for node in holders() if node != self.id and not asked._given_up(node)]
                 if not paused:
                     raise RequestError(f"blob {ref.root.hex()[:8]}: nobody gave it")
                 yield max(1, min(paused) - world.now)
                 continue
             try:
-                reply = yield Ask(able[0], GetChunk(world.chain, ref.root, 0), 20_000)
-                data = reply.data
-            except (PeerError, RequestError) as error:
-                asked.failed(able[0], error)
+                data: bytes = yield AskAny(able, GetChunk(world.chain, ref.root, 0), 20_000, race, good)
+            except RequestError:
                 continue
-            if len(data) != ref.size or root_of(data) != ref.root:
-                asked.failed(able[0], PeerError(Rejection.BAD_BLOB, "other bytes"))
-            else:
-                run_now(self.disk.store.start_blob(Manifest(ref, (chunk_hash(data),))))
-                run_now(self.disk.store.put_chunk(ref.root, 0, data))
-                self.disk._unsynced.append(ref.root)
+            run_now(self.disk.store.start_blob(Manifest(ref, (chunk_hash(data),))))
+            run_now(self.disk.store.put_chunk(ref.root, 0, data))
+            self.disk._unsynced.append(ref.root)
 
     def _fetch_blob(self, effect: FetchBlob) -> None:
         if effect.label is not None:
@@ -373,11 +380,21 @@ class Work:
         self.post(EvidenceHere(effect.round, found, effect.source))
 
     def _fetch_segment(self, effect: FetchSegment) -> Generator[Any, Any, None]:
-        for holder in dict.fromkeys((*effect.holders, *self.connected())):
-            try:
-                reply = yield Ask(holder, GetSegment(self.world.chain, effect.round))
-            except (RequestError, PeerError):
-                continue
-            if reply.certified.segment.model_header.round == effect.round:
-                self.post(SegmentHere(reply.certified, holder))
-                return
+        """As `Runtime._fetch_segment`."""
+
+        def good(holder: NodeId, reply: SegmentReply | Exception) -> SegmentHere:
+            if isinstance(reply, Exception):
+                raise reply
+            if reply.certified.segment.model_header.round != effect.round:
+                raise RequestError("another round")
+            return SegmentHere(reply.certified, holder)
+
+        def holders() -> list[NodeId]:
+            return list(dict.fromkeys((*effect.holders, *self.connected())))
+
+        request = GetSegment(self.world.chain, effect.round)
+        try:
+            found = yield AskAny(holders, request, REQUEST_MS, self.segment_race, good)
+        except RequestError:
+            return
+        self.post(found)
