@@ -6,6 +6,7 @@ from typing import Final
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handler
 from bflcd.node.core import Core
@@ -130,9 +131,11 @@ class ChainService:
 def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
     """The highest prepared certificate among the records of the round that `state` opens, of whichever of its epochs."""
     recoveries = [record.certificate for record in records.recoveries]
-    committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in recoveries}
-    older = {c.proof.proposal.epoch: c.proof.ground for c in recoveries if c.proof is not None}
-    grounds = older | {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in recoveries}
+    # what this manager alone has signed stands there too, perhaps for an epoch that a quorum of the others gave away otherwise
+    given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]
+    committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in given}
+    older = {c.proof.proposal.epoch: c.proof.ground for c in given if c.proof is not None}
+    grounds = older | {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in given}
     proofs = [
         proof_of(record.prepared, record.epoch, committees[record.epoch], _ground_of(record.prepared, state, grounds))
         for record in records.prepared

@@ -1,6 +1,7 @@
 """Whatever reaches the API's port: raw HTTP, with and without the token; no answer may say that it was our bug."""
 
 import asyncio
+import json
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ PATHS = (
     "/v1/round",
     "/v1/committee",
     "/v1/members",
+    "/v1/recovery",
     "/v1/history?first=1&count=10",
     "/v1/model?round=3",
     "/v1/logs?lines=5&after=%FF",
@@ -105,6 +107,15 @@ def seeds() -> Iterator[bytes]:
     yield _request("POST", "/v1/prune", b'{"keep":"\xff"}')
     yield _request("POST", "/v1/prune", b'{"to":' + b"9" * 5000 + b"}")
     yield _request("POST", "/v1/prune", b'{"x":' + b"[" * 1500 + b"]" * 1500 + b"}")
+    wishes: tuple[dict[str, object], ...] = (
+        {"dry_run": True},
+        {"retired": ["ab" * 32, "zz"], "committee": ["\ud800"], "force": True},
+        {"join": "00" * 32, "expect": "x" * 5000, "new": True},
+        {"committee": ["cd" * 32] * 500},
+    )
+    for wish in wishes:
+        yield _request("POST", "/v1/recovery", json.dumps(wish).encode())
+    yield _request("POST", "/v1/recovery", b'{"retired":{"a":[' + b"1," * 999 + b"1]}}")
     yield _request("POST", "/v1/stop", b"{}")
 
 
