@@ -31,6 +31,7 @@ from tests.helpers.store import (
     own_recovery,
     payload,
     put_in_chunks,
+    recovery_record,
     ref,
     round_payloads,
 )
@@ -178,6 +179,16 @@ class TestRecords:
         await store.persist([make_vote(0), other])
         found = (await store.records(Round(0))).votes + (await store.records(Round(1))).votes
         assert set(found) == {make_vote(0), other}
+
+    async def test_what_a_manager_signed_alone_and_what_a_quorum_signed_are_both_kept(self, store: BlockStore) -> None:
+        """Given a recovery on the disk with one signature, when it is complete, then a restart finds it complete."""
+        await begin(store)
+        alone, other = recovery_record(0), recovery_record(0, epoch=2)
+        signatures = tuple(sorted((node(number), alone.certificate.signatures[0][1]) for number in range(3)))
+        complete = replace(alone, certificate=replace(alone.certificate, signatures=signatures))
+        await store.persist([alone])
+        await store.persist([complete, other])
+        assert set((await store.records(Round(0))).recoveries) == {alone, complete, other}
 
     async def test_a_commit_drops_the_records_of_its_round_only(self, store: BlockStore) -> None:
         chain = await begin(store)

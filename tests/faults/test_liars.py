@@ -19,6 +19,7 @@ from bflcd.wire.messages import Announcement, Beacon, Commit, JustifiedPrePrepar
 from bflcd.wire.tensors import payload_size, update_label
 from tests.helpers.scenes import Figure, a_trainer, a_world, committee_of, leader_in, mostly_slow, one_state, reach
 from tests.helpers.world import World
+from tests.node.test_recovery import a_recovery, sign, stuck
 
 WORST = MicroNats(-1_000_000_000)
 
@@ -48,6 +49,15 @@ def test_row_56_f_liars_that_score_all_worst_keep_nobody_out(seed: int) -> None:
     assert all(sum(update.offer is not None for update in segments[r].segment.updates) == 6 for r in range(1, 6))
 
 
+def test_row_43_a_member_that_is_outvoted_by_liars_says_so_and_nobody_else() -> None:
+    """Given three of four that call everything useless, when the fourth scored it well, then its node raises the alarm."""
+    world = a_world()
+    *liars, honest = committee_of(world)
+    scoring(world, lambda node: node in liars)
+    reach(world, 1, 60_000)
+    assert [node for _, node, text in world.notices if "may have colluded" in text] == [honest]
+
+
 def test_row_56_nothing_qualifies_and_the_committee_changes(figure: Figure) -> None:
     """Given a committee that finds nothing good, then its round is empty, its seats go to others, and they go on."""
     world = a_world()
@@ -66,8 +76,7 @@ def test_row_56_nothing_qualifies_and_the_committee_changes(figure: Figure) -> N
 
 def forged(world: World, round_: int, parent: Certificate) -> CertifiedSegment:
     """Another block for an old round, rightly certified with the keys of the committee that held its seats then."""
-    disk = next(iter(world.disks.values()))
-    true = disk.segments[round_].segment
+    true = next(disk.segments[round_].segment for disk in world.disks.values() if round_ in disk.segments)
     model = replace(true.model_header, time=Millis(true.model_header.time + 1))
     segment = replace(true, headers=(*true.headers[:-1], model))
     body = Commit(parent.chain, parent.round, parent.epoch, parent.view, parent.parent, parent.committee, header_hash(model))
@@ -131,6 +140,37 @@ def test_row_25_a_node_that_is_shown_the_other_certificate_halts_and_keeps_the_p
     assert isinstance(effects[-1], Halt)
     assert all(short(author) in effects[-1].text for author in signers)
     figure(25, len(accused - signers), 0, "innocents blamed")
+
+
+def test_row_25_a_contradiction_is_seen_while_the_decided_segment_is_still_on_its_way() -> None:
+    """Given a certificate of the running round whose segment has not come, when its contradiction comes, then the node stops."""
+    world = a_world()
+    reach(world, 2, 60_000)
+    late, liar = a_trainer(world), committee_of(world)[0]
+    world.drop = lambda _s, r, _n: r == late
+    reach(world, 3, 60_000, [node for node in world.cores if node != late])
+    core, true = world.cores[late], world.disks[liar].segments[3].certificate
+    assert core.situation.round == 2
+    core.handle(Heard(Announcement(true), liar), world.instant())
+    assert core.certificates.pending == true
+    assert core.handle(Heard(Announcement(true), liar), world.instant()) == [], "the same again is no contradiction"
+    effects = core.handle(Heard(Announcement(forged(world, 3, true).certificate), liar), world.instant())
+    assert isinstance(effects[-1], Halt)
+
+
+def test_row_25_a_contradiction_in_a_recovered_round_is_seen() -> None:
+    """Given a round that managers gave another committee, when that one certifies two blocks, then a node stops and blames no bearer."""
+    world, dead = stuck()
+    sign(world, a_recovery(world, dead))
+    reach(world, 3, 60_000)
+    node, liar = list(world.cores)[:2]
+    ours = world.cores[node].certificates.last
+    assert ours is not None
+    assert (ours.round, ours.epoch) == (2, 1)
+    other = Announcement(forged(world, 3, ours).certificate)
+    effects = world.cores[node].handle(Heard(other, liar), world.instant())
+    assert not [effect for effect in effects if isinstance(effect, Blame)]
+    assert isinstance(effects[-1], Halt)
 
 
 def test_row_25_who_stands_on_another_block_is_shown_our_certificate() -> None:

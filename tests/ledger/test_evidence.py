@@ -76,6 +76,14 @@ def test_which_committee_they_name_makes_no_other_place_of_it() -> None:
     assert check_evidence(START.state, evidence_of(*both)) == SEATED
 
 
+def test_a_piece_is_named_by_what_was_said_and_not_by_how_it_was_signed() -> None:
+    """Its author can sign one thing in many ways: those are one lie, and it is held and fetched under one id."""
+    piece = proof()
+    resigned = replace(piece, second=replace(piece.second, signature=Signature(bytes(64))))
+    assert evidence_id(resigned) == evidence_id(piece)
+    assert evidence_id(proof(numbers=(1, 3))) != evidence_id(piece)
+
+
 def test_a_lie_of_an_earlier_round_is_still_evidence() -> None:
     later = play_gains(START, {}).after
     assert check_evidence(later.state, proof()) == SEATED

@@ -3,11 +3,14 @@
 from typing import Final
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.planted import blobs, consensus, core, ledger, store, sync, wire
+from tests.mutants.planted import blobs, consensus, core, evidence, forks, ledger, recovery, store, sync, wire
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *consensus.MUTANTS,
     *core.MUTANTS,
+    *evidence.MUTANTS,
+    *recovery.MUTANTS,
+    *forks.MUTANTS,
     *ledger.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,

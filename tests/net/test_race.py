@@ -49,9 +49,11 @@ async def test_the_first_peer_that_answers_well_is_the_only_one_asked():
 
 
 async def test_a_peer_without_a_good_answer_is_followed_by_the_next_at_once():
-    peers = Peers({A: None, B: None, C: "c"})
-    assert await peers.race(Race(60)) == "c"
+    peers, race = Peers({A: None, B: None, C: "c"}), Race(60)
+    assert await peers.race(race) == "c"
     assert peers.asked == [A, B, C]
+    assert race.order([A, B, C]) == [C, A, B], "who had none is asked last the next time"
+    assert [race.reliable(peer) for peer in (A, B, C)] == [False, False, True]
 
 
 async def test_a_silent_peer_costs_its_patience_once_and_stands_last_from_then_on():

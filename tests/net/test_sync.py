@@ -301,6 +301,33 @@ async def test_pruned_peers_are_nobodys_fault_and_named_when_nobody_has_the_segm
     assert out.applied == []
 
 
+class WithoutSegments(Peer):
+    """Has pruned its segments; headers it has."""
+
+    def segment(self, round_):
+        raise refused()
+
+
+async def test_who_has_only_headers_and_who_has_only_segments_suffice_together():
+    """Given peers that each fail every question of one kind, then what they fail of it isn't held against them for the other."""
+
+    class WithoutHeaders(Peer):
+        def headers(self, request):
+            raise refused()
+
+    reached, out, _ = await catch_up(WithoutSegments(), WithoutHeaders())
+    assert (reached.round, out.applied, out.faults) == (ROUNDS, list(chain()[1]), [])
+
+
+async def test_a_peer_that_has_got_on_since_its_last_claim_is_asked_too():
+    class Grown(Peer):
+        def segment(self, round_):
+            return chain()[1][round_ - 1]
+
+    reached, out, _ = await catch_up(WithoutSegments(), Grown(held=3))
+    assert (reached.round, out.applied, out.faults) == (ROUNDS, list(chain()[1]), [])
+
+
 async def test_what_apply_raises_ends_the_catch_up_and_nothing_after_it_is_applied():
     class Full(Outcome):
         def __init__(self):

@@ -1,15 +1,19 @@
 """Recovery by managers over whole cores in virtual time (design 6.8; row 23 of the fault catalogue)."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from bflcd.crypto.identity import Identity
-from bflcd.node.effects import Halt, Notice, Persist
-from bflcd.node.events import Heard, RecoverySigned
+from bflcd.errors import Rejection
+from bflcd.node.effects import Blame, Effect, Halt, Notice, Persist, Say, Train
+from bflcd.node.events import Event, Heard, Instant, RecoverySigned, SegmentHere
 from bflcd.node.services import highest_proof
-from bflcd.types import Epoch, NodeId
+from bflcd.store.protocol import RecoveryRecord
+from bflcd.types import Epoch, Millis, NodeId, Round
 from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Announcement
 from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
@@ -97,6 +101,29 @@ def test_one_who_was_declared_gone_and_comes_back_gets_seats_again() -> None:
         assert model is not None
         seated |= set(model.committee)
     assert set(dead) <= seated
+
+
+def test_what_was_trained_is_offered_in_the_new_epoch_and_not_trained_again() -> None:
+    world, dead = stuck()
+    world.run_until(lambda: False, 4 * T0)
+    before = {node for node, core in world.cores.items() if core.work.trained is not None}
+    assert before
+    again: set[NodeId] = set()
+    answer = world.answer
+
+    def watching(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        if isinstance(effect, Train) and effect.round == 2:
+            again.add(node)
+        return answer(node, effect)
+
+    world.answer = watching  # type: ignore[method-assign]
+    recovery = a_recovery(world, dead)
+    sign(world, recovery)
+    assert world.run_until(lambda: min(world.rounds()) >= 3, 60_000)
+    assert not again & before
+    updates = world.disks[next(iter(world.cores))].segments[3].segment.updates
+    authors = {update.offer.author for update in updates if update.offer is not None}
+    assert before - set(recovery.committee) <= authors
 
 
 def prepared_and_stuck(seed: int) -> tuple[World, list[NodeId], PreparedProof]:
@@ -220,6 +247,67 @@ def test_a_manager_signs_no_lower_or_equal_epoch_and_votes_no_more_in_the_old_on
         effects = core.handle(RecoverySigned(again, None), world.instant())
         assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
         assert len(effects) == 1
+
+
+def test_who_adopts_a_recovery_makes_it_durable_and_tells_all() -> None:
+    """Given a node that hears of a quorum's recovery, then it is on its disk before it speaks of it, and it speaks of it to all."""
+    world, dead = stuck()
+    node, peer = sorted(world.cores)[:2]
+    certificate = certified(world.identities, a_recovery(world, dead), managers(world))
+    effects = world.cores[node].handle(Heard(certificate, peer), world.instant())
+    assert effects[:2] == [Persist((RecoveryRecord(Round(2), certificate),)), Say(certificate)]
+    assert world.cores[node].situation.recovery == certificate
+    assert world.cores[node].handle(Heard(certificate, peer), world.instant()) == [], "and only once"
+
+
+def test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopted() -> None:
+    """Given a manager that signed for epoch 3, when the others give the round to epoch 1, then it signs nothing there."""
+    world, dead = stuck()
+    manager, *others = managers(world)
+    world.feed(manager, RecoverySigned(a_recovery(world, dead, epoch=3), None))
+    keys = sorted([*others, *(node for node in world.genesis.managers if node not in managers(world))])
+    world.feed(manager, Heard(certified(world.identities, a_recovery(world, dead), keys), others[0]))
+    core = world.cores[manager]
+    assert (core.situation.state.epoch, core.recoveries.signed, core.may_sign) == (1, 3, False)
+    again = replace(a_recovery(world, dead, epoch=2), retired=())
+    effects = core.handle(RecoverySigned(again, None), world.instant())
+    assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
+
+
+def test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0() -> None:
+    """Given a node in epoch 1, when a member that missed the recovery speaks in epoch 0, then it is told; epoch 2 tells itself."""
+    world, dead = stuck()
+    node, late = sorted(world.cores)[:2]
+    core, certificate = world.cores[node], certified(world.identities, a_recovery(world, dead), managers(world))
+    core.handle(Heard(certificate, late), world.instant())
+
+    def told(epoch: int, after: int) -> list[Effect]:
+        now = Instant(Millis(world.now + after), Millis(world.now + after))
+        beacon = replace(world.cores[late]._beacon(), epoch=Epoch(epoch))
+        return core.handle(Heard(seal(beacon, world.identities[late]).envelope, late), now)
+
+    assert told(2, T0) == []
+    assert told(0, T0) == [Say(certificate)], "its last answer, in the round before, is T0 ago"
+    assert told(0, 2 * T0 - 1) == []
+    assert told(0, 2 * T0) == [Say(certificate)]
+
+
+def test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing() -> None:
+    """Given a round that managers gave away twice, when what epoch 1 decided is shown to a node in epoch 2, then it stays there."""
+    decided, dead = stuck()
+    sign(decided, a_recovery(decided, dead))
+    assert decided.run_until(lambda: min(decided.rounds()) >= 3, 60_000)
+    node, peer = sorted(decided.cores)[:2]
+    late = decided.disks[peer].segments[3]
+    world, _ = stuck()
+    for epoch in (1, 2):
+        world.feed(node, Heard(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), peer))
+    core = world.cores[node]
+    assert (core.situation.state.epoch, late.certificate.epoch, late.certificate.round) == (2, 1, 2)
+    for event in (Heard(Announcement(late.certificate), peer), SegmentHere(late, peer)):
+        effects = core.handle(event, world.instant())
+        assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.WRONG_EPOCH)]
+    assert core.situation.round == 2
 
 
 @pytest.mark.parametrize(

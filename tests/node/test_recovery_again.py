@@ -7,7 +7,7 @@ import pytest
 from bflcd.node.effects import Notice
 from bflcd.node.events import Event, Heard, RecoverySigned
 from bflcd.node.services import highest_proof
-from bflcd.types import Epoch, NodeId
+from bflcd.types import Epoch, NodeId, View
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Commit
@@ -113,3 +113,19 @@ def test_a_manager_signs_no_proof_from_which_its_segment_can_not_be_judged() -> 
     effects = world.cores[manager].handle(RecoverySigned(recovery, odd), world.instant())
     assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
     assert len(effects) == 1
+
+
+def test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view() -> None:
+    """Given what epoch 0 prepared in its view 9 and epoch 1 in its view 0, then the proof of epoch 1 is the higher one."""
+    world, _, (_, second) = prepared_in_two_epochs(0)
+    node = next(node for node in world.cores if any(record.epoch == 1 for record in world.disks[node].found(STUCK).prepared))
+    disk = world.disks[node]
+    (record,) = {
+        record.certificate.recovery: record for record in disk.found(STUCK).recoveries if record.certificate.proof
+    }.values()
+    assert record.certificate.proof is not None
+    older = replace(record.certificate.proof, view=View(9))
+    records = replace(disk.found(STUCK), recoveries=(replace(record, certificate=replace(record.certificate, proof=older)),))
+    proof = highest_proof(disk.head.state, records)
+    assert proof is not None
+    assert (proof.epoch, proof.view, proof.digest) == (1, second.view, second.digest)

@@ -2,28 +2,57 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bflcd.node.effects import Persist, Say
-from bflcd.node.events import RecoverySigned
+from bflcd.node.events import Heard, RecoverySigned
+from bflcd.node.services import highest_proof
 from bflcd.store.protocol import VoteRecord
 from bflcd.types import NodeId
-from bflcd.wire.recovery import RecoveryCertificate
+from bflcd.wire.recovery import Ground, RecoveryCertificate
 from tests.helpers.world import World
-from tests.node.test_recovery import T0, a_recovery, managers, prepared_and_stuck, sign, stuck
+from tests.node.test_recovery import T0, a_recovery, certified, managers, prepared_and_stuck, sign, stuck
+from tests.node.test_recovery_again import without_commits
+
+
+def watched(world: World, node: NodeId) -> list[object]:
+    """Everything that a node wants done from now on."""
+    seen: list[object] = []
+    carry_out = world.carry_out
+    world.carry_out = lambda who, effects: (seen.extend(effects if who == node else ()), carry_out(who, effects))  # type: ignore[assignment, func-returns-value]
+    return seen
 
 
 def restarted(world: World, node: NodeId) -> list[object]:
     """Start a node anew; everything that it wants done from then on."""
-    seen: list[object] = []
-    carry_out = world.carry_out
-    world.carry_out = lambda who, effects: (seen.extend(effects if who == node else ()), carry_out(who, effects))  # type: ignore[assignment, func-returns-value]
+    seen = watched(world, node)
     world.kill(node)
     world.start(node)
     return seen
 
 
+def votes(seen: list[object]) -> list[object]:
+    """The votes that were made durable."""
+    stored = [record for effect in seen if isinstance(effect, Persist) for record in effect.records]
+    return [record for record in stored if isinstance(record, VoteRecord)]
+
+
+@pytest.mark.parametrize("signs", [False, True])
+def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch(signs: bool) -> None:
+    """Given a manager with a seat in a view that gets nowhere, then it asks for the next one, unless it has signed a recovery."""
+    world, dead, _ = prepared_and_stuck(1)
+    seats = next(iter(world.cores.values())).situation.committee
+    manager = next(node for node in managers(world) if node in seats)
+    if signs:
+        world.feed(manager, RecoverySigned(a_recovery(world, dead), None))
+    seen = watched(world, manager)
+    world.run_until(lambda: False, 20 * T0)
+    assert bool(votes(seen)) is not signs
+
+
 def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart() -> None:
     """Given a manager with a seat that signed a recovery, when it restarts before there is a quorum, then it signs no vote."""
-    world, dead = stuck(1)
+    world, dead, _ = prepared_and_stuck(1)
     seats = next(iter(world.cores.values())).situation.committee
     manager = next(node for node in managers(world) if node in seats)
     recovery = a_recovery(world, dead)
@@ -31,8 +60,7 @@ def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restar
     seen = restarted(world, manager)
     world.run_until(lambda: False, 20 * T0)
     assert not world.cores[manager].may_sign
-    stored = [record for effect in seen if isinstance(effect, Persist) for record in effect.records]
-    assert not [record for record in stored if isinstance(record, VoteRecord)]
+    assert votes(seen) == []
     said = [effect.message for effect in seen if isinstance(effect, Say) and isinstance(effect.message, RecoveryCertificate)]
     assert said, "and it says again what it had signed"
     assert {certificate.recovery for certificate in said} == {recovery}
@@ -62,3 +90,36 @@ def test_what_a_lower_epoch_had_proposed_is_passed_over_at_a_restart() -> None:
     for node in holders:
         restarted(world, node)
     assert world.run_until(lambda: min(world.rounds()) >= 3, 60_000)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_what_a_manager_alone_had_signed_for_an_epoch_is_not_taken_for_that_epochs_committee(newest_first: bool) -> None:
+    """Given a manager that signed one recovery of epoch 1, and three that gave the epoch to others, when those have prepared,
+    then the proof that it can show names the committee that prepared it."""
+    world, dead = stuck(nodes=12)
+    alone, *others = managers(world)
+    assert len(others) == 3
+    given = replace(a_recovery(world, dead), committee=tuple(managers(world)))
+    odd = replace(given, committee=tuple(reversed(given.committee)), retired=())
+    world.feed(alone, RecoverySigned(odd, None))
+    sign(world, given, by=others)
+    without_commits(world)
+    assert world.run_until(lambda: bool(world.disks[alone].found(2).prepared), 60_000)
+    disk = world.disks[alone]
+    recoveries = sorted(disk.found(2).recoveries, key=lambda record: record.certificate.recovery == odd, reverse=newest_first)
+    assert {record.certificate.recovery for record in recoveries} == {given, odd}
+    proof = highest_proof(disk.head.state, replace(disk.found(2), recoveries=tuple(recoveries)))
+    assert proof is not None
+    assert (proof.epoch, proof.committee, proof.ground) == (1, given.committee, Ground(given.committee, given.retired))
+
+
+def test_of_two_recoveries_the_higher_epoch_counts_after_a_restart() -> None:
+    world, dead = stuck()
+    node = managers(world)[0]
+    for epoch in (2, 1, 3):
+        world.feed(node, Heard(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), node))
+    records = world.disks[node].found(2)
+    assert [record.certificate.recovery.epoch for record in records.recoveries] == [2, 3], "epoch 1 came too late"
+    world.kill(node)
+    world.start(node)
+    assert world.cores[node].situation.state.epoch == 3

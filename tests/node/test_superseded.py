@@ -152,6 +152,14 @@ async def test_the_follower_finds_it_when_a_peers_headers_do_not_follow_ours(sto
     assert (await store.head()).header.round == FORKED - 1
 
 
+async def test_the_ledger_is_computed_again_through_a_round_that_managers_gave_away() -> None:
+    """Given a chain with a recovered round in it, then the ledger of any later model follows from the blocks alone."""
+    world, _, theirs = chains()
+    store = MemoryStore()
+    await filled(store, world, theirs)
+    assert await state_at(store, Round(6)) == (await store.head()).state
+
+
 async def test_what_cannot_be_computed_again_is_refused(store: BlockStore) -> None:
     world, ours, _ = chains()
     await filled(store, world, ours[:2])

@@ -9,7 +9,7 @@ from bflcd.consensus.recovery import instance_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import judged_from
-from bflcd.ledger.state import state_hash
+from bflcd.ledger.state import NEVER, state_hash
 from bflcd.ledger.transition import examine
 from bflcd.node.candidates import MAX_CANDIDATES
 from bflcd.node.core import MAX_EARLY, MAX_EARLY_EACH
@@ -225,6 +225,13 @@ class Safety:
                 if node.honest and account.node not in self.excused:
                     self.violate(f"{node.name} is honest and was punished in round {account.punished_round}")
                 self.punished.add(account.node)
+        out = {account.node for account in effect.state.accounts if account.punished_round != NEVER}
+        kept = {account.node for account in before.state.accounts if account.punished_round != NEVER}
+        packed = {update.offer.author for update in effect.certified.segment.updates if update.offer is not None}
+        for node_id in (out & set(effect.state.committee)) | (kept & packed):
+            self.violate(
+                f"{self.world.by_id[node_id].name} is punished, and has a seat or an update in round {effect.state.round}"
+            )
 
     def _contract(self, committee: tuple[NodeId, ...]) -> None:
         """At most f of a committee may lie; a draw that gives more is no fair test."""

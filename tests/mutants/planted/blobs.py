@@ -42,8 +42,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "manifest-unchecked",
         "a manifest is not held against the root (section 8)",
         BLOBS,
-        "                    or blob_root(ref.size, manifest.chunks) != ref.root\n                ):",
-        "                ):",
+        "if manifest.blob != ref or len(manifest.chunks) != count or blob_root(ref.size, manifest.chunks) != ref.root:",
+        "if manifest.blob != ref or len(manifest.chunks) != count:",
         FETCHED,
     ),
     mutant(

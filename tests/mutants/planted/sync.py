@@ -8,10 +8,12 @@ from tests.mutants.mutant import Mutant, mutant
 SYNC = "bflcd/net/sync.py"
 FOLLOWING = "bflcd/node/following.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
+RACE = "bflcd/net/race.py"
 
 SYNCED: Final = selection("net/test_sync_proof.py", "net/test_sync.py")
 FOLLOWED: Final = selection("node/test_following.py", "node/test_upkeep.py")
 CHAIN: Final = selection("consensus/test_certificate.py")
+RACED: Final = selection("net/test_race.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -140,6 +142,89 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         SYNC,
         "    if chain is not None and found != chain:\n",
         "    if found is None:\n",
+        SYNCED,
+    ),
+    mutant(
+        "late-peer-unremembered",
+        "a peer that takes every request and answers none costs its patience each time (section 8; row 15)",
+        RACE,
+        "                    self.failed(late)\n",
+        "",
+        RACED,
+        SYNCED,
+    ),
+    mutant(
+        "late-question-left-behind",
+        "a good answer waits for the silent peers that were asked too (section 8; row 15)",
+        RACE,
+        "                    task.cancel()\n",
+        "",
+        RACED,
+        SYNCED,
+    ),
+    mutant(
+        "wrong-answer-unremembered",
+        "who gave a wrong answer stands first again for the next question (section 8)",
+        RACE,
+        "                    return answer\n                self.failed(node)\n",
+        "                    return answer\n",
+        RACED,
+    ),
+    mutant(
+        "lateness-never-forgiven",
+        "a peer that was late once stands last for ever (section 8)",
+        RACE,
+        "                    self.answered(node)\n",
+        "",
+        RACED,
+    ),
+    mutant(
+        "no-second-lane",
+        "one silent peer holds a catch-up up until its deadline (section 8; row 15)",
+        RACE,
+        "asyncio.wait(owing, timeout=self.patience, return_when",
+        "asyncio.wait(owing, return_when",
+        RACED,
+        SYNCED,
+    ),
+    mutant(
+        "lanes-unlimited",
+        "while the network is slow, every peer is asked for the same 24 MB (section 8)",
+        RACE,
+        "if fresh and len(owing) < self.lanes:",
+        "if fresh:",
+        RACED,
+    ),
+    mutant(
+        "late-answer-unheard",
+        "an answer that comes after its patience is not waited for (section 8)",
+        RACE,
+        "            elif not owing:\n",
+        "            elif not fresh:\n",
+        RACED,
+    ),
+    mutant(
+        "one-memory-for-headers-and-segments",
+        "a peer that has pruned its segments is not asked for headers (section 8)",
+        SYNC,
+        "        self.segments_race = Race(self._limits.patience)\n",
+        "        self.segments_race = self.headers_race\n",
+        SYNCED,
+    ),
+    mutant(
+        "old-claims-believed",
+        "peers whose last claim is older than the proven header are not asked for its segment (section 8)",
+        SYNC,
+        "*able[:start], *sorted(node for node in claimed if node not in able)]",
+        "*able[:start]]",
+        SYNCED,
+    ),
+    mutant(
+        "waits-for-the-unreliable",
+        "a node that has caught up stays out of its round for a peer that never answers (section 8; row 15)",
+        SYNC,
+        "batch = await self._headers(head, claims, only_reliable=head.round > started)",
+        "batch = await self._headers(head, claims, only_reliable=False)",
         SYNCED,
     ),
 )

@@ -1,0 +1,430 @@
+"""Defects of recovery by managers."""
+
+from typing import Final
+
+from tests.mutants.catchers import Simulated, Tests, selection
+from tests.mutants.mutant import Edit, Mutant, mutant
+
+CONSENSUS = "bflcd/consensus/recovery.py"
+CERTIFICATE = "bflcd/consensus/certificate.py"
+LEDGER = "bflcd/ledger/recovery.py"
+TRANSITION = "bflcd/ledger/transition.py"
+CORE = "bflcd/node/core.py"
+RECOVERING = "bflcd/node/recovering.py"
+SITUATION = "bflcd/node/situation.py"
+SUPERSEDED = "bflcd/node/superseded.py"
+SERVICES = "bflcd/node/services.py"
+PLAN = "bflcd/node/recovery_plan.py"
+LOOK = "bflcd/node/recovery_look.py"
+
+CERTIFIED: Final = selection("consensus/test_recovery.py")
+SWAPPED: Final = selection("fuzz/test_recovery_swaps.py")
+RULED: Final = selection("ledger/test_recovery.py")
+CORES = "node/test_recovery.py"
+TWO_SIGN: Final = selection(f"{CORES}::test_two_of_four_managers_are_no_quorum")
+GOES_ON: Final = selection(
+    f"{CORES}::test_row_23_more_than_f_leave_for_ever_and_a_quorum_of_managers_lets_the_round_go_on[0]",
+    f"{CORES}::test_who_adopts_a_recovery_makes_it_durable_and_tells_all",
+)
+AS_IT_STANDS: Final = selection(f"{CORES}::test_what_was_prepared_is_decided_as_it_stands_under_the_new_committee[0]")
+TRAINED: Final = selection(f"{CORES}::test_what_was_trained_is_offered_in_the_new_epoch_and_not_trained_again")
+SIGNED_ONCE: Final = selection(
+    f"{CORES}::test_a_manager_signs_no_lower_or_equal_epoch_and_votes_no_more_in_the_old_one",
+    f"{CORES}::test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopted",
+)
+HALTED: Final = selection(f"{CORES}::test_two_recoveries_of_one_epoch_halt_the_node_loudly_also_after_a_restart")
+TOLD: Final = selection(
+    f"{CORES}::test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0",
+    f"{CORES}::test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing",
+)
+REPLACED: Final = selection("node/test_superseded.py::test_a_lower_epoch_and_forged_headers_take_nothing_back")
+STORED: Final = selection("conformance/test_store.py::TestRecords")
+GONE: Final = Simulated("gone")
+
+
+def planned(test: str) -> Tests:
+    """One test of the operator's plan: they are slow, and each watches another rule."""
+    return selection(f"node/test_recovery_plan.py::{test}")
+
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    # -- what managers sign -----------------------------------------------------------------------------------------------
+    mutant(
+        "recovery-by-half",
+        "half of the managers give a round away (rule 8: G - (G-1)//3)",
+        CONSENSUS,
+        "needed = quorum(len(managers))",
+        "needed = len(managers) // 2",
+        CERTIFIED,
+    ),
+    mutant(
+        "recovery-complete-by-half",
+        "a node adopts what half of the managers signed (rule 8)",
+        RECOVERING,
+        "return quorum(len(self._managers))",
+        "return len(self._managers) // 2",
+        TWO_SIGN,
+        GONE,
+    ),
+    mutant(
+        "recovery-signatures-unchecked",
+        "managers' signatures are believed (rule 8)",
+        CONSENSUS,
+        "if not verify(Envelope(manager, payload, signature)):",
+        "if manager not in managers:",
+        CERTIFIED,
+    ),
+    Mutant(
+        "recovery-of-the-same-epoch",
+        "a recovery opens the epoch that the round is in: two committees decide in it (rule 8)",
+        (
+            Edit(CONSENSUS, "if recovery.epoch <= base.epoch:", "if recovery.epoch < base.epoch:"),
+            Edit(LEDGER, "if recovery.epoch <= state.epoch:", "if recovery.epoch < state.epoch:"),
+        ),
+        (CERTIFIED,),
+    ),
+    mutant(
+        "recovery-claims-less-than-it-carries",
+        "whoever passes a recovery on changes the proposal beside its proof (rule 8)",
+        "bflcd/wire/recovery.py",
+        '        b"".join(proposal.cards),\n',
+        "",
+        SWAPPED,
+    ),
+    # -- what an older epoch had prepared ---------------------------------------------------------------------------------
+    mutant(
+        "recovery-with-another-proof",
+        "a recovery carries another proof than the one that its managers signed for (rule 8)",
+        CONSENSUS,
+        "if recovery.prepared != (None if proof is None else claim_of(proof)):",
+        "if recovery.prepared is None and proof is not None:",
+        CERTIFIED,
+    ),
+    mutant(
+        "prepared-by-nobody",
+        "prepares in a proof are believed without their signatures (rule 8)",
+        CONSENSUS,
+        "        if not verify(prepare):\n",
+        "        if prepare is None:\n",
+        CERTIFIED,
+    ),
+    mutant(
+        "prepared-by-another-committee",
+        "a proof of the round's first epoch names a committee of its maker's choice (rule 8)",
+        CONSENSUS,
+        "if proof.epoch == base.epoch and proof.committee != base.committee:",
+        "if proof.committee == ():",
+        CERTIFIED,
+    ),
+    mutant(
+        "mandate-dropped",
+        "the new committee is free to decide something else than what was prepared (rule 8)",
+        CONSENSUS,
+        "mandate=None if proof is None else Mandate(proof.digest, proof.proposal),",
+        "mandate=None,",
+        CERTIFIED,
+        GONE,
+    ),
+    mutant(
+        "mandate-of-view-0",
+        "after a view change the new committee forgets what was prepared (rule 8)",
+        "bflcd/consensus/justification.py",
+        "    if instance.mandate is None:\n        return follows\n",
+        "    if instance.mandate is None or body.view > 0:\n        return follows\n",
+        CERTIFIED,
+        GONE,
+    ),
+    mutant(
+        "certificate-without-mandate",
+        "a certificate of an epoch that was bound to one segment proves another (rule 8)",
+        CERTIFICATE,
+        "if instance.mandate is not None and certificate.digest != instance.mandate.digest:",
+        "if not certificate.digest:",
+        CERTIFIED,
+    ),
+    mutant(
+        "highest-view-before-epoch",
+        "of two prepared proofs the older epoch's is shown to managers if its view is higher (rule 8)",
+        SERVICES,
+        "return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)",
+        "return max(proofs, key=lambda proof: (proof.view, proof.epoch), default=None)",
+        selection("node/test_recovery_again.py::test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view"),
+    ),
+    mutant(
+        "one-signature-makes-a-committee",
+        "a manager takes what it alone has signed for what a quorum gave an epoch, and shows a false proof (rule 8)",
+        SERVICES,
+        "given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]",
+        "given = recoveries",
+        selection(
+            "node/test_recovery_restart.py::"
+            "test_what_a_manager_alone_had_signed_for_an_epoch_is_not_taken_for_that_epochs_committee"
+        ),
+    ),
+    mutant(
+        "judged-from-the-wrong-ledger",
+        "a segment that an earlier recovery freed is judged from the ledger of the header (rule 8)",
+        LEDGER,
+        "return state if ground is None else _under(state, first, ground.committee, ground.retired)",
+        "return state",
+        RULED,
+    ),
+    mutant(
+        "recovered-segment-of-any-epoch",
+        "a segment of the dead epoch is certified by the new committee (rule 8)",
+        LEDGER,
+        "if model is None or model.epoch != recovery.recovery.epoch:",
+        "if model is None:",
+        RULED,
+    ),
+    mutant(
+        "gathered-before-is-lost",
+        "what an epoch had gathered goes with it: the prepared segment can't be built again (rule 8)",
+        CORE,
+        "        self.collection.inherit(collection)\n",
+        "",
+        AS_IT_STANDS,
+        GONE,
+    ),
+    mutant(
+        "trained-before-is-lost",
+        "a recovery makes all that was trained in its round worthless (rule 8)",
+        CORE,
+        "        self.work.inherit(work)\n",
+        "",
+        TRAINED,
+    ),
+    # -- the new committee ------------------------------------------------------------------------------------------------
+    mutant(
+        "punished-seated-by-managers",
+        "a recovery seats who was proved to have lied (rules 8 and 9)",
+        LEDGER,
+        "if account is None or account.punished_round != NEVER:",
+        "if account is None:",
+        RULED,
+    ),
+    mutant(
+        "retired-elected",
+        "who was declared gone is elected at once: the next round stands still again (rule 8)",
+        LEDGER,
+        "accounts[index] = replace(accounts[index], retired_round=state.round)",
+        "accounts[index] = replace(accounts[index])",
+        RULED,
+        GONE,
+    ),
+    mutant(
+        "retired-for-ever",
+        "who was declared gone and shows up again gets no seat any more (rule 8)",
+        TRANSITION,
+        "retired_round=NEVER if node in present else account.retired_round,",
+        "retired_round=account.retired_round,",
+        RULED,
+    ),
+    # -- a manager's own signature ----------------------------------------------------------------------------------------
+    mutant(
+        "manager-signs-two-of-an-epoch",
+        "a manager signs two recoveries of one epoch (rule 8)",
+        RECOVERING,
+        "if recovery.epoch <= max(situation.state.epoch, self.signed):",
+        "if recovery.epoch <= situation.state.epoch:",
+        SIGNED_ONCE,
+    ),
+    mutant(
+        "managers-signature-forgotten",
+        "a restarted manager signs and votes as if it had signed no recovery (rules 3 and 8)",
+        CORE,
+        "                self.recoveries.signed = max(self.recoveries.signed, own.epoch)\n",
+        "                pass\n",
+        selection("node/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart"),
+    ),
+    mutant(
+        "manager-may-vote-on",
+        "a manager that has signed a recovery still trains, judges and votes in the epoch that it ends (rule 8)",
+        CORE,
+        "return allowed and self.recoveries.signed <= self.situation.state.epoch",
+        "return allowed",
+        SIGNED_ONCE,
+    ),
+    mutant(
+        "manager-votes-on-until-restart",
+        "the machine of a manager that has signed a recovery goes on voting (rule 8)",
+        CORE,
+        "            effects += self._open_agreement(now)  # without a signer now\n",
+        "            pass\n",
+        selection("node/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch"),
+        GONE,
+    ),
+    # -- adopting it ------------------------------------------------------------------------------------------------------
+    mutant(
+        "recovery-not-durable",
+        "a restarted node is back in the epoch that managers have ended (rule 8)",
+        CORE,
+        "            Persist((RecoveryRecord(recovery.round, certificate),)),\n",
+        "",
+        GOES_ON,
+        GONE,
+    ),
+    mutant(
+        "recovery-not-passed-on",
+        "who adopts a recovery tells nobody (rule 8)",
+        CORE,
+        '            Say(certificate),\n            self._notice("recovered"',
+        '            self._notice("recovered"',
+        GOES_ON,
+    ),
+    mutant(
+        "lowest-recovery-restored",
+        "after a restart the first of two recoveries of a round counts (rule 8)",
+        CORE,
+        "self._set_round(self.situation.head, now.mono, recoveries[-1] if recoveries else None)",
+        "self._set_round(self.situation.head, now.mono, recoveries[0] if recoveries else None)",
+        selection("node/test_recovery_restart.py::test_of_two_recoveries_the_higher_epoch_counts_after_a_restart"),
+    ),
+    mutant(
+        "signed-epochs-forgotten-by-recovery",
+        "a recovery makes a manager forget for which epoch it has signed (rule 8)",
+        CORE,
+        "        self.recoveries = recoveries\n",
+        "",
+        SIGNED_ONCE,
+    ),
+    mutant(
+        "two-recoveries-pass",
+        "two complete recoveries of one epoch stop nobody (rule 8)",
+        RECOVERING,
+        "return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]",
+        "return []",
+        HALTED,
+    ),
+    mutant(
+        "halt-forgotten-by-restart",
+        "a node that stopped at two recoveries of one epoch goes on after a restart (rule 8)",
+        CORE,
+        "if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:",
+        "if len(recoveries) > 2:",
+        HALTED,
+    ),
+    mutant(
+        "dead-epoch-not-told",
+        "who missed a recovery speaks in the dead epoch for ever (rule 8)",
+        CORE,
+        "        return self.certificates.answer_epoch(recovery, now)\n",
+        "        return []\n",
+        TOLD,
+    ),
+    mutant(
+        "dead-epoch-decides",
+        "a certificate of an epoch that a recovery has ended closes the round (rule 8)",
+        SITUATION,
+        "if ours is not None and (theirs is None or theirs.recovery.epoch < ours.recovery.epoch):",
+        "if ours is not None and theirs is None:",
+        TOLD,
+    ),
+    mutant(
+        "certificate-without-its-recovery",
+        "the certificate of a recovered round doesn't carry the recovery: nobody else can believe it (rule 8)",
+        "bflcd/node/agreement.py",
+        "self.decided = replace(certificate, recovery=situation.recovery)",
+        "self.decided = replace(certificate)",
+        GOES_ON,
+        GONE,
+    ),
+    mutant(
+        "quorums-recovery-not-stored-beside-ones-own",
+        "a manager's disk keeps its own signature and drops the quorum's: a restart is back in the old epoch (rule 8)",
+        "bflcd/store/records.py",
+        "place = what + integer(len(certificate.signatures))",
+        "place = what + integer(0)",
+        STORED,
+    ),
+    mutant(
+        "one-recovery-a-round-stored",
+        "a second recovery of a round can't be stored: neither a later epoch's, nor the contradiction that halts (rule 8)",
+        "bflcd/store/records.py",
+        "place = what + integer(len(certificate.signatures))",
+        "place = integer(len(certificate.signatures))",
+        STORED,
+    ),
+    mutant(
+        "votes-of-a-dead-epoch-restored",
+        "a node that restarts in a new epoch takes up its votes of the old one (rules 3 and 8)",
+        "bflcd/store/protocol.py",
+        "return Journal(tuple(r.envelope for r in self.votes if r.epoch == epoch), best)",
+        "return Journal(tuple(r.envelope for r in self.votes), best)",
+        selection("node/test_recovery_restart.py::test_what_a_lower_epoch_had_proposed_is_passed_over_at_a_restart"),
+    ),
+    # -- what a recovery superseded ---------------------------------------------------------------------------------------
+    mutant(
+        "lower-epoch-supersedes",
+        "blocks of a higher epoch are taken back for those of a lower one (rule 8)",
+        SUPERSEDED,
+        "return theirs if theirs.certificate.epoch > mine.certificate.epoch else None",
+        "return theirs if theirs.certificate.epoch != mine.certificate.epoch else None",
+        REPLACED,
+    ),
+    mutant(
+        "superseded-on-a-word",
+        "a peer's headers take blocks back without being proved (rule 8)",
+        SUPERSEDED,
+        "        await asyncio.to_thread(verify_successor, previous, theirs, genesis.params, genesis.managers, verify)\n",
+        "        await asyncio.sleep(0)\n",
+        REPLACED,
+    ),
+    mutant(
+        "recovered-rounds-not-recomputed",
+        "after an earlier recovery a node can't compute the ledger that it has to return to (rule 8)",
+        SUPERSEDED,
+        "before = judged_from(state, certified)",
+        "before = state",
+        selection("node/test_superseded.py::test_the_ledger_is_computed_again_through_a_round_that_managers_gave_away"),
+    ),
+    # -- the operator's plan ----------------------------------------------------------------------------------------------
+    mutant(
+        "plan-leaves-out-what-was-prepared",
+        "the proposed recovery names nothing prepared though a proof was found (rule 8)",
+        PLAN,
+        "prepared=None if proof is None else claim_of(proof),",
+        "prepared=None,",
+        planned("test_what_was_found_prepared_is_proposed_and_decided"),
+    ),
+    mutant(
+        "plan-though-a-quorum-votes",
+        "a recovery is signed though the committee can still decide (rule 8)",
+        PLAN,
+        "    if voting >= situation.q:\n",
+        "    if voting > situation.q:\n",
+        planned("test_nothing_is_signed_while_a_quorum_may_come_together_unless_forced"),
+    ),
+    mutant(
+        "plan-joins-what-undoes",
+        "a manager joins a recovery that leaves out what was prepared (rule 8)",
+        PLAN,
+        "if rank_of(held.proof) < rank_of(case.found.proof):",
+        "if rank_of(held.proof) > rank_of(case.found.proof):",
+        planned("test_a_recovery_that_leaves_out_what_was_prepared_is_not_joined"),
+    ),
+    mutant(
+        "plan-retires-the-living",
+        "members that are connected are declared gone (rule 8)",
+        PLAN,
+        "    here = {*look.connected, situation.me, *committee}\n",
+        "    here = {situation.me, *committee}\n",
+        planned("test_three_managers_sign_one_and_the_same_recovery_and_the_round_goes_on[0]"),
+    ),
+    mutant(
+        "plan-forced-against-the-rules",
+        "force signs what no force may (rule 8)",
+        PLAN,
+        "(refusal is not None and case.wish.force and not refusal.lasting)",
+        "(refusal is not None and case.wish.force)",
+        planned("test_only_managers_sign_and_everybody_may_look"),
+    ),
+    mutant(
+        "proof-of-an-unknown-epoch",
+        "a stranger's committee prepares what managers then sign (rule 8)",
+        LOOK,
+        "if held is None or held.committee != proof.committee:",
+        "if held is None:",
+        planned("test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave"),
+    ),
+)
