@@ -34,7 +34,12 @@ class Mutant:
         return Path(self.edits[0].file).parts[1]
 
     def check(self, root: Path) -> None:
-        """Raise StaleMutantError unless every edit fits the tree at `root`."""
+        """Raise StaleMutantError unless every edit fits the tree at `root`, and Python comes of it."""
+        self._planted(root)
+
+    def _planted(self, root: Path) -> dict[Path, str]:
+        """The texts that planting writes."""
+        texts: dict[Path, str] = {}
         for edit in self.edits:
             path = root / edit.file
             found = path.read_text().count(edit.old) if path.exists() else 0
@@ -44,14 +49,17 @@ class Mutant:
                 )
             if edit.old == edit.new:
                 raise StaleMutantError(f"mutant {self.name} changes nothing in {edit.file}")
+            texts[path] = texts.get(path, path.read_text()).replace(edit.old, edit.new)
+        for path, text in texts.items():
+            try:
+                compile(text, str(path), "exec")
+            except SyntaxError as error:
+                raise StaleMutantError(f"mutant {self.name} leaves no Python in {path}: {error}") from error
+        return texts
 
     def plant(self, root: Path) -> None:
-        """Change the copy at `root`. Raises StaleMutantError, SyntaxError."""
-        self.check(root)
-        for edit in self.edits:
-            path = root / edit.file
-            text = path.read_text().replace(edit.old, edit.new)
-            compile(text, edit.file, "exec")
+        """Change the copy at `root`. Raises StaleMutantError."""
+        for path, text in self._planted(root).items():
             path.write_text(text)
             for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 stale.unlink()

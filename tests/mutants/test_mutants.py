@@ -97,7 +97,7 @@ def test_a_mutant_that_does_not_fit_is_refused_by_name(old, says):
 def test_a_change_that_is_no_python_is_refused(tmp_path):
     (tmp_path / "bflcd/ledger").mkdir(parents=True)
     shutil.copy(REPOSITORY / "bflcd/ledger/weights.py", tmp_path / "bflcd/ledger")
-    with pytest.raises(SyntaxError):
+    with pytest.raises(StaleMutantError, match="mutant broken leaves no Python"):
         mutant("broken", "nothing", "bflcd/ledger/weights.py", "def weights(", "def weights((", WEIGHTS).plant(tmp_path)
 
 

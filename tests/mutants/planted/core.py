@@ -369,8 +369,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Edit(RUNTIME, "        await self._store.persist(records)\n        mark = ", "        mark = "),
             Edit(
                 RUNTIME,
-                "            await self._marks.write(mark)\n",
-                "            await self._marks.write(mark)\n        await self._store.persist(records)\n",
+                "            self.remember(records)\n\n    def remember",
+                "            self.remember(records)\n        await self._store.persist(records)\n\n    def remember",
             ),
         ),
         (RUN,),
