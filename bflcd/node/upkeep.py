@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 REFRESH: Final = 5.0
 """Seconds between two looks at the store's size, when no round closes."""
+
+LOOK_SHARE: Final = 50
+"""A look at the sizes waits so many times as long as the last one took: 2 % of the time, however large the store."""
 
 MEND_SECONDS: Final = 60.0
 """How long a damaged payload is asked for before the rest of the upkeep goes on."""
@@ -54,6 +58,8 @@ class Upkeep:
         self._closed: Round | None = None
         self._damaged: dict[Digest, None] = {}
         self._measured = False
+        self._clock = time.monotonic
+        self._next_look = 0.0
 
     def round_closed(self, round_: Round) -> None:
         """A round was committed: `round_` is open now."""
@@ -78,8 +84,7 @@ class Upkeep:
             await self._tidy()
             while self._damaged:
                 await self._mend(next(iter(self._damaged)))
-            await self._presenter.refresh()
-            self._on_look()
+            await self._look()
             if not self._measured and self._runtime.core.situation.finished:
                 await self._measure()
             try:
@@ -87,6 +92,14 @@ class Upkeep:
                     await self._wake.wait()
             except TimeoutError:
                 continue
+
+    async def _look(self) -> None:
+        """Read the store's sizes anew, unless that takes a noticeable share of the time: on a large store it takes a while."""
+        begun = self._clock()
+        if begun >= self._next_look:
+            await self._presenter.refresh()
+            self._next_look = begun + LOOK_SHARE * (self._clock() - begun)
+        self._on_look()
 
     async def _tidy(self) -> None:
         """Offers that lost, and old payloads on a pruned node."""

@@ -45,6 +45,9 @@ class BlobTable:
     def __init__(self, database: Database) -> None:
         """Blobs of `database`."""
         self._database = database
+        self._settled = 0
+        """Up to this id, blocks name every blob. Always at most the highest id there is: SQLite gives new rows higher ones."""
+        self._deletions = 0
 
     async def start(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
         """The chunks still missing of a blob, whose row is made if needed."""
@@ -137,7 +140,30 @@ class BlobTable:
 
     async def payloads(self) -> tuple[Payload, ...]:
         """What pruning judges, of every blob held in full or in part."""
-        rows = await self._database.query("listing blobs", _PAYLOADS)
+        return await self._list(_PAYLOADS)
+
+    async def unsettled(self) -> tuple[Payload, ...]:
+        """Those of `payloads` that came since blocks named all before: what a round costs an archive must not grow with it."""
+        return await self._list(f"{_PAYLOADS} WHERE b.id > ?", (self._settled,))
+
+    async def settle(self) -> None:
+        """Look from where on there are blobs that no block names."""
+        deletions = self._deletions
+        sql = (
+            "SELECT coalesce((SELECT min(id) - 1 FROM blobs b WHERE id > ? "
+            "AND NOT EXISTS (SELECT 1 FROM payloads p WHERE p.root = b.root)), (SELECT max(id) FROM blobs), 0)"
+        )
+        rows = await self._database.query("listing blobs", sql, (self._settled,))
+        if deletions == self._deletions:
+            self._settled = int(rows[0][0])
+
+    def unsettle(self) -> None:
+        """Blocks were taken back: judge every blob anew."""
+        self._settled = 0
+        self._deletions += 1
+
+    async def _list(self, sql: str, parameters: tuple[int, ...] = ()) -> tuple[Payload, ...]:
+        rows = await self._database.query("listing blobs", sql, parameters)
         try:
             return tuple(_payload(row) for row in rows)
         except TypeError as error:
@@ -148,9 +174,11 @@ class BlobTable:
         gone: bool | None = None
         while gone is None:
             await self._database.checkpoint_if_due()
-            gone = await self._database.write(
+            gone, highest = await self._database.write(
                 "deleting a blob", partial(_delete_step, root, may_go), durable=False, size=CHUNK_BYTES
             )
+            self._deletions += 1
+            self._settled = min(self._settled, highest)
         return gone
 
 
@@ -213,7 +241,13 @@ def _insert_chunks(root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]
     return int(missing)
 
 
-def _delete_step(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> bool | None:
+def _delete_step(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> tuple[bool | None, int]:
+    """As `_delete_some`; also the highest id of a blob that is left."""
+    gone = _delete_some(root, may_go, writer)
+    return gone, writer.execute("SELECT coalesce(max(id), 0) FROM blobs").fetchone()[0]
+
+
+def _delete_some(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> bool | None:
     """Delete a group of chunks, then the blob: True once it is gone, False if it must stay, None if there is more to do."""
     row = writer.execute("SELECT id FROM blobs WHERE root = ?", (root,)).fetchone()
     if row is None:

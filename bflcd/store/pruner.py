@@ -48,9 +48,10 @@ class Pruner:
     async def discard_stale(self, round_: Round) -> None:
         """See `BlockStore.discard_stale`."""
         pinned = _roots(await self._database.query("pruning", _PINS, (round_,)))
-        for payload in await self._blobs.payloads():
+        for payload in await self._blobs.unsettled():
             if is_stale(payload, pinned, round_):
                 await self._discard_one(payload.root, round_)
+        await self._blobs.settle()
 
     async def _discard_one(self, root: Digest, round_: Round) -> None:
         def may_go(writer: sqlite3.Connection) -> bool:

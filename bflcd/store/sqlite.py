@@ -144,6 +144,7 @@ class SqliteStore:
 
         self._head = None
         await self._database.write("taking blocks back", work, durable=True)
+        self._blobs.unsettle()
         self._payload_changes += 1
         self._head = head
 
