@@ -87,9 +87,15 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def _sizes(path: Path) -> str:
-    """What lies on the disk when SQLite could not read or write it."""
-    files = (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm")))
-    return ", ".join(f"{file.name} has {file.stat().st_size} bytes" for file in files if file.exists())
+    """What lies on the disk when SQLite could not read or write it. A failing disk may not even tell that."""
+    told = []
+    for end in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + end)
+        try:
+            told.append(f"{file.name} has {file.stat().st_size} bytes")
+        except OSError as error:
+            told.append(f"{file.name}: {error.strerror}")
+    return ", ".join(told)
 
 
 def has_space(path: Path) -> bool:

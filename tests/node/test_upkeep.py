@@ -217,3 +217,29 @@ def test_claims_say_what_more_than_the_liars_confirm_and_forget_who_is_gone() ->
     assert (claims.highest(), claims.confirmed(0), claims.confirmed(1), claims.confirmed(2)) == (5, 5, 3, 0)
     claims.forget(one)
     assert claims.all() == {two: 3}
+
+
+async def test_looks_at_a_large_store_take_a_fiftieth_of_the_time(store: MemoryStore) -> None:
+    """Given a store whose sizes take a second to read, when rounds close all the time, then they are read each 50 s."""
+    now = [0.0]
+
+    class Slow(Presenter):
+        async def refresh(self) -> None:
+            await super().refresh()
+            now[0] += 1.0
+
+    presenter = Slow()
+    upkeep = Upkeep(
+        StoreSection(),
+        store,
+        runtime=Runtime(),
+        fetcher=Fetcher(store, b""),
+        compute=Worker(),
+        presenter=presenter,
+        on_look=lambda: None,
+    )
+    upkeep._clock = lambda: now[0]
+    for _ in range(100):
+        await upkeep._look()
+        now[0] += 1.0
+    assert presenter.looks == 3  # at 0, 50 and 100

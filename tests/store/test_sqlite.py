@@ -12,7 +12,7 @@ import pytest
 
 from bflcd.errors import MachineError, OperatorError
 from bflcd.store.blobs import manifest_of
-from bflcd.store.database import FILE_NAME, Database, pragma, run
+from bflcd.store.database import FILE_NAME, Database, machine_errors, pragma, run
 from bflcd.store.lock import LOCK_NAME, DirectoryLock
 from bflcd.store.protocol import Pin
 from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES
@@ -304,3 +304,37 @@ async def test_a_schema_whose_text_is_no_text_is_damage_and_no_crash(tmp_path: P
         with pytest.raises(MachineError, match=FILE_NAME) as caught:
             await SqliteStore.open(tmp_path)
         assert caught.value.code == "damaged_store"
+
+
+async def test_no_checkpoint_runs_beside_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite before 3.51.3 can lose pages there: every checkpoint has the writer's turn."""
+    database = await Database.open(tmp_path / FILE_NAME)
+    try:
+        monkeypatch.setattr("bflcd.store.database.CHECKPOINT_BYTES", 1)
+        turns = []
+        execute = database._checkpointer.execute_fetchall
+
+        async def watched(sql: str) -> object:
+            turns.append((sql, database._turn.locked()))
+            return await execute(sql)
+
+        monkeypatch.setattr(database._checkpointer, "execute_fetchall", watched)
+        await database.write("a write", lambda writer: writer.execute("PRAGMA user_version"), durable=False)
+        await asyncio.gather(database.checkpoint_if_due(), database.checkpoint_if_due())
+        await database.truncate()
+        assert turns == [("PRAGMA wal_checkpoint(PASSIVE)", True), ("PRAGMA wal_checkpoint(TRUNCATE)", True)]
+    finally:
+        await database.close()
+
+
+def test_an_io_error_says_what_lies_on_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    path.write_bytes(bytes(17))
+    broken = sqlite3.OperationalError("disk I/O error")
+    broken.sqlite_errorcode, broken.sqlite_errorname = sqlite3.SQLITE_IOERR_SHORT_READ, "SQLITE_IOERR_SHORT_READ"
+    with (
+        pytest.raises(MachineError, match=f"{FILE_NAME} has 17 bytes, {FILE_NAME}-wal: No such file") as told,
+        machine_errors(path, "reading"),
+    ):
+        raise broken
+    assert told.value.code == "io_error"
