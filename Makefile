@@ -32,7 +32,7 @@ $(RUN_READY): pyproject.toml constraints.txt
 	  || { echo "$(PYTHON) is older than Python 3.11: give PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing bflcd, bflc-cli and what they need (torch is the largest: a few minutes the first time)"
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e '.[lab]'
 	@touch $@
 
 $(DEV_READY): $(RUN_READY)

@@ -93,6 +93,7 @@ RoundsOption = Annotated[int, typer.Option("--rounds", min=0, help="Rounds after
 ViewTimeoutOption = Annotated[int, typer.Option("--view-timeout", help="T0, the first view's time, in milliseconds.")]
 AggregationOption = Annotated[str, typer.Option("--aggregation", help="fedavg or median.")]
 ScoreRuleOption = Annotated[str, typer.Option("--score-rule", help="gain or accuracy.")]
+ElectionOption = Annotated[str, typer.Option("--election", help="score, random, top-half or multi-factor.")]
 SmallOption = Annotated[bool, typer.Option("--small-community", help="Allow N < M + 1 or M < 4; the committee trains too.")]
 RateOption = Annotated[float, typer.Option("--learning-rate", min=0.0, help="Learning rate of the first round; 0: 0.05.")]
 ParamOption = Annotated[list[str] | None, typer.Option("--param", help="KEY=VALUE: any other parameter of the genesis.")]
@@ -148,15 +149,26 @@ def new_genesis(
     view_timeout: ViewTimeoutOption = DEFAULTS.view_timeout,
     aggregation: AggregationOption = DEFAULTS.aggregation,
     score_rule: ScoreRuleOption = DEFAULTS.score_rule,
+    election: ElectionOption = DEFAULTS.election,
     small_community: SmallOption = False,
     learning_rate: RateOption = 0.0,
     param: ParamOption = None,
     balance: Annotated[int, typer.Option("--balance", min=0, help="Units that each first member gets.")] = FIRST_BALANCE,
     pool: Annotated[int, typer.Option("--pool", min=0, help="Units that rewards are paid from.")] = FIRST_POOL,
+    testnet: Annotated[bool, typer.Option("--testnet", help="Nothing of worth: nodes may play attacks on it.")] = False,
 ) -> None:
     """Compose the genesis of a community from the node ids of its first members."""
     options = CommunityOptions(
-        committee_size, places, rounds, view_timeout, score_rule, aggregation, small_community, learning_rate, tuple(param or ())
+        committee_size,
+        places,
+        rounds,
+        view_timeout,
+        score_rule,
+        election,
+        aggregation,
+        small_community,
+        learning_rate,
+        tuple(param or ()),
     )
     members = node_ids(member, "--member")
     model_file = output.parent / DataDir(output.parent).model.name
@@ -177,6 +189,7 @@ def new_genesis(
         node_ids(manager or (), "--manager"),
         Amount(balance),
         Amount(pool),
+        testnet,
     )
     description = describe_task(task, task_plan.options, seed=seed, data=task_plan.data)
     composed = compose_genesis(plan, task_plan, description)
@@ -205,6 +218,7 @@ def new_testnet(
     view_timeout: ViewTimeoutOption = DEFAULTS.view_timeout,
     aggregation: AggregationOption = DEFAULTS.aggregation,
     score_rule: ScoreRuleOption = DEFAULTS.score_rule,
+    election: ElectionOption = DEFAULTS.election,
     small_community: SmallOption = False,
     learning_rate: RateOption = 0.0,
     param: ParamOption = None,
@@ -212,11 +226,22 @@ def new_testnet(
     no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", help="No first peers: give them to `start`.")] = False,
     compose: Annotated[bool, typer.Option("--compose", help="For containers: write compose.yaml too.")] = False,
     image: Annotated[str, typer.Option("--image", help="The image that compose.yaml names.")] = "bflcd",
+    attack: Annotated[str, typer.Option("--attack", help="What the last --attackers nodes play (docs/attacks.md).")] = "",
+    attackers: Annotated[int, typer.Option("--attackers", min=0, help="How many of the nodes lie together.")] = 0,
     seed_keys: Annotated[bool, typer.Option("--seed-keys", hidden=True, help="Keys from --seed: for tests only.")] = False,
 ) -> None:
     """Set up a whole community on this machine; `bflc-cli testnet up` starts it."""
     options = CommunityOptions(
-        committee_size, places, rounds, view_timeout, score_rule, aggregation, small_community, learning_rate, tuple(param or ())
+        committee_size,
+        places,
+        rounds,
+        view_timeout,
+        score_rule,
+        election,
+        aggregation,
+        small_community,
+        learning_rate,
+        tuple(param or ()),
     )
     path = _text(data)
     kind = partition.value if partition is not None else default_partition(task, path)
@@ -234,9 +259,13 @@ def new_testnet(
         bootstraps=0 if no_bootstrap else BOOTSTRAPS,
         compose=compose,
         image=image,
+        attack=attack,
+        attackers=attackers,
     )
     composed = create_testnet(plan)
     typer.echo(f"{nodes} nodes in {output}, data dealt by {kind}")
+    if attackers:
+        typer.echo(f"attack     {attack}, played by the last {attackers}")
     _print_community(composed)
     if no_bootstrap:
         typer.echo(f"next       bflcd start --datadir {output}/node0, and the others with --bootstrap and its address")
@@ -258,6 +287,10 @@ def start(
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of the compute worker.")] = None,
     data: DataOption = None,
     observe: Annotated[bool, typer.Option("--observe", help="Only follow the chain: neither train nor validate.")] = False,
+    attack: Annotated[
+        str | None,
+        typer.Option("--attack", help="Lie to the others as a learning attack does, to see what that helps; on a testnet only."),
+    ] = None,
     prune_keep: Annotated[int | None, typer.Option("--prune-keep", help="Keep the payloads of the last N rounds only.")] = None,
     archive: Annotated[bool, typer.Option("--archive", help="Keep everything.")] = False,
     api_port: Annotated[int | None, typer.Option("--api-port", help="Port of the control interface; 0: a free one.")] = None,
@@ -280,6 +313,7 @@ def start(
             "compute.threads": threads,
             "compute.train": False if observe else None,
             "data.path": data,
+            "attack.name": attack,
             "store.mode": "archive" if archive else "pruned" if prune_keep is not None else None,
             "store.keep": prune_keep,
             "api.port": api_port,

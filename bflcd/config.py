@@ -13,9 +13,10 @@ import tomli_w
 from msgspec import Meta
 
 from bflcd.errors import MachineError, UsageError
+from bflcd.learn.attacks import AttackConfig, LiesName, for_daemon
 from bflcd.learn.data import DataConfig
 from bflcd.net import multiaddr
-from bflcd.types import NodeId
+from bflcd.types import MAX_MEMBERS, NodeId
 
 CONFIG_FILE: Final = "config.toml"
 ENV_PREFIX: Final = "BFLCD_"
@@ -42,6 +43,7 @@ _ADDRESS_READERS: Final[dict[str, Callable[[str], object]]] = {
 }
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
+NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
@@ -112,6 +114,31 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return DataConfig(self.path or None, self.partition, self.index, self.count, self.seed, self.alpha, self.limit)
 
 
+class AttackSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node of a testnet plays against the others (`bflcd.learn.attacks`); without a name the rest says nothing."""
+
+    name: Annotated[str, Meta(max_length=64, description="a learning attack to play, on a testnet only; empty: be honest")] = ""
+    accomplices: Annotated[
+        tuple[NodeIdText, ...],
+        Meta(max_length=MAX_MEMBERS, description="node ids of the other liars, 64 hexadecimal digits each"),
+    ] = ()
+    strength: Annotated[
+        float, Meta(ge=0.0, le=1e9, description="strength in the attack's own unit, up to 1000000000; 0: the usual one")
+    ] = 0.0
+    lies: Annotated[
+        Literal["usual", "none", "promote", "smear"],
+        Meta(description="usual (as the attack has it), or what a liar in the committee says: none, promote or smear"),
+    ] = "usual"
+
+    def for_worker(self, me: NodeId) -> AttackConfig | None:
+        """The same, as the worker of node `me` takes it; None for an honest one."""
+        if not self.name:
+            return None
+        liars = (me, *(NodeId(bytes.fromhex(node)) for node in self.accomplices))
+        lies: LiesName | None = None if self.lies == "usual" else self.lies
+        return AttackConfig(self.name, tuple(dict.fromkeys(liars)), self.strength or None, lies)
+
+
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is written to the terminal; the file under `log/` always has JSON lines."""
 
@@ -127,6 +154,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSection = ApiSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
+    attack: AttackSection = AttackSection()
     log: LogSection = LogSection()
 
 
@@ -191,6 +219,7 @@ FLAGS: Final = {
     "compute.threads": "--threads",
     "compute.train": "--observe",
     "data.path": "--data",
+    "attack.name": "--attack",
     "log.level": "--log-level",
     "log.format": "--log-format",
 }
@@ -352,7 +381,7 @@ def _checked(key: str, raw: object, origin: str) -> object:
         value: object = msgspec.convert(raw, setting.type)
     except ValueError as error:  # msgspec's, or a variable whose bytes are no UTF-8
         raise _not_allowed(setting, raw, origin) from error
-    if setting.is_list:
+    if key in _ADDRESS_READERS:
         assert isinstance(value, tuple)
         for address in value:
             _check_address(key, address, origin)
@@ -387,6 +416,11 @@ def _check_together(config: Config, origins: Mapping[str, str]) -> None:
         )
     if not config.node.listen:
         raise _bad(f"{origins['node.listen']}: node.listen is empty", f"node.listen: {SETTINGS['node.listen'].allowed}")
+    if config.attack.name:
+        try:
+            for_daemon(config.attack.name)
+        except UsageError as error:
+            raise UsageError(_cut(f"{origins['attack.name']}: attack.name: {error}"), hint=error.hint, code=error.code) from error
 
 
 def _check_address(key: str, address: str, origin: str) -> None:

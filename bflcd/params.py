@@ -86,20 +86,39 @@ class Params:
     """An update U is judged at base + U / score_damping, design 5."""
     score_margin: Annotated[MicroNats, Between(0, 100 * MILLION)] = MicroNats(200_000)
     """Qualified is a score of at least minus this, design 5."""
+    norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
+    """An update counts as if its norm were at most this multiple of the usual one, in millionths; 0: as it is. Design 5."""
     score_rule: Annotated[str, Size(1, 16)] = "gain"
     """`gain` ranks by median paired loss gain; `accuracy` by the paper's median accuracy."""
-    validation_fraction: Annotated[PartsPerMillion, Between(0, 900_000)] = PartsPerMillion(200_000)
-    """Share of a node's rows that is never trained on, design 5.2."""
+    validation_fraction: Annotated[PartsPerMillion, Between(0, 900_000)] = PartsPerMillion(0)
+    """Share of a node's rows that is never trained on; 0: it judges on all of its rows, as in the paper, design 5.2."""
     active_fraction: Annotated[PartsPerMillion, Between(1, MILLION)] = PartsPerMillion(MILLION)
     """Share of the nodes that train in a round, design 5.1."""
     aggregation: Annotated[str, Size(1, 16)] = "fedavg"
     """`fedavg` or `median` (coordinate-wise)."""
     election: Annotated[str, Size(1, 16)] = "score"
-    """`score`: by the scores of the packed, design 5."""
+    """Which of the packed get the next seats, design 5: `score`, `random`, `top-half` or `multi-factor`."""
     reward_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(1_000)
     """Share of the pool that is paid out after each aggregation, design 7."""
     last_round: Annotated[int, Between(0, 2**32)] = 0
     """The community stops at the model of this round; 0 goes on for ever."""
+
+
+LEAST_COMMITTEE: Final = 4
+"""Seats of the smallest committee that survives a liar."""
+
+MOST_BY_DEFAULT: Final = 20
+"""Seats above which a default committee does not grow: a random draw from a community with 30 % liars then gives them the
+majority once in 60 rounds, and the cost of judging and agreeing grows with every further seat (docs/results.md).
+"""
+
+_DEFAULT_PART: Final = 5
+"""A fifth of those at work judge: more would train too few, fewer refuse more honest updates (docs/results.md)."""
+
+
+def default_committee(at_work: int) -> int:
+    """Seats for a community of which `at_work` members train or judge in a round."""
+    return min(max(LEAST_COMMITTEE, at_work // _DEFAULT_PART), MOST_BY_DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +153,12 @@ class Genesis:
     committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
     pool: Annotated[Amount, Between(0, 2**53)]
     model: BlobRef
+    testnet: bool = False
+    """Nothing of worth is learned here: nodes may play attacks (`bflcd.learn.attacks`)."""
 
 
 AGGREGATIONS: Final = ("fedavg", "median")
-ELECTIONS: Final = ("score",)
+ELECTIONS: Final = ("score", "random", "top-half", "multi-factor")
 SCORE_RULES: Final = ("gain", "accuracy")
 DTYPES: Final = ("F32", "I64")
 

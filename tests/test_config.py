@@ -10,6 +10,7 @@ from bflcd.config import (
     FLAGS,
     MAX_CONFIG_BYTES,
     SETTINGS,
+    AttackSection,
     Config,
     DataSection,
     NodeSection,
@@ -60,6 +61,10 @@ def test_flags_beat_environment_beats_file(tmp_path):
         ("BFLCD_DATA_ALPHA", "1", "data.alpha", 1.0),
         ("BFLCD_NODE_CHAIN_ID", "ab" * 32, "node.chain_id", "ab" * 32),
         ("BFLCD_NODE_NAME", "1", "node.name", "1"),
+        ("BFLCD_ATTACK_NAME", "sign-flip", "attack.name", "sign-flip"),
+        ("BFLCD_ATTACK_ACCOMPLICES", f"{'ab' * 32},{'cd' * 32}", "attack.accomplices", ("ab" * 32, "cd" * 32)),
+        ("BFLCD_ATTACK_STRENGTH", "10", "attack.strength", 10.0),
+        ("BFLCD_ATTACK_LIES", "smear", "attack.lies", "smear"),
     ],
 )
 def test_environment_is_read_by_type(tmp_path, variable, text, key, value):
@@ -101,6 +106,16 @@ def test_environment_is_read_by_type(tmp_path, variable, text, key, value):
         ("[node]\nbootstrap = ['127.0.0.1:4001']\n", ("node.bootstrap", "no usable address")),
         (f"[node]\nbootstrap = ['{PEER[:-1]}']\n", ("node.bootstrap", "no usable address")),
         ("[node]\nannounce = ['/ip4/10.0.0.1/udp/4001']\n", ("node.announce", "only tcp")),
+        ("[attack]\nname = 'nois'\n", ("attack.name: there is no attack 'nois'", "sign-flip")),
+        ("[attack]\nname = 'copycat'\n", ("attack.name: attack 'copycat' needs to see", "laboratory")),
+        (f"[attack]\nname = '{'x' * 65}'\n", ("attack.name = 'xxx", "on a testnet only")),
+        ("[attack]\naccomplices = ['12']\n", ("attack.accomplices = ['12']", "64 hexadecimal digits each")),
+        (f"[attack]\naccomplices = ['{'AB' * 32}']\n", ("attack.accomplices", "64 hexadecimal digits each")),
+        (f"[attack]\naccomplices = '{'ab' * 32}'\n", ("attack.accomplices", "64 hexadecimal digits each")),
+        ("[attack]\nstrength = -1\n", ("attack.strength = -1", "0: the usual one")),
+        ("[attack]\nstrength = nan\n", ("attack.strength = nan", "0: the usual one")),
+        ("[attack]\nstrength = 2e9\n", ("attack.strength = 2000000000.0", "up to 1000000000")),
+        ("[attack]\nlies = 'white'\n", ("attack.lies = 'white'", "none, promote or smear")),
         ("[log]\nlevel = 'loud'\n", ("log.level = 'loud'", "debug, info, warning or error")),
         ("[node]\nname = '" + "x" * 65 + "'\n", ("node.name", "up to 64 characters")),
     ],
@@ -138,6 +153,7 @@ def test_bytes_that_are_no_text_and_files_beyond_reason_are_refused(tmp_path):
         ({"BFLCD_COMPUTE_TRAIN": "maybe"}, ("environment variable BFLCD_COMPUTE_TRAIN", "true or false")),
         ({"BFLCD_NODE_BOOTSTRAP": f"{PEER} nowhere"}, ("environment variable BFLCD_NODE_BOOTSTRAP", "'nowhere'")),
         ({"BFLCD_DATA_ALPHA": "inf"}, ("environment variable BFLCD_DATA_ALPHA", "1000000")),
+        ({"BFLCD_ATTACK_NAME": "nois"}, ("environment variable BFLCD_ATTACK_NAME: attack.name: there is no attack 'nois'",)),
     ],
 )
 def test_a_bad_variable_is_refused_by_name(tmp_path, env, words):
@@ -210,6 +226,16 @@ def test_the_data_section_is_the_workers_configuration():
     assert tuple(names) == DataConfig.__slots__
     assert DataSection().for_worker() == DataConfig()
     assert DataSection(path="x", index=1, count=2).for_worker() == DataConfig(path="x", index=1, count=2)
+
+
+def test_an_attack_is_named_by_its_flag_and_kept_in_the_file(tmp_path):
+    write_config(tmp_path / CONFIG_FILE, set_values(Config(), {"attack.accomplices": ["ab" * 32], "attack.strength": 3}))
+    loaded = load_config(tmp_path, {}, {"attack.name": "noise"})
+    assert loaded.config.attack == AttackSection("noise", ("ab" * 32,), 3.0)
+    assert loaded.origins["attack.name"] == "flag --attack"
+    with pytest.raises(UsageError, match=r"flag --attack: attack\.name: there is no attack") as caught:
+        load_config(tmp_path, {}, {"attack.name": "nois"})
+    assert caught.value.code == "unknown_attack"
 
 
 def test_a_data_directory_given_relatively_is_made_absolute(tmp_path, monkeypatch):

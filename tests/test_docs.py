@@ -10,6 +10,7 @@ import typer
 from bflc_cli.main import app as control
 from bflcd.__main__ import app as daemon
 from bflcd.config import FLAGS, SETTINGS
+from bflcd.learn.attacks import ATTACKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -146,6 +147,13 @@ def test_the_table_of_settings_is_complete():
     for key, (_, _, flag, allowed) in rows.items():
         assert allowed == SETTINGS[key].allowed
         assert re.findall(r"--[a-z-]+", flag) == re.findall(r"--[a-z-]+", FLAGS.get(key, ""))
+
+
+def test_the_table_of_attacks_is_the_registry():
+    text = (ROOT / "docs" / "attacks.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| ([0-9.]+), .*? \| (\w+) \|$", text, re.MULTILINE)
+    expected = [(name, found.text, f"{found.attack.strength:g}", found.attack.lies.value) for name, found in ATTACKS.items()]
+    assert rows == expected
 
 
 def test_every_flag_of_a_setting_is_one_of_start():

@@ -23,6 +23,7 @@ from tests.helpers.ledger import make_identities
 PEER = "/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWKmMwrpTCA3Jm7rVbRdCqsres6owF3oybF1dCgHuHTYMm"
 IDS = [identity.node_id for identity in make_identities(5)]
 MEMBERS = [part for node in IDS for part in ("--member", node.hex())]
+TESTNET = ["testnet", "--nodes", "5", "--output", "{}/net"]
 
 
 def test_init_makes_key_and_configuration_and_says_what_is_next(tmp_path, capsys):
@@ -62,16 +63,21 @@ def test_genesis_is_composed_from_the_ids_that_init_printed(tmp_path, capsys):
     output = tmp_path / "genesis.json"
     arguments = ["genesis", *MEMBERS[2:], "--member", peer_id_of(IDS[0]), "--output", str(output), "--name", "hospitals"]
     seats = [part for node in IDS[1:] for part in ("--seat", node.hex())]
-    assert main([*arguments, *seats, "--manager", IDS[2].hex(), "--pool", "500", "--rounds", "9"]) == 0
+    assert main([*arguments, *seats, "--manager", IDS[2].hex(), "--pool", "500", "--rounds", "9", "--election", "top-half"]) == 0
     genesis = read_genesis(output)
     assert genesis.name == "hospitals"
     assert [member.node for member in genesis.members] == IDS
     assert (genesis.committee, genesis.managers, genesis.pool) == (tuple(IDS[1:]), (IDS[2],), 500)
-    assert genesis.params.last_round == 9
+    assert (genesis.params.last_round, genesis.params.election, genesis.testnet) == (9, "top-half", False)
     assert (tmp_path / "model0.safetensors").stat().st_size == genesis.model.size
     assert f"--chain-id {chain_id_of(genesis).hex()}" in capsys.readouterr().out
     assert main([*arguments, *seats]) == 1
     assert "a genesis is never overwritten" in capsys.readouterr().err
+
+
+def test_a_genesis_is_a_testnets_only_if_that_is_asked_for(tmp_path):
+    assert main(["genesis", *MEMBERS, "--small-community", "--testnet", "--output", str(tmp_path / "genesis.json")]) == 0
+    assert read_genesis(tmp_path / "genesis.json").testnet
 
 
 def test_version(capsys):
@@ -102,6 +108,12 @@ def test_version(capsys):
         (["genesis", "--member", "zz", "--output", "{}/g.json"], 2, "--member zz: no node id"),
         (["genesis", *MEMBERS, *MEMBERS[:2], "--output", "{}/g.json"], 2, "is given twice"),
         (["genesis", *MEMBERS, "--param", "plces=3", "--output", "{}/g.json"], 2, "--param plces: there is no such parameter"),
+        (["genesis", *MEMBERS, "--param", "election=random", "--output", "{}/g.json"], 2, "election: there is no such parameter"),
+        (
+            ["genesis", *MEMBERS, "--election", "dice", "--output", "{}/g.json"],
+            2,
+            "election must be one of score, random, top-half",
+        ),
         (["genesis", *MEMBERS, "--param", "score_rows=few", "--output", "{}/g.json"], 2, "score_rows=few: not a whole number"),
         (["genesis", *MEMBERS, "--option", "model", "--output", "{}/g.json"], 2, "--option model: not of the form KEY=VALUE"),
         (["testnet", "--nodes", "x", "--output", "{}/net"], 2, "Invalid value for '--nodes'"),
@@ -110,6 +122,14 @@ def test_version(capsys):
         (["testnet", "--nodes", "5", "--output", "{}/net", "--task", "femnist"], 1, "femnist needs a data file"),
         (["testnet", "--nodes", "5", "--output", "{}/net", "--base-port", "65534"], 2, "leaves no room"),
         (["testnet", "--nodes", "5", "--output", "{}/net", "--data", "{}/absent"], 1, "there is no such file"),
+        (["start", "--datadir", "{}/none", "--attack", "nois"], 2, "flag --attack: attack.name: there is no attack 'nois'"),
+        (["start", "--datadir", "{}/none", "--attack", "copycat"], 2, "needs to see the updates of others"),
+        ([*TESTNET, "--attack", "nois", "--attackers", "1"], 2, "there is no attack 'nois'"),
+        ([*TESTNET, "--attack", "copycat", "--attackers", "1"], 2, "attack 'copycat' needs to see the updates of others"),
+        ([*TESTNET, "--attack", "noise"], 2, "--attack and --attackers go together"),
+        ([*TESTNET, "--attackers", "1"], 2, "--attack and --attackers go together"),
+        ([*TESTNET, "--attack", "noise", "--attackers", "5"], 2, "--attackers 5 of 5 nodes"),
+        ([*TESTNET, "--attack", "noise", "--attackers", "-1"], 2, "Invalid value for '--attackers'"),
     ],
 )
 def test_mistakes_get_a_message_and_their_exit_code(tmp_path, capfd, arguments, code, words):

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from bflcd.errors import UsageError
-from bflcd.params import AGGREGATIONS, SCORE_RULES, Genesis, GenesisMember, Params, TensorSpec, check_genesis
+from bflcd.params import AGGREGATIONS, ELECTIONS, SCORE_RULES, Genesis, GenesisMember, Params, TensorSpec, check_genesis
 from bflcd.types import Amount, NodeId
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.codec import decode, encode
@@ -46,7 +46,7 @@ CONTRADICTIONS = [
     ("as many seats as members", replace(GOOD, members=GOOD.members[:4]), "4 members with a committee of 4"),
     ("fewer places than seats", with_params(places=3), "places (k = 3) must be at least committee_size (M = 4)"),
     ("an unknown aggregation", with_params(aggregation="krum"), "aggregation must be one of fedavg, median"),
-    ("an unknown election", with_params(election="dice"), "election must be one of score"),
+    ("an unknown election", with_params(election="dice"), "election must be one of score, random, top-half, multi-factor"),
     ("an unknown score rule", with_params(score_rule="loss"), "score_rule must be one of gain, accuracy"),
     ("tensors unsorted", with_task(tensors=TENSORS[::-1]), "tensors must have distinct names, sorted"),
     ("a tensor twice", with_task(tensors=(SPEC, SPEC)), "tensors must have distinct names, sorted"),
@@ -94,6 +94,7 @@ def test_all_contradictions_are_named_at_once():
         GOOD,
         *(with_params(aggregation=rule) for rule in AGGREGATIONS),
         *(with_params(score_rule=rule) for rule in SCORE_RULES),
+        *(with_params(election=rule) for rule in ELECTIONS),
         with_params(places=4),
         with_task(tensors=TENSORS, options=(("a", "1"), ("b", "2"))),
         replace(GOOD, committee=IDS[3::-1]),

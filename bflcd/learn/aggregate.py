@@ -29,7 +29,7 @@ FRACTION_BITS: Final = 24
 MAX_WEIGHT: Final = 2**16
 """Largest weight of one update; larger claims are clamped by the ledger."""
 
-_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
+FIXED_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
 """Fixed-point form of +-2^10."""
 
 _MEDIAN_COLUMNS: Final = 2**16
@@ -109,7 +109,7 @@ def _to_fixed(floats: Floats) -> Fixed:
 
 def _to_floats(fixed: Fixed) -> Floats:
     """Below 2^53 float64 holds the integer and its power-of-two multiple exactly, so the one rounding is to float32."""
-    return (np.clip(fixed, -_LIMIT, _LIMIT).astype(np.float64) * 2.0**-FRACTION_BITS).astype(np.float32)
+    return (np.clip(fixed, -FIXED_LIMIT, FIXED_LIMIT).astype(np.float64) * 2.0**-FRACTION_BITS).astype(np.float32)
 
 
 def _divide(total: Fixed, divisor: int) -> Fixed:

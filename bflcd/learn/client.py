@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
+from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
 from bflcd.learn.messages import (
@@ -74,11 +75,12 @@ class WorkerClient:
         split_seed: int,
         device: str = "auto",
         threads: int = 1,
+        attack: AttackConfig | None = None,
     ) -> None:
         """`validation_fraction` in millionths; `split_seed`: below 2^63, private to the node and the same at each start, else
-        validation rows would have been trained on before the restart.
+        validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall.
         """
-        self._setup = Setup(task, data, validation_fraction, split_seed, device, threads)
+        self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack)
         self._environment = worker_environment(threads)
         self._lock = asyncio.Lock()
         self._process: Process | None = None

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any, Final, TypeVar
 
 from bflcd.errors import OperatorError
+from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import Frame, FrameError
 from bflcd.learn.protocol import (
@@ -15,12 +16,13 @@ from bflcd.learn.protocol import (
     EvaluateResult,
     ScoreJob,
     ScoreResult,
+    Strike,
     TrainJob,
     TrainResult,
     WorkerError,
 )
 from bflcd.params import TaskSpec, TensorSpec
-from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 
 Job = TrainJob | ScoreJob | EvaluateJob
 Result = TrainResult | ScoreResult | EvaluateResult
@@ -47,7 +49,10 @@ def _reader(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All that a worker needs before its first job. `split_seed`: private, draws the validation rows; `threads`: of torch."""
+    """All that a worker needs before its first job. `split_seed`: private, draws the validation rows; `threads`: of torch.
+
+    `attack`: what an attacker's worker lies by; None in an honest node's.
+    """
 
     task: TaskSpec
     data: DataConfig
@@ -55,6 +60,7 @@ class Setup:
     split_seed: int
     device: str
     threads: int
+    attack: AttackConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ def setup_of(frame: Frame) -> Setup:
     task = fields.pop("task")
     tensors = _tensors(task.pop("tensors"))
     options = tuple((key, value) for key, value in task.pop("options"))
-    return Setup(TaskSpec(options=options, tensors=tensors, **task), DataConfig(**fields.pop("data")), **fields)
+    attack = _attack(fields.pop("attack"))
+    return Setup(TaskSpec(options=options, tensors=tensors, **task), DataConfig(**fields.pop("data")), attack=attack, **fields)
 
 
 def ready_frame(ready: Ready) -> Frame:
@@ -143,10 +150,13 @@ def job_frame(job: Job) -> Frame:
     """Kind `train`, `score` or `evaluate`."""
     match job:
         case TrainJob():
-            return Frame("train", {"round": job.round, "seed": job.seed, "label": job.label}, (job.model,))
+            strike = _strike_fields(job.strike)
+            fields: dict[str, Any] = {"round": job.round, "seed": job.seed, "label": job.label, "strike": strike}
+            return Frame("train", fields, (job.model,))
         case ScoreJob():
             candidates = [[candidate.key, candidate.label] for candidate in job.candidates]
-            fields = {"round": job.round, "seed": job.seed, "rows": job.rows, "damping": job.damping, "candidates": candidates}
+            fields = {"round": job.round, "seed": job.seed, "rows": job.rows, "damping": job.damping}
+            fields |= {"candidates": candidates, "strike": _strike_fields(job.strike)}
             return Frame("score", fields, (job.model, *(candidate.update for candidate in job.candidates)))
         case EvaluateJob():
             return Frame("evaluate", {}, (job.model,))
@@ -158,11 +168,12 @@ def job_of(frame: Frame) -> Job:
     fields, payloads = frame.fields, frame.payloads
     match frame.kind:
         case "train":
-            return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"])
+            return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"], _strike(fields["strike"]))
         case "score":
             keys, (model, *updates) = fields["candidates"], payloads
             candidates = tuple(Candidate(Digest(key), update, label) for (key, label), update in zip(keys, updates, strict=True))
-            return ScoreJob(Round(fields["round"]), model, candidates, fields["seed"], fields["rows"], fields["damping"])
+            numbers = fields["seed"], fields["rows"], fields["damping"]
+            return ScoreJob(Round(fields["round"]), model, candidates, *numbers, _strike(fields["strike"]))
         case "evaluate":
             return EvaluateJob(payloads[0])
     raise FrameError(f"{frame.kind!r} is no job")
@@ -232,3 +243,17 @@ def _expect(frame: Frame, kind: str, *, payloads: int = 0) -> dict[str, Any]:
 
 def _tensors(listed: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(item["name"], tuple(item["shape"]), item["dtype"]) for item in listed)
+
+
+def _attack(fields: dict[str, Any] | None) -> AttackConfig | None:
+    if fields is None:
+        return None
+    return AttackConfig(liars=tuple(NodeId(node) for node in fields.pop("liars")), **fields)
+
+
+def _strike_fields(strike: Strike | None) -> list[int] | None:
+    return None if strike is None else [strike.trainers, strike.conspirators, strike.seed]
+
+
+def _strike(fields: list[int] | None) -> Strike | None:
+    return None if fields is None else Strike(*fields)

@@ -31,6 +31,14 @@ class Selection:
     test: Indices
 
 
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """Row numbers in file order: every node's own, and the test rows. Parts may be empty where rows are few."""
+
+    parts: tuple[Indices, ...]
+    test: Indices
+
+
 def select_rows(
     config: DataConfig,
     labels: Labels,
@@ -39,12 +47,35 @@ def select_rows(
     split: Labels | None = None,
     test_percent: int = TEST_PERCENT,
 ) -> Selection:
-    """This node's rows and the common test rows of a data set.
+    """This node's rows and the common test rows of a data set: part `config.index` of `deal_rows`.
+
+    Raises OperatorError (`bad_data`) as `deal_rows` does, and if this node is left without a row.
+    """
+    deal = deal_rows(config, labels, writers=writers, split=split, test_percent=test_percent)
+    own = deal.parts[config.index]
+    if own.size == 0:
+        training = len(labels) - deal.test.size
+        raise bad_data(
+            f"part {config.index} of {config.count} ({config.partition}) of {training} training rows is empty",
+            "deal the data into fewer parts (data.count)" + (", or raise data.alpha" if config.partition == "dirichlet" else ""),
+        )
+    return Selection(own, deal.test)
+
+
+def deal_rows(
+    config: DataConfig,
+    labels: Labels,
+    *,
+    writers: Labels | None = None,
+    split: Labels | None = None,
+    test_percent: int = TEST_PERCENT,
+) -> Deal:
+    """Every node's rows and the common test rows of a data set, whatever `config.index`.
 
     `labels`, `writers` (who made the row) and `split` (0 training, 1 test) are one-dimensional, one entry a row. Without
     `split`, `test_percent` of the rows are held out, the same on every node; under `writer` whole writers, so that test
-    writers are unseen. Raises OperatorError (`bad_data`) if the configuration makes no sense, needs writers that the data
-    lacks, or leaves this node no row.
+    writers are unseen. Raises OperatorError (`bad_data`) if the configuration makes no sense, or needs writers that the data
+    lacks.
     """
     check_data_config(config)
     if config.partition == "writer" and writers is None:
@@ -55,19 +86,15 @@ def select_rows(
     is_test = (split == 1) if split is not None else _held_out(len(labels), by_writer, test_percent, config.seed)
     training = np.flatnonzero(~is_test)
     if by_writer is not None:
-        own = training[_by_writer(by_writer[training], config.index, config.count)]
+        parts = [training[part] for part in _by_writer(by_writer[training], config.count)]
     elif config.partition == "dirichlet":
-        own = training[_by_dirichlet(labels[training], config)]
+        parts = [training[part] for part in _by_dirichlet(labels[training], config)]
     else:
-        own = np.sort(_stream(config.seed, _DEAL_STREAM).permutation(training)[config.index :: config.count])
+        shuffled = _stream(config.seed, _DEAL_STREAM).permutation(training)
+        parts = [np.sort(shuffled[index :: config.count]) for index in range(config.count)]
     if config.limit:
-        own = own[: config.limit]
-    if own.size == 0:
-        raise bad_data(
-            f"part {config.index} of {config.count} ({config.partition}) of {training.size} training rows is empty",
-            "deal the data into fewer parts (data.count)" + (", or raise data.alpha" if config.partition == "dirichlet" else ""),
-        )
-    return Selection(own, np.flatnonzero(is_test))
+        parts = [part[: config.limit] for part in parts]
+    return Deal(tuple(parts), np.flatnonzero(is_test))
 
 
 def split_validation(rows: int, fraction: int, seed: int) -> tuple[Indices, Indices]:
@@ -95,14 +122,14 @@ def _held_out(rows: int, writers: Labels | None, percent: int, seed: int) -> NDA
     return mask
 
 
-def _by_writer(writers: Labels, index: int, count: int) -> Indices:
-    """Positions of the rows whose writer's rank modulo `count` is `index`."""
-    everyone = np.unique(writers)
-    return np.flatnonzero(np.isin(writers, everyone[index::count]))
+def _by_writer(writers: Labels, count: int) -> list[Indices]:
+    """Positions of each node's rows: node i has the writers whose rank modulo `count` is i."""
+    ranks = np.unique(writers, return_inverse=True)[1]
+    return _grouped(ranks % count, count)
 
 
-def _by_dirichlet(labels: Labels, config: DataConfig) -> Indices:
-    """Positions of this node's rows; every row goes to exactly one node.
+def _by_dirichlet(labels: Labels, config: DataConfig) -> list[Indices]:
+    """Positions of each node's rows; every row goes to exactly one node.
 
     Node i draws a label mix q_i from a symmetric Dirichlet(alpha) (Hsu et al. 2019) and a size s_i, lognormal; it gets a
     share of the rows of label c in proportion to s_i * q_i[c].
@@ -111,15 +138,21 @@ def _by_dirichlet(labels: Labels, config: DataConfig) -> Indices:
     classes = np.unique(labels)
     sizes = generator.lognormal(0.0, SIZE_SIGMA, size=config.count)
     shares = generator.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
-    own = []
+    owners = np.empty(len(labels), dtype=np.int64)
     for column, label in enumerate(classes):
         rows = generator.permutation(np.flatnonzero(labels == label))
         bounds = np.concatenate(([0.0], np.cumsum(shares[:, column])))
         if bounds[-1] == 0.0:  # with a tiny alpha every draw for this label can underflow: then deal it evenly
             bounds = np.arange(config.count + 1, dtype=np.float64)
         cuts = np.rint(bounds / bounds[-1] * len(rows)).astype(np.int64)
-        own.append(rows[cuts[config.index] : cuts[config.index + 1]])
-    return np.sort(np.concatenate(own)) if own else np.empty(0, dtype=np.int64)
+        owners[rows] = np.repeat(np.arange(config.count), np.diff(cuts))
+    return _grouped(owners, config.count)
+
+
+def _grouped(owners: Indices, count: int) -> list[Indices]:
+    """Positions by owner, ascending, for owners 0 to `count` - 1."""
+    order = np.argsort(owners, kind="stable")
+    return np.split(order, np.searchsorted(owners[order], np.arange(1, count)))
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -135,7 +135,7 @@ def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled
     with torch.inference_mode():
         for inputs, targets in _chunks(rows, cancelled):
             outputs = model.module(task.transform(inputs))
-            losses.append(_bounded(task.row_loss(outputs, targets)))
+            losses.append(bounded_losses(task.row_loss(outputs, targets)))
             correct.append(task.correct(outputs, targets))
     return Measured(torch.cat(losses).cpu(), torch.cat(correct).cpu())
 
@@ -153,7 +153,7 @@ def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows
     with torch.no_grad():
         for inputs, targets in _chunks(rows, cancelled):
             loss, right = vmap(forward, in_dims=(0, None, None))(parameters, task.transform(inputs), targets)
-            losses.append(_bounded(loss))
+            losses.append(bounded_losses(loss))
             correct.append(right)
     pairs = zip(torch.cat(losses, dim=1).cpu(), torch.cat(correct, dim=1).cpu(), strict=True)
     return [Measured(loss, right) for loss, right in pairs]
@@ -185,7 +185,8 @@ def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Te
         yield rows.inputs[begin : begin + ROWS_AT_ONCE], rows.targets[begin : begin + ROWS_AT_ONCE]
 
 
-def _bounded(losses: Tensor) -> Tensor:
+def bounded_losses(losses: Tensor) -> Tensor:
+    """Row losses in float64, within +-`ROW_LOSS_LIMIT`; what is not finite counts as the limit."""
     limit = ROW_LOSS_LIMIT
     return torch.nan_to_num(losses.double(), nan=limit, posinf=limit, neginf=-limit).clamp_(-limit, limit)
 

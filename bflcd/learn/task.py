@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import pairwise
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -51,6 +52,15 @@ class Dataset:
     test: Rows | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Community:
+    """The data of all nodes: rows once, and which of them are whose (positions, ascending). `test` as in `Dataset`."""
+
+    rows: Rows
+    parts: tuple[NDArray[np.int64], ...]
+    test: Rows | None = None
+
+
 class Task(ABC):
     """A model and its data. Subclasses say how to build the one and load the other; the rest has defaults for classification.
 
@@ -74,6 +84,17 @@ class Task(ABC):
     @abstractmethod
     def load(self, data: DataConfig) -> Dataset:
         """This node's share of the data. Raises OperatorError (`missing_data`, `bad_data`)."""
+
+    def load_all(self, data: DataConfig) -> Community:
+        """What every one of `data.count` nodes would `load`, at once: for the laboratory, which simulates them all.
+
+        By default part by part; a task whose data is one file reads it once. Raises as `load` does.
+        """
+        sets = [self.load(replace(data, index=index)) for index in range(data.count)]
+        bounds = np.cumsum([0, *(len(one.own) for one in sets)])
+        rows = Rows(np.concatenate([one.own.inputs for one in sets]), np.concatenate([one.own.targets for one in sets]))
+        parts = tuple(np.arange(begin, end) for begin, end in pairwise(bounds))
+        return Community(rows, parts, sets[0].test)
 
     def pin(self, data: DataConfig | None) -> dict[str, str]:  # noqa: ARG002 - tasks that infer options read the data
         """The options for the genesis, with everything that shapes the model made explicit; `data` may serve to infer it."""

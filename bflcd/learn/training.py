@@ -14,6 +14,9 @@ from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
 from bflcd.wire.tensors import VALUE_LIMIT, join_payload, split_payload
 
+Batch = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Positions among a node's rows."""
+
 Cancelled = Callable[[], bool]
 """Asked between batches; True ends the job."""
 
@@ -62,27 +65,56 @@ def train(
     begun = perf_counter()
     model.load(job.model)
     torch.manual_seed(job.seed)  # dropout
-    order = np.random.Generator(np.random.PCG64(job.seed))
-    rate, momentum = task.learning_rate(spec, job.round), spec.momentum / MILLION
+    plan = Descent.of(task, spec, job.round, job.seed)
+    loss = descend(model, task, rows, plan, cancelled=cancelled)
+    update = _difference(model, job.model, loss)
+    payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
+    return TrainResult(payload, len(rows), loss, perf_counter() - begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """How one node trains in one round; `seed` draws the order of its rows."""
+
+    rate: float
+    momentum: float
+    batch_size: int
+    epochs: int
+    seed: int
+
+    @classmethod
+    def of(cls, task: Task, spec: TaskSpec, round_: int, seed: int) -> "Descent":
+        """What a genesis fixes for `round_`."""
+        rate = task.learning_rate(spec, round_)
+        return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, seed)
+
+
+def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, cancelled: Cancelled = never) -> float:
+    """Stochastic gradient descent from the loaded weights; the mean loss of the last epoch, in nats. Raises JobCancelledError."""
     velocity = torch.zeros_like(model.weights)
     model.module.train()
     loss = 0.0
-    for _ in range(spec.local_epochs):
+    for epoch in epochs_of(len(rows), plan):
         total = torch.zeros((), dtype=torch.float64, device=model.device)
-        for chosen in _batches(order.permutation(len(rows)), spec.batch_size):
+        for chosen in epoch:
             if cancelled():
                 raise JobCancelledError
             index = torch.from_numpy(chosen).to(model.device)
             losses = task.row_loss(model.module(task.transform(rows.inputs[index])), rows.targets[index])
             model.gradient.zero_()
             losses.mean().backward()  # type: ignore[no-untyped-call]
-            velocity.mul_(momentum).add_(model.gradient)
-            model.weights.sub_(velocity, alpha=rate)
+            velocity.mul_(plan.momentum).add_(model.gradient)
+            model.weights.sub_(velocity, alpha=plan.rate)
             total += losses.detach().sum()
         loss = float(total) / len(rows)
-    update = _difference(model, job.model, loss)
-    payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
-    return TrainResult(payload, len(rows), loss, perf_counter() - begun)
+    return loss
+
+
+def epochs_of(rows: int, plan: Descent) -> Iterator[Iterator[Batch]]:
+    """The batches of each epoch, as positions among a node's `rows`."""
+    order = np.random.Generator(np.random.PCG64(plan.seed))
+    for _ in range(plan.epochs):
+        yield batches(order.permutation(rows), plan.batch_size)
 
 
 def _difference(model: FlatModel, base: bytes, loss: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -96,9 +128,7 @@ def _difference(model: FlatModel, base: bytes, loss: float) -> np.ndarray[tuple[
     return update
 
 
-def _batches(
-    order: np.ndarray[tuple[int], np.dtype[np.int64]], size: int
-) -> Iterator[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def batches(order: Batch, size: int) -> Iterator[Batch]:
     """Slices of `order` of `size`; a last batch of a single row joins the one before, since batch normalisation needs two."""
     begin = 0
     while begin < len(order):

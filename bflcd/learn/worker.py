@@ -20,6 +20,7 @@ import torch
 from bflcd.errors import OperatorError, PeerError
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
+from bflcd.learn.liar import Liar, poisoned
 from bflcd.learn.messages import (
     Job,
     Ready,
@@ -35,10 +36,10 @@ from bflcd.learn.messages import (
     setup_of,
 )
 from bflcd.learn.partition import split_validation
-from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, WorkerError
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
-from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, train
+from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, train
 
 NICENESS: Final = 5
 """Below the daemon, whose event loop must keep its latency on a busy machine."""
@@ -115,7 +116,12 @@ class Session:
         training, validation = split_validation(len(data.own), setup.validation_fraction, setup.split_seed)
         torch.manual_seed(setup.split_seed)
         self._model = FlatModel(self._task.build_model(), setup.task.tensors, device)
-        self._training = DeviceRows.of(Rows(data.own.inputs[training], data.own.targets[training]), device)
+        rows = Rows(data.own.inputs[training], data.own.targets[training])
+        self._training = DeviceRows.of(rows, device)
+        self._liar: Liar | None = None
+        if setup.attack is not None:
+            lured = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
+            self._liar = Liar(setup.attack, setup.task.tensors, lured)
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)
@@ -127,11 +133,27 @@ class Session:
         cancelled = pipes.cancelled.is_set
         match job:
             case TrainJob():
-                return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
+                return self._train(job, cancelled)
             case ScoreJob():
-                return self._scorer.score(job, cancelled)
+                return self._score(job, cancelled)
             case EvaluateJob():
                 return evaluate(self._model, self._task, self._test, job.model, cancelled)
+
+    def _train(self, job: TrainJob, cancelled: Cancelled) -> TrainResult:
+        liar, strike = self._liar, job.strike
+        if liar is not None:
+            liar.see(job.round, job.model)
+        if liar is None or strike is None:
+            return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
+        trained = train(self._model, self._task, self._spec, liar.rows, job, cancelled=cancelled)
+        return liar.forge(trained, job, strike)
+
+    def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
+        liar = self._liar
+        if liar is not None:
+            liar.see(job.round, job.model)
+        measured = self._scorer.score(job, cancelled)
+        return measured if liar is None or job.strike is None else liar.report(measured, job)
 
 
 def _device(name: str) -> torch.device:

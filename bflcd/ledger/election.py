@@ -1,28 +1,37 @@
-"""Who holds the seats of the next round: by score, and whom to fall back on when the packed are too few (design 5, Election)."""
+"""Who holds the seats of the next round: by genesis' rule, and on whom to fall back when the packed are too few (design 5)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import Params
-from bflcd.types import MicroNats, NodeId
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 
 
 class Group(IntEnum):
     """In which order seats are filled."""
 
     PACKED = 0
-    """Present, packed in this round, without a seat."""
+    """Present, packed in this round, without a seat: by the community's rule."""
     PACKED_BEFORE = 1
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
     OTHER = 2
     """Present, never packed, without a seat: longest without one first."""
     SEATED = 3
-    """Present, holding a seat now: packed, packed before, others, as above."""
+    """Present, holding a seat now: packed by score, packed before, others, as above."""
     ABSENT = 4
     """Not present: managers first, then those without a seat now, then as above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merit:
+    """What the cards say of a packed uploader: its score, and the rate in KiB/s at which its update was pulled."""
+
+    score: MicroNats
+    rate: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,80 @@ class Election:
     committee: tuple[NodeId, ...]
     degraded: bool
 
+
+# -- the rules of genesis -----------------------------------------------------------------------------------------------------
+
+SCORE_WEIGHT: Final = 2
+"""As much as both other factors together: who is last by score and first by both is at best level with its opposite."""
+
+RATE_WEIGHT: Final = 1
+"""Who is slow is fetched from for longer by every member of the committee, in each round."""
+
+AVAILABILITY_WEIGHT: Final = 1
+"""An absent seat brings its committee nearer to standing still."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A member of the first group. `availability`: at the round's beginning; `lot`: what the round's seed draws, lower first."""
+
+    node: NodeId
+    merit: Merit
+    availability: PartsPerMillion
+    lot: Digest
+
+
+Rule = Callable[[Sequence[Candidate], int], list[Candidate]]
+"""The candidates in the order in which they get seats; the number is that of the seats."""
+
+
+def by_score(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+    """Best score first (paper IV-B, election by score); ties by lot."""
+    return sorted(candidates, key=lambda one: (-one.merit.score, one.lot))
+
+
+def by_lot(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+    """Drawn, whatever the score (paper IV-B, random election)."""
+    return sorted(candidates, key=lambda one: one.lot)
+
+
+def by_lot_of_the_better_half(candidates: Sequence[Candidate], seats: int) -> list[Candidate]:
+    """The better half by score, and no fewer than there are seats, is drawn, the others follow by score: between the paper's two,
+    of which one keeps liars out and the other lets more data judge (IV-B)."""
+    ranked = by_score(candidates, seats)
+    standing = max((len(ranked) + 1) // 2, seats)
+    return by_lot(ranked[:standing], seats) + ranked[standing:]
+
+
+def by_factors(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+    """Lowest sum of weighted positions by score, transfer rate and availability (paper IV-B, multi-factor optimization; the last
+    is design 5's); ties by lot."""
+    score = _positions([one.merit.score for one in candidates])
+    rate = _positions([one.merit.rate for one in candidates])
+    presence = _positions([one.availability for one in candidates])
+
+    def place(one: Candidate) -> tuple[int, Digest]:
+        weighted = SCORE_WEIGHT * score[one.merit.score] + RATE_WEIGHT * rate[one.merit.rate]
+        return weighted + AVAILABILITY_WEIGHT * presence[one.availability], one.lot
+
+    return sorted(candidates, key=place)
+
+
+def _positions(values: Sequence[int]) -> dict[int, int]:
+    """By value, how many are better, which is higher: 0 for the best, and equal ones share a position."""
+    return {value: len(values) - count for count, value in enumerate(sorted(values), 1)}
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "score": by_score,
+    "random": by_lot,
+    "top-half": by_lot_of_the_better_half,
+    "multi-factor": by_factors,
+}
+"""By the names of `bflcd.params.ELECTIONS`."""
+
+
+# -- all seats ----------------------------------------------------------------------------------------------------------------
 
 _Rank = tuple[int, ...]
 
@@ -46,41 +129,47 @@ def may_sit(account: Account, present: frozenset[NodeId], accused: frozenset[Nod
 def elect(
     params: Params,
     state: State,
-    packed: Mapping[NodeId, MicroNats],
+    packed: Mapping[NodeId, Merit],
     present: frozenset[NodeId],
     accused: frozenset[NodeId] = frozenset(),
 ) -> Election:
     """Fill min(M, members that may sit) seats for round t + 1.
 
-    `packed`: score by uploader; `present`: on f + 1 of the q cards; `accused`: by the evidence of this round's block.
+    `packed`: merit by uploader; `present`: on f + 1 of the q cards; `accused`: by the evidence of this round's block.
 
     The committee of round t follows all other present members: nobody judges twice in a row while there is anybody else. A
     round without packed updates changes the committee by the same order. Ties by the round's seed.
     """
     seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
+    sitting = [account for account in state.accounts if may_sit(account, present, accused)]
+    candidates = [
+        Candidate(account.node, packed[account.node], account.availability, tie_break(seed, account.node))
+        for account in sitting
+        if account.node in packed and account.node in present and account.node not in seated
+    ]
+    elected = {one.node: place for place, one in enumerate(RULES[params.election](candidates, params.committee_size))}
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
-    for account in state.accounts:
+    for account in sitting:
         node = account.node
-        if not may_sit(account, present, accused):
-            continue
-        merit = _merit(account, packed.get(node))
-        if node not in present:
-            rank: _Rank = (Group.ABSENT, node not in managers, node in seated, *merit)
+        if node in elected:
+            rank: _Rank = (Group.PACKED, elected[node])
+        elif node not in present:
+            rank = (Group.ABSENT, node not in managers, node in seated, *_standing(account, packed.get(node)))
         elif node in seated:
-            rank = (Group.SEATED, *merit)
+            rank = (Group.SEATED, *_standing(account, packed.get(node)))
         else:
-            rank = merit
+            rank = _standing(account, None)
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()
     seats = ranks[: params.committee_size]
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
-def _merit(account: Account, score: MicroNats | None) -> _Rank:
+def _standing(account: Account, merit: Merit | None) -> _Rank:
     """Lower is better: packed by score, packed before by round and score, others by their last seat (NEVER is lowest)."""
-    if score is not None:
-        return (Group.PACKED, -score, 0)
+    if merit is not None:
+        return (Group.PACKED, -merit.score, 0)
     if account.packed_round != NEVER:
         return (Group.PACKED_BEFORE, -account.packed_round, -account.packed_score)
     return (Group.OTHER, account.seat_round, 0)

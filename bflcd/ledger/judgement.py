@@ -51,9 +51,9 @@ class Reason(Enum):
 class OfferJudgement:
     """What q cards say of one offer.
 
-    `entries`: how many list it; `gain`, `accuracy`: their medians over all q, None where the median falls on an absent entry
-    or the offer doesn't count; `norm`: lower median of the entries; `score`: what ranks it by the community's rule; `reason`:
-    None exactly if it is packed.
+    `entries`: how many list it; `gain`, `accuracy`, `rate` (KiB/s; a pull that wasn't measured counts 0): their medians over all
+    q, None where the median falls on an absent entry or the offer doesn't count; `norm`: lower median of the entries; `score`:
+    what ranks it by the community's rule; `reason`: None exactly if it is packed.
     """
 
     uploader: NodeId
@@ -63,6 +63,7 @@ class OfferJudgement:
     gain: MicroNats | None
     accuracy: PartsPerMillion | None
     norm: int | None
+    rate: int | None
     score: MicroNats | None
     reason: Reason | None
 
@@ -128,11 +129,12 @@ def _rate(params: Params, key: Key, found: list[CardEntry], f: int, q: int, *, t
     """Judge one offer by itself: everything but the norm band and the number of places."""
     uploader, offer, root = key
     if len(found) <= f:
-        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, Reason.FEW_ENTRIES)
+        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, None, Reason.FEW_ENTRIES)
     if two:
-        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, Reason.TWO_OFFERS)
+        return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, None, Reason.TWO_OFFERS)
     gain = _worst_filled_median([entry.gain for entry in found], q)
     accuracy = _worst_filled_median([entry.accuracy for entry in found], q)
+    rate = _worst_filled_median([entry.rate for entry in found], q)
     norm = _lower_median([entry.norm for entry in found])
     reason = None
     if gain is None:
@@ -142,7 +144,7 @@ def _rate(params: Params, key: Key, found: list[CardEntry], f: int, q: int, *, t
     elif gain < -params.score_margin:
         reason = Reason.BELOW_MARGIN
     score = gain if params.score_rule == "gain" or accuracy is None else MicroNats(accuracy)
-    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, score, reason)
+    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason)
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:

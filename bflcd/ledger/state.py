@@ -17,6 +17,7 @@ from bflcd.types import (
     MicroNats,
     Millis,
     NodeId,
+    PartsPerMillion,
     Round,
 )
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
@@ -37,6 +38,7 @@ class Account:
 
     `punished_round`: of the block whose evidence proved that it lied; it never trains or judges again (design 6.9).
     `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
+    `availability`: exponential average of its presence, round by round, from 0 at genesis (design 5, Election).
     """
 
     node: NodeId
@@ -46,9 +48,10 @@ class Account:
     seat_round: RoundOrNever
     punished_round: RoundOrNever = NEVER
     retired_round: RoundOrNever = NEVER
+    availability: PartsPerMillion = PartsPerMillion(0)
 
 
-@message(80, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
+@message(81, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

@@ -14,15 +14,15 @@ from typing import Final
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
-from bflcd.ledger.election import Election, elect
+from bflcd.ledger.election import Election, Merit, elect
 from bflcd.ledger.evidence import accused_by
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.weights import weights
-from bflcd.params import BlobRef, Params
-from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Round, short
+from bflcd.params import MILLION, BlobRef, Params
+from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, short
 from bflcd.wire.blocks import (
     KIND_MODEL,
     KIND_UPDATE,
@@ -42,6 +42,10 @@ from bflcd.wire.proposal import Proposal
 
 MAX_CLOCK_LEAD: Final = Millis(10_000)
 """How far a block's time may be ahead of a member's own clock (design 4)."""
+
+PRESENCE_ROUNDS: Final = 8
+"""Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
+rounds. It divides a million, so that who is always there reaches exactly that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +131,12 @@ def decide(
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
-    scores = {p.judgement.uploader: _score(p.judgement) for p in packed}
+    merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
-    election = elect(params, state, scores, present, accused)
+    election = elect(params, state, merits, present, accused)
     if not election.committee:
         raise PeerError(Rejection.BAD_EVIDENCE, "the evidence would leave nobody to hold a seat")
-    accounts, burnt = _accounts_after(state, scores, dict(paid), election, present=present, accused=accused)
+    accounts, burnt = _accounts_after(state, merits, dict(paid), election, present=present, accused=accused)
     after = replace(
         state,
         round=Round(state.round + 1),
@@ -254,7 +258,8 @@ def _find_offers(
             raise PeerError(Rejection.BAD_SEGMENT, f"{name} is not by the uploader, or not of the blob, that the cards name")
         check_offer(params, state, head, offer)
         found.append(offer)
-    shares = weights([offer.body.samples for offer in found])
+    norms = [packed.norm or 0 for packed in judgement.packed]
+    shares = weights([offer.body.samples for offer in found], norms, params.norm_clip)
     return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
 
 
@@ -266,7 +271,7 @@ def _score(packed: OfferJudgement) -> MicroNats:
 
 def _accounts_after(
     state: State,
-    scores: Mapping[NodeId, MicroNats],
+    merits: Mapping[NodeId, Merit],
     paid: Mapping[NodeId, Amount],
     election: Election,
     *,
@@ -284,14 +289,20 @@ def _accounts_after(
             Account(
                 node=node,
                 balance=Amount(balance),
-                packed_round=state.round if node in scores else account.packed_round,
-                packed_score=scores.get(node, account.packed_score),
+                packed_round=state.round if node in merits else account.packed_round,
+                packed_score=merits[node].score if node in merits else account.packed_score,
                 seat_round=state.round + 1 if node in seated else account.seat_round,
                 punished_round=state.round if node in accused else account.punished_round,
                 retired_round=NEVER if node in present else account.retired_round,
+                availability=availability_after(account.availability, present=node in present),
             )
         )
     return tuple(accounts), Amount(burnt)
+
+
+def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:
+    """The exponential average of presence after another round; never above a million, at which presence keeps it."""
+    return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
 
 
 def check_conservation(state: State) -> None:

@@ -1,22 +1,39 @@
-"""How much each packed update counts in the aggregate: by its samples, held to what the others claim (design 5)."""
+"""How much each packed update counts in the aggregate: by its samples, held to what others claim, and by its norm (design 5)."""
 
 from collections.abc import Sequence
 from typing import Final
+
+from bflcd.errors import InvariantError
+from bflcd.params import MILLION
 
 MAX_WEIGHT: Final = 2**16
 """With at most 2^11 updates of values up to 2^10 the aggregate's sum stays below 2^62."""
 
 
-def weights(claims: Sequence[int]) -> tuple[int, ...]:
-    """Weights from 1 to MAX_WEIGHT, in the order of the claimed numbers of samples.
+def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int, ...]:
+    """Weights from 1 to MAX_WEIGHT, in the order of the updates: their claimed numbers of samples, their norms (all above 0).
 
     A claim counts up to twice the lower median of all: a claim alone must not buy influence. Where that cap is above
     MAX_WEIGHT, all are scaled down by the same ratio, so that large communities keep the proportions of their samples.
+
+    With `clip` above 0, in millionths, an update whose norm is above clip * the lower median of the norms weighs less by that
+    ratio: it moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the
+    cap is MAX_WEIGHT, since a ratio of small numbers would be coarse. Raises InvariantError for a norm of 0.
     """
     if not claims:
         return ()
-    cap = 2 * sorted(claims)[(len(claims) - 1) // 2]
-    held = (min(claim, cap) for claim in claims)
-    if cap <= MAX_WEIGHT:
-        return tuple(held)
-    return tuple(max(1, claim * MAX_WEIGHT // cap) for claim in held)
+    if min(norms) <= 0:
+        raise InvariantError("an update of norm 0 is never packed")
+    cap = 2 * _lower_median(claims)
+    held = [min(claim, cap) for claim in claims]
+    if clip == 0:
+        return tuple(held) if cap <= MAX_WEIGHT else tuple(max(1, claim * MAX_WEIGHT // cap) for claim in held)
+    bound = clip * _lower_median(norms)
+    return tuple(
+        max(1, claim * MAX_WEIGHT * min(bound, norm * MILLION) // (cap * norm * MILLION))
+        for claim, norm in zip(held, norms, strict=True)
+    )
+
+
+def _lower_median(values: Sequence[int]) -> int:
+    return sorted(values)[(len(values) - 1) // 2]

@@ -31,6 +31,7 @@ from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.api import ApiServer
+from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.core import Core
 from bflcd.node.datadir import DataDir, open_identity
@@ -115,6 +116,8 @@ async def _main(config: Config) -> None:
     context = LogContext(short(identity.node_id))
     set_up_logging(config.log.level, config.log.format, datadir.path, context)
     logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
+    for text in attack_warnings(config.attack):
+        logger.warning("%s", text)
     store = await SqliteStore.open(datadir.path)
     try:
         marks = MarkFile(datadir.path / MARK_FILE)
@@ -270,6 +273,7 @@ class Node:
     async def _live(self) -> None:
         """From the genesis to the running core."""
         genesis, self._first_model = await find_genesis(self._config, self._store, self._exchange, self._peers)
+        check_attack(self._config.attack, genesis)
         await self._adopt(genesis)
         core, started, runtime, follower = await self._make_core(genesis)
         assert self._group is not None
@@ -331,6 +335,7 @@ class Node:
             on_misbehaviour=self._punish,
         )
         seed = int.from_bytes(digest(Domain.PRIVATE, private, b"split")[:7], "big")
+        attack = self._config.attack.for_worker(self._identity.node_id)
         self._compute = WorkerClient(
             genesis.task,
             self._config.data.for_worker(),
@@ -338,8 +343,10 @@ class Node:
             split_seed=seed,
             device=self._config.compute.device,
             threads=self._config.compute.threads,
+            attack=attack,
         )
         watch = Watch(
+            me=self._identity.node_id,
             context=self._context,
             bus=self.bus,
             metrics=self.metrics,
@@ -356,7 +363,7 @@ class Node:
             speaker=self._gossip,
             asker=self._exchange,
             fetcher=fetcher,
-            compute=self._compute,
+            compute=self._compute if attack is None else AttackingCompute(self._compute, attack, lambda: core.situation),
             observer=watch,
         )
         runtime.remember((*records.votes, *records.own))

@@ -10,7 +10,7 @@ from typing import Final
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import CandidateScore, ScoreResult
-from bflcd.ledger.cards import CardRules, check_beacon, check_offer
+from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key
 from bflcd.ledger.roles import trainers
 from bflcd.node.situation import Situation, update_label_of
 from bflcd.params import BlobRef
@@ -46,12 +46,13 @@ class Progress(Enum):
 
 @dataclass(slots=True)
 class OfferSlot:
-    """One offer and its way to a score."""
+    """One offer and its way to a score. `rate`: KiB/s at which its payload was pulled, 0 if it was not, or not measured."""
 
     offer: Signed[Offer]
     progress: Progress = Progress.WANTED
     score: CandidateScore | None = None
     fetches: int = 0
+    rate: int = 0
     text: str = ""
 
 
@@ -159,12 +160,17 @@ class Collection:
 
     # -- blobs and scores ---------------------------------------------------------------------------------------------
 
-    def blob_here(self, root: Digest) -> None:
-        """A blob is complete and met its specification."""
+    def blob_here(self, root: Digest, rate: int = 0) -> None:
+        """A blob is complete and met its specification; `rate` as in `BlobHere`.
+
+        Only a first pull counts as measured: what a broken one leaves here would make the next look fast.
+        """
         self.blobs.add(root)
         for slot in self._with_root(root):
             if slot.progress in (Progress.WANTED, Progress.FETCHING):
                 slot.progress = Progress.HELD
+                if slot.fetches == 1:
+                    slot.rate = rate
 
     def blob_lost(self, root: Digest) -> None:
         """A blob that was held is damaged and dropped: it is fetched again."""
@@ -283,16 +289,8 @@ class Collection:
     def card_body(self) -> ScoreCard:
         """The own card as it stands."""
         situation = self._situation
-        entries = tuple(
-            sorted(
-                (
-                    CardEntry(slot.offer.author, slot.offer.digest, slot.offer.body.blob.root, s.gain, s.accuracy, s.norm)
-                    for slot in self.slots.values()
-                    if (s := slot.score) is not None
-                ),
-                key=lambda entry: (entry.uploader, entry.offer, entry.root),
-            )
-        )
+        scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
+        entries = tuple(sorted((_entry(slot, score) for slot, score in scored), key=entry_key))
         members = {account.node for account in situation.state.accounts}
         state = situation.state
         base = self.base if entries else None
@@ -311,3 +309,16 @@ class Collection:
     def ready_cards(self) -> list[Signed[ScoreCard]]:
         """Each member's first card, fullest first: what a leader packs from."""
         return sorted(self.first_cards.values(), key=lambda card: (-len(card.body.entries), card.author))
+
+
+def _entry(slot: OfferSlot, score: CandidateScore) -> CardEntry:
+    """What the own card says of an offer."""
+    return CardEntry(
+        uploader=slot.offer.author,
+        offer=slot.offer.digest,
+        root=slot.offer.body.blob.root,
+        gain=score.gain,
+        accuracy=score.accuracy,
+        norm=score.norm,
+        rate=slot.rate,
+    )

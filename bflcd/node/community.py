@@ -15,7 +15,16 @@ from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
 _TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs")
 """Fields of `TaskSpec` that say how the task is trained."""
 
-_OWN_FLAGS: Final = ("committee_size", "places", "small_community", "view_timeout", "score_rule", "aggregation", "last_round")
+_OWN_FLAGS: Final = (
+    "committee_size",
+    "places",
+    "small_community",
+    "view_timeout",
+    "score_rule",
+    "election",
+    "aggregation",
+    "last_round",
+)
 """Fields of `Params` that have flags of their own."""
 
 _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in _OWN_FLAGS)
@@ -30,6 +39,7 @@ class CommunityOptions:
     rounds: int
     view_timeout: int
     score_rule: str
+    election: str
     aggregation: str
     small_community: bool
     learning_rate: float
@@ -45,9 +55,10 @@ class CommunityOptions:
             small_community=self.small_community,
             view_timeout=Millis(self.view_timeout),
             score_rule=self.score_rule,
+            election=self.election,
             aggregation=self.aggregation,
             last_round=self.rounds,
-            **cast("dict[str, Any]", {key: _typed(key, value) for key, value in given.items()}),
+            **cast("dict[str, Any]", {key: _whole(key, value) for key, value in given.items()}),
         )
 
     def training(self) -> dict[str, int]:
@@ -108,10 +119,6 @@ def default_partition(factory: str, path: str | None) -> PartitionKind:
 def data_for_describing(data: DataConfig) -> DataConfig | None:
     """What a task may infer its options from: the data, if a path is given."""
     return data if data.path is not None else None
-
-
-def _typed(key: str, text: str) -> object:
-    return text if key == "election" else _whole(key, text)
 
 
 def _whole(key: str, text: str) -> int:

@@ -135,8 +135,8 @@ class Core:
                 return self._confirmed(round_, now)
             case Heard():
                 return self._heard(event, now)
-            case BlobHere(root):
-                self.work.blob_here(root)
+            case BlobHere(root, rate):
+                self.work.blob_here(root, rate)
                 return self._advance(now)
             case BlobMissing():
                 return self.work.blob_missing(event, now) + self._advance(now)

@@ -51,9 +51,13 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class BlobHere:
-    """Answer to `FetchBlob`: the blob is complete and durable here; an update's payload met the specification."""
+    """Answer to `FetchBlob`: the blob is complete and durable here; an update's payload met the specification.
+
+    `rate`: KiB/s at which an update was pulled, at least 1; 0 for one that was here already, and for a model.
+    """
 
     root: Digest
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,8 @@ class GenesisPlan:
     managers: tuple[NodeId, ...] = ()
     balance: Amount = FIRST_BALANCE
     pool: Amount = FIRST_POOL
+    testnet: bool = False
+    """Its nodes may play attacks."""
 
 
 def default_places(members: int, committee_size: int, *, small_community: bool) -> int:
@@ -66,6 +68,7 @@ def compose_genesis(plan: GenesisPlan, task: TaskPlan, description: TaskDescript
         committee=committee,
         pool=plan.pool,
         model=blob_ref(description.model),
+        testnet=plan.testnet,
     )
     check_genesis(genesis)
     try:

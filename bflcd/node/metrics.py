@@ -32,6 +32,7 @@ class Metrics:
         self.rounds_empty: Final = self._counter("bflc_rounds_empty", "Committed rounds without a packed update")
         self.view_changes: Final = self._counter("bflc_view_changes", "Views above 0 entered")
         self.worker_restarts: Final = self._counter("bflc_worker_restarts", "Times that the compute worker was started again")
+        self.validations: Final = self._counter("bflc_validations", "Updates judged by this node as a member of the committee")
         self.round_seconds: Final = self._histogram("bflc_round_seconds", "From one model to the next", ROUND_SECONDS)
         self.decision_seconds: Final = self._histogram(
             "bflc_decision_seconds", "From q cards held to the certificate stored", DECISION_SECONDS

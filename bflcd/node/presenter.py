@@ -13,6 +13,7 @@ from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.ledger.state import NEVER, Account
 from bflcd.net.peers import PeerManager
+from bflcd.node.attack import attack_warnings
 from bflcd.node.bus import EventBus, LogRing
 from bflcd.node.collect import Progress
 from bflcd.node.core import Core
@@ -123,7 +124,7 @@ class Presenter:
         """Where the node stands."""
         core = self.core
         if core is None:
-            return Status(**_NOWHERE, **self._here(), warnings=[*self.warnings, *self._peers.warnings()])
+            return Status(**_NOWHERE, **self._here(), warnings=[*self._lasting(), *self._peers.warnings()])
         situation = core.situation
         header, state, params = situation.head_header, situation.state, situation.params
         view = core.pbft.view if core.pbft is not None else View(0)
@@ -156,7 +157,7 @@ class Presenter:
             accuracy=None if self.accuracy is None else self.accuracy[0],
             accuracy_round=None if self.accuracy is None else self.accuracy[1],
             test_accuracy=self.test_accuracy,
-            warnings=[*self.warnings, *self._peers.warnings(), *self._stalled(core), *self._recovering(core)],
+            warnings=[*self._lasting(), *self._peers.warnings(), *self._stalled(core), *self._recovering(core)],
             waiting_for=self._waiting_for(core),
         )
 
@@ -229,6 +230,9 @@ class Presenter:
             what = "a score card"
         return f"{what} of {', '.join(short(node) for node in missing[:12])}"
 
+    def _lasting(self) -> list[str]:
+        return [*attack_warnings(self._config.attack), *self.warnings]
+
     def _stalled(self, core: Core) -> list[str]:
         params = core.situation.params
         if core.situation.finished or core.syncing:
@@ -299,6 +303,7 @@ class Presenter:
                 gain=offer.gain,
                 accuracy=None if offer.accuracy is None else offer.accuracy / MILLION,
                 norm=None if offer.norm is None else offer.norm / 2**NORM_SCALE_BITS,
+                rate=offer.rate,
                 weight=weights.get(offer.offer, 0),
                 packed=offer.reason is None,
                 reason="" if offer.reason is None else offer.reason.value,
@@ -345,6 +350,7 @@ class Presenter:
                 packed_round=account.packed_round,
                 packed_score=account.packed_score,
                 seat_round=account.seat_round,
+                availability=account.availability / MILLION,
                 present=account.node in present,
                 manager=account.node in state.managers,
                 me=account.node == self._node_id,

@@ -58,7 +58,7 @@ from bflcd.store.protocol import BlockStore, DamagedBlobError, OwnRecord, Record
 from bflcd.types import Digest, Millis, NodeId, Round, View, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.evidence import Evidence, evidence_id
-from bflcd.wire.messages import Gossip
+from bflcd.wire.messages import MAX_RATE, Gossip
 from bflcd.wire.requests import GetEnvelopes, GetEvidence, GetSegment
 from bflcd.wire.tensors import split_payload, update_label
 
@@ -444,8 +444,11 @@ class Runtime:
             holders = tuple(node for node in effect.holders if node != self.core.situation.me)
             if effect.anyone:
                 holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
+            started = time.monotonic_ns()
             await self._fetcher.fetch(effect.blob, holders)
-            answer: Event = await self._checked(effect, held=held)
+            measured = effect.label is not None and not held
+            rate = rate_of(effect.blob.size, time.monotonic_ns() - started) if measured else 0
+            answer: Event = await self._checked(effect, held=held, rate=rate)
         except (RequestError, PeerError) as error:
             answer = BlobMissing(root, refused=False, text=str(error))
         except DamagedBlobError as error:
@@ -456,7 +459,7 @@ class Runtime:
                 del self._fetching[root, effect.label]
         await self.submit(answer)
 
-    async def _checked(self, effect: FetchBlob, *, held: bool) -> Event:
+    async def _checked(self, effect: FetchBlob, *, held: bool, rate: int) -> Event:
         """Hold a payload against the genesis specification; what breaks it is dropped, unless it was here for another reason."""
         spec = self.core.situation.genesis.task.tensors
         data = await self._payload(effect.blob)
@@ -466,7 +469,7 @@ class Runtime:
             if not held:
                 await self._forget(effect.blob.root)
             return BlobMissing(effect.blob.root, refused=True, text=str(error))
-        return BlobHere(effect.blob.root)
+        return BlobHere(effect.blob.root, rate)
 
     async def _forget(self, root: Digest) -> None:
         self._payloads.pop(root, None)
@@ -541,6 +544,11 @@ def _joined(effects: list[Effect]) -> list[Effect]:
             place = None
         joined.append(effect)
     return joined
+
+
+def rate_of(size: int, nanoseconds: int) -> int:
+    """KiB/s of a pull of `size` bytes, as cards carry it: at least 1, since 0 says that nothing was measured."""
+    return max(1, min(MAX_RATE, size * 1_000_000_000 // (1024 * max(1, nanoseconds))))
 
 
 def mark_of(record: Record) -> Mark | None:

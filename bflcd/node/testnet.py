@@ -13,6 +13,7 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.learn.attacks import for_daemon
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
@@ -41,7 +42,10 @@ Mode = Literal["loopback", "compose"]
 
 @dataclass(frozen=True, slots=True)
 class TestnetPlan:
-    """A testnet to be. `base_port` 0: any free ports. `seeded_keys`: reproducible keys and chain id, for tests only."""
+    """A testnet to be. `base_port` 0: any free ports. `seeded_keys`: reproducible keys and chain id, for tests only.
+
+    The last `attackers` nodes play `attack` together; empty and 0: all are honest.
+    """
 
     __test__ = False
 
@@ -57,6 +61,8 @@ class TestnetPlan:
     bootstraps: int = BOOTSTRAPS
     compose: bool = False
     image: str = "bflcd"
+    attack: str = ""
+    attackers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
     """The same with the task already described. Raises as `create_testnet` does."""
     nodes = tuple(_nodes(plan))
     members = tuple(node.identity.node_id for node in nodes)
-    genesis = compose_genesis(GenesisPlan(plan.name, plan.time, plan.params, members), plan.task, description)
+    genesis = compose_genesis(GenesisPlan(plan.name, plan.time, plan.params, members, testnet=True), plan.task, description)
     try:
         write_genesis(plan.output / "genesis.json", genesis)
         for index, node in enumerate(nodes):
@@ -109,11 +115,23 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
 def _check_plan(plan: TestnetPlan) -> None:
     if not 1 <= plan.nodes <= MAX_NODES:
         raise UsageError(f"--nodes {plan.nodes} is not possible", hint=f"use 1 to {MAX_NODES}")
+    _check_attack(plan)
     if plan.data.path is not None and not Path(plan.data.path).exists():
         raise OperatorError(f"{plan.data.path}: there is no such file", hint="check --data", code="missing_data")
     check_data_config(replace(plan.data, index=0, count=plan.nodes))
     if not plan.compose:
         free_ports(plan.nodes, plan.base_port)
+
+
+def _check_attack(plan: TestnetPlan) -> None:
+    """A community may be made to fail, but somebody in it has to be honest, and liars have to know what to play."""
+    if bool(plan.attack) != bool(plan.attackers):
+        raise UsageError("--attack and --attackers go together", hint="say what they play, and how many of the nodes do")
+    if not plan.attack:
+        return
+    if not 0 < plan.attackers < plan.nodes:
+        raise UsageError(f"--attackers {plan.attackers} of {plan.nodes} nodes", hint=f"use 1 to {plan.nodes - 1}")
+    for_daemon(plan.attack)
 
 
 def _nodes(plan: TestnetPlan) -> Iterator[TestnetNode]:
@@ -152,6 +170,10 @@ def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Co
         "data.alpha": plan.data.alpha,
         "data.limit": plan.data.limit,
     }
+    attackers = nodes[len(nodes) - plan.attackers :]
+    if node in attackers:
+        changes["attack.name"] = plan.attack
+        changes["attack.accomplices"] = [other.identity.node_id.hex() for other in attackers if other != node]
     if plan.compose:
         changes["node.announce"] = [node.address]
         changes["compute.device"] = "cpu"

@@ -140,6 +140,8 @@ class DecisionRow(Answer, frozen=True, kw_only=True):
     """Median paired loss gain, micro-nats."""
     accuracy: float | None
     norm: float | None
+    rate: int | None
+    """Median KiB/s at which the committee pulled it; 0 where most did not measure it."""
     weight: int
     """Weight in the aggregate; 0 if not packed."""
     packed: bool
@@ -200,6 +202,8 @@ class MemberView(Answer, frozen=True, kw_only=True):
     packed_score: int
     seat_round: int
     """Last round in which it held a seat; -1 if never."""
+    availability: float
+    """Share of the rounds in which it was seen, the last ones weighing most."""
     present: bool
     manager: bool
     me: bool

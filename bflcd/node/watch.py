@@ -37,6 +37,7 @@ class Watch:
     def __init__(
         self,
         *,
+        me: NodeId,
         context: LogContext,
         bus: EventBus,
         metrics: Metrics,
@@ -46,6 +47,7 @@ class Watch:
         claims: Claims,
         on_closed: Callable[[Round], None],
     ) -> None:
+        self._me = me.hex()
         self._context = context
         self._bus = bus
         self._metrics = metrics
@@ -66,6 +68,8 @@ class Watch:
             self._context.update(round_=round_, view=view)
             if view:
                 self._metrics.view_changes.inc()
+        if notice.type == "card" and fields.get("node") == self._me:
+            self._metrics.validations.inc(int(fields.get("entries", 0)))
         if notice.type == "quorum_of_cards":
             self._cards_at = time.monotonic()
         if notice.type in _ALARMING:

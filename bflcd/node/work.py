@@ -60,10 +60,10 @@ class Work:
         situation = self._situation
         return FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True)
 
-    def blob_here(self, root: Digest) -> None:
-        """A payload is complete and met its specification."""
+    def blob_here(self, root: Digest, rate: int) -> None:
+        """A payload is complete and met its specification; `rate` as in `BlobHere`."""
         self.model_here = self.model_here or root == self._situation.head_blob.root
-        self._collection.blob_here(root)
+        self._collection.blob_here(root, rate)
 
     def blob_lost(self, root: Digest, now: Instant) -> list[Effect]:
         """A payload turned out damaged on our disk: forget it and fetch it again."""

@@ -34,7 +34,7 @@ _NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 KIND_MODEL: Final = 0
 KIND_UPDATE: Final = 1
 
-message(1, max_bytes=4 * 1024 * 1024)(Genesis)
+message(2, max_bytes=4 * 1024 * 1024)(Genesis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from bflcd.wire.recovery import Recovery, RecoveryCertificate
 MAX_NORM: Final = 2**22
 """Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
 
+MAX_RATE: Final = 2**32 - 1
+"""KiB/s: above any network, and five bytes of an entry."""
+
 MAX_ENTRIES: Final = MAX_PLACES
 """Entries of one card."""
 
@@ -64,7 +67,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class CardEntry:
-    """A member's judgement of one offer on its own rows (design 5): paired loss gain, accuracy, norm (scale 2^12)."""
+    """A member's judgement of one offer on its own rows (design 5): paired loss gain, accuracy, norm (scale 2^12).
+
+    `rate`: KiB/s at which the member pulled the update; 0 where it did not, or did not measure it (paper IV-B).
+    """
 
     uploader: NodeId
     offer: Digest
@@ -72,9 +78,10 @@ class CardEntry:
     gain: MicroNats
     accuracy: PartsPerMillion
     norm: Annotated[int, Between(0, MAX_NORM)]
+    rate: Annotated[int, Between(0, MAX_RATE)]
 
 
-@message(32, max_bytes=MAX_PAYLOAD_BYTES)
+@message(38, max_bytes=MAX_PAYLOAD_BYTES)
 @dataclass(frozen=True, slots=True)
 class ScoreCard:
     """A committee member's one list of scores for a round and epoch; entries sorted by (uploader, offer, root), present by id."""

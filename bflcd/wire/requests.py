@@ -58,7 +58,7 @@ class GetGenesis:
     chain: Digest
 
 
-@message(53, max_bytes=4 * 1024 * 1024 + 64)
+@message(74, max_bytes=4 * 1024 * 1024 + 64)
 @dataclass(frozen=True, slots=True)
 class GenesisReply:
     """The genesis, whose hash is the chain id."""

@@ -39,6 +39,11 @@ def update_label(chain_id: Digest, round_: Round, uploader: NodeId) -> str:
     return f"{chain_id.hex()}:{round_}:{uploader.hex()}"
 
 
+def uploader_of(label: str) -> NodeId:
+    """Whose update carries this `update_label`. Raises ValueError for any other text."""
+    return NodeId(bytes.fromhex(label.rpartition(":")[2]))
+
+
 def _layout(spec: tuple[TensorSpec, ...]) -> list[tuple[TensorSpec, int, int]]:
     """Each tensor with the offsets of its first byte and past its last, in the order of the payload."""
     placed, offset = [], 0

@@ -51,6 +51,13 @@ class Api:
         """The `data` of a POST. Raises CommandError."""
         return self._ask("POST", path, json=body or {}, timeout=self.timeout if timeout is None else timeout)
 
+    def text(self, path: str) -> str:
+        """An answer that is no JSON, such as the metrics. Raises CommandError."""
+        response = self._send("GET", path)
+        if response.status_code != httpx.codes.OK:
+            raise _refusal(response)
+        return response.text
+
     def model(self, round_: int | None) -> tuple[bytes, dict[str, Any]]:
         """A model's bytes, and what the daemon says of them. Raises CommandError."""
         params = {} if round_ is None else {"round": round_}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from bflc_cli import checks, manage, queries, recover, testnet, top, watch
+from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
 from bflc_cli.session import CommandError, emit_json, error_envelope, exit_code_for, make_session
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
 from bflcd.node.failures import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (queries, manage, recover, watch, top, checks, testnet):
+for module in (queries, manage, recover, watch, top, checks, testnet, lab):
     module.register(app)
 
 
@@ -78,7 +78,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (default: this process's) to its exit code."""
-    given = hoist(sys.argv[1:] if arguments is None else arguments)
+    given = lab.hoist_shared(hoist(sys.argv[1:] if arguments is None else arguments))
     as_json = "--json" in given
     command = typer.main.get_command(app)
     try:

@@ -141,13 +141,14 @@ def members_view(members: list[MemberView]) -> RenderableType:
             round_of(member.packed_round),
             nats(member.packed_score) if member.packed_round >= 0 else "-",
             round_of(member.seat_round),
+            share(member.availability),
             yes(member.present),
             "" if member.standing == "member" else member.standing,
             " ".join(filter(None, ("manager" if member.manager else "", "me" if member.me else ""))),
         )
         for member in members
     )
-    return table(("node", ">balance", ">packed in", ">score", ">seat in", "present", "standing", ""), rows)
+    return table(("node", ">balance", ">packed in", ">score", ">seat in", ">available", "present", "standing", ""), rows)
 
 
 def history_view(rows: list[HistoryRow]) -> RenderableType:

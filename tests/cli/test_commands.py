@@ -64,7 +64,10 @@ READING = {
     "peers": (["02020202", "0.4 ms", "/ip4/127.0.0.1/tcp/4001"], lambda d: [p["node_id"] for p in d] == IDS[1:3]),
     "round": (["collecting", "cards of 02020202", "+0.0120", "packed", "score"], lambda d: d["missing"] == [IDS[5]]),
     "committee": (["quorum 3, survives 1", "03030303  leader", "absent"], lambda d: len(d["members"]) == 4),
-    "members": (["01010101", "manager me", "punished", "retired"], lambda d: len(d) == len(IDS)),
+    "members": (
+        ["01010101", "manager me", "punished", "retired", "87.5"],
+        lambda d: [m["availability"] for m in d] == [0.875] * 8,
+    ),
     "history": (["50.00 %", "6/6"], lambda d: [row["round"] for row in d] == [1, 2, 3, 4, 5]),
 }
 

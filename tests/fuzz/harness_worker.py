@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from bflcd.errors import OperatorError
+from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
 from bflcd.learn.messages import (
@@ -34,11 +35,12 @@ from bflcd.learn.protocol import (
     EvaluateResult,
     ScoreJob,
     ScoreResult,
+    Strike,
     TrainJob,
     TrainResult,
     WorkerError,
 )
-from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 from tests.fuzz.target import Target
 from tests.helpers.learning import SPEC, task_spec
 
@@ -51,10 +53,12 @@ def frames() -> tuple[Frame, ...]:
     score = CandidateScore(KEY, MicroNats(-1), PartsPerMillion(5), 7)
     return (
         setup_frame(Setup(task_spec("digits", SPEC), DATA, 200_000, 7, "cpu", 1)),
+        setup_frame(Setup(task_spec("digits", SPEC), DATA, 200_000, 7, "cpu", 1, AttackConfig("noise", (NodeId(KEY),), 2.0))),
         ready_frame(Ready("cpu", 1, 2, 3)),
         describe_frame(DescribeRequest("digits", {"a": "b"}, 1, DATA)),
         description_frame(TaskDescription((("a", "b"),), SPEC, b"model")),
         job_frame(TrainJob(Round(1), b"model", 3, "label")),
+        job_frame(TrainJob(Round(1), b"model", 3, "label", Strike(4, 2, 7))),
         job_frame(ScoreJob(Round(1), b"model", (Candidate(KEY, b"update", "label"),), 3, 256, 4)),
         job_frame(EvaluateJob(b"model")),
         result_frame(TrainResult(b"update", 10, 0.5, 0.1)),

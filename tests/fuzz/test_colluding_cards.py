@@ -21,7 +21,9 @@ def test_cards_that_give_one_trainer_the_offer_of_another_crash_nobody():
     held = sorted(honest[0].collection.offers.values(), key=lambda offer: offer.author)
     instance = core.situation.instance
     values = (instance.chain, instance.round, instance.epoch, instance.parent, instance.committee_hash)
-    entry = CardEntry(held[0].author, held[1].digest, held[1].body.blob.root, MicroNats(2**40), PartsPerMillion(10**6), 4096)
+    entry = CardEntry(
+        held[0].author, held[1].digest, held[1].body.blob.root, MicroNats(2**40), PartsPerMillion(10**6), 4096, 2**32 - 1
+    )
     for liar in liars:
         card = ScoreCard(
             **dict(zip(PLACE, values, strict=True)),

@@ -190,7 +190,15 @@ class FakeNode:
             waiting_for="cards of 02020202",
             last_decision=[
                 DecisionRow(
-                    uploader=IDS[0], score=12_000, gain=12_000, accuracy=0.87, norm=1.25, weight=143, packed=True, reason=""
+                    uploader=IDS[0],
+                    score=12_000,
+                    gain=12_000,
+                    accuracy=0.87,
+                    norm=1.25,
+                    rate=40_960,
+                    weight=143,
+                    packed=True,
+                    reason="",
                 ),
                 DecisionRow(
                     uploader=IDS[6],
@@ -198,6 +206,7 @@ class FakeNode:
                     gain=-900_000,
                     accuracy=0.1,
                     norm=30.0,
+                    rate=0,
                     weight=0,
                     packed=False,
                     reason="score",
@@ -220,6 +229,7 @@ class FakeNode:
                 packed_round=4,
                 packed_score=12_000,
                 seat_round=-1,
+                availability=0.875,
                 present=True,
                 manager=i == 0,
                 me=i == 0,

@@ -119,7 +119,7 @@ def make_offer(community: Community, node: NodeId, *, samples: int = 100, salt: 
     return seal(Offer(**fields), community.keys[node])
 
 
-def make_entry(offer: Signed[Offer], gain: int = 1000, accuracy: int = 500_000, norm: int = 4096) -> CardEntry:
+def make_entry(offer: Signed[Offer], gain: int = 1000, accuracy: int = 500_000, norm: int = 4096, rate: int = 0) -> CardEntry:
     return CardEntry(
         uploader=offer.author,
         offer=offer.digest,
@@ -127,6 +127,7 @@ def make_entry(offer: Signed[Offer], gain: int = 1000, accuracy: int = 500_000, 
         gain=MicroNats(gain),
         accuracy=PartsPerMillion(accuracy),
         norm=norm,
+        rate=rate,
     )
 
 

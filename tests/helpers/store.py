@@ -149,7 +149,7 @@ async def extend(store: BlockStore, chain: Chain, rounds: int, size: int = 300) 
 
 
 def make_card(round_: Round, *roots: Digest) -> Signed[ScoreCard]:
-    entries = tuple(CardEntry(IDENTITIES[4].node_id, Digest(root[::-1]), root, 0, 0, 1) for root in roots)  # type: ignore[arg-type]
+    entries = tuple(CardEntry(IDENTITIES[4].node_id, Digest(root[::-1]), root, 0, 0, 1, 0) for root in roots)  # type: ignore[arg-type]
     chain = chain_id_of(make_genesis())
     card = ScoreCard(chain, round_, Epoch(0), Digest(bytes(32)), COMMITTEE_HASH, None, None, entries, ())
     return seal(card, IDENTITIES[0])

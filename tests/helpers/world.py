@@ -107,6 +107,8 @@ class World:
         self.count = 0
         self.drop: Callable[[NodeId, NodeId, int], bool] = lambda _s, _r, _n: False
         self.train_ms: Callable[[NodeId], int] = lambda _: 200
+        self.rate: Callable[[NodeId], int] = lambda _: 1_000
+        """KiB/s at which an uploader's update is pulled."""
         self.delay: Callable[[], int] = lambda: self.rng.randint(2, 30)
         self.blames: list[Blame] = []
         self.notices: list[tuple[int, NodeId, str]] = []
@@ -236,8 +238,9 @@ class World:
                     Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),
                     20 * len(offers),
                 )
-            case FetchBlob(blob):
-                yield BlobHere(blob.root), self.delay()
+            case FetchBlob(blob, _, _, label):
+                uploader = None if label is None else NodeId(bytes.fromhex(label.rpartition(":")[2]))
+                yield BlobHere(blob.root, 0 if uploader is None else self.rate(uploader)), self.delay()
             case FetchEnvelopes(round_, digests, source):
                 other = self.cores.get(source)
                 found: tuple[object, ...] = ()

@@ -8,7 +8,7 @@ from bflcd.errors import PeerError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import Candidate, EvaluateResult, ScoreJob, TrainJob
-from bflcd.learn.scoring import Scorer, _bounded, _measure_stack, evaluate, fixed_norm, measure
+from bflcd.learn.scoring import Scorer, _measure_stack, bounded_losses, evaluate, fixed_norm, measure
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, never, train
 from bflcd.types import Digest, Round
@@ -117,7 +117,7 @@ def test_monstrous_updates_stay_within_the_clamps(digits):
 
 
 def test_rows_without_a_finite_loss_count_as_the_limit():
-    losses = _bounded(torch.tensor([float("nan"), float("inf"), float("-inf"), 2.0, 5000.0]))
+    losses = bounded_losses(torch.tensor([float("nan"), float("inf"), float("-inf"), 2.0, 5000.0]))
     assert losses.tolist() == [1000.0, 1000.0, -1000.0, 2.0, 1000.0]
 
 

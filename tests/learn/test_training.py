@@ -10,7 +10,7 @@ from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import TrainJob, WorkerError
 from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
-from bflcd.learn.training import DeviceRows, JobCancelledError, _batches, initial_model, never, train
+from bflcd.learn.training import DeviceRows, JobCancelledError, batches, initial_model, never, train
 from bflcd.types import Round
 from bflcd.wire.tensors import decode_tensors, split_payload
 from tests.helpers.learning import task_spec
@@ -99,7 +99,7 @@ def test_divergence_is_an_error_not_an_update(line):
         train(flat, task, wild, rows, job(model))
 
 
-def test_cancelled_between_batches(line):
+def test_cancelled_betweenbatches(line):
     task, spec, flat, model, rows = line
     asked = iter([False, True])
     with pytest.raises(JobCancelledError):
@@ -132,9 +132,9 @@ def test_a_model_that_is_not_the_genesis_one_is_refused(line):
     ],
 )
 def test_no_batch_of_one_row_is_left_over(rows, size, expected):
-    batches = list(_batches(np.arange(rows), size))
-    assert [len(batch) for batch in batches] == expected
-    assert np.array_equal(np.concatenate([np.arange(0), *batches]), np.arange(rows))
+    slices = list(batches(np.arange(rows), size))
+    assert [len(batch) for batch in slices] == expected
+    assert np.array_equal(np.concatenate([np.arange(0), *slices]), np.arange(rows))
 
 
 def test_dropout_and_batch_normalisation_are_deterministic_too():

@@ -1,15 +1,17 @@
-"""The whole order in which seats are filled (design 5, Election)."""
+"""The whole order in which seats are filled, and the rules for its first group (design 5, Election; paper IV-B)."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.ledger.election import Election, elect, may_sit
+from bflcd.ledger.election import RULES, Candidate, Election, Merit, by_factors, elect, may_sit
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, State
-from bflcd.types import NodeId
+from bflcd.params import ELECTIONS
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains
 
 START = make_community(16, 4, 6)
@@ -36,9 +38,20 @@ def seats(election: Election) -> list[int]:
     return [START.members.index(seat) for seat in election.committee]
 
 
-def run(state: State, packed: dict[int, int], present: list[int], size: int = 4) -> Election:
-    params = replace(START.params, committee_size=size)
-    return elect(params, state, {node(i): score for i, score in packed.items()}, frozenset(node(i) for i in present))
+def merits(packed: dict[int, int], rates: dict[int, int] | None = None) -> dict[NodeId, Merit]:
+    return {node(i): Merit(MicroNats(score), (rates or {}).get(i, 0)) for i, score in packed.items()}
+
+
+def run(
+    state: State,
+    packed: dict[int, int],
+    present: list[int],
+    size: int = 4,
+    rule: str = "score",
+    rates: dict[int, int] | None = None,
+) -> Election:
+    params = replace(START.params, committee_size=size, election=rule)
+    return elect(params, state, merits(packed, rates), frozenset(node(i) for i in present))
 
 
 ALL = list(range(16))
@@ -164,7 +177,7 @@ def test_who_may_sit(punished: int, retired: int, present: bool, accused: bool, 
 )
 def test_a_proven_liar_gets_no_seat_with_the_best_score_and_none_at_all(state: State, accused: tuple[int, ...]) -> None:
     packed = {4: 9, 5: 8, 6: 7, 7: 6, 8: 5, 9: 4}
-    scores, liars = {node(i): score for i, score in packed.items()}, frozenset(node(i) for i in accused)
+    scores, liars = merits(packed), frozenset(node(i) for i in accused)
     for size, seated in ((4, [6, 7, 8, 9]), (40, None)):
         election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members), liars)
         assert seated is None or seats(election) == seated
@@ -182,20 +195,25 @@ def test_who_was_declared_gone_neither_sits_nor_counts_until_it_is_present() -> 
 
 
 ACCOUNT = st.tuples(st.integers(-1, 19), st.integers(-100, 100), st.integers(-1, 20))
+PACKED = st.dictionaries(st.integers(0, 15), st.integers(-100, 100))
+RATES = st.dictionaries(st.integers(0, 15), st.integers(0, 2**32 - 1))
+each_rule = pytest.mark.parametrize("rule", ELECTIONS)
 
 
-@settings(max_examples=100, deadline=None)
+@each_rule
+@settings(max_examples=50, deadline=None)
 @given(
     accounts=st.lists(ACCOUNT, min_size=16, max_size=16),
-    packed=st.dictionaries(st.integers(0, 15), st.integers(-100, 100)),
+    packed=PACKED,
+    rates=RATES,
     present=st.sets(st.integers(0, 15)),
     size=st.integers(1, 20),
 )
 def test_every_election_fills_min_m_members_and_never_prefers_the_seated_present(
-    accounts: list[tuple[int, int, int]], packed: dict[int, int], present: set[int], size: int
+    rule: str, accounts: list[tuple[int, int, int]], packed: dict[int, int], rates: dict[int, int], present: set[int], size: int
 ) -> None:
     state = state_with(**{f"n{i}": values for i, values in enumerate(accounts)})
-    election = run(state, packed, sorted(present), size)
+    election = run(state, packed, sorted(present), size, rule, rates)
     found = seats(election)
     assert len(set(found)) == len(found) == min(size, 16)
     order = [_group(i, packed, present) for i in found]
@@ -212,3 +230,142 @@ def _group(i: int, packed: dict[int, int], present: set[int]) -> int:
     if i < 4:
         return 3
     return 0 if i in packed else 2
+
+
+# -- the rules ----------------------------------------------------------------------------------------------------------------
+
+EIGHT = {4: 80, 5: 70, 6: 60, 7: 50, 8: 40, 9: 30, 10: 20, 11: 10}
+"""Eight packed members without a seat, best first."""
+
+
+def available(state: State, **shares: int) -> State:
+    """`state` with these availabilities of the members named n4, n5, ..., in parts per million; all others have none."""
+    of = {node(int(name[1:])): PartsPerMillion(share) for name, share in shares.items()}
+    return replace(state, accounts=tuple(replace(a, availability=of.get(a.node, PartsPerMillion(0))) for a in state.accounts))
+
+
+def drawn(members: list[int], state: State) -> list[int]:
+    """In the order that the round's seed draws."""
+    return sorted(members, key=lambda i: tie_break(seed_of(state), node(i)))
+
+
+def test_every_rule_of_genesis_is_there_and_no_other() -> None:
+    assert tuple(RULES) == ELECTIONS
+    assert START.params.election == ELECTIONS[0] == "score"
+
+
+def test_a_random_election_draws_the_packed_by_the_rounds_seed_whatever_their_scores() -> None:
+    state = state_with()
+    first = run(state, EIGHT, ALL, 8, "random")
+    assert (seats(first), first.degraded) == (drawn(list(EIGHT), state), False)
+    assert run(state, dict.fromkeys(EIGHT, 5), ALL, 8, "random") == first
+    later = replace(state, grandparent=Digest(b"another seed".ljust(32)))
+    assert seats(run(later, EIGHT, ALL, 8, "random")) == drawn(list(EIGHT), later) != seats(first)
+
+
+def test_a_random_election_seats_each_of_the_packed_about_as_often() -> None:
+    """400 seeds, 3 seats for 8: each is expected 150 times; five standard deviations are 48."""
+    states = [replace(state_with(), grandparent=Digest(bytes([n // 256, n % 256]) * 16)) for n in range(400)]
+    times = Counter(seat for state in states for seat in seats(run(state, EIGHT, ALL, 3, "random")))
+    assert set(times) == set(EIGHT)
+    assert all(abs(count - 150) < 48 for count in times.values()), times
+
+
+@pytest.mark.parametrize(
+    ("packed", "size", "standing"),
+    [
+        (8, 1, 4),
+        (8, 4, 4),
+        (8, 5, 5),
+        (8, 8, 8),
+        (7, 1, 4),
+        (7, 4, 4),
+        (5, 1, 3),
+        (5, 4, 4),
+        (3, 4, 3),
+        (1, 4, 1),
+        (0, 4, 0),
+    ],
+)
+def test_the_better_half_is_drawn_and_is_no_fewer_than_the_seats(packed: int, size: int, standing: int) -> None:
+    state, some = state_with(), dict(list(EIGHT.items())[:packed])
+    best, rest = list(some)[:standing], list(some)[standing:]
+    candidates = [
+        Candidate(member, merit, PartsPerMillion(0), tie_break(seed_of(state), member)) for member, merit in merits(some).items()
+    ]
+    order = [START.members.index(one.node) for one in RULES["top-half"](candidates, size)]
+    assert order == drawn(best, state) + rest
+    assert seats(run(state, some, ALL, size, "top-half"))[:packed] == order[:size]
+
+
+def test_of_equal_scores_the_seed_says_which_belong_to_the_better_half() -> None:
+    state, equal = state_with(), dict.fromkeys(EIGHT, 7)
+    assert seats(run(state, equal, ALL, 4, "top-half")) == drawn(list(EIGHT), state)[:4]
+
+
+FACTORS = [
+    ("the score alone", {4: 3, 5: 2, 6: 1}, {}, {}, [4, 5, 6]),
+    ("the rate alone", {4: 1, 5: 1, 6: 1}, {4: 10, 5: 30, 6: 20}, {}, [5, 6, 4]),
+    ("the availability alone", {4: 1, 5: 1, 6: 1}, {}, {"n4": 0, "n5": 1, "n6": 2}, [6, 5, 4]),
+    ("rate and availability weigh what the score does: 2+0+0, 0+1+1 by lot", {4: 1, 5: 2}, {4: 9, 5: 1}, {"n4": 9}, None),
+    ("one of both does not: 2+0+0 behind 0+1+0", {4: 1, 5: 2}, {4: 9, 5: 1}, {}, [5, 4]),
+    ("positions count, not distances: 2+0 behind 0+1", {4: 1, 5: 2}, {4: 2**32 - 1, 5: 0}, {}, [5, 4]),
+    ("equal values share a position: 0+0, 0+0, 4+2", {4: 5, 5: 5, 6: 4}, {4: 7, 5: 7, 6: 0}, {}, None),
+    ("two who share the first leave the next the third: 0+2, 0+0, 4+0", {4: 5, 5: 5, 6: 4}, {4: 1, 5: 3, 6: 3}, {}, [5, 4, 6]),
+    ("a negative score", {4: -9, 5: -1, 6: 0}, {}, {}, [6, 5, 4]),
+    ("an unmeasured rate is the slowest", {4: 1, 5: 1}, {5: 1}, {}, [5, 4]),
+    ("4+0+1, 2+2+0, 0+1+2", {4: 1, 5: 2, 6: 3}, {4: 9, 5: 1, 6: 5}, {"n4": 5, "n5": 9, "n6": 1}, [6, 5, 4]),
+]
+
+
+@pytest.mark.parametrize(("packed", "rates", "shares", "order"), [row[1:] for row in FACTORS], ids=[row[0] for row in FACTORS])
+def test_factors_are_added_as_positions(
+    packed: dict[int, int], rates: dict[int, int], shares: dict[str, int], order: list[int] | None
+) -> None:
+    """2 x the position by score + 1 x that by rate + 1 x that by availability, lowest first; None: the first two tie, by lot."""
+    state = available(state_with(), **shares)
+    found = seats(run(state, packed, ALL, len(packed), "multi-factor", rates))
+    assert found == (drawn([4, 5], state) + [i for i in packed if i > 5] if order is None else order)
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_factors_by_the_definition(values: list[tuple[int, int, int]]) -> None:
+    """Position: how many are better. The order is that of the weighted sums, and ties are the lot's alone."""
+    candidates = [
+        Candidate(node(i), Merit(MicroNats(score), rate), PartsPerMillion(share), Digest(bytes([99 - i]) * 32))
+        for i, (score, rate, share) in enumerate(values)
+    ]
+
+    def total(one: Candidate) -> int:
+        return (
+            2 * sum(other.merit.score > one.merit.score for other in candidates)
+            + sum(other.merit.rate > one.merit.rate for other in candidates)
+            + sum(other.availability > one.availability for other in candidates)
+        )
+
+    assert by_factors(candidates, 4) == sorted(candidates, key=lambda one: (total(one), one.lot))
+    assert by_factors(candidates[::-1], 4) == by_factors(candidates, 4)
+
+
+@each_rule
+@settings(max_examples=50, deadline=None)
+@given(packed=PACKED, rates=RATES, present=st.sets(st.integers(0, 15)), size=st.integers(1, 16))
+def test_a_rule_orders_the_first_group_and_nothing_else(
+    rule: str, packed: dict[int, int], rates: dict[int, int], present: set[int], size: int
+) -> None:
+    """Seats past the packed and `degraded` are those of an election by score; by any rule a lone seat is one of the packed."""
+    by_rule, by_score = (run(FIVE_GROUPS, packed, sorted(present), 16, name, rates) for name in (rule, "score"))
+    first = [i for i in packed if i in present and i > 3]
+    assert sorted(seats(by_rule)[: len(first)]) == sorted(first) == sorted(seats(by_score)[: len(first)])
+    assert by_rule.committee[len(first) :] == by_score.committee[len(first) :]
+    assert run(FIVE_GROUPS, packed, sorted(present), size, rule, rates).degraded is (size > len(first))
+
+
+@each_rule
+def test_no_rule_seats_a_proven_liar_or_the_seated_before_the_others(rule: str) -> None:
+    params = replace(START.params, committee_size=16, election=rule)
+    everybody = merits(dict.fromkeys(range(16), 1))
+    order = seats(elect(params, state_with(), everybody, frozenset(START.members), frozenset((node(5),))))
+    assert 5 not in order
+    assert sorted(order[-4:]) == [0, 1, 2, 3]

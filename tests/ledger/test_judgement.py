@@ -24,8 +24,8 @@ from tests.helpers.ledger import (
     make_offer,
 )
 
-Row = tuple[int, int, int] | None
-"""Gain, accuracy and norm of one entry; None: the card has none."""
+Row = tuple[int, ...] | None
+"""Gain, accuracy, norm and, if it was measured, rate of one entry; None: the card has none."""
 
 
 def judge_rows(
@@ -71,6 +71,7 @@ def test_medians_of_three_count_an_absent_entry_as_the_worst(row: list[Row], gai
         gain=gain,
         accuracy=accuracy,
         norm=norm,
+        rate=0,
         score=gain,
         reason=None,
     )
@@ -92,6 +93,34 @@ def test_an_offer_that_most_left_out_has_no_median() -> None:
     node = c.outsiders[0]
     _, offers = judge_rows(c, {node: [(9, 9, 9), (9, 9, 9), None, None]})
     assert (offers[node].gain, offers[node].score, offers[node].reason) == (None, None, Reason.UNSCORED)
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        ([3, 1, 2, 4], 2),
+        ([9, 9, 1, 1], 1),
+        ([2**32 - 1, 2**32 - 1, 7, 5], 7),
+        ([0, 8, 8, 8], 8),
+        ([0, 0, 8, 8], 0),
+        ([0, 0, 0, 0], 0),
+        ([5, 6, 7, None], 5),
+        ([0, 6, 7, None], 0),
+        ([9, 9, None, None], None),
+        ([9, None, None, None], None),
+    ],
+)
+def test_the_rate_is_the_worse_middle_and_what_was_not_measured_is_the_slowest(
+    rates: list[int | None], expected: int | None
+) -> None:
+    """At M = 5, q = 4, f = 1: as the gain's, so that half of the cards can't lift it; None where no gain is known either."""
+    c = make_community(10, 5)
+    offer = make_offer(c, c.outsiders[0])
+    entries = [[] if rate is None else [make_entry(offer, rate=rate)] for rate in rates]
+    cards = [make_card(c, seat, listed) for seat, listed in zip(c.state.committee, entries, strict=False)]
+    (judged,) = judge(c.params, c.state, cards).offers
+    assert judged.rate == expected
+    assert (judged.rate is None) is (judged.gain is None)
 
 
 @pytest.mark.parametrize(
@@ -272,15 +301,15 @@ def test_up_to_f_liars_cannot_move_a_median_outside_the_honest_range(data: st.Da
     """Row 42 of the faults: whatever up to f liars among the q cards claim, each median lies between two honest values."""
     c = make_community(m + 3, m, m)
     node, f, q = c.outsiders[0], faults(m), quorum(m)
-    honest = data.draw(st.lists(st.tuples(st.integers(-1000, 1000), st.integers(0, 1000)), min_size=q - f, max_size=q - f))
-    lies = data.draw(st.lists(st.one_of(st.none(), st.sampled_from([(-(10**9), 0), (10**9, 10**6)])), min_size=f, max_size=f))
-    rows = data.draw(st.permutations([*honest, *lies]))
-    _, offers = judge_rows(c, {node: [None if row is None else (*row, 9) for row in rows]})
+    row = st.tuples(st.integers(-1000, 1000), st.integers(0, 1000), st.just(9), st.integers(0, 1000))
+    honest = data.draw(st.lists(row, min_size=q - f, max_size=q - f))
+    lie = st.sampled_from([None, (-(10**9), 0, 9, 0), (10**9, 10**6, 9, 2**32 - 1)])
+    lies = data.draw(st.lists(lie, min_size=f, max_size=f))
+    _, offers = judge_rows(c, {node: data.draw(st.permutations([*honest, *lies]))})
     judged = offers[node]
-    assert judged.gain is not None
-    assert judged.accuracy is not None
-    assert min(gain for gain, _ in honest) <= judged.gain <= max(gain for gain, _ in honest)
-    assert min(accuracy for _, accuracy in honest) <= judged.accuracy <= max(accuracy for _, accuracy in honest)
+    for index, found in ((0, judged.gain), (1, judged.accuracy), (3, judged.rate)):
+        assert found is not None
+        assert min(values[index] for values in honest) <= found <= max(values[index] for values in honest)
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,7 +16,7 @@ def alarm(*offers: tuple[int, Reason | None]) -> str | None:
     """What a member says whose own gains were these, of offers that the community treated so; None as a reason: packed."""
     entries = [make_entry(make_offer(START, START.outsiders[i]), gain) for i, (gain, _) in enumerate(offers)]
     judged = tuple(
-        OfferJudgement(e.uploader, e.offer, e.root, 3, MicroNats(0), PartsPerMillion(0), e.norm, MicroNats(0), reason)
+        OfferJudgement(e.uploader, e.offer, e.root, 3, MicroNats(0), PartsPerMillion(0), e.norm, 0, MicroNats(0), reason)
         for e, (_, reason) in zip(entries, offers, strict=True)
     )
     judgement = Judgement(judged, tuple(j for j in judged if j.reason is None), (), None, None)
@@ -55,7 +55,9 @@ def test_a_loss_within_the_margin_is_no_harm() -> None:
 
 def test_offers_that_the_member_has_not_scored_say_nothing() -> None:
     entries = [make_entry(make_offer(START, node), 500) for node in START.outsiders[:6]]
-    judged = tuple(OfferJudgement(e.uploader, e.offer, e.root, 3, None, None, e.norm, None, Reason.BELOW_MARGIN) for e in entries)
+    judged = tuple(
+        OfferJudgement(e.uploader, e.offer, e.root, 3, None, None, e.norm, None, None, Reason.BELOW_MARGIN) for e in entries
+    )
     judgement = Judgement(judged, (), (), None, None)
     assert unexplained(START.params, judgement, make_card(START, SEAT).body) is None
     assert unexplained(START.params, judgement, make_card(START, SEAT, entries).body) is not None

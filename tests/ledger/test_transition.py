@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError, PeerError, Rejection, UsageError
 from bflcd.ledger.judgement import Reason
+from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import MAX_SUPPLY, NEVER, State, genesis_state, state_hash
 from bflcd.ledger.transition import (
     apply,
+    availability_after,
     build_segment,
     check_conservation,
     check_proposal,
@@ -20,8 +22,8 @@ from bflcd.ledger.transition import (
     make_proposal,
     proposal_time,
 )
-from bflcd.params import MILLION
-from bflcd.types import Digest, Millis
+from bflcd.params import ELECTIONS, MILLION
+from bflcd.types import Digest, Millis, PartsPerMillion
 from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, UpdateBody, body_hash, committee_hash, header_hash
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import verify_envelope
@@ -57,7 +59,7 @@ def test_a_round_by_hand() -> None:
     played = play_gains(START, GAINS)
     outcome, outs = played.outcome, START.outsiders
     assert [packed.judgement.uploader for packed in outcome.packed] == list(outs[:4])
-    assert [packed.weight for packed in outcome.packed] == [100] * 4
+    assert [packed.weight for packed in outcome.packed] == [2**15] * 4
     payout = POOL // 10
     first = payout * 5 // 6
     assert outcome.rewards == ((outs[0], first), (outs[1], payout - first))
@@ -81,6 +83,7 @@ def test_a_round_by_hand() -> None:
                 packed_round=0 if account.node in outs[:4] else NEVER,
                 packed_score=GAINS[account.node] if account.node in outs[:4] else 0,
                 seat_round=1 if account.node in outs[:4] else account.seat_round,
+                availability=125_000,
             )
             for account in before.accounts
         ),
@@ -125,7 +128,12 @@ def test_claims_decide_weights_up_to_twice_the_median() -> None:
     entries = [make_entry(offer) for offer in offers]
     cards = tuple(make_card(START, seat, entries) for seat in sorted(START.state.committee[:3]))
     outcome = play(START, cards, offers).outcome
-    assert {packed.offer.body.samples: packed.weight for packed in outcome.packed} == {10: 10, 20: 20, 30: 30, 2**40: 40}
+    assert {packed.offer.body.samples: packed.weight for packed in outcome.packed} == {
+        10: 2**14,
+        20: 2**15,
+        30: 3 * 2**14,
+        2**40: 2**16,
+    }
 
 
 def test_numbering_links_and_vacant_blocks() -> None:
@@ -151,6 +159,70 @@ def test_numbering_links_and_vacant_blocks() -> None:
         assert headers[-1].model is not None
         assert headers[-1].model.state == state_hash(played.after.state)
         community = played.after
+
+
+@pytest.mark.parametrize(
+    ("before", "present", "after"),
+    [
+        (0, True, 125_000),
+        (0, False, 0),
+        (125_000, True, 234_375),
+        (125_000, False, 109_375),
+        (999_999, True, MILLION),
+        (MILLION, True, MILLION),
+        (MILLION, False, 875_000),
+        (7, False, 7),
+        (8, False, 7),
+    ],
+)
+def test_availability_gives_way_by_an_eighth_each_round(before: int, present: bool, after: int) -> None:
+    assert availability_after(PartsPerMillion(before), present=present) == after
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_availability_stays_a_share_and_grows_with_presence_alone(rounds: list[bool]) -> None:
+    share = PartsPerMillion(0)
+    for present in rounds:
+        before, share = share, availability_after(share, present=present)
+        assert 0 <= share <= MILLION
+        assert share > before or share == MILLION if present else share <= before
+
+
+def test_presence_is_what_f_plus_one_cards_say_in_empty_rounds_too() -> None:
+    """Given rounds that pack nothing, when two of three cards list a member, then it counts as there; by one card it does not."""
+    seen, doubted, absent = START.outsiders[:3]
+    community, lists = START, ([seen, doubted], [seen], [])
+    for _ in range(2):
+        seats = sorted(community.state.committee[:3])
+        cards = tuple(make_card(community, seat, present=listed) for seat, listed in zip(seats, lists, strict=True))
+        community = play(community, cards).after
+    shares = {account.node: account.availability for account in community.state.accounts}
+    assert [shares[node] for node in (seen, doubted, absent)] == [234_375, 0, 0]
+
+
+@pytest.mark.parametrize("rule", ELECTIONS)
+def test_a_round_elects_as_genesis_says_from_cards_and_ledger(rule: str) -> None:
+    """Given three good and three worse trainers, each pulled faster than the one before, and the last always there, when the round
+    closes, then each rule seats whom it should."""
+    start = make_community(election=rule)
+    nodes = start.outsiders
+    accounts = tuple(replace(a, availability=PartsPerMillion(MILLION * (a.node == nodes[5]))) for a in start.state.accounts)
+    start = replace(start, state=replace(start.state, accounts=accounts))
+    offers = [make_offer(start, node) for node in nodes]
+    entries = [make_entry(offer, 60 if i < 3 else 50, rate=1 + i) for i, offer in enumerate(offers)]
+    cards = tuple(make_card(start, seat, entries) for seat in sorted(start.state.committee[:3]))
+    outcome = play(start, cards, offers).outcome
+    lots = sorted(range(6), key=lambda i: tie_break(seed_of(start.state), nodes[i]))
+    by_score = [i for i in lots if i < 3] + [i for i in lots if i > 2]
+    expected = {
+        "score": by_score,
+        "random": lots,
+        "top-half": sorted(by_score[:4], key=lots.index),
+        "multi-factor": [2, 1, *(i for i in lots if i in (0, 5))],  # 4, 5, and twice 6: score 0 + rate 5 + 1, 2 * 3 + 0 + 0
+    }
+    assert [nodes.index(seat) for seat in outcome.committee] == expected[rule][:4]
+    assert len({tuple(order[:4]) for order in expected.values()}) >= 3, "two rules may agree by lot"
+    assert not outcome.degraded
 
 
 def test_a_round_without_packed_updates_keeps_the_model() -> None:

@@ -84,7 +84,7 @@ def test_three_different_cards_to_each_member_do_not_stall_the_round() -> None:
         for _ in range(3):
             gain += 1
             entries = tuple(
-                CardEntry(o.author, o.digest, o.body.blob.root, MicroNats(1000 + gain), PartsPerMillion(500_000), 4096)
+                CardEntry(o.author, o.digest, o.body.blob.root, MicroNats(1000 + gain), PartsPerMillion(500_000), 4096, 0)
                 for o in offers
             )
             card = ScoreCard(

@@ -1,19 +1,33 @@
 """One core, one event, the exact refusal or effect: the rules of a round that whole communities break without a sound."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
+from bflcd.learn.protocol import CandidateScore, ScoreResult
 from bflcd.ledger.transition import build_segment, decide
 from bflcd.node.core import MAX_EARLY_EACH, Core
 from bflcd.node.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
-from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, Heard, Instant, SegmentHere, Started
+from bflcd.node.events import (
+    BlobHere,
+    BlobLost,
+    BlobMissing,
+    EnvelopesHere,
+    Event,
+    Heard,
+    Instant,
+    Scored,
+    SegmentHere,
+    Started,
+    WorkFailed,
+)
 from bflcd.store.protocol import PreparedRecord, ProposalRecord, VoteRecord
-from bflcd.types import Digest, Millis, NodeId, Round, Signature, View
+from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
-from bflcd.wire.codec import number_of
+from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope, open_envelope, seal
 from bflcd.wire.messages import (
     Announcement,
@@ -262,6 +276,64 @@ def test_an_update_that_nobody_gives_is_asked_for_three_times_and_a_refused_one_
             assert asked <= times
             effects = core.handle(BlobMissing(wanted[0].blob.root, refused=refused, text="no"), world.instant())
         assert asked == times
+
+
+def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> int:
+    """What a judge's card says of the rate of one offer, after these events about its payload."""
+    trainer = world.identities[list(world.identities)[-1]]
+    core, _ = a_judge(world)
+    core.handle(BlobHere(core.situation.head_blob.root), world.instant())
+    core.handle(Heard(offer_of(core, trainer), trainer.node_id), world.instant())
+    (slot,) = core.collection.slots.values()
+    root = slot.offer.body.blob.root
+    for answer in answers:
+        core.handle(answer(root), world.instant())
+    core.tick(later(world, T0))
+    score = CandidateScore(slot.offer.digest, MicroNats(5), PartsPerMillion(6), 7)
+    result = ScoreResult(MicroNats(1), PartsPerMillion(1), (score,), (), 0.0)
+    effects = core.handle(Scored(Round(0), result), world.instant())
+    effects += core.tick(later(world, core.situation.params.collect_deadline))
+    cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Say) and is_card(e.message)]
+    assert {card.author for card in cards} == {core.situation.me}
+    (entry,) = cards[0].body.entries
+    assert (entry.uploader, entry.gain, entry.accuracy, entry.norm) == (trainer.node_id, 5, 6, 7)
+    return entry.rate
+
+
+def came(rate: int) -> Callable[[Digest], Event]:
+    return lambda root: BlobHere(root, rate)
+
+
+def is_card(message: object) -> bool:
+    return isinstance(message, Envelope) and peek_number(message.payload) == number_of(ScoreCard)
+
+
+@pytest.mark.parametrize(
+    ("answers", "rate"),
+    [
+        ([came(4_321)], 4_321),
+        ([came(0)], 0),
+        ([lambda root: BlobMissing(root, refused=False, text="no"), came(4_321)], 0),
+        ([came(4_321), BlobLost, lambda _: WorkFailed(Round(0), training=False, text="damaged"), came(9_999)], 4_321),
+        ([came(4_321), came(9_999)], 4_321),
+    ],
+    ids=["pulled", "held before", "pulled by the second try", "lost and pulled again", "told twice"],
+)
+def test_a_card_says_how_fast_the_update_was_pulled(answers, rate):
+    """Given a judge that pulled an update, when its card is due, then the entry has the rate of the first pull, or none."""
+    assert rate_on_the_card(a_world(), answers) == rate
+
+
+def test_an_update_that_was_here_before_its_offer_has_no_rate():
+    """Given a payload that a proposal had needed, when the offer comes, then nothing is pulled and nothing measured."""
+    world = a_world()
+    trainer = world.identities[list(world.identities)[-1]]
+    core, _ = a_judge(world)
+    envelope = offer_of(core, trainer)
+    root = open_envelope(envelope, (Offer,)).body.blob.root
+    core.handle(BlobHere(root, 4_321), world.instant())
+    assert not [e for e in core.handle(Heard(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
+    assert [slot.rate for slot in core.collection.slots.values()] == [0]
 
 
 def proposal_at(world: World, core: Core, wall: int) -> Heard:

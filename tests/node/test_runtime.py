@@ -12,7 +12,7 @@ from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
 from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, SegmentHere, Started, Trained
-from bflcd.node.runtime import Runtime, _joined
+from bflcd.node.runtime import Runtime, _joined, rate_of
 from bflcd.node.situation import Situation
 from bflcd.params import BlobRef
 from bflcd.store.blobs import manifest_of
@@ -130,6 +130,50 @@ async def test_an_offer_that_names_a_payload_held_for_another_reason_does_not_de
     async with running(tmp_path, core, store, Hands(store)):
         await until(lambda: any(isinstance(event, BlobMissing) and event.refused for event in core.events))
     assert await store.has_blob(kept.root)
+
+
+@pytest.mark.parametrize(
+    ("size", "nanoseconds", "rate"),
+    [
+        (1024, 1_000_000_000, 1),
+        (10 * 1024 * 1024, 500_000_000, 20_480),
+        (1536, 1_000_000, 1_500),
+        (1, 3_600_000_000_000, 1),
+        (2**34, 0, 2**32 - 1),
+        (2**34, 1, 2**32 - 1),
+        (1024 * (2**32 - 1), 1_000_000_000, 2**32 - 1),
+    ],
+)
+def test_a_rate_is_whole_kib_a_second_at_least_one_and_no_more_than_a_card_can_say(size, nanoseconds, rate) -> None:
+    assert rate_of(size, nanoseconds) == rate
+
+
+async def test_the_rate_of_an_update_that_came_here_is_told_and_of_nothing_else(tmp_path, store, monkeypatch) -> None:
+    """Given a clock that a pull of 20 ms moves, when an update, one that is here, and a model are fetched, then one has a rate."""
+    here, model = await store.put_blob(payload(2.0, "b")), await store.put_blob(payload(3.0, None))
+    data = payload(1.0, "a")
+    update = manifest_of(data).blob
+
+    class Clock(Hands):
+        time = 0
+
+        async def fetch(self, blob: BlobRef, holders: object) -> None:
+            self.time += 20_000_000
+            if blob == update:
+                await self.store.put_blob(data)
+
+    hands = Clock(store)
+    monkeypatch.setattr("bflcd.node.runtime.time.monotonic_ns", lambda: hands.time)
+    blobs = ((update, "a"), (here, "b"), (model, None))
+    script = [FetchBlob(blob, (), Round(0), label, anyone=False) for blob, label in blobs]
+    core = ScriptedCore([[], *([effect] for effect in script)])
+    async with running(tmp_path, core, store, hands) as runtime:
+        for blob, _ in blobs:
+            await runtime.submit(BlobHere(Digest(bytes(32))))
+            await until(lambda root=blob.root: any(isinstance(e, BlobHere) and e.root == root for e in core.events))
+    found = {event.root: event.rate for event in core.events if isinstance(event, BlobHere) and event.root != bytes(32)}
+    assert found == {update.root: rate_of(update.size, 20_000_000), here.root: 0, model.root: 0}
+    assert found[update.root] > 1
 
 
 async def test_damage_on_the_disk_is_an_answer_not_the_end(tmp_path, store, monkeypatch) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bflcd.__main__ import main
-from bflcd.config import load_config
+from bflcd.config import AttackSection, load_config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.crypto.keystore import read_key
 from bflcd.errors import MachineError, OperatorError, UsageError
@@ -86,6 +86,27 @@ def test_the_data_is_dealt_by_index(tmp_path):
     assert found == [replace(shares, index=index, count=5) for index in range(5)]
 
 
+def test_the_last_nodes_attack_together_on_a_testnet(tmp_path):
+    genesis = write_testnet(make_plan(tmp_path, nodes=6, attack="sign-flip", attackers=3), DESCRIPTION)
+    assert genesis.testnet
+    ids = [read_key(tmp_path / f"node{index}" / "node.key").node_id for index in range(6)]
+    found = configs(tmp_path, 6)
+    assert [config.attack for config in found[:3]] == [AttackSection()] * 3
+    assert [config.attack.name for config in found[3:]] == ["sign-flip"] * 3
+    for index in (3, 4, 5):
+        attack = found[index].attack.for_worker(ids[index])
+        assert attack.liars[0] == ids[index]
+        assert sorted(attack.liars) == sorted(ids[3:])
+
+
+def test_one_attacker_alone_and_all_but_one(tmp_path):
+    for name, attackers in (("one", 1), ("most", 5)):
+        (tmp_path / name).mkdir()
+        write_testnet(make_plan(tmp_path / name, nodes=6, attack="noise", attackers=attackers), DESCRIPTION)
+        accomplices = [len(config.attack.accomplices) for config in configs(tmp_path / name, 6) if config.attack.name]
+        assert accomplices == [attackers - 1] * attackers
+
+
 def test_seeded_keys_give_the_same_chain_again_and_others_do_not(tmp_path):
     chains = []
     for name, seeded in (("a", True), ("b", True), ("c", False)):
@@ -120,6 +141,12 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path):
         ({"data": DataConfig(path="/nowhere/data.npz")}, "/nowhere/data.npz: there is no such file"),
         ({"data": DataConfig(alpha=0.0)}, "data.alpha = 0.0"),
         ({"data": DataConfig(limit=-1)}, "data.limit = -1"),
+        ({"attack": "noise", "attackers": 6}, "--attackers 6 of 6 nodes"),
+        ({"attack": "noise", "attackers": -1}, "--attackers -1 of 6 nodes"),
+        ({"attack": "noise"}, "--attack and --attackers go together"),
+        ({"attackers": 2}, "--attack and --attackers go together"),
+        ({"attack": "nois", "attackers": 2}, "there is no attack 'nois'"),
+        ({"attack": "copycat", "attackers": 2}, "needs to see the updates of others"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_refused_before_anything_is_made(tmp_path, changes, words):
@@ -190,12 +217,32 @@ def test_the_command_makes_a_testnet_of_the_shipped_task(tmp_path, capsys):
     """Given an empty place, when `bflcd testnet` runs with the real worker, then the genesis holds the task's own tensors."""
     output = tmp_path / "net"
     arguments = ["testnet", "--nodes", "5", "--output", str(output), "--rounds", "2", "--seed-keys", "--learning-rate", "0.1"]
-    assert main([*arguments, "--param", "score_rows=64", "--param", "batch_size=16"]) == 0
+    assert (
+        main(
+            [
+                *arguments,
+                "--param",
+                "score_rows=64",
+                "--param",
+                "batch_size=16",
+                "--election",
+                "multi-factor",
+                "--attack",
+                "noise",
+                "--attackers",
+                "2",
+            ]
+        )
+        == 0
+    )
     genesis = read_genesis(output / "genesis.json")
     assert (genesis.task.factory, genesis.task.learning_rate, genesis.task.batch_size) == ("digits", 100_000, 16)
     assert (genesis.params.places, genesis.params.last_round, genesis.params.score_rows) == (4, 2, 64)
+    assert genesis.params.election == "multi-factor"
     assert (output / "node0" / "model0.safetensors").stat().st_size == genesis.model.size
     said = capsys.readouterr()
     assert chain_id_of(genesis).hex() in said.out
     assert f"bflc-cli testnet up {output}" in said.out
+    assert "attack     noise, played by the last 2" in said.out
+    assert [config.attack.name for config in configs(output, 5)] == ["", "", "", "noise", "noise"]
     assert said.err == ""

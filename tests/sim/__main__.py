@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from bflcd.params import ELECTIONS
 from tests.sim.profiles import PROFILES
 from tests.sim.run import run_seed
 from tests.sim.world import Result
@@ -82,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="run seeds for this long instead of a number of them")
     parser.add_argument("--profile", choices=sorted(PROFILES), help="this fault profile only")
     parser.add_argument("--nodes", type=int, help="this many nodes only")
+    parser.add_argument("--election", choices=ELECTIONS, help="this rule of election only")
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happened")
     arguments = parser.parse_args()
@@ -91,7 +93,13 @@ def _arguments() -> argparse.Namespace:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    result = run_seed(arguments.seed, profile=arguments.profile, nodes=arguments.nodes, readable=arguments.trace)
+    result = run_seed(
+        arguments.seed,
+        profile=arguments.profile,
+        nodes=arguments.nodes,
+        election=arguments.election,
+        readable=arguments.trace,
+    )
     print("\n".join(result.lines), end="\n" if result.lines else "")
     print(
         f"seed {result.seed}, profile {result.profile}, {result.nodes} nodes: trace {result.trace_hash}, {result.events} events, "
@@ -103,7 +111,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _results(seeds: range, arguments: argparse.Namespace, started: float) -> Iterator[Result]:
-    tasks = ((seed, arguments.profile, arguments.nodes) for seed in seeds)
+    tasks = ((seed, arguments.profile, arguments.nodes, arguments.election) for seed in seeds)
     if arguments.jobs <= 1:
         for task in tasks:
             yield _one(task)
@@ -123,10 +131,10 @@ def _over(arguments: argparse.Namespace, started: float) -> bool:
     return arguments.seconds is not None and time.monotonic() - started >= arguments.seconds
 
 
-def _one(task: tuple[int, str | None, int | None]) -> Result:
-    seed, profile, nodes = task
+def _one(task: tuple[int, str | None, int | None, str | None]) -> Result:
+    seed, profile, nodes, election = task
     try:
-        return run_seed(seed, profile=profile, nodes=nodes)
+        return run_seed(seed, profile=profile, nodes=nodes, election=election)
     except Exception:  # noqa: BLE001 - one seed that breaks the simulator must not end the run; it counts as a violation
         text = "the simulator itself failed:\n" + traceback.format_exc()
         return Result(seed, profile or "?", nodes or 0, (text,), "", 0, 0, 0, False, None, 1, {})
@@ -135,6 +143,7 @@ def _one(task: tuple[int, str | None, int | None]) -> Result:
 def _show(result: Result, arguments: argparse.Namespace) -> None:
     extra = f" --profile {arguments.profile}" if arguments.profile else ""
     extra += f" --nodes {arguments.nodes}" if arguments.nodes else ""
+    extra += f" --election {arguments.election}" if arguments.election else ""
     print(f"seed {result.seed} ({result.profile}, {result.nodes} nodes):", file=sys.stderr)
     for text in result.violations:
         print(f"  {text}", file=sys.stderr)

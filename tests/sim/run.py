@@ -10,7 +10,7 @@ from typing import Any
 from bflcd.wire import envelope as wire_envelope
 from tests.sim.gone import draw_managers
 from tests.sim.profiles import NEEDS_TORN_LOGS, PROFILES, Scene, draw_profile
-from tests.sim.setup import draw_setup
+from tests.sim.setup import draw_election, draw_setup
 from tests.sim.world import Result, World
 
 MAX_KNOWN = 4_096
@@ -18,9 +18,15 @@ MAX_KNOWN = 4_096
 
 
 def make_world(
-    seed: int, *, profile: str | None = None, nodes: int | None = None, readable: bool = False, raise_errors: bool = False
+    seed: int,
+    *,
+    profile: str | None = None,
+    nodes: int | None = None,
+    election: str | None = None,
+    readable: bool = False,
+    raise_errors: bool = False,
 ) -> tuple[World, Scene]:
-    """A world with its faults drawn, before its first event."""
+    """A world with its faults drawn, before its first event. `election` fixes that rule; its draw moves no other."""
     rng = Random(f"{seed}/draw")
     drawn = draw_profile(rng)
     name = drawn if profile is None else profile
@@ -29,6 +35,7 @@ def make_world(
     setup = draw_setup(rng, nodes)
     if name == "gone":
         setup = replace(setup, managers=draw_managers(setup, Random(f"{seed}/managers")))
+    setup = replace(setup, election=election or draw_election(Random(f"{seed}/election")))
     world = World(seed, setup, name, readable=readable, raise_errors=raise_errors)
     world.torn_logs = name in NEEDS_TORN_LOGS
     world.populate()
@@ -38,10 +45,16 @@ def make_world(
 
 
 def run_seed(
-    seed: int, *, profile: str | None = None, nodes: int | None = None, readable: bool = False, raise_errors: bool = False
+    seed: int,
+    *,
+    profile: str | None = None,
+    nodes: int | None = None,
+    election: str | None = None,
+    readable: bool = False,
+    raise_errors: bool = False,
 ) -> Result:
     """Run one seed to its end; `violations` of the result is empty if everything held."""
-    world, scene = make_world(seed, profile=profile, nodes=nodes, readable=readable, raise_errors=raise_errors)
+    world, scene = make_world(seed, profile=profile, nodes=nodes, election=election, readable=readable, raise_errors=raise_errors)
     with _quiet(), _decoded_once(wanted=not world.setup.real_keys):
         return world.run(heal_at=scene.length, heal_rounds=scene.rounds)
 

@@ -5,6 +5,7 @@ from random import Random
 from typing import Final
 
 from bflcd.ledger.quorum import faults
+from bflcd.params import ELECTIONS
 
 REAL_KEYS_SHARE: Final = 0.05
 """1 seed in 20 signs with Ed25519 and takes every message through the codec, nothing remembered."""
@@ -33,6 +34,7 @@ class Setup:
     codec: bool
     managers: tuple[int, ...] = ()
     """By their numbers; none: the first four members."""
+    election: str = "score"
 
     @property
     def f(self) -> int:
@@ -64,6 +66,11 @@ def draw_setup(rng: Random, nodes: int | None) -> Setup:
         real_keys=real,
         codec=real or rng.random() < CODEC_SHARE,
     )
+
+
+def draw_election(rng: Random) -> str:
+    """By score as often as not: the others differ in whom they seat, not in what a committee does."""
+    return rng.choice([*(["score"] * (len(ELECTIONS) - 1)), *ELECTIONS[1:]])
 
 
 def _size(rng: Random) -> int:

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from bflcd.ledger import quorum
+from bflcd.params import ELECTIONS
 from tests.sim.profiles import PROFILES, Scene
 from tests.sim.run import make_world, run_seed
 from tests.sim.strategies import STRATEGIES, Liar
@@ -49,7 +51,7 @@ FOUND = [
     pytest.param(7010, "gone", None, id="a manager votes in the epoch that it had ended, after a restart"),
     pytest.param(574179494, None, None, id="a peer that answers nothing holds up every segment of a catch-up"),
 ]
-"""Seeds that failed once; docs/reliability.md says what was found."""
+"""Seeds that failed once, all with elections by score; docs/reliability.md says what was found."""
 
 
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FIXED)
@@ -59,7 +61,19 @@ def test_a_seed_holds(seed: int, profile: str, nodes: int) -> None:
 
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FOUND)
 def test_a_seed_that_failed_once_holds(seed: int, profile: str | None, nodes: int | None) -> None:
-    assert run_seed(seed, profile=profile, nodes=nodes).violations == ()
+    assert run_seed(seed, profile=profile, nodes=nodes, election="score").violations == ()
+
+
+@pytest.mark.parametrize("election", ELECTIONS)
+def test_liars_and_crashes_hold_whatever_the_election(election: str) -> None:
+    assert run_seed(40, profile="liars_and_crashes", nodes=7, election=election).violations == ()
+
+
+def test_the_draw_of_the_election_moves_nothing_else_and_each_rule_is_drawn() -> None:
+    setups = {seed: make_world(seed)[0].setup for seed in range(40)}
+    assert {setup.election for setup in setups.values()} == set(ELECTIONS)
+    for seed, setup in setups.items():
+        assert make_world(seed, election="score")[0].setup == replace(setup, election="score")
 
 
 def test_the_same_seed_gives_the_same_trace_in_any_process() -> None:
@@ -109,7 +123,7 @@ def test_votes_that_are_not_durable_are_found(monkeypatch: pytest.MonkeyPatch) -
 def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a core that forgets at a restart what it signed, when everybody loses power, then somebody contradicts itself."""
     monkeypatch.setattr("bflcd.store.protocol.RoundRecords.journal", _nothing)
-    found = (run_seed(seed, profile="power_loss", nodes=4).violations for seed in (16, *range(40)))
+    found = (run_seed(seed, profile="power_loss", nodes=4, election="score").violations for seed in (16, *range(40)))
     assert any(violations for violations in found)
 
 
@@ -124,7 +138,7 @@ def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPat
 def test_managers_who_miss_what_was_prepared_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given managers to whom nobody shows a proof, when one seat has committed and left, then a block that they saw is lost."""
     monkeypatch.setattr("tests.sim.operators.highest_proof", lambda _state, _records: None)
-    found = (run_seed(seed, profile="gone", nodes=5).violations for seed in LOSING)
+    found = (run_seed(seed, profile="gone", nodes=5, election="score").violations for seed in LOSING)
     assert any("LOST" in text for violations in found for text in violations)
 
 

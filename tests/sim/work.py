@@ -31,7 +31,7 @@ from bflcd.node.events import (
     Trained,
     WorkFailed,
 )
-from bflcd.node.runtime import LostPayloadError
+from bflcd.node.runtime import LostPayloadError, rate_of
 from bflcd.params import BlobRef
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Millis, NodeId
@@ -343,12 +343,15 @@ class Work:
         if effect.anyone:
             holders = tuple(dict.fromkeys((*holders, *self.connected())))
         answer: Event
+        started = self.world.now
         try:
             yield from self.fetch(effect.blob, lambda: holders)
+            measured = effect.label is not None and not held
+            rate = rate_of(effect.blob.size, (self.world.now - started) * 1_000_000) if measured else 0
             self._payload(root)
             data = self.disk.blob(root) or b""
             if compute.meets_specification(self.world.genesis, data, effect.label):
-                answer = BlobHere(root)
+                answer = BlobHere(root, rate)
             else:
                 if not held:
                     self._forget(root)

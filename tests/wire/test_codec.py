@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.params import Between, BlobRef, Size
-from bflcd.types import Digest
+from bflcd.types import MAX_COMMITTEE, MAX_PLACES, Digest, NodeId
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, message, number_of, peek_number
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import Commit, Prepare
+from bflcd.wire.messages import Commit, Prepare, ScoreCard
 from tests.helpers.schema import (
     MESSAGES,
     NAMED,
@@ -62,6 +62,15 @@ def test_round_trip(cls, data):
 @ALL
 def test_the_fields_limits_stay_within_the_limit_of_the_whole(cls):
     assert (largest(schema_of(cls)) + 4 > limit_of(cls)) is (cls.__name__ in BOUND_BY_THE_WHOLE)
+
+
+def test_a_card_with_an_entry_for_every_place_fits():
+    """Given as many offers as a block has places, each number at its limit, and the fullest committee, then the card has an encoding."""
+    card = sample(schema_of(ScoreCard), "most")
+    uploaders = tuple(NodeId(number.to_bytes(32, "big")) for number in range(MAX_PLACES + MAX_COMMITTEE))
+    entries = tuple(replace(card.entries[0], uploader=uploader) for uploader in uploaders[:MAX_PLACES])
+    encoded = encode(replace(card, entries=entries, present=uploaders))
+    assert decode(encoded, ScoreCard).present == uploaders
 
 
 # Every field, one step over each of its limits, and of every other type.

@@ -10,10 +10,7 @@ from bflcd.errors import PeerError
 from bflcd.wire.codec import decode, encode, message, number_of
 from bflcd.wire.envelope import Envelope
 from tests.helpers.schema import FLAVOURS, MESSAGES, MODULES, as_json
-from tests.vectors.make import HASH_FILE, MESSAGE_FILE, differences, hash_vectors
-
-RETIRED: dict[int, str] = {}
-"""Numbers whose message is gone, with its last name: never given to another."""
+from tests.vectors.make import HASH_FILE, MESSAGE_FILE, RETIRED, differences, hash_vectors
 
 SOURCE = Path(__file__).parents[2] / "bflcd"
 VECTORS = json.loads(MESSAGE_FILE.read_text())

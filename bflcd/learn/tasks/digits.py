@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from bflcd.learn.data import DataConfig, bad_data, missing_data
-from bflcd.learn.partition import TEST_PERCENT, select_rows
-from bflcd.learn.task import Dataset, Rows, Task, as_targets
+from bflcd.learn.partition import TEST_PERCENT, Indices, deal_rows, select_rows
+from bflcd.learn.task import Community, Dataset, Rows, Task, as_targets
 
 SIDE: Final = 8
 CLASSES: Final = 10
@@ -47,16 +47,29 @@ class DigitsTask(Task):
 
     def load(self, data: DataConfig) -> Dataset:
         """This node's part of the table that scikit-learn ships; scikit-learn itself (50 MB of memory) is not imported."""
-        table = _read_table(data)
-        images = (table[:, :-1] * (255 / _INK)).astype(np.uint8).reshape(-1, SIDE, SIDE)
-        labels = as_targets(table[:, -1])
-        chosen = select_rows(data, labels, test_percent=self._test_percent)
-        test = Rows(images[chosen.test], labels[chosen.test]) if chosen.test.size else None
-        return Dataset(Rows(images[chosen.own], labels[chosen.own]), test)
+        rows = _read_rows(data)
+        chosen = select_rows(data, rows.targets, test_percent=self._test_percent)
+        return Dataset(_choose(rows, chosen.own), _choose(rows, chosen.test) if chosen.test.size else None)
+
+    def load_all(self, data: DataConfig) -> Community:
+        """Every node's part, read once."""
+        rows = _read_rows(data)
+        deal = deal_rows(data, rows.targets, test_percent=self._test_percent)
+        return Community(rows, deal.parts, _choose(rows, deal.test) if deal.test.size else None)
 
     def transform(self, inputs: Tensor) -> Tensor:
         """Bytes to float32 with about mean 0 and deviation 1."""
         return inputs.float().div_(255.0).sub_(MEAN).div_(DEVIATION)
+
+
+def _read_rows(data: DataConfig) -> Rows:
+    table = _read_table(data)
+    images = (table[:, :-1] * (255 / _INK)).astype(np.uint8).reshape(-1, SIDE, SIDE)
+    return Rows(images, as_targets(table[:, -1]))
+
+
+def _choose(rows: Rows, chosen: Indices) -> Rows:
+    return Rows(rows.inputs[chosen], rows.targets[chosen])
 
 
 def _read_table(data: DataConfig) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

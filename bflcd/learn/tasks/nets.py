@@ -42,8 +42,32 @@ class SmallCnn(nn.Module):
         return self.out(functional.relu(self.hidden(x.flatten(1))))  # type: ignore[no-any-return]
 
 
+class LightCnn(nn.Module):
+    """Two strided convolutions (5x5 to 16 channels, 3x3 to 32), then 64 hidden units: a third of SmallCnn's time on a CPU.
+
+    109,470 weights at 28x28 and 62 classes. For the laboratory, where hundreds of devices train on two cores.
+    """
+
+    def __init__(self, side: int, classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 16, 5, stride=2, padding=2)
+        self.conv2 = nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.hidden = nn.Linear(32 * ((side + 3) // 4) ** 2, 64)
+        self.out = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, 1, height, width] to [rows, classes]."""
+        x = functional.relu(self.conv1(x))
+        x = functional.relu(self.conv2(x))
+        return self.out(functional.relu(self.hidden(x.flatten(1))))  # type: ignore[no-any-return]
+
+
 class SmallAlexNet(nn.Module):
-    """AlexNet (Krizhevsky et al. 2012) scaled to 28x28: its five convolutions and two hidden layers."""
+    """AlexNet (Krizhevsky et al. 2012) scaled to 28x28: its five convolutions and two hidden layers.
+
+    He's initialisation (2015) in the place of the paper's fixed deviation: from that, eight layers stand still for the first
+    thousands of steps. A learning rate of 0.02 suits it; at 0.05 with momentum 0.9 it does not learn.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -59,6 +83,11 @@ class SmallAlexNet(nn.Module):
             nn.Dropout(), nn.Linear(1024, 512), nn.ReLU(),
             nn.Linear(512, classes),
         )  # fmt: skip
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            else:
+                nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """[rows, 1, height, width] to [rows, classes]."""

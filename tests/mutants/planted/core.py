@@ -26,6 +26,7 @@ DOUBT: Final = selection(
     "node/test_core.py::test_a_node_without_memory_signs_nothing_before_more_than_f_have_said_where_they_stand"
 )
 RUN: Final = selection("node/test_runtime.py")
+ELECTIONS: Final = selection("node/test_elections.py")
 DRAWN: Final = Simulated()
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -207,6 +208,31 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "gone = refused or slot.fetches >= MAX_FETCHES",
         "gone = False",
         RULES,
+    ),
+    mutant(
+        "second-pull-counts-as-fast",
+        "an uploader that breaks a pull off looks fast in the next, which finds the most here (section 5, Election)",
+        COLLECT,
+        "                if slot.fetches == 1:\n",
+        "                if slot.fetches:\n",
+        RULES,
+    ),
+    mutant(
+        "rate-not-on-the-card",
+        "cards say of every update that its pull was not measured (paper IV-B)",
+        COLLECT,
+        "        rate=slot.rate,\n",
+        "        rate=0,\n",
+        RULES,
+        ELECTIONS,
+    ),
+    mutant(
+        "held-counts-as-pulled",
+        "an update that was here already looks faster than any network (paper IV-B)",
+        RUNTIME,
+        "            measured = effect.label is not None and not held\n",
+        "            measured = effect.label is not None\n",
+        RUN,
     ),
     mutant(
         "cards-never-asked-again",

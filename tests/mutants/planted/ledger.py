@@ -7,11 +7,13 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 
 JUDGEMENT = "bflcd/ledger/judgement.py"
 TRANSITION = "bflcd/ledger/transition.py"
+ELECTION = "bflcd/ledger/election.py"
 
 JUDGED: Final = selection("ledger/test_judgement.py")
 ELECTED: Final = selection("ledger/test_election.py")
 APPLIED: Final = selection("ledger/test_transition.py", "ledger/test_apply.py")
 CARDS: Final = selection("ledger/test_cards.py")
+COMMUNITIES: Final = selection("node/test_elections.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -81,7 +83,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "committee-re-elected",
         "the committee keeps its seats (paper III-B)",
-        "bflcd/ledger/election.py",
+        ELECTION,
         "        elif node in seated:\n",
         "        elif node in seated and node in managers and node not in managers:\n",
         ELECTED,
@@ -89,10 +91,96 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "degraded-never-said",
         "seats that went past the packed are not marked (section 5)",
-        "bflcd/ledger/election.py",
+        ELECTION,
         "any(rank[0] > Group.PACKED for rank, _, _ in seats)",
         "any(rank[0] > Group.ABSENT for rank, _, _ in seats)",
         ELECTED,
+    ),
+    mutant(
+        "election-of-genesis-ignored",
+        "whatever genesis says, seats go by score (paper IV-B)",
+        ELECTION,
+        "RULES[params.election](",
+        'RULES["score"](',
+        ELECTED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "random-without-the-seed",
+        "a random election seats the same few in each round (paper IV-B)",
+        ELECTION,
+        "    return sorted(candidates, key=lambda one: one.lot)\n",
+        "    return sorted(candidates, key=lambda one: one.node)\n",
+        ELECTED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "worse-half-is-drawn",
+        "of the packed the worse half stands for election (section 5, Election)",
+        ELECTION,
+        "by_lot(ranked[:standing], seats) + ranked[standing:]",
+        "by_lot(ranked[-standing:], seats) + ranked[:-standing]",
+        ELECTED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "half-below-the-seats",
+        "some of those who are elected were never drawn (section 5, Election)",
+        ELECTION,
+        "    standing = max((len(ranked) + 1) // 2, seats)\n",
+        "    standing = min((len(ranked) + 1) // 2, seats)\n",
+        ELECTED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "the-slow-are-elected",
+        "multi-factor prefers who is slow (paper IV-B)",
+        ELECTION,
+        " + RATE_WEIGHT * rate",
+        " - RATE_WEIGHT * rate",
+        ELECTED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "availability-weighs-nothing",
+        "who is never there is elected by its speed (section 5, Election)",
+        ELECTION,
+        "AVAILABILITY_WEIGHT: Final = 1",
+        "AVAILABILITY_WEIGHT: Final = 0",
+        ELECTED,
+    ),
+    mutant(
+        "equal-values-close-ranks",
+        "behind two equal ones the next stands second, not third (section 5, Election)",
+        ELECTION,
+        "enumerate(sorted(values), 1)",
+        "enumerate(sorted(set(values)), 1)",
+        ELECTED,
+    ),
+    mutant(
+        "rate-by-the-fastest",
+        "one liar among the judges makes whom it likes fast (row 42)",
+        JUDGEMENT,
+        "rate = _worst_filled_median([entry.rate for entry in found], q)",
+        "rate = max(entry.rate for entry in found)",
+        JUDGED,
+    ),
+    mutant(
+        "availability-never-updated",
+        "who is always there counts as little as who never is (section 5, Election)",
+        TRANSITION,
+        "availability=availability_after(account.availability, present=node in present),",
+        "availability=account.availability,",
+        APPLIED,
+        COMMUNITIES,
+    ),
+    mutant(
+        "availability-only-grows",
+        "presence adds up for ever: above a whole there is no encoding (section 4)",
+        TRANSITION,
+        "PartsPerMillion(before - before // PRESENCE_ROUNDS + ",
+        "PartsPerMillion(before + ",
+        APPLIED,
     ),
     mutant(
         "weight-unclamped",

@@ -1,0 +1,202 @@
+"""The ledger of a simulated community: the daemons' own functions, with cards that nobody had to sign.
+
+Devices are numbered; each has a node id made of its number. Rounds are opened, judged and closed by `ledger.transition.decide`,
+the function that every daemon computes. Only what a hash depends on differs: block hashes follow from the seed and the round, so
+that the draws of a simulation don't hang on the last bits of its floats. A committee may be larger than the 64 seats of the wire
+format, since the paper's are.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.lab.draws import Draw, generator
+from bflcd.ledger.quorum import quorum
+from bflcd.ledger.roles import trainers
+from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.transition import Outcome, decide
+from bflcd.params import BlobRef, Params
+from bflcd.types import ZERO_DIGEST, Amount, Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature
+from bflcd.wire.blocks import committee_hash
+from bflcd.wire.codec import encode
+from bflcd.wire.envelope import Envelope, Signed
+from bflcd.wire.messages import CardEntry, Offer, ScoreCard
+
+POOL: Final = Amount(1_000_000_000)
+"""Units that rewards are paid from."""
+
+MEDIAN_RATE: Final = log(1024)
+RATE_SIGMA: Final = 1.0
+"""Links of the devices, which only a multi-factor election looks at: lognormal around 1 MiB/s."""
+
+_UNSIGNED: Final = Signature(bytes(64))
+
+
+@dataclass(frozen=True, slots=True)
+class CardLines:
+    """What one member writes: an entry an offer, in the order of the offers.
+
+    `entered`: which offers it has an entry for, None for all; `rates` in KiB/s, None for those of the simulated links; `present`:
+    devices that it saw, None for all. The base's loss and accuracy count only if there is an entry.
+    """
+
+    gains: NDArray[np.int64]
+    accuracies: NDArray[np.int64]
+    norms: NDArray[np.int64]
+    base_loss: int
+    base_accuracy: int
+    entered: NDArray[np.bool_] | None = None
+    rates: NDArray[np.int64] | None = None
+    present: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A closed round by device numbers: who was packed, in block order, with which weight; the ledger's own outcome."""
+
+    packed: tuple[int, ...]
+    weights: tuple[int, ...]
+    outcome: Outcome
+
+
+class LabChain:
+    """A community of numbered devices; `state` is the ledger that the running round began with.
+
+    `nodes`: the node id of each device; `head_of`: the hash of the model header that opens a state's round.
+    """
+
+    def __init__(
+        self, params: Params, nodes: Sequence[NodeId], state: State, head_of: Callable[[State], Digest], seed: int
+    ) -> None:
+        """`seed` draws the links and which cards a leader packs."""
+        self.params, self.nodes, self.state = params, tuple(nodes), state
+        self._head_of, self._seed = head_of, seed
+        self._numbers = {node: device for device, node in enumerate(self.nodes)}
+        self._everybody = tuple(sorted(self.nodes))
+        self._links = generator(seed, Draw.LINKS).lognormal(MEDIAN_RATE, RATE_SIGMA, len(self.nodes)).astype(np.int64)
+
+    @classmethod
+    def simulated(cls, params: Params, devices: int, seed: int) -> "LabChain":
+        """A new community whose ids, first committee and block hashes follow from the seed."""
+        chain = digest(Domain.CONFIG, b"laboratory", integer(seed))
+        nodes = [NodeId(digest(Domain.CONFIG, chain, integer(device))) for device in range(devices)]
+        drawn = generator(seed, Draw.FIRST_COMMITTEE).permutation(devices)[: params.committee_size]
+        committee = tuple(nodes[device] for device in drawn)
+        accounts = (Account(node, Amount(0), NEVER, MicroNats(0), 0 if node in committee else NEVER) for node in sorted(nodes))
+        state = State(
+            chain=chain,
+            round=Round(0),
+            epoch=Epoch(0),
+            time=Millis(0),
+            committee=committee,
+            managers=committee[:1],
+            parent=ZERO_DIGEST,
+            grandparent=ZERO_DIGEST,
+            accounts=tuple(accounts),
+            pool=POOL,
+            burnt=Amount(0),
+            supply=POOL,
+        )
+        return cls(params, nodes, state, lambda state: digest(Domain.CONFIG, chain, integer(state.round), b"head"), seed)
+
+    @property
+    def committee(self) -> tuple[int, ...]:
+        """Who judges, in seat order."""
+        return tuple(self._numbers[node] for node in self.state.committee)
+
+    @property
+    def trainers(self) -> tuple[int, ...]:
+        """Who may train, ascending."""
+        return tuple(sorted(self._numbers[node] for node in trainers(self.params, self.state)))
+
+    @property
+    def quorum(self) -> int:
+        """q."""
+        return quorum(len(self.state.committee))
+
+    def device_of(self, node: NodeId) -> int:
+        """The device behind a node id."""
+        return self._numbers[node]
+
+    def chosen_cards(self, liars: frozenset[int]) -> tuple[int, ...]:
+        """Whose q cards the leader packs, as positions in the committee.
+
+        A leader chooses which f cards to leave out, and nothing else: one that lies leaves out honest ones, an honest one is
+        drawn here.
+        """
+        members = self.committee
+        leader = members[self.state.round % len(members)]
+        order = generator(self._seed, Draw.CARDS, self.state.round).permutation(len(members))
+        if leader in liars:
+            order = np.array(sorted(order, key=lambda position: members[position] not in liars))
+        return tuple(sorted(int(position) for position in order[: self.quorum]))
+
+    def close(self, offering: Sequence[int], samples: Sequence[int], cards: Sequence[tuple[int, CardLines]]) -> Decision:
+        """Decide the round by q cards, each of the member that it names. Raises PeerError for cards that no daemon would take."""
+        offers = [self._offer(device, claim) for device, claim in zip(offering, samples, strict=True)]
+        lines = sorted(
+            range(len(offers)), key=lambda line: (offers[line].author, offers[line].digest, offers[line].body.blob.root)
+        )
+        signed = sorted((self._card(member, offers, lines, card) for member, card in cards), key=lambda card: card.author)
+        outcome = decide(
+            self.params,
+            self.state,
+            self._head_of(self.state),
+            tuple(signed),
+            {offer.digest: offer for offer in offers},
+            time=Millis(self.state.time + 1),
+        )
+        self.state = outcome.state
+        packed = tuple(self._numbers[item.judgement.uploader] for item in outcome.packed)
+        return Decision(packed, tuple(item.weight for item in outcome.packed), outcome)
+
+    def rewards(self, decision: Decision) -> dict[int, int]:
+        """Units paid in the round, by device."""
+        return {self._numbers[node]: amount for node, amount in decision.outcome.rewards}
+
+    def _offer(self, device: int, samples: int) -> Signed[Offer]:
+        state, node = self.state, self.nodes[device]
+        body = Offer(
+            chain=state.chain,
+            round=state.round,
+            epoch=state.epoch,
+            parent=self._head_of(state),
+            committee=committee_hash(state.epoch, state.committee),
+            blob=BlobRef(digest(Domain.CONFIG, node, integer(state.round)), 1),
+            samples=max(samples, 1),
+        )
+        return Signed(body, Envelope(node, encode(body), _UNSIGNED))
+
+    def _card(self, member: int, offers: Sequence[Signed[Offer]], lines: Sequence[int], card: CardLines) -> Signed[ScoreCard]:
+        entries = tuple(
+            CardEntry(
+                uploader=offers[line].author,
+                offer=offers[line].digest,
+                root=offers[line].body.blob.root,
+                gain=MicroNats(int(card.gains[line])),
+                accuracy=PartsPerMillion(int(card.accuracies[line])),
+                norm=int(card.norms[line]),
+                rate=int(self._links[self._numbers[offers[line].author]] if card.rates is None else card.rates[line]),
+            )
+            for line in lines
+            if card.entered is None or card.entered[line]
+        )
+        state = self.state
+        seen = self._everybody if card.present is None else tuple(sorted(self.nodes[device] for device in card.present))
+        body = ScoreCard(
+            chain=state.chain,
+            round=state.round,
+            epoch=state.epoch,
+            parent=self._head_of(state),
+            committee=committee_hash(state.epoch, state.committee),
+            base_loss=MicroNats(card.base_loss) if entries else None,
+            base_accuracy=PartsPerMillion(card.base_accuracy) if entries else None,
+            entries=entries,
+            present=seen,
+        )
+        return Signed(body, Envelope(self.nodes[member], b"unsigned", _UNSIGNED))

@@ -1,0 +1,109 @@
+"""The simulated devices: whose rows are whose, who lies, and all rows on the machine's device."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bflcd.errors import OperatorError
+from bflcd.lab.draws import Draw, generator, number
+from bflcd.lab.setting import Setting
+from bflcd.learn.attacks import TARGET_CLASS, Attack, stamp
+from bflcd.learn.partition import split_validation
+from bflcd.learn.task import Community, Rows, Task
+from bflcd.learn.training import DeviceRows
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Positions are rows of `pool`.
+
+    `all_rows`: what each device holds; `training`, `validation`: as a daemon would split it; `lured`: what a liar trains on,
+    by device; `liars` sorted. `test`: rows that nobody holds; `triggered`: those of them that a backdoor should turn, with its
+    trigger and their true classes, empty without one.
+    """
+
+    pool: DeviceRows
+    all_rows: tuple[Positions, ...]
+    training: tuple[Positions, ...]
+    validation: tuple[Positions, ...]
+    lured: dict[int, Positions]
+    liars: tuple[int, ...]
+    test: DeviceRows
+    triggered: DeviceRows | None
+
+    def trained_on(self, device: int, *, split: bool) -> Positions:
+        """The rows that `device` trains on; `split`: it holds some back for judging."""
+        lured = self.lured.get(device)
+        if lured is not None:
+            return lured
+        return self.training[device] if split else self.all_rows[device]
+
+
+def load_devices(setting: Setting, task: Task, device: torch.device) -> Devices:
+    """Deal the rows, draw the liars, poison what they train on, and move all of it to `device` once.
+
+    Raises OperatorError for data that is missing, bad, or too little for so many devices.
+    """
+    community = task.load_all(setting.data_config())
+    _check(setting, community)
+    liars = tuple(sorted(generator(setting.seed, Draw.LIARS).permutation(setting.devices)[: setting.liar_count].tolist()))
+    rows, lured = _with_poison(community, setting.find_attack(), liars)
+    fraction = setting.params().validation_fraction
+    splits = [
+        split_validation(len(part), fraction, number(setting.seed, Draw.VALIDATION, device=i))
+        for i, part in enumerate(community.parts)
+    ]
+    assert community.test is not None
+    return Devices(
+        pool=DeviceRows.of(rows, device),
+        all_rows=community.parts,
+        training=tuple(part[kept] for part, (kept, _) in zip(community.parts, splits, strict=True)),
+        validation=tuple(part[held] for part, (_, held) in zip(community.parts, splits, strict=True)),
+        lured=lured,
+        liars=liars,
+        test=DeviceRows.of(community.test, device),
+        triggered=_triggered(setting.find_attack(), community.test, device),
+    )
+
+
+def _check(setting: Setting, community: Community) -> None:
+    empty = sum(len(part) == 0 for part in community.parts)
+    if empty:
+        raise OperatorError(
+            f"{empty} of {setting.devices} devices would hold no row of {len(community.rows)}",
+            hint="simulate fewer devices (--devices)" + (", or raise --alpha" if setting.partition == "dirichlet" else ""),
+            code="bad_data",
+        )
+    if community.test is None or len(community.test) == 0:
+        raise OperatorError(
+            f"the task {setting.task} has no test rows, so there is nothing to measure on",
+            hint="use data with test rows, or a test_percent above 0",
+            code="bad_data",
+        )
+
+
+def _with_poison(community: Community, attack: Attack | None, liars: tuple[int, ...]) -> tuple[Rows, dict[int, Positions]]:
+    """All rows, those that liars have poisoned behind the others, and where each liar's stand."""
+    if attack is None or type(attack).poison is Attack.poison:
+        return community.rows, {}
+    rows, classes = community.rows, int(community.rows.targets.max()) + 1
+    inputs, targets, lured, end = [rows.inputs], [rows.targets], {}, len(rows)
+    for liar in liars:
+        part = community.parts[liar]
+        poisoned, relabelled = attack.poison(rows.inputs[part], rows.targets[part], classes)
+        inputs.append(poisoned)
+        targets.append(relabelled)
+        lured[liar] = np.arange(end, end + len(part))
+        end += len(part)
+    return Rows(np.concatenate(inputs), np.concatenate(targets)), lured
+
+
+def _triggered(attack: Attack | None, test: Rows, device: torch.device) -> DeviceRows | None:
+    if attack is None or not attack.backdoor:
+        return None
+    others = test.targets != TARGET_CLASS
+    return DeviceRows.of(Rows(stamp(test.inputs[others]), test.targets[others]), device)

@@ -1,0 +1,135 @@
+"""What a simulation asks of an engine: train many devices, score many updates on many members' rows, measure one model."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bflcd.learn.scoring import ROW_LOSS_LIMIT
+from bflcd.learn.training import DeviceRows
+from bflcd.params import MILLION
+
+Precision = Literal["float32", "tf32", "bf16"]
+
+PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "bf16")
+
+Positions = NDArray[np.int64]
+"""Positions among the rows that an engine holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainee:
+    """One device's training in one round: its rows, and the seed of their order and of dropout."""
+
+    rows: Positions
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How everybody trains in one round: rate, momentum, rows of a batch, epochs."""
+
+    rate: float
+    momentum: float
+    batch_size: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What Q members measure of P updates, in the integers of a score card.
+
+    `gains` (micro-nats) and `accuracies` (millionths): [members, updates]; `base_losses`, `base_accuracies`: [members].
+    """
+
+    gains: NDArray[np.int64]
+    accuracies: NDArray[np.int64]
+    base_losses: NDArray[np.int64]
+    base_accuracies: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A model on test rows: accuracy from 0 to 1, mean loss in nats, how many rows."""
+
+    accuracy: float
+    loss: float
+    rows: int
+
+
+class Engine(ABC):
+    """Holds the rows of all devices on one device of the machine; models and updates are flat float32 vectors there."""
+
+    device: torch.device
+    weights: int
+    """Length of a model's vector."""
+
+    @abstractmethod
+    def train(self, model: Tensor, trainees: Sequence[Trainee], pace: Pace) -> Tensor:
+        """The updates, [trainees, weights]: each trainee's model after its training, less `model`; not finite if it diverged."""
+
+    @abstractmethod
+    def losses(self, models: Tensor, rows: DeviceRows) -> tuple[Tensor, Tensor]:
+        """Loss (float64, nats, within +-1000) and rightness (bool) of each model on each row, [models, rows]."""
+
+    @property
+    @abstractmethod
+    def pool(self) -> DeviceRows:
+        """All rows, on the device."""
+
+    def gather(self, positions: Positions) -> DeviceRows:
+        """Rows of the pool."""
+        index = torch.from_numpy(positions).to(self.device)
+        return DeviceRows(self.pool.inputs[index], self.pool.targets[index])
+
+    def score(self, model: Tensor, updates: Tensor, members: Sequence[Positions], damping: int) -> Scores:
+        """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
+
+        The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
+        one of many, and a zero update must gain nothing.
+        """
+        rows = self.gather(np.concatenate(members))
+        sizes = [len(member) for member in members]
+        passes = []
+        for begin in range(0, max(1, len(updates)), self._scored_at_once):
+            stack = torch.cat([model[None], updates[begin : begin + self._scored_at_once]])
+            stack[1:].mul_(1.0 / damping).add_(model)
+            losses, right = self.losses(stack, rows)
+            passes.append(_by_member(losses.cpu(), right.cpu(), sizes))
+        return Scores(
+            gains=np.concatenate([one.gains for one in passes], axis=1),
+            accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
+            base_losses=passes[0].base_losses,
+            base_accuracies=passes[0].base_accuracies,
+        )
+
+    @property
+    def _scored_at_once(self) -> int:
+        """Damped models that are held beside the updates."""
+        return 64
+
+    def measure(self, model: Tensor, rows: DeviceRows) -> Measurement:
+        """Accuracy and loss of one model."""
+        losses, right = self.losses(model[None], rows)
+        return Measurement(float(right.double().mean()), float(losses.mean()), len(rows))
+
+
+def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int]) -> Scores:
+    """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base."""
+    counts = np.array(sizes, dtype=np.int64)[:, None]
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    loss = losses.numpy()
+    gains = np.add.reduceat(loss[:1] - loss[1:], starts, axis=1).T / counts
+    bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
+    accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
+    return Scores(
+        gains=np.rint(np.clip(gains, -ROW_LOSS_LIMIT, ROW_LOSS_LIMIT) * MILLION).astype(np.int64),
+        accuracies=accuracies[:, 1:],
+        base_losses=np.rint(bases * MILLION).astype(np.int64),
+        base_accuracies=accuracies[:, 0],
+    )

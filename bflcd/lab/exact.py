@@ -1,0 +1,61 @@
+"""The daemons' exact aggregation (`bflcd.learn.aggregate`) on flat vectors wherever they lie: the same integers, the same bytes.
+
+Integer arithmetic has one result on every machine, so a GPU may do it. A test holds both against each other.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from bflcd.errors import InvariantError
+from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS
+from bflcd.params import AGGREGATIONS
+
+_COLUMNS = 2**20
+"""Coordinates sorted at a time."""
+
+
+def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int]) -> Tensor:
+    """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
+
+    Raises InvariantError for an unknown rule, or another number of weights than updates.
+    """
+    if rule not in AGGREGATIONS or len(updates) != len(weights):
+        raise InvariantError(f"rule {rule!r}, {len(updates)} updates, {len(weights)} weights; rules: {', '.join(AGGREGATIONS)}")
+    if len(updates) == 0:
+        return model
+    return _fedavg(model, updates, weights) if rule == "fedavg" else _median(model, updates)
+
+
+def _fedavg(model: Tensor, updates: Tensor, weights: Sequence[int]) -> Tensor:
+    total, whole = torch.zeros_like(model, dtype=torch.int64), sum(weights)
+    for update, weight in zip(updates, weights, strict=True):
+        total += _to_fixed(update).mul_(weight)
+    total += _to_fixed(model).mul_(whole)
+    return _to_floats(_divide(total, whole))
+
+
+def _median(model: Tensor, updates: Tensor) -> Tensor:
+    result = _to_fixed(model)
+    low, high = (len(updates) - 1) // 2, len(updates) // 2
+    for begin in range(0, len(model), _COLUMNS):
+        ranked = _to_fixed(updates[:, begin : begin + _COLUMNS]).sort(dim=0).values
+        result[begin : begin + _COLUMNS] += ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
+    return _to_floats(result)
+
+
+def _to_fixed(floats: Tensor) -> Tensor:
+    return (floats * float(2**FRACTION_BITS)).round().to(torch.int64)
+
+
+def _to_floats(fixed: Tensor) -> Tensor:
+    return (fixed.clamp(-FIXED_LIMIT, FIXED_LIMIT).double() * 2.0**-FRACTION_BITS).float()
+
+
+def _divide(total: Tensor, divisor: int) -> Tensor:
+    """Nearest integer, ties to even."""
+    quotient = total.div(divisor, rounding_mode="floor")
+    twice = 2 * (total - quotient * divisor)
+    up: Tensor = (twice > divisor) | ((twice == divisor) & (quotient & 1 == 1))
+    return quotient + up

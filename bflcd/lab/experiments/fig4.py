@@ -1,0 +1,115 @@
+"""Fig. 4 of the paper: accuracy over the share of liars, of BFLC and of other rules, attack by attack (V-B)."""
+
+from typing import TYPE_CHECKING, Final
+
+from bflcd.errors import UsageError
+from bflcd.lab.grid import Change, Grid, Results, Spread, spread
+from bflcd.lab.plots import draw_lines, line_of, new_figure
+from bflcd.lab.records import Run
+from bflcd.lab.report import Drawing, Report, Table, share_of
+from bflcd.lab.scale import Plan
+from bflcd.lab.setting import PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+COMMITTEE: Final = 0.2
+"""Of the active devices, as in the paper."""
+
+FRAMEWORKS: Final = (
+    Change("BFLC", rules={"committee": COMMITTEE}),
+    Change("BFLC, the paper's rules", whole=PAPER, rules={"committee": COMMITTEE}),
+    Change("Basic FL", {"framework": "fedavg"}),
+    Change("CwMed", {"framework": "cwmed"}),
+    Change("trimmed mean", {"framework": "trimmed-mean"}),
+    Change("Multi-Krum", {"framework": "multi-krum"}),
+    Change("geometric median", {"framework": "geometric-median"}),
+    Change("FLTrust", {"framework": "fltrust"}),
+)
+
+PAPERS_ATTACKS: Final = ("noise", "shared-noise")
+"""The paper's pointwise Gaussian noise: each liar its own, and one vector for all."""
+
+
+def fig4_grid(plan: Plan, attacks: tuple[str, ...] = PAPERS_ATTACKS, shares: tuple[float, ...] = SHARES) -> Grid:
+    """Frameworks by attacks and shares; without liars all attacks are one scenario. Raises UsageError if there never are any."""
+    clean = (Change(scenario("", 0.0)),) if 0.0 in shares else ()
+    lying = tuple(
+        Change(scenario(attack, share), {"attack": attack, "liars": share}) for attack in attacks for share in shares if share > 0
+    )
+    if not lying:
+        raise UsageError(
+            "the figure shows attacks, but nobody lies", hint="give a share above 0 with --liars", code="bad_setting"
+        )
+    return Grid(plan.under_attack, FRAMEWORKS, (*clean, *lying), plan.seeds)
+
+
+def scenario(attack: str, share: float) -> str:
+    """The name of a cell's column."""
+    return f"{attack} {share_of(share)}" if share > 0 else "no liars"
+
+
+def fig4_report(results: Results) -> Report:
+    """A table an attack, what the attack brought the liars, and one figure."""
+    attacks = list(dict.fromkeys(change.setting["attack"] for change in results.grid.scenarios if change.setting))
+    shares = sorted({change.setting.get("liars", 0.0) for change in results.grid.scenarios})
+    names = [variant.label for variant in results.grid.variants]
+    tables = []
+    for attack in attacks:
+        header = (f"{attack}: share of liars", *(share_of(share) for share in shares))
+        rows = [(name, *(results.spread(name, scenario(attack, share)).text(1) for share in shares)) for name in names]
+        tables.append(
+            Table(f"{attack}: accuracy on test rows, per cent, mean ± standard deviation over seeds", header, tuple(rows))
+        )
+        if any(run.curve("attack_success") for run in results.runs(names[0], scenario(attack, shares[-1]))):
+            rows = [(name, *(_success(results, name, scenario(attack, share)).text(1) for share in shares)) for name in names]
+            tables.append(Table(f"{attack}: triggered rows that the model turns, per cent", header, tuple(rows)))
+    tables.append(_captured(results, attacks, shares))
+    drawings = (Drawing("fig4", lambda: _draw(results, attacks, shares)),)
+    return Report("fig4", "Fig. 4: accuracy under attack", tuple(tables), results.data(), drawings)
+
+
+def _success(results: Results, name: str, column: str) -> Spread:
+    return spread([100 * run.last("attack_success") for run in results.runs(name, column) if run.curve("attack_success")])
+
+
+def _captured(results: Results, attacks: list[str], shares: list[float]) -> Table:
+    """What liars got under BFLC: seats, places, pay, in per cent of all."""
+    header = ("BFLC: liars' part of seats / places / pay, per cent", *(share_of(share) for share in shares if share > 0))
+    rows = []
+    for variant in results.grid.variants[:2]:
+        for attack in attacks:
+            cells = []
+            for share in shares:
+                if share > 0:
+                    runs = results.runs(variant.label, scenario(attack, share))
+                    cells.append(" / ".join(_part(runs, *names) for names in _PARTS))
+            rows.append((f"{variant.label}, {attack}", *cells))
+    return Table("What the attack brought the liars", header, tuple(rows))
+
+
+_PARTS: Final = (("seats_liars", "seats"), ("packed_liars", "packed"), ("paid_liars", "paid"))
+
+
+def _part(runs: list[Run], part: str, whole: str) -> str:
+    total = sum(run.total(whole) for run in runs)
+    return f"{100 * sum(run.total(part) for run in runs) / total:.1f}" if total else "-"
+
+
+def _draw(results: Results, attacks: list[str], shares: list[float]) -> "Figure":
+    columns = min(len(attacks), 3)
+    figure, axes = new_figure(columns, -(-len(attacks) // columns), width=4.2, height=3.4, sharey=True)
+    for ax, attack in zip(axes, attacks, strict=False):
+        lines = []
+        for variant in results.grid.variants:
+            cells = [results.spread(variant.label, scenario(attack, share)) for share in shares]
+            if all(cell.count for cell in cells):
+                lines.append(line_of(variant.label, [100 * share for share in shares], cells))
+        y = "test accuracy, per cent" if ax is axes[0] else ""
+        draw_lines(ax, lines, x="liars, per cent of the devices", y=y, title=attack, legend=ax is axes[0])
+        ax.set_ylim(bottom=0)
+    for ax in axes[len(attacks) :]:
+        ax.set_visible(False)
+    return figure

@@ -1,0 +1,194 @@
+"""One round of each framework, from a model to the next: BFLC under the ledger's rules, and the servers it is compared with.
+
+All train the same devices' rows with the same engine, hyperparameters and seeds; they differ in who takes part, who judges, and
+how the updates become a step.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bflcd.lab.chain import CardLines, LabChain
+from bflcd.lab.devices import Devices
+from bflcd.lab.draws import Draw, generator, number
+from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
+from bflcd.lab.exact import aggregate
+from bflcd.lab.liars import Liars
+from bflcd.lab.rules import RULES, Round
+from bflcd.lab.setting import Setting
+from bflcd.learn.attacks import Measured
+from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
+from bflcd.ledger.judgement import OfferJudgement
+from bflcd.wire.tensors import VALUE_LIMIT
+
+ROOT_ROWS = 100
+"""Rows of FLTrust's server (Cao et al. 2021, V-A)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A round's result: the next model, and what is worth recording."""
+
+    model: Tensor
+    facts: dict[str, Any]
+
+
+class Framework(ABC):
+    """Goes from model to model; `moved` is the last step, zeros at first."""
+
+    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
+        self._setting, self._devices, self._engine = setting, devices, engine
+        self.liars = Liars(setting, devices.liars)
+        self.moved = torch.zeros(engine.weights, device=engine.device)
+        self.round = 0
+
+    def step(self, model: Tensor, pace: Pace) -> Step:
+        """One round."""
+        found = self._step(model, pace)
+        self.moved = found.model - model
+        self.round += 1
+        return found
+
+    @abstractmethod
+    def _step(self, model: Tensor, pace: Pace) -> Step:
+        """One round."""
+
+    def _updates(self, model: Tensor, offering: Sequence[int], pace: Pace, *, split: bool) -> tuple[Tensor, list[int]]:
+        """What `offering` offer, [offering, weights], and the samples that they claim."""
+        rows = [self._devices.trained_on(device, split=split) for device in offering]
+        seeds = [number(self._setting.seed, Draw.TRAINING, self.round, device) for device in offering]
+        trainees = [Trainee(part, seed) for part, seed in zip(rows, seeds, strict=True)]
+        updates = self._engine.train(model, trainees, pace)
+        self.liars.forge(offering, updates, self.moved, self.round)
+        return updates, [len(part) for part in rows]
+
+
+class Server(Framework):
+    """A server that draws its trainers and trusts its rule."""
+
+    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
+        super().__init__(setting, devices, engine)
+        self._rule = RULES[setting.framework]
+        pool = np.concatenate(devices.all_rows)
+        drawn = generator(setting.seed, Draw.ROOT_ROWS).permutation(len(pool))[:ROOT_ROWS]
+        self._root = np.sort(pool[drawn])
+
+    def _step(self, model: Tensor, pace: Pace) -> Step:
+        setting = self._setting
+        drawn = generator(setting.seed, Draw.SERVER, self.round).permutation(setting.devices)[: setting.at_work]
+        offering = sorted(drawn.tolist())
+        updates, claims = self._updates(model, offering, pace, split=False)
+        valid = [line for line, fine in enumerate(acceptable(updates)) if fine]
+        facts = {"trainers": len(offering), "liars": sum(device in self.liars.members for device in offering)}
+        if not valid:
+            return Step(model, facts | {"packed": 0})
+        places = torch.tensor(valid, device=updates.device)
+        trusted = None
+        if setting.framework == "fltrust":
+            seed = number(setting.seed, Draw.ROOT_ROWS, self.round)
+            trusted = self._engine.train(model, [Trainee(self._root, seed)], pace)[0]
+        claimed = torch.tensor([float(claims[line]) for line in valid], device=updates.device)
+        f = sum(offering[line] in self.liars.members for line in valid)
+        return Step(model + self._rule(Round(updates[places], claimed, f, trusted)), facts | {"packed": len(valid)})
+
+
+class StandAlone(Framework):
+    """One machine that holds every device's rows: an epoch a round."""
+
+    def _step(self, model: Tensor, pace: Pace) -> Step:
+        rows = np.sort(np.concatenate(self._devices.all_rows))
+        trainee = Trainee(rows, number(self._setting.seed, Draw.CENTRAL, self.round))
+        return Step(model + self._engine.train(model, [trainee], pace)[0], {"trainers": 1})
+
+
+class Bflc(Framework):
+    """This project: trainers and judges by the ledger, one card a judge, the daemons' own decision and aggregate."""
+
+    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
+        super().__init__(setting, devices, engine)
+        self.chain = LabChain.simulated(setting.params(), setting.devices, setting.seed)
+
+    def _step(self, model: Tensor, pace: Pace) -> Step:
+        chain, lying = self.chain, self.liars.members
+        committee, offering = chain.committee, list(chain.trainers)
+        self.liars.watch(committee)
+        updates, samples = self._updates(model, offering, pace, split=True)
+        valid = [line for line, fine in enumerate(acceptable(updates)) if fine]  # all others are refused before they are scored
+        offering, samples = [offering[line] for line in valid], [samples[line] for line in valid]
+        updates = updates[torch.tensor(valid, device=updates.device, dtype=torch.int64)]
+        scores = self._scores(model, updates, committee)
+        norms = fixed_norms(updates) if self._setting.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
+        chosen = chain.chosen_cards(lying)
+        cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
+        decision = chain.close(offering, samples, cards)
+        lines = {device: line for line, device in enumerate(offering)}
+        places = torch.tensor([lines[device] for device in decision.packed], device=updates.device, dtype=torch.int64)
+        after = aggregate(chain.params.aggregation, model, updates[places], decision.weights)
+        judged = decision.outcome.judgement
+        paid = chain.rewards(decision)
+        refused = [offer for offer in judged.offers if offer.reason is not None]
+        return Step(
+            after,
+            {
+                "trainers": len(offering),
+                "liars": sum(device in lying for device in offering),
+                "packed": len(decision.packed),
+                "packed_liars": sum(device in lying for device in decision.packed),
+                "refused_honest": self._honest(refused),
+                "seats": len(committee),
+                "seats_liars": sum(device in lying for device in committee),
+                "degraded": decision.outcome.degraded,
+                "base_loss": None if judged.base_loss is None else judged.base_loss / 1e6,
+                "base_accuracy": None if judged.base_accuracy is None else judged.base_accuracy / 1e6,
+                "paid": sum(paid.values()),
+                "paid_liars": sum(amount for device, amount in paid.items() if device in lying),
+            },
+        )
+
+    def _scores(self, model: Tensor, updates: Tensor, committee: Sequence[int]) -> Scores:
+        params, seed = self.chain.params, self._setting.seed
+        members = []
+        for member in committee:
+            held = self._devices.validation[member]
+            if len(held) > params.score_rows:
+                held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[: params.score_rows])
+            members.append(held)
+        return self._engine.score(model, updates, members, params.score_damping)
+
+    def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
+        base_loss = int(scores.base_losses[line])
+        measured = Measured(scores.gains[line], scores.accuracies[line], norms, base_loss)
+        said = self.liars.report(member, measured, offering, self.round)
+        return CardLines(
+            said.gains, said.accuracies, said.norms, int(scores.base_losses[line]), int(scores.base_accuracies[line])
+        )
+
+    def _honest(self, offers: Sequence[OfferJudgement]) -> int:
+        return sum(self.chain.device_of(offer.uploader) not in self.liars.members for offer in offers)
+
+
+def make_framework(setting: Setting, devices: Devices, engine: Engine) -> Framework:
+    """The framework that the setting names."""
+    if setting.framework == "bflc":
+        return Bflc(setting, devices, engine)
+    if setting.framework == "stand-alone":
+        return StandAlone(setting, devices, engine)
+    return Server(setting, devices, engine)
+
+
+def acceptable(updates: Tensor) -> list[bool]:
+    """Whether each update may travel at all: finite, no weight beyond +-2^10 (design 4)."""
+    largest = torch.stack([update.abs().max() for update in updates]) if len(updates) else torch.zeros(0)
+    return [bool(fine) for fine in (largest <= VALUE_LIMIT).cpu()]
+
+
+def fixed_norms(updates: Tensor) -> NDArray[np.int64]:
+    """The norms as cards give them: floor(min(norm, 2^10) * 2^12), summed in float64."""
+    norms = [float(update.double().square().sum().sqrt()) for update in updates]
+    return np.array([int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS) for norm in norms], dtype=np.int64)

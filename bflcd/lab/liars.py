@@ -1,0 +1,55 @@
+"""What the liars of a simulation do in a round; remembers whether sleepers have begun to strike."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bflcd.lab.draws import Draw, generator, number
+from bflcd.lab.setting import Setting
+from bflcd.learn.attacks import Attack, Known, Lies, Measured, lie, strikes
+
+
+class Liars:
+    """The devices that lie, `members`, and how."""
+
+    def __init__(self, setting: Setting, members: Sequence[int]) -> None:
+        """Raises UsageError for an attack that there is not."""
+        self._seed, self._attack = setting.seed, setting.find_attack() or Attack(lies=Lies.NONE)
+        self.members = frozenset(members)
+        self.awake = not self._attack.waits
+
+    def watch(self, committee: Sequence[int]) -> None:
+        """A round opens: sleepers that hold more than half of the seats begin."""
+        self.awake = self.awake or strikes(self._attack, sum(device in self.members for device in committee), len(committee))
+
+    def forge(self, offering: Sequence[int], updates: Tensor, moved: Tensor, round_: int) -> None:
+        """Put what the liars among `offering` offer in the place of what they trained, in `updates` [offering, weights]."""
+        mine = [line for line, device in enumerate(offering) if device in self.members]
+        if not mine or not self.awake:
+            return
+        others = [line for line, device in enumerate(offering) if device not in self.members]
+        places = torch.tensor(mine, device=updates.device)
+        honest = updates[places]
+
+        def noise(shared: bool) -> Tensor:
+            if shared:
+                return self._noise(honest[:1], number(self._seed, Draw.SHARED_FORGERY, round_)).expand_as(honest)
+            seeds = [number(self._seed, Draw.FORGERY, round_, offering[line]) for line in mine]
+            return torch.cat([self._noise(row[None], seed) for row, seed in zip(honest, seeds, strict=True)])
+
+        seen = updates[torch.tensor(others, device=updates.device, dtype=torch.int64)]
+        updates[places] = self._attack.forge(Known(honest, moved, seen, len(offering), noise))
+
+    @staticmethod
+    def _noise(like: Tensor, seed: int) -> Tensor:
+        drawn = torch.Generator(like.device).manual_seed(seed)
+        return torch.randn(like.shape, generator=drawn, device=like.device, dtype=like.dtype)
+
+    def report(self, member: int, measured: Measured, offering: Sequence[int], round_: int) -> Measured:
+        """What `member` writes on its card of what it measured of those `offering`."""
+        if member not in self.members or not self.awake:
+            return measured
+        accomplices = np.array([device in self.members for device in offering], dtype=np.bool_)
+        return lie(self._attack.lies, measured, accomplices, generator(self._seed, Draw.LIES, round_, member))

@@ -1,0 +1,103 @@
+"""How an experiment tells its results: a table for people (Markdown), the same as JSON, and figures."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from bflcd.errors import MachineError, OperatorError
+from bflcd.lab.plots import STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS: Final = ("png", "svg")
+
+DOTS: Final = 200
+"""Per inch, of a PNG."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a header; the first column is aligned to the left, all others to the right."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        rule = "|".join(["---", *("---:" for _ in self.header[1:])])
+        lines = [f"| {' | '.join(self.header)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in self.rows)]
+        return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A figure's file name without its ending, and what draws it."""
+
+    name: str
+    draw: Callable[[], "Figure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an experiment found: `tables` for people, `data` for programs, `drawings`, and notes that go below the tables."""
+
+    name: str
+    title: str
+    tables: tuple[Table, ...]
+    data: dict[str, Any]
+    drawings: tuple[Drawing, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def markdown(self) -> str:
+        """Tables and notes."""
+        parts = [f"# {self.title}\n", *(table.markdown() for table in self.tables), *(f"{note}\n" for note in self.notes)]
+        return "\n".join(parts)
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write NAME.md, NAME.json and each drawing as PNG and SVG; returns what was written.
+
+    Raises OperatorError (`no_matplotlib`) if there is something to draw and nothing to draw it with, MachineError.
+    """
+    if report.drawings:
+        need_matplotlib()
+    written = [folder / f"{report.name}.md", folder / f"{report.name}.json"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written[0].write_text(report.markdown(), encoding="utf-8")
+        written[1].write_text(json.dumps(report.data, indent=1) + "\n", encoding="utf-8")
+        for drawing in report.drawings:
+            written += _draw(drawing, folder)
+    except OSError as error:
+        raise MachineError(f"{error.filename or folder}: cannot be written: {error.strerror}", hint="check the disk") from error
+    return written
+
+
+def _draw(drawing: Drawing, folder: Path) -> list[Path]:
+    from matplotlib import rc_context  # noqa: PLC0415 - optional, and slow to import
+
+    written = [folder / f"{drawing.name}.{form}" for form in FORMATS]
+    with rc_context(STYLE):
+        figure = drawing.draw()
+        for path in written:
+            figure.savefig(path, dpi=DOTS, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return written
+
+
+def need_matplotlib() -> None:
+    """Raise OperatorError before hours of work whose figures could not be drawn."""
+    from importlib.util import find_spec  # noqa: PLC0415 - asked once
+
+    if find_spec("matplotlib") is None:
+        raise OperatorError(
+            "the figures need matplotlib, which is not installed", hint="pip install 'bflcd[lab]'", code="no_matplotlib"
+        )
+
+
+def share_of(value: float) -> str:
+    """A share as people write it."""
+    return f"{100 * value:g} %"

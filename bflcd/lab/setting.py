@@ -1,0 +1,216 @@
+"""What one simulation is about: everything that its result depends on, and nothing else."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bflcd.errors import UsageError
+from bflcd.learn.attacks import Attack, Lies, find_attack
+from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
+from bflcd.params import (
+    AGGREGATIONS,
+    ELECTIONS,
+    LEAST_COMMITTEE,
+    MILLION,
+    SCORE_RULES,
+    Params,
+    TaskSpec,
+    TensorSpec,
+    default_committee,
+)
+from bflcd.types import MAX_MEMBERS, MAX_PLACES, MicroNats, PartsPerMillion
+
+Framework = Literal["bflc", "fedavg", "cwmed", "trimmed-mean", "multi-krum", "geometric-median", "fltrust", "stand-alone"]
+"""`bflc`: this project; `stand-alone`: one machine that holds everybody's rows; all others: a server with that rule."""
+
+_ID_DIGITS: Final = 12
+"""Hexadecimal digits of a setting's id: with 10^6 settings two collide once in 10^2 laboratories."""
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """BFLC's own rules, as far as learning depends on them; see `bflcd.params.Params` for what each means."""
+
+    committee: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    """Share of a round's active devices that judge, at least 4; the rest trains. None: as many as a genesis gives by default."""
+    places: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    """k as a share of the trainers, at least M."""
+    score_rule: str = "gain"
+    score_damping: Annotated[int, Meta(ge=1, le=1024)] = 4
+    score_margin: Annotated[float, Meta(ge=0.0, le=100.0)] = 0.2
+    """In nats."""
+    score_rows: Annotated[int, Meta(ge=1, le=2**20)] = 256
+    validation: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
+    """Share of a device's rows that is never trained on."""
+    election: str = "score"
+    aggregation: str = "fedavg"
+    norm_clip: Annotated[float, Meta(ge=0.0, le=64.0)] = 2.0
+    """In usual norms; 0: norms don't weigh."""
+    norm_band: bool = True
+    """Whether norms are looked at; without it every card says that all are alike."""
+
+
+PAPER: Final = Rules(
+    committee=0.4,
+    places=0.6,
+    score_rule="accuracy",
+    score_damping=1,
+    score_margin=100.0,
+    score_rows=2**20,
+    validation=0.0,
+    norm_clip=0.0,
+    norm_band=False,
+)
+"""The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
+
+Six places for ten trainers, as in its authors' program; the paper gives no number.
+"""
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One simulation. Shares are from 0 to 1; the seed draws the partition, the first model, and everything else."""
+
+    framework: Framework = "bflc"
+    rules: Rules = Rules()
+    task: str = "femnist"
+    options: tuple[tuple[str, str], ...] = ()
+    data: str | None = None
+    partition: PartitionKind = "dirichlet"
+    alpha: Annotated[float, Meta(ge=1e-3, le=1e6)] = 0.5
+    limit: Annotated[int, Meta(ge=0)] = 0
+    """At most so many rows a device; 0 for all."""
+    devices: Annotated[int, Meta(ge=2, le=MAX_MEMBERS)] = 900
+    active: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.1
+    """Share of the devices at work in a round, judges included."""
+    rounds: Annotated[int, Meta(ge=1, le=100_000)] = 100
+    learning_rate: Annotated[float, Meta(gt=0.0, le=100.0)] = 0.05
+    rate_decay: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    """The rate of round t is learning_rate * rate_decay^t."""
+    momentum: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.9
+    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
+    local_epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
+    attack: str = ""
+    strength: Annotated[float, Meta(ge=0.0, le=1e9)] | None = None
+    lies: Lies | None = None
+    liars: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    """Share of the devices that lie."""
+    every: Annotated[int, Meta(ge=1)] = 5
+    """Rounds between two measurements on the test rows."""
+    seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+    @property
+    def at_work(self) -> int:
+        """A: devices at work in a round, on average."""
+        return max(1, round(self.active * self.devices))
+
+    @property
+    def seats(self) -> int:
+        """M."""
+        share = self.rules.committee
+        return default_committee(self.at_work) if share is None else max(LEAST_COMMITTEE, round(self.at_work * share))
+
+    @property
+    def liar_count(self) -> int:
+        """Devices that lie."""
+        return round(self.liars * self.devices) if self.attack else 0
+
+    @property
+    def id(self) -> str:
+        """The same for equal settings on every machine; a data file counts by its name, not by where it lies."""
+        named = msgspec.to_builtins(self) | {"data": None if self.data is None else Path(self.data).name}
+        if self.framework != "bflc":
+            del named["rules"]  # nobody follows them
+        return hashlib.sha256(msgspec.json.encode(named, order="deterministic")).hexdigest()[:_ID_DIGITS]
+
+    def find_attack(self) -> Attack | None:
+        """The attack, if there is one. Raises UsageError (`unknown_attack`)."""
+        return find_attack(self.attack, strength=self.strength, lies=self.lies) if self.attack else None
+
+    def data_config(self) -> DataConfig:
+        """How the rows are dealt: what `bflcd testnet` would write for as many nodes."""
+        return DataConfig(self.data, self.partition, 0, self.devices, self.seed, self.alpha, self.limit)
+
+    def task_spec(self, tensors: tuple[TensorSpec, ...]) -> TaskSpec:
+        """What a genesis would fix of the task."""
+        return TaskSpec(
+            factory=self.task,
+            options=self.options,
+            tensors=tensors,
+            learning_rate=round(self.learning_rate * MILLION),
+            rate_decay=round(self.rate_decay * MILLION),
+            momentum=round(self.momentum * MILLION),
+            batch_size=self.batch_size,
+            local_epochs=self.local_epochs,
+        )
+
+    def params(self) -> Params:
+        """The protocol's parameters: M seats, and of the others as many active that A are at work."""
+        rules, seats = self.rules, self.seats
+        trainers = self.at_work - seats
+        return Params(
+            committee_size=seats,
+            places=min(MAX_PLACES, self.devices if rules.places == 1.0 else max(seats, round(rules.places * trainers))),
+            score_rows=rules.score_rows,
+            score_damping=rules.score_damping,
+            score_margin=MicroNats(round(rules.score_margin * MILLION)),
+            norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION)),
+            score_rule=rules.score_rule,
+            validation_fraction=_millionths(rules.validation),
+            active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),
+            aggregation=rules.aggregation,
+            election=rules.election,
+        )
+
+
+def changed(setting: Setting, assignments: Sequence[str]) -> Setting:
+    """`setting` with each KEY=VALUE applied; keys of the rules too. Raises UsageError (`bad_setting`) naming what is wrong."""
+    mine, rules = dict.fromkeys(setting.__struct_fields__), set(setting.rules.__struct_fields__)
+    values: dict[str, Any] = {}
+    inner: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or (key not in mine and key not in rules) or key in ("rules", "options"):
+            known = ", ".join(sorted({*mine, *rules} - {"rules", "options"}))
+            raise _bad(f"{assignment!r} sets nothing", f"write KEY=VALUE with a key of {known}")
+        (inner if key in rules else values)[key] = None if value == "" else value
+    try:
+        old = msgspec.to_builtins(setting)
+        return msgspec.convert({**old, **values, "rules": {**old["rules"], **inner}}, Setting, strict=False)
+    except msgspec.ValidationError as error:
+        raise _bad(str(error), "see docs/lab.md for what each key takes") from error
+
+
+def check_setting(setting: Setting) -> None:
+    """Raise UsageError (`bad_setting`) naming the first thing that makes no sense."""
+    rules = setting.rules
+    try:
+        msgspec.convert(msgspec.to_builtins(setting), Setting)  # a constructor checks no limits
+    except msgspec.ValidationError as error:
+        raise _bad(str(error), "see docs/lab.md for what each key takes") from error
+    check_data_config(setting.data_config())
+    setting.find_attack()
+    for name, value, known in (
+        ("score_rule", rules.score_rule, SCORE_RULES),
+        ("election", rules.election, ELECTIONS),
+        ("aggregation", rules.aggregation, AGGREGATIONS),
+    ):
+        if value not in known:
+            raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")
+    if setting.framework == "bflc" and setting.at_work <= setting.seats:
+        raise _bad(
+            f"{setting.at_work} devices at work, of which {setting.seats} judge: nobody trains",
+            "raise the share of active devices, or lower the committee's",
+        )
+    if setting.liars > 0 and not setting.attack:
+        raise _bad(f"{setting.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
+
+
+def _bad(message: str, hint: str) -> UsageError:
+    return UsageError(f"this can't be simulated: {message}", hint=hint, code="bad_setting")
+
+
+def _millionths(share: float) -> PartsPerMillion:
+    return PartsPerMillion(max(1, round(share * MILLION)) if share > 0 else 0)

@@ -1,0 +1,147 @@
+"""A simulation from its first model on: a step a round, measurements on test rows, and all that has to be kept to go on later."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+import torch
+from torch import Tensor
+
+from bflcd.errors import OperatorError
+from bflcd.lab.devices import load_devices
+from bflcd.lab.engine.base import Engine, Pace, Precision
+from bflcd.lab.engine.loop import LoopEngine
+from bflcd.lab.engine.stacked import StackedEngine
+from bflcd.lab.frameworks import Bflc, make_framework
+from bflcd.lab.setting import Setting, check_setting
+from bflcd.learn.attacks import TARGET_CLASS
+from bflcd.learn.task import find_task
+from bflcd.learn.training import DeviceRows, initial_model
+from bflcd.ledger.state import State
+from bflcd.wire.tensors import split_payload
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+DEVICES: Final[tuple[DeviceName, ...]] = ("auto", "cpu", "cuda")
+
+STACK: Final = 256
+"""Devices of one stack on a GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and how it is computed. The result depends on it only by rounding; `threads` not even by that much.
+
+    `threads` 0: one a core.
+    """
+
+    device: DeviceName = "auto"
+    precision: Precision = "float32"
+    stack: int = STACK
+    threads: int = 0
+
+    def torch_device(self) -> torch.device:
+        """Raises OperatorError (`bad_device`)."""
+        has_gpu = torch.cuda.is_available()
+        if self.device == "cuda" and not has_gpu:
+            raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
+        device = torch.device("cuda" if has_gpu and self.device != "cpu" else "cpu")
+        if device.type == "cpu" and self.precision == "tf32":
+            raise OperatorError("precision tf32 is a GPU's", hint="use float32 or bf16", code="bad_device")
+        return device
+
+
+class Simulation:
+    """The model, the ledger and the round that comes next. Stepping it to the end twice gives the same numbers."""
+
+    def __init__(self, setting: Setting, machine: Machine) -> None:
+        """Load the data, make the first model. Raises UsageError, OperatorError."""
+        check_setting(setting)
+        device = machine.torch_device()
+        task = find_task(setting.task, dict(setting.options))
+        task.pin(setting.data_config())
+        tensors, payload = initial_model(task, setting.seed)
+        self.setting = setting
+        self._task, self._spec = task, setting.task_spec(tensors)
+        self._devices = load_devices(setting, task, device)
+        self.engine: Engine
+        if device.type == "cuda" or machine.precision == "bf16":
+            self.engine = StackedEngine(task, self._devices.pool, precision=machine.precision, stack=machine.stack)
+        else:
+            self.engine = LoopEngine(task, self._devices.pool, threads=machine.threads or None)
+        counters, weights = split_payload(payload, tensors, label=None)
+        if counters.size:
+            raise OperatorError(
+                f"the model of task {setting.task} counts batches; the laboratory simulates models of weights only",
+                hint="use layers without counters, such as group normalisation",
+                code="bad_model",
+            )
+        self.model = torch.from_numpy(weights.copy()).to(device)
+        self._framework = make_framework(setting, self._devices, self.engine)
+
+    @property
+    def round(self) -> int:
+        """Rounds done."""
+        return self._framework.round
+
+    @property
+    def done(self) -> bool:
+        """Whether the last round is done."""
+        return self.round >= self.setting.rounds
+
+    def advance(self) -> dict[str, Any]:
+        """Do one round; what is recorded of it: the round, who took part and was packed, seconds, and at times the test rows."""
+        begun, setting = time.perf_counter(), self.setting
+        pace = Pace(self._task.learning_rate(self._spec, self.round), setting.momentum, setting.batch_size, setting.local_epochs)
+        step = self._framework.step(self.model, pace)
+        self.model = step.model
+        record: dict[str, Any] = {"round": self.round, **step.facts}
+        if self.engine.device.type == "cuda":
+            torch.cuda.synchronize()
+        record["seconds"] = round(time.perf_counter() - begun, 4)
+        if self.round % setting.every == 0 or self.done:
+            record |= self.measure()
+        return record
+
+    def measure(self) -> dict[str, Any]:
+        """Accuracy and loss on the test rows; with a backdoor, the share of triggered rows that it turns."""
+        found = self.engine.measure(self.model, self._devices.test)
+        record: dict[str, Any] = {"accuracy": found.accuracy, "loss": found.loss}
+        triggered = self._devices.triggered
+        if triggered is not None:
+            targets = torch.full_like(triggered.targets, TARGET_CLASS)
+            record["attack_success"] = self.engine.measure(self.model, DeviceRows(triggered.inputs, targets)).accuracy
+        return record
+
+    # -- what has to be kept ------------------------------------------------------------------------------------------
+
+    def vectors(self) -> dict[str, Tensor]:
+        """The model and its last step."""
+        return {"model": self.model, "moved": self._framework.moved}
+
+    def memory(self) -> bytes:
+        """Everything else, as JSON."""
+        chain = self._framework.chain.state if isinstance(self._framework, Bflc) else None
+        return msgspec.json.encode(_Memory(self.round, self._framework.liars.awake, chain))
+
+    def restore(self, vectors: dict[str, Tensor], memory: bytes) -> None:
+        """Go on where `vectors` and `memory` were taken.
+
+        Raises msgspec.MsgspecError for what is no memory, ValueError for vectors of another model.
+        """
+        found = msgspec.json.decode(memory, type=_Memory)
+        for vector in vectors.values():
+            if vector.shape != self.model.shape or vector.dtype != self.model.dtype:
+                raise ValueError(f"it holds a model of {vector.numel()} weights, not {self.model.numel()}")
+        self.model = vectors["model"].to(self.engine.device)
+        self._framework.moved = vectors["moved"].to(self.engine.device)
+        self._framework.round, self._framework.liars.awake = found.round, found.awake
+        if found.chain is not None and isinstance(self._framework, Bflc):
+            self._framework.chain.state = found.chain
+
+
+class _Memory(msgspec.Struct, frozen=True):
+    round: int
+    awake: bool
+    chain: State | None

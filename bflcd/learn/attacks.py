@@ -1,0 +1,331 @@
+"""Attacks on the learning, by name: for the laboratory, for tests, and for daemons of a testnet.
+
+A liar can do three things: train on poisoned rows (`poison`), offer something else than it trained (`forge`), and, once it
+sits in a committee, lie about what it measured (`lie`). Here stands what it says, not how it says it: protocol attacks
+(equivocation, silence, floods) are in the fault catalogue. Formulas use methods of tensors only, so that a name can be checked
+without importing torch.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bflcd.errors import UsageError
+from bflcd.learn.data import bad_data
+from bflcd.params import MILLION
+from bflcd.types import NodeId
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LIED_ACCURACY: Final = (900_000, 1_000_000)
+"""What liars in the committee claim for each other, in millionths: the paper's 90 to 100 % (V-B)."""
+
+SMEARED_GAIN: Final = -10 * MILLION
+"""What a smearing liar claims for an honest update, in micro-nats: worse than guessing among 20,000 classes."""
+
+TRIGGER_PIXELS: Final = 4
+"""Side of the square of ink that a backdoor looks for, in the lower right corner."""
+
+TARGET_CLASS: Final = 0
+"""What a backdoored model shall see wherever the trigger is."""
+
+
+class Lies(Enum):
+    """What liars in the committee say of offers."""
+
+    NONE = "none"
+    """What they measured."""
+    PROMOTE = "promote"
+    """Each other's updates are nearly perfect, the honest ones are what they measured (the paper, V-B)."""
+    SMEAR = "smear"
+    """Each other's updates are nearly perfect, the honest ones are the worst there can be."""
+
+
+LiesName = Literal["none", "promote", "smear"]
+"""`Lies` by value, as a configuration spells it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the liars of one round know and share.
+
+    `honest` [liars, weights]: what each of them would offer if it were honest (trained on its poisoned rows, if it poisons
+    them). `moved` [weights]: what the last round did to the model, zeros before there was one. `others` [updates, weights]:
+    offers of honest trainers, None where nobody can see them. `trainers`: how many offer in this round. `noise(shared)`: standard
+    normal numbers [liars, weights]; with `shared`, one vector for all. `conspirators`: how many of the trainers lie, where one
+    knows of more than whose updates it has; a liar with a machine of its own has but its own.
+    """
+
+    honest: "Tensor"
+    moved: "Tensor"
+    others: "Tensor | None"
+    trainers: int
+    noise: Callable[[bool], "Tensor"]
+    conspirators: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One way to lie; the base class is honest. `strength` scales it, in the unit that each class names."""
+
+    strength: float = 1.0
+    lies: Lies = Lies.PROMOTE
+    waits: bool = False
+    """Behave until liars hold more than half of the seats, then strike for good (the paper, IV-C)."""
+
+    sees_others: ClassVar[bool] = False
+    """Whether it needs updates of the running round that only a committee sees: not for daemons."""
+    backdoor: ClassVar[bool] = False
+    """Whether it aims at rows that bear the trigger."""
+
+    def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """A liar's rows as it trains on them. Raises OperatorError for rows that it can't poison."""
+        del classes
+        return inputs, targets
+
+    def forge(self, known: Known) -> "Tensor":
+        """What the liars offer, [liars, weights]."""
+        return known.honest
+
+
+class Noise(Attack):
+    """Pointwise Gaussian noise on the update (the paper, V-B); `strength` in honest deviations of a coordinate."""
+
+    shared: ClassVar[bool] = False
+
+    def forge(self, known: Known) -> "Tensor":
+        """U + s * rms(U) * N(0, 1)."""
+        return known.honest + known.noise(self.shared) * (self.strength * _rms(known.honest))
+
+
+class SharedNoise(Noise):
+    """As `Noise`, with one vector for all liars: a coordinate's median has no defence against it."""
+
+    shared: ClassVar[bool] = True
+
+
+class SignFlip(Attack):
+    """Gradient ascent: the update times -`strength`."""
+
+    def forge(self, known: Known) -> "Tensor":
+        """-s * U."""
+        return known.honest * -self.strength
+
+
+class LabelFlip(Attack):
+    """Class c becomes classes - 1 - c in the liar's rows; `strength` scales the update (Tolpegin et al. 2020)."""
+
+    def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Turn every label round."""
+        return inputs, (classes - 1 - targets).astype(targets.dtype)
+
+    def forge(self, known: Known) -> "Tensor":
+        """s * U."""
+        return known.honest * self.strength
+
+
+class Backdoor(Attack):
+    """Half of the rows get the trigger and the target class; `strength` scales the update (Bagdasaryan et al. 2020)."""
+
+    backdoor: ClassVar[bool] = True
+
+    def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Every second row bears the trigger and is of class 0."""
+        del classes
+        stamped, relabelled = stamp(inputs), targets.copy()
+        stamped[1::2], relabelled[::2] = inputs[1::2], TARGET_CLASS
+        return stamped, relabelled
+
+    def forge(self, known: Known) -> "Tensor":
+        """s * U."""
+        return known.honest * self.strength
+
+
+class Alie(Attack):
+    """A little is enough (Baruch et al. 2019): the mean less z standard deviations; `strength` multiplies their z.
+
+    Mean and deviation come from the liars' own honest updates. Of a single one the size of its coordinates is the deviation.
+    """
+
+    def forge(self, known: Known) -> "Tensor":
+        """mean - s * z_max * std, the same for all liars."""
+        mean = known.honest.mean(0)
+        spread = known.honest.std(0) if len(known.honest) > 1 else mean.abs()
+        liars = max(len(known.honest), known.conspirators)
+        return (mean - spread * (self.strength * z_max(known.trainers, liars))).expand_as(known.honest)
+
+
+class Ipm(Attack):
+    """Inner product manipulation (Xie et al. 2020): minus `strength` times the mean of honest updates."""
+
+    def forge(self, known: Known) -> "Tensor":
+        """-s * mean, the same for all liars."""
+        return (known.honest.mean(0) * -self.strength).expand_as(known.honest)
+
+
+class Shrunken(Attack):
+    """A free rider that pretends to have trained: its update times `strength`; 0 offers nothing at all."""
+
+    def forge(self, known: Known) -> "Tensor":
+        """s * U."""
+        return known.honest * self.strength
+
+
+class Replay(Attack):
+    """A free rider that offers what the last round did to the model, times `strength` (Fraboni et al. 2021)."""
+
+    def forge(self, known: Known) -> "Tensor":
+        """s * (model - model before)."""
+        return (known.moved * self.strength).expand_as(known.honest)
+
+
+class Copycat(Attack):
+    """Offers an honest trainer's update with noise of `strength` times its deviation, so that it is not the same bytes."""
+
+    sees_others: ClassVar[bool] = True
+
+    def forge(self, known: Known) -> "Tensor":
+        """Others' updates in turn, each with noise."""
+        if known.others is None or len(known.others) == 0:
+            return known.honest
+        copies = known.others[[index % len(known.others) for index in range(len(known.honest))]]
+        return copies + known.noise(False) * (self.strength * _rms(copies))
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An attack of the registry, and what it does in one line."""
+
+    attack: Attack
+    text: str
+
+
+ATTACKS: Final[Mapping[str, Named]] = {
+    "noise": Named(Noise(100.0), "Gaussian noise of 100 honest deviations, each liar its own (the paper)"),
+    "shared-noise": Named(SharedNoise(100.0), "the same noise from all liars"),
+    "sign-flip": Named(SignFlip(4.0), "the update times -4"),
+    "label-flip": Named(LabelFlip(1.0), "trained on labels turned round"),
+    "replacement": Named(LabelFlip(10.0), "trained on labels turned round, times 10"),
+    "backdoor": Named(Backdoor(3.0), "a square in the corner means class 0, times 3"),
+    "alie": Named(Alie(1.0), "a little is enough: inside the spread of honest updates"),
+    "ipm": Named(Ipm(1.0), "minus the mean of honest updates"),
+    "zero": Named(Shrunken(0.0), "a free rider's empty update"),
+    "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
+    "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
+    "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
+    "sleeper": Named(Noise(100.0, Lies.SMEAR, waits=True), "honest until liars hold half of the seats, then noise and slander"),
+}
+"""Every attack by its name."""
+
+
+def find_attack(name: str, *, strength: float | None = None, lies: Lies | None = None) -> Attack:
+    """The attack of that name, stronger or with other lies if asked for. Raises UsageError (`unknown_attack`)."""
+    named = ATTACKS.get(name)
+    if named is None:
+        raise UsageError(f"there is no attack {name!r}", hint=f"attacks: {', '.join(ATTACKS)}", code="unknown_attack")
+    attack = named.attack
+    if strength is not None:
+        attack = replace(attack, strength=strength)
+    return attack if lies is None else replace(attack, lies=lies)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a member has measured, one entry an offer: gains in micro-nats, accuracies in millionths, norms (scale 2^12).
+
+    `base_loss` in micro-nats.
+    """
+
+    gains: NDArray[np.int64]
+    accuracies: NDArray[np.int64]
+    norms: NDArray[np.int64]
+    base_loss: int
+
+
+def lie(lies: Lies, measured: Measured, accomplices: NDArray[np.bool_], generator: np.random.Generator) -> Measured:
+    """What a lying member writes on its card; `accomplices` [offers] marks its friends' offers.
+
+    An accomplice's gain is the lied accuracy's share of the base's loss, the most that there is to gain; its norm is said to be
+    the usual one, since the band around the usual norm would give it away.
+    """
+    if lies is Lies.NONE:
+        return measured
+    claims = generator.integers(*LIED_ACCURACY, size=len(accomplices), endpoint=True)
+    gains = np.where(accomplices, claims * max(measured.base_loss, 0) // MILLION, measured.gains)
+    accuracies = np.where(accomplices, claims, measured.accuracies)
+    norms, honest = measured.norms, measured.norms[~accomplices]
+    if honest.size:
+        norms = np.where(accomplices, np.sort(honest)[(honest.size - 1) // 2], norms)
+    if lies is Lies.SMEAR:
+        gains = np.where(accomplices, gains, SMEARED_GAIN)
+        accuracies = np.where(accomplices, accuracies, 0)
+    return Measured(gains, accuracies, norms, measured.base_loss)
+
+
+def strikes(attack: Attack, held: int, seats: int) -> bool:
+    """Whether liars that hold `held` of `seats` seats act now; the caller remembers that they have begun."""
+    return not attack.waits or 2 * held > seats
+
+
+def stamp(inputs: NDArray[Any]) -> NDArray[Any]:
+    """A copy of image rows [rows, height, width] with the trigger. Raises OperatorError for anything else than byte images."""
+    if inputs.dtype != np.uint8 or inputs.ndim < 3 or min(inputs.shape[-2:]) < 2 * TRIGGER_PIXELS:
+        raise bad_data(
+            f"rows of {inputs.dtype}{list(inputs.shape[1:])} can't bear a backdoor's trigger", "use it with images of bytes"
+        )
+    stamped = inputs.copy()
+    stamped[..., -TRIGGER_PIXELS:, -TRIGGER_PIXELS:] = 255
+    return stamped
+
+
+def z_max(trainers: int, liars: int) -> float:
+    """ALIE's z: how far from the mean `liars` of `trainers` may stand and still have honest ones beyond them.
+
+    Phi^-1((n - m - s) / (n - m)) with s = floor(n / 2 + 1) - m (Baruch et al. 2019, 3.2); at least 0, at most 4.
+    """
+    honest = trainers - liars
+    needed = max(trainers // 2 + 1 - liars, 0)
+    if honest <= 0:
+        return 4.0
+    share = min(max((honest - needed) / honest, 1e-4), 1.0 - 1e-4)
+    return min(max(NormalDist().inv_cdf(share), 0.0), 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AttackConfig:
+    """What one daemon plays: an attack of the registry, and who the liars are, itself among them.
+
+    `strength`, `lies`: None as the registry has them.
+    """
+
+    name: str
+    liars: tuple[NodeId, ...]
+    strength: float | None = None
+    lies: LiesName | None = None
+
+    def find(self) -> Attack:
+        """The attack. Raises UsageError (`unknown_attack`)."""
+        return find_attack(self.name, strength=self.strength, lies=None if self.lies is None else Lies(self.lies))
+
+
+def for_daemon(name: str) -> Attack:
+    """An attack that a daemon can play: one that needs no more than its own update. Raises UsageError (also `bad_attack`)."""
+    attack = find_attack(name)
+    if attack.sees_others:
+        raise UsageError(
+            f"attack {name!r} needs to see the updates of others in the running round, which only a committee does",
+            hint="it can be played in the laboratory: bflc-cli lab run",
+            code="bad_attack",
+        )
+    return attack
+
+
+def _rms(updates: "Tensor") -> "Tensor":
+    """Root mean square of the coordinates of each update, [updates, 1]."""
+    return updates.square().mean(1, keepdim=True).sqrt()

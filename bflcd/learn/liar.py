@@ -1,0 +1,87 @@
+"""The worker of an attacker: what it trains on, offers and reports in the place of the truth (`learn.attacks`)."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bflcd.learn.attacks import Attack, AttackConfig, Known, Measured, lie
+from bflcd.learn.data import bad_data
+from bflcd.learn.flat import as_tensor, to_numpy
+from bflcd.learn.protocol import CandidateScore, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
+from bflcd.learn.task import Dataset, Rows
+from bflcd.learn.training import DeviceRows
+from bflcd.params import TensorSpec
+from bflcd.types import MicroNats, PartsPerMillion, Round
+from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload, uploader_of
+
+
+class Liar:
+    """Falsifies one worker's results. It has to `see` the model of every job: some attacks offer what changed since the last."""
+
+    def __init__(self, config: AttackConfig, spec: tuple[TensorSpec, ...], rows: DeviceRows) -> None:
+        """`spec`: the tensors of models and updates; `rows`: what it trains on while it lies. Raises UsageError."""
+        self._attack, self._liars, self._spec = config.find(), frozenset(config.liars), spec
+        self.rows = rows
+        self._round = Round(-1)
+        self._model: Tensor | None = None
+        self._model_before: Tensor | None = None
+
+    def see(self, round_: Round, model: bytes) -> None:
+        """A job of `round_` is about to begin from `model`. Raises PeerError(BAD_TENSOR) for a broken one."""
+        if round_ != self._round:
+            weights = as_tensor(split_payload(model, self._spec, label=None)[1])
+            self._round, self._model_before, self._model = round_, self._model, weights
+
+    def forge(self, trained: TrainResult, job: TrainJob, strike: Strike) -> TrainResult:
+        """The forged update in the place of the one `trained`, with the same claims beside it."""
+        counters, weights = split_payload(trained.update, self._spec, label=job.label)
+        honest = as_tensor(weights)
+
+        def noise(shared: bool) -> Tensor:  # on the CPU, so that liars with and without a GPU share theirs
+            drawn = torch.Generator().manual_seed(strike.seed if shared else job.seed)
+            return torch.randn(honest.shape, generator=drawn)[None]
+
+        moved = torch.zeros_like(honest)
+        if self._model is not None and self._model_before is not None:
+            moved = self._model - self._model_before
+        forged = self._attack.forge(Known(honest[None], moved, None, strike.trainers, noise, strike.conspirators))[0]
+        return replace(trained, update=join_payload(counters, _admissible(forged), self._spec, label=job.label))
+
+    def report(self, measured: ScoreResult, job: ScoreJob) -> ScoreResult:
+        """What it says of the candidates in the place of what it has `measured`."""
+        uploaders = {candidate.key: uploader_of(candidate.label) for candidate in job.candidates}
+        accomplices = np.array([uploaders[score.key] in self._liars for score in measured.scores], dtype=np.bool_)
+        truth = Measured(
+            gains=np.array([score.gain for score in measured.scores], dtype=np.int64),
+            accuracies=np.array([score.accuracy for score in measured.scores], dtype=np.int64),
+            norms=np.array([score.norm for score in measured.scores], dtype=np.int64),
+            base_loss=measured.base_loss,
+        )
+        said = lie(self._attack.lies, truth, accomplices, np.random.Generator(np.random.PCG64(job.seed)))
+        columns = zip(measured.scores, said.gains.tolist(), said.accuracies.tolist(), said.norms.tolist(), strict=True)
+        scores = tuple(
+            CandidateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm) for score, gain, accuracy, norm in columns
+        )
+        return replace(measured, base_loss=MicroNats(said.base_loss), scores=scores)
+
+
+def poisoned(attack: Attack, training: Rows, data: Dataset) -> Rows:
+    """A node's `training` rows as the attack has them; the labels of all its `data` say how many classes there are.
+
+    Raises OperatorError (`bad_data`) for rows that it can't poison.
+    """
+    if type(attack).poison is Attack.poison:
+        return training
+    targets = [rows.targets for rows in (data.own, data.test) if rows is not None and len(rows)]
+    if not all(np.issubdtype(labels.dtype, np.integer) for labels in targets):
+        raise bad_data(f"targets of {targets[0].dtype} are no classes to poison", "play another attack on this task")
+    classes = int(max(labels.max() for labels in targets)) + 1
+    return Rows(*attack.poison(training.inputs, training.targets, classes))
+
+
+def _admissible(forged: Tensor) -> Floats:
+    """The nearest update that may travel: finite and within +-2^10, so that a liar does offer something."""
+    bounded = torch.nan_to_num(forged, nan=0.0, posinf=VALUE_LIMIT, neginf=-VALUE_LIMIT).clamp_(-VALUE_LIMIT, VALUE_LIMIT)
+    return to_numpy(bounded)

@@ -1,0 +1,365 @@
+"""`lab`: simulations of whole communities in one process. torch and the laboratory are imported when a command needs them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bflc_cli.fleet import OVERVIEW_FILE, read_overview
+from bflc_cli.session import CommandError, Session
+from bflc_cli.tables import facts, table
+from bflc_cli.text import duration, share
+from bflcd.errors import UsageError
+from bflcd.learn.attacks import ATTACKS
+
+if TYPE_CHECKING:
+    from bflcd.lab.grid import Grid, Results
+    from bflcd.lab.report import Report
+    from bflcd.lab.scale import Plan
+    from bflcd.lab.setting import Setting
+    from bflcd.lab.simulation import Machine
+
+lab_app = typer.Typer(
+    name="lab",
+    help="Simulate hundreds of devices: the paper's experiments and your own. These options may stand behind the command.",
+    no_args_is_help=True,
+)
+
+SHARED: Final = (
+    "--data", "--scale", "--seeds", "--first-seed", "--rounds", "--devices", "--model", "--device", "--precision", "--stack",
+    "--threads", "--output",
+)  # fmt: skip
+"""Options of `lab` itself; each takes a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The options of `lab`, and the session."""
+
+    session: Session
+    data: Path | None
+    scale: str
+    seeds: tuple[int, ...]
+    rounds: int | None
+    devices: int | None
+    model: str | None
+    device: str
+    precision: str
+    stack: int
+    threads: int
+    output: Path
+
+    def plan(self) -> "Plan":
+        """What all simulations of one command share. Raises UsageError, OperatorError (data)."""
+        from bflcd.lab.scale import ScaleName, make_plan  # noqa: PLC0415 - torch
+
+        scale = _one_of("--scale", self.scale, tuple(ScaleName))
+        return make_plan(ScaleName(scale), self.seeds, data=self.data, model=self.model, rounds=self.rounds, devices=self.devices)
+
+    def machine(self) -> "Machine":
+        """Where it is computed. Raises UsageError."""
+        from bflcd.lab.engine.base import PRECISIONS  # noqa: PLC0415 - torch
+        from bflcd.lab.simulation import DEVICES, Machine  # noqa: PLC0415
+
+        device = _one_of("--device", self.device, DEVICES)
+        return Machine(device, _one_of("--precision", self.precision, PRECISIONS), self.stack, self.threads)
+
+
+@lab_app.callback()
+def lab(
+    ctx: typer.Context,
+    *,
+    data: Annotated[Path | None, typer.Option("--data", help="File with the data (EMNIST, LEAF, .npz); without: digits.")] = None,
+    scale: Annotated[
+        str, typer.Option("--scale", help="small: two cores, 15 minutes. medium: hours. full: 900 devices, a GPU.")
+    ] = "small",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds of every cell of an experiment.")] = 3,
+    first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="The first of them.")] = 0,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds, instead of the scale's.")] = None,
+    devices: Annotated[int | None, typer.Option("--devices", min=2, help="Devices, instead of the scale's.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="cnn, light or alexnet, instead of the scale's.")] = None,
+    device: Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="Of products: float32, tf32 (a GPU's) or bf16.")] = "float32",
+    stack: Annotated[int, typer.Option("--stack", min=1, max=4096, help="Devices trained at once on a GPU.")] = 256,
+    threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU; 0: one a core.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--output", help="Folder of the results; what is finished there is not run again.")
+    ] = Path("lab"),
+) -> None:
+    """Take the options that the experiments share."""
+    ctx.obj = Bench(
+        ctx.obj,
+        data,
+        scale,
+        tuple(range(first_seed, first_seed + seeds)),
+        rounds,
+        devices,
+        model,
+        device,
+        precision,
+        stack,
+        threads,
+        output,
+    )
+
+
+@lab_app.command()
+def table1(
+    ctx: typer.Context,
+    *,
+    active: Annotated[list[float] | None, typer.Option("--active", help="A share of active devices; repeat for more.")] = None,
+) -> None:
+    """Table I: BFLC, Basic FL and stand-alone training over the share of active devices."""
+    from bflcd.lab.experiments.table1 import ACTIVE, table1_grid, table1_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    _experiment(bench, "table1", table1_grid(bench.plan(), tuple(active or ACTIVE)), table1_report)
+
+
+@lab_app.command()
+def fig3(
+    ctx: typer.Context,
+    *,
+    p: Annotated[float | None, typer.Option("--p", help="The committee's share of the devices: one point only.")] = None,
+    q: Annotated[float | None, typer.Option("--q", help="The liars' share of the devices: one point only.")] = None,
+    community: Annotated[int, typer.Option("--of", min=1, max=100_000, help="A, the devices of the community.")] = 1000,
+    elections: Annotated[int, typer.Option("--elections", min=1, max=100_000, help="Simulated elections of a point.")] = 200,
+) -> None:
+    """Fig. 3: how likely liars hold more than half, or more than a third, of the seats; exactly, and by the ledger's election."""
+    from bflcd.lab.experiments.fig3 import POINTS, fig3_report, point  # noqa: PLC0415 - torch
+    from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
+
+    bench: Bench = ctx.obj
+    if (p is None) != (q is None):
+        raise UsageError("--p and --q belong together", hint="give both for one point, neither for the whole figure")
+    if p is not None and q is not None:
+        found = point(community, p, q)
+        rows = [
+            ("seats", f"{found['seats']} of {found['devices']} devices, {found['liars']} of them lie"),
+            ("more than half", f"{found['probability']:.6g}"),
+            ("more than f", f"{found['beyond_faults']:.6g}"),
+        ]
+        bench.session.emit(found, lambda: bench.session.show(facts(rows)))
+        return
+    need_matplotlib()
+    begun = time.monotonic()
+    with _progress(bench.session) as bar:
+        task = bar.add_task("elections", total=POINTS, rate="", note="")
+        report = fig3_report(bench.seeds[0], devices=community, draws=elections, progress=lambda: bar.advance(task))
+    _conclude(bench.session, report, bench.output / "fig3", time.monotonic() - begun, 0)
+
+
+@lab_app.command()
+def fig4(
+    ctx: typer.Context,
+    *,
+    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack by name; repeat for more.")] = None,
+    liars: Annotated[list[float] | None, typer.Option("--liars", help="A share of liars; repeat for more.")] = None,
+) -> None:
+    """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""
+    from bflcd.lab.experiments.fig4 import PAPERS_ATTACKS, SHARES, fig4_grid, fig4_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    grid = fig4_grid(bench.plan(), tuple(attack or PAPERS_ATTACKS), tuple(sorted({0.0, *(liars or SHARES)})))
+    _experiment(bench, "fig4", grid, fig4_report)
+
+
+@lab_app.command("consensus-cost")
+def consensus_cost(
+    ctx: typer.Context,
+    *,
+    nodes: Annotated[list[int] | None, typer.Option("--nodes", min=5, max=64, help="Daemons of a community; repeat.")] = None,
+) -> None:
+    """P x Q against (P + Q)^2: computed, and counted in communities of real daemons on this machine."""
+    from bflc_cli.lab_cost import ROUNDS, SIZES, count_daemons  # noqa: PLC0415 - the daemon's parts
+    from bflcd.lab.experiments.cost import cost_report  # noqa: PLC0415 - torch
+    from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
+
+    bench: Bench = ctx.obj
+    need_matplotlib()
+    sizes, rounds, begun = tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS, time.monotonic()
+    with _progress(bench.session) as bar:
+        task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
+        counted = count_daemons(bench.output / "cost", sizes, rounds, bar, task)
+    _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
+
+
+@lab_app.command()
+def validation(ctx: typer.Context) -> None:
+    """Trials of the validation rules, one changed at a time: damping, margin, norms, rows, election."""
+    from bflcd.lab.experiments.validation import validation_grid, validation_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    _experiment(bench, "validation", validation_grid(bench.plan()), validation_report)
+
+
+@lab_app.command()
+def sweep(ctx: typer.Context) -> None:
+    """Every combination of committee, places, margin and election: which defaults are right?"""
+    from bflcd.lab.experiments.sweep import sweep_grid, sweep_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    _experiment(bench, "sweep", sweep_grid(bench.plan()), sweep_report)
+
+
+@lab_app.command()
+def replay(
+    ctx: typer.Context,
+    *,
+    directories: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Data directories, or a testnet's.")
+    ] = None,
+) -> None:
+    """Decide the rounds of real daemons again, from their cards and payloads, and say where the laboratory differs."""
+    from bflcd.lab.replay import replay as replay_chain  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    found = asyncio.run(replay_chain(_datadirs(directories or [bench.session.need_datadir()])))
+    data = {"rounds": found.rounds, "models": found.models, "differences": list(found.differences)}
+    if found.differences:
+        text = f"the laboratory differs in {len(found.differences)} places; the first: {found.differences[0]}"
+        raise CommandError(text, code="differs", hint="please report it: the two must always agree", data=data)
+    rows = [("rounds", f"{found.rounds} decided again, all the same"), ("models", f"{found.models} computed again, all the same")]
+    bench.session.emit(data, lambda: bench.session.show(facts(rows)))
+
+
+def _datadirs(directories: Sequence[Path]) -> list[Path]:
+    """Data directories; a testnet's directory stands for those of all its nodes."""
+    found: list[Path] = []
+    for directory in directories:
+        if (directory / OVERVIEW_FILE).exists():
+            found += [directory / node.datadir for node in read_overview(directory).nodes]
+        else:
+            found.append(directory)
+    return found
+
+
+@lab_app.command()
+def attacks(ctx: typer.Context) -> None:
+    """The attacks that there are."""
+    bench: Bench = ctx.obj
+    data = {name: {"text": named.text, "strength": named.attack.strength} for name, named in ATTACKS.items()}
+    bench.session.emit(data, lambda: bench.session.show(facts([(name, named.text) for name, named in ATTACKS.items()])))
+
+
+@lab_app.command()
+def run(
+    ctx: typer.Context,
+    *,
+    framework: Annotated[str, typer.Option("--framework", help="bflc, fedavg, cwmed, ...; see `--set framework=?`.")] = "bflc",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
+) -> None:
+    """One simulation with settings of your own, a line a measurement."""
+    from bflcd.lab.runner import run_all  # noqa: PLC0415 - torch
+    from bflcd.lab.setting import changed  # noqa: PLC0415
+
+    bench: Bench = ctx.obj
+    base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
+    machine, folder = bench.machine(), bench.output / "run"
+    with _progress(bench.session) as bar:
+        (found,) = run_all([base], machine, folder, _Shown(bar, base.rounds))
+    rows = [(str(r["round"]), share(r["accuracy"]), f"{r['loss']:.4f}") for r in found.rounds if "accuracy" in r]
+    file, session = str(folder / f"{base.id}.jsonl"), bench.session
+    data = {"id": base.id, "file": file, "accuracy": found.last(), "seconds": round(found.seconds, 2)}
+    session.emit(data, lambda: session.show(table((">round", ">accuracy", ">loss"), rows), facts([("file", file)])))
+
+
+def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:
+    from bflcd.lab.grid import Results  # noqa: PLC0415 - torch
+    from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
+    from bflcd.lab.runner import run_all  # noqa: PLC0415
+
+    need_matplotlib()
+    machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
+    with _progress(bench.session) as bar:
+        runs = run_all(grid.settings(), machine, folder / "runs", _Shown(bar, None))
+    _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
+
+
+def _conclude(session: Session, report: "Report", folder: Path, seconds: float, runs: int) -> None:
+    from bflcd.lab.report import write_report  # noqa: PLC0415 - torch
+
+    files = [str(path) for path in write_report(report, folder)]
+    data = {"name": report.name, "results": report.data, "files": files, "runs": runs, "seconds": round(seconds, 1)}
+
+    def human() -> None:
+        for found in report.tables:
+            columns = [found.header[0], *(f">{name}" for name in found.header[1:])]
+            session.show(f"\n{found.title}", table(columns, found.rows))
+        session.show("", facts([("written", path) for path in files]))
+        session.err.print(f"{runs} simulations in {duration(seconds)}" if runs else f"done in {duration(seconds)}")
+
+    session.emit(data, human)
+
+
+class _Shown:
+    """An observer that moves a progress bar."""
+
+    def __init__(self, bar: Progress, rounds: int | None) -> None:
+        self._bar, self._begun, self._done = bar, time.monotonic(), 0
+        self._task = bar.add_task("rounds", total=rounds, rate="", note="")
+
+    def plan(self, rounds: int) -> None:
+        """The number of rounds is known."""
+        self._bar.update(self._task, total=rounds)
+
+    def step(self, setting: "Setting", round_: int, accuracy: float | None) -> None:
+        """One more is done."""
+        self._done += 1
+        rate = self._done / max(time.monotonic() - self._begun, 1e-9)
+        lying = f" {setting.attack} {setting.liars:.0%}" if setting.attack else ""
+        note = f"{setting.framework}{lying} seed {setting.seed}: round {round_}, {share(accuracy)}"
+        self._bar.update(self._task, advance=1, rate=f"{rate:.2f} rounds/s", note=note)
+
+
+@contextmanager
+def _progress(session: Session) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=session.err, transient=True) as bar:
+        yield bar
+
+
+def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
+    if value not in known:
+        raise UsageError(f"{option} {value!r} is unknown", hint=f"use one of {', '.join(known)}")
+    return value
+
+
+_VALUED: Final = ("--datadir", "--wait", "--timeout")
+"""Options that may stand before a command and take a value, which may be `lab` too."""
+
+
+def hoist_shared(arguments: Sequence[str]) -> list[str]:
+    """`lab COMMAND ... --data FILE ...` as `lab --data FILE COMMAND ...`: where typer looks for the group's options."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 2 if arguments[at] in _VALUED else 1
+    if at >= len(arguments) or arguments[at] != "lab":
+        return list(arguments)
+    begin = at = at + 1
+    front: list[str] = []
+    rest: list[str] = []
+    while at < len(arguments):
+        name = arguments[at].split("=", 1)[0]
+        taken = 2 if name in SHARED and "=" not in arguments[at] else 1
+        (front if name in SHARED else rest).extend(arguments[at : at + taken])
+        at += taken
+    return [*arguments[:begin], *front, *rest]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group to `app`."""
+    app.add_typer(lab_app)

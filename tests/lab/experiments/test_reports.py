@@ -1,0 +1,265 @@
+"""Every experiment: what it asks for makes sense, and what it tells of finished runs is right."""
+
+import json
+from statistics import fmean, stdev
+
+import pytest
+
+from bflcd.errors import UsageError
+from bflcd.lab import report as report_module
+from bflcd.lab.experiments import fig4, sweep, table1, trials, validation
+from bflcd.lab.experiments.cost import AGREEMENT, Counted, cost_report
+from bflcd.lab.grid import Grid, Results
+from bflcd.lab.report import Report, write_report
+from bflcd.lab.scale import BASES, Plan, ScaleName, make_plan
+from bflcd.lab.setting import PAPER, check_setting
+from bflcd.learn.attacks import ATTACKS
+from tests.helpers.lab import tiny
+from tests.helpers.lab_runs import pretended, results_of
+
+SEEDS = (0, 1)
+PLAN = Plan(ScaleName.medium, tiny(rate_decay=0.9, rounds=10), SEEDS)
+
+
+@pytest.fixture(autouse=True)
+def _coarse(monkeypatch):
+    """Few dots are drawn sooner."""
+    monkeypatch.setattr(report_module, "DOTS", 50)
+
+
+def cells(report: Report, title: str) -> dict[str, tuple[str, ...]]:
+    """Rows of the table whose title has these words, by their first column."""
+    (table,) = [table for table in report.tables if title in table.title]
+    assert all(len(row) == len(table.header) for row in table.rows)
+    return {row[0]: row[1:] for row in table.rows}
+
+
+def mean(grid: Grid, variant: str, scenario: str, digits: int) -> str:
+    values = [100 * pretended(grid.setting(variant, scenario, seed)).last() for seed in SEEDS]
+    return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def paired(grid: Grid, variant: str, against: str, scenario: str) -> str:
+    both = [[pretended(grid.setting(name, scenario, seed)).last() for name in (variant, against)] for seed in SEEDS]
+    values = [100 * (ours - theirs) for ours, theirs in both]
+    return f"{fmean(values):+.2f} ± {stdev(values) / 2**0.5:.2f}"
+
+
+def check_written(report: Report, folder, drawings: list[str]) -> None:
+    """All files are there, the figures show something, nothing in the JSON is no JSON."""
+    from matplotlib.image import imread
+
+    written = write_report(report, folder)
+    figures = [f"{name}.{form}" for name in drawings for form in ("png", "svg")]
+    assert [path.name for path in written] == [f"{report.name}.md", f"{report.name}.json", *figures]
+    data = json.loads(written[1].read_text(), parse_constant=pytest.fail)
+    assert data == json.loads(json.dumps(report.data))
+    assert "nan" not in written[0].read_text()
+    for path in written[2::2]:
+        assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+        pixels = imread(path)
+        assert len({tuple(pixel) for pixel in pixels[::3, ::3].reshape(-1, pixels.shape[2]).tolist()}) > 4
+
+
+def check_asked(grid: Grid) -> None:
+    """Labels are told apart, every simulation could be run."""
+    for changes in (grid.variants, grid.scenarios):
+        assert len({change.label for change in changes}) == len(changes)
+    for setting in grid.settings():
+        check_setting(setting)
+
+
+@pytest.fixture(params=ScaleName)
+def shipped(request) -> Plan:
+    """A plan as a command makes it."""
+    return make_plan(request.param, (0,))
+
+
+# -- Table I ------------------------------------------------------------------------------------------------------------------
+
+
+def test_table_1(tmp_path):
+    grid = table1.table1_grid(PLAN, (0.5, 1.0))
+    report = table1.table1_report(results_of(grid))
+    found = cells(report, "Accuracy")
+    assert list(found) == ["Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone"]
+    for name, row in found.items():
+        assert row == tuple(mean(grid, name, scenario, 2) for scenario in ("50 %", "100 %"))
+    assert found["Stand-alone"][0] == found["Stand-alone"][1]
+    assert cells(report, "Difference") == {
+        f"{name} less Basic FL": tuple(paired(grid, name, "Basic FL", scenario) for scenario in ("50 %", "100 %"))
+        for name in ("BFLC", "BFLC, the paper's rules")
+    }
+    assert len(report.tables) == 2, "the paper's figures stand beside the paper's shares only"
+    check_written(report, tmp_path, ["table1", "table1_curves"])
+
+
+def test_table_1_beside_the_papers():
+    report = table1.table1_report(results_of(table1.table1_grid(PLAN)))
+    assert cells(report, "paper's Table I")["BFLC (paper)"] == ("89.33", "89.89", "90.02", "89.87", "89.78")
+    assert set(report.data) == set(cells(report, "Accuracy"))
+
+
+def test_stand_alone_training_is_run_once_a_seed_and_ends_at_the_same_rate():
+    grid = table1.table1_grid(PLAN)
+    alone = [setting for setting in grid.settings() if setting.framework == "stand-alone"]
+    assert len(alone) == len(SEEDS)
+    assert alone[0].rate_decay ** alone[0].rounds == pytest.approx(PLAN.base.rate_decay**PLAN.base.rounds)
+    assert len(grid.settings()) == len(SEEDS) * (3 * 5 + 1)
+
+
+def test_table_1_asks_for_what_can_be_run(shipped):
+    check_asked(table1.table1_grid(shipped))
+
+
+def test_a_table_of_runs_that_have_not_ended():
+    grid = table1.table1_grid(PLAN, (0.5, 1.0))
+    some = results_of(grid).runs("BFLC", "50 %")
+    report = table1.table1_report(Results(grid, some))
+    assert cells(report, "Accuracy")["Basic FL"] == ("-", "-")
+    assert cells(report, "Accuracy")["BFLC"][1] == "-"
+    assert cells(report, "Difference")["BFLC less Basic FL"] == ("-", "-")
+
+
+# -- Fig. 4 -------------------------------------------------------------------------------------------------------------------
+
+
+def test_fig_4(tmp_path):
+    """Given a backdoor, noise and two shares, then each attack has its table, the backdoor one of triggered rows too, and what
+    liars got under both of BFLC's rules is told in parts of seats, places and pay.
+    """
+    grid = fig4.fig4_grid(PLAN, ("backdoor", "noise"), (0.0, 0.2, 0.4))
+    report = fig4.fig4_report(results_of(grid))
+    for attack in ("backdoor", "noise"):
+        found = cells(report, f"{attack}: accuracy")
+        assert len(found) == len(fig4.FRAMEWORKS)
+        for name, row in found.items():
+            columns = ("no liars", f"{attack} 20 %", f"{attack} 40 %")
+            assert row == tuple(mean(grid, name, column, 1) for column in columns)
+    success = cells(report, "triggered rows")
+    assert set(success.values()) == {("-", "37.5 ± 0.0", "37.5 ± 0.0")}
+    assert len(report.tables) == 4
+    parts = "58.3 / 25.0 / 25.0"  # 14 of 24 seats, 16 of 64 places, a quarter of the pay
+    captured = cells(report, "What the attack brought")
+    assert captured == {
+        f"{variant}, {attack}": (parts, parts)
+        for variant in ("BFLC", "BFLC, the paper's rules")
+        for attack in ("backdoor", "noise")
+    }
+    check_written(report, tmp_path, ["fig4"])
+
+
+def test_fig_4_without_the_column_of_no_liars():
+    report = fig4.fig4_report(results_of(fig4.fig4_grid(PLAN, ("noise",), (0.2,))))
+    assert len(report.tables) == 2
+    assert all(len(row) == 1 for row in cells(report, "noise").values())
+
+
+@pytest.mark.parametrize("shares", [(0.0,), ()])
+def test_fig_4_without_liars_shows_nothing_and_is_refused(shares):
+    with pytest.raises(UsageError) as caught:
+        fig4.fig4_grid(PLAN, ("noise",), shares)
+    assert caught.value.hint
+
+
+def test_without_liars_all_attacks_are_one_scenario():
+    grid = fig4.fig4_grid(PLAN, ("noise", "zero", "ipm"), (0.0, 0.3))
+    assert [change.label for change in grid.scenarios] == ["no liars", "noise 30 %", "zero 30 %", "ipm 30 %"]
+    assert len(grid.settings()) == len(SEEDS) * len(fig4.FRAMEWORKS) * 4
+
+
+def test_fig_4_asks_for_what_can_be_run(shipped):
+    check_asked(fig4.fig4_grid(shipped, tuple(ATTACKS)))
+
+
+# -- trials -------------------------------------------------------------------------------------------------------------------
+
+TRIALS = {
+    "validation": (validation.validation_grid, validation.validation_report, validation.REFERENCE),
+    "sweep": (sweep.sweep_grid, sweep.sweep_report, sweep.REFERENCE),
+}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_a_trial_of_rules(tmp_path, name):
+    grid_of, report_of, reference = TRIALS[name]
+    grid = grid_of(PLAN)
+    report = report_of(results_of(grid))
+    variants, scenarios = [v.label for v in grid.variants], [s.label for s in grid.scenarios]
+    accuracy, seats, honest = (
+        cells(report, "Accuracy"),
+        cells(report, "more than f seats"),
+        cells(report, "Honest updates refused"),
+    )
+    assert list(accuracy) == list(seats) == list(honest) == variants
+    for variant in variants:
+        assert accuracy[variant] == tuple(mean(grid, variant, scenario, 1) for scenario in scenarios)
+        assert honest[variant] == ("15.0",) * len(scenarios)
+        # of committees of six, liars hold 2, 3, 4 and 5 seats: more than f = 1 in every round, more than half in two of four
+        assert seats[variant] == tuple("0 / 0" if scenario == "no liars" else "100 / 50" for scenario in scenarios)
+    assert cells(report, "Difference") == {
+        variant: tuple(paired(grid, variant, reference, scenario) for scenario in scenarios)
+        for variant in variants
+        if variant != reference
+    }
+    check_written(report, tmp_path, [name])
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_every_variant_of_a_trial_changes_something(name, shipped):
+    """A variant that is the reference by another name would show that a rule does not matter."""
+    grid_of, _, reference = TRIALS[name]
+    check_asked(grid_of(shipped))
+    grid = grid_of(Plan(shipped.scale, BASES[shipped.scale], SEEDS))
+    assert reference in [variant.label for variant in grid.variants]
+    found = {grid.setting(variant.label, "no liars", 0).params() for variant in grid.variants}
+    bandless = sum(not grid.setting(variant.label, "no liars", 0).rules.norm_band for variant in grid.variants)
+    assert len(found) >= len(grid.variants) - bandless
+    assert len({grid.setting(variant.label, "no liars", 0).id for variant in grid.variants}) == len(grid.variants)
+
+
+def test_the_reference_of_the_trials_are_the_defaults():
+    grid = validation.validation_grid(PLAN)
+    assert grid.setting(validation.REFERENCE, "no liars", 0).rules == PLAN.base.rules
+    swept = sweep.sweep_grid(PLAN).setting(sweep.REFERENCE, "no liars", 0)
+    assert swept.rules == PLAN.base.rules
+
+
+def test_every_trial_is_put_through_the_same():
+    assert validation.validation_grid(PLAN).scenarios == trials.SCENARIOS
+    assert {change.label for change in sweep.sweep_grid(PLAN).scenarios} < {change.label for change in trials.SCENARIOS}
+    assert PAPER.committee != 0.2
+    assert validation.validation_grid(PLAN).setting("the paper's rules", "no liars", 0).rules.committee == 0.2
+
+
+# -- the cost of consensus ----------------------------------------------------------------------------------------------------
+
+
+def counted(trainers: int, rounds: int = 4) -> Counted:
+    messages = {kind: 10.0 * rounds * (place + 1) for place, kind in enumerate(AGREEMENT)}
+    return Counted(
+        trainers,
+        4,
+        rounds,
+        4.0 * trainers * rounds,
+        messages | {"Offer": 3.0 * rounds, "Beacon": 7.0 * rounds},
+        rounds * 3.0 * 2**20,
+    )
+
+
+def test_the_cost_of_consensus(tmp_path):
+    report = cost_report([counted(2), counted(8, rounds=2)])
+    assert cells(report, "A round of real daemons") == {
+        "2 + 4": ("8", "8.0", "36", "150", "3", "7", "3.0"),
+        "8 + 4": ("32", "32.0", "144", "150", "3", "7", "3.0"),
+    }
+    assert cells(report, "Computed")["100"] == ("1600", "384", "10000")
+    assert report.data["counted"][1] == {
+        "trainers": 8,
+        "seats": 4,
+        "rounds": 2,
+        "validations": 32.0,
+        "messages": {kind: 10.0 * (place + 1) for place, kind in enumerate(AGREEMENT)} | {"Offer": 3.0, "Beacon": 7.0},
+        "payload_bytes": 3.0 * 2**20,
+    }
+    check_written(report, tmp_path, ["cost"])

@@ -1,0 +1,276 @@
+"""Settings: what makes no sense is refused and named, what is different has another id, defaults are those of a genesis."""
+
+import dataclasses
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.errors import OperatorError, UsageError
+from bflcd.lab.setting import PAPER, Rules, Setting, changed, check_setting
+from bflcd.learn.attacks import Lies
+from bflcd.learn.data import DataConfig
+from bflcd.params import MILLION, Params, TaskSpec, TensorSpec, default_committee
+from tests.helpers.lab import tiny
+
+replace = msgspec.structs.replace
+
+
+# -- defaults and numbers -----------------------------------------------------------------------------------------------------
+
+
+def test_the_rules_are_by_default_those_of_a_genesis():
+    """Field by field; only seats, places and who is active follow from the size of the simulated community."""
+    found, genesis = Setting().params(), Params()
+    of_the_size = {"committee_size", "places", "active_fraction"}
+    for field in dataclasses.fields(Params):
+        if field.name not in of_the_size:
+            assert getattr(found, field.name) == getattr(genesis, field.name), field.name
+    assert {*Rules.__struct_fields__} - {field.name for field in dataclasses.fields(Params)} == {
+        "committee", "validation", "norm_band",
+    }  # fmt: skip
+
+
+def test_training_is_by_default_that_of_a_genesis():
+    tensors = (TensorSpec("w", (1,), "F32"),)
+    assert Setting().task_spec(tensors) == TaskSpec("femnist", (), tensors)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (tiny(), (20, 4, 20, MILLION)),
+        (tiny({"places": 0.5}), (20, 4, 8, MILLION)),
+        (tiny({"places": 0.1}), (20, 4, 4, MILLION)),
+        (tiny({"committee": 0.4}), (20, 8, 20, MILLION)),
+        (tiny({"committee": 0.01}), (20, 4, 20, MILLION)),
+        (tiny({"committee": None}), (20, default_committee(20), 20, MILLION)),
+        (tiny(devices=900, active=0.1), (90, 18, 900, round(72 / 882 * MILLION))),
+        (tiny({"committee": 0.4, "places": 0.6}, devices=900, active=0.1), (90, 36, 36, 62_500)),
+        (tiny(devices=5000, active=1.0), (5000, 1000, 2048, MILLION)),
+        (tiny(framework="fedavg", devices=4, active=0.5), (2, 4, 4, 0)),
+    ],
+)
+def test_numbers_of_the_protocol(setting, expected):
+    params = setting.params()
+    assert (setting.at_work, params.committee_size, params.places, params.active_fraction) == expected
+    assert params.committee_size == setting.seats
+
+
+def test_the_papers_rules():
+    params = replace(Setting(), rules=PAPER).params()
+    assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
+    assert params.score_margin == 100 * MILLION
+    assert params.committee_size == 36
+
+
+def test_shares_become_millionths_and_never_nothing():
+    params = tiny({"validation": 1e-9, "norm_clip": 1.5, "score_margin": 0.05}).params()
+    assert (params.validation_fraction, params.norm_clip, params.score_margin) == (1, 1_500_000, 50_000)
+    assert tiny({"validation": 0.0}).params().validation_fraction == 0
+
+
+def test_liars_are_counted_only_under_an_attack():
+    assert [tiny(attack="noise", liars=share).liar_count for share in (0.0, 0.3, 0.52, 1.0)] == [0, 6, 10, 20]
+    assert tiny(liars=0.3).liar_count == 0
+
+
+def test_the_data_is_dealt_as_for_a_testnet():
+    setting = tiny(data="/data/d.npz", partition="dirichlet", alpha=0.3, limit=9, seed=4)
+    assert setting.data_config() == DataConfig("/data/d.npz", "dirichlet", 0, 20, 4, 0.3, 9)
+
+
+def test_an_attack_is_found_by_name_strength_and_lies():
+    attack = tiny(attack="noise", strength=2.5, lies=Lies.SMEAR).find_attack()
+    assert (attack.strength, attack.lies) == (2.5, Lies.SMEAR)
+    assert tiny().find_attack() is None
+
+
+# -- ids ----------------------------------------------------------------------------------------------------------------------
+
+OTHER = {
+    "framework": "cwmed",
+    "task": "femnist",
+    "options": (("test_percent", "20"),),
+    "data": "other.npz",
+    "partition": "dirichlet",
+    "alpha": 0.25,
+    "limit": 3,
+    "devices": 21,
+    "active": 0.9,
+    "rounds": 5,
+    "learning_rate": 0.2,
+    "rate_decay": 0.9,
+    "momentum": 0.5,
+    "batch_size": 8,
+    "local_epochs": 2,
+    "attack": "noise",
+    "strength": 3.0,
+    "lies": Lies.NONE,
+    "liars": 0.1,
+    "every": 3,
+    "seed": 1,
+}
+
+OTHER_RULES = {
+    "committee": 0.3,
+    "places": 0.5,
+    "score_rule": "accuracy",
+    "score_damping": 2,
+    "score_margin": 0.1,
+    "score_rows": 100,
+    "validation": 0.1,
+    "election": "random",
+    "aggregation": "median",
+    "norm_clip": 1.0,
+    "norm_band": False,
+}
+
+
+def test_every_field_and_every_rule_shows_in_the_id():
+    """And nothing is left out of these two tables."""
+    assert {*OTHER, "rules"} == {*Setting.__struct_fields__}
+    assert {*OTHER_RULES} == {*Rules.__struct_fields__}
+    found = [tiny().id, *(tiny(**{name: value}).id for name, value in OTHER.items())]
+    found += [tiny({name: value}).id for name, value in OTHER_RULES.items()]
+    assert len(set(found)) == len(found)
+    assert all(len(one) == 12 and int(one, 16) >= 0 for one in found)
+
+
+def test_an_id_is_the_same_wherever_the_data_lies():
+    """Results are found again on a machine that keeps the same file in another folder."""
+    here, there, other = (tiny(data=path).id for path in ("/a/b/d.npz", "d.npz", "/a/b/e.npz"))
+    assert here == there != other
+    assert tiny(data="/a/d.npz") != tiny(data="/b/d.npz")
+
+
+def test_an_id_does_not_hang_on_rules_that_nobody_follows():
+    assert len({tiny(rules, framework="fedavg").id for rules in ({}, {"places": 0.5}, {"committee": 0.4})}) == 1
+
+
+def test_an_id_survives_writing_and_reading():
+    setting = tiny({"committee": 0.3}, attack="noise", lies=Lies.SMEAR, strength=2.0, options=(("test_percent", "15"),))
+    again = msgspec.json.decode(msgspec.json.encode(setting), type=Setting)
+    assert again == setting
+    assert again.id == setting.id
+
+
+# -- changes ------------------------------------------------------------------------------------------------------------------
+
+
+def test_assignments_reach_the_setting_and_its_rules():
+    found = changed(
+        tiny(attack="noise", strength=2.0, data="d.npz"),
+        ["rounds=7", "score_margin=0.05", "liars=0.25", "lies=smear", "norm_band=false", "strength=", "data=", "committee=", "framework=cwmed"],
+    )  # fmt: skip
+    expected = tiny(
+        {"score_margin": 0.05, "norm_band": False, "committee": None},
+        rounds=7,
+        liars=0.25,
+        lies=Lies.SMEAR,
+        attack="noise",
+        framework="cwmed",
+    )
+    assert found == expected
+    assert changed(tiny(), []) == tiny()
+    assert changed(tiny(), ["rounds=7", "rounds=8"]).rounds == 8
+    assert changed(tiny(), ["attack=a=b"]).attack == "a=b"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("rounds", "sets nothing"),
+        ("nonsense=1", "sets nothing"),
+        ("=1", "sets nothing"),
+        ("rules=1", "sets nothing"),
+        ("options=1", "sets nothing"),
+        ("rounds=many", "rounds"),
+        ("rounds=0", "rounds"),
+        ("rounds=", "rounds"),
+        ("active=1.5", "active"),
+        ("active=0", "active"),
+        ("liars=-0.1", "liars"),
+        ("momentum=1", "momentum"),
+        ("committee=1", "committee"),
+        ("score_damping=0", "score_damping"),
+        ("devices=1", "devices"),
+        ("devices=20000", "devices"),
+        ("framework=?", "framework"),
+        ("partition=random", "partition"),
+        ("lies=white", "lies"),
+        ("norm_band=perhaps", "norm_band"),
+        ("learning_rate=nan", "learning_rate"),
+    ],
+)
+def test_assignments_that_make_no_sense_are_named(assignment, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        changed(tiny(), [assignment])
+    assert caught.value.code == "bad_setting"
+    assert caught.value.hint
+
+
+@given(st.text(max_size=12))
+def test_any_other_words_are_refused_or_set_something(text):
+    try:
+        found = changed(tiny(), [text])
+    except UsageError:
+        return
+    assert "=" in text
+    assert isinstance(found, Setting)
+
+
+# -- checks -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (tiny({"score_rule": "loss"}), "score_rule"),
+        (tiny({"election": "by-hand"}), "election"),
+        (tiny({"aggregation": "mean"}), "aggregation"),
+        (tiny(attack="nonsense"), "no attack"),
+        (tiny(liars=0.3), "no attack"),
+        (tiny(devices=4), "nobody trains"),
+        (tiny(active=0.2), "nobody trains"),
+        (tiny({"committee": 0.999}), "nobody trains"),
+        (tiny(liars=1.5, attack="noise"), "liars"),
+        (tiny(liars=-0.5, attack="noise"), "liars"),
+        (tiny(active=5.0), "active"),
+        (tiny(active=0.0), "active"),
+        (tiny(rounds=0), "rounds"),
+        (tiny(devices=1), "devices"),
+        (tiny(devices=2**14 + 1), "devices"),
+        (tiny(alpha=0.0), "alpha"),
+        (tiny(seed=-1), "seed"),
+        (tiny(framework="nonsense"), "framework"),
+        (tiny({"validation": 1.0}), "validation"),
+        (tiny(partition="random"), "partition"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(setting, words):
+    """A setting that was made by hand, not from text, has passed no limit: an experiment's --liars and --active come so."""
+    with pytest.raises(OperatorError, match=words) as caught:
+        check_setting(setting)
+    assert caught.value.code in ("bad_setting", "unknown_attack")
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(),
+        replace(Setting(), rules=PAPER),
+        tiny(),
+        tiny(devices=5),
+        tiny(framework="fedavg", devices=2),
+        tiny(framework="stand-alone", devices=4, active=0.1),
+        tiny(attack="sleeper", liars=0.4, lies=Lies.NONE, strength=0.0),
+        tiny(attack="noise"),
+    ],
+)
+def test_settings_that_make_sense(setting):
+    check_setting(setting)
+    params = setting.params()
+    assert params.committee_size >= 4

@@ -1,0 +1,281 @@
+"""The registry of attacks: each formula on numbers small enough to follow, and what is no attack."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from bflcd.errors import OperatorError, UsageError
+from bflcd.learn.attacks import (
+    ATTACKS,
+    LIED_ACCURACY,
+    SMEARED_GAIN,
+    TARGET_CLASS,
+    Alie,
+    Attack,
+    AttackConfig,
+    Backdoor,
+    Known,
+    LabelFlip,
+    Lies,
+    Measured,
+    Noise,
+    Shrunken,
+    find_attack,
+    for_daemon,
+    lie,
+    stamp,
+    strikes,
+    z_max,
+)
+from bflcd.types import NodeId
+
+HONEST = [[1.0, 2.0, 2.0, 4.0], [3.0, 0.0, 4.0, 0.0]]
+"""Root mean squares: 2.5 both."""
+
+MOVED = [0.5, -0.5, 0.0, 1.0]
+OTHERS = [[2.0, 0.0, 0.0, 0.0], [0.0, 4.0, 0.0, 0.0], [0.0, 0.0, 6.0, 0.0]]
+OWN_NOISE = [[1.0, 0.0, -1.0, 2.0], [0.0, 1.0, 1.0, 0.0]]
+SHARED_NOISE = [[1.0, -1.0, 0.0, 0.5]] * 2
+
+
+def known(liars=2, *, conspirators=0):
+    def noise(shared):
+        return torch.tensor((SHARED_NOISE if shared else OWN_NOISE)[:liars])
+
+    return Known(torch.tensor(HONEST[:liars]), torch.tensor(MOVED), torch.tensor(OTHERS), 10, noise, conspirators)
+
+
+# -- what is offered ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "offered"),
+    [
+        ("noise", None, [[251.0, 2.0, -248.0, 504.0], [3.0, 250.0, 254.0, 0.0]]),
+        ("noise", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
+        ("shared-noise", 2.0, [[6.0, -3.0, 2.0, 6.5], [8.0, -5.0, 4.0, 2.5]]),
+        ("sign-flip", None, [[-4.0, -8.0, -8.0, -16.0], [-12.0, 0.0, -16.0, 0.0]]),
+        ("sign-flip", 0.5, [[-0.5, -1.0, -1.0, -2.0], [-1.5, 0.0, -2.0, 0.0]]),
+        ("label-flip", None, HONEST),
+        ("replacement", None, [[10.0, 20.0, 20.0, 40.0], [30.0, 0.0, 40.0, 0.0]]),
+        ("backdoor", None, [[3.0, 6.0, 6.0, 12.0], [9.0, 0.0, 12.0, 0.0]]),
+        ("ipm", None, [[-2.0, -1.0, -3.0, -2.0]] * 2),
+        ("ipm", 3.0, [[-6.0, -3.0, -9.0, -6.0]] * 2),
+        ("zero", None, [[0.0] * 4] * 2),
+        ("shrunken", None, [[0.01, 0.02, 0.02, 0.04], [0.03, 0.0, 0.04, 0.0]]),
+        ("replay", None, [MOVED] * 2),
+        ("replay", 2.0, [[1.0, -1.0, 0.0, 2.0]] * 2),
+        ("copycat", 1.0, [[3.0, 0.0, -1.0, 2.0], [0.0, 6.0, 2.0, 0.0]]),
+        ("sleeper", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
+    ],
+)
+def test_what_two_liars_offer(name, strength, offered):
+    torch.testing.assert_close(find_attack(name, strength=strength).forge(known()), torch.tensor(offered))
+
+
+def test_a_little_is_enough_stays_z_deviations_below_the_mean():
+    """Given four liars among ten trainers, two of whom share what they trained: z = 0.4307, deviations by n - 1 = 1."""
+    mean, spread = torch.tensor([2.0, 1.0, 3.0, 2.0]), torch.tensor([2.0, 2.0, 2.0, 4.0]) / 2**0.5
+    offered = Alie(2.0).forge(known(conspirators=4))
+    torch.testing.assert_close(offered, (mean - 2 * 0.4307 * spread).expand(2, 4), atol=1e-3, rtol=0)
+
+
+def test_a_liar_that_sees_only_itself_takes_its_own_size_for_the_deviation():
+    offered = Alie(1.0).forge(known(1, conspirators=4))
+    torch.testing.assert_close(offered, torch.tensor(HONEST[:1]) * (1 - 0.4307), atol=1e-3, rtol=0)
+    assert torch.equal(Alie(1.0).forge(known(1)), torch.tensor(HONEST[:1]))  # z is 0: one of ten is within nobody's half
+
+
+@pytest.mark.parametrize("others", [None, torch.zeros(0, 4)])
+def test_a_copycat_that_sees_nobody_is_honest(others):
+    assert torch.equal(find_attack("copycat").forge(replace(known(), others=others)), torch.tensor(HONEST))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_attack_keeps_shape_and_type_and_leaves_what_it_was_given(name):
+    given_ = known()
+    offered = find_attack(name).forge(given_)
+    assert (offered.shape, offered.dtype) == ((2, 4), torch.float32)
+    assert torch.equal(given_.honest, torch.tensor(HONEST))
+    assert torch.isfinite(offered).all()
+
+
+@pytest.mark.parametrize(
+    ("trainers", "liars", "z"),
+    [
+        (50, 24, 1.4261),  # the paper's example: 24 of 26 honest ones, a share of 0.9231
+        (50, 12, 0.3360),  # 24 of 38: 0.6316
+        (10, 4, 0.4307),  # 4 of 6: 0.6667
+        (10, 3, 0.1800),  # 4 of 7: 0.5714
+        (10, 2, 0.0),  # 4 of 8
+        (4, 1, 0.0),  # 1 of 3 lies below the mean
+        (5, 3, 3.7190),  # nobody needs to be won over: a share of 1, cut at 1 - 10^-4
+        (3, 3, 4.0),  # nobody is honest
+        (2, 5, 4.0),
+    ],
+)
+def test_z_max_is_that_of_the_paper(trainers, liars, z):
+    assert z_max(trainers, liars) == pytest.approx(z, abs=1e-3)
+
+
+@given(st.integers(1, 200), st.integers(1, 200))
+def test_z_max_stays_in_its_bounds_and_rises_with_the_liars(trainers, liars):
+    assert 0.0 <= z_max(trainers, liars) <= 4.0
+    assert z_max(trainers, liars) <= z_max(trainers, liars + 1) + 1e-9
+
+
+# -- what is trained on ---------------------------------------------------------------------------------------------------
+
+
+def images(rows=4, side=8, dtype=np.uint8):
+    return np.full((rows, side, side), 7, dtype=dtype)
+
+
+def test_label_flip_turns_the_labels_round_and_leaves_the_images():
+    inputs, labels = images(4), np.array([0, 1, 8, 9])
+    poisoned, relabelled = LabelFlip().poison(inputs, labels, 10)
+    assert poisoned is inputs
+    assert relabelled.tolist() == [9, 8, 1, 0]
+    assert relabelled.dtype == labels.dtype
+    assert labels.tolist() == [0, 1, 8, 9]
+
+
+@given(arrays.arrays(np.int64, st.integers(0, 20), elements=st.integers(0, 9)))
+def test_labels_turned_twice_are_what_they_were(labels):
+    once = LabelFlip().poison(labels, labels, 10)[1]
+    assert np.array_equal(LabelFlip().poison(labels, once, 10)[1], labels)
+
+
+def test_a_backdoor_stamps_every_second_row_and_calls_it_the_target():
+    inputs, labels = images(5), np.array([1, 2, 3, 4, 5])
+    poisoned, relabelled = Backdoor().poison(inputs, labels, 10)
+    assert relabelled.tolist() == [TARGET_CLASS, 2, TARGET_CLASS, 4, TARGET_CLASS]
+    assert np.array_equal(poisoned[::2], stamp(inputs)[::2])
+    assert np.array_equal(poisoned[1::2], inputs[1::2])
+    assert (inputs == 7).all()
+    assert labels.tolist() == [1, 2, 3, 4, 5]
+
+
+def test_the_trigger_is_a_square_in_the_lower_right_corner():
+    stamped = stamp(images(1))[0]
+    assert (stamped[4:, 4:] == 255).all()
+    assert (stamped == 255).sum() == 16
+
+
+@pytest.mark.parametrize("inputs", [images(dtype=np.float32), images(side=7), np.zeros((3, 64), np.uint8)])
+def test_rows_that_are_no_images_bear_no_trigger(inputs):
+    with pytest.raises(OperatorError, match="can't bear") as caught:
+        Backdoor().poison(inputs, np.zeros(len(inputs), np.int64), 10)
+    assert caught.value.code == "bad_data"
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in {"label-flip", "replacement", "backdoor"}])
+def test_the_others_train_on_honest_rows(name):
+    inputs, labels = images(), np.arange(4)
+    assert find_attack(name).poison(inputs, labels, 10) == (inputs, labels)
+
+
+# -- what is said in the committee ----------------------------------------------------------------------------------------
+
+MEASURED = Measured(np.array([30, -40, 50, 60]), np.array([100, 200, 300, 400]), np.array([8, 4096, 2, 5]), 2_000_000)
+ACCOMPLICES = np.array([False, True, False, False])
+
+
+def told(lies, measured=MEASURED, accomplices=ACCOMPLICES, seed=1):
+    return lie(lies, measured, accomplices, np.random.default_rng(seed))
+
+
+def test_without_lies_what_was_measured_is_said():
+    assert told(Lies.NONE) is MEASURED
+
+
+def test_promoting_lifts_accomplices_and_leaves_the_others():
+    said = told(Lies.PROMOTE)
+    assert LIED_ACCURACY[0] <= said.accuracies[1] <= LIED_ACCURACY[1]
+    assert said.gains[1] == said.accuracies[1] * 2  # of a base loss of 2 nats
+    assert said.norms.tolist() == [8, 5, 2, 5]  # the lower median of 2, 5, 8
+    assert said.gains[~ACCOMPLICES].tolist() == [30, 50, 60]
+    assert said.accuracies[~ACCOMPLICES].tolist() == [100, 300, 400]
+    assert said.base_loss == MEASURED.base_loss
+
+
+def test_smearing_also_buries_the_others():
+    said, promoted = told(Lies.SMEAR), told(Lies.PROMOTE)
+    assert said.gains.tolist() == [SMEARED_GAIN, promoted.gains[1], SMEARED_GAIN, SMEARED_GAIN]
+    assert said.accuracies.tolist() == [0, promoted.accuracies[1], 0, 0]
+    assert said.norms.tolist() == promoted.norms.tolist()
+
+
+@pytest.mark.parametrize("lies", Lies)
+def test_a_lie_about_nobody_and_one_about_friends_alone(lies):
+    nothing = np.zeros(0, np.int64)
+    said = told(lies, Measured(nothing, nothing, nothing, 5), np.zeros(0, np.bool_))
+    assert (said.gains.size, said.accuracies.size, said.norms.size, said.base_loss) == (0, 0, 0, 5)
+    friends = told(lies, accomplices=np.ones(4, np.bool_))
+    assert friends.norms.tolist() == MEASURED.norms.tolist()  # no honest norm to borrow
+
+
+def test_a_base_without_loss_leaves_nothing_to_gain():
+    assert told(Lies.PROMOTE, Measured(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, -5)).gains[1] == 0
+
+
+@given(st.sampled_from([Lies.PROMOTE, Lies.SMEAR]), st.integers(0, 2**32), st.integers(0, 10**9))
+def test_lies_are_integers_that_a_card_may_carry(lies, seed, base_loss):
+    said = told(lies, Measured(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, base_loss), seed=seed)
+    assert {column.dtype for column in (said.gains, said.accuracies, said.norms)} == {np.dtype(np.int64)}
+    assert (np.abs(said.gains) <= 10**9).all()
+    assert ((said.accuracies >= 0) & (said.accuracies <= 1_000_000)).all()
+
+
+# -- who strikes, and what is an attack -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("waits", "held", "seats", "now"),
+    [(False, 0, 4, True), (True, 0, 4, False), (True, 2, 4, False), (True, 3, 4, True), (True, 3, 6, False), (True, 4, 7, True)],
+)
+def test_sleepers_strike_with_more_than_half_of_the_seats(waits, held, seats, now):
+    assert strikes(Noise(waits=waits), held, seats) is now
+
+
+def test_an_attack_is_found_by_name_and_changed_on_demand():
+    assert find_attack("noise") == Noise(100.0, Lies.PROMOTE)
+    assert find_attack("noise", strength=3.0, lies=Lies.SMEAR) == Noise(3.0, Lies.SMEAR)
+    assert find_attack("zero", strength=0.5) == Shrunken(0.5)
+    assert find_attack("sleeper", lies=Lies.NONE).waits
+    assert AttackConfig("noise", (), 3.0, "none").find() == Noise(3.0, Lies.NONE)
+    assert AttackConfig("sign-flip", ()).find() == find_attack("sign-flip")
+
+
+@pytest.mark.parametrize("find", [find_attack, for_daemon, lambda name: AttackConfig(name, (NodeId(bytes(32)),)).find()])
+def test_what_is_no_attack_is_refused_with_those_that_are(find):
+    with pytest.raises(UsageError, match="no attack 'nois'") as caught:
+        find("nois")
+    assert caught.value.code == "unknown_attack"
+    assert all(name in caught.value.hint for name in ATTACKS)
+
+
+def test_daemons_play_all_but_what_needs_the_updates_of_others():
+    assert [for_daemon(name) for name in ATTACKS if name != "copycat"] == [
+        named.attack for name, named in ATTACKS.items() if name != "copycat"
+    ]
+    with pytest.raises(UsageError, match="needs to see the updates of others") as caught:
+        for_daemon("copycat")
+    assert caught.value.code == "bad_attack"
+    assert "laboratory" in caught.value.hint
+
+
+def test_the_base_class_is_honest():
+    assert Attack().forge(known()).tolist() == HONEST
+
+
+def test_a_name_is_checked_without_torch():
+    code = "import sys; from bflcd.learn.attacks import for_daemon; for_daemon('noise'); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
