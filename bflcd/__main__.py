@@ -87,7 +87,9 @@ TaskOption = Annotated[str, typer.Option("--task", help="digits, femnist, an ins
 TaskOptions = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the task; repeat for more.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="File or folder with the data, for tasks that need one.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws the first model and deals the data.")]
-CommitteeOption = Annotated[int, typer.Option("--committee-size", help="Seats of the committee (M).")]
+CommitteeOption = Annotated[
+    int, typer.Option("--committee-size", min=0, help="Seats of the committee (M); 0: a fifth of those at work, 4 to 20.")
+]
 PlacesOption = Annotated[int, typer.Option("--places", min=0, help="Update blocks a round (k); 0: one for each trainer.")]
 RoundsOption = Annotated[int, typer.Option("--rounds", min=0, help="Rounds after which the community stops; 0: never.")]
 ViewTimeoutOption = Annotated[int, typer.Option("--view-timeout", help="T0, the first view's time, in milliseconds.")]
@@ -143,7 +145,7 @@ def new_genesis(
     option: TaskOptions = None,
     data: DataOption = None,
     seed: SeedOption = 0,
-    committee_size: CommitteeOption = DEFAULTS.committee_size,
+    committee_size: CommitteeOption = 0,
     places: PlacesOption = 0,
     rounds: RoundsOption = 0,
     view_timeout: ViewTimeoutOption = DEFAULTS.view_timeout,
@@ -212,7 +214,7 @@ def new_testnet(
     alpha: Annotated[float, typer.Option("--alpha", help="Label skew of dirichlet; smaller is more.")] = 0.5,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most this many rows a node; 0: all.")] = 0,
     seed: SeedOption = 0,
-    committee_size: CommitteeOption = DEFAULTS.committee_size,
+    committee_size: CommitteeOption = 0,
     places: PlacesOption = 0,
     rounds: RoundsOption = 0,
     view_timeout: ViewTimeoutOption = DEFAULTS.view_timeout,

@@ -59,7 +59,8 @@ class Plan:
     @property
     def under_attack(self) -> Setting:
         """`base` with enough devices at work for a committee."""
-        return msgspec.structs.replace(self.base, active=AT_WORK[self.scale])
+        scale = ScaleName.small if self.base.data is None else self.scale
+        return msgspec.structs.replace(self.base, active=AT_WORK[scale])
 
 
 def make_plan(

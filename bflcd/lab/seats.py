@@ -47,7 +47,7 @@ def seats_of(devices: int, p: float, q: float) -> Seats:
     """A share `p` of the devices sits, a share `q` lies. Raises UsageError for shares that leave no seat, or are none."""
     if not (0 < p <= 1 and 0 <= q <= 1) or devices < 1:
         raise UsageError(
-            f"--devices {devices}, --p {p}, --q {q}",
+            f"--of {devices}, --p {p}, --q {q}",
             hint="give at least one device, p above 0 and up to 1, q from 0 to 1",
             code="bad_setting",
         )

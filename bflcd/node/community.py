@@ -9,7 +9,7 @@ from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig, PartitionKind
 from bflcd.learn.datasets.images import open_images
 from bflcd.node.genesis_plan import default_places
-from bflcd.params import MILLION, Params
+from bflcd.params import MILLION, Params, default_committee
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
 
 _TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs")
@@ -32,7 +32,10 @@ _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in
 
 @dataclass(frozen=True, slots=True)
 class CommunityOptions:
-    """The flags that both commands share; `places` 0: one for each trainer. `extra`: KEY=VALUE for all other parameters."""
+    """The flags that both commands share. `extra`: KEY=VALUE for all other parameters.
+
+    `committee_size` 0: what `default_committee` says; `places` 0: one for each trainer.
+    """
 
     committee_size: int
     places: int
@@ -47,18 +50,19 @@ class CommunityOptions:
 
     def params(self, members: int) -> Params:
         """The protocol's parameters for so many members. Raises UsageError."""
-        places = self.places or default_places(members, self.committee_size, small_community=self.small_community)
-        given = {key: value for key, value in self._extra().items() if key in _FREE}
+        given = {key: _whole(key, value) for key, value in self._extra().items() if key in _FREE}
+        at_work = members * given.get("active_fraction", MILLION) // MILLION
+        seats = self.committee_size or default_committee(at_work)
         return Params(
-            committee_size=self.committee_size,
-            places=places,
+            committee_size=seats,
+            places=self.places or default_places(members, seats, small_community=self.small_community),
             small_community=self.small_community,
             view_timeout=Millis(self.view_timeout),
             score_rule=self.score_rule,
             election=self.election,
             aggregation=self.aggregation,
             last_round=self.rounds,
-            **cast("dict[str, Any]", {key: _whole(key, value) for key, value in given.items()}),
+            **cast("dict[str, Any]", given),
         )
 
     def training(self) -> dict[str, int]:

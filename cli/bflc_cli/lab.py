@@ -159,14 +159,14 @@ def fig3(
 def fig4(
     ctx: typer.Context,
     *,
-    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack by name; repeat for more.")] = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack by name (`lab attacks`), noise if none is given; repeat for more.")] = None,
     liars: Annotated[list[float] | None, typer.Option("--liars", help="A share of liars; repeat for more.")] = None,
 ) -> None:
     """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""
-    from bflcd.lab.experiments.fig4 import PAPERS_ATTACKS, SHARES, fig4_grid, fig4_report  # noqa: PLC0415 - torch
+    from bflcd.lab.experiments.fig4 import ATTACKS_SHOWN, SHARES, fig4_grid, fig4_report  # noqa: PLC0415 - torch
 
     bench: Bench = ctx.obj
-    grid = fig4_grid(bench.plan(), tuple(attack or PAPERS_ATTACKS), tuple(sorted({0.0, *(liars or SHARES)})))
+    grid = fig4_grid(bench.plan(), tuple(attack or ATTACKS_SHOWN), tuple(sorted({0.0, *(liars or SHARES)})))
     _experiment(bench, "fig4", grid, fig4_report)
 
 
@@ -252,7 +252,7 @@ def attacks(ctx: typer.Context) -> None:
 def run(
     ctx: typer.Context,
     *,
-    framework: Annotated[str, typer.Option("--framework", help="bflc, fedavg, cwmed, ...; see `--set framework=?`.")] = "bflc",
+    framework: Annotated[str, typer.Option("--framework", help="bflc, fedavg, cwmed, trimmed-mean, multi-krum, geometric-median, fltrust or stand-alone.")] = "bflc",
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""

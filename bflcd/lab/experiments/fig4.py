@@ -29,12 +29,15 @@ FRAMEWORKS: Final = (
     Change("FLTrust", {"framework": "fltrust"}),
 )
 
-PAPERS_ATTACKS: Final = ("noise", "shared-noise")
-"""The paper's pointwise Gaussian noise: each liar its own, and one vector for all."""
+ATTACKS_SHOWN: Final = ("noise",)
+"""The paper's pointwise Gaussian noise, each liar its own; others by name."""
 
 
-def fig4_grid(plan: Plan, attacks: tuple[str, ...] = PAPERS_ATTACKS, shares: tuple[float, ...] = SHARES) -> Grid:
-    """Frameworks by attacks and shares; without liars all attacks are one scenario. Raises UsageError if there never are any."""
+def fig4_grid(plan: Plan, attacks: tuple[str, ...] = ATTACKS_SHOWN, shares: tuple[float, ...] = SHARES) -> Grid:
+    """Frameworks by attacks and shares; without liars all attacks are one scenario. Raises UsageError for shares that are none."""
+    wrong = next((share for share in shares if not 0 <= share <= 1), None)
+    if wrong is not None:
+        raise UsageError(f"--liars {wrong:g} is no share", hint="give shares from 0 to 1", code="bad_setting")
     clean = (Change(scenario("", 0.0)),) if 0.0 in shares else ()
     lying = tuple(
         Change(scenario(attack, share), {"attack": attack, "liars": share}) for attack in attacks for share in shares if share > 0

@@ -186,8 +186,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "weight-unclamped",
         "a claim of many samples buys influence (section 5)",
         "bflcd/ledger/weights.py",
-        "held = (min(claim, cap) for claim in claims)",
-        "held = iter(claims)",
+        "held = [min(claim, cap) for claim in claims]",
+        "held = list(claims)",
         selection("ledger/test_weights.py"),
     ),
     Mutant(
