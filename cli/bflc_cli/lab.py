@@ -159,7 +159,7 @@ def fig3(
 def fig4(
     ctx: typer.Context,
     *,
-    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack by name (`lab attacks`), noise if none is given; repeat for more.")] = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack (`lab attacks`); default: noise. Repeat.")] = None,
     liars: Annotated[list[float] | None, typer.Option("--liars", help="A share of liars; repeat for more.")] = None,
 ) -> None:
     """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""
@@ -252,7 +252,7 @@ def attacks(ctx: typer.Context) -> None:
 def run(
     ctx: typer.Context,
     *,
-    framework: Annotated[str, typer.Option("--framework", help="bflc, fedavg, cwmed, trimmed-mean, multi-krum, geometric-median, fltrust or stand-alone.")] = "bflc",
+    framework: Annotated[str, typer.Option("--framework", help="bflc, stand-alone, or a server's rule (docs/lab.md).")] = "bflc",
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""

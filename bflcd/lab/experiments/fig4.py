@@ -34,7 +34,10 @@ ATTACKS_SHOWN: Final = ("noise",)
 
 
 def fig4_grid(plan: Plan, attacks: tuple[str, ...] = ATTACKS_SHOWN, shares: tuple[float, ...] = SHARES) -> Grid:
-    """Frameworks by attacks and shares; without liars all attacks are one scenario. Raises UsageError for shares that are none."""
+    """Frameworks by attacks and shares; without liars all attacks are one scenario.
+
+    Raises UsageError (`bad_setting`) for shares that are none, or if nobody ever lies.
+    """
     wrong = next((share for share in shares if not 0 <= share <= 1), None)
     if wrong is not None:
         raise UsageError(f"--liars {wrong:g} is no share", hint="give shares from 0 to 1", code="bad_setting")
