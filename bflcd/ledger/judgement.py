@@ -17,7 +17,7 @@ from bflcd.ledger.cards import entry_key
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
-from bflcd.params import Params
+from bflcd.params import MILLION, Params
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard
@@ -28,8 +28,11 @@ MIN_RATED: Final = 3
 NORM_BAND_LOW: Final = 16
 """A norm under a 16th of the usual one is a free rider's."""
 
-NORM_BAND_HIGH: Final = 4
-"""A norm above 4 times the usual one moves the model alone."""
+NORM_BAND_HIGH: Final = 16
+"""A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`ledger.weights`)."""
+
+LEAST_ACCURACY: Final = PartsPerMillion(10_000)
+"""Where fewer rows are right than this, the margin shrinks no further: a wide one then stays one."""
 
 T = TypeVar("T", MicroNats, PartsPerMillion, int)
 
@@ -93,19 +96,30 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     f, q = faults(m), quorum(m)
     if len(cards) != q or len({card.author for card in cards}) != q:
         raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
+    bodies = [card.body for card in cards]
+    base_accuracy = _lower_median([body.base_accuracy for body in bodies if body.base_accuracy is not None])
+    least = MicroNats(-margin(params, base_accuracy))
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
-    offers = [_rate(params, key, found, f, q, two=key[0] in two) for key, found in entries.items()]
+    offers = [_rate(params, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
     offers = _rank(params, state, _hold_to_band(offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
-    bodies = [card.body for card in cards]
     return Judgement(
         offers=tuple(offers),
         packed=tuple(_in_order(state, [offer for offer in offers if offer.reason is None])),
         present=_present(bodies, f),
         base_loss=_lower_median([body.base_loss for body in bodies if body.base_loss is not None]),
-        base_accuracy=_lower_median([body.base_accuracy for body in bodies if body.base_accuracy is not None]),
+        base_accuracy=base_accuracy,
     )
+
+
+def margin(params: Params, base_accuracy: PartsPerMillion | None) -> MicroNats:
+    """What an update may cost and still qualify: the community's margin times the base's accuracy (None: nobody measured it).
+
+    While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
+    classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned.
+    """
+    return MicroNats(params.score_margin * max(base_accuracy or 0, LEAST_ACCURACY) // MILLION)
 
 
 Key = tuple[NodeId, Digest, Digest]
@@ -125,9 +139,10 @@ def _uploaders_of_two(entries: dict[Key, list[CardEntry]], f: int) -> frozenset[
     return frozenset(uploader for uploader, count in counts.items() if count > 1)
 
 
-def _rate(params: Params, key: Key, found: list[CardEntry], f: int, q: int, *, two: bool) -> OfferJudgement:
-    """Judge one offer by itself: everything but the norm band and the number of places."""
+def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
+    """Judge one offer by itself in a committee of m: everything but the norm band and the places. `least`: the gain it needs."""
     uploader, offer, root = key
+    f, q = faults(m), quorum(m)
     if len(found) <= f:
         return OfferJudgement(uploader, offer, root, len(found), None, None, None, None, None, Reason.FEW_ENTRIES)
     if two:
@@ -141,7 +156,7 @@ def _rate(params: Params, key: Key, found: list[CardEntry], f: int, q: int, *, t
         reason = Reason.UNSCORED
     elif norm == 0:
         reason = Reason.ZERO_NORM
-    elif gain < -params.score_margin:
+    elif gain < least:
         reason = Reason.BELOW_MARGIN
     score = gain if params.score_rule == "gain" or accuracy is None else MicroNats(accuracy)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason)

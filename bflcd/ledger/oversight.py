@@ -27,7 +27,7 @@ def unexplained(params: Params, judgement: Judgement, card: ScoreCard) -> str | 
     """What of the decision the author of `card`, an honest member, can't explain by its own scores; None if it can.
 
     At least 3 offers that gain on its rows, and more than half of those that do, were refused; or at least 4 of the packed, and
-    more than two thirds of them, lose more than the margin there.
+    more than two thirds of them, lose more than `score_margin` there.
     """
     own = {entry_key(entry): entry.gain for entry in card.entries}
     scored = [(offer, own[key]) for offer in judgement.offers if (key := _key(offer)) in own]

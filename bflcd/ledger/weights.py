@@ -9,12 +9,15 @@ from bflcd.params import MILLION
 MAX_WEIGHT: Final = 2**16
 """With at most 2^11 updates of values up to 2^10 the aggregate's sum stays below 2^62."""
 
+CLAIM_LIMIT: Final = 4
+"""A claim counts up to so many times the lower median of all: a claim alone must not buy influence."""
+
 
 def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int, ...]:
     """Weights from 1 to MAX_WEIGHT, in the order of the updates: their claimed numbers of samples, their norms (all above 0).
 
-    A claim counts up to twice the lower median of all: a claim alone must not buy influence. Where that cap is above
-    MAX_WEIGHT, all are scaled down by the same ratio, so that large communities keep the proportions of their samples.
+    A claim counts up to CLAIM_LIMIT times the lower median of all. Where that cap is above MAX_WEIGHT, all are scaled down by the
+    same ratio, so that large communities keep the proportions of their samples.
 
     With `clip` above 0, in millionths, an update whose norm is above clip * the lower median of the norms weighs less by that
     ratio: it moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the
@@ -24,7 +27,7 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int
         return ()
     if min(norms) <= 0:
         raise InvariantError("an update of norm 0 is never packed")
-    cap = 2 * _lower_median(claims)
+    cap = CLAIM_LIMIT * _lower_median(claims)
     held = [min(claim, cap) for claim in claims]
     if clip == 0:
         return tuple(held) if cap <= MAX_WEIGHT else tuple(max(1, claim * MAX_WEIGHT // cap) for claim in held)

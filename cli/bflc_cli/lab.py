@@ -159,7 +159,7 @@ def fig3(
 def fig4(
     ctx: typer.Context,
     *,
-    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack (`lab attacks`); default: noise. Repeat.")] = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack (`lab attacks`); else noise. Repeat.")] = None,
     liars: Annotated[list[float] | None, typer.Option("--liars", help="A share of liars; repeat for more.")] = None,
 ) -> None:
     """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""

@@ -133,6 +133,18 @@ def test_a_data_file_of_ones_own(shell: Shell) -> None:
     assert "nodes agree, every chain verified" in out
 
 
+@pytest.mark.timeout(400)
+def test_the_laboratory(shell: Shell) -> None:
+    """Given no data, when the commands under "Before you write a genesis" are typed, then each answers, and figures lie in `lab`."""
+    lines = commands("Before you write a genesis")
+    assert [line.split()[2] for line in lines] == ["fig3", "fig4", "run"]
+    answers = [shell.run(line) for line in lines]
+    assert "more than half" in answers[0]
+    assert "Multi-Krum" in answers[1]
+    assert "accuracy" in answers[2]
+    assert (shell.directory / "lab" / "fig4" / "fig4.png").stat().st_size > 10_000
+
+
 def test_a_testnet_for_containers(shell: Shell) -> None:
     text = (ROOT / "README.md").read_text()
     line = re.search(r"`(bflcd testnet [^`]*--compose)`", text)

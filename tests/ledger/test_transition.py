@@ -59,7 +59,7 @@ def test_a_round_by_hand() -> None:
     played = play_gains(START, GAINS)
     outcome, outs = played.outcome, START.outsiders
     assert [packed.judgement.uploader for packed in outcome.packed] == list(outs[:4])
-    assert [packed.weight for packed in outcome.packed] == [2**15] * 4
+    assert [packed.weight for packed in outcome.packed] == [2**14] * 4
     payout = POOL // 10
     first = payout * 5 // 6
     assert outcome.rewards == ((outs[0], first), (outs[1], payout - first))
@@ -123,15 +123,15 @@ def test_a_copied_update_is_scored_by_liars_only_and_earns_nothing() -> None:
     assert {o.uploader: o.reason for o in outcome.judgement.offers}[copier] is Reason.FEW_ENTRIES
 
 
-def test_claims_decide_weights_up_to_twice_the_median() -> None:
+def test_claims_decide_weights_up_to_four_times_the_median() -> None:
     offers = [make_offer(START, n, samples=s) for n, s in zip(START.outsiders, [10, 2**40, 20, 30], strict=False)]
     entries = [make_entry(offer) for offer in offers]
     cards = tuple(make_card(START, seat, entries) for seat in sorted(START.state.committee[:3]))
     outcome = play(START, cards, offers).outcome
     assert {packed.offer.body.samples: packed.weight for packed in outcome.packed} == {
-        10: 2**14,
-        20: 2**15,
-        30: 3 * 2**14,
+        10: 2**13,
+        20: 2**14,
+        30: 3 * 2**13,
         2**40: 2**16,
     }
 

@@ -10,10 +10,10 @@ from bflcd.lab.scale import Plan
 
 COMMITTEES: Final = (0.1, 0.2, 0.4)
 PLACES: Final = (0.5, 1.0)
-MARGINS: Final = (0.05, 0.2)
+MARGINS: Final = (0.1, 0.3)
 ELECTIONS: Final = ("score", "random")
 
-REFERENCE: Final = "20 %, all, 0.2, score"
+REFERENCE: Final = "20 %, all, 0.3, score"
 
 _SWEPT: Final = ("no liars", "noise 30 %", "label flip 30 %", "sleepers 30 %")
 

@@ -68,8 +68,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "margin-ignored",
         "an update that most found harmful is packed (row 40)",
         JUDGEMENT,
-        "    elif gain < -params.score_margin:\n",
+        "    elif gain < least:\n",
         "    elif gain is None:\n",
+        JUDGED,
+    ),
+    mutant(
+        "margin-constant",
+        "a model that knows nothing yet is poisoned (row 40)",
+        JUDGEMENT,
+        "max(base_accuracy or 0, LEAST_ACCURACY)",
+        "MILLION",
         JUDGED,
     ),
     mutant(
