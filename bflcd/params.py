@@ -96,7 +96,7 @@ class Params:
     """Share of the nodes that train in a round, design 5.1."""
     aggregation: Annotated[str, Size(1, 16)] = "fedavg"
     """`fedavg` or `median` (coordinate-wise)."""
-    election: Annotated[str, Size(1, 16)] = "score"
+    election: Annotated[str, Size(1, 16)] = "random"
     """Which of the packed get the next seats, design 5: `score`, `random`, `top-half` or `multi-factor`."""
     reward_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(1_000)
     """Share of the pool that is paid out after each aggregation, design 7."""

@@ -45,7 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     score_rows: Annotated[int, Meta(ge=1, le=2**20)] = 256
     validation: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
     """Share of a device's rows that is never trained on."""
-    election: str = "score"
+    election: str = "random"
     aggregation: str = "fedavg"
     norm_clip: Annotated[float, Meta(ge=0.0, le=64.0)] = 2.0
     """In usual norms; 0: norms don't weigh."""

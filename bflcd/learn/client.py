@@ -191,9 +191,8 @@ class WorkerClient:
             self._kill(process)
             raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
         except (asyncio.IncompleteReadError, ConnectionError, RuntimeError) as error:
-            self._kill(process)
             raise WorkerError(
-                f"the compute worker {await _death(process)} in mid-job; it is started again for the next"
+                f"the compute worker {await self._death(process)} in mid-job; it is started again for the next"
             ) from error
 
     async def _cancel_job(self, process: Process) -> None:
@@ -209,6 +208,22 @@ class WorkerClient:
         finally:
             if not idle:
                 self._kill(process)
+
+    async def _death(self, process: Process) -> str:
+        """How a worker that has closed its pipe ended, in words; it is killed unless it soon ends by itself.
+
+        Not killed at once: asyncio's kill looks whether it has ended, and then takes the exit code from who waits for it.
+        """
+        self._killed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            logger.warning("compute worker %d closed its pipe, goes on and is killed", process.pid)
+        finally:
+            self._kill(process)
+        code = await process.wait()
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
     def _kill(self, process: Process) -> None:
         """Without waiting, so that it can be done while being cancelled; whoever uses the worker next awaits its end."""
@@ -303,9 +318,3 @@ async def _answer(process: Process) -> Frame:
     prefix = await process.stdout.readexactly(LENGTH_BYTES)
     kind, fields, sizes = decode_head(await process.stdout.readexactly(head_length(prefix)))
     return Frame(kind, fields, tuple([await process.stdout.readexactly(size) for size in sizes]))
-
-
-async def _death(process: Process) -> str:
-    """How the worker ended, in words."""
-    code = await process.wait()
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -15,7 +15,7 @@ class Group(IntEnum):
     """In which order seats are filled."""
 
     PACKED = 0
-    """Present, packed in this round, without a seat: by the community's rule."""
+    """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule."""
     PACKED_BEFORE = 1
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
     OTHER = 2
@@ -64,8 +64,18 @@ class Candidate:
     lot: Digest
 
 
-Rule = Callable[[Sequence[Candidate], int], list[Candidate]]
-"""The candidates in the order in which they get seats; the number is that of the seats."""
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`order`: of candidates, in which they get seats; the number is that of the seats. `memory`: rounds since a candidate was
+    packed, at most; 0: in this one."""
+
+    order: Callable[[Sequence[Candidate], int], list[Candidate]]
+    memory: int = 0
+
+
+DRAWN_FROM: Final = 16
+"""Rounds from whose packed the random election draws. From one round's alone, liars who once hold a majority and pack nobody else
+would hold all seats for good (docs/results.md)."""
 
 
 def by_score(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
@@ -106,10 +116,10 @@ def _positions(values: Sequence[int]) -> dict[int, int]:
 
 
 RULES: Final[Mapping[str, Rule]] = {
-    "score": by_score,
-    "random": by_lot,
-    "top-half": by_lot_of_the_better_half,
-    "multi-factor": by_factors,
+    "score": Rule(by_score),
+    "random": Rule(by_lot, DRAWN_FROM),
+    "top-half": Rule(by_lot_of_the_better_half),
+    "multi-factor": Rule(by_factors),
 }
 """By the names of `bflcd.params.ELECTIONS`."""
 
@@ -143,12 +153,15 @@ def elect(
     seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     sitting = [account for account in state.accounts if may_sit(account, present, accused)]
+    rule = RULES[params.election]
     candidates = [
-        Candidate(account.node, packed[account.node], account.availability, tie_break(seed, account.node))
+        Candidate(account.node, merit, account.availability, tie_break(seed, account.node))
         for account in sitting
-        if account.node in packed and account.node in present and account.node not in seated
+        if account.node in present
+        and account.node not in seated
+        and (merit := packed.get(account.node) or _lately(account, state, rule.memory)) is not None
     ]
-    elected = {one.node: place for place, one in enumerate(RULES[params.election](candidates, params.committee_size))}
+    elected = {one.node: place for place, one in enumerate(rule.order(candidates, params.committee_size))}
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
@@ -164,6 +177,13 @@ def elect(
     ranks.sort()
     seats = ranks[: params.committee_size]
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
+
+
+def _lately(account: Account, state: State, memory: int) -> Merit | None:
+    """The merit of who was packed in one of the last `memory` rounds before this."""
+    if account.packed_round == NEVER or state.round - account.packed_round > memory:
+        return None
+    return Merit(account.packed_score, 0)
 
 
 def _standing(account: Account, merit: Merit | None) -> _Rank:

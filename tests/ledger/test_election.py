@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.ledger.election import RULES, Candidate, Election, Merit, by_factors, elect, may_sit
+from bflcd.ledger.election import DRAWN_FROM, RULES, Candidate, Election, Merit, by_factors, elect, may_sit
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, State
-from bflcd.params import ELECTIONS
+from bflcd.params import ELECTIONS, Params
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains
 
@@ -216,20 +216,22 @@ def test_every_election_fills_min_m_members_and_never_prefers_the_seated_present
     election = run(state, packed, sorted(present), size, rule, rates)
     found = seats(election)
     assert len(set(found)) == len(found) == min(size, 16)
-    order = [_group(i, packed, present) for i in found]
+    lately = {i for i, values in enumerate(accounts) if values[0] != NEVER and values[0] >= 20 - RULES[rule].memory}
+    first = {*packed, *lately} if rule == "random" else set(packed)
+    order = [_group(i, first, present) for i in found]
     assert order == sorted(order)
-    left = [_group(i, packed, present) for i in range(16) if i not in found]
+    left = [_group(i, first, present) for i in range(16) if i not in found]
     assert not left or not order or min(left) >= max(order)
     assert election.degraded is any(group > 0 for group in order)
 
 
-def _group(i: int, packed: dict[int, int], present: set[int]) -> int:
-    """0 packed, 2 others without a seat, 3 seated, 4 absent: what does not depend on the accounts."""
+def _group(i: int, first: set[int], present: set[int]) -> int:
+    """0 whom the rule orders, 2 others without a seat, 3 seated, 4 absent: what does not depend on the accounts."""
     if i not in present:
         return 4
     if i < 4:
         return 3
-    return 0 if i in packed else 2
+    return 0 if i in first else 2
 
 
 # -- the rules ----------------------------------------------------------------------------------------------------------------
@@ -251,7 +253,7 @@ def drawn(members: list[int], state: State) -> list[int]:
 
 def test_every_rule_of_genesis_is_there_and_no_other() -> None:
     assert tuple(RULES) == ELECTIONS
-    assert START.params.election == ELECTIONS[0] == "score"
+    assert Params().election in RULES
 
 
 def test_a_random_election_draws_the_packed_by_the_rounds_seed_whatever_their_scores() -> None:
@@ -269,6 +271,23 @@ def test_a_random_election_seats_each_of_the_packed_about_as_often() -> None:
     times = Counter(seat for state in states for seat in seats(run(state, EIGHT, ALL, 3, "random")))
     assert set(times) == set(EIGHT)
     assert all(abs(count - 150) < 48 for count in times.values()), times
+
+
+def test_a_random_election_draws_from_those_packed_in_the_last_rounds_too() -> None:
+    """Given liars who packed but themselves, when seats are drawn, then those whom they left out are drawn as before."""
+    lately = {f"n{i}": (20 - DRAWN_FROM, 1, NEVER) for i in (8, 9)} | {"n10": (20 - DRAWN_FROM - 1, 1, NEVER), "n0": (19, 1, 20)}
+    state = state_with(**lately)
+    election = run(state, {4: 7, 5: 7}, ALL, 4, "random")
+    assert (seats(election), election.degraded) == (drawn([4, 5, 8, 9], state), False)
+    assert set(seats(run(state, {4: 7, 5: 7}, [4, 5, 9], 3, "random"))) == {4, 5, 9}
+    assert seats(run(state, {}, ALL, 3, "random"))[:2] == drawn([8, 9], state)
+    assert run(state, {}, ALL, 3, "random").degraded
+
+
+def test_no_other_rule_seats_those_packed_before_as_long_as_packed_are_there() -> None:
+    state = state_with(n8=(19, 99, NEVER))
+    for rule in set(RULES) - {"random"}:
+        assert set(seats(run(state, {4: 1, 5: 2}, ALL, 2, rule))) == {4, 5}
 
 
 @pytest.mark.parametrize(
@@ -293,7 +312,7 @@ def test_the_better_half_is_drawn_and_is_no_fewer_than_the_seats(packed: int, si
     candidates = [
         Candidate(member, merit, PartsPerMillion(0), tie_break(seed_of(state), member)) for member, merit in merits(some).items()
     ]
-    order = [START.members.index(one.node) for one in RULES["top-half"](candidates, size)]
+    order = [START.members.index(one.node) for one in RULES["top-half"].order(candidates, size)]
     assert order == drawn(best, state) + rest
     assert seats(run(state, some, ALL, size, "top-half"))[:packed] == order[:size]
 
@@ -354,11 +373,13 @@ def test_factors_by_the_definition(values: list[tuple[int, int, int]]) -> None:
 def test_a_rule_orders_the_first_group_and_nothing_else(
     rule: str, packed: dict[int, int], rates: dict[int, int], present: set[int], size: int
 ) -> None:
-    """Seats past the packed and `degraded` are those of an election by score; by any rule a lone seat is one of the packed."""
+    """Seats past the first group are those of an election by score, and then `degraded`; by any rule a lone seat is one of it."""
     by_rule, by_score = (run(FIVE_GROUPS, packed, sorted(present), 16, name, rates) for name in (rule, "score"))
-    first = [i for i in packed if i in present and i > 3]
-    assert sorted(seats(by_rule)[: len(first)]) == sorted(first) == sorted(seats(by_score)[: len(first)])
-    assert by_rule.committee[len(first) :] == by_score.committee[len(first) :]
+    lately = {7, 8, 9, 13} if rule == "random" else set()
+    first = sorted((set(packed) | lately) & present - {0, 1, 2, 3})
+    assert sorted(seats(by_rule)[: len(first)]) == first
+    past = [seat for seat in seats(by_score) if seat not in first]
+    assert seats(by_rule)[len(first) :] == past
     assert run(FIVE_GROUPS, packed, sorted(present), size, rule, rates).degraded is (size > len(first))
 
 

@@ -11,15 +11,15 @@ from bflcd.lab.scale import Plan
 COMMITTEES: Final = (0.1, 0.2, 0.4)
 PLACES: Final = (0.5, 1.0)
 MARGINS: Final = (0.1, 0.3)
-ELECTIONS: Final = ("score", "random")
+ELECTIONS: Final = ("random", "score")
 
-REFERENCE: Final = "20 %, all, 0.3, score"
+REFERENCE: Final = "20 %, all, 0.3, random"
 
-_SWEPT: Final = ("no liars", "noise 30 %", "label flip 30 %", "sleepers 30 %")
+_SWEPT: Final = ("no liars", "sign flip 30 %", "sleepers 30 %")
 
 
 def sweep_grid(plan: Plan) -> Grid:
-    """Every combination under no liars, noise, turned labels and sleepers."""
+    """Every combination without liars, under flipped updates, and under sleepers."""
     variants = tuple(
         Change(
             f"{share_of(committee)}, {'all' if places == 1.0 else share_of(places)}, {margin:g}, {election}",

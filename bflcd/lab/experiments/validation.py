@@ -25,9 +25,9 @@ VARIANTS: Final = (
     Change("clipped to the usual norm", rules={"norm_clip": 1.0}),
     Change("validation 5 %", rules={"validation": 0.05}),
     Change("validation 20 %", rules={"validation": 0.2}),
-    Change("random election", rules={"election": "random"}),
-    Change("top half drawn", rules={"election": "top-half"}),
-    Change("multi-factor election", rules={"election": "multi-factor"}),
+    Change("seats by score", rules={"election": "score"}),
+    Change("seats to the top half, drawn", rules={"election": "top-half"}),
+    Change("seats by many factors", rules={"election": "multi-factor"}),
 )
 
 
