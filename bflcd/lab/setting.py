@@ -61,6 +61,7 @@ PAPER: Final = Rules(
     score_margin=1e6,
     score_rows=2**20,
     validation=0.0,
+    election="score",
     norm_clip=0.0,
     norm_band=False,
 )

@@ -207,8 +207,8 @@ class Named:
 
 
 ATTACKS: Final[Mapping[str, Named]] = {
-    "noise": Named(Noise(100.0), "Gaussian noise of 100 honest deviations, each liar its own (the paper)"),
-    "shared-noise": Named(SharedNoise(100.0), "the same noise from all liars"),
+    "noise": Named(Noise(300.0), "Gaussian noise of 300 honest deviations, each liar its own (the paper)"),
+    "shared-noise": Named(SharedNoise(300.0), "the same noise from all liars"),
     "sign-flip": Named(SignFlip(4.0), "the update times -4"),
     "label-flip": Named(LabelFlip(1.0), "trained on labels turned round"),
     "replacement": Named(LabelFlip(10.0), "trained on labels turned round, times 10"),
@@ -219,7 +219,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
     "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
-    "sleeper": Named(Noise(100.0, Lies.SMEAR, waits=True), "honest until liars hold half of the seats, then noise and slander"),
+    "sleeper": Named(Noise(300.0, Lies.SMEAR, waits=True), "honest until liars hold half of the seats, then noise and slander"),
 }
 """Every attack by its name."""
 

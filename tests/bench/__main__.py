@@ -1,7 +1,8 @@
 """`make bench`: measures the budgets of the design and writes docs/benchmarks.md.
 
 Each row is a value beside its floor or rival, both measured in this run. `python -m tests.bench NAME ...` runs some of the parts and
-writes nothing. Work W needs BFLC_DATA, the GPU rows a CUDA device; what can't be measured is said, not guessed.
+writes nothing. Work W needs BFLC_DATA, the GPU rows a CUDA device, the laboratory's rival BFLC_FLOWER (an interpreter that has
+`flwr[simulation]` and torch); what can't be measured is said, not guessed.
 """
 
 import importlib
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PARTS = ("chain", "store", "blob", "daemon", "demo", "work_w", "kill", "gpu")
+PARTS = ("chain", "store", "blob", "daemon", "demo", "work_w", "kill", "lab", "gpu")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MISSING = {
     "work_w": "work W: not measured, BFLC_DATA names no folder with mnist_by_nist_writer.npz",

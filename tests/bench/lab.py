@@ -1,13 +1,14 @@
 """The laboratory beside a plain torch loop over devices, and beside Flower's simulation engine, on the same work in the same run.
 
-`python -m tests.bench.lab [--flower PYTHON]`: PYTHON is an interpreter that has `flwr[simulation]` and torch; without it Flower is
-left out. Each contender is a process of its own, watched from outside: seconds a round in steady state (median after the first),
-time to the end of the first round, CPU seconds and proportional memory of all its processes together. On a machine with CUDA the
-laboratory and the loop are measured there too, in devices a second.
+`python -m tests.bench.lab [--flower PYTHON]`: PYTHON (else BFLC_FLOWER of the environment) is an interpreter that has
+`flwr[simulation]` and torch; without it Flower is left out. Each contender is a process of its own, watched from outside: seconds
+a round in steady state (median after the first), time to the end of the first round, CPU seconds and proportional memory of all its
+processes together. On a machine with CUDA the laboratory and the loop are measured there too, in devices a second.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -78,7 +79,8 @@ def watch(command: list[str]) -> Measured:
 
 
 def run(flower: str | None = None) -> list[dict[str, Any]]:
-    """A row for each figure: the laboratory's value beside each rival's."""
+    """A row for each figure: the laboratory's value beside each rival's; `flower`: an interpreter that has it."""
+    flower = flower or os.environ.get("BFLC_FLOWER")
     with tempfile.TemporaryDirectory() as folder:
         data = str(work_file(Path(folder)))
         ours = watch([sys.executable, "-m", "tests.bench.lab", "--contender", "lab", "--data", data])

@@ -61,7 +61,7 @@ def test_numbers_of_the_protocol(setting, expected):
 def test_the_papers_rules():
     params = replace(Setting(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
-    assert params.score_margin == MILLION * MILLION
+    assert (params.score_margin, params.election, params.aggregation) == (MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
 
 
@@ -121,7 +121,7 @@ OTHER_RULES = {
     "score_margin": 0.1,
     "score_rows": 100,
     "validation": 0.1,
-    "election": "random",
+    "election": "score",
     "aggregation": "median",
     "norm_clip": 1.0,
     "norm_band": False,

@@ -58,7 +58,7 @@ def known(liars=2, *, conspirators=0):
 @pytest.mark.parametrize(
     ("name", "strength", "offered"),
     [
-        ("noise", None, [[251.0, 2.0, -248.0, 504.0], [3.0, 250.0, 254.0, 0.0]]),
+        ("noise", None, [[751.0, 2.0, -748.0, 1504.0], [3.0, 750.0, 754.0, 0.0]]),
         ("noise", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
         ("shared-noise", 2.0, [[6.0, -3.0, 2.0, 6.5], [8.0, -5.0, 4.0, 2.5]]),
         ("sign-flip", None, [[-4.0, -8.0, -8.0, -16.0], [-12.0, 0.0, -16.0, 0.0]]),
@@ -246,7 +246,7 @@ def test_sleepers_strike_with_more_than_half_of_the_seats(waits, held, seats, no
 
 
 def test_an_attack_is_found_by_name_and_changed_on_demand():
-    assert find_attack("noise") == Noise(100.0, Lies.PROMOTE)
+    assert find_attack("noise") == Noise(300.0, Lies.PROMOTE)
     assert find_attack("noise", strength=3.0, lies=Lies.SMEAR) == Noise(3.0, Lies.SMEAR)
     assert find_attack("zero", strength=0.5) == Shrunken(0.5)
     assert find_attack("sleeper", lies=Lies.NONE).waits

@@ -64,7 +64,7 @@ def fig3_report(
                 )
             )
             progress()
-    header = ("seats M", "liars q", "> M/2, exact", "> M/2, elected", "> f, exact", "> f, elected")
+    header = ("seats M", "liars q", "over M/2, exact", "over M/2, elected", "over f, exact", "over f, elected")
     table = Table(f"{devices} devices, {draws} elections a point", header, tuple(rows))
     data = {"points": points, "surface": _surface(devices)}
     return Report(
