@@ -106,7 +106,7 @@ def _part(runs: list[Run], part: str, whole: str) -> str:
 
 def _draw(results: Results, attacks: list[str], shares: list[float]) -> "Figure":
     columns = min(len(attacks), 3)
-    figure, axes = new_figure(columns, -(-len(attacks) // columns), width=4.2, height=3.4, sharey=True)
+    figure, axes = new_figure(columns, -(-len(attacks) // columns), width=4.2 + 1.8 / columns, height=3.4, sharey=True)
     for ax, attack in zip(axes, attacks, strict=False):
         lines = []
         for variant in results.grid.variants:
@@ -114,8 +114,9 @@ def _draw(results: Results, attacks: list[str], shares: list[float]) -> "Figure"
             if all(cell.count for cell in cells):
                 lines.append(line_of(variant.label, [100 * share for share in shares], cells))
         y = "test accuracy, per cent" if ax is axes[0] else ""
-        draw_lines(ax, lines, x="liars, per cent of the devices", y=y, title=attack, legend=ax is axes[0])
+        draw_lines(ax, lines, x="liars, per cent of the devices", y=y, title=attack, legend=False)
         ax.set_ylim(bottom=0)
     for ax in axes[len(attacks) :]:
         ax.set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure

@@ -14,12 +14,9 @@ CLEAN: Final = Change("no liars")
 
 SCENARIOS: Final = (
     CLEAN,
-    Change("noise 30 %", {"attack": "noise", "liars": 0.3}),
     Change("sign flip 30 %", {"attack": "sign-flip", "liars": 0.3}),
     Change("label flip 30 %", {"attack": "label-flip", "liars": 0.3}),
     Change("sleepers 30 %", {"attack": "sleeper", "liars": 0.3}),
-    Change("sleepers 40 %", {"attack": "sleeper", "liars": 0.4}),
-    Change("free riders 30 %", {"attack": "zero", "liars": 0.3}),
 )
 """What every variant is put through."""
 
