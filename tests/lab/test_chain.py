@@ -120,7 +120,7 @@ def test_rounds_follow_each_other():
     """Given twenty devices, when five rounds are closed by unanimous cards, then trainers are everybody without a seat, the best
     four get the next seats and nobody judges twice in a row, everybody who gained is paid, and no unit is lost.
     """
-    chain = small(reward_share=PartsPerMillion(100_000))
+    chain = small(reward_share=PartsPerMillion(100_000), election="score")
     heads = set()
     for round_ in range(5):
         assert chain.state.round == round_

@@ -317,10 +317,10 @@ def test_every_framework_goes_two_rounds_under_attack_and_learns_something(name)
 
 
 def test_bflc_packs_no_sign_flipper_after_the_first_rounds_and_learns():
-    """Given three of ten devices that offer four times the opposite, when twelve rounds have gone, then liars have lost their seats
-    and their places after the first rounds, and the model is nearly as good as without them.
+    """Given three of ten devices that offer four times the opposite, and seats by score, when twelve rounds have gone, then liars have
+    lost their seats and their places after the first rounds, and the model is nearly as good as without them.
     """
-    setting = tiny({"score_margin": 0.05}, rounds=12, every=12, attack="sign-flip", liars=0.3)
+    setting = tiny({"score_margin": 0.05, "election": "score"}, rounds=12, every=12, attack="sign-flip", liars=0.3)
     _, records = ran(setting)
     assert records[0]["liars"] >= 4
     assert [record["packed_liars"] for record in records[3:]] == [0] * 9
