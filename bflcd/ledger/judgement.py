@@ -31,8 +31,11 @@ NORM_BAND_LOW: Final = 16
 NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`ledger.weights`)."""
 
-LEAST_ACCURACY: Final = PartsPerMillion(10_000)
-"""Where fewer rows are right than this, the margin shrinks no further: a wide one then stays one."""
+HALF_RIGHT: Final = PartsPerMillion(500_000)
+"""A model that is right less often than this knows little: the margin then shrinks with the cube of its accuracy."""
+
+LEAST_SHARE: Final = PartsPerMillion(1_000)
+"""Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
 
 T = TypeVar("T", MicroNats, PartsPerMillion, int)
 
@@ -117,9 +120,13 @@ def margin(params: Params, base_accuracy: PartsPerMillion | None) -> MicroNats:
     """What an update may cost and still qualify: the community's margin times the base's accuracy (None: nobody measured it).
 
     While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
-    classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned.
+    classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
+    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's cube.
     """
-    return MicroNats(params.score_margin * max(base_accuracy or 0, LEAST_ACCURACY) // MILLION)
+    share = base_accuracy or 0
+    if share < HALF_RIGHT:
+        share = share**3 // HALF_RIGHT**2
+    return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
 
 
 Key = tuple[NodeId, Digest, Digest]

@@ -76,8 +76,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "margin-constant",
         "a model that knows nothing yet is poisoned (row 40)",
         JUDGEMENT,
-        "max(base_accuracy or 0, LEAST_ACCURACY)",
+        "max(share, LEAST_SHARE)",
         "MILLION",
+        JUDGED,
+    ),
+    mutant(
+        "margin-by-the-accuracy-alone",
+        "with few classes a model that knows nothing yet is poisoned (row 40)",
+        JUDGEMENT,
+        "    if share < HALF_RIGHT:\n        share = share**3 // HALF_RIGHT**2\n",
+        "",
         JUDGED,
     ),
     mutant(
