@@ -91,7 +91,8 @@ class Engine(ABC):
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
-        one of many, and a zero update must gain nothing.
+        one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
+        among its processors at other places), so models equal to the base take its losses.
         """
         rows = self.gather(np.concatenate(members))
         sizes = [len(member) for member in members]
@@ -100,6 +101,8 @@ class Engine(ABC):
             stack = torch.cat([model[None], updates[begin : begin + self._scored_at_once]])
             stack[1:].mul_(1.0 / damping).add_(model)
             losses, right = self.losses(stack, rows)
+            equal = (stack == model).all(1)
+            losses[equal], right[equal] = losses[0].clone(), right[0].clone()
             passes.append(_by_member(losses.cpu(), right.cpu(), sizes))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),

@@ -167,6 +167,19 @@ def test_a_zero_update_gains_exactly_nothing_in_bf16():
     check_zeros(StackedEngine(scene.task, scene.pool, precision="bf16"), scene)
 
 
+class Wavering(LoopEngine):
+    """Rounds each model of a stack otherwise, as a GPU may that splits a product among its processors."""
+
+    def losses(self, models: torch.Tensor, rows: DeviceRows) -> tuple[torch.Tensor, torch.Tensor]:
+        losses, right = super().losses(models, rows)
+        return losses + 1e-4 * torch.arange(len(models), dtype=losses.dtype)[:, None], right
+
+
+def test_a_zero_update_gains_exactly_nothing_where_equal_models_are_not_rounded_alike():
+    scene = scene_of("digits")
+    check_zeros(Wavering(scene.task, scene.pool), scene)
+
+
 def check_zeros(engine: Engine, scene: Scene) -> None:
     updates = expected_of("digits")[[0, 1] * 35].clone()
     zeros = [0, 40, 69]
