@@ -84,7 +84,7 @@ class Params:
     """Rows that a member scores on, design 5.2."""
     score_damping: Annotated[int, Between(1, 1024)] = 4
     """An update U is judged at base + U / score_damping, design 5."""
-    score_margin: Annotated[MicroNats, Between(0, MILLION * MILLION)] = MicroNats(300_000)
+    score_margin: Annotated[MicroNats, Between(0, 10 * MILLION * MILLION)] = MicroNats(300_000)
     """What a packed update may cost where the model is always right; less where it is not, design 5: `judgement.margin`."""
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
     """An update counts as if its norm were at most this multiple of the usual one, in millionths; 0: as it is. Design 5."""

@@ -40,7 +40,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """k as a share of the trainers, at least M."""
     score_rule: str = "gain"
     score_damping: Annotated[int, Meta(ge=1, le=1024)] = 4
-    score_margin: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.3
+    score_margin: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.3
     """In nats, for a model that is always right."""
     score_rows: Annotated[int, Meta(ge=1, le=2**20)] = 256
     validation: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
@@ -58,7 +58,7 @@ PAPER: Final = Rules(
     places=0.6,
     score_rule="accuracy",
     score_damping=1,
-    score_margin=1e6,
+    score_margin=1e7,
     score_rows=2**20,
     validation=0.0,
     election="score",

@@ -32,9 +32,9 @@ NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`ledger.weights`)."""
 
 HALF_RIGHT: Final = PartsPerMillion(500_000)
-"""A model that is right less often than this knows little: the margin then shrinks with the cube of its accuracy."""
+"""A model that is right less often than this knows little: the margin then shrinks with its accuracy's fifth power."""
 
-LEAST_SHARE: Final = PartsPerMillion(1_000)
+LEAST_SHARE: Final = PartsPerMillion(100)
 """Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
 
 T = TypeVar("T", MicroNats, PartsPerMillion, int)
@@ -121,11 +121,11 @@ def margin(params: Params, base_accuracy: PartsPerMillion | None) -> MicroNats:
 
     While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
     classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
-    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's cube.
+    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's fifth power.
     """
     share = base_accuracy or 0
     if share < HALF_RIGHT:
-        share = share**3 // HALF_RIGHT**2
+        share = share**5 // HALF_RIGHT**4
     return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
 
 

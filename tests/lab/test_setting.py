@@ -61,7 +61,7 @@ def test_numbers_of_the_protocol(setting, expected):
 def test_the_papers_rules():
     params = replace(Setting(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
-    assert (params.score_margin, params.election, params.aggregation) == (MILLION * MILLION, "score", "fedavg")
+    assert (params.score_margin, params.election, params.aggregation) == (10 * MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
 
 

@@ -175,8 +175,8 @@ def test_an_entry_with_another_root_is_another_offer() -> None:
 @pytest.mark.parametrize(
     ("gain", "norm", "reason"),
     [
-        (-76_800, 4096, None),
-        (-76_801, 4096, Reason.BELOW_MARGIN),
+        (-49_152, 4096, None),
+        (-49_153, 4096, Reason.BELOW_MARGIN),
         (0, 4096, None),
         (0, 0, Reason.ZERO_NORM),
         (900_000, 0, Reason.ZERO_NORM),
@@ -184,7 +184,7 @@ def test_an_entry_with_another_root_is_another_offer() -> None:
     ],
 )
 def test_qualification_by_margin_and_norm(gain: int, norm: int, reason: Reason | None) -> None:
-    """Two fifths of the base's answers are right: of the margin of 0.3 nat counts their cube over a quarter."""
+    """Two fifths of the base's answers are right: of the margin of 0.3 nat counts their fifth power over a sixteenth."""
     c = make_community()
     _, offers = judge_rows(c, {c.outsiders[0]: same(gain, norm)})
     assert offers[c.outsiders[0]].reason is reason
@@ -193,11 +193,11 @@ def test_qualification_by_margin_and_norm(gain: int, norm: int, reason: Reason |
 @pytest.mark.parametrize(
     ("base_accuracy", "expected"),
     [
-        (None, 300),
-        (0, 300),
-        (62_000, 300),
-        (100_000, 1_200),
-        (400_000, 76_800),
+        (None, 30),
+        (0, 30),
+        (90_000, 30),
+        (100_000, 48),
+        (400_000, 49_152),
         (500_000, 150_000),
         (800_000, 240_000),
         (MILLION, 300_000),
@@ -213,7 +213,7 @@ def test_the_margin_takes_the_worse_middle_of_what_the_members_say_of_the_base()
     c = make_community(10, 5)
     offer = make_offer(c, c.outsiders[0])
     accuracies = [MILLION, 100_000, MILLION, 200_000]
-    for gain, reason in ((-9_600, None), (-9_601, Reason.BELOW_MARGIN)):
+    for gain, reason in ((-1_536, None), (-1_537, Reason.BELOW_MARGIN)):
         entry = make_entry(offer, gain)
         cards = [make_card(c, s, [entry], base_accuracy=a) for s, a in zip(c.state.committee, accuracies, strict=False)]
         assert [judged.reason for judged in judge(c.params, c.state, cards).offers] == [reason]
@@ -260,7 +260,7 @@ def test_ties_are_broken_by_the_rounds_seed() -> None:
 def test_accuracy_ranks_where_the_community_says_so_and_gain_still_qualifies() -> None:
     c = make_community(score_rule="accuracy")
     a, b, bad = c.outsiders[:3]
-    rows = {a: [(900, 100, 9)] * 3, b: [(5, 200, 9)] * 3, bad: [(-76_801, 999_999, 9)] * 3}
+    rows = {a: [(900, 100, 9)] * 3, b: [(5, 200, 9)] * 3, bad: [(-49_153, 999_999, 9)] * 3}
     judgement, offers = judge_rows(c, rows)
     assert [(o.uploader, o.score, o.gain) for o in judgement.packed] == [(b, 200, 5), (a, 100, 900)]
     assert offers[bad].reason is Reason.BELOW_MARGIN

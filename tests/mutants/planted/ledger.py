@@ -84,7 +84,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "margin-by-the-accuracy-alone",
         "with few classes a model that knows nothing yet is poisoned (row 40)",
         JUDGEMENT,
-        "    if share < HALF_RIGHT:\n        share = share**3 // HALF_RIGHT**2\n",
+        "    if share < HALF_RIGHT:\n        share = share**5 // HALF_RIGHT**4\n",
         "",
         JUDGED,
     ),
