@@ -70,9 +70,11 @@ def test_row_50_free_riders_earn_nothing_and_get_no_seat(figure: Figure) -> None
     for _ in range(5):
         judgement = learners.play()
         seats += len(set(riders) & set(learners.community.state.committee))
-        refused = {offer.uploader: offer.reason for offer in judgement.offers if offer.uploader in riders}
-        assert set(refused) == set(riders)
-        assert set(refused.values()) == {Reason.ZERO_NORM, Reason.NORM_TOO_SMALL}
+        refused = {offer.uploader: offer.reason for offer in judgement.offers}
+        assert refused[zero] == Reason.ZERO_NORM
+        assert refused[shrunken] == Reason.NORM_TOO_SMALL
+        # Noise costs a little, by chance: at the start, when the margin is next to nothing, that alone is enough.
+        assert refused[faint] in {Reason.NORM_TOO_SMALL, Reason.BELOW_MARGIN}
     after = {account.node: account.balance for account in learners.community.state.accounts}
     figure(50, seats, 0, "seats of free riders")
     figure(50, sum(after[node] - before[node] for node in riders), 0, "units paid to free riders")
