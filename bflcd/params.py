@@ -87,7 +87,8 @@ class Params:
     score_margin: Annotated[MicroNats, Between(0, 10 * MILLION * MILLION)] = MicroNats(300_000)
     """What a packed update may cost where the model is always right; less where it is not, design 5: `judgement.margin`."""
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
-    """An update counts as if its norm were at most this multiple of the usual one, in millionths; 0: as it is. Design 5."""
+    """An update counts as if its norm were at most this multiple of the usual one, in millionths, and a
+    round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""
     score_rule: Annotated[str, Size(1, 16)] = "gain"
     """`gain` ranks by median paired loss gain; `accuracy` by the paper's median accuracy."""
     validation_fraction: Annotated[PartsPerMillion, Between(0, 900_000)] = PartsPerMillion(0)

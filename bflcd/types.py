@@ -48,6 +48,9 @@ MAX_COMMITTEE: Final = 64
 MAX_PLACES: Final = 2**11
 """k; with weights up to 2^16 the aggregate's sum stays below 2^62 (design 5)."""
 
+MAX_NORM: Final = 2**22
+"""Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
+
 MAX_MEMBERS: Final = 2**14
 """Members of one alliance; bounds the state that one message may carry."""
 

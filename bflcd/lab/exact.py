@@ -4,20 +4,24 @@ Integer arithmetic has one result on every machine, so a GPU may do it. A test h
 """
 
 from collections.abc import Sequence
+from math import isqrt
 
 import torch
 from torch import Tensor
 
 from bflcd.errors import InvariantError
-from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS
+from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS
+from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.params import AGGREGATIONS
 
 _COLUMNS = 2**20
 """Coordinates sorted at a time."""
 
 
-def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int]) -> Tensor:
+def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None = None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
+
+    `limit`: the largest norm of the step, as norms stand on cards; None for no limit.
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """
@@ -25,24 +29,44 @@ def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int])
         raise InvariantError(f"rule {rule!r}, {len(updates)} updates, {len(weights)} weights; rules: {', '.join(AGGREGATIONS)}")
     if len(updates) == 0:
         return model
-    return _fedavg(model, updates, weights) if rule == "fedavg" else _median(model, updates)
+    step = _fedavg(updates, weights) if rule == "fedavg" else _median(updates)
+    return _to_floats(_to_fixed(model) + _shortened(step, limit))
 
 
-def _fedavg(model: Tensor, updates: Tensor, weights: Sequence[int]) -> Tensor:
-    total, whole = torch.zeros_like(model, dtype=torch.int64), sum(weights)
+def _fedavg(updates: Tensor, weights: Sequence[int]) -> Tensor:
+    total = torch.zeros_like(updates[0], dtype=torch.int64)
     for update, weight in zip(updates, weights, strict=True):
         total += _to_fixed(update).mul_(weight)
-    total += _to_fixed(model).mul_(whole)
-    return _to_floats(_divide(total, whole))
+    return _divide(total, sum(weights))
 
 
-def _median(model: Tensor, updates: Tensor) -> Tensor:
-    result = _to_fixed(model)
+def _median(updates: Tensor) -> Tensor:
+    result = torch.empty_like(updates[0], dtype=torch.int64)
     low, high = (len(updates) - 1) // 2, len(updates) // 2
-    for begin in range(0, len(model), _COLUMNS):
+    for begin in range(0, len(result), _COLUMNS):
         ranked = _to_fixed(updates[:, begin : begin + _COLUMNS]).sort(dim=0).values
-        result[begin : begin + _COLUMNS] += ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
-    return _to_floats(result)
+        result[begin : begin + _COLUMNS] = ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
+    return result
+
+
+def _shortened(step: Tensor, limit: int | None) -> Tensor:
+    if limit is None:
+        return step
+    norm, bound = isqrt(_squares(step)), limit << (FRACTION_BITS - NORM_SCALE_BITS)
+    if norm <= bound:
+        return step
+    return _divide(step * ((bound << FRACTION_BITS) // (norm + 1)), 1 << FRACTION_BITS)
+
+
+def _squares(step: Tensor) -> int:
+    total = 0
+    for begin in range(0, len(step), _COLUMNS):
+        part = step[begin : begin + _COLUMNS]
+        high, low = part >> HALF_BITS, part & (2**HALF_BITS - 1)
+        total += int((high * high).sum()) << 2 * HALF_BITS
+        total += int((high * low).sum()) << HALF_BITS + 1
+        total += int((low * low).sum())
+    return total
 
 
 def _to_fixed(floats: Tensor) -> Tensor:

@@ -129,8 +129,8 @@ class Bflc(Framework):
         decision = chain.close(offering, samples, cards)
         lines = {device: line for line, device in enumerate(offering)}
         places = torch.tensor([lines[device] for device in decision.packed], device=updates.device, dtype=torch.int64)
-        after = aggregate(chain.params.aggregation, model, updates[places], decision.weights)
-        judged = decision.outcome.judgement
+        judged, limit = decision.outcome.judgement, decision.outcome.step_limit
+        after = aggregate(chain.params.aggregation, model, updates[places], decision.weights, limit)
         paid = chain.rewards(decision)
         refused = [offer for offer in judged.offers if offer.reason is not None]
         return Step(
@@ -141,6 +141,8 @@ class Bflc(Framework):
                 "packed": len(decision.packed),
                 "packed_liars": sum(device in lying for device in decision.packed),
                 "refused_honest": self._honest(refused),
+                "step": float(torch.linalg.vector_norm(after - model)),
+                "step_limit": None if limit is None else limit / 2**NORM_SCALE_BITS,
                 "seats": len(committee),
                 "seats_liars": sum(device in lying for device in committee),
                 "degraded": decision.outcome.degraded,

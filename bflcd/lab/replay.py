@@ -157,7 +157,8 @@ async def _model(stores: Sequence[SqliteStore], walk: _Walk, segment: Segment, d
         for update, label in zip(updates, labels, strict=True)
         if update is not None
     ]
-    model = aggregate(segment.model.rule, torch.from_numpy(weights.copy()), torch.stack(stack), decision.weights)
+    before, limit = torch.from_numpy(weights.copy()), decision.outcome.step_limit
+    model = aggregate(segment.model.rule, before, torch.stack(stack), decision.weights, limit)
     return blob_ref(join_payload(counters, model.numpy(), spec, label=None))
 
 

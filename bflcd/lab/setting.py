@@ -50,7 +50,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     norm_clip: Annotated[float, Meta(ge=0.0, le=64.0)] = 2.0
     """In usual norms; 0: norms don't weigh."""
     norm_band: bool = True
-    """Whether norms are looked at; without it every card says that all are alike."""
+    """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
 
 
 PAPER: Final = Rules(
@@ -157,7 +157,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             score_rows=rules.score_rows,
             score_damping=rules.score_damping,
             score_margin=MicroNats(round(rules.score_margin * MILLION)),
-            norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION)),
+            norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION) if rules.norm_band else 0),
             score_rule=rules.score_rule,
             validation_fraction=_millionths(rules.validation),
             active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),

@@ -3,22 +3,25 @@
 Floating-point sums depend on their order, on the vector unit and on the library; a tolerance would let a proposer drift
 inside it. So every weight becomes a fixed-point integer, F(x) = rint(x * 2^24), and all else is integer arithmetic (design 5):
 
-    fedavg   next = (F(model) * W + sum of w_i * F(update_i)) / W,  W = sum of w_i, rounded to nearest, ties to even
-    median   next = F(model) + median of F(update_i) by coordinate; of an even count the rounded mean of the middle two
+    fedavg   step = (sum of w_i * F(update_i)) / W,  W = sum of w_i, rounded to nearest, ties to even
+    median   step = median of F(update_i) by coordinate; of an even count the rounded mean of the middle two
+    both     next = F(model) + step; a step whose norm is above the round's limit is first scaled down to it
 
-|x| <= 2^10 gives |F| <= 2^34; weights up to 2^16 of at most 2^11 updates give W <= 2^27: each of the two terms stays within
-2^61 and their sum within 2^62. Multiplying a float32 by 2^24 only shifts its exponent, and converting back rounds once, so
-both ends are exact too.
+|x| <= 2^10 gives |F| <= 2^34; weights up to 2^16 of at most 2^11 updates give W <= 2^27 and a sum within 2^61; a step is within
+2^34 again, and a scale is an integer below 2^24 over 2^24. The norm is the integer square root of an exact sum of squares.
+Multiplying a float32 by 2^24 only shifts its exponent, and converting back rounds once, so both ends are exact too.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bflcd.errors import InvariantError
+from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.params import AGGREGATIONS, TensorSpec
 from bflcd.types import MAX_PLACES
 from bflcd.wire.tensors import Floats, join_payload, split_payload
@@ -35,6 +38,12 @@ FIXED_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
 _MEDIAN_COLUMNS: Final = 2**16
 """Coordinates sorted at a time: bounds the median's working memory to 512 KiB an update."""
 
+HALF_BITS: Final = 17
+"""Of a step's fixed-point number, whose square has no room in 64 bits."""
+
+_SQUARED: Final = 2**20
+"""Coordinates squared at a time."""
+
 Fixed = NDArray[np.int64]
 
 
@@ -47,9 +56,16 @@ class WeightedUpdate:
     payload: bytes | memoryview
 
 
-def aggregate(rule: str, model: bytes | memoryview, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> bytes:
+def aggregate(
+    rule: str,
+    model: bytes | memoryview,
+    updates: Iterable[WeightedUpdate],
+    spec: tuple[TensorSpec, ...],
+    limit: int | None = None,
+) -> bytes:
     """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
 
+    `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); None for no limit.
     `fedavg` takes the updates one at a time and holds one model's integers; `median` holds all payloads.
     Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
     range or more than 2^11 updates, which the ledger rules out.
@@ -57,42 +73,60 @@ def aggregate(rule: str, model: bytes | memoryview, updates: Iterable[WeightedUp
     if rule not in AGGREGATIONS:
         raise InvariantError(f"{rule!r} is no aggregation rule; known: {', '.join(AGGREGATIONS)}")
     counters, floats = split_payload(model, spec, label=None)
-    parent = _to_fixed(floats)
-    result = _fedavg(parent, updates, spec) if rule == "fedavg" else _median(parent, updates, spec)
-    if result is None:
+    step = _fedavg(updates, spec) if rule == "fedavg" else _median(updates, spec)
+    if step is None:
         return bytes(model)
-    return join_payload(counters, _to_floats(result), spec, label=None)
+    return join_payload(counters, _to_floats(_to_fixed(floats) + _shortened(step, limit)), spec, label=None)
 
 
-def _fedavg(parent: Fixed, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
-    total, weights = np.zeros_like(parent), 0
+def _fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+    total, weights = None, 0
     for count, update in enumerate(updates, start=1):
         _check_place(count, update)
         _, floats = split_payload(update.payload, spec, label=update.label)
         term = _to_fixed(floats)
         term *= update.weight
-        total += term
+        total = term if total is None else np.add(total, term, out=total)
         weights += update.weight
-    if weights == 0:
-        return None
-    total += parent * weights
-    return _divide(total, weights)
+    return None if total is None else _divide(total, weights)
 
 
-def _median(parent: Fixed, updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+def _median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
     columns = []
     for count, update in enumerate(updates, start=1):
         _check_place(count, update)
         columns.append(split_payload(update.payload, spec, label=update.label)[1])
     if not columns:
         return None
-    result = parent.copy()
+    result = np.empty(columns[0].size, dtype=np.int64)
     low, high = (len(columns) - 1) // 2, len(columns) // 2
-    for begin in range(0, parent.size, _MEDIAN_COLUMNS):
+    for begin in range(0, result.size, _MEDIAN_COLUMNS):
         end = begin + _MEDIAN_COLUMNS
         ranked = np.sort(np.stack([_to_fixed(column[begin:end]) for column in columns]), axis=0)
-        result[begin:end] += ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
+        result[begin:end] = ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
     return result
+
+
+def _shortened(step: Fixed, limit: int | None) -> Fixed:
+    """`step`, or as much of it as has the norm `limit`."""
+    if limit is None:
+        return step
+    norm, bound = isqrt(_squares(step)), limit << (FRACTION_BITS - NORM_SCALE_BITS)
+    if norm <= bound:
+        return step
+    return _divide(step * ((bound << FRACTION_BITS) // (norm + 1)), 1 << FRACTION_BITS)
+
+
+def _squares(step: Fixed) -> int:
+    """The exact sum of squares, by halves of each number: every sum of a slice stays within 2^54."""
+    total = 0
+    for begin in range(0, step.size, _SQUARED):
+        part = step[begin : begin + _SQUARED]
+        high, low = part >> HALF_BITS, part & (2**HALF_BITS - 1)
+        total += int(high @ high) << 2 * HALF_BITS
+        total += int(high @ low) << HALF_BITS + 1
+        total += int(low @ low)
+    return total
 
 
 def _check_place(count: int, update: WeightedUpdate) -> None:

@@ -9,6 +9,7 @@ from bflcd.params import Between, Genesis, Size
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
+    MAX_NORM,
     ZERO_DIGEST,
     Amount,
     Digest,
@@ -51,14 +52,15 @@ class Account:
     availability: PartsPerMillion = PartsPerMillion(0)
 
 
-@message(81, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
+@message(82, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
 
     `accounts` sorted by node; `committee`: of this round, in seat order; `managers` sorted by id; `parent`, `grandparent`:
     hashes of the model headers of rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block.
-    Balances, pool and burnt sum to `supply`.
+    Balances, pool and burnt sum to `supply`. `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of
+    cards; 0 before anything was packed.
     """
 
     chain: Digest
@@ -73,6 +75,7 @@ class State:
     pool: Amount
     burnt: Amount
     supply: Amount
+    usual_norm: Annotated[int, Between(0, MAX_NORM)] = 0
 
 
 def state_hash(state: State) -> Digest:

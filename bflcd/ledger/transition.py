@@ -20,6 +20,7 @@ from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.state import NEVER, Account, State, state_hash
+from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
 from bflcd.params import MILLION, BlobRef, Params
 from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, short
@@ -62,13 +63,15 @@ class Outcome:
     """All that a round decides but the aggregate.
 
     `cards`: the q that decided, sorted by author; `packed` in block order; `rewards` sorted by node, positive amounts only;
-    `committee`: the next one, in seat order; `state`: the ledger after the round; `evidence` sorted by its ids.
+    `step_limit`: the largest norm of the aggregate's step, in the unit of cards, None without a limit; `committee`: the next one,
+    in seat order; `state`: the ledger after the round; `evidence` sorted by its ids.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
     judgement: Judgement
     packed: tuple[Packed, ...]
     rewards: tuple[tuple[NodeId, Amount], ...]
+    step_limit: int | None
     committee: tuple[NodeId, ...]
     degraded: bool
     state: State
@@ -147,9 +150,11 @@ def decide(
         accounts=accounts,
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         burnt=Amount(state.burnt + burnt),
+        usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
     )
     check_conservation(after)
-    return Outcome(cards, judgement, packed, paid, election.committee, election.degraded, after, evidence)
+    limit = step_limit(params.norm_clip, state.usual_norm)
+    return Outcome(cards, judgement, packed, paid, limit, election.committee, election.degraded, after, evidence)
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
@@ -167,6 +172,7 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
         weights=tuple(packed.weight for packed in outcome.packed),
         rewards=outcome.rewards,
         evidence=outcome.evidence,
+        step_limit=outcome.step_limit,
     )
     headers = _update_headers(params, head_header, outcome, updates)
     headers.append(

@@ -27,16 +27,17 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int
         return ()
     if min(norms) <= 0:
         raise InvariantError("an update of norm 0 is never packed")
-    cap = CLAIM_LIMIT * _lower_median(claims)
+    cap = CLAIM_LIMIT * lower_median(claims)
     held = [min(claim, cap) for claim in claims]
     if clip == 0:
         return tuple(held) if cap <= MAX_WEIGHT else tuple(max(1, claim * MAX_WEIGHT // cap) for claim in held)
-    bound = clip * _lower_median(norms)
+    bound = clip * lower_median(norms)
     return tuple(
         max(1, claim * MAX_WEIGHT * min(bound, norm * MILLION) // (cap * norm * MILLION))
         for claim, norm in zip(held, norms, strict=True)
     )
 
 
-def _lower_median(values: Sequence[int]) -> int:
+def lower_median(values: Sequence[int]) -> int:
+    """Of at least one value."""
     return sorted(values)[(len(values) - 1) // 2]

@@ -243,7 +243,8 @@ class Candidates:
             return self._aggregates[key], []
         self._aggregates[key] = None
         updates = tuple((p.weight, p.offer.body.blob, update_label_of(situation, p.offer.author)) for p in outcome.packed)
-        return None, [Aggregate(key, situation.round, situation.params.aggregation, situation.head_blob, updates)]
+        rule, limit = situation.params.aggregation, outcome.step_limit
+        return None, [Aggregate(key, situation.round, rule, situation.head_blob, updates, limit)]
 
     def foresee(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
         """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.

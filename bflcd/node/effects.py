@@ -105,13 +105,17 @@ class FetchSegment:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The runtime MUST compute the next model from (weight, blob, label) of the packed updates, store it, answer `Aggregated`."""
+    """The runtime MUST compute the next model from (weight, blob, label) of the packed updates, store it, answer `Aggregated`.
+
+    `limit`: the largest norm of the step, None without one.
+    """
 
     key: Digest
     round: Round
     rule: str
     model: BlobRef
     updates: tuple[tuple[int, BlobRef, str], ...]
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)

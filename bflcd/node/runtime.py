@@ -411,7 +411,7 @@ class Runtime:
                 await self._forget(error.root)
                 await self._fetch_again(job, error.root)
                 await asyncio.sleep(REFETCH_SECONDS)
-        data = await asyncio.get_running_loop().run_in_executor(None, aggregate, job.rule, model, updates, spec)
+        data = await asyncio.get_running_loop().run_in_executor(None, aggregate, job.rule, model, updates, spec, job.limit)
         await self.submit(Aggregated(job.key, await self._store.put_blob(data)))
 
     async def _fetch_again(self, job: Aggregate, root: Digest) -> None:

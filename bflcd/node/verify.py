@@ -244,7 +244,7 @@ async def _check_payloads(store: ChainReader, walk: _Walk, parent: Header, certi
 
 
 def _aggregate_root(genesis: Genesis, body: ModelBody, base: bytes, updates: list[WeightedUpdate]) -> Digest:
-    return root_of(aggregate(body.rule, base, updates, genesis.task.tensors))
+    return root_of(aggregate(body.rule, base, updates, genesis.task.tensors, body.step_limit))
 
 
 async def _payload(store: ChainReader, walk: _Walk, blob: BlobRef, where: str) -> bytes | None:

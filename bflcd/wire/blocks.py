@@ -7,6 +7,7 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.params import Between, BlobRef, Genesis, Name, Size
 from bflcd.types import (
     MAX_COMMITTEE,
+    MAX_NORM,
     MAX_PLACES,
     SIGNATURE_BYTES,
     Amount,
@@ -28,6 +29,9 @@ from bflcd.wire.recovery import RecoveryCertificate
 
 MAX_SEGMENT_BYTES: Final = 30 * 1024 * 1024
 """q cards of up to MAX_PLACES entries, k offers, MAX_EVIDENCE pieces of evidence: what one response may carry."""
+
+MAX_STEP: Final = 64 * MAX_NORM
+"""The largest limit of a step: norms times the largest `norm_clip`."""
 
 _NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 
@@ -78,20 +82,22 @@ class UpdateBody:
     accuracy: PartsPerMillion | None
 
 
-@message(12, max_bytes=MAX_SEGMENT_BYTES)
+@message(18, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class ModelBody:
     """The q score cards that decided the round (sorted by author), the aggregation rule, the weight of each packed update in
-    block order, the rewards paid (sorted by node, positive amounts only), and evidence (sorted by its id)."""
+    block order, the rewards paid (sorted by node, positive amounts only), evidence (sorted by its id), and the largest norm that
+    the aggregate's step may have, in the unit of cards, None without a limit."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name
     weights: Annotated[tuple[Annotated[int, Between(1, 2**16)], ...], Size(0, MAX_PLACES)]
     rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
     evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)] = ()
+    step_limit: Annotated[int, Between(1, MAX_STEP)] | None = None
 
 
-@message(13, max_bytes=MAX_SEGMENT_BYTES)
+@message(19, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The k update blocks and the model block that close a round; headers[i] belongs to updates[i], headers[k] to model."""
@@ -134,7 +140,7 @@ class CertifiedHeader:
     certificate: Certificate
 
 
-@message(16, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
+@message(21, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class CertifiedSegment:
     """A segment with its certificate: what is committed, stored and served."""

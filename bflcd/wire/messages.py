@@ -10,6 +10,7 @@ from bflcd.params import Between, BlobRef, Size
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
+    MAX_NORM,
     MAX_PLACES,
     Digest,
     Epoch,
@@ -25,9 +26,6 @@ from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Envelope
 from bflcd.wire.evidence import Evidence
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
-
-MAX_NORM: Final = 2**22
-"""Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
 
 MAX_RATE: Final = 2**32 - 1
 """KiB/s: above any network, and five bytes of an entry."""

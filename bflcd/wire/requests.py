@@ -93,7 +93,7 @@ class GetSegment:
     round: Round
 
 
-@message(57, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
+@message(75, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
 @dataclass(frozen=True, slots=True)
 class SegmentReply:
     """A committed segment."""

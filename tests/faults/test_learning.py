@@ -1,5 +1,7 @@
 """Faults that only real learning shows: free riders, colluders, noise at the start; digits, dealt unevenly, real scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,25 @@ def test_row_43_a_colluding_majority_is_noticed_within_the_round(captured: int, 
     judgement = learners.play()
     assert {offer.uploader for offer in judgement.packed} == friends, "a majority decides: that can't be prevented"
     figure(43, alarms(learners, set(committee) - liars) == 0, 0, "rounds of a captured committee without an alarm")
+
+
+@pytest.mark.parametrize("said", [1, 64, 2**22])
+def test_row_43_a_captured_round_does_not_ruin_the_model(said: int, figure: Figure) -> None:
+    """Given a trained model, when a colluding majority packs its friends' noise, a thousand times as long as any update, and says of
+    its norm what it likes, then the model stays nearly as good as it was (without the limit of the step it would be back at chance).
+    """
+    learners = Learners(14, seed=5, alpha=1.0)
+    for _ in range(6):
+        learners.play()
+    before, model = learners.accuracy(), learners.model
+    liars = set(learners.community.state.committee[:2])
+    friends = frozenset(learners.community.outsiders[:3])
+    learners.attacks = {node: noise(1000.0) for node in friends}
+    learners.lies = {node: lambda entry, who: replace(praise(friends)(entry, who), norm=said) for node in liars}
+    judgement = learners.play()
+    assert {offer.uploader for offer in judgement.packed} == friends, "a majority decides: that can't be prevented"
+    assert learners.model != model
+    figure(43, before - learners.accuracy(), 5, f"points lost by a captured round (norms said to be {said})")
 
 
 def test_row_50_free_riders_earn_nothing_and_get_no_seat(figure: Figure) -> None:

@@ -72,7 +72,7 @@ def next_segment(chain: Chain) -> CertifiedSegment:
         WeightedUpdate(p.weight, update_label(state.chain, state.round, p.offer.author), updates[p.offer.digest])
         for p in outcome.packed
     ]
-    chain.model = aggregate(community.params.aggregation, chain.model, weighted, genesis.task.tensors)
+    chain.model = aggregate(community.params.aggregation, chain.model, weighted, genesis.task.tensors, outcome.step_limit)
     chain.payloads[ref(chain.model).root] = chain.model
     segment = build_segment(community.params, state, community.header, outcome, ref(chain.model))
     certified = certify(community, segment)

@@ -78,7 +78,7 @@ class Learners:
         played = play(community, chosen, offers.values())
         packed = played.outcome.packed
         entries = [WeightedUpdate(p.weight, "u", payloads[p.judgement.uploader]) for p in packed]
-        self.model = aggregate("fedavg", self.model, entries, self.tensors)
+        self.model = aggregate("fedavg", self.model, entries, self.tensors, played.outcome.step_limit)
         self.community, self.judgement = played.after, played.outcome.judgement
         return played.outcome.judgement
 

@@ -260,7 +260,7 @@ class World:
                     if certified is not None and not self.drop(node, other, self.now) and not self.drop(other, node, self.now):
                         yield SegmentHere(certified, other), self.delay()
                         return
-            case Aggregate(key, _, _, _, updates):
+            case Aggregate(key, _, _, _, updates, _):
                 root = digest(Domain.BLOB, *[blob.root for _, blob, _ in updates], *[integer(w) for w, _, _ in updates])
                 yield Aggregated(key, BlobRef(root, self.genesis.model.size)), 5
             case Behind(round_, peer):

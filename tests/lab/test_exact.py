@@ -23,24 +23,25 @@ values = st.one_of(
     st.floats(-2, 2, width=32),
 )
 vectors = st.lists(values, min_size=3, max_size=3)
+limits = st.one_of(st.none(), st.integers(1, 2**28), st.integers(1, 2**14))
 packed = st.lists(st.tuples(st.one_of(st.integers(1, 5), st.integers(1, MAX_WEIGHT)), vectors), max_size=8)
 
 
-def both(rule, model, updates, weights):
+def both(rule, model, updates, weights, limit=None):
     """Bytes of the next model, by the laboratory and by a daemon."""
     spec = (TensorSpec("w", (len(model),), "F32"),)
     payloads = [WeightedUpdate(w, "u", encode_tensors({"w": u}, spec, label="u")) for w, u in zip(weights, updates, strict=True)]
-    theirs = daemons(rule, encode_tensors({"w": model}, spec, label=None), payloads, spec)
-    ours = exact.aggregate(rule, torch.from_numpy(model), torch.from_numpy(updates), weights)
+    theirs = daemons(rule, encode_tensors({"w": model}, spec, label=None), payloads, spec, limit)
+    ours = exact.aggregate(rule, torch.from_numpy(model), torch.from_numpy(updates), weights, limit)
     assert ours.dtype == torch.float32
     return ours.numpy().tobytes(), split_payload(theirs, spec, label=None)[1].tobytes()
 
 
 @pytest.mark.parametrize("rule", RULES)
-@given(model=vectors, entries=packed)
-def test_the_bytes_are_those_of_a_daemon(rule, model, entries):
+@given(model=vectors, entries=packed, limit=limits)
+def test_the_bytes_are_those_of_a_daemon(rule, model, entries, limit):
     updates = np.array([update for _, update in entries], dtype=np.float32).reshape(len(entries), 3)
-    ours, theirs = both(rule, np.array(model, dtype=np.float32), updates, [weight for weight, _ in entries])
+    ours, theirs = both(rule, np.array(model, dtype=np.float32), updates, [weight for weight, _ in entries], limit)
     assert ours == theirs
 
 
@@ -54,8 +55,9 @@ def test_the_largest_sum_is_exact(rule, sign):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("limit", [None, 2**12, 2**20])
 @pytest.mark.parametrize("count", [1, 2, 7, 8])
-def test_more_coordinates_than_one_slice(rule, count, monkeypatch):
+def test_more_coordinates_than_one_slice(rule, count, limit, monkeypatch):
     monkeypatch.setattr(exact, "_COLUMNS", 100)
     rng = np.random.default_rng(count)
     ours, theirs = both(
@@ -63,6 +65,7 @@ def test_more_coordinates_than_one_slice(rule, count, monkeypatch):
         rng.normal(size=1037).astype(np.float32),
         rng.normal(size=(count, 1037)).astype(np.float32),
         rng.integers(1, 300, count).tolist(),
+        limit,
     )
     assert ours == theirs
 

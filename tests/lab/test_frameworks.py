@@ -158,7 +158,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
     """Given three rounds, then the ledger's trainers train on their training rows, the members of its committee judge on their
     validation rows and write cards, and the next model is the daemons' aggregate of what was packed, by the ledger's weights.
     """
-    setting = tiny(partition="dirichlet")
+    setting = tiny({"norm_clip": 0.25}, partition="dirichlet")
     framework, engine, devices = begin(setting, by_rows)
     assert isinstance(framework, Bflc)
     rounds = closed_rounds(framework, monkeypatch)
@@ -183,7 +183,10 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             WeightedUpdate(weight, "u", encode_tensors({"w": updates[offering.index(device)].numpy()}, spec, label="u"))
             for device, weight in zip(decision.packed, decision.weights, strict=True)
         ]
-        expected = daemons_aggregate("fedavg", encode_tensors({"w": model.numpy()}, spec, label=None), packed, spec)
+        limit = decision.outcome.step_limit
+        assert (limit is None) == (round_ == 0)
+        assert limit is None or float((step.model - model).norm()) == pytest.approx(limit / 2**12, rel=1e-4), "held to it"
+        expected = daemons_aggregate("fedavg", encode_tensors({"w": model.numpy()}, spec, label=None), packed, spec, limit)
         assert step.model.numpy().tobytes() == split_payload(expected, spec, label=None)[1].tobytes()
         assert step.facts == {
             "trainers": 16,
@@ -191,6 +194,8 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "packed": len(decision.packed),
             "packed_liars": 0,
             "refused_honest": 16 - len(decision.packed),
+            "step": pytest.approx(float((step.model - model).norm())),
+            "step_limit": None if limit is None else limit / 2**12,
             "seats": 4,
             "seats_liars": 0,
             "degraded": False,

@@ -70,7 +70,9 @@ def place(stores, chain, segments, name="node0") -> list[Path]:
 
 @pytest.mark.parametrize(
     "params",
-    [{"election": election} for election in ELECTIONS] + [{"aggregation": "median"}, {"norm_clip": PartsPerMillion(500_000)}],
+    [{"election": election} for election in ELECTIONS]
+    + [{"aggregation": "median"}]
+    + [{"norm_clip": PartsPerMillion(clip)} for clip in (0, 1000, 500_000)],
 )
 async def test_nothing_differs_in_a_good_chain(stores, params):
     chain = begin_chain(reward_share=PartsPerMillion(100_000), **params)
@@ -202,8 +204,8 @@ async def test_a_decision_that_differs_is_named_for_its_round(monkeypatch, store
 async def test_an_aggregate_that_differs_by_one_bit_is_noticed(monkeypatch, stores, chain, segments):
     genuine = module.aggregate
 
-    def aggregate(rule, model, updates, weights):
-        found = genuine(rule, model, updates, weights)
+    def aggregate(rule, model, updates, weights, limit):
+        found = genuine(rule, model, updates, weights, limit)
         found[0] = torch.nextafter(found[0], torch.tensor(9.0))
         return found
 

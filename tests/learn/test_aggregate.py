@@ -1,6 +1,7 @@
 """Aggregation against a reference in exact fractions, over extremes, ties and orders."""
 
 from fractions import Fraction
+from math import floor, isqrt
 
 import numpy as np
 import pytest
@@ -42,27 +43,78 @@ def back(x):
     return np.float32(clamped / 2**24)  # exact in float64, then one rounding
 
 
-def reference(rule, model, entries):
-    out = []
+def step_by_hand(rule, entries):
+    steps = []
     for place in range(2):
-        base = fixed(model[place])
         column = [fixed(pair[place]) for _, pair in entries]
         if rule == "fedavg":
-            total = sum(weight for weight, _ in entries)
-            out.append(back(round(Fraction(base * total + sum(w * f for (w, _), f in zip(entries, column, strict=True)), total))))
+            total = sum(w * f for (w, _), f in zip(entries, column, strict=True))
+            steps.append(round(Fraction(total, sum(weight for weight, _ in entries))))
         else:
             column.sort()
-            out.append(back(base + round(Fraction(column[(len(column) - 1) // 2] + column[len(column) // 2], 2))))
-    return np.array(out, dtype=np.float32)
+            steps.append(round(Fraction(column[(len(column) - 1) // 2] + column[len(column) // 2], 2)))
+    return steps
+
+
+def reference(rule, model, entries, limit=None):
+    steps = step_by_hand(rule, entries)
+    norm = isqrt(sum(step**2 for step in steps))
+    if limit is not None and norm > limit * 2**12:
+        scale = Fraction(floor(Fraction(limit * 2**12, norm + 1) * 2**24), 2**24)
+        steps = [round(step * scale) for step in steps]
+    return np.array([back(fixed(base) + step) for base, step in zip(model, steps, strict=True)], dtype=np.float32)
+
+
+limits = st.one_of(st.none(), st.integers(1, 2**28), st.integers(1, 2**14))
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "median"])
-@given(model=pairs, entries=updates, data=st.data())
-def test_equals_exact_fractions_in_any_order(rule, model, entries, data):
-    result = aggregate(rule, one(model), weighted(entries), ONE)
-    np.testing.assert_array_equal(decode_tensors(result, ONE, label=None)["w"], reference(rule, model, entries))
+@given(model=pairs, entries=updates, limit=limits, data=st.data())
+def test_equals_exact_fractions_in_any_order(rule, model, entries, limit, data):
+    result = aggregate(rule, one(model), weighted(entries), ONE, limit)
+    np.testing.assert_array_equal(decode_tensors(result, ONE, label=None)["w"], reference(rule, model, entries, limit))
     shuffled = data.draw(st.permutations(entries))
-    assert aggregate(rule, one(model), iter(weighted(shuffled)), ONE) == result
+    assert aggregate(rule, one(model), iter(weighted(shuffled)), ONE, limit) == result
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@given(entries=updates, limit=st.integers(1, 2**23))
+def test_a_step_keeps_its_direction_and_to_the_limit(rule, entries, limit):
+    steps = np.array(step_by_hand(rule, entries), dtype=np.float64) * STEP
+    found = decode_tensors(aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE, limit), ONE, label=None)["w"].astype(
+        np.float64
+    )
+    norm, bound = np.linalg.norm(steps), limit * 2.0**-12
+    assert np.linalg.norm(found) <= bound * (1 + 2.0**-22) + STEP
+    np.testing.assert_allclose(found, steps * min(1.0, bound / norm) if norm else steps, rtol=0, atol=norm * 2.0**-23 + 2 * STEP)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (None, (3.0, -4.0)),
+        (5 * 2**12, (3.0, -4.0)),  # as long as it may be
+        (5 * 2**11, (1.5, -2.0)),
+        (5, (3 * 2.0**-12, -4 * 2.0**-12)),
+    ],
+)
+def test_a_step_of_norm_five(limit, expected):
+    result = aggregate("fedavg", one((0.0, 0.0)), weighted([(7, (3.0, -4.0))]), ONE, limit)
+    np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, rtol=2.0**-11)
+
+
+def test_the_largest_step_of_more_coordinates_than_one_slice():
+    """Given a million and more coordinates at +-2^10, then the sum of squares, near 2^89, is exact, and so is the step."""
+    width = 2**20 + 3
+    spec = (TensorSpec("w", (width,), "F32"),)
+    update = np.where(np.arange(width) % 2, np.float32(1024), np.float32(-1024)).astype(np.float32)
+    zero = encode_tensors({"w": np.zeros(width, dtype=np.float32)}, spec, label=None)
+    entries = [WeightedUpdate(1, "u", encode_tensors({"w": update}, spec, label="u"))]
+    norm = isqrt(width * 2**68)
+    whole = split_payload(aggregate("fedavg", zero, entries, spec, (norm >> 12) + 1), spec, label=None)[1]
+    np.testing.assert_array_equal(whole, update)
+    half = split_payload(aggregate("fedavg", zero, entries, spec, norm >> 13), spec, label=None)[1]
+    np.testing.assert_allclose(half, update / 2, rtol=2.0**-20)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -77,10 +129,12 @@ def test_the_largest_sum_is_exact(sign):
     ("base", "update", "weights", "expected"),
     [
         (0, 1, (1, 1), 0),  # one half: to even
-        (1, 1, (1, 1), 2),  # three halves
+        (1, 1, (1, 1), 1),  # of the step, whatever the model
+        (0, 3, (1, 1), 2),  # three halves
         (0, -1, (1, 1), 0),
-        (-1, -1, (1, 1), -2),
-        (2, 1, (1, 1), 2),  # five halves
+        (-1, -1, (1, 1), -1),
+        (0, -3, (1, 1), -2),
+        (0, 5, (1, 1), 2),  # five halves
         (0, 1, (2, 1), 1),
         (0, 1, (1, 2), 0),
     ],

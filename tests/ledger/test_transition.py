@@ -90,6 +90,7 @@ def test_a_round_by_hand() -> None:
         pool=POOL - payout,
         burnt=0,
         supply=before.supply,
+        usual_norm=4096,
     )
 
 
@@ -134,6 +135,31 @@ def test_claims_decide_weights_up_to_four_times_the_median() -> None:
         30: 3 * 2**13,
         2**40: 2**16,
     }
+
+
+def test_a_rounds_step_is_held_to_what_was_usual_before() -> None:
+    """Given rounds of norms 4096, 8000, none and 8000, then each step's limit is twice what the rounds before made usual."""
+    community = make_community(norm_clip=2 * MILLION)
+    limits, usual = [], []
+    for norm in (4096, 8000, None, 8000):
+        offers = [make_offer(community, node) for node in community.outsiders[:3] if norm is not None]
+        entries = [make_entry(offer, norm=norm) for offer in offers]
+        cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[:3]))
+        played = play(community, cards, offers)
+        assert played.segment.model.step_limit == played.outcome.step_limit
+        limits.append(played.outcome.step_limit)
+        usual.append(played.outcome.state.usual_norm)
+        community = played.after
+    assert usual == [4096, 5120, 5120, 6400]
+    assert limits == [None, 8192, 10240, 10240]
+
+
+def test_without_a_clip_no_step_has_a_limit() -> None:
+    community = make_community(norm_clip=0)
+    for _ in range(2):
+        played = play_gains(community, dict.fromkeys(community.outsiders[:3], 1000))
+        assert played.outcome.step_limit is played.segment.model.step_limit is None
+        community = played.after
 
 
 def test_numbering_links_and_vacant_blocks() -> None:

@@ -141,16 +141,22 @@ def test_a_payload_damaged_on_the_disk_is_fetched_again_and_the_round_goes_on() 
 def test_the_aggregate_is_begun_before_the_proposal_arrives_and_computed_once() -> None:
     world = a_world()
     counted: list[tuple[NodeId, int]] = []
+    limits: dict[int, int | None] = {}
     answer = world.answer
 
     def counting(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
         if isinstance(effect, Aggregate):
             counted.append((node, effect.round))
+            limits[effect.round] = effect.limit
         return answer(node, effect)
 
     world.answer = counting  # type: ignore[method-assign]
     assert world.run_until(lambda: min(world.rounds()) >= 5, 60_000)
     assert len(counted) == len(set(counted)), "one aggregate for each member and round"
+    written = {r - 1: segment.segment.model.step_limit for disk in world.disks.values() for r, segment in disk.segments.items()}
+    assert {round_: limits[round_] for round_ in written} == written
+    assert written[0] is None
+    assert None not in [limit for round_, limit in written.items() if round_]
 
 
 def test_every_record_of_a_round_is_durable_before_anything_of_it_is_said() -> None:

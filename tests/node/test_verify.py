@@ -13,7 +13,7 @@ from bflcd.node.verify import Finding, Progress, VerifyReport, verify_store
 from bflcd.params import Genesis
 from bflcd.store.protocol import Damage
 from bflcd.store.sqlite import SqliteStore
-from bflcd.types import Digest, Round
+from bflcd.types import Digest, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment
 from tests.helpers.chains import Chain, begin_chain, certify, fill, next_segment, payload_of, ref
 
@@ -165,6 +165,20 @@ async def test_a_model_that_is_no_aggregate(chain):
     finding, round_ = await only_finding(reader)
     assert finding == Finding(f"block #{header.height}", "its model is not the aggregate of the round's updates")
     assert round_ == 1
+
+
+async def test_a_step_is_held_to_its_limit_with_the_ledger_or_without_it():
+    """Given rounds whose steps are cut to next to nothing, when walked, then their aggregates are right, also where a missing body
+    leaves the walk without the ledger.
+    """
+    chain = begin_chain(norm_clip=PartsPerMillion(1000))
+    segments = [next_segment(chain) for _ in range(ROUNDS)]
+    reader = Memory(chain.genesis, segments, chain.payloads)
+    assert [one.segment.model.step_limit for one in segments[1:]] == [4, 4]
+    assert (await walk(reader)).aggregates == ROUNDS
+    reader.without_bodies = {1}
+    report = await walk(reader)
+    assert (report.ok, report.aggregates) == (True, ROUNDS - 1)
 
 
 # On a real store

@@ -44,9 +44,11 @@ def meets_specification(genesis: Genesis, data: bytes, label: str | None) -> boo
     return len(data) == payload_size(genesis.task.tensors, label) and data[:LABEL_BYTES] == _label_hash(label)
 
 
-def aggregate_bytes(genesis: Genesis, rule: str, model: Digest, updates: Iterable[tuple[int, Digest]]) -> bytes:
-    """The next model: a function of the model and of weights and roots of the updates."""
-    seed = blake2b(repr((rule, model, tuple(updates))).encode(), digest_size=32).digest()
+def aggregate_bytes(
+    genesis: Genesis, rule: str, model: Digest, updates: Iterable[tuple[int, Digest]], limit: int | None
+) -> bytes:
+    """The next model: a function of the model, of weights and roots of the updates, and of the step's limit."""
+    seed = blake2b(repr((rule, model, tuple(updates), limit)).encode(), digest_size=32).digest()
     return _expand(seed, genesis.model.size)
 
 

@@ -86,7 +86,7 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
     model = situation.head_blob
     if outcome.packed:
         updates = [(packed.weight, packed.offer.body.blob.root) for packed in outcome.packed]
-        data = compute.aggregate_bytes(node.world.genesis, situation.params.aggregation, model.root, updates)
+        data = compute.aggregate_bytes(node.world.genesis, situation.params.aggregation, model.root, updates, outcome.step_limit)
         model = node.disk.put_blob(data)
     segment = build_segment(situation.params, situation.state, situation.head_header, outcome, model)
     proposal = replace(body.proposal, time=time, cards=tuple(card.digest for card in cards))

@@ -290,7 +290,9 @@ class Work:
                         yield REFETCH_MS
                 yield REFETCH_MS
         yield world.rng.randint(1, 20)
-        data = compute.aggregate_bytes(world.genesis, job.rule, job.model.root, [(w, b.root) for w, b, _ in job.updates])
+        data = compute.aggregate_bytes(
+            world.genesis, job.rule, job.model.root, [(w, b.root) for w, b, _ in job.updates], job.limit
+        )
         self.post(Aggregated(job.key, self.disk.put_blob(data)))
 
     # -- fetching -----------------------------------------------------------------------------------------------------

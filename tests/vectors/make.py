@@ -30,7 +30,17 @@ from bflcd.wire.envelope import payload_digest, seal, signing_hash
 from bflcd.wire.messages import Beacon, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from tests.helpers.schema import FLAVOURS, MESSAGES, as_json, sample, schema_of
 
-RETIRED: dict[int, str] = {1: "Genesis", 32: "ScoreCard", 53: "GenesisReply", 80: "State"}
+RETIRED: dict[int, str] = {
+    1: "Genesis",
+    12: "ModelBody",
+    13: "Segment",
+    16: "CertifiedSegment",
+    32: "ScoreCard",
+    53: "GenesisReply",
+    57: "SegmentReply",
+    80: "State",
+    81: "State",
+}
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
 FOLDER = Path(__file__).parent

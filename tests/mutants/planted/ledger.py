@@ -8,11 +8,13 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 JUDGEMENT = "bflcd/ledger/judgement.py"
 TRANSITION = "bflcd/ledger/transition.py"
 ELECTION = "bflcd/ledger/election.py"
+AGGREGATE = "bflcd/learn/aggregate.py"
 
 JUDGED: Final = selection("ledger/test_judgement.py")
 ELECTED: Final = selection("ledger/test_election.py")
 APPLIED: Final = selection("ledger/test_transition.py", "ledger/test_apply.py")
 CARDS: Final = selection("ledger/test_cards.py")
+STEPS: Final = selection("ledger/test_step_limit.py")
 COMMUNITIES: Final = selection("node/test_elections.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -310,6 +312,54 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "grandparent=state.parent,",
         "grandparent=head,",
         selection("ledger/test_roles.py", "ledger/test_transition.py", "ledger/test_apply.py"),
+    ),
+    mutant(
+        "captured-norms-count",
+        "a captured round says how far the next may go (row 43)",
+        "bflcd/ledger/step_limit.py",
+        "    return min(max(middle, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))\n",
+        "    return middle\n",
+        STEPS,
+    ),
+    mutant(
+        "usual-norm-stuck",
+        "a captured round closes the limit for good (row 43)",
+        "bflcd/ledger/step_limit.py",
+        "before + max(before // DRIFT, 1))",
+        "before + before // DRIFT)",
+        STEPS,
+    ),
+    mutant(
+        "limit-by-this-rounds-cards",
+        "a round's own cards say how far it may go (row 43)",
+        TRANSITION,
+        "limit = step_limit(params.norm_clip, state.usual_norm)",
+        "limit = step_limit(params.norm_clip, after.usual_norm)",
+        APPLIED,
+    ),
+    mutant(
+        "limit-not-in-the-block",
+        "who holds a block and its payloads can't tell its model (section 5)",
+        TRANSITION,
+        "        step_limit=outcome.step_limit,\n",
+        "",
+        APPLIED,
+    ),
+    mutant(
+        "step-unlimited",
+        "a captured round ruins the model (row 43)",
+        AGGREGATE,
+        "    if norm <= bound:\n",
+        "    if norm <= bound or bound:\n",
+        selection("learn/test_aggregate.py"),
+    ),
+    mutant(
+        "squares-overflow",
+        "the norm of a long step is no norm any more, and it passes (row 43)",
+        AGGREGATE,
+        "        high, low = part >> HALF_BITS, part & (2**HALF_BITS - 1)\n",
+        "        high, low = part * 0, part\n",
+        selection("learn/test_aggregate.py"),
     ),
     mutant(
         "card-without-seat",

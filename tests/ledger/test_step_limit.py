@@ -1,0 +1,66 @@
+"""The usual norm that the ledger remembers, and the limit of a round's step that follows from it (design 5)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.ledger.step_limit import DRIFT, step_limit, usual_norm_after
+from bflcd.params import MILLION
+from bflcd.types import MAX_NORM
+
+NORM = st.integers(1, MAX_NORM)
+NORMS = st.lists(NORM, min_size=1, max_size=33)
+
+
+@pytest.mark.parametrize(
+    ("before", "norms", "expected"),
+    [
+        (0, [], 0),
+        (0, [7, 5, 9], 7),
+        (0, [8, 2], 2),
+        (100, [], 100),
+        (100, [104, 1, 4000], 104),
+        (100, [4000, 4000, 1], 125),
+        (100, [1, 1, 4000], 80),
+        (100, [125], 125),
+        (100, [80], 80),
+        (3, [4000], 4),
+        (1, [4000], 2),
+        (1, [1], 1),
+        (2, [1], 1),
+        (MAX_NORM, [MAX_NORM], MAX_NORM),
+    ],
+)
+def test_the_usual_norm_by_hand(before: int, norms: list[int], expected: int) -> None:
+    assert usual_norm_after(before, norms) == expected
+
+
+@given(NORM, NORMS)
+def test_a_round_moves_the_usual_norm_by_a_quarter_at_most(before: int, norms: list[int]) -> None:
+    after = usual_norm_after(before, norms)
+    assert 1 <= after <= MAX_NORM
+    assert before - 1 - before // (DRIFT + 1) <= after <= before + max(1, before // DRIFT)
+
+
+@given(NORM, NORM)
+def test_it_comes_to_where_the_norms_are(before: int, norm: int) -> None:
+    """Whatever captured rounds have made of it, honest ones bring it back: a norm may be 2^22 times another."""
+    usual = before
+    for _ in range(100):
+        usual = usual_norm_after(usual, [norm])
+    assert usual == norm
+
+
+@pytest.mark.parametrize(
+    ("clip", "usual", "expected"),
+    [
+        (2 * MILLION, 0, None),
+        (0, 5, None),
+        (2 * MILLION, 5, 10),
+        (1_500_000, 5, 7),
+        (1, 5, 1),
+        (64 * MILLION, MAX_NORM, 64 * MAX_NORM),
+    ],
+)
+def test_the_limit_is_the_clip_times_what_is_usual(clip: int, usual: int, expected: int | None) -> None:
+    assert step_limit(clip, usual) == expected
