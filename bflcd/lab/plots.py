@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from bflcd.lab.grid import Spread
@@ -85,3 +86,22 @@ def draw_lines(ax: "Axes", lines: Sequence[Line], *, x: str, y: str, title: str 
         ax.set_title(title)
     if legend:
         ax.legend()
+
+
+def draw_cells(ax: "Axes", cells: Sequence[Sequence[float]], *, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
+    """A table of numbers, the darker the larger; the last column stands apart. NaN leaves a cell empty."""
+    top = max((value for row in cells for value in row if not isnan(value)), default=1.0)
+    ax.imshow(cells, cmap="Blues", vmin=0.0, vmax=1.25 * top, aspect="auto")
+    for y, row in enumerate(cells):
+        for x, value in enumerate(row):
+            if not isnan(value):
+                ax.text(
+                    x, y, f"{value:.0f}", ha="center", va="center", color="white" if value > 0.7 * top else "black", fontsize=8
+                )
+    ax.axvline(len(columns) - 1.5, color="white", linewidth=4)
+    ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(rows)), rows)
+    ax.grid(visible=False)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(title)

@@ -1,10 +1,11 @@
 """Fig. 4 of the paper: accuracy over the share of liars, of BFLC and of other rules, attack by attack (V-B)."""
 
+from math import isnan, nan
 from typing import TYPE_CHECKING, Final
 
 from bflcd.errors import UsageError
 from bflcd.lab.grid import Change, Grid, Results, Spread, spread
-from bflcd.lab.plots import draw_lines, line_of, new_figure
+from bflcd.lab.plots import draw_cells, draw_lines, line_of, new_figure
 from bflcd.lab.records import Run
 from bflcd.lab.report import Drawing, Report, Table, share_of
 from bflcd.lab.scale import Plan
@@ -58,7 +59,7 @@ def scenario(attack: str, share: float) -> str:
 
 
 def fig4_report(results: Results) -> Report:
-    """A table an attack, what the attack brought the liars, and one figure."""
+    """A table an attack, what the attack brought the liars, and a figure; of several attacks, all of them at a glance."""
     attacks = list(dict.fromkeys(change.setting["attack"] for change in results.grid.scenarios if change.setting))
     shares = sorted({change.setting.get("liars", 0.0) for change in results.grid.scenarios})
     names = [variant.label for variant in results.grid.variants]
@@ -73,8 +74,26 @@ def fig4_report(results: Results) -> Report:
             rows = [(name, *(_success(results, name, scenario(attack, share)).text(1) for share in shares)) for name in names]
             tables.append(Table(f"{attack}: triggered rows that the model turns, per cent", header, tuple(rows)))
     tables.append(_captured(results, attacks, shares))
-    drawings = (Drawing("fig4", lambda: _draw(results, attacks, shares)),)
-    return Report("fig4", "Fig. 4: accuracy under attack", tuple(tables), results.data(), drawings)
+    drawings = [Drawing("fig4", lambda: _draw(results, attacks, shares))]
+    if len(attacks) > 1:
+        tables.insert(0, _at_a_glance(results, attacks, shares[-1]))
+        drawings.append(Drawing("fig4_attacks", lambda: _draw_at_a_glance(results, attacks, shares[-1])))
+    return Report("fig4", "Fig. 4: accuracy under attack", tuple(tables), results.data(), tuple(drawings))
+
+
+def _means(results: Results, name: str, attacks: list[str], share: float) -> list[float]:
+    """Mean accuracy of one framework under each attack, then the least of them; NaN for what was not run."""
+    means = [results.spread(name, scenario(attack, share)).mean for attack in attacks]
+    return [*means, nan if any(isnan(mean) for mean in means) else min(means)]
+
+
+def _at_a_glance(results: Results, attacks: list[str], share: float) -> Table:
+    rows = []
+    for variant in results.grid.variants:
+        means = _means(results, variant.label, attacks, share)
+        rows.append((variant.label, *("-" if isnan(mean) else f"{mean:.1f}" for mean in means)))
+    title = f"{share_of(share)} of liars: mean accuracy on test rows, per cent; attackers choose the last column"
+    return Table(title, ("rule", *attacks, "worst"), tuple(rows))
 
 
 def _success(results: Results, name: str, column: str) -> Spread:
@@ -102,6 +121,14 @@ _PARTS: Final = (("seats_liars", "seats"), ("packed_liars", "packed"), ("paid_li
 def _part(runs: list[Run], part: str, whole: str) -> str:
     total = sum(run.total(whole) for run in runs)
     return f"{100 * sum(run.total(part) for run in runs) / total:.1f}" if total else "-"
+
+
+def _draw_at_a_glance(results: Results, attacks: list[str], share: float) -> "Figure":
+    names = [variant.label for variant in results.grid.variants]
+    cells = [_means(results, name, attacks, share) for name in names]
+    figure, (ax,) = new_figure(width=2.2 + 0.62 * (len(attacks) + 1), height=1.3 + 0.32 * len(names))
+    draw_cells(ax, cells, rows=names, columns=[*attacks, "worst"], title=f"test accuracy, per cent, {share_of(share)} of liars")
+    return figure
 
 
 def _draw(results: Results, attacks: list[str], shares: list[float]) -> "Figure":

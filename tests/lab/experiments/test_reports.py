@@ -138,7 +138,11 @@ def test_fig_4(tmp_path):
             assert row == tuple(mean(grid, name, column, 1) for column in columns)
     success = cells(report, "triggered rows")
     assert set(success.values()) == {("-", "37.5 ± 0.0", "37.5 ± 0.0")}
-    assert len(report.tables) == 4
+    assert len(report.tables) == 5
+    worst = cells(report, "40 % of liars: mean accuracy")
+    for name, row in worst.items():
+        means = [float(mean(grid, name, f"{attack} 40 %", 1).split()[0]) for attack in ("backdoor", "noise")]
+        assert [float(cell) for cell in row] == [*means, min(means)]
     parts = "58.3 / 25.0 / 25.0"  # 14 of 24 seats, 16 of 64 places, a quarter of the pay
     captured = cells(report, "What the attack brought")
     assert captured == {
@@ -146,7 +150,7 @@ def test_fig_4(tmp_path):
         for variant in ("BFLC", "BFLC, the paper's rules")
         for attack in ("backdoor", "noise")
     }
-    check_written(report, tmp_path, ["fig4"])
+    check_written(report, tmp_path, ["fig4", "fig4_attacks"])
 
 
 def test_fig_4_without_the_column_of_no_liars():
