@@ -18,7 +18,7 @@ _COLUMNS = 2**20
 """Coordinates sorted at a time."""
 
 
-def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None = None) -> Tensor:
+def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
 
     `limit`: the largest norm of the step, as norms stand on cards; None for no limit.

@@ -61,7 +61,7 @@ def aggregate(
     model: bytes | memoryview,
     updates: Iterable[WeightedUpdate],
     spec: tuple[TensorSpec, ...],
-    limit: int | None = None,
+    limit: int | None,
 ) -> bytes:
     """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
 

@@ -73,14 +73,14 @@ def test_more_coordinates_than_one_slice(rule, count, limit, monkeypatch):
 @pytest.mark.parametrize("rule", RULES)
 def test_without_updates_the_model_itself(rule):
     model = torch.tensor([2.0**-30, 5.0])
-    assert exact.aggregate(rule, model, torch.zeros((0, 2)), []) is model
+    assert exact.aggregate(rule, model, torch.zeros((0, 2)), [], None) is model
 
 
 def test_nothing_that_came_in_is_changed():
     model, updates = torch.tensor([1.0, 2.0]), torch.tensor([[3.0, 4.0], [5.0, 6.0]])
     kept = model.clone(), updates.clone()
     for rule in RULES:
-        exact.aggregate(rule, model, updates, [1, 2])
+        exact.aggregate(rule, model, updates, [1, 2], None)
     assert torch.equal(model, kept[0])
     assert torch.equal(updates, kept[1])
 
@@ -88,4 +88,4 @@ def test_nothing_that_came_in_is_changed():
 @pytest.mark.parametrize(("rule", "weights"), [("mean", [1]), ("fedavg", []), ("median", [1, 2])])
 def test_what_the_ledger_rules_out_is_our_bug(rule, weights):
     with pytest.raises(InvariantError, match="weights"):
-        exact.aggregate(rule, torch.zeros(2), torch.zeros((1, 2)), weights)
+        exact.aggregate(rule, torch.zeros(2), torch.zeros((1, 2)), weights, None)

@@ -121,7 +121,7 @@ def test_the_largest_step_of_more_coordinates_than_one_slice():
 def test_the_largest_sum_is_exact(sign):
     entry = (MAX_WEIGHT, (sign * 1024.0, sign * 1023.0))
     entries = [entry] * 2**11
-    result = aggregate("fedavg", one((sign * 1024.0, 0.0)), weighted(entries), ONE)
+    result = aggregate("fedavg", one((sign * 1024.0, 0.0)), weighted(entries), ONE, None)
     assert decode_tensors(result, ONE, label=None)["w"].tolist() == [sign * 1024.0, sign * 1023.0]
 
 
@@ -141,20 +141,20 @@ def test_the_largest_sum_is_exact(sign):
 )
 def test_ties_go_to_the_even_integer(base, update, weights, expected):
     entries = [(weights[0], (update * STEP, 0.0)), (weights[1], (0.0, 0.0))]
-    result = aggregate("fedavg", one((base * STEP, 0.0)), weighted(entries), ONE)
+    result = aggregate("fedavg", one((base * STEP, 0.0)), weighted(entries), ONE, None)
     assert decode_tensors(result, ONE, label=None)["w"][0] == expected * STEP
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "median"])
 def test_without_updates_the_model_is_its_own_successor(rule):
     model = one((2.0**-30, 5.0))  # would be rounded away by fixed point
-    assert aggregate(rule, model, [], ONE) == model
+    assert aggregate(rule, model, [], ONE, None) == model
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "median"])
 def test_counters_come_from_the_parent(rule):
     model = payload(range(9), count=41)
-    result = aggregate(rule, model, [WeightedUpdate(3, "u", payload([1.0] * 9, label="u", count=99))], SPEC)
+    result = aggregate(rule, model, [WeightedUpdate(3, "u", payload([1.0] * 9, label="u", count=99))], SPEC, None)
     assert result == payload(range(1, 10), count=41)
 
 
@@ -164,7 +164,7 @@ def test_the_median_of_more_columns_than_one_chunk():
     arrays = rng.normal(size=(3, 70_000)).astype(np.float32)
     zero = encode_tensors({"w": np.zeros(70_000, dtype=np.float32)}, spec, label=None)
     entries = [WeightedUpdate(1, "u", encode_tensors({"w": array}, spec, label="u")) for array in arrays]
-    floats = split_payload(aggregate("median", zero, entries, spec), spec, label=None)[1]
+    floats = split_payload(aggregate("median", zero, entries, spec, None), spec, label=None)[1]
     np.testing.assert_allclose(floats, np.median(arrays, axis=0), atol=STEP)
 
 
@@ -177,7 +177,7 @@ def test_each_update_is_used_up_before_the_next_is_fetched():
             buffer[:] = one((value, -value), "u")
             yield WeightedUpdate(1, "u", memoryview(buffer))
 
-    result = aggregate("fedavg", one((0.0, 0.0)), stream(), ONE)
+    result = aggregate("fedavg", one((0.0, 0.0)), stream(), ONE, None)
     assert decode_tensors(result, ONE, label=None)["w"].tolist() == [2.0, -2.0]
 
 
@@ -193,10 +193,10 @@ def test_each_update_is_used_up_before_the_next_is_fetched():
 )
 def test_what_the_ledger_rules_out_is_our_bug(rule, entries, error):
     with pytest.raises(error):
-        aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE)
+        aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE, None)
 
 
 @pytest.mark.parametrize("rule", ["fedavg", "median"])
 def test_a_broken_payload_is_the_peers_fault(rule):
     with pytest.raises(PeerError, match="label"):
-        aggregate(rule, one((0.0, 0.0)), [WeightedUpdate(1, "v", one((0.0, 0.0), "u"))], ONE)
+        aggregate(rule, one((0.0, 0.0)), [WeightedUpdate(1, "v", one((0.0, 0.0), "u"))], ONE, None)

@@ -40,6 +40,8 @@ def test_twenty_rounds_of_six_trainers_learn_the_digits(partition):
         candidates = tuple(Candidate(Digest(bytes([i]) * 32), result.update, "u") for i, result in enumerate(results))
         scored = Scorer(flat, task, validation[nodes[-1]]).score(ScoreJob(Round(round_), model, candidates, 1, 256, 4), never)
         gains.append(sum(score.gain for score in scored.scores))
-        model = aggregate("fedavg", model, [WeightedUpdate(result.samples, "u", result.update) for result in results], tensors)
+        model = aggregate(
+            "fedavg", model, [WeightedUpdate(result.samples, "u", result.update) for result in results], tensors, None
+        )
     assert gains[0] > 0
     assert evaluate(flat, task, DeviceRows.of(data.test, CPU), model, never).accuracy >= 930_000
