@@ -4,14 +4,12 @@ Integer arithmetic has one result on every machine, so a GPU may do it. A test h
 """
 
 from collections.abc import Sequence
-from math import isqrt
 
 import torch
 from torch import Tensor
 
 from bflcd.errors import InvariantError
-from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS
-from bflcd.learn.protocol import NORM_SCALE_BITS
+from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS, scale_to
 from bflcd.params import AGGREGATIONS
 
 _COLUMNS = 2**20
@@ -52,10 +50,8 @@ def _median(updates: Tensor) -> Tensor:
 def _shortened(step: Tensor, limit: int | None) -> Tensor:
     if limit is None:
         return step
-    norm, bound = isqrt(_squares(step)), limit << (FRACTION_BITS - NORM_SCALE_BITS)
-    if norm <= bound:
-        return step
-    return _divide(step * ((bound << FRACTION_BITS) // (norm + 1)), 1 << FRACTION_BITS)
+    scale = scale_to(limit, _squares(step))
+    return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 
 def _squares(step: Tensor) -> int:

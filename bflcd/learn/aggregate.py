@@ -111,10 +111,17 @@ def _shortened(step: Fixed, limit: int | None) -> Fixed:
     """`step`, or as much of it as has the norm `limit`."""
     if limit is None:
         return step
-    norm, bound = isqrt(_squares(step)), limit << (FRACTION_BITS - NORM_SCALE_BITS)
-    if norm <= bound:
-        return step
-    return _divide(step * ((bound << FRACTION_BITS) // (norm + 1)), 1 << FRACTION_BITS)
+    scale = scale_to(limit, _squares(step))
+    return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
+
+
+def scale_to(limit: int, squares: int) -> int | None:
+    """What brings a step whose fixed-point coordinates have that sum of squares to its limit: an integer below 2^24, over 2^24.
+
+    None for a step within its limit.
+    """
+    norm, bound = isqrt(squares), limit << (FRACTION_BITS - NORM_SCALE_BITS)
+    return None if norm <= bound else (bound << FRACTION_BITS) // (norm + 1)
 
 
 def _squares(step: Fixed) -> int:

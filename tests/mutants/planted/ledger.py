@@ -349,8 +349,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "step-unlimited",
         "a captured round ruins the model (row 43)",
         AGGREGATE,
-        "    if norm <= bound:\n",
-        "    if norm <= bound or bound:\n",
+        "return None if norm <= bound else",
+        "return None if norm <= bound or bound else",
         selection("learn/test_aggregate.py"),
     ),
     mutant(
