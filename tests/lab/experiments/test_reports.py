@@ -153,6 +153,16 @@ def test_fig_4(tmp_path):
     check_written(report, tmp_path, ["fig4", "fig4_attacks"])
 
 
+def test_what_has_not_ended_has_no_worst_attack(tmp_path):
+    """Given runs of one attack alone, then the other's cells are empty, the worst is not told, and it can be drawn all the same."""
+    grid = fig4.fig4_grid(PLAN, ("noise", "zero"), (0.2,))
+    report = fig4.fig4_report(Results(grid, results_of(grid).runs("BFLC", "noise 20 %")))
+    found = cells(report, "20 % of liars: mean accuracy")
+    assert found["BFLC"] == (mean(grid, "BFLC", "noise 20 %", 1).split()[0], "-", "-")
+    assert found["CwMed"] == ("-", "-", "-")
+    write_report(report, tmp_path)
+
+
 def test_fig_4_without_the_column_of_no_liars():
     report = fig4.fig4_report(results_of(fig4.fig4_grid(PLAN, ("noise",), (0.2,))))
     assert len(report.tables) == 2
