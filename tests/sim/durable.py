@@ -68,6 +68,7 @@ class Durable:
         for header in effect.certified.segment.headers:
             if header.blob is not None:
                 self.restricted.pop(header.blob.root, None)
+        self.world.record_commit(self, effect)
         self.world.safety.committed(self, before, effect)
         self.world.after(self.world.rng.randint(0, 300), self._tidy, self.life, effect.state.round)
 

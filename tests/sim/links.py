@@ -54,6 +54,7 @@ class Links:
 
     def say(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
         """As `Runtime._say`: push to those it concerns, gossip what can't be pushed."""
+        self.record_said(node, message, to)
         connected = set(self.connected(node))
         if not to or not set(to) <= connected:
             self.publish(node, message)
@@ -71,6 +72,7 @@ class Links:
 
     def tell(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
         """A liar's way: to exactly these, by gossip or push, and to nobody else."""
+        self.record_said(node, message, to)
         for target in to:
             other = self.by_id.get(target)
             if other is not None and other is not node:

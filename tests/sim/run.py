@@ -54,7 +54,13 @@ def run_seed(
     raise_errors: bool = False,
 ) -> Result:
     """Run one seed to its end; `violations` of the result is empty if everything held."""
-    world, scene = make_world(seed, profile=profile, nodes=nodes, election=election, readable=readable, raise_errors=raise_errors)
+    return run_world(
+        *make_world(seed, profile=profile, nodes=nodes, election=election, readable=readable, raise_errors=raise_errors)
+    )
+
+
+def run_world(world: World, scene: Scene) -> Result:
+    """Run a world that was made."""
     with _quiet(), _decoded_once(wanted=not world.setup.real_keys):
         return world.run(heal_at=scene.length, heal_rounds=scene.rounds)
 

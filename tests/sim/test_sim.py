@@ -12,6 +12,7 @@ import pytest
 from bflcd.ledger import quorum
 from bflcd.params import ELECTIONS
 from tests.sim.profiles import PROFILES, Scene
+from tests.sim.recording import record, recorded
 from tests.sim.run import make_world, run_seed
 from tests.sim.strategies import STRATEGIES, Liar
 
@@ -62,6 +63,12 @@ def test_a_seed_holds(seed: int, profile: str, nodes: int) -> None:
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FOUND)
 def test_a_seed_that_failed_once_holds(seed: int, profile: str | None, nodes: int | None) -> None:
     assert run_seed(seed, profile=profile, nodes=nodes, election="score").violations == ()
+
+
+@pytest.mark.parametrize("seed", range(7, 267, 13))
+def test_a_recorded_seed_says_and_decides_what_it_did(seed: int) -> None:
+    """A change that only moves code changes no byte; for one that must, `python -m tests.sim.recording write` and say why."""
+    assert record(seed) == recorded()[seed]
 
 
 @pytest.mark.parametrize("election", ELECTIONS)

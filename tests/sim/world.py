@@ -4,11 +4,11 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.effects import Effect
+from bflcd.node.effects import Commit, Effect
 from bflcd.store.protocol import Head
 from bflcd.types import Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import chain_id_of, header_hash
@@ -22,6 +22,9 @@ from tests.sim.safety import Safety
 from tests.sim.setup import Setup
 from tests.sim.signing import Keyring
 from tests.sim.trace import Trace, mark_of_effect, mark_of_event, mark_of_message, words_of, words_of_message
+
+if TYPE_CHECKING:
+    from tests.sim.recording import Recording
 
 MAX_VIEW_FACTOR: Final = 16
 """T(v) is at most 16 T0."""
@@ -100,6 +103,7 @@ class World(Links):
         """Called after every effect."""
         self.on_recovery: Callable[[Recovery], None] | None = None
         """Called once a quorum of managers has signed one."""
+        self.recording: Recording | None = None
         self.safety = Safety(self)
         self.heal_at = 0
         self.heal_rounds = 6
@@ -294,6 +298,17 @@ class World(Links):
         return self.keyring.verify(envelope)
 
     # -- the trace ----------------------------------------------------------------------------------------------------
+
+    def record_said(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
+        """A message leaves a node."""
+        if self.recording is not None:
+            self.recording.said(self.now, node.name, message, to)
+
+    def record_commit(self, node: SimNode, effect: Commit) -> None:
+        """A node has committed."""
+        if self.recording is not None:
+            certificate = effect.certified.certificate
+            self.recording.committed(self.now, node.name, effect.state.round, certificate.view, certificate.digest)
 
     def name(self, node: NodeId) -> str:
         found = self.by_id.get(node)
