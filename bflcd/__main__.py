@@ -15,15 +15,15 @@ from bflcd.config import Config, LoadedConfig, load_config, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.exit_codes import run_command
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
-from bflcd.node.community import CommunityOptions, data_for_describing, default_partition, node_ids, parse_options
-from bflcd.node.datadir import DataDir
-from bflcd.node.failures import run_command
-from bflcd.node.genesis_file import write_genesis
-from bflcd.node.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
-from bflcd.node.testnet import BOOTSTRAPS, TestnetPlan, create_testnet
 from bflcd.params import Genesis, Params
+from bflcd.setup.datadir import DataDir
+from bflcd.setup.genesis_file import write_genesis
+from bflcd.setup.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
+from bflcd.setup.options import CommunityOptions, data_for_describing, default_partition, node_ids, parse_options
+from bflcd.setup.testnet import BOOTSTRAPS, TestnetPlan, create_testnet
 from bflcd.types import Amount, Millis, short
 from bflcd.version import __version__
 from bflcd.wire.blocks import chain_id_of

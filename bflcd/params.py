@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from bflcd.errors import UsageError
+from bflcd.limits import Between, Name, Size
 from bflcd.types import MAX_COMMITTEE, MAX_MEMBERS, MAX_PLACES, Amount, Digest, MicroNats, Millis, NodeId, PartsPerMillion
 
 MILLION: Final = 1_000_000
@@ -13,30 +14,6 @@ MAX_TENSORS: Final = 4096
 
 MAX_DIMENSIONS: Final = 8
 """Dimensions of one tensor."""
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Limit of a bytes, string or tuple field: `low` to `high` bytes, UTF-8 bytes or elements."""
-
-    low: int
-    high: int
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Limit of an integer field, both ends included."""
-
-    low: int
-    high: int
-
-
-Name = Annotated[str, Size(1, 128)]
-"""A short identifier."""
-
-U16 = Annotated[int, Between(0, 2**16 - 1)]
-U32 = Annotated[int, Between(0, 2**32 - 1)]
-U63 = Annotated[int, Between(0, 2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from bflcd.config import load_config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.crypto.keystore import read_key
 from bflcd.errors import InvariantError, MachineError, OperatorError, PeerError, Rejection, UsageError
+from bflcd.exit_codes import run_command
 from bflcd.learn.protocol import WorkerError
-from bflcd.node.failures import run_command
-from bflcd.node.genesis_file import read_genesis
+from bflcd.setup.genesis_file import read_genesis
 from bflcd.version import __version__
 from bflcd.wire.blocks import chain_id_of
 from tests.helpers.ledger import make_identities
@@ -176,7 +176,7 @@ def test_every_kind_of_error_has_its_exit_code(capsys, error, code, words):
 
 
 def test_the_module_runs_as_a_program_and_never_imports_torch():
-    code = "import sys, bflcd.__main__, bflcd.node.testnet; sys.exit('torch' in sys.modules)"
+    code = "import sys, bflcd.__main__, bflcd.setup.testnet; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     done = subprocess.run([sys.executable, "-m", "bflcd", "version"], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.split(",")[0]) == (0, f"bflcd {__version__}")

@@ -1,14 +1,13 @@
 """Cheap checks of a signed message against its instance, then its signature: each distinct one is verified once (design 6.6)."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 from bflcd.consensus.events import Instance
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import PeerError, Rejection
 from bflcd.types import Digest, short
-from bflcd.wire.envelope import Envelope, Signed, open_envelope
+from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope
 from bflcd.wire.messages import Vote
 
 REMEMBERED_PER_MEMBER: Final = 64
@@ -25,7 +24,7 @@ class Authenticator:
 
     __slots__ = ("_capacity", "_committee_hash", "_false", "_instance", "_seats", "_true", "_verify")
 
-    def __init__(self, instance: Instance, verify: Callable[[Envelope], bool]) -> None:
+    def __init__(self, instance: Instance, verify: Verify) -> None:
         """`verify` checks one signature, and never raises."""
         self._instance = instance
         self._verify = verify

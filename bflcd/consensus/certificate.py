@@ -1,6 +1,6 @@
 """Certificates: q commits of distinct members under one signed payload; and the chain of model headers that they prove."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from bflcd.consensus.events import Instance
@@ -10,7 +10,7 @@ from bflcd.params import Params
 from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.blocks import KIND_MODEL, Certificate, CertifiedHeader, Header, header_hash, model_height
 from bflcd.wire.codec import encode
-from bflcd.wire.envelope import Envelope, Signed
+from bflcd.wire.envelope import Envelope, Signed, Verify
 from bflcd.wire.messages import Commit
 from bflcd.wire.recovery import RecoveryCertificate
 
@@ -57,7 +57,7 @@ def _refuse(text: str) -> PeerError:
     return PeerError(Rejection.BAD_CERTIFICATE, text)
 
 
-def verify_certificate(certificate: Certificate, instance: Instance, verify: Callable[[Envelope], bool]) -> None:
+def verify_certificate(certificate: Certificate, instance: Instance, verify: Verify) -> None:
     """Raise PeerError(BAD_CERTIFICATE) unless exactly q distinct members of this instance committed to its digest.
 
     Exactly q, sorted by author: one more would let anyone make many encodings of one certificate.
@@ -109,7 +109,7 @@ def verify_chain(
     certified: Iterable[CertifiedHeader],
     params: Params,
     managers: Sequence[NodeId],
-    verify: Callable[[Envelope], bool],
+    verify: Verify,
 ) -> Header:
     """Walk certified model headers from a trusted one (genesis, or our head), and return the last that is proved.
 
@@ -123,9 +123,7 @@ def verify_chain(
     return trusted
 
 
-def verify_successor(
-    trusted: Header, item: CertifiedHeader, params: Params, managers: Sequence[NodeId], verify: Callable[[Envelope], bool]
-) -> None:
+def verify_successor(trusted: Header, item: CertifiedHeader, params: Params, managers: Sequence[NodeId], verify: Verify) -> None:
     """Raise PeerError, as `verify_chain` does, unless `item` is proved to follow the model header `trusted`."""
     header, certificate = item.header, item.certificate
     check_follows(trusted, header, params, certificate.recovery)

@@ -13,7 +13,6 @@ Every input runs through `_advance`, which applies the rules until none of them 
 explicitly: its pre-prepare doesn't count as a prepare. Nothing here reads a clock, draws a number, or waits.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -41,7 +40,7 @@ from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Certificate
-from bflcd.wire.envelope import Envelope, Signed
+from bflcd.wire.envelope import Envelope, Signed, Verify
 from bflcd.wire.evidence import ConflictError, evidence_of
 from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange, Vote
 from bflcd.wire.proposal import Proposal
@@ -97,9 +96,7 @@ class Pbft:
     Call `tick` at `deadline`; calling it early or late is harmless, and a clock that jumps back only delays.
     """
 
-    def __init__(
-        self, instance: Instance, signer: Signer | None, verify: Callable[[Envelope], bool], journal: Journal = NOTHING_SIGNED
-    ) -> None:
+    def __init__(self, instance: Instance, signer: Signer | None, verify: Verify, journal: Journal = NOTHING_SIGNED) -> None:
         """Raise InvariantError if the instance, the signer or the journal can't belong together."""
         if not instance.committee or len(set(instance.committee)) != len(instance.committee) or instance.view_timeout <= 0:
             raise InvariantError("an instance needs distinct committee members and a positive view timeout")

@@ -5,7 +5,7 @@ ever. So a recovery is the one thing that can undo a decision, and everything ab
 the proof: whatever was decided was prepared by q members, and one honest survivor of those is enough to find it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,11 +15,9 @@ from bflcd.ledger.quorum import quorum
 from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.codec import encode
-from bflcd.wire.envelope import Envelope
+from bflcd.wire.envelope import Envelope, Verify
 from bflcd.wire.messages import Prepare
 from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate, claim_of
-
-Verify = Callable[[Envelope], bool]
 
 
 def recovered_instance(base: Instance, certificate: RecoveryCertificate) -> Instance:

@@ -15,19 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from bflcd.errors import MachineError
+from bflcd.inspect.reader import open_reader
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.exact import aggregate
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply
-from bflcd.node.datadir import blob_ref
-from bflcd.node.reader import open_reader
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import NodeId, Round, short
 from bflcd.wire.blocks import CertifiedSegment, Header, Segment, chain_id_of, header_hash
 from bflcd.wire.envelope import Signed, open_envelope, verify_envelope
 from bflcd.wire.messages import Offer, ScoreCard
-from bflcd.wire.tensors import join_payload, split_payload, update_label
+from bflcd.wire.tensors import blob_ref, join_payload, split_payload, update_label
 
 _UNKNOWN_SAMPLES: Final = 1
 """Of offers that were not packed: the chain does not tell, and nothing depends on it."""

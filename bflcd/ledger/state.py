@@ -5,7 +5,8 @@ from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import UsageError
-from bflcd.params import Between, Genesis, Size
+from bflcd.limits import Between, Size
+from bflcd.params import Genesis
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,

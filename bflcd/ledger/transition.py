@@ -6,7 +6,7 @@ function gives is refused, field by field, so no check can be forgotten. Two thi
 is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -36,7 +36,7 @@ from bflcd.wire.blocks import (
     header_hash,
     model_height,
 )
-from bflcd.wire.envelope import Envelope, Signed, open_envelope
+from bflcd.wire.envelope import Signed, Verify, open_envelope
 from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import Offer, ScoreCard
 from bflcd.wire.proposal import Proposal
@@ -191,12 +191,12 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
     return Segment(tuple(headers), updates, body)
 
 
-def apply(params: Params, state: State, head_header: Header, segment: Segment, verify: Callable[[Envelope], bool]) -> State:
+def apply(params: Params, state: State, head_header: Header, segment: Segment, verify: Verify) -> State:
     """The ledger after `segment`, as `examine` finds it."""
     return examine(params, state, head_header, segment, verify).state
 
 
-def examine(params: Params, state: State, head_header: Header, segment: Segment, verify: Callable[[Envelope], bool]) -> Outcome:
+def examine(params: Params, state: State, head_header: Header, segment: Segment, verify: Verify) -> Outcome:
     """What `segment` decided, all of it checked but the aggregate's value and the certificate; signatures come last.
 
     `verify` says whether an envelope's signature is its author's. Raises PeerError whose text names the block and the field.

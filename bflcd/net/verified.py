@@ -1,15 +1,11 @@
 """Remembers which envelopes were verified, so that a message that is re-sent byte for byte costs one signature check."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.types import Digest
 from bflcd.wire.envelope import Envelope, verify_envelope
-
-Verify = Callable[[Envelope], bool]
-"""Whether an envelope's signature is its author's."""
 
 MAX_VERIFIED: Final = 16_384
 """Envelopes remembered, 32 bytes each: some rounds' worth of votes, offers and cards of the largest community."""

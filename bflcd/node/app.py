@@ -13,7 +13,12 @@ from typing import Final
 
 import uvloop
 
+from bflcd.api.event_bus import EventBus, LogRing
+from bflcd.api.metrics import Metrics
+from bflcd.api.server import ApiServer
 from bflcd.config import Config, announced
+from bflcd.core.core import Core
+from bflcd.core.events import Confirmed, Heard, Started
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
 from bflcd.errors import BflcError, Rejection
@@ -30,23 +35,18 @@ from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.api import ApiServer
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack
-from bflcd.node.bus import EventBus, LogRing
-from bflcd.node.core import Core
-from bflcd.node.datadir import DataDir, open_identity
-from bflcd.node.events import Confirmed, Heard, Started
 from bflcd.node.following import Claims, Follower
 from bflcd.node.joining import find_genesis
-from bflcd.node.metrics import Metrics
-from bflcd.node.presenter import Presenter
-from bflcd.node.recovery_desk import RecoveryDesk
-from bflcd.node.runtime import Runtime, newest_of
+from bflcd.node.maintenance import Upkeep
+from bflcd.node.observer import Watch
+from bflcd.node.recovery.reorg import SupersededError
+from bflcd.node.recovery.service import RecoveryDesk
+from bflcd.node.runtime.loop import Runtime, newest_of
 from bflcd.node.services import ChainService
-from bflcd.node.superseded import SupersededError
-from bflcd.node.upkeep import Upkeep
-from bflcd.node.watch import Watch
+from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
+from bflcd.setup.datadir import DataDir, open_identity
 from bflcd.store.marks import MarkFile, holds, signing_floor
 from bflcd.store.protocol import BlockStore, DamagedBlobError
 from bflcd.store.sqlite import SqliteStore

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bflcd.config import AttackSection
+from bflcd.core.round_context import Situation
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig, strikes
@@ -19,7 +20,6 @@ from bflcd.learn.protocol import (
     TrainResult,
 )
 from bflcd.ledger.roles import trainers
-from bflcd.node.situation import Situation
 from bflcd.params import Genesis
 from bflcd.types import Digest, Round, short
 from bflcd.wire.blocks import chain_id_of

@@ -7,20 +7,20 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from bflcd.api.event_bus import EventBus
 from bflcd.consensus.certificate import verify_successor
+from bflcd.core.events import SegmentHere, SyncChanged
 from bflcd.errors import RequestError
 from bflcd.net.blobs import BlobFetcher
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.sync import CatchUp
-from bflcd.net.verified import Verify
-from bflcd.node.bus import EventBus
-from bflcd.node.events import SegmentHere, SyncChanged
-from bflcd.node.runtime import Runtime
-from bflcd.node.superseded import find_superseding, take_back
+from bflcd.node.recovery.reorg import find_superseding, take_back
+from bflcd.node.runtime.loop import Runtime
 from bflcd.params import BlobRef
 from bflcd.store.protocol import BlockStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
+from bflcd.wire.envelope import Verify
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from bflcd.errors import OperatorError, PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange
 from bflcd.net.peers import PeerManager
 from bflcd.net.sync import fetch_genesis
-from bflcd.node.datadir import DataDir, local_genesis
 from bflcd.params import Genesis
+from bflcd.setup.datadir import DataDir, local_genesis
 from bflcd.store.protocol import BlockStore
 from bflcd.types import Digest, short
 from bflcd.wire.blocks import chain_id_of

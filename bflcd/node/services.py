@@ -5,14 +5,15 @@ from typing import Final
 
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
+from bflcd.core.core import Core
+from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handler
-from bflcd.node.core import Core
-from bflcd.node.runtime import Runtime
+from bflcd.node.runtime.loop import Runtime
 from bflcd.params import Genesis
-from bflcd.store.protocol import BlockStore, RoundRecords
+from bflcd.store.protocol import BlockStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.recovery import Ground, PreparedProof

@@ -4,10 +4,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
+from bflcd.core.records import Head
 from bflcd.errors import PeerError
 from bflcd.ledger.state import State, state_hash
 from bflcd.store.chain import Placed, check_state
-from bflcd.store.protocol import Head
 from bflcd.store.records import Row, contradiction
 from bflcd.store.rows import checksum, damaged_row, record_columns
 from bflcd.types import Digest, Round

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from bflcd.core.records import Head
 from bflcd.errors import OperatorError
 from bflcd.ledger.state import State, state_hash
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import Head
 from bflcd.types import ZERO_DIGEST, Height, Round, short
 from bflcd.wire.blocks import KIND_MODEL, CertifiedSegment, Header, chain_id_of, header_hash
 

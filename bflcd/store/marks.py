@@ -16,9 +16,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from bflcd.core.records import RoundRecords
 from bflcd.errors import InvariantError, MachineError
 from bflcd.store.lock import disk_error
-from bflcd.store.protocol import RoundRecords
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
 

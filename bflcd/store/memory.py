@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from bflcd.core.records import Head, Pin, Record, RoundRecords
 from bflcd.crypto.hashing import chunk_count, chunk_hash, split_chunks
 from bflcd.ledger.state import State, genesis_header
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.blobs import check_chunk, manifest_of
 from bflcd.store.chain import Placed, check_state, genesis_head, placed_payloads, successor, wrong_chain
-from bflcd.store.protocol import MAX_ADDRESSES, Damage, DamagedBlobError, Head, Pin, PruneReport, Record, RoundRecords, StoreStats
+from bflcd.store.protocol import MAX_ADDRESSES, Damage, DamagedBlobError, PruneReport, StoreStats
 from bflcd.store.pruning import Needs, Payload, first_kept, is_stale, prunable
 from bflcd.store.records import Kind, Row, check_round, contradiction, pins_of, round_records, row_of
 from bflcd.types import Digest, Height, NodeId, Round, short

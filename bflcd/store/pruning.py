@@ -57,3 +57,9 @@ def prunable(payloads: Iterable[Payload], needs: Needs, keep: int) -> tuple[Payl
     """Those of `payloads` that a prune drops, oldest first."""
     doomed = (payload for payload in payloads if may_prune(payload, needs, keep))
     return tuple(sorted(doomed, key=lambda payload: (payload.newest or 0, payload.root)))
+
+
+def keep_for_height(round_: int, places: int, height: int) -> int:
+    """Rounds to keep at head `round_` so that the payloads of all whole rounds up to `height` are dropped."""
+    first_kept = (height + 1) // (places + 1)
+    return round_ - first_kept + 1

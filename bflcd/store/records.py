@@ -13,10 +13,7 @@ from typing import Any, Final
 import msgpack
 
 from bflcd.consensus.events import Prepared
-from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.errors import InvariantError, PeerError
-from bflcd.params import BlobRef
-from bflcd.store.protocol import (
+from bflcd.core.records import (
     EvidenceRecord,
     OfferRecord,
     OwnRecord,
@@ -28,6 +25,9 @@ from bflcd.store.protocol import (
     RoundRecords,
     VoteRecord,
 )
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.errors import InvariantError, PeerError
+from bflcd.params import BlobRef
 from bflcd.types import Digest, Epoch, Millis, Round, View, short
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest

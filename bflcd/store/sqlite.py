@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from bflcd.core.records import Head, Pin, Record, RoundRecords
 from bflcd.errors import MachineError, OperatorError
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis
@@ -26,7 +27,7 @@ from bflcd.store.chain import Placed, genesis_head, placed_payloads, successor, 
 from bflcd.store.checks import check_store
 from bflcd.store.database import FILE_NAME, Database
 from bflcd.store.lock import DirectoryLock
-from bflcd.store.protocol import MAX_ADDRESSES, Damage, Head, Pin, PruneReport, Record, RoundRecords, StoreStats
+from bflcd.store.protocol import MAX_ADDRESSES, Damage, PruneReport, StoreStats
 from bflcd.store.pruner import Pruner
 from bflcd.store.records import check_round, pins_of, round_records, row_of
 from bflcd.store.rows import checksum, damaged_row, row_from_columns

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.params import Between, BlobRef, Genesis, Name, Size
+from bflcd.limits import Between, Name, Size
+from bflcd.params import BlobRef, Genesis
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_NORM,

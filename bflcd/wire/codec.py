@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final, NewType, TypeVar, Union, get_args, get
 import msgpack
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.params import Between, Size
+from bflcd.limits import Between, Size
 from bflcd.types import (
     HASH_BYTES,
     PUBLIC_KEY_BYTES,

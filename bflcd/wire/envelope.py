@@ -1,11 +1,12 @@
 """Signed messages: the bytes that are signed are the bytes that travel, and the bytes that are verified."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, Generic, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer, verify
-from bflcd.params import Size
+from bflcd.limits import Size
 from bflcd.types import Digest, NodeId, Signature
 from bflcd.wire.codec import decode_any, encode, message
 
@@ -24,6 +25,10 @@ class Envelope:
     author: NodeId
     payload: Annotated[bytes, Size(1, MAX_PAYLOAD_BYTES)]
     signature: Signature
+
+
+Verify = Callable[[Envelope], bool]
+"""Whether an envelope's signature is its author's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ Every signed body names chain, round, epoch, the parent model block and the comm
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from bflcd.params import Between, BlobRef, Size
+from bflcd.limits import Between, Size
+from bflcd.params import BlobRef
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from bflcd.params import Size
+from bflcd.limits import Size
 from bflcd.types import MAX_COMMITTEE, Digest, Epoch, Millis
 from bflcd.wire.evidence import MAX_EVIDENCE
 

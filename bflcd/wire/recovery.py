@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.params import Size
+from bflcd.limits import Size
 from bflcd.types import MAX_COMMITTEE, Digest, Epoch, NodeId, Round, Signature, View
 from bflcd.wire.codec import message
 from bflcd.wire.proposal import Proposal

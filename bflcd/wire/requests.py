@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from bflcd.params import Between, BlobRef, Genesis, Name, Size
+from bflcd.limits import Between, Name, Size
+from bflcd.params import BlobRef, Genesis
 from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Digest, Epoch, Height, Millis, NodeId, Round
 from bflcd.wire.blocks import MAX_SEGMENT_BYTES, Certificate, CertifiedHeader, CertifiedSegment
 from bflcd.wire.codec import message

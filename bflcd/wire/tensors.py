@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, PeerError, Rejection
-from bflcd.params import TensorSpec
+from bflcd.params import BlobRef, TensorSpec
 from bflcd.types import Digest, NodeId, Round
 
 VALUE_LIMIT: Final = 2.0**10
@@ -165,3 +166,8 @@ def decode_tensors(
         else:
             found[tensor.name] = floats[(begin - shift) // 4 : (end - shift) // 4].reshape(tensor.shape)
     return {tensor.name: found[tensor.name] for tensor in spec}
+
+
+def blob_ref(payload: bytes) -> BlobRef:
+    """The address of a payload. Raises ValueError if it is empty."""
+    return BlobRef(root_of(payload), len(payload))

@@ -10,7 +10,7 @@ from bflc_cli.tables import facts
 from bflc_cli.text import share, short, size
 
 if TYPE_CHECKING:
-    from bflcd.node.verify import Progress, VerifyReport
+    from bflcd.inspect.chain_check import Progress, VerifyReport
 
 
 def verify(

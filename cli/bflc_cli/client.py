@@ -11,9 +11,9 @@ import httpx
 import msgspec
 
 from bflc_cli.session import CommandError, Session
+from bflcd.api.schema import Event
+from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
-from bflcd.node.api_token import FILE_NAME, MAX_FILE_BYTES, ApiFile
-from bflcd.node.view import Event
 
 RETRY_SECONDS: Final = 0.1
 """Between two attempts to reach a daemon that is still starting."""

@@ -12,9 +12,9 @@ from bflc_cli.community import Community
 from bflc_cli.fleet import Fleet, Stopped, read_overview, signals_stop
 from bflc_cli.session import CommandError
 from bflcd.learn.data import DataConfig
-from bflcd.node.genesis_plan import TaskPlan
-from bflcd.node.testnet import TestnetPlan, create_testnet
 from bflcd.params import Params
+from bflcd.setup.genesis_plan import TaskPlan
+from bflcd.setup.testnet import TestnetPlan, create_testnet
 from bflcd.types import Millis, Round
 
 if TYPE_CHECKING:

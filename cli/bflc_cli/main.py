@@ -12,7 +12,7 @@ import typer
 from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
 from bflc_cli.session import CommandError, emit_json, error_envelope, exit_code_for, make_session
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
-from bflcd.node.failures import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from bflcd.version import __version__
 
 PROGRAM: Final = "bflc-cli"

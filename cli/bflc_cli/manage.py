@@ -15,8 +15,8 @@ from bflc_cli.client import connect, find_daemon, process_runs, read_api_file
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import short, size
+from bflcd.api.schema import PruneView
 from bflcd.errors import UsageError
-from bflcd.node.view import PruneView
 
 PRUNE_SECONDS: Final = 3600.0
 """A prune returns gigabytes in small steps while the node works."""
@@ -62,7 +62,7 @@ def prune(
 
 
 async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry_run: bool) -> dict[str, Any]:
-    from bflcd.node.api_routes import keep_for_height  # noqa: PLC0415 - only a stopped node's store is opened here
+    from bflcd.store.pruning import keep_for_height  # noqa: PLC0415 - only a stopped node's store is opened here
     from bflcd.store.sqlite import SqliteStore  # noqa: PLC0415
 
     store = await SqliteStore.open(datadir, create=False)

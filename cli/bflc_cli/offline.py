@@ -9,11 +9,11 @@ from typing import Any
 from bflc_cli.session import CommandError
 from bflcd.config import load_config
 from bflcd.errors import InvariantError
+from bflcd.inspect.chain_check import Progress, VerifyReport, verify_store
+from bflcd.inspect.reader import open_reader
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob
 from bflcd.ledger.state import genesis_header
-from bflcd.node.reader import open_reader
-from bflcd.node.verify import Progress, VerifyReport, verify_store
 from bflcd.params import MILLION, Genesis
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Digest, Round

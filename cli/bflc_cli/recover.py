@@ -12,8 +12,8 @@ from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import short, yes
+from bflcd.api.schema import MemberView, RecoveryView
 from bflcd.errors import UsageError
-from bflcd.node.view import MemberView, RecoveryView
 
 LEAST_DIGITS: Final = 4
 """A shorter beginning of an id is too easily mistyped for what takes a member its seat."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from rich.console import Console, RenderableType
 
 from bflcd.errors import OperatorError, UsageError
-from bflcd.node.failures import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
+from bflcd.exit_codes import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
 
 SCHEMA: Final = 1
 """Version of the JSON envelope, the same as the API's."""

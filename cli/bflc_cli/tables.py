@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, yes
-from bflcd.node.view import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+from bflcd.api.schema import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:

@@ -20,10 +20,10 @@ from bflc_cli.fleet import Fleet, Overview, Stopped, read_overview, signals_stop
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
-from bflcd.node.view import Status
+from bflcd.api.schema import Status
 
 if TYPE_CHECKING:
-    from bflcd.node.verify import VerifyReport
+    from bflcd.inspect.chain_check import VerifyReport
 
 POLL_SECONDS: Final = 0.4
 """Between two looks at all nodes."""

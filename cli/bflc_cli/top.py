@@ -24,8 +24,8 @@ from bflc_cli.curve import curve
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, nats, share, short, size
+from bflcd.api.schema import CommitteeView, HistoryRow, Peer, RoundView, Status
 from bflcd.errors import UsageError
-from bflcd.node.view import CommitteeView, HistoryRow, Peer, RoundView, Status
 
 HISTORY_ROWS: Final = 400
 """Rounds in the curve."""

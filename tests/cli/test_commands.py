@@ -18,9 +18,9 @@ import pytest
 from bflc_cli import client
 from bflc_cli.main import hoist, main
 from bflc_cli.text import duration, size, sparkline
+from bflcd.api.token import ApiFile, write_api_file
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
-from bflcd.node.api_token import ApiFile, write_api_file
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
 
 
@@ -278,14 +278,14 @@ def test_stop_gives_up_at_the_timeout(run, served):
     [(ZeroDivisionError("x"), 5, "bug"), (InvariantError("x"), 5, "bug")],
 )
 def test_the_daemons_own_bugs(run, served, broken, code, name):
-    logging.getLogger("bflcd.node.api_envelope").disabled = True
+    logging.getLogger("bflcd.api.envelope").disabled = True
     served.node.broken = broken
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(client, "_open", lambda session: client.Api(client.read_api_file(served.datadir), 5))
             found, out, _ = run("--json", "status")
     finally:
-        logging.getLogger("bflcd.node.api_envelope").disabled = False
+        logging.getLogger("bflcd.api.envelope").disabled = False
     assert (found, envelope(out)["code"]) == (code, name)
 
 

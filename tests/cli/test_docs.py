@@ -7,8 +7,8 @@ import pytest
 import typer
 
 from bflc_cli.main import app
-from bflcd.node.api_openapi import OPERATIONS
-from bflcd.node.metrics import Metrics
+from bflcd.api.metrics import Metrics
+from bflcd.api.openapi import OPERATIONS
 from tests.helpers.fake_node import status_of
 
 DOCS = Path(__file__).parents[2] / "docs"

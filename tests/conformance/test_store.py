@@ -7,11 +7,12 @@ from typing import get_args
 
 import pytest
 
+from bflcd.core.records import Head, Pin, Record, RoundRecords
 from bflcd.errors import InvariantError, OperatorError
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.store.blobs import manifest_of
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import MAX_ADDRESSES, BlockStore, Head, Pin, PruneReport, Record, RoundRecords
+from bflcd.store.protocol import MAX_ADDRESSES, BlockStore, PruneReport
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Amount, Digest, Epoch, Height, Round, View
 from bflcd.wire.blocks import CertifiedHeader, header_hash

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from bflcd.node.reader import open_reader
+from bflcd.core.records import RoundRecords
+from bflcd.inspect.reader import open_reader
 from bflcd.store.marks import FILE_BYTES, read
-from bflcd.store.protocol import RoundRecords
 from bflcd.types import Round
 from bflcd.wire.envelope import Envelope
 from tests.crash.failpoints import FIRST_START, POINTS, PRUNED_ONLY, TABLES, Order

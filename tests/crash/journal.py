@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bflcd.node.effects import Commit, Say
-from bflcd.node.events import Event, Heard, Started
-from bflcd.node.runtime import Runtime
+from bflcd.core.effects import Commit, Say
+from bflcd.core.events import Event, Heard, Started
+from bflcd.node.runtime.loop import Runtime
 from bflcd.wire.codec import decode_any
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import (

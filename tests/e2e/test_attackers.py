@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.node.app import MARK_FILE
-from bflcd.node.genesis_file import read_genesis, write_genesis
+from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.store.marks import read
 from tests.e2e.conftest import START_SECONDS
 from tests.e2e.test_joining import strip

@@ -6,7 +6,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from bflcd.node.reader import open_reader
+from bflcd.inspect.reader import open_reader
 from bflcd.types import Round
 from tests.e2e.conftest import START_SECONDS
 from tests.helpers.daemons import Community, Daemon

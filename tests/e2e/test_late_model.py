@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from types import SimpleNamespace
 
-from bflcd.node.effects import Aggregate, Effect, FetchBlob
-from bflcd.node.events import BlobHere, Event
+from bflcd.core.effects import Aggregate, Effect, FetchBlob
+from bflcd.core.events import BlobHere, Event
 from bflcd.node.services import ChainService
 from bflcd.types import Digest, NodeId, Round
 from tests.helpers.ledger import make_genesis

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bflcd.node import presenter as presenting
-from bflcd.node.presenter import Presenter
+from bflcd.node.views import presenter as presenting
+from bflcd.node.views.presenter import Presenter
 from bflcd.types import NodeId, short
 from tests.helpers.scenes import T0, a_world, committee_of, reach
 from tests.helpers.world import World

@@ -6,9 +6,9 @@ import pytest
 
 from bflcd.consensus.effects import Decided
 from bflcd.consensus.events import CardsReady
+from bflcd.core.effects import Blame
+from bflcd.core.events import Heard, SegmentHere, SyncChanged
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.node.effects import Blame
-from bflcd.node.events import Heard, SegmentHere, SyncChanged
 from bflcd.types import Round, Signature
 from bflcd.wire.envelope import Envelope, seal
 from bflcd.wire.messages import Beacon, Commit, Prepare

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.node.effects import Commit, Effect, Persist, Say
-from bflcd.store.protocol import PreparedRecord
+from bflcd.core.effects import Commit, Effect, Persist, Say
+from bflcd.core.records import PreparedRecord
 from bflcd.types import Digest, NodeId
 from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.messages import Commit as CommitVote

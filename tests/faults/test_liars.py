@@ -7,19 +7,19 @@ from itertools import pairwise
 import pytest
 
 from bflcd.consensus.certificate import certificate_of, verify_certificate
+from bflcd.core.effects import Blame, Effect, Halt, Persist, Say, Score
+from bflcd.core.events import Event, Heard, Scored, SegmentHere, SyncChanged
+from bflcd.core.records import EvidenceRecord
 from bflcd.ledger.state import NEVER
-from bflcd.node.effects import Blame, Effect, Halt, Persist, Say, Score
-from bflcd.node.events import Event, Heard, Scored, SegmentHere, SyncChanged
 from bflcd.params import BlobRef
-from bflcd.store.protocol import EvidenceRecord
 from bflcd.types import Digest, MicroNats, Millis, NodeId, Signature, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, header_hash
 from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.messages import Announcement, Beacon, Commit, JustifiedPrePrepare, Offer, PrePrepare
 from bflcd.wire.tensors import payload_size, update_label
+from tests.core.test_recovery import a_recovery, sign, stuck
 from tests.helpers.scenes import Figure, a_trainer, a_world, committee_of, leader_in, mostly_slow, one_state, reach
 from tests.helpers.world import World
-from tests.node.test_recovery import a_recovery, sign, stuck
 
 WORST = MicroNats(-1_000_000_000)
 

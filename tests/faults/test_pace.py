@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from bflcd.node.effects import Effect, Say, Score
-from bflcd.node.events import Event, Heard
+from bflcd.core.effects import Effect, Say, Score
+from bflcd.core.events import Event, Heard
 from bflcd.types import NodeId
 from tests.helpers.scenes import (
     CARD,

@@ -2,8 +2,8 @@
 
 import pytest
 
+from bflcd.core.events import Event, Heard
 from bflcd.ledger.transition import MAX_CLOCK_LEAD
-from bflcd.node.events import Event, Heard
 from bflcd.types import NodeId
 from tests.helpers.scenes import (
     COMMIT,

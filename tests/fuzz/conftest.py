@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-SILENCED = ("aiohttp.server", "bflcd.net", "bflcd.net.exchange", "bflcd.node.api_envelope")
+SILENCED = ("aiohttp.server", "bflcd.net", "bflcd.net.exchange", "bflcd.api.envelope")
 
 
 @pytest.fixture(autouse=True)

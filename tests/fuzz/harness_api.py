@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from bflcd.node.api import ApiServer
-from bflcd.node.metrics import Metrics
+from bflcd.api.metrics import Metrics
+from bflcd.api.server import ApiServer
 from tests.fuzz.target import Loop, Target
 from tests.helpers.fake_node import FakeNode
 
@@ -70,7 +70,7 @@ class Server:
         """What one connection gets for these bytes."""
         if self._api is None:
             logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-            logging.getLogger("bflcd.node.api_envelope").setLevel(logging.CRITICAL)
+            logging.getLogger("bflcd.api.envelope").setLevel(logging.CRITICAL)
             self._api = ApiServer(FakeNode(), Metrics(), Path(tempfile.mkdtemp(prefix="fuzz-api-")))
             await self._api.start()
         assert self._api._runner is not None

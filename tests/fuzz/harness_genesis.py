@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from bflcd.errors import UsageError
-from bflcd.node.genesis_file import read_genesis, write_genesis
 from bflcd.params import Genesis
+from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.wire.blocks import chain_id_of
 from tests.fuzz.target import Target
 from tests.helpers.ledger import make_genesis

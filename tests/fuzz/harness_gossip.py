@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from functools import cache
 
+from bflcd.core.events import Heard
 from bflcd.net.gossip import GossipChannel
-from bflcd.node.events import Heard
 from bflcd.types import Millis, NodeId
 from bflcd.wire.codec import encode
 from bflcd.wire.messages import Gossip

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from bflcd.consensus.events import Prepared
+from bflcd.core.records import OwnRecord, PreparedRecord, ProposalRecord, Record, VoteRecord
 from bflcd.errors import PeerError
 from bflcd.params import BlobRef
-from bflcd.store.protocol import OwnRecord, PreparedRecord, ProposalRecord, Record, VoteRecord
 from bflcd.store.records import Kind, Row, record_of, row_of
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.messages import Prepare

@@ -1,6 +1,6 @@
 """More than f liars may decide what they like; they crash no honest daemon (regression of catalogue 26 and 43)."""
 
-from bflcd.node.events import Heard
+from bflcd.core.events import Heard
 from bflcd.types import MicroNats, PartsPerMillion
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import CardEntry, ScoreCard

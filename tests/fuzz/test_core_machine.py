@@ -7,9 +7,9 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from bflcd.core.core import MAX_EARLY
+from bflcd.core.events import BlobHere, BlobLost, BlobMissing, EnvelopesHere, Heard, SegmentHere
 from bflcd.errors import PeerError
-from bflcd.node.core import MAX_EARLY
-from bflcd.node.events import BlobHere, BlobLost, BlobMissing, EnvelopesHere, Heard, SegmentHere
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import Certificate, CertifiedSegment
 from bflcd.wire.codec import decode_any, encode

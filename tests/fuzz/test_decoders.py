@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from bflcd.config import MAX_CONFIG_BYTES
-from bflcd.node import genesis_file
+from bflcd.setup import genesis_file
 from tests.fuzz.mutations import LIES, hostile, mutate
 from tests.fuzz.target import HARNESSES, Target, target
 

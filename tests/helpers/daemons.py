@@ -16,8 +16,8 @@ import httpx
 import msgspec
 import psutil
 
-from bflcd.node.api_token import FILE_NAME as API_FILE
-from bflcd.node.api_token import ApiFile
+from bflcd.api.token import FILE_NAME as API_FILE
+from bflcd.api.token import ApiFile
 
 ROOT: Final = Path(__file__).parents[2]
 """The repository: daemons run from it, so that tasks of the tests can be found."""

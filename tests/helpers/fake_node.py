@@ -9,12 +9,9 @@ from typing import Self
 import msgspec
 import numpy as np
 
-from bflcd.crypto.hashing import root_of
-from bflcd.errors import OperatorError
-from bflcd.node.api import ApiServer
-from bflcd.node.bus import EventBus, LogRing
-from bflcd.node.metrics import Metrics
-from bflcd.node.view import (
+from bflcd.api.event_bus import EventBus, LogRing
+from bflcd.api.metrics import Metrics
+from bflcd.api.schema import (
     CardView,
     CommitteeMember,
     CommitteeView,
@@ -38,6 +35,9 @@ from bflcd.node.view import (
     Unanswered,
     VotesView,
 )
+from bflcd.api.server import ApiServer
+from bflcd.crypto.hashing import root_of
+from bflcd.errors import OperatorError
 from bflcd.params import TensorSpec
 from bflcd.types import Millis
 from bflcd.wire.tensors import encode_tensors

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bflcd.node.core import MAX_EARLY, Core
-from bflcd.node.effects import Effect, Say
-from bflcd.node.events import Event
+from bflcd.core.core import MAX_EARLY, Core
+from bflcd.core.effects import Effect, Say
+from bflcd.core.events import Event
 from bflcd.types import NodeId
 from bflcd.wire.messages import Gossip
 from tests.helpers.ledger import make_genesis

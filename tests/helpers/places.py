@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
+from bflcd.core.core import Core
+from bflcd.core.effects import Blame, Effect
+from bflcd.core.events import Heard, Instant, Started
+from bflcd.core.records import Head
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.core import Core
-from bflcd.node.effects import Blame, Effect
-from bflcd.node.events import Heard, Instant, Started
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import Head
 from bflcd.types import Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, View
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.codec import encode

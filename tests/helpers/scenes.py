@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bflcd.node.core import Core
-from bflcd.node.effects import Effect
-from bflcd.node.events import Event, Instant
+from bflcd.core.core import Core
+from bflcd.core.effects import Effect
+from bflcd.core.events import Event, Instant
 from bflcd.types import Millis, NodeId
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope

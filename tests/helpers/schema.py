@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
-from bflcd.params import Between, Size
+from bflcd.limits import Between, Size
 from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.codec import registered
 

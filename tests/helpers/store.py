@@ -5,13 +5,7 @@ from hashlib import shake_256
 from typing import Self
 
 from bflcd.consensus.events import Prepared
-from bflcd.crypto.hashing import root_of
-from bflcd.crypto.identity import Identity
-from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
-from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
-from bflcd.store.blobs import manifest_of
-from bflcd.store.protocol import (
-    BlockStore,
+from bflcd.core.records import (
     EvidenceRecord,
     OfferRecord,
     OwnRecord,
@@ -21,6 +15,12 @@ from bflcd.store.protocol import (
     RecoveryRecord,
     VoteRecord,
 )
+from bflcd.crypto.hashing import root_of
+from bflcd.crypto.identity import Identity
+from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
+from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
+from bflcd.store.blobs import manifest_of
+from bflcd.store.protocol import BlockStore
 from bflcd.types import Amount, Digest, Epoch, Height, Millis, NodeId, Round, View
 from bflcd.wire.blocks import (
     KIND_MODEL,

@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from bflcd.core.records import Pin
 from bflcd.store.marks import Mark, MarkFile, holds, read, signing_floor
-from bflcd.store.protocol import Pin
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from bflcd.wire.messages import Commit

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from bflcd.learn.messages import TaskDescription
-from bflcd.node.genesis_plan import TaskPlan
-from bflcd.node.testnet import TestnetPlan
 from bflcd.params import Params, TensorSpec
+from bflcd.setup.genesis_plan import TaskPlan
+from bflcd.setup.testnet import TestnetPlan
 from bflcd.types import Millis
 from bflcd.wire.tensors import header_bytes
 

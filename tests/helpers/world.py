@@ -5,14 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.crypto.identity import Identity
-from bflcd.errors import InvariantError
-from bflcd.learn.protocol import CandidateScore, ScoreResult
-from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.core import Core
-from bflcd.node.effects import (
+from bflcd.core.core import Core
+from bflcd.core.effects import (
     Aggregate,
     Behind,
     Blame,
@@ -28,7 +22,7 @@ from bflcd.node.effects import (
     Score,
     Train,
 )
-from bflcd.node.events import (
+from bflcd.core.events import (
     Aggregated,
     BlobHere,
     Confirmed,
@@ -43,8 +37,7 @@ from bflcd.node.events import (
     SyncChanged,
     Trained,
 )
-from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import (
+from bflcd.core.records import (
     EvidenceRecord,
     Head,
     OfferRecord,
@@ -55,6 +48,13 @@ from bflcd.store.protocol import (
     RoundRecords,
     VoteRecord,
 )
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.crypto.identity import Identity
+from bflcd.errors import InvariantError
+from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.net.verified import VerifiedEnvelopes
+from bflcd.params import BlobRef, Genesis
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedSegment, header_hash
 from bflcd.wire.evidence import Evidence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bflc_cli.offline import verify_datadir
-from bflcd.node.reader import open_reader
+from bflcd.inspect.reader import open_reader
 from bflcd.types import Round
 from tests.helpers.daemons import Community, Daemon
 from tests.manifests.manifest import Expectations

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from bflcd.config import AttackSection
+from bflcd.core.records import Head
+from bflcd.core.round_context import Situation
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack, round_seed
-from bflcd.node.situation import Situation
-from bflcd.store.protocol import Head
 from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.blocks import chain_id_of, header_hash
 from tests.helpers.ledger import make_genesis

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from bflcd.api.event_bus import EventBus
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.bus import EventBus
 from bflcd.node.following import Claims, Follower
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, Signature

@@ -5,25 +5,25 @@ from typing import Any
 
 import pytest
 
+from bflcd.api.schema import RecoveryRequest, RecoveryView
 from bflcd.consensus.recovery import prepares_of
+from bflcd.core.events import Heard, RecoverySigned
+from bflcd.core.records import RoundRecords
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
-from bflcd.node.events import Heard, RecoverySigned
-from bflcd.node.presenter import Presenter
-from bflcd.node.recovery_desk import RecoveryDesk
-from bflcd.node.recovery_look import best_of, doubt_of
-from bflcd.node.recovery_view import pending_warning
+from bflcd.node.recovery.observation import best_of, doubt_of
+from bflcd.node.recovery.report import pending_warning
+from bflcd.node.recovery.service import RecoveryDesk
 from bflcd.node.services import highest_proof
-from bflcd.node.view import RecoveryRequest, RecoveryView
-from bflcd.store.protocol import RoundRecords
+from bflcd.node.views.presenter import Presenter
 from bflcd.types import Epoch, Millis, NodeId, Round, View, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
 from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
+from tests.core.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
 from tests.helpers.world import World
-from tests.node.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
 
 LOOK = RecoveryRequest(dry_run=True)
 SIGN = RecoveryRequest()

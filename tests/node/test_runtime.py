@@ -7,18 +7,19 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
+from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
+from bflcd.core.events import BlobHere, BlobMissing, EnvelopesHere, Event, SegmentHere, Started, Trained
+from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
+from bflcd.core.round_context import Situation
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
-from bflcd.node.events import BlobHere, BlobMissing, EnvelopesHere, Event, SegmentHere, Started, Trained
-from bflcd.node.runtime import Runtime, _joined, rate_of
-from bflcd.node.situation import Situation
+from bflcd.node.runtime.loop import Runtime, _joined, rate_of
 from bflcd.params import BlobRef
 from bflcd.store.blobs import manifest_of
 from bflcd.store.marks import Mark, MarkFile, read
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import DamagedBlobError, Head, OwnRecord, Pin, RoundRecords
+from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import committee_hash, header_hash
 from bflcd.wire.codec import number_of
@@ -163,7 +164,7 @@ async def test_the_rate_of_an_update_that_came_here_is_told_and_of_nothing_else(
                 await self.store.put_blob(data)
 
     hands = Clock(store)
-    monkeypatch.setattr("bflcd.node.runtime.time.monotonic_ns", lambda: hands.time)
+    monkeypatch.setattr("bflcd.node.runtime.loop.time.monotonic_ns", lambda: hands.time)
     blobs = ((update, "a"), (here, "b"), (model, None))
     script = [FetchBlob(blob, (), Round(0), label, anyone=False) for blob, label in blobs]
     core = ScriptedCore([[], *([effect] for effect in script)])
@@ -291,7 +292,7 @@ async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path,
 
 async def test_a_segment_comes_from_the_next_holder_while_the_first_is_silent(tmp_path, store, monkeypatch) -> None:
     """Given a holder that takes the request and answers nothing, when another has the segment, then its deadline isn't waited for."""
-    monkeypatch.setattr("bflcd.node.runtime.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("bflcd.node.runtime.loop.PATIENCE_SECONDS", 0.05)
     community = make_community()
     certified = certify(community, play_gains(community, {community.outsiders[0]: 1000}).segment)
     silent, giver = IDENTITIES[1].node_id, IDENTITIES[2].node_id

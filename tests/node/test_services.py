@@ -4,12 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from bflcd.core.records import Head
+from bflcd.core.round_context import Situation
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.services import ChainService
-from bflcd.node.situation import Situation
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import Head
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import seal

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bflcd.consensus.certificate import verify_successor
-from bflcd.errors import PeerError, RequestError
-from bflcd.net.sync import check_segment
-from bflcd.node.events import (
+from bflcd.core.events import (
     SegmentHere,
     SyncChanged,
 )
-from bflcd.node.superseded import LOOK_BACK, find_superseding, take_back
+from bflcd.errors import PeerError, RequestError
+from bflcd.net.sync import check_segment
+from bflcd.node.recovery.reorg import LOOK_BACK, find_superseding, take_back
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, Segment
 from bflcd.wire.requests import GetHeaders, GetSegment, Headers, SegmentReply

@@ -3,12 +3,13 @@
 from collections.abc import Generator
 from typing import Any
 
+from bflcd.core.effects import Commit
+from bflcd.core.records import Record
 from bflcd.errors import InvariantError, PeerError, RequestError
-from bflcd.node.effects import Commit
-from bflcd.node.runtime import mark_of
+from bflcd.node.runtime.loop import mark_of
 from bflcd.params import BlobRef
 from bflcd.store.marks import Mark
-from bflcd.store.protocol import DamagedBlobError, Record
+from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round
 from tests.sim.disk import run_now
 from tests.sim.work import Crash

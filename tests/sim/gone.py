@@ -3,9 +3,9 @@
 from random import Random
 from typing import Any, Final
 
+from bflcd.core.effects import Commit, Effect, Persist
+from bflcd.core.records import PreparedRecord
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.node.effects import Commit, Effect, Persist
-from bflcd.store.protocol import PreparedRecord
 from bflcd.types import NodeId
 from bflcd.wire.codec import peek_number
 from bflcd.wire.envelope import Envelope

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, ClassVar
 
+from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError
 from bflcd.learn.protocol import ScoreResult
-from bflcd.store.protocol import RoundRecords
 from bflcd.types import NodeId, Round
 from bflcd.wire.envelope import open_envelope
 from bflcd.wire.messages import (

@@ -5,8 +5,8 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
+from bflcd.core.records import RoundRecords
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.store.protocol import RoundRecords
 from bflcd.types import NodeId, View
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import (

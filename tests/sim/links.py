@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from bflcd.core.events import Heard
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import _author_and_chain
-from bflcd.node.events import Heard
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP

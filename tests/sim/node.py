@@ -4,15 +4,8 @@ from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from bflcd.crypto.hashing import Domain, digest
-from bflcd.crypto.identity import Signer
-from bflcd.errors import InvariantError, MachineError
-from bflcd.ledger.quorum import faults
-from bflcd.net.blob_server import BlobServer
-from bflcd.net.race import Race
-from bflcd.net.sync import CatchUp
-from bflcd.node.core import Core
-from bflcd.node.effects import (
+from bflcd.core.core import Core
+from bflcd.core.effects import (
     Aggregate,
     Behind,
     Blame,
@@ -30,17 +23,24 @@ from bflcd.node.effects import (
     Score,
     Train,
 )
-from bflcd.node.events import (
+from bflcd.core.events import (
     Confirmed,
     Event,
     Heard,
     Instant,
     Started,
 )
-from bflcd.node.runtime import PATIENCE_SECONDS, _joined, mark_of, newest_of
+from bflcd.core.records import Record
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.identity import Signer
+from bflcd.errors import InvariantError, MachineError
+from bflcd.ledger.quorum import faults
+from bflcd.net.blob_server import BlobServer
+from bflcd.net.race import Race
+from bflcd.net.sync import CatchUp
+from bflcd.node.runtime.loop import PATIENCE_SECONDS, _joined, mark_of, newest_of
 from bflcd.node.services import ChainService
 from bflcd.store.marks import Mark, holds, signing_floor
-from bflcd.store.protocol import Record
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.messages import Gossip
 from tests.sim.disk import Disk, run_now

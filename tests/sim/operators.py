@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from bflcd.core.core import Core
+from bflcd.core.events import RecoverySigned
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.state import NEVER
-from bflcd.node.core import Core
-from bflcd.node.events import RecoverySigned
-from bflcd.node.recovery_look import best_of, rank_of
+from bflcd.node.recovery.observation import best_of, rank_of
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId
 from bflcd.wire.recovery import PreparedProof, Recovery, claim_of

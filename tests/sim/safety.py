@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.recovery import instance_of
+from bflcd.core.core import MAX_EARLY, MAX_EARLY_EACH
+from bflcd.core.effects import Blame, Commit
+from bflcd.core.records import EvidenceRecord, Head, Record
+from bflcd.core.round_context import Situation
+from bflcd.core.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import judged_from
 from bflcd.ledger.state import NEVER, state_hash
 from bflcd.ledger.transition import examine
-from bflcd.node.candidates import MAX_CANDIDATES
-from bflcd.node.core import MAX_EARLY, MAX_EARLY_EACH
-from bflcd.node.effects import Blame, Commit
-from bflcd.node.situation import Situation
-from bflcd.store.protocol import EvidenceRecord, Head, Record
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import header_hash, segment_digest
 from bflcd.wire.codec import decode_any, encode, number_of, peek_number

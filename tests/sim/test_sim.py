@@ -111,7 +111,7 @@ def test_another_seed_gives_another_trace_and_reading_along_changes_nothing() ->
 def test_a_quorum_of_2f_plus_1_is_found_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given quorums of 2f + 1, when six members are cut in halves, then two of them decide two things."""
     monkeypatch.setattr("bflcd.ledger.quorum.quorum", _too_small)
-    for module in ("consensus.events", "ledger.judgement", "ledger.transition", "node.situation"):
+    for module in ("consensus.events", "ledger.judgement", "ledger.transition", "core.round_context"):
         monkeypatch.setattr(f"bflcd.{module}.quorum", _too_small)
     found = (run_seed(seed, profile="halves", nodes=6).violations for seed in range(30))
     assert any(violations for violations in found)
@@ -129,14 +129,14 @@ def test_votes_that_are_not_durable_are_found(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a core that forgets at a restart what it signed, when everybody loses power, then somebody contradicts itself."""
-    monkeypatch.setattr("bflcd.store.protocol.RoundRecords.journal", _nothing)
+    monkeypatch.setattr("bflcd.core.records.RoundRecords.journal", _nothing)
     found = (run_seed(seed, profile="power_loss", nodes=4, election="score").violations for seed in (16, *range(40)))
     assert any(violations for violations in found)
 
 
 def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given leaders who leave evidence out, when a liar signs two offers, then it is missed that no block punishes it."""
-    monkeypatch.setattr("bflcd.node.evidence.EvidencePool.chosen", lambda _self, _state: ())
+    monkeypatch.setattr("bflcd.core.evidence_pool.EvidencePool.chosen", lambda _self, _state: ())
     world, _ = make_world(31, profile="calm", nodes=5)
     world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
     assert any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from typing import Any
 
-from bflcd.node.effects import (
+from bflcd.core.effects import (
     Aggregate,
     Behind,
     Blame,
@@ -18,7 +18,7 @@ from bflcd.node.effects import (
     Score,
     Train,
 )
-from bflcd.node.events import (
+from bflcd.core.events import (
     Aggregated,
     BlobHere,
     BlobLost,
@@ -33,7 +33,7 @@ from bflcd.node.events import (
     Trained,
     WorkFailed,
 )
-from bflcd.store.protocol import Pin
+from bflcd.core.records import Pin
 from bflcd.types import short
 from bflcd.wire.blocks import segment_digest
 from bflcd.wire.codec import registered

@@ -4,12 +4,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bflcd.crypto.hashing import chunk_hash, root_of
-from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.blobs import FetchLimits
-from bflcd.net.holders import Holders
-from bflcd.net.race import Race
-from bflcd.node.effects import (
+from bflcd.core.effects import (
     Aggregate,
     FetchBlob,
     FetchEnvelopes,
@@ -18,7 +13,7 @@ from bflcd.node.effects import (
     Score,
     Train,
 )
-from bflcd.node.events import (
+from bflcd.core.events import (
     Aggregated,
     BlobHere,
     BlobLost,
@@ -31,7 +26,12 @@ from bflcd.node.events import (
     Trained,
     WorkFailed,
 )
-from bflcd.node.runtime import LostPayloadError, rate_of
+from bflcd.crypto.hashing import chunk_hash, root_of
+from bflcd.errors import MachineError, PeerError, Rejection, RequestError
+from bflcd.net.blobs import FetchLimits
+from bflcd.net.holders import Holders
+from bflcd.net.race import Race
+from bflcd.node.runtime.loop import LostPayloadError, rate_of
 from bflcd.params import BlobRef
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Millis, NodeId

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from bflcd.core.effects import Commit, Effect
+from bflcd.core.records import Head
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.effects import Commit, Effect
-from bflcd.store.protocol import Head
 from bflcd.types import Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import chain_id_of, header_hash
 from bflcd.wire.envelope import Envelope

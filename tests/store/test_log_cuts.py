@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bflcd.core.records import Record
 from bflcd.errors import MachineError
 from bflcd.store.database import FILE_NAME, Database
 from bflcd.store.marks import Mark, holds, signing_floor
-from bflcd.store.protocol import Record
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bflcd.core.records import RoundRecords
 from bflcd.errors import InvariantError, MachineError
 from bflcd.store.marks import FILE_BYTES, SECTOR_BYTES, Mark, MarkFile, holds, read, signing_floor
-from bflcd.store.protocol import RoundRecords
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
 from tests.helpers.store import make_vote, own_offer, own_recovery, ref

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from bflcd.core.records import Pin, Record
 from bflcd.errors import BflcError
 from bflcd.store.blobs import manifest_of
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import BlockStore, Pin, PruneReport, Record
+from bflcd.store.protocol import BlockStore, PruneReport
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round
 from bflcd.wire.messages import Commit, Prepare

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bflcd.store.protocol import Pin
+from bflcd.core.records import Pin
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from tests.helpers.store import begin, extend, payload, ref, round_payloads

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bflcd.core.records import Pin
 from bflcd.errors import MachineError, OperatorError
 from bflcd.store.blobs import manifest_of
 from bflcd.store.database import FILE_NAME, Database, machine_errors, pragma, run
 from bflcd.store.lock import LOCK_NAME, DirectoryLock
-from bflcd.store.protocol import Pin
 from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round

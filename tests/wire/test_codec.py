@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.params import Between, BlobRef, Size
+from bflcd.limits import Between, Size
+from bflcd.params import BlobRef
 from bflcd.types import MAX_COMMITTEE, MAX_PLACES, Digest, NodeId
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, message, number_of, peek_number
 from bflcd.wire.envelope import Envelope

@@ -6,7 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 BLOBS = "bflcd/net/blobs.py"
-RUNTIME = "bflcd/node/runtime.py"
+RUNTIME = "bflcd/node/runtime/loop.py"
 
 FETCHED: Final = selection("net/test_blobs.py")
 SERVED: Final = selection("node/test_services.py", "net/test_blobs.py")

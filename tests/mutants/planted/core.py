@@ -5,28 +5,28 @@ from typing import Final
 from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Edit, Mutant, mutant
 
-CORE = "bflcd/node/core.py"
-CERTIFICATES = "bflcd/node/certificates.py"
-HEARING = "bflcd/node/hearing.py"
-WORK = "bflcd/node/work.py"
-AGREEMENT = "bflcd/node/agreement.py"
-CANDIDATES = "bflcd/node/candidates.py"
-COLLECT = "bflcd/node/collect.py"
-RUNTIME = "bflcd/node/runtime.py"
+CORE = "bflcd/core/core.py"
+CERTIFICATES = "bflcd/core/certificates.py"
+HEARING = "bflcd/core/intake.py"
+WORK = "bflcd/core/local_work.py"
+AGREEMENT = "bflcd/core/agreement.py"
+CANDIDATES = "bflcd/core/segments.py"
+COLLECT = "bflcd/core/collection.py"
+RUNTIME = "bflcd/node/runtime/loop.py"
 
-RULES: Final = selection("node/test_core_rules.py", "node/test_resend.py")
+RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
 DEADLINES: Final = selection(
-    "node/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
-    "node/test_core.py::test_without_any_trainer_the_round_is_empty_at_the_deadline_and_the_committee_changes",
+    "core/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
+    "core/test_core.py::test_without_any_trainer_the_round_is_empty_at_the_deadline_and_the_committee_changes",
 )
 LOST: Final = selection(
-    "node/test_core.py::test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_head_it_caught_up_to"
+    "core/test_core.py::test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_head_it_caught_up_to"
 )
 DOUBT: Final = selection(
-    "node/test_core.py::test_a_node_without_memory_signs_nothing_before_more_than_f_have_said_where_they_stand"
+    "core/test_core.py::test_a_node_without_memory_signs_nothing_before_more_than_f_have_said_where_they_stand"
 )
 RUN: Final = selection("node/test_runtime.py")
-ELECTIONS: Final = selection("node/test_elections.py")
+ELECTIONS: Final = selection("core/test_elections.py")
 DRAWN: Final = Simulated()
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -146,7 +146,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "sent-again-in-other-words",
         "what is said again is not what was said (section 5.1: byte for byte)",
-        "bflcd/node/resend.py",
+        "bflcd/core/retransmission.py",
         "                said.append(entry.message)\n",
         "                said.append(type(entry.message)(entry.message.author, entry.message.payload, bytes(64)))\n",
         RULES,
@@ -250,7 +250,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CORE,
         "        if not self._verify(_envelope_of_heard(event)):\n",
         "        if event is None:\n",
-        selection("node/test_core.py::test_forged_messages_of_the_next_round_do_not_use_up_an_honest_members_places"),
+        selection("core/test_core.py::test_forged_messages_of_the_next_round_do_not_use_up_an_honest_members_places"),
     ),
     mutant(
         "early-messages-unbounded",

@@ -6,21 +6,21 @@ from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Edit, Mutant, mutant
 
 PROOF = "bflcd/ledger/evidence.py"
-LIARS = "bflcd/node/liars.py"
-POOL = "bflcd/node/evidence.py"
+LIARS = "bflcd/core/equivocation.py"
+POOL = "bflcd/core/evidence_pool.py"
 WIRE = "bflcd/wire/evidence.py"
-CORE = "bflcd/node/core.py"
-CANDIDATES = "bflcd/node/candidates.py"
+CORE = "bflcd/core/core.py"
+CANDIDATES = "bflcd/core/segments.py"
 TRANSITION = "bflcd/ledger/transition.py"
 ELECTION = "bflcd/ledger/election.py"
 ROLES = "bflcd/ledger/roles.py"
 OVERSIGHT = "bflcd/ledger/oversight.py"
 
 PROVED: Final = selection("ledger/test_evidence.py")
-HELD: Final = selection("node/test_evidence.py")
-TAKEN: Final = selection("node/test_liars.py")
+HELD: Final = selection("core/test_evidence.py")
+TAKEN: Final = selection("core/test_equivocation.py")
 PUNISHED: Final = selection(
-    "node/test_evidence.py::test_a_leader_that_tells_each_half_its_own_story_is_punished",
+    "core/test_evidence.py::test_a_leader_that_tells_each_half_its_own_story_is_punished",
     "faults/test_liars.py::test_row_44_two_offers_cost_seat_and_deposit_within_the_round",
     "faults/test_liars.py::test_row_5_a_leader_that_signs_two_pre_prepares_is_punished_by_an_honest_one",
 )

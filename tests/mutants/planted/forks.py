@@ -6,7 +6,7 @@ from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Mutant, mutant
 
 FORKS = "bflcd/consensus/forks.py"
-CERTIFICATES = "bflcd/node/certificates.py"
+CERTIFICATES = "bflcd/core/certificates.py"
 
 SHOWN = "faults/test_liars.py::test_row_25"
 FORKED: Final = selection(

@@ -15,7 +15,7 @@ ELECTED: Final = selection("ledger/test_election.py")
 APPLIED: Final = selection("ledger/test_transition.py", "ledger/test_apply.py")
 CARDS: Final = selection("ledger/test_cards.py")
 STEPS: Final = selection("ledger/test_step_limit.py")
-COMMUNITIES: Final = selection("node/test_elections.py")
+COMMUNITIES: Final = selection("core/test_elections.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(

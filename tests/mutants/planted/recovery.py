@@ -9,18 +9,18 @@ CONSENSUS = "bflcd/consensus/recovery.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
 LEDGER = "bflcd/ledger/recovery.py"
 TRANSITION = "bflcd/ledger/transition.py"
-CORE = "bflcd/node/core.py"
-RECOVERING = "bflcd/node/recovering.py"
-SITUATION = "bflcd/node/situation.py"
-SUPERSEDED = "bflcd/node/superseded.py"
+CORE = "bflcd/core/core.py"
+RECOVERING = "bflcd/core/recovery_signatures.py"
+SITUATION = "bflcd/core/round_context.py"
+SUPERSEDED = "bflcd/node/recovery/reorg.py"
 SERVICES = "bflcd/node/services.py"
-PLAN = "bflcd/node/recovery_plan.py"
-LOOK = "bflcd/node/recovery_look.py"
+PLAN = "bflcd/node/recovery/plan.py"
+LOOK = "bflcd/node/recovery/observation.py"
 
 CERTIFIED: Final = selection("consensus/test_recovery.py")
 SWAPPED: Final = selection("fuzz/test_recovery_swaps.py")
 RULED: Final = selection("ledger/test_recovery.py")
-CORES = "node/test_recovery.py"
+CORES = "core/test_recovery.py"
 TWO_SIGN: Final = selection(f"{CORES}::test_two_of_four_managers_are_no_quorum")
 GOES_ON: Final = selection(
     f"{CORES}::test_row_23_more_than_f_leave_for_ever_and_a_quorum_of_managers_lets_the_round_go_on[0]",
@@ -37,7 +37,7 @@ TOLD: Final = selection(
     f"{CORES}::test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0",
     f"{CORES}::test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing",
 )
-REPLACED: Final = selection("node/test_superseded.py::test_a_lower_epoch_and_forged_headers_take_nothing_back")
+REPLACED: Final = selection("node/test_reorg.py::test_a_lower_epoch_and_forged_headers_take_nothing_back")
 STORED: Final = selection("conformance/test_store.py::TestRecords")
 GONE: Final = Simulated("gone")
 
@@ -148,7 +148,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         SERVICES,
         "return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)",
         "return max(proofs, key=lambda proof: (proof.view, proof.epoch), default=None)",
-        selection("node/test_recovery_again.py::test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view"),
+        selection("core/test_recovery_again.py::test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view"),
     ),
     mutant(
         "one-signature-makes-a-committee",
@@ -157,7 +157,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]",
         "given = recoveries",
         selection(
-            "node/test_recovery_restart.py::"
+            "core/test_recovery_restart.py::"
             "test_what_a_manager_alone_had_signed_for_an_epoch_is_not_taken_for_that_epochs_committee"
         ),
     ),
@@ -235,7 +235,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CORE,
         "                self.recoveries.signed = max(self.recoveries.signed, own.epoch)\n",
         "                pass\n",
-        selection("node/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart"),
+        selection("core/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart"),
     ),
     mutant(
         "manager-may-vote-on",
@@ -251,7 +251,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CORE,
         "            effects += self._open_agreement(now)  # without a signer now\n",
         "            pass\n",
-        selection("node/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch"),
+        selection("core/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch"),
         GONE,
     ),
     # -- adopting it ------------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CORE,
         "self._set_round(self.situation.head, now.mono, recoveries[-1] if recoveries else None)",
         "self._set_round(self.situation.head, now.mono, recoveries[0] if recoveries else None)",
-        selection("node/test_recovery_restart.py::test_of_two_recoveries_the_higher_epoch_counts_after_a_restart"),
+        selection("core/test_recovery_restart.py::test_of_two_recoveries_the_higher_epoch_counts_after_a_restart"),
     ),
     mutant(
         "signed-epochs-forgotten-by-recovery",
@@ -323,7 +323,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "certificate-without-its-recovery",
         "the certificate of a recovered round doesn't carry the recovery: nobody else can believe it (rule 8)",
-        "bflcd/node/agreement.py",
+        "bflcd/core/agreement.py",
         "self.decided = replace(certificate, recovery=situation.recovery)",
         "self.decided = replace(certificate)",
         GOES_ON,
@@ -348,10 +348,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "votes-of-a-dead-epoch-restored",
         "a node that restarts in a new epoch takes up its votes of the old one (rules 3 and 8)",
-        "bflcd/store/protocol.py",
+        "bflcd/core/records.py",
         "return Journal(tuple(r.envelope for r in self.votes if r.epoch == epoch), best)",
         "return Journal(tuple(r.envelope for r in self.votes), best)",
-        selection("node/test_recovery_restart.py::test_what_a_lower_epoch_had_proposed_is_passed_over_at_a_restart"),
+        selection("core/test_recovery_restart.py::test_what_a_lower_epoch_had_proposed_is_passed_over_at_a_restart"),
     ),
     # -- what a recovery superseded ---------------------------------------------------------------------------------------
     mutant(
@@ -376,7 +376,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         SUPERSEDED,
         "before = judged_from(state, certified)",
         "before = state",
-        selection("node/test_superseded.py::test_the_ledger_is_computed_again_through_a_round_that_managers_gave_away"),
+        selection("node/test_reorg.py::test_the_ledger_is_computed_again_through_a_round_that_managers_gave_away"),
     ),
     # -- the operator's plan ----------------------------------------------------------------------------------------------
     mutant(

@@ -11,7 +11,7 @@ CERTIFICATE = "bflcd/consensus/certificate.py"
 RACE = "bflcd/net/race.py"
 
 SYNCED: Final = selection("net/test_sync_proof.py", "net/test_sync.py")
-FOLLOWED: Final = selection("node/test_following.py", "node/test_upkeep.py")
+FOLLOWED: Final = selection("node/test_following.py", "node/test_maintenance.py")
 CHAIN: Final = selection("consensus/test_certificate.py")
 RACED: Final = selection("net/test_race.py")
 

@@ -1,0 +1,1 @@
+"""What a daemon shows and takes over HTTP: schema, routes, server, events, metrics."""

@@ -1,0 +1,42 @@
+"""Rows of the chain's history, from committed segments."""
+
+from collections.abc import Sequence
+
+from bflcd.api.schema import HistoryRow
+from bflcd.params import MILLION
+from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.codec import decode
+from bflcd.wire.messages import ScoreCard
+
+
+def base_of(cards: Sequence[bytes]) -> tuple[MicroNats, PartsPerMillion] | None:
+    """Lower medians of the base's loss and accuracy over card payloads; None if no card has them."""
+    bodies = [decode(card, ScoreCard) for card in cards]
+    losses = sorted(body.base_loss for body in bodies if body.base_loss is not None)
+    accuracies = sorted(body.base_accuracy for body in bodies if body.base_accuracy is not None)
+    if not losses or not accuracies:
+        return None
+    return losses[(len(losses) - 1) // 2], accuracies[(len(accuracies) - 1) // 2]
+
+
+def history_row(certified: CertifiedSegment, previous_time: Millis, committee: tuple[NodeId, ...]) -> HistoryRow:
+    """One committed round for people. `committee`: who decided it; `previous_time`: of the model before."""
+    segment, certificate = certified.segment, certified.certificate
+    header = segment.model_header
+    base = base_of([card.payload for card in segment.model.cards])
+    return HistoryRow(
+        round=header.round,
+        height=header.height,
+        time=header.time,
+        packed=sum(update.offer is not None for update in segment.updates),
+        places=len(segment.updates),
+        accuracy=None if base is None else base[1] / MILLION,
+        loss=None if base is None else base[0] / MILLION,
+        committee=[node.hex() for node in committee],
+        degraded=bool(header.model and header.model.degraded),
+        rewards=sum(amount for _, amount in segment.model.rewards),
+        view=certificate.view,
+        seconds=(header.time - previous_time) / 1000,
+        hash=certificate.digest.hex(),
+    )

@@ -1,0 +1,195 @@
+"""A judge's part in the decision of one round: the PBFT machine, and the segments that it asks for.
+
+Translates between the two pure machines below (`consensus.pbft`, `candidates`) and the node's effects. It closes nothing itself:
+the core looks at `decided` and `segment_of` after each call.
+"""
+
+from dataclasses import replace
+
+from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PassOn, PersistPrepared, PersistVote, Refused, ViewEntered
+from bflcd.consensus.effects import Effect as PbftEffect
+from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
+from bflcd.consensus.pbft import Pbft
+from bflcd.core.collection import Collection
+from bflcd.core.effects import Blame, Effect, Persist, Say, notice
+from bflcd.core.events import Instant
+from bflcd.core.evidence_pool import EvidencePool
+from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
+from bflcd.core.round_context import Situation
+from bflcd.core.segments import Candidate, Candidates
+from bflcd.crypto.identity import Signer
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.transition import check_time, proposal_time
+from bflcd.params import BlobRef
+from bflcd.types import Digest, Millis, View, short
+from bflcd.wire.blocks import Certificate, Segment
+from bflcd.wire.codec import peek_number
+from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope, payload_digest
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ScoreCard, ViewChange, Vote
+from bflcd.wire.proposal import Proposal
+
+
+class Agreement:
+    """One round's agreement, for a node that holds a seat in it. Every method returns effects, to be carried out in order."""
+
+    def __init__(
+        self,
+        situation: Situation,
+        collection: Collection,
+        evidence: EvidencePool,
+        *,
+        signer: Signer | None,
+        verify: Verify,
+        journal: Journal,
+    ) -> None:
+        """`signer` None: follows and signs nothing. `journal`: the votes that this node signed before a restart."""
+        self._situation = situation
+        self._collection = collection
+        self._evidence = evidence
+        self._candidates = Candidates(situation, collection, evidence)
+        self.found: list[Evidence] = []
+        """Evidence that the machine came across; the core takes it from here."""
+        self._cards_told = False
+        self.pbft = Pbft(situation.instance, signer, verify, journal)
+        self.decided: Certificate | None = None
+        """The decision, once there is one."""
+
+    def segment_of(self, digest: Digest) -> Segment | None:
+        """The segment of this digest, if it was found right and is durable here."""
+        candidate = self._candidates.by_digest(digest)
+        return None if candidate is None else candidate.segment
+
+    def deadline(self) -> Millis | None:
+        """When `tick` or `walk` wants to run, at the latest."""
+        times = [time for time in (self.pbft.deadline(), self._candidates.retry_at()) if time is not None]
+        return Millis(min(times)) if times else None
+
+    # -- what happens -------------------------------------------------------------------------------------------------
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Let time pass."""
+        return self._translate(self.pbft.tick(now.mono), now)
+
+    def heard(self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, now: Instant) -> list[Effect]:
+        """Take a vote from the network; nothing of it is verified yet."""
+        return self._translate(self.pbft.handle(Received(message), now.mono), now)
+
+    def aggregated(self, key: Digest, model: BlobRef) -> None:
+        """Note the answer to `Aggregate`."""
+        self._candidates.aggregated(key, model)
+
+    def restore(self, record: ProposalRecord) -> None:
+        """Take up a segment that was found right before a restart; its cards and offers are held again."""
+        candidate = self._candidates.restore(record)
+        if candidate is not None:
+            candidate.expected.add(record.digest)
+
+    def walk(self, now: Instant) -> list[Effect]:
+        """Go on with whatever is held now: tell the machine of q cards, bring segments on."""
+        effects: list[Effect] = []
+        situation = self._situation
+        if situation.bound and not self._cards_told:  # nothing is collected: what is to be decided is known
+            self._cards_told = True
+            effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
+        if len(self._collection.first_cards) >= situation.q and not self._cards_told:
+            self._cards_told = True
+            effects.append(notice(situation.round, "quorum_of_cards", f"{situation.q} score cards are held"))
+            effects += self._candidates.foresee(self._chosen_cards(), proposal_time(now.wall, situation.state.time))
+            effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
+        return effects + self._walk_candidates(now)
+
+    # -- segments -----------------------------------------------------------------------------------------------------
+
+    def _walk_candidates(self, now: Instant) -> list[Effect]:
+        effects, finished = self._candidates.advance(now.mono)
+        for candidate in finished:
+            if candidate.digest is not None:
+                for view in sorted(candidate.views):
+                    built = Built(view, candidate.proposal, candidate.digest)
+                    effects += self._translate(self.pbft.handle(built, now.mono), now)
+            effects += self._answer_checks(candidate, now)
+        return effects
+
+    def _answer_checks(self, candidate: Candidate, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        for expected in sorted(candidate.expected):
+            refused = None if candidate.digest == expected else candidate.refused or Rejection.BAD_SEGMENT
+            answer = Checked(candidate.proposal, expected, refused)
+            effects += self._translate(self.pbft.handle(answer, now.mono), now)
+        candidate.expected.clear()
+        return effects
+
+    def _chosen_cards(self) -> tuple[Signed[ScoreCard], ...]:
+        """The q cards that we would propose, sorted by author."""
+        return tuple(sorted(self._collection.ready_cards()[: self._situation.q], key=lambda card: card.author))
+
+    # -- the machine's wishes -----------------------------------------------------------------------------------------
+
+    def _translate(self, wanted: tuple[PbftEffect, ...], now: Instant) -> list[Effect]:
+        return [effect for wish in wanted for effect in self._one(wish, now)]
+
+    def _one(self, wish: PbftEffect, now: Instant) -> list[Effect]:
+        situation = self._situation
+        match wish:
+            case Build(view):
+                return self._build(view, now)
+            case Check():
+                return self._check(wish, now)
+            case PersistVote(vote):
+                return [Persist((vote_record(vote),))]
+            case PersistPrepared(prepared):
+                self._candidates.prepared = prepared.digest
+                return [Persist((PreparedRecord(situation.round, situation.state.epoch, prepared),))]
+            case Broadcast(message) | PassOn(message):
+                return [Say(message, situation.judges_but_me)]
+            case Decided(certificate):
+                self.decided = replace(certificate, recovery=situation.recovery)
+                return []
+            case ViewEntered(view, leader):
+                text = f"view {view} of round {situation.round}, led by {short(leader)}"
+                return [notice(situation.round, "view", text, view=view, leader=leader.hex())]
+            case Refused(author, rejection, text, proven, evidence):
+                self.found += [evidence] if evidence is not None else []
+                return [Blame(author if proven else None, rejection, text)]
+
+    def _build(self, view: View, now: Instant) -> list[Effect]:
+        situation = self._situation
+        time = proposal_time(now.wall, situation.state.time)
+        cards = tuple(card.digest for card in self._chosen_cards())
+        evidence = self._evidence.chosen(situation.state)
+        candidate = self._candidates.add(Proposal(situation.state.epoch, time, cards, evidence))
+        if candidate is None:
+            return [notice(situation.round, "too_many_candidates", "no more proposals are worked on in this round")]
+        candidate.views.add(view)
+        return self._walk_candidates(now)
+
+    def _check(self, wish: Check, now: Instant) -> list[Effect]:
+        try:
+            if not wish.reproposal:
+                check_time(wish.proposal.time, now.wall, self._situation.state.time)
+        except PeerError as error:
+            answer = Checked(wish.proposal, wish.digest, error.rejection)
+            blame = Blame(wish.source, error.rejection, str(error))
+            return [blame, *self._translate(self.pbft.handle(answer, now.mono), now)]
+        candidate = self._candidates.add(wish.proposal)
+        if candidate is None:
+            answer = Checked(wish.proposal, wish.digest, Rejection.BUSY)
+            return self._translate(self.pbft.handle(answer, now.mono), now)
+        candidate.expected.add(wish.digest)
+        recovery = self._situation.recovery
+        preparers = recovery.proof.prepares if recovery is not None and recovery.proof is not None else ()
+        for source in (wish.source, *(author for author, _ in preparers)):
+            if source not in candidate.sources:
+                candidate.sources.append(source)
+        if candidate.done:
+            return self._answer_checks(candidate, now)
+        return self._walk_candidates(now)
+
+
+def vote_record(vote: Envelope) -> VoteRecord:
+    """A vote with its place, for the store."""
+    signed: Signed[Vote] = open_envelope(vote, (PrePrepare, Prepare, Commit, ViewChange))
+    body = signed.body
+    said = payload_digest(vote) if isinstance(body, ViewChange) else body.digest
+    return VoteRecord(body.round, body.epoch, body.view, peek_number(vote.payload), said, vote)

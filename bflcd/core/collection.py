@@ -1,0 +1,324 @@
+"""The collection of one round: offers, their blobs and scores, the own score card, the cards of others (design 5.2, 5.3).
+
+Invariants: at most one own card a round and epoch; a card names only offers whose blobs are durable here; nothing of a stranger
+is kept; at most `MAX_OFFERS_EACH` offers of one uploader and `MAX_CARDS_EACH` cards of one member are held.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from bflcd.core.round_context import Situation, update_label_of
+from bflcd.errors import PeerError, Rejection
+from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key
+from bflcd.ledger.roles import trainers
+from bflcd.params import BlobRef
+from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
+from bflcd.wire.blocks import committee_hash
+from bflcd.wire.envelope import Signed
+from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
+from bflcd.wire.tensors import payload_size
+
+MAX_OFFERS_EACH: Final = 2
+"""A second offer is evidence; a third tells nothing new."""
+
+MAX_CARDS_EACH: Final = 3
+"""The first, a conflicting one, and one that a leader packed."""
+
+STARTUP_VIEWS: Final = 16
+"""In round 0 every trainer of genesis is expected for up to this many T0: daemons of one community start one after another."""
+
+MAX_FETCHES: Final = 3
+"""Times that an offered blob is asked for before the offer is left out of the card."""
+
+
+class Progress(Enum):
+    """How far an offer has come here."""
+
+    WANTED = "wanted"
+    FETCHING = "fetching"
+    HELD = "held"
+    SCORING = "scoring"
+    SCORED = "scored"
+    FAILED = "failed"
+
+
+@dataclass(slots=True)
+class OfferSlot:
+    """One offer and its way to a score. `rate`: KiB/s at which its payload was pulled, 0 if it was not, or not measured."""
+
+    offer: Signed[Offer]
+    progress: Progress = Progress.WANTED
+    score: CandidateScore | None = None
+    fetches: int = 0
+    rate: int = 0
+    text: str = ""
+
+
+class Collection:
+    """What one node has gathered in one round. Pure; every time is an argument."""
+
+    def __init__(self, situation: Situation, opened: Millis, expected_before: frozenset[NodeId]) -> None:
+        """`expected_before`: members that were present in the previous round; they are waited for until T0 has passed."""
+        self._situation = situation
+        self.opened = opened
+        self._expected_before = expected_before
+        self.slots: dict[Digest, OfferSlot] = {}
+        self.offers: dict[Digest, Signed[Offer]] = {}
+        self.cards: dict[Digest, Signed[ScoreCard]] = {}
+        self.blobs: set[Digest] = set()
+        self.first_cards: dict[NodeId, Signed[ScoreCard]] = {}
+        self.beacons: set[NodeId] = set()
+        self.base: tuple[MicroNats, PartsPerMillion] | None = None
+        self.own_card: Signed[ScoreCard] | None = None
+        self._grace_from: Millis | None = None
+        self._card_rules = CardRules(situation.params, situation.state, situation.head_hash)
+        self._trainers = trainers(situation.params, situation.state)
+        spec = situation.genesis.task.tensors
+        self._payload_bytes = payload_size(spec, update_label_of(situation, situation.me))
+
+    def inherit(self, older: "Collection") -> None:
+        """Take over what an older epoch of this round has gathered: payloads, and what its re-proposed segment needs."""
+        self.blobs |= older.blobs
+        self.offers |= older.offers
+        self.cards |= older.cards
+
+    # -- what is heard ------------------------------------------------------------------------------------------------
+
+    def add_beacon(self, beacon: Signed[Beacon]) -> bool:
+        """Keep a member's beacon; True if it is new. Raises PeerError."""
+        check_beacon(self._situation.state, self._situation.head_hash, beacon)
+        known = beacon.author in self.beacons
+        self.beacons.add(beacon.author)
+        return not known
+
+    def check_offer(self, offer: Signed[Offer], *, wanted: bool = False) -> None:
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
+        segment is re-proposed."""
+        situation = self._situation
+        state = situation.state_of(offer.body.epoch) if wanted else situation.state
+        check_offer(situation.params, state, situation.head_hash, offer)
+        if offer.body.blob.size != self._payload_bytes:
+            raise PeerError(
+                Rejection.BAD_TENSOR,
+                f"an update has {self._payload_bytes} bytes by the genesis specification, {offer.body.blob.size} are offered",
+            )
+
+    def has_room_for_offer(self, uploader: NodeId) -> bool:
+        """Whether another offer of its uploader would tell anything new; nobody is to blame for passing one on."""
+        epoch = self._situation.state.epoch
+        return sum((held.author, held.body.epoch) == (uploader, epoch) for held in self.offers.values()) < MAX_OFFERS_EACH
+
+    def add_offer(self, offer: Signed[Offer]) -> bool:
+        """Keep a verified offer; True if it is new. One of an older epoch waits for nothing but its proposal."""
+        if offer.digest in self.offers:
+            return False
+        self.offers[offer.digest] = offer
+        if offer.body.epoch != self._situation.state.epoch:
+            return True
+        self.beacons.add(offer.author)
+        self.slots[offer.digest] = OfferSlot(offer)
+        return True
+
+    def conflicting_offer(self, offer: Signed[Offer]) -> Signed[Offer] | None:
+        """Another offer that the uploader signed in this round and epoch, if one is held."""
+        same = (held for held in self.offers.values() if held.author == offer.author and held.body.epoch == offer.body.epoch)
+        return next((held for held in same if held.digest != offer.digest), None)
+
+    def check_card(self, card: Signed[ScoreCard], *, wanted: bool = False) -> None:
+        """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
+        segment is re-proposed."""
+        situation = self._situation
+        if wanted and card.body.epoch != situation.state.epoch:
+            CardRules(situation.params, situation.state_of(card.body.epoch), situation.head_hash).check(card)
+        else:
+            self._card_rules.check(card)
+
+    def has_room_for_card(self, member: NodeId) -> bool:
+        """As `has_room_for_offer`, for cards."""
+        epoch = self._situation.state.epoch
+        return sum((held.author, held.body.epoch) == (member, epoch) for held in self.cards.values()) < MAX_CARDS_EACH
+
+    def add_card(self, card: Signed[ScoreCard]) -> bool:
+        """Keep a verified card; True if it is new. One of an older epoch decides nothing but its own proposal."""
+        if card.digest in self.cards:
+            return False
+        self.cards[card.digest] = card
+        if card.body.epoch != self._situation.state.epoch:
+            return True
+        self.first_cards.setdefault(card.author, card)
+        self.beacons.add(card.author)
+        return True
+
+    def conflicting_card(self, card: Signed[ScoreCard]) -> Signed[ScoreCard] | None:
+        """Another card that the member signed in this round and epoch, if one is held."""
+        held = self.first_cards.get(card.author)
+        if held is None or held.body.epoch != card.body.epoch or held.digest == card.digest:
+            return None
+        return held
+
+    # -- blobs and scores ---------------------------------------------------------------------------------------------
+
+    def blob_here(self, root: Digest, rate: int = 0) -> None:
+        """A blob is complete and met its specification; `rate` as in `BlobHere`.
+
+        Only a first pull counts as measured: what a broken one leaves here would make the next look fast.
+        """
+        self.blobs.add(root)
+        for slot in self._with_root(root):
+            if slot.progress in (Progress.WANTED, Progress.FETCHING):
+                slot.progress = Progress.HELD
+                if slot.fetches == 1:
+                    slot.rate = rate
+
+    def blob_lost(self, root: Digest) -> None:
+        """A blob that was held is damaged and dropped: it is fetched again."""
+        self.blobs.discard(root)
+        for slot in self._with_root(root):
+            if slot.progress in (Progress.HELD, Progress.SCORING):
+                slot.progress = Progress.WANTED
+
+    def blob_missing(self, root: Digest, *, refused: bool, text: str) -> None:
+        """A blob could not be had; after `MAX_FETCHES` tries, or if its content is refused, its offer is left out."""
+        for slot in self._with_root(root):
+            if slot.progress is Progress.FETCHING:
+                gone = refused or slot.fetches >= MAX_FETCHES
+                slot.progress = Progress.FAILED if gone else Progress.WANTED
+                slot.text = text
+
+    def _with_root(self, root: Digest) -> list[OfferSlot]:
+        return [slot for slot in self.slots.values() if slot.offer.body.blob.root == root]
+
+    def wanted_blobs(self) -> list[OfferSlot]:
+        """Offers whose blob is to be fetched now; marks them as being fetched."""
+        wanted = [slot for slot in self.slots.values() if slot.progress is Progress.WANTED]
+        for slot in wanted:
+            if slot.offer.body.blob.root in self.blobs:
+                slot.progress = Progress.HELD
+            else:
+                slot.progress, slot.fetches = Progress.FETCHING, slot.fetches + 1
+        return [slot for slot in wanted if slot.progress is Progress.FETCHING]
+
+    def to_score(self) -> tuple[tuple[Digest, BlobRef, str], ...]:
+        """Offers whose blob is held and that wait for a score; marks them as being scored."""
+        held = [slot for slot in self.slots.values() if slot.progress is Progress.HELD]
+        for slot in held:
+            slot.progress = Progress.SCORING
+        return tuple(
+            (slot.offer.digest, slot.offer.body.blob, update_label_of(self._situation, slot.offer.author)) for slot in held
+        )
+
+    @property
+    def scoring(self) -> bool:
+        """Whether a scoring job runs."""
+        return any(slot.progress is Progress.SCORING for slot in self.slots.values())
+
+    def scored(self, result: ScoreResult) -> None:
+        """Note the worker's answer."""
+        self.base = (result.base_loss, result.base_accuracy)
+        for score in result.scores:
+            slot = self.slots.get(score.key)
+            if slot is not None and slot.progress is Progress.SCORING:
+                slot.progress, slot.score = Progress.SCORED, score
+        for key, text in result.invalid:
+            slot = self.slots.get(key)
+            if slot is not None and slot.progress is Progress.SCORING:
+                slot.progress, slot.text = Progress.FAILED, text
+
+    def scoring_failed(self) -> None:
+        """The worker died: the offers wait for the next one."""
+        for slot in self.slots.values():
+            if slot.progress is Progress.SCORING:
+                slot.progress = Progress.HELD
+
+    # -- the own card -------------------------------------------------------------------------------------------------
+
+    def expected(self, now: Millis) -> set[NodeId]:
+        """E: active trainers known to be present, or that were in the previous round and have T0 to say so again."""
+        situation = self._situation
+        elapsed, t0 = now - self.opened, situation.params.view_timeout
+        present = set(self.beacons)
+        if situation.round == 0 and elapsed < STARTUP_VIEWS * t0:
+            accounts = situation.state.accounts  # without those whom managers have just declared gone
+            present |= {account.node for account in accounts if account.retired_round != situation.round}
+        elif elapsed < t0:
+            present |= self._expected_before
+        return present & self._trainers
+
+    def _settled(self) -> tuple[int, set[NodeId]]:
+        """How many offers are scored, and whose offers need no more waiting."""
+        final = (Progress.SCORED, Progress.FAILED)
+        scored = sum(slot.progress is Progress.SCORED for slot in self.slots.values())
+        return scored, {slot.offer.author for slot in self.slots.values() if slot.progress in final}
+
+    def card_due(self, now: Millis) -> bool:
+        """Whether the own card is to be sent now (design 5.3)."""
+        due_at = self.card_due_at(now)
+        return due_at is not None and now >= due_at
+
+    def card_due_at(self, now: Millis) -> Millis:
+        """When, as far as is known now, the own card is due: at once, after the grace, or at the collect deadline."""
+        params = self._situation.params
+        deadline = Millis(self.opened + params.collect_deadline)
+        scored, settled = self._settled()
+        expected = self.expected(now)
+        if scored and expected <= settled and not self._pending():
+            return now
+        count = len(expected)
+        enough = max(1, min(params.places, count - max(1, count // 4)))
+        if scored < enough:
+            self._grace_from = None
+            return deadline
+        if self._grace_from is None:
+            self._grace_from = now
+        grace = max((self._grace_from - self.opened) // 4, params.view_timeout)
+        return Millis(min(deadline, self._grace_from + grace))
+
+    def _pending(self) -> bool:
+        final = (Progress.SCORED, Progress.FAILED)
+        return any(slot.progress not in final for slot in self.slots.values())
+
+    def next_change(self, now: Millis) -> Millis:
+        """When `expected` or the card's time may change by the passing of time alone."""
+        situation = self._situation
+        t0 = situation.params.view_timeout
+        edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if situation.round == 0 else [self.opened + t0]
+        return Millis(min([edge for edge in edges if edge > now] + [max(self.card_due_at(now), now + 1)]))
+
+    def card_body(self) -> ScoreCard:
+        """The own card as it stands."""
+        situation = self._situation
+        scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
+        entries = tuple(sorted((_entry(slot, score) for slot, score in scored), key=entry_key))
+        members = {account.node for account in situation.state.accounts}
+        state = situation.state
+        base = self.base if entries else None
+        return ScoreCard(
+            chain=state.chain,
+            round=state.round,
+            epoch=state.epoch,
+            parent=situation.head_hash,
+            committee=committee_hash(state.epoch, state.committee),
+            base_loss=base[0] if base else None,
+            base_accuracy=base[1] if base else None,
+            entries=entries,
+            present=tuple(sorted((self.beacons | {situation.me}) & members)),
+        )
+
+    def ready_cards(self) -> list[Signed[ScoreCard]]:
+        """Each member's first card, fullest first: what a leader packs from."""
+        return sorted(self.first_cards.values(), key=lambda card: (-len(card.body.entries), card.author))
+
+
+def _entry(slot: OfferSlot, score: CandidateScore) -> CardEntry:
+    """What the own card says of an offer."""
+    return CardEntry(
+        uploader=slot.offer.author,
+        offer=slot.offer.digest,
+        root=slot.offer.body.blob.root,
+        gain=score.gain,
+        accuracy=score.accuracy,
+        norm=score.norm,
+        rate=slot.rate,
+    )

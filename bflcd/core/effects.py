@@ -1,0 +1,178 @@
+"""What the node's core asks of the runtime. Effects MUST be carried out in the order given; slow ones are answered by events."""
+
+from dataclasses import dataclass
+
+from bflcd.core.records import Record
+from bflcd.errors import Rejection
+from bflcd.ledger.state import State
+from bflcd.params import BlobRef
+from bflcd.types import Digest, NodeId, Round
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.messages import Gossip
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """The runtime MUST make the records durable (database, then mark file) before it carries out any later effect."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """The runtime MUST send the message to the nodes in `to`, directly where it can, or gossip it if it can't or `to` is empty.
+
+    It may be lost all the same; what matters is said again.
+    """
+
+    message: Gossip
+    to: tuple[NodeId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The runtime MUST store segment, certificate and state in one transaction before it carries out any later effect."""
+
+    certified: CertifiedSegment
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """The runtime MUST train from the model and answer `Trained` or `WorkFailed`."""
+
+    round: Round
+    model: BlobRef
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`."""
+
+    round: Round
+    model: BlobRef
+    offers: tuple[tuple[Digest, BlobRef, str], ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWork:
+    """The runtime MUST cancel training, scoring and fetches of rounds before `round`."""
+
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBlob:
+    """The runtime MUST fetch the blob from one of `holders` (preferred first; with `anyone`, then from any member) and answer
+    `BlobHere` or `BlobMissing`. With a `label` it is an update whose payload must meet the specification."""
+
+    blob: BlobRef
+    holders: tuple[NodeId, ...]
+    round: Round
+    label: str | None
+    anyone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEnvelopes:
+    """The runtime MUST ask `source` for signed cards or offers and answer `EnvelopesHere`, empty if it fails."""
+
+    round: Round
+    digests: tuple[Digest, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEvidence:
+    """The runtime MUST ask `source` for evidence by its ids and answer `EvidenceHere`, empty if it fails."""
+
+    round: Round
+    ids: tuple[Digest, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSegment:
+    """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentHere`; it retries by itself.
+
+    `holders` are asked first."""
+
+    round: Round
+    holders: tuple[NodeId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """The runtime MUST compute the next model from (weight, blob, label) of the packed updates, store it, answer `Aggregated`.
+
+    `limit`: the largest norm of the step, None without one.
+    """
+
+    key: Digest
+    round: Round
+    rule: str
+    model: BlobRef
+    updates: tuple[tuple[int, BlobRef, str], ...]
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The runtime MUST catch up: `peer` speaks of `round`, which we can't follow step by step."""
+
+    round: Round
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The runtime MUST count this against the node's peer; CONFLICT means that it signed two things in one place."""
+
+    node: NodeId | None
+    """None if nobody can be held to it."""
+    rejection: Rejection
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The runtime MUST stop the node with this message: whatever it did next could be wrong, and people have to decide."""
+
+    text: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """The runtime MUST log it and put it on the event bus; changes nothing."""
+
+    type: str
+    text: str
+    fields: tuple[tuple[str, str | int], ...] = ()
+
+
+def notice(round_: Round, type_: str, text: str, **fields: str | int) -> Notice:
+    """A notice of a round."""
+    return Notice(type_, text, (("round", round_), *fields.items()))
+
+
+Effect = (
+    Persist
+    | Say
+    | Commit
+    | Train
+    | Score
+    | CancelWork
+    | FetchBlob
+    | FetchEnvelopes
+    | FetchEvidence
+    | FetchSegment
+    | Aggregate
+    | Behind
+    | Blame
+    | Halt
+    | Notice
+)
+"""Everything that the core asks for."""

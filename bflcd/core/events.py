@@ -1,0 +1,172 @@
+"""What goes into the node's core: messages, answers to its effects, and what was found at start."""
+
+from dataclasses import dataclass
+
+from bflcd.core.records import RoundRecords
+from bflcd.learn.protocol import ScoreResult
+from bflcd.params import BlobRef
+from bflcd.types import Digest, Millis, NodeId, Round
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import Gossip
+from bflcd.wire.recovery import PreparedProof, Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """`mono`: milliseconds of a clock that never jumps, for timers; `wall`: Unix milliseconds, for block times only."""
+
+    mono: Millis
+    wall: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First event of a core: records of the running round; the last round in which nothing may be signed, if any.
+
+    `fresh`: neither database nor mark file knew of a signature, so what this key signed before, if it did, is unknown: nothing is
+    signed before `Confirmed`.
+    """
+
+    records: RoundRecords
+    signing_floor: Round | None
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """More than f other members have said where they stand, so an honest one among them has reached `round`, or 0 if none has."""
+
+    round: Round
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A gossip message, decoded but not verified, forwarded by `peer`."""
+
+    message: Gossip
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHere:
+    """Answer to `FetchBlob`: the blob is complete and durable here; an update's payload met the specification.
+
+    `rate`: KiB/s at which an update was pulled, at least 1; 0 for one that was here already, and for a model.
+    """
+
+    root: Digest
+    rate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlobMissing:
+    """Answer to `FetchBlob`: nobody gave it; `refused` if its content breaks the specification, asking again is useless."""
+
+    root: Digest
+    refused: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobLost:
+    """A payload that was here is damaged on the disk and was dropped."""
+
+    root: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Answer to `Train`: the update is stored under `blob`."""
+
+    round: Round
+    blob: BlobRef
+    samples: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Answer to `Score`."""
+
+    round: Round
+    result: ScoreResult
+
+
+@dataclass(frozen=True, slots=True)
+class WorkFailed:
+    """Answer to `Train` or `Score`: the compute worker failed; it has been started again."""
+
+    round: Round
+    training: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """Answer to `Aggregate`: the next model is stored under `model`."""
+
+    key: Digest
+    model: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class EnvelopesHere:
+    """Answer to `FetchEnvelopes`: what `source` gave, unverified; may be less than asked for."""
+
+    round: Round
+    envelopes: tuple[Envelope, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceHere:
+    """Answer to `FetchEvidence`: what `source` gave, unverified; may be less than asked for."""
+
+    round: Round
+    evidence: tuple[Evidence, ...]
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySigned:
+    """This manager's operator wants this recovery of the running round signed (design 6.8); `proof` is what it names prepared."""
+
+    recovery: Recovery
+    proof: PreparedProof | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHere:
+    """Answer to `FetchSegment`, or a step of catching up: nothing of it is verified yet."""
+
+    certified: CertifiedSegment
+    source: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class SyncChanged:
+    """Catching up has begun or ended; the core takes no part in rounds meanwhile."""
+
+    active: bool
+
+
+Event = (
+    Started
+    | Confirmed
+    | Heard
+    | BlobHere
+    | BlobMissing
+    | BlobLost
+    | Trained
+    | Scored
+    | WorkFailed
+    | Aggregated
+    | EnvelopesHere
+    | EvidenceHere
+    | RecoverySigned
+    | SegmentHere
+    | SyncChanged
+)
+"""Everything that the core takes, besides the passing of time."""

@@ -1,0 +1,85 @@
+"""Beacons, offers and cards of the running round as they come in: checked, verified, kept, contradictions noted."""
+
+from bflcd.core.collection import Collection
+from bflcd.core.effects import Blame, Effect, notice
+from bflcd.core.equivocation import Liars, require_signature
+from bflcd.core.events import EnvelopesHere
+from bflcd.core.round_context import Situation
+from bflcd.errors import PeerError
+from bflcd.types import short
+from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope
+from bflcd.wire.messages import Beacon, Offer, ScoreCard
+
+
+class Hearing:
+    """Fills one round's collection. Whatever is not signed by its author raises PeerError and changes nothing."""
+
+    def __init__(self, situation: Situation, collection: Collection, liars: Liars, verify: Verify) -> None:
+        self._situation = situation
+        self._collection = collection
+        self._liars = liars
+        self._verify = verify
+
+    def beacon(self, beacon: Signed[Beacon]) -> list[Effect]:
+        """A member is present. No effect if that was known."""
+        if beacon.author in self._collection.beacons:
+            return []
+        require_signature(self._verify, beacon.envelope)
+        self._collection.add_beacon(beacon)
+        return [notice(self._situation.round, "present", f"{short(beacon.author)} is present", node=beacon.author.hex())]
+
+    def offer(self, offer: Signed[Offer]) -> list[Effect]:
+        """A trainer's offer. No effect if it is known, or one too many."""
+        self._collection.check_offer(offer)
+        if offer.digest in self._collection.offers or not self._collection.has_room_for_offer(offer.author):
+            return []
+        require_signature(self._verify, offer.envelope)
+        effects = self._add_offer(offer)
+        text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
+        effects.append(notice(self._situation.round, "offer", text, node=offer.author.hex(), samples=offer.body.samples))
+        return effects
+
+    def card(self, card: Signed[ScoreCard]) -> list[Effect]:
+        """A member's score card. No effect if it is known, or one too many."""
+        if card.digest in self._collection.cards:
+            return []
+        self._collection.check_card(card)
+        if not self._collection.has_room_for_card(card.author):
+            return []
+        require_signature(self._verify, card.envelope)
+        effects = self._add_card(card)
+        text = f"{short(card.author)} sent its card with {len(card.body.entries)} scores"
+        effects.append(notice(self._situation.round, "card", text, node=card.author.hex(), entries=len(card.body.entries)))
+        return effects
+
+    def pulled(self, event: EnvelopesHere) -> list[Effect]:
+        """Cards and offers that a proposal needs, as a peer gave them."""
+        effects: list[Effect] = []
+        for envelope in event.envelopes:
+            try:
+                require_signature(self._verify, envelope)
+                effects += self.keep(envelope)
+            except PeerError as error:
+                effects.append(Blame(event.source, error.rejection, str(error)))
+        return effects
+
+    def keep(self, envelope: Envelope) -> list[Effect]:
+        """Add a verified card or offer that a proposal needs, also beyond what is kept unasked. Raises PeerError."""
+        signed: Signed[Offer | ScoreCard] = open_envelope(envelope, (Offer, ScoreCard))
+        if isinstance(signed.body, Offer):
+            offer = Signed(signed.body, envelope)
+            self._collection.check_offer(offer, wanted=True)
+            return self._add_offer(offer)
+        card = Signed(signed.body, envelope)
+        self._collection.check_card(card, wanted=True)
+        return self._add_card(card)
+
+    def _add_offer(self, offer: Signed[Offer]) -> list[Effect]:
+        held = self._collection.conflicting_offer(offer)
+        self._collection.add_offer(offer)
+        return self._liars.conflict(self._situation.round, held, offer, "two offers in one round")
+
+    def _add_card(self, card: Signed[ScoreCard]) -> list[Effect]:
+        held = self._collection.conflicting_card(card)
+        self._collection.add_card(card)
+        return self._liars.conflict(self._situation.round, held, card, "two score cards in one round")

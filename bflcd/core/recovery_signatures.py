@@ -1,0 +1,123 @@
+"""What managers have signed for the running round, on its way to a recovery certificate (design 6.8)."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from bflcd.consensus.events import Instance
+from bflcd.consensus.recovery import check_recovery, merged
+from bflcd.core.effects import Effect, Halt, Persist, notice
+from bflcd.core.records import OwnRecord, RecoveryRecord
+from bflcd.core.round_context import Situation
+from bflcd.crypto.identity import Signer
+from bflcd.ledger.quorum import quorum
+from bflcd.types import Epoch, NodeId, short
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Verify, seal
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+
+CONFLICT_HINT: Final = (
+    "two recoveries of one epoch can't both hold: the managers must agree on which one the community follows, and remove those "
+    "of them that signed both"
+)
+"""What an operator whose node has halted is told."""
+
+MAX_HELD: Final = 16
+"""Recoveries of one round held at a time; only managers make them, and the lowest epochs go first."""
+
+
+class Recoveries:
+    """Collects signatures of one round's managers. Pure."""
+
+    def __init__(self, base: Instance, managers: Sequence[NodeId], verify: Verify) -> None:
+        """`base`: the instance of the round as its model header opened it."""
+        self._base = base
+        self._managers = tuple(managers)
+        self._verify = verify
+        self._held: dict[Recovery, RecoveryCertificate] = {}
+        self.signed = Epoch(0)
+        """The highest epoch of this round that this node, as a manager, has signed a recovery for; 0 is none."""
+
+    @property
+    def needed(self) -> int:
+        """G - (G-1)//3: how many managers must sign."""
+        return quorum(len(self._managers))
+
+    def held(self) -> tuple[RecoveryCertificate, ...]:
+        """Everything collected, highest epoch first."""
+        return tuple(sorted(self._held.values(), key=lambda held: -held.recovery.epoch))
+
+    def add(self, certificate: RecoveryCertificate) -> tuple[RecoveryCertificate, bool]:
+        """Check what managers signed and join it with what is held of it; also whether that is more than before.
+
+        Raises PeerError(BAD_RECOVERY).
+        """
+        known = self._held.get(certificate.recovery)
+        if known is not None and set(certificate.signatures) <= set(known.signatures):
+            return known, False
+        check_recovery(certificate, self._base, self._managers, self._verify)
+        joined = certificate if known is None else merged(known, certificate)
+        self._held[certificate.recovery] = joined
+        if len(self._held) > MAX_HELD:
+            del self._held[min(self._held, key=lambda recovery: recovery.epoch)]
+        return joined, True
+
+    def complete(self, certificate: RecoveryCertificate) -> bool:
+        """Whether a quorum of managers signed it."""
+        return len(certificate.signatures) >= self.needed
+
+    def grew(self, certificate: RecoveryCertificate, situation: Situation) -> list[Effect] | None:
+        """What follows from what was joined. None: a quorum gives the running round a new committee, which must be adopted."""
+        recovery, ours = certificate.recovery, situation.recovery
+        if not self.complete(certificate):
+            text = (
+                f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
+                f"a new committee"
+            )
+            return [notice(situation.round, "recovery", text, epoch=recovery.epoch)]
+        if recovery.epoch != situation.state.epoch:
+            return None
+        if ours is None or ours.recovery == recovery:
+            return []
+        both = sorted(set(dict(ours.signatures)) & set(dict(certificate.signatures)))
+        text = (
+            f"managers signed two different recoveries for epoch {recovery.epoch} of round {recovery.round}; "
+            f"both carry the names of {', '.join(short(node) for node in both)}"
+        )
+        return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]
+
+    def refusal(self, recovery: Recovery, situation: Situation) -> str:
+        """Why this node may not sign a recovery of the running round; empty if it may."""
+        if situation.me not in situation.head.state.managers:
+            return "this node is no manager"
+        if (recovery.chain, recovery.round, recovery.parent) != (situation.state.chain, situation.round, situation.head_hash):
+            return f"it is for round {recovery.round}, this node stands in round {situation.round}"
+        if recovery.epoch <= max(situation.state.epoch, self.signed):
+            return f"this manager has signed for epoch {self.signed}, epoch {recovery.epoch} is not above it"
+        return ""
+
+    def sign(
+        self, recovery: Recovery, proof: PreparedProof | None, situation: Situation, signer: Signer
+    ) -> tuple[RecoveryCertificate, RecoveryCertificate, Persist]:
+        """Our signature as a certificate of its own, what it makes with the other managers', and what must be durable first.
+
+        From then on nothing of a lower epoch of this round may be signed here. Raises PeerError(BAD_RECOVERY) and signs nothing.
+        """
+        envelope = seal(recovery, signer).envelope
+        mine = RecoveryCertificate(recovery, proof, ((situation.me, envelope.signature),))
+        Situation(situation.genesis, situation.head, situation.me, mine)
+        joined, _ = self.add(mine)
+        self.signed = recovery.epoch
+        own = OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
+        return mine, joined, Persist((own, RecoveryRecord(situation.round, mine)))
+
+    def restored(self, records: Sequence[RecoveryRecord], situation: Situation) -> list[RecoveryCertificate]:
+        """What was signed before a restart and not yet by a quorum: joined again, to be said again."""
+        later = (record.certificate for record in records if record.certificate.recovery.epoch > situation.state.epoch)
+        again = [certificate for certificate in later if not self.complete(certificate)]
+        for certificate in again:
+            self.add(certificate)
+        return again
+
+    def next_epoch(self, current: Epoch) -> Epoch:
+        """The lowest epoch that this manager may sign now: above all that it has signed, or knows that others have."""
+        return Epoch(max([current, self.signed, *(recovery.epoch for recovery in self._held)]) + 1)

@@ -1,0 +1,159 @@
+"""What is fixed while one round runs: the head, the parameters, who we are in it."""
+
+from dataclasses import dataclass, field
+
+from bflcd.consensus.events import Instance
+from bflcd.consensus.recovery import recovered_instance, verify_recovery
+from bflcd.core.records import Head
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.recovery import as_proposed, recovered
+from bflcd.ledger.roles import may_train
+from bflcd.ledger.state import State
+from bflcd.params import BlobRef, Genesis, Params
+from bflcd.types import Digest, Epoch, NodeId, Round
+from bflcd.wire.blocks import Certificate, Header
+from bflcd.wire.envelope import Verify
+from bflcd.wire.recovery import RecoveryCertificate
+from bflcd.wire.tensors import update_label
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """The round that the head opens, seen by one node."""
+
+    genesis: Genesis
+    head: Head
+    me: NodeId
+    recovery: RecoveryCertificate | None = None
+    """What managers have given this round, if they had to (design 6.8); verified."""
+    state: State = field(init=False)
+    """The ledger that the round is decided from: the head's, under the recovery."""
+
+    def __post_init__(self) -> None:
+        """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round, or binds it to what can't be judged here."""
+        head, recovery = self.head.state, self.recovery
+        if recovery is not None and recovery.proof is not None:
+            as_proposed(head, recovery.proof)
+        object.__setattr__(self, "state", head if recovery is None else recovered(head, recovery.recovery))
+
+    @property
+    def params(self) -> Params:
+        """Genesis parameters."""
+        return self.genesis.params
+
+    def state_of(self, epoch: Epoch) -> State:
+        """The ledger that a segment first proposed in `epoch` is judged from. Raises PeerError(WRONG_EPOCH) if there is none."""
+        if epoch == self.state.epoch:
+            return self.state
+        proof = None if self.recovery is None else self.recovery.proof
+        if proof is None or proof.proposal.epoch != epoch:
+            raise PeerError(
+                Rejection.WRONG_EPOCH, f"epoch {epoch} of round {self.round} is over: it is in epoch {self.state.epoch}"
+            )
+        return as_proposed(self.head.state, proof)
+
+    def counts(self, epoch: Epoch) -> bool:
+        """Whether a segment first proposed in `epoch` can still be decided: the round's own, or what its recovery re-proposes."""
+        try:
+            self.state_of(epoch)
+        except PeerError:
+            return False
+        return True
+
+    def decided_by(self, certificate: Certificate, verify: Verify) -> "Situation":
+        """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.
+
+        Raises PeerError: WRONG_EPOCH for an epoch that a recovery known here has ended, BAD_RECOVERY.
+        """
+        ours, theirs = self.recovery, certificate.recovery
+        if ours is not None and (theirs is None or theirs.recovery.epoch < ours.recovery.epoch):
+            text = f"round {certificate.round} was decided in epoch {certificate.epoch}, which a recovery had ended"
+            raise PeerError(Rejection.WRONG_EPOCH, text)
+        if theirs is None or (ours is not None and theirs.recovery == ours.recovery):
+            return self
+        verify_recovery(theirs, self.first_instance, self.head.state.managers, verify)
+        return Situation(self.genesis, self.head, self.me, theirs)
+
+    @property
+    def round(self) -> Round:
+        """t."""
+        return self.head.state.round
+
+    @property
+    def head_hash(self) -> Digest:
+        """Hash of the model header that opens the round."""
+        return self.head.hash
+
+    @property
+    def head_header(self) -> Header:
+        """That header."""
+        return self.head.header
+
+    @property
+    def head_blob(self) -> BlobRef:
+        """The round's model."""
+        blob = self.head.header.blob
+        assert blob is not None, "a model header always has a blob"
+        return blob
+
+    @property
+    def committee(self) -> tuple[NodeId, ...]:
+        """Members of the committee in seat order."""
+        return self.state.committee
+
+    @property
+    def f(self) -> int:
+        """Byzantine members that are survived."""
+        return faults(len(self.committee))
+
+    @property
+    def q(self) -> int:
+        """Quorum."""
+        return quorum(len(self.committee))
+
+    @property
+    def judges(self) -> bool:
+        """Whether we hold a seat."""
+        return self.me in self.committee
+
+    @property
+    def judges_but_me(self) -> tuple[NodeId, ...]:
+        """Whom all that is said in a round concerns: the committee. Said again it is gossiped, in case one can't be reached."""
+        return tuple(node for node in self.committee if node != self.me)
+
+    @property
+    def trains(self) -> bool:
+        """Whether we may train in this round."""
+        return self.may_train(self.me)
+
+    @property
+    def finished(self) -> bool:
+        """Whether genesis says that the community stops here."""
+        return 0 < self.params.last_round <= self.round
+
+    @property
+    def instance(self) -> Instance:
+        """What this round's PBFT instance decides about."""
+        base = self.first_instance
+        return base if self.recovery is None else recovered_instance(base, self.recovery)
+
+    @property
+    def first_instance(self) -> Instance:
+        """The instance of the round as its model header opened it."""
+        state = self.head.state
+        return Instance(state.chain, state.round, state.epoch, self.head.hash, state.committee, self.params.view_timeout)
+
+    @property
+    def bound(self) -> bool:
+        """Whether the round must decide what an older epoch of it had prepared."""
+        return self.recovery is not None and self.recovery.proof is not None
+
+    def may_train(self, node: NodeId) -> bool:
+        """Whether a member's offers count in this round."""
+        return may_train(self.params, self.state, node)
+
+
+def update_label_of(situation: Situation, uploader: NodeId) -> str:
+    """What an update's payload must name: chain, round, uploader."""
+    return update_label(situation.state.chain, situation.round, uploader)

@@ -1,0 +1,313 @@
+"""Segments on their way from a proposal to "right, durable and pinned": the path that builders and checkers share.
+
+A proposal names q cards, a time and an epoch; all else is a function of the parent state. A candidate walks, as far as what is
+held allows: cards -> outcome -> offers -> blobs -> aggregate -> segment. What is missing is asked for, again after a pause, each
+time of another holder. A candidate never changes its mind: `ready` and `refused` are final.
+"""
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchEvidence, Persist
+from bflcd.core.records import Pin, ProposalRecord
+from bflcd.core.round_context import Situation, update_label_of
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.judgement import Judgement, judge
+from bflcd.ledger.quorum import quorum
+from bflcd.ledger.transition import Outcome, build_segment, decide
+from bflcd.params import BlobRef
+from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId, View
+from bflcd.wire.blocks import Segment, segment_digest
+from bflcd.wire.envelope import Signed
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.proposal import Proposal
+
+MAX_CANDIDATES: Final = 16
+"""Proposals that are worked on in one round: one a view within the window that the PBFT machine keeps."""
+
+RETRY: Final = Millis(300)
+"""Pause before something missing is asked for again, of the next holder."""
+
+
+class Holdings(Protocol):
+    """What the round holds so far: cards and offers by payload digest, complete blobs."""
+
+    @property
+    def cards(self) -> Mapping[Digest, Signed[ScoreCard]]:
+        """Verified cards."""
+        ...
+
+    @property
+    def offers(self) -> Mapping[Digest, Signed[Offer]]:
+        """Verified offers."""
+        ...
+
+    @property
+    def blobs(self) -> AbstractSet[Digest]:
+        """Complete payloads that met their specification."""
+        ...
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One proposal and how far it has come."""
+
+    proposal: Proposal
+    key: Digest
+    views: set[View] = field(default_factory=set)
+    """Views whose `Build` this answers."""
+    expected: set[Digest] = field(default_factory=set)
+    """Digests that a `Check` stated for it."""
+    sources: list[NodeId] = field(default_factory=list)
+    judgement: Judgement | None = None
+    outcome: Outcome | None = None
+    model: BlobRef | None = None
+    aggregating: bool = False
+    segment: Segment | None = None
+    digest: Digest | None = None
+    refused: Rejection | None = None
+    text: str = ""
+    asked_at: dict[bytes, Millis] = field(default_factory=dict)
+    attempts: int = 0
+    reported: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Ready or refused, for good."""
+        return self.digest is not None or self.refused is not None
+
+    @property
+    def stage(self) -> str:
+        """What it waits for, for people."""
+        if self.done:
+            return "refused" if self.refused else "ready"
+        if self.outcome is None:
+            return "cards" if self.judgement is None else "offers"
+        return "aggregate" if self.aggregating else "blobs"
+
+
+def key_of(proposal: Proposal) -> Digest:
+    """Identity of a proposal among candidates."""
+    counts = (integer(len(proposal.cards)), integer(len(proposal.evidence)))
+    return digest(Domain.MESSAGE, integer(proposal.epoch), integer(proposal.time), *counts, *proposal.cards, *proposal.evidence)
+
+
+class Candidates:
+    """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
+
+    def __init__(self, situation: Situation, holdings: Holdings, evidence: Mapping[Digest, Evidence]) -> None:
+        """`evidence`: what is held of it, by id; all of it verified."""
+        self._situation = situation
+        self._holdings = holdings
+        self._evidence = evidence
+        self._all: dict[Digest, Candidate] = {}
+        self._aggregates: dict[Digest, BlobRef | None] = {}
+        """By the weights and roots of the updates; None while it is being computed."""
+        self.prepared: Digest | None = None
+        """The segment that this member holds prepared: its candidate stays."""
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(tuple(self._all.values()))
+
+    def by_digest(self, segment: Digest) -> Candidate | None:
+        """The ready candidate of this digest."""
+        return next((c for c in self._all.values() if c.digest == segment), None)
+
+    def add(self, proposal: Proposal) -> Candidate | None:
+        """The candidate of a proposal, new or known; the oldest that is not prepared makes room when there are too many."""
+        key = key_of(proposal)
+        candidate = self._all.get(key)
+        if candidate is None:
+            if len(self._all) >= MAX_CANDIDATES:
+                oldest = next((k for k, c in self._all.items() if c.digest is None or c.digest != self.prepared), None)
+                if oldest is None:
+                    return None
+                del self._all[oldest]
+            candidate = self._all[key] = Candidate(proposal, key)
+        return candidate
+
+    def restore(self, record: ProposalRecord) -> Candidate | None:
+        """A candidate that was ready before a restart; its aggregate is not computed again."""
+        candidate = self.add(record.proposal)
+        if candidate is not None:
+            candidate.model = record.model
+        return candidate
+
+    def aggregated(self, key: Digest, model: BlobRef) -> None:
+        """Note the answer to `Aggregate`."""
+        if key in self._aggregates:
+            self._aggregates[key] = model
+
+    def advance(self, now: Millis) -> tuple[list[Effect], list[Candidate]]:
+        """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
+        effects: list[Effect] = []
+        finished: list[Candidate] = []
+        for candidate in tuple(self._all.values()):
+            if not candidate.done:
+                try:
+                    effects += self._walk(candidate, now)
+                except PeerError as error:
+                    candidate.refused, candidate.text = error.rejection, str(error)
+            if candidate.done and not candidate.reported:
+                candidate.reported = True
+                finished.append(candidate)
+        return effects, finished
+
+    def _walk(self, candidate: Candidate, now: Millis) -> list[Effect]:
+        cards, wanted = self._cards(candidate, now)
+        if cards is None:
+            return wanted
+        if candidate.judgement is None:
+            situation = self._situation
+            candidate.judgement = judge(situation.params, situation.state_of(candidate.proposal.epoch), cards)
+        outcome, wanted = self._outcome(candidate, cards, now)
+        if outcome is None:
+            return wanted
+        model, wanted = self._model(candidate, outcome, cards, now)
+        if model is None:
+            return wanted
+        return self._finish(candidate, outcome, model)
+
+    def _cards(self, candidate: Candidate, now: Millis) -> tuple[tuple[Signed[ScoreCard], ...] | None, list[Effect]]:
+        held = self._holdings.cards
+        missing = tuple(d for d in candidate.proposal.cards if d not in held)
+        if missing:
+            return None, self._ask_envelopes(candidate, missing, candidate.sources, now)
+        cards = tuple(held[d] for d in candidate.proposal.cards)
+        q = quorum(len(self._situation.state_of(candidate.proposal.epoch).committee))
+        authors = [card.author for card in cards]
+        if len(cards) != q or authors != sorted(set(authors)):
+            raise PeerError(
+                Rejection.BAD_SEGMENT, f"the proposal names {len(cards)} cards; {q} of distinct members, sorted, are needed"
+            )
+        return cards, []
+
+    def _outcome(
+        self, candidate: Candidate, cards: tuple[Signed[ScoreCard], ...], now: Millis
+    ) -> tuple[Outcome | None, list[Effect]]:
+        if candidate.outcome is not None:
+            return candidate.outcome, []
+        assert candidate.judgement is not None
+        missing = tuple(p.offer for p in candidate.judgement.packed if p.offer not in self._holdings.offers)
+        if missing:
+            return None, self._ask_envelopes(candidate, missing[:MAX_COMMITTEE], [card.author for card in cards], now)
+        proofs = candidate.proposal.evidence
+        unknown = tuple(id_ for id_ in proofs if id_ not in self._evidence)
+        if unknown:
+            return None, self._ask_evidence(candidate, unknown, now)
+        situation = self._situation
+        candidate.outcome = decide(
+            situation.params,
+            situation.state_of(candidate.proposal.epoch),
+            situation.head_hash,
+            cards,
+            self._holdings.offers,
+            time=candidate.proposal.time,
+            evidence=tuple(self._evidence[id_] for id_ in proofs),
+        )
+        return candidate.outcome, []
+
+    def _model(
+        self, candidate: Candidate, outcome: Outcome, cards: tuple[Signed[ScoreCard], ...], now: Millis
+    ) -> tuple[BlobRef | None, list[Effect]]:
+        situation = self._situation
+        if candidate.model is not None:
+            return candidate.model, []
+        if situation.head_blob.root not in self._holdings.blobs:
+            return None, []  # on its way since the round opened: its arrival walks every candidate on
+        if not outcome.packed:
+            return situation.head_blob, []
+        wanted: list[Effect] = []
+        missing = [offer for packed in outcome.packed if (offer := packed.offer).body.blob.root not in self._holdings.blobs]
+        for offer in missing:
+            blob = offer.body.blob
+            if self._may_ask(candidate, blob.root, now):
+                scorers = tuple(card.author for card in cards if any(e.root == blob.root for e in card.body.entries))
+                holders = tuple(node for node in (*scorers, offer.author) if node != situation.me)
+                label = update_label_of(situation, offer.author)
+                wanted.append(FetchBlob(blob, holders, situation.round, label, anyone=False))
+        if missing:
+            return None, wanted
+        candidate.aggregating = True
+        return self._aggregate(outcome)
+
+    def _aggregate(self, outcome: Outcome) -> tuple[BlobRef | None, list[Effect]]:
+        """The aggregate of an outcome's updates, computed once whichever proposals share it."""
+        situation = self._situation
+        key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in outcome.packed))
+        if key in self._aggregates:
+            return self._aggregates[key], []
+        self._aggregates[key] = None
+        updates = tuple((p.weight, p.offer.body.blob, update_label_of(situation, p.offer.author)) for p in outcome.packed)
+        rule, limit = situation.params.aggregation, outcome.step_limit
+        return None, [Aggregate(key, situation.round, rule, situation.head_blob, updates, limit)]
+
+    def foresee(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
+        """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.
+
+        Changes nothing else; what is missing for it is not asked for.
+        """
+        situation, holdings = self._situation, self._holdings
+        offers = holdings.offers
+        packed = judge(situation.params, situation.state, cards).packed
+        if not packed or situation.head_blob.root not in holdings.blobs:
+            return []
+        if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
+            return []
+        try:
+            outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+        except PeerError:
+            return []  # whoever proposes these cards is told why
+        return self._aggregate(outcome)[1]
+
+    def _finish(self, candidate: Candidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
+        situation = self._situation
+        state = situation.state_of(candidate.proposal.epoch)
+        segment = build_segment(situation.params, state, situation.head_header, outcome, model)
+        candidate.segment, candidate.model = segment, model
+        candidate.digest = segment_digest(segment)
+        roots = {p.offer.body.blob.root for p in outcome.packed} | {model.root}
+        record = ProposalRecord(
+            round=situation.round,
+            digest=candidate.digest,
+            proposal=candidate.proposal,
+            cards=tuple(card.envelope for card in outcome.cards),
+            offers=tuple(packed.offer.envelope for packed in outcome.packed),
+            model=model,
+            evidence=outcome.evidence,
+        )
+        return [Persist((record, *(Pin(root, situation.round) for root in sorted(roots))))]
+
+    def _ask_envelopes(
+        self, candidate: Candidate, digests: tuple[Digest, ...], holders: list[NodeId], now: Millis
+    ) -> list[Effect]:
+        source = self._whom_to_ask(candidate, digests[0], holders, now)
+        return [] if source is None else [FetchEnvelopes(self._situation.round, digests, source)]
+
+    def _ask_evidence(self, candidate: Candidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
+        source = self._whom_to_ask(candidate, ids[0], candidate.sources, now)
+        return [] if source is None else [FetchEvidence(self._situation.round, ids, source)]
+
+    def _whom_to_ask(self, candidate: Candidate, what: Digest, holders: list[NodeId], now: Millis) -> NodeId | None:
+        """Each time another one of those that should have it, then of the committee; None while the last question is young."""
+        order = list(dict.fromkeys(node for node in (*holders, *self._situation.committee) if node != self._situation.me))
+        if not order or not self._may_ask(candidate, what, now):
+            return None
+        candidate.attempts += 1
+        return order[(candidate.attempts - 1) % len(order)]
+
+    def _may_ask(self, candidate: Candidate, what: bytes, now: Millis) -> bool:
+        last = candidate.asked_at.get(what)
+        if last is not None and now - last < RETRY:
+            return False
+        candidate.asked_at[what] = now
+        return True
+
+    def retry_at(self) -> Millis | None:
+        """When an unfinished candidate wants to ask again."""
+        waits = [max(c.asked_at.values()) + RETRY for c in self._all.values() if not c.done and c.asked_at]
+        return Millis(min(waits)) if waits else None

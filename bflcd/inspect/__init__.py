@@ -1,0 +1,1 @@
+"""A chain looked at without a daemon: read beside one, or checked from the genesis on."""

@@ -1,0 +1,131 @@
+"""What a node sees of a round that can't go on: who can still vote, what others have prepared or signed (design 6.8). Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bflcd.consensus.events import Instance
+from bflcd.consensus.recovery import check_proof
+from bflcd.core.core import Core
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.types import Digest, Epoch, NodeId
+from bflcd.wire.codec import encode
+from bflcd.wire.envelope import Verify
+from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What this node sees of its community now: members that are connected, and those of them that are in a later round."""
+
+    connected: frozenset[NodeId]
+    ahead: frozenset[NodeId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The highest prepared proof, who gave it (this node included), who answered, who did not and why."""
+
+    proof: PreparedProof | None
+    holder: NodeId | None
+    answered: frozenset[NodeId]
+    unanswered: tuple[tuple[NodeId, str], ...] = ()
+    doubts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SeatNow:
+    """One seat of the running round. `signed`: it is a manager that has signed a recovery and so votes no more in this epoch."""
+
+    node: NodeId
+    connected: bool
+    heard: bool
+    awaited: bool
+    signed: bool
+
+    @property
+    def votes(self) -> bool:
+        """Whether a vote of it can still be had in this epoch."""
+        return self.connected and not self.signed
+
+
+def recovery_id(recovery: Recovery) -> Digest:
+    """What names a recovery before managers."""
+    return digest(Domain.MESSAGE, encode(recovery))
+
+
+def seats_now(core: Core, look: Look) -> tuple[SeatNow, ...]:
+    """The running committee in seat order, as this node sees it."""
+    situation, collection = core.situation, core.collection
+    signed = {manager for held in pending_recoveries(core) for manager, _ in held.signatures}
+    if core.recoveries.signed > situation.state.epoch:
+        signed.add(situation.me)
+    awaited = set(core.pbft.missing) if core.pbft is not None else set()
+    return tuple(
+        SeatNow(
+            node,
+            connected=node == situation.me or node in look.connected,
+            heard=node == situation.me or node in collection.beacons,
+            awaited=node in awaited,
+            signed=node in signed,
+        )
+        for node in situation.committee
+    )
+
+
+def pending_recoveries(core: Core) -> tuple[RecoveryCertificate, ...]:
+    """What managers have signed for a later epoch of the running round; highest epoch first, then most signatures."""
+    epoch = core.situation.state.epoch
+    later = [c for c in core.recoveries.held() if c.recovery.epoch > epoch and not core.recoveries.complete(c)]
+    return tuple(sorted(later, key=lambda c: (-c.recovery.epoch, -len(c.signatures), recovery_id(c.recovery))))
+
+
+def known_epochs(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, Ground]:
+    """Committee and retired members of each epoch of the running round, as its header or a quorum of managers gave them."""
+    base, ours = core.situation.first_instance, core.situation.recovery
+    complete = [c for c in (*stored, *core.recoveries.held(), *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
+    given = {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in complete}
+    return {base.epoch: Ground(base.committee, ())} | given
+
+
+def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, Ground]) -> str:
+    """Why a prepared proof can't be used, though its signatures may hold; empty if it can.
+
+    The certificate leaves it to the managers to know the epochs between: whoever took a stranger's word for one would let it
+    prepare with a committee of its own making.
+    """
+    held, first = epochs.get(proof.epoch), proof.proposal.epoch
+    if held is None or held.committee != proof.committee:
+        return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
+    ground = None if first == min(epochs) else epochs.get(first)
+    if first not in epochs or proof.ground != ground:
+        return f"its proposal of epoch {first} was judged from a ground that no recovery known here has given"
+    return ""
+
+
+def check_found(proof: PreparedProof, base: Instance, verify: Verify) -> None:
+    """Raise PeerError(BAD_RECOVERY) unless a quorum of the proof's committee prepared it in `base`'s round."""
+    check_proof(proof, base, below=proof.epoch + 1, verify=verify)
+
+
+def rank_of(proof: PreparedProof | None) -> tuple[int, int]:
+    """Which of two proofs is the higher one."""
+    return (-1, -1) if proof is None else (proof.epoch, proof.view)
+
+
+def best_of(given: Mapping[NodeId, PreparedProof]) -> tuple[NodeId, PreparedProof] | None:
+    """The highest proof and one who gave it.
+
+    The proposal beside the signatures is not covered by them. Where givers differ about it, those who prepared it themselves
+    count, and of their answers the one that most of them give.
+    """
+    if not given:
+        return None
+    top = max(rank_of(proof) for proof in given.values())
+    highest = {node: proof for node, proof in sorted(given.items()) if rank_of(proof) == top}
+
+    def weight(node: NodeId) -> tuple[int, int, NodeId]:
+        same = [other for other, proof in highest.items() if proof.proposal == highest[node].proposal]
+        return sum(other in dict(highest[node].prepares) for other in same), len(same), node
+
+    holder = max(highest, key=weight)
+    return holder, highest[holder]

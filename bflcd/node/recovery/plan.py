@@ -1,0 +1,314 @@
+"""What a manager's node proposes for a round that can't go on, and what speaks against signing it (design 6.8). Pure.
+
+A recovery is right only when no quorum of the committee can come together any more. So the plan counts who can still vote, takes
+nobody for alive who isn't connected now (a beacon of this round may be older than its sender's death), never retires who is, and
+names every reason to keep the pen away. What was found prepared comes first: a recovery that leaves it out may undo a decision.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from bflcd.core.core import Core
+from bflcd.core.round_context import Situation
+from bflcd.errors import PeerError, UsageError
+from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.recovery import recovered
+from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import NEVER
+from bflcd.node.recovery.observation import (
+    Found,
+    Look,
+    SeatNow,
+    doubt_of,
+    known_epochs,
+    pending_recoveries,
+    rank_of,
+    recovery_id,
+    seats_now,
+)
+from bflcd.types import MAX_COMMITTEE, Digest, NodeId, short
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+
+SAFE_SEATS: Final = 4
+"""Fewer seats survive no liar and no loss at all: f is 0."""
+
+
+class Action(Enum):
+    """What signing would do now."""
+
+    NEW = "new"
+    """Sign a recovery that no other manager has signed yet."""
+    JOIN = "join"
+    """Add this manager's signature to a recovery that others have signed."""
+    WAIT = "wait"
+    """Nothing: this manager has signed it, others have to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the operator asks for; None leaves it to the plan."""
+
+    committee: tuple[NodeId, ...] | None = None
+    retired: tuple[NodeId, ...] | None = None
+    join: Digest | None = None
+    new: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a plan is made from."""
+
+    core: Core
+    look: Look
+    found: Found
+    wish: Wish
+
+    @property
+    def situation(self) -> Situation:
+        """The running round."""
+        return self.core.situation
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A recovery that managers have signed and that still lacks signatures. `objection`: why not to join it; empty if nothing."""
+
+    id: Digest
+    certificate: RecoveryCertificate
+    objection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why this node does not sign. `lasting`: force does not help."""
+
+    code: str
+    text: str
+    hint: str
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that an operator has to know before signing, and what would be signed."""
+
+    situation: Situation
+    look: Look
+    found: Found
+    seats: tuple[SeatNow, ...]
+    pending: tuple[Pending, ...]
+    action: Action
+    recovery: Recovery
+    proof: PreparedProof | None
+    refusal: Refusal | None
+    warnings: tuple[str, ...]
+
+    @property
+    def id(self) -> Digest:
+        """Names the recovery that would be signed."""
+        return recovery_id(self.recovery)
+
+    @property
+    def can_still_decide(self) -> bool:
+        """Whether a quorum of the running committee can still vote."""
+        return sum(seat.votes for seat in self.seats) >= self.situation.q
+
+
+def make_plan(case: Case) -> Plan:
+    """What to sign now. Raises UsageError for a wish that names what is not there."""
+    core, look, found = case.core, case.look, case.found
+    seats = seats_now(core, look)
+    pending = tuple(Pending(recovery_id(held.recovery), held, _objection(held, case)) for held in pending_recoveries(core))
+    action, chosen = _choose(case, pending)
+    if chosen is not None:
+        recovery, proof = chosen.certificate.recovery, chosen.certificate.proof
+    else:
+        recovery, proof = _new_recovery(case), found.proof
+    refusal = _refusal(case, seats, recovery, "" if chosen is None else chosen.objection)
+    if action is Action.WAIT or (refusal is not None and case.wish.force and not refusal.lasting):
+        refusal = None
+    warnings = _warnings(case, recovery, tuple(entry for entry in pending if entry is not chosen))
+    return Plan(case.situation, look, found, seats, pending, action, recovery, proof, refusal, warnings)
+
+
+# -- what to sign ---------------------------------------------------------------------------------------------------------
+
+
+def _choose(case: Case, pending: tuple[Pending, ...]) -> tuple[Action, Pending | None]:
+    wish, me, signed = case.wish, case.situation.me, case.core.recoveries.signed
+    if wish.join is not None:
+        named = next((p for p in pending if p.id == wish.join), None)
+        if named is None:
+            raise UsageError(
+                f"no recovery {wish.join.hex()} is pending", hint="`bflc-cli recover --dry-run` lists them", code="bad_argument"
+            )
+        return (Action.WAIT if me in dict(named.certificate.signatures) else Action.JOIN), named
+    if wish.new or wish.committee is not None or wish.retired is not None:
+        return Action.NEW, None
+    best = next((p for p in pending if not p.objection), None)
+    if best is not None and me in dict(best.certificate.signatures):
+        return Action.WAIT, best
+    if best is not None and best.certificate.recovery.epoch > signed:
+        return Action.JOIN, best
+    return Action.NEW, None
+
+
+def _new_recovery(case: Case) -> Recovery:
+    core, situation, wish, proof = case.core, case.situation, case.wish, case.found.proof
+    committee = _default_committee(situation, case.look) if wish.committee is None else wish.committee
+    retired = _default_retired(core, case.look, committee) if wish.retired is None else tuple(sorted(set(wish.retired)))
+    _check_named(situation, committee, retired)
+    return Recovery(
+        chain=situation.state.chain,
+        round=situation.round,
+        epoch=core.recoveries.next_epoch(situation.state.epoch),
+        parent=situation.head_hash,
+        committee=committee,
+        retired=retired,
+        prepared=None if proof is None else claim_of(proof),
+    )
+
+
+def _default_committee(situation: Situation, look: Look) -> tuple[NodeId, ...]:
+    """Those of the old committee that are alive, in seat order, then other members that are, by id; at most M."""
+    alive = {*look.connected, situation.me}
+    members = [a.node for a in situation.state.accounts if a.node in alive and a.punished_round == NEVER]
+    old = [node for node in situation.committee if node in members]
+    return tuple([*old, *(node for node in members if node not in old)][: situation.params.committee_size])
+
+
+def _default_retired(core: Core, look: Look, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+    """Seats that are not connected, and members that are neither connected nor heard in this round; nobody who is.
+
+    Every node keeps connections to the committee, so a seat without one is silent whatever it said earlier in the round.
+    """
+    situation = core.situation
+    here = {*look.connected, situation.me, *committee}
+    seats = [node for node in situation.committee if node not in here]
+    heard = core.collection.beacons
+    others = [a.node for a in situation.state.accounts if a.node not in here and a.node not in seats and a.node not in heard]
+    return tuple(sorted([*seats, *others][:MAX_COMMITTEE]))
+
+
+def _check_named(situation: Situation, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> None:
+    """Refuse ids that can't be meant, naming each. Raises UsageError."""
+    most = situation.params.committee_size
+    for node in (*committee, *retired):
+        account = account_of(situation.state, node)
+        if account is None:
+            raise _wrong(f"{node.hex()} is no member")
+        if node in committee and account.punished_round != NEVER:
+            raise _wrong(f"{short(node)} was punished in round {account.punished_round}: it gets no seat")
+    if len(set(committee)) != len(committee):
+        raise _wrong("a member stands twice in the committee")
+    if not 1 <= len(committee) <= most:
+        raise _wrong(f"a committee of this community has 1 to {most} seats, not {len(committee)}")
+    both = set(committee) & set(retired)
+    if both:
+        raise _wrong(f"{short(min(both))} can't have a seat and be retired")
+    if len(retired) > MAX_COMMITTEE:
+        raise _wrong(f"at most {MAX_COMMITTEE} members can be retired at once, not {len(retired)}")
+
+
+def _wrong(text: str) -> UsageError:
+    return UsageError(text, hint="`bflc-cli members` lists who may be named", code="bad_argument")
+
+
+# -- what speaks against it -----------------------------------------------------------------------------------------------
+
+
+def _objection(held: RecoveryCertificate, case: Case) -> str:
+    """Why this node would not sign what other managers have, without being told to."""
+    situation, recovery = case.situation, held.recovery
+    try:
+        recovered(situation.head.state, recovery)
+    except PeerError as error:
+        return str(error)
+    if held.proof is not None and (doubt := doubt_of(held.proof, known_epochs(case.core, ()))):
+        return f"what it calls prepared can't be used: {doubt}"
+    if rank_of(held.proof) < rank_of(case.found.proof):
+        return "it leaves out what was found prepared"
+    return _against(situation, case.look, recovery)
+
+
+def _against(situation: Situation, look: Look, recovery: Recovery) -> str:
+    """What makes a recovery senseless as seen from here."""
+    alive = {*look.connected, situation.me}
+    seated, needed = sum(node in alive for node in recovery.committee), quorum(len(recovery.committee))
+    if seated < needed:
+        return f"only {seated} of its {len(recovery.committee)} seats are connected here, {needed} are needed to decide"
+    living = sorted(alive & set(recovery.retired))
+    if living:
+        return f"it retires {_names(living)}, which is connected here"
+    return ""
+
+
+def _refusal(case: Case, seats: tuple[SeatNow, ...], recovery: Recovery, objection: str) -> Refusal | None:
+    """Why this node would not sign `recovery`, the reasons that nothing helps against first."""
+    situation, look, wish = case.situation, case.look, case.wish
+    if situation.me not in situation.state.managers:
+        hint = f"the managers are {_names(situation.state.managers)}"
+        return Refusal("not_manager", "this node is no manager: its signature would count for nothing", hint, lasting=True)
+    refused = case.core.recovery_refusal(recovery)
+    if refused:
+        return Refusal("refused", f"the recovery is not signed: {refused}", "look at it again with --dry-run", lasting=True)
+    voting = sum(seat.votes for seat in seats)
+    if voting >= situation.q:
+        return Refusal(
+            "not_needed",
+            f"{voting} of {len(seats)} seats are there and {situation.q} decide: a recovery could undo what they decide",
+            "find out why they don't (`bflc-cli round`); --force signs all the same",
+        )
+    if look.ahead:
+        return Refusal(
+            "not_needed",
+            f"{_names(sorted(look.ahead))} say that round {situation.round} is decided: this node has to catch up",
+            "wait a moment; --force signs all the same",
+        )
+    against = objection or (_against(situation, look, recovery) if wish.committee or wish.retired else "")
+    if against:
+        return Refusal("doubtful", f"the recovery is not signed: {against}", "--force signs all the same")
+    return None
+
+
+def _warnings(case: Case, recovery: Recovery, others: tuple[Pending, ...]) -> tuple[str, ...]:
+    """What to think about before signing. `others`: pending recoveries beside the one that is proposed."""
+    situation, look, found = case.situation, case.look, case.found
+    texts = [_answers_text(situation, found), *found.doubts]
+    members = len(situation.state.accounts)
+    seen = len(look.connected) + 1
+    if 2 * seen <= members:
+        texts.append(f"this node sees {seen} of {members} members: it may be this node that is cut off, and not the others")
+    if len(recovery.committee) < SAFE_SEATS:
+        texts.append(f"a committee of {len(recovery.committee)} survives neither a liar nor a loss until the next round")
+    texts += [
+        f"{len(other.certificate.signatures)} managers have signed recovery {short(other.id)}, which is not what is proposed here"
+        + (f": {other.objection}" if other.objection else "")
+        for other in others
+    ]
+    return tuple(text for text in texts if text)
+
+
+def _answers_text(situation: Situation, found: Found) -> str:
+    """What the answers of the old seats prove: whatever was decided had been prepared by q of them (design 6.8)."""
+    answered = sum(node in found.answered for node in situation.committee)
+    if answered >= situation.q:
+        return ""
+    seats, sure = len(situation.committee), answered - faults(len(situation.committee))
+    start = f"{answered} of the {seats} old seats told what they had prepared"
+    if sure <= 0:
+        return (
+            f"{start}: a block that the silent ones have committed could be missed and replaced by another. This is the one "
+            "exception to nothing committed being lost: try to reach their operators first"
+        )
+    return (
+        f"{start}: at least {sure} of these prepared whatever was committed, so nothing is missed as long as they tell the truth "
+        "and have kept their disks; otherwise a committed block could be replaced by another"
+    )
+
+
+def _names(nodes: Iterable[NodeId]) -> str:
+    return ", ".join(short(node) for node in nodes)

@@ -1,0 +1,1 @@
+"""Carries out the core's effects and brings their answers back."""

@@ -1,0 +1,1 @@
+"""What the node shows of itself, by what it looks at."""

@@ -1,0 +1,1 @@
+"""What is made before a node runs: genesis, data directories, testnets."""

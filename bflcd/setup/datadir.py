@@ -1,0 +1,151 @@
+"""A data directory: one node's key, configuration, genesis and chain, readable by its owner alone."""
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from bflcd.api.token import FILE_NAME as API_FILE
+from bflcd.config import CONFIG_FILE, Config
+from bflcd.crypto.identity import Identity
+from bflcd.crypto.keystore import read_key, read_passphrase
+from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.log import LOG_DIR
+from bflcd.params import Genesis
+from bflcd.setup.genesis_file import read_genesis
+from bflcd.wire.tensors import blob_ref
+
+
+@dataclass(frozen=True, slots=True)
+class DataDir:
+    """The layout. Nothing here touches the disk but `make` and `check`."""
+
+    path: Path
+
+    @property
+    def key(self) -> Path:
+        """The secret key."""
+        return self.path / "node.key"
+
+    @property
+    def config(self) -> Path:
+        """The configuration."""
+        return self.path / CONFIG_FILE
+
+    @property
+    def genesis(self) -> Path:
+        """The genesis; absent where it is fetched from a first peer."""
+        return self.path / "genesis.json"
+
+    @property
+    def model(self) -> Path:
+        """The payload of model 0; absent where it is fetched."""
+        return self.path / "model0.safetensors"
+
+    @property
+    def chain(self) -> Path:
+        """The block store."""
+        return self.path / "chain.sqlite3"
+
+    @property
+    def api(self) -> Path:
+        """URL and token of a running daemon."""
+        return self.path / API_FILE
+
+    @property
+    def log(self) -> Path:
+        """The folder of the log."""
+        return self.path / LOG_DIR
+
+    def make(self) -> None:
+        """Create the directory (and its parents) with mode 0700 unless it is there. Raises OperatorError, MachineError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise _not_a_directory(self.path) from error
+        except NotADirectoryError as error:
+            raise OperatorError(
+                f"{self.path}: a part of this path is a file", hint="choose another --datadir", code="bad_datadir"
+            ) from error
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        self._close_if_empty()
+        self.check()
+
+    def _close_if_empty(self) -> None:
+        """Take from others what a lax umask gave them, while there is nothing to lose."""
+        try:
+            if self.path.stat().st_uid == os.getuid() and next(self.path.iterdir(), None) is None:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise _refused(self.path, error) from error
+
+    def check(self, *, may_be_absent: bool = False) -> None:
+        """Raise OperatorError unless the directory is there, a directory, ours to write, and closed to others' writing."""
+        try:
+            mode = self.path.stat().st_mode
+        except FileNotFoundError as error:
+            if may_be_absent:
+                return
+            raise OperatorError(
+                f"{self.path}: there is no such data directory", hint="make it with `bflcd init`", code="no_datadir"
+            ) from error
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        if not stat.S_ISDIR(mode):
+            raise _not_a_directory(self.path)
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise OperatorError(
+                f"{self.path}: no permission to use this directory", hint="run as its owner", code="no_permission"
+            )
+        if mode & 0o022:
+            raise OperatorError(
+                f"{self.path}: others may write here (mode {mode & 0o777:o})", hint=f"chmod 700 {self.path}", code="bad_datadir"
+            )
+
+
+def make_empty(path: Path) -> None:
+    """Create `path` with mode 0700, or accept an empty directory. Raises OperatorError (`not_empty`), MachineError."""
+    DataDir(path).make()
+    if next(path.iterdir(), None) is not None:
+        raise OperatorError(f"{path}: not empty", hint="choose a new directory, or remove this one first", code="not_empty")
+
+
+def open_identity(config: Config) -> Identity:
+    """The node's key, opened with the passphrase that the configuration names. Raises OperatorError, MachineError."""
+    passphrase = read_passphrase(Path(config.node.passphrase_file)) if config.node.passphrase_file else None
+    return read_key(DataDir(config.node.datadir).key, passphrase)
+
+
+def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:
+    """The genesis of the directory with model 0 where it is there, or None. Raises UsageError if they don't belong together."""
+    if not datadir.genesis.exists():
+        return None
+    genesis = read_genesis(datadir.genesis)
+    try:
+        with datadir.model.open("rb") as file:
+            model = file.read(genesis.model.size + 1)
+    except FileNotFoundError:
+        return genesis, None
+    except OSError as error:
+        raise _refused(datadir.model, error) from error
+    if blob_ref(model) != genesis.model:
+        raise UsageError(
+            f"{datadir.model}: not the first model of {datadir.genesis}",
+            hint="remove it: the node then fetches the right one from its peers",
+            code="bad_genesis",
+        )
+    return genesis, model
+
+
+def _not_a_directory(path: Path) -> OperatorError:
+    return OperatorError(f"{path}: not a directory", hint="choose another --datadir", code="bad_datadir")
+
+
+def _refused(path: Path, error: OSError) -> OperatorError | MachineError:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OperatorError(
+            f"{path}: {error.strerror}", hint="run as the owner, or choose another --datadir", code="no_permission"
+        )
+    return MachineError(f"{path}: {error.strerror}", hint="check the disk")

@@ -1,0 +1,78 @@
+"""What somebody decides about a new community, and the genesis that follows from it (design 4)."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
+
+from bflcd.errors import UsageError
+from bflcd.learn.data import DataConfig
+from bflcd.learn.messages import TaskDescription
+from bflcd.params import Genesis, GenesisMember, Params, TaskSpec, check_genesis
+from bflcd.types import Amount, Millis, NodeId
+from bflcd.wire.codec import encode
+from bflcd.wire.tensors import blob_ref
+
+FIRST_BALANCE: Final = Amount(1_000)
+"""Units that each first member gets."""
+
+FIRST_POOL: Final = Amount(1_000_000)
+"""Units that the rewards are paid from; a thousandth of the rest goes out each round by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """The task by name, its options, how it is trained. `training`: fields of `TaskSpec` that differ from its defaults."""
+
+    factory: str
+    options: dict[str, str] = field(default_factory=dict)
+    training: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    """Draws model 0."""
+    data: DataConfig | None = None
+    """Where options are inferred from, if the task does that."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisPlan:
+    """A community to be. `members` in the order given; `committee` and `managers` default to the first M of them."""
+
+    name: str
+    time: Millis
+    params: Params
+    members: tuple[NodeId, ...]
+    committee: tuple[NodeId, ...] = ()
+    managers: tuple[NodeId, ...] = ()
+    balance: Amount = FIRST_BALANCE
+    pool: Amount = FIRST_POOL
+    testnet: bool = False
+    """Its nodes may play attacks."""
+
+
+def default_places(members: int, committee_size: int, *, small_community: bool) -> int:
+    """k: a place for each trainer, so that every good update is packed (design 5), and never fewer than the committee's seats."""
+    trainers = members if small_community else members - committee_size
+    return max(committee_size, trainers)
+
+
+def compose_genesis(plan: GenesisPlan, task: TaskPlan, description: TaskDescription) -> Genesis:
+    """The genesis of `plan`. Raises UsageError (`bad_genesis`) naming what contradicts what."""
+    seats = min(plan.params.committee_size, len(plan.members))
+    committee = plan.committee or plan.members[:seats]
+    spec = TaskSpec(task.factory, description.options, description.tensors)
+    genesis = Genesis(
+        name=plan.name,
+        time=plan.time,
+        params=plan.params,
+        task=replace(spec, **cast("dict[str, Any]", task.training)),
+        managers=tuple(sorted(plan.managers or committee)),
+        members=tuple(GenesisMember(node, plan.balance) for node in sorted(plan.members)),
+        committee=committee,
+        pool=plan.pool,
+        model=blob_ref(description.model),
+        testnet=plan.testnet,
+    )
+    check_genesis(genesis)
+    try:
+        encode(genesis)
+    except ValueError as error:
+        raise UsageError(f"the genesis breaks a limit: {error}", hint="change that value", code="bad_genesis") from error
+    return genesis

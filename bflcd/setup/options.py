@@ -1,0 +1,133 @@
+"""What the commands `genesis` and `testnet` take from the command line, read into parameters, task and members."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final, cast
+
+from bflcd.crypto.identity import node_id_of
+from bflcd.errors import UsageError
+from bflcd.learn.data import DataConfig, PartitionKind
+from bflcd.learn.datasets.images import open_images
+from bflcd.params import MILLION, Params, default_committee
+from bflcd.setup.genesis_plan import default_places
+from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
+
+_TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs")
+"""Fields of `TaskSpec` that say how the task is trained."""
+
+_OWN_FLAGS: Final = (
+    "committee_size",
+    "places",
+    "small_community",
+    "view_timeout",
+    "score_rule",
+    "election",
+    "aggregation",
+    "last_round",
+)
+"""Fields of `Params` that have flags of their own."""
+
+_FREE: Final = tuple(field.name for field in fields(Params) if field.name not in _OWN_FLAGS)
+
+
+@dataclass(frozen=True, slots=True)
+class CommunityOptions:
+    """The flags that both commands share. `extra`: KEY=VALUE for all other parameters.
+
+    `committee_size` 0: what `default_committee` says; `places` 0: one for each trainer.
+    """
+
+    committee_size: int
+    places: int
+    rounds: int
+    view_timeout: int
+    score_rule: str
+    election: str
+    aggregation: str
+    small_community: bool
+    learning_rate: float
+    extra: tuple[str, ...]
+
+    def params(self, members: int) -> Params:
+        """The protocol's parameters for so many members. Raises UsageError."""
+        given = {key: _whole(key, value) for key, value in self._extra().items() if key in _FREE}
+        at_work = members * given.get("active_fraction", MILLION) // MILLION
+        seats = self.committee_size or default_committee(at_work)
+        return Params(
+            committee_size=seats,
+            places=self.places or default_places(members, seats, small_community=self.small_community),
+            small_community=self.small_community,
+            view_timeout=Millis(self.view_timeout),
+            score_rule=self.score_rule,
+            election=self.election,
+            aggregation=self.aggregation,
+            last_round=self.rounds,
+            **cast("dict[str, Any]", given),
+        )
+
+    def training(self) -> dict[str, int]:
+        """The fields of TaskSpec that were given. Raises UsageError."""
+        given = {key: _whole(key, value) for key, value in self._extra().items() if key in _TRAINING}
+        if self.learning_rate:
+            given["learning_rate"] = round(self.learning_rate * MILLION)
+        return given
+
+    def _extra(self) -> dict[str, str]:
+        found = parse_options(self.extra, "--param")
+        known = (*_FREE, *_TRAINING)
+        unknown = next((key for key in found if key not in known), None)
+        if unknown is not None:
+            raise UsageError(f"--param {unknown}: there is no such parameter", hint=f"known: {', '.join(sorted(known))}")
+        return found
+
+
+def parse_options(pairs: Iterable[str], flag: str) -> dict[str, str]:
+    """KEY=VALUE pairs as a dictionary. Raises UsageError for anything else, and for a key given twice."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UsageError(f"{flag} {pair}: not of the form KEY=VALUE", hint=f"write {flag} KEY=VALUE")
+        if key in found:
+            raise UsageError(f"{flag} {key} is given twice", hint="give it once")
+        found[key] = value
+    return found
+
+
+def node_ids(texts: Iterable[str], flag: str) -> tuple[NodeId, ...]:
+    """Node ids in hexadecimal, or peer ids (12D3KooW...). Raises UsageError naming the one that is neither, or comes twice."""
+    found: list[NodeId] = []
+    for text in texts:
+        try:
+            node = node_id_of(text) if text.startswith("12D3KooW") else NodeId(bytes.fromhex(text))
+        except ValueError:
+            node = NodeId(b"")
+        if len(node) != PUBLIC_KEY_BYTES:
+            raise UsageError(
+                f"{flag} {text}: no node id",
+                hint=f"use the {2 * PUBLIC_KEY_BYTES} hexadecimal digits, or the peer id, that `bflcd init` printed",
+            )
+        if node in found:
+            raise UsageError(f"{flag} {text} is given twice", hint="name each node once")
+        found.append(node)
+    return tuple(found)
+
+
+def default_partition(factory: str, path: str | None) -> PartitionKind:
+    """By writer where the data names its writers, else with label skew. Raises OperatorError if the data can't be opened."""
+    if factory == "femnist" and open_images(path).writers is not None:
+        return "writer"
+    return "dirichlet"
+
+
+def data_for_describing(data: DataConfig) -> DataConfig | None:
+    """What a task may infer its options from: the data, if a path is given."""
+    return data if data.path is not None else None
+
+
+def _whole(key: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(2**63))):
+        raise UsageError(
+            f"--param {key}={text}: not a whole number", hint="shares and rates are millionths, durations milliseconds"
+        )
+    return int(text)

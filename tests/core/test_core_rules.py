@@ -1,0 +1,510 @@
+"""One core, one event, the exact refusal or effect: the rules of a round that whole communities break without a sound."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bflcd.core.core import MAX_EARLY_EACH, Core
+from bflcd.core.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
+from bflcd.core.events import (
+    BlobHere,
+    BlobLost,
+    BlobMissing,
+    EnvelopesHere,
+    Event,
+    Heard,
+    Instant,
+    Scored,
+    SegmentHere,
+    Started,
+    WorkFailed,
+)
+from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
+from bflcd.crypto.identity import Identity
+from bflcd.errors import Rejection
+from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.ledger.transition import build_segment, decide
+from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
+from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
+from bflcd.wire.codec import number_of, peek_number
+from bflcd.wire.envelope import Envelope, open_envelope, seal
+from bflcd.wire.messages import (
+    Announcement,
+    Beacon,
+    JustifiedPrePrepare,
+    Offer,
+    Prepare,
+    PrePrepare,
+    Proposal,
+    ScoreCard,
+)
+from bflcd.wire.messages import (
+    Commit as CommitVote,
+)
+from tests.helpers.ledger import make_genesis
+from tests.helpers.world import World
+
+T0 = 1_250
+NOBODY = Signature(bytes(64))
+
+
+def a_world(**params: object) -> World:
+    genesis, identities = make_genesis(nodes=10, committee=4, places=6, **params)
+    return World(genesis, identities)
+
+
+@pytest.fixture(scope="module")
+def behind() -> tuple[World, NodeId]:
+    """A world whose others stand in round 2, and a trainer that has slept since round 0; nothing is delivered any more."""
+    world = a_world()
+    asleep = list(world.identities)[-1]
+    for node in world.identities:
+        if node != asleep:
+            world.start(node)
+    assert world.run_until(lambda: min(world.rounds()) >= 2, 60_000)
+    return world, asleep
+
+
+def awake(behind: tuple[World, NodeId]) -> Core:
+    """A fresh core of the sleeper, in round 0."""
+    world, asleep = behind
+    identity = world.identities[asleep]
+    disk = world.disks[asleep]
+    core = Core(world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, train=True)
+    core.handle(Started(disk.found(0), None), world.instant())
+    return core
+
+
+def segment_of(behind: tuple[World, NodeId], round_: int) -> CertifiedSegment:
+    world, asleep = behind
+    return next(disk.segments[round_] for node, disk in world.disks.items() if node != asleep)
+
+
+def a_judge(world: World, *, floor: Round | None = None) -> tuple[Core, list[Effect]]:
+    """The first member of the committee that doesn't lead view 0, alone."""
+    identity = world.identities[next(n for n in world.genesis.committee if n != world.genesis.committee[0])]
+    return alone(world, identity, floor)
+
+
+def alone(world: World, identity: Identity, floor: Round | None = None) -> tuple[Core, list[Effect]]:
+    disk = world.disks[identity.node_id]
+    core = Core(world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, train=True)
+    effects = core.handle(Started(disk.found(0), floor), world.instant())
+    return core, effects
+
+
+def later(world: World, millis: int) -> Instant:
+    now = world.instant()
+    return Instant(Millis(now.mono + millis), Millis(now.wall + millis))
+
+
+def beacon_of(core: Core, identity: Identity, **changes: object) -> Envelope:
+    return seal(replace(core._beacon(), **changes), identity).envelope
+
+
+def offer_of(core: Core, identity: Identity, number: int = 0) -> Envelope:
+    state = core.situation.state
+    size = core.collection._payload_bytes
+    blob = replace(core.situation.head_blob, root=Digest(bytes([number, 7]) * 16), size=size)
+    committee = committee_hash(state.epoch, state.committee)
+    body = Offer(state.chain, state.round, state.epoch, core.situation.head_hash, committee, blob, 100)
+    return seal(body, identity).envelope
+
+
+def empty_card_of(core: Core, identity: Identity, *also: NodeId) -> Envelope:
+    state = core.situation.state
+    committee = committee_hash(state.epoch, state.committee)
+    present = tuple(sorted({identity.node_id, *also}))
+    body = ScoreCard(state.chain, state.round, state.epoch, core.situation.head_hash, committee, None, None, (), present)
+    return seal(body, identity).envelope
+
+
+def kinds(effects: list[Effect]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+def blamed(effects: list[Effect]) -> list[tuple[NodeId | None, Rejection]]:
+    return [(effect.node, effect.rejection) for effect in effects if isinstance(effect, Blame)]
+
+
+# -- the hand-over ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_is_committed_under_a_true_certificate_only(behind):
+    core, certified = awake(behind), segment_of(behind, 1)
+    signatures = tuple((author, NOBODY) for author, _ in certified.certificate.signatures)
+    forged = CertifiedSegment(certified.segment, replace(certified.certificate, signatures=signatures))
+    assert blamed(core.handle(SegmentHere(forged, behind[1]), behind[0].instant())) == [(behind[1], Rejection.BAD_CERTIFICATE)]
+    assert core.situation.round == 0
+    effects = core.handle(SegmentHere(certified, behind[1]), behind[0].instant())
+    assert core.situation.round == 1
+    assert effects[0] == Commit(certified, core.situation.state), "nothing of the next round comes before the commit"
+
+
+def test_a_true_certificate_does_not_carry_another_segment(behind):
+    """Given a segment that the ledger accepts, of another time, when it comes under the certificate of the decided one, it is refused."""
+    core, certified = awake(behind), segment_of(behind, 1)
+    situation, segment = core.situation, certified.segment
+    cards = tuple(open_envelope(card, (ScoreCard,)) for card in segment.model.cards)
+    offers = {o.digest: o for u in segment.updates if u.offer is not None for o in (open_envelope(u.offer, (Offer,)),)}
+    time = Millis(segment.model_header.time + 1)
+    outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+    other = build_segment(situation.params, situation.state, situation.head_header, outcome, segment.model_header.blob)
+    effects = core.handle(SegmentHere(CertifiedSegment(other, certified.certificate), behind[1]), behind[0].instant())
+    assert blamed(effects) == [(behind[1], Rejection.BAD_SEGMENT)]
+    assert core.situation.round == 0
+
+
+def test_a_forged_announcement_does_not_keep_out_the_true_one(behind):
+    core, certificate = awake(behind), segment_of(behind, 1).certificate
+    forged = replace(certificate, signatures=tuple((author, NOBODY) for author, _ in certificate.signatures))
+    effects = core.handle(Heard(Announcement(forged), behind[1]), behind[0].instant())
+    assert blamed(effects) == [(behind[1], Rejection.BAD_CERTIFICATE)]
+    assert kinds(core.handle(Heard(Announcement(certificate), behind[1]), behind[0].instant())) == [FetchSegment]
+
+
+def test_a_decided_segment_that_does_not_come_is_asked_for_again(behind):
+    core, certificate = awake(behind), segment_of(behind, 1).certificate
+    first = core.handle(Heard(Announcement(certificate), behind[1]), behind[0].instant())
+    assert not [e for e in core.tick(later(behind[0], T0 - 1)) if isinstance(e, FetchSegment)]
+    again = [e for e in core.tick(later(behind[0], T0)) if isinstance(e, FetchSegment)]
+    assert [e.round for e in (*first, *again)] == [1, 1]
+
+
+def test_who_lags_is_answered_with_the_certificate_once_every_t0(behind):
+    """Given a node in round 1, when messages of round 0 come, then it answers with the certificate of that round (design 6.2)."""
+    world, other = behind[0], next(iter(behind[0].identities))
+    core = awake(behind)
+    stale = Heard(beacon_of(core, world.identities[other]), other)
+    core.handle(SegmentHere(segment_of(behind, 1), other), world.instant())
+    said = Say(Announcement(segment_of(behind, 1).certificate))
+    assert core.handle(stale, world.instant()) == [said]
+    assert core.handle(stale, later(world, T0 - 1)) == []
+    assert core.handle(stale, later(world, T0)) == [said]
+
+
+# -- what is durable before it is said ----------------------------------------------------------------------------------------
+
+
+def test_what_a_vote_says_is_durable_before_it_leaves():
+    """A prepare says that its segment is durable here, a commit that its prepared certificate is (design 6.1 and 6.2)."""
+    world = a_world()
+    world.start_all()
+    seen = {PrePrepare: 0, Prepare: 0, CommitVote: 0}
+    answer = world.answer
+
+    def watching(node, effect):
+        message = getattr(effect, "message", None)
+        envelope = message.pre_prepare if isinstance(message, JustifiedPrePrepare) else message
+        if isinstance(effect, Say) and isinstance(envelope, Envelope):
+            kept = world.disks[node].records.get(world.cores[node].situation.round, [])
+            body = open_envelope(envelope, (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote)).body
+            if type(body) in seen:
+                assert any(isinstance(r, VoteRecord) and r.envelope == envelope for r in kept), "the vote isn't durable"
+            if isinstance(body, Prepare):
+                assert any(isinstance(r, ProposalRecord) and r.digest == body.digest for r in kept), "the segment isn't durable"
+            if isinstance(body, CommitVote):
+                held = [r.prepared for r in kept if isinstance(r, PreparedRecord)]
+                assert any((p.view, p.digest) == (body.view, body.digest) for p in held), "the certificate isn't durable"
+            if type(body) in seen:
+                seen[type(body)] += 1
+        return answer(node, effect)
+
+    world.answer = watching
+    # a decided round's records are gone: what is said again of it was checked when it was said first
+    assert world.run_until(lambda: max(world.rounds()) >= 1, 30_000)
+    assert min(seen[Prepare], seen[CommitVote]) >= 3
+    assert seen[PrePrepare]
+
+
+@pytest.mark.parametrize("kind", [Offer, ScoreCard])
+def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
+    """Given a node that stopped after it had offered or judged, when it comes back, then it says just that, and signs no other."""
+    world = a_world()
+    world.start_all()
+    node = next(n for n in world.cores if world.cores[n].situation.judges == (kind is ScoreCard))
+
+    def own() -> object:
+        core = world.cores[node]
+        return core.work.own_offer if kind is Offer else core.collection.own_card
+
+    assert world.run_until(lambda: own() is not None, 30_000)
+    before, said, persisted = own(), [], []
+    world.kill(node)
+    carry_out = world.carry_out
+
+    def listening(who, effects):
+        said.extend(e.message for e in effects if who == node and isinstance(e, Say))
+        persisted.extend(r for e in effects if who == node and isinstance(e, Persist) for r in e.records)
+        assert who != node or Train not in kinds(effects), "what was offered is not trained again"
+        carry_out(who, effects)
+
+    world.carry_out = listening
+    world.start(node)
+    assert own().envelope == before.envelope
+    assert before.envelope in said
+    said.clear()
+    world.drop = lambda _s, _r, _n: True  # nobody hears anybody: the round stays open
+    world.run_until(lambda: False, 4 * T0)
+    assert before.envelope in said, "it is said until the round closes"
+    mine = [r for r in persisted if getattr(r, "phase", None) == number_of(kind) and hasattr(r, "envelope")]
+    assert all(record.envelope == before.envelope for record in mine)
+
+
+# -- what is asked for again --------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_nobody_gave_is_asked_for_again_after_t0():
+    world = a_world()
+    core, _ = alone(world, world.identities[list(world.identities)[-1]])
+    root = core.situation.head_blob.root
+    core.handle(BlobMissing(root, refused=False, text="nobody"), world.instant())
+    assert not [e for e in core.tick(later(world, T0 - 1)) if isinstance(e, FetchBlob)]
+    assert [e.blob.root for e in core.tick(later(world, T0)) if isinstance(e, FetchBlob)] == [root]
+
+
+def test_an_update_that_nobody_gives_is_asked_for_three_times_and_a_refused_one_once():
+    world = a_world()
+    trainer = world.identities[list(world.identities)[-1]]
+    for refused, times in ((False, 3), (True, 1)):
+        core, _ = a_judge(world)
+        effects = core.handle(Heard(offer_of(core, trainer), trainer.node_id), world.instant())
+        asked = 0
+        while wanted := [e for e in effects if isinstance(e, FetchBlob)]:
+            asked += len(wanted)
+            assert asked <= times
+            effects = core.handle(BlobMissing(wanted[0].blob.root, refused=refused, text="no"), world.instant())
+        assert asked == times
+
+
+def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> int:
+    """What a judge's card says of the rate of one offer, after these events about its payload."""
+    trainer = world.identities[list(world.identities)[-1]]
+    core, _ = a_judge(world)
+    core.handle(BlobHere(core.situation.head_blob.root), world.instant())
+    core.handle(Heard(offer_of(core, trainer), trainer.node_id), world.instant())
+    (slot,) = core.collection.slots.values()
+    root = slot.offer.body.blob.root
+    for answer in answers:
+        core.handle(answer(root), world.instant())
+    core.tick(later(world, T0))
+    score = CandidateScore(slot.offer.digest, MicroNats(5), PartsPerMillion(6), 7)
+    result = ScoreResult(MicroNats(1), PartsPerMillion(1), (score,), (), 0.0)
+    effects = core.handle(Scored(Round(0), result), world.instant())
+    effects += core.tick(later(world, core.situation.params.collect_deadline))
+    cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Say) and is_card(e.message)]
+    assert {card.author for card in cards} == {core.situation.me}
+    (entry,) = cards[0].body.entries
+    assert (entry.uploader, entry.gain, entry.accuracy, entry.norm) == (trainer.node_id, 5, 6, 7)
+    return entry.rate
+
+
+def came(rate: int) -> Callable[[Digest], Event]:
+    return lambda root: BlobHere(root, rate)
+
+
+def is_card(message: object) -> bool:
+    return isinstance(message, Envelope) and peek_number(message.payload) == number_of(ScoreCard)
+
+
+@pytest.mark.parametrize(
+    ("answers", "rate"),
+    [
+        ([came(4_321)], 4_321),
+        ([came(0)], 0),
+        ([lambda root: BlobMissing(root, refused=False, text="no"), came(4_321)], 0),
+        ([came(4_321), BlobLost, lambda _: WorkFailed(Round(0), training=False, text="damaged"), came(9_999)], 4_321),
+        ([came(4_321), came(9_999)], 4_321),
+    ],
+    ids=["pulled", "held before", "pulled by the second try", "lost and pulled again", "told twice"],
+)
+def test_a_card_says_how_fast_the_update_was_pulled(answers, rate):
+    """Given a judge that pulled an update, when its card is due, then the entry has the rate of the first pull, or none."""
+    assert rate_on_the_card(a_world(), answers) == rate
+
+
+def test_an_update_that_was_here_before_its_offer_has_no_rate():
+    """Given a payload that a proposal had needed, when the offer comes, then nothing is pulled and nothing measured."""
+    world = a_world()
+    trainer = world.identities[list(world.identities)[-1]]
+    core, _ = a_judge(world)
+    envelope = offer_of(core, trainer)
+    root = open_envelope(envelope, (Offer,)).body.blob.root
+    core.handle(BlobHere(root, 4_321), world.instant())
+    assert not [e for e in core.handle(Heard(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
+    assert [slot.rate for slot in core.collection.slots.values()] == [0]
+
+
+def proposal_at(world: World, core: Core, wall: int) -> Heard:
+    """A pre-prepare of view 0 by its leader, whose cards nobody has."""
+    situation = core.situation
+    leader = world.identities[situation.instance.leader(View(0))]
+    proposal = Proposal(epoch=situation.state.epoch, time=Millis(wall), cards=tuple(Digest(bytes([i]) * 32) for i in range(3)))
+    body = PrePrepare(
+        chain=situation.state.chain,
+        round=situation.round,
+        epoch=situation.state.epoch,
+        view=View(0),
+        parent=situation.head_hash,
+        committee=situation.instance.committee_hash,
+        digest=Digest(bytes([9]) * 32),
+        proposal=proposal,
+    )
+    return Heard(JustifiedPrePrepare(seal(body, leader).envelope, (), ()), leader.node_id)
+
+
+def test_cards_that_a_proposal_needs_are_asked_for_again_of_another_holder():
+    world = a_world()
+    core, _ = a_judge(world)
+    asked = [
+        e for e in core.handle(proposal_at(world, core, world.instant().wall), world.instant()) if isinstance(e, FetchEnvelopes)
+    ]
+    for millis in (300, 600):
+        asked += [e for e in core.tick(later(world, millis)) if isinstance(e, FetchEnvelopes)]
+    assert len(asked) == 3
+    assert len({e.source for e in asked}) == 3
+
+
+def test_a_proposal_from_the_future_is_refused_by_the_clock():
+    """Row 20: a leader whose clock is an hour ahead; at ten seconds it passes."""
+    world = a_world()
+    core, _ = a_judge(world)
+    ahead = proposal_at(world, core, world.instant().wall + 10_001)
+    assert blamed(core.handle(ahead, world.instant()))[0] == (ahead.peer, Rejection.BAD_TIME)
+    core, _ = a_judge(world)
+    assert blamed(core.handle(proposal_at(world, core, world.instant().wall + 10_000), world.instant())) == []
+
+
+def test_a_justified_re_proposal_is_not_held_against_the_clock():
+    world = a_world()
+    core, _ = a_judge(world)
+    heard = proposal_at(world, core, world.instant().wall + 3_600_000)
+    body = open_envelope(heard.message.pre_prepare, (PrePrepare,)).body
+    from bflcd.consensus.effects import Check
+
+    wish = Check(body.proposal, body.digest, View(1), heard.peer, reproposal=True)
+    assert blamed(core.agreement._check(wish, world.instant())) == []
+    assert blamed(core.agreement._check(replace(wish, reproposal=False), world.instant())) == [(heard.peer, Rejection.BAD_TIME)]
+
+
+# -- forged names -------------------------------------------------------------------------------------------------------------
+
+
+def forged(envelope: Envelope) -> Envelope:
+    return replace(envelope, signature=NOBODY)
+
+
+def test_what_is_said_in_anothers_name_is_refused_and_costs_who_passed_it_on():
+    world = a_world()
+    core, _ = a_judge(world)
+    trainer = world.identities[list(world.identities)[-1]]
+    member = world.identities[world.genesis.committee[-1]]
+    peer = list(world.identities)[5]
+    for envelope in (beacon_of(core, trainer), offer_of(core, trainer), empty_card_of(core, member)):
+        effects = core.handle(Heard(forged(envelope), peer), world.instant())
+        assert blamed(effects) == [(peer, Rejection.BAD_SIGNATURE)]
+    assert not core.collection.offers
+    assert not core.collection.cards
+    assert trainer.node_id not in core.collection.beacons
+
+
+def test_a_forged_vote_costs_not_the_member_that_it_names():
+    world = a_world()
+    core, _ = a_judge(world)
+    peer = list(world.identities)[5]
+    heard = proposal_at(world, core, world.instant().wall)
+    lie = JustifiedPrePrepare(forged(heard.message.pre_prepare), (), ())
+    assert blamed(core.handle(Heard(lie, peer), world.instant())) == [(peer, Rejection.BAD_SIGNATURE)]
+
+
+def test_a_forged_card_that_was_asked_for_is_not_kept():
+    world = a_world()
+    core, _ = a_judge(world)
+    member = world.identities[world.genesis.committee[-1]]
+    true = empty_card_of(core, member)
+    effects = core.handle(EnvelopesHere(Round(0), (forged(true),), member.node_id), world.instant())
+    assert blamed(effects) == [(member.node_id, Rejection.BAD_SIGNATURE)]
+    assert not core.collection.cards
+    assert blamed(core.handle(EnvelopesHere(Round(0), (true,), member.node_id), world.instant())) == []
+    assert [card.envelope for card in core.collection.cards.values()] == [true]
+
+
+def test_one_author_has_a_few_places_among_the_messages_of_the_next_round():
+    world = a_world()
+    core, _ = a_judge(world)
+    liar = world.identities[list(world.identities)[-1]]
+    for number in range(3 * MAX_EARLY_EACH):
+        early = beacon_of(core, liar, round=Round(1), parent=Digest(bytes([number]) * 32))
+        core.handle(Heard(early, liar.node_id), world.instant())
+    assert len(core._early) == MAX_EARLY_EACH
+
+
+# -- silence ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_node_whose_database_is_behind_its_mark_file_signs_nothing_in_that_round():
+    """Row 18: no vote, no card, no offer in the round of the mark; the beacon binds nobody."""
+    world = a_world()
+    trainer = world.identities[list(world.identities)[-1]]
+    for identity in (world.identities[world.genesis.committee[0]], trainer):
+        core, effects = alone(world, identity, floor=Round(0))
+        effects += core.handle(BlobHere(core.situation.head_blob.root), world.instant())
+        for millis in (T0, 100 * T0, 1_000 * T0):
+            effects += core.tick(later(world, millis))
+        assert not {Persist, Train} & set(kinds(effects))
+        assert not core.may_sign
+        free, effects = alone(world, identity)
+        effects += free.handle(BlobHere(free.situation.head_blob.root), world.instant())
+        effects += free.tick(later(world, 1_000 * T0))
+        assert {Persist, Train} & set(kinds(effects))
+
+
+def events_given_to_pbft(core: Core) -> list[Event]:
+    given: list[Event] = []
+    handle = core.agreement.pbft.handle
+
+    def recording(event, now):
+        given.append(event)
+        return handle(event, now)
+
+    core.agreement.pbft.handle = recording
+    return given
+
+
+def test_a_segment_answers_only_for_the_digest_that_it_has():
+    """Given a leader that states another digest than its cards give, when the segment is there, then it does not check."""
+    world = a_world()
+    world.start_all()
+    assert world.run_until(
+        lambda: any(c.agreement and any(x.done for x in c.agreement._candidates) for c in world.cores.values()), 30_000
+    )
+    core = next(c for c in world.cores.values() if c.agreement and any(x.done for x in c.agreement._candidates))
+    candidate = next(x for x in core.agreement._candidates if x.done)
+    given = events_given_to_pbft(core)
+    candidate.expected |= {candidate.digest, Digest(bytes([9]) * 32)}
+    core.agreement._answer_checks(candidate, world.instant())
+    assert {event.digest: event.refused for event in given} == {
+        candidate.digest: None,
+        Digest(bytes([9]) * 32): Rejection.BAD_SEGMENT,
+    }
+
+
+def test_a_prepared_candidate_is_not_pushed_out_by_other_proposals():
+    world = a_world()
+    core, _ = a_judge(world)
+    candidates = core.agreement._candidates
+    state = core.situation.state
+    kept = candidates.add(Proposal(epoch=state.epoch, time=Millis(1), cards=(Digest(bytes(32)),)))
+    kept.digest = candidates.prepared = header_hash(core.situation.head_header)
+    for time in range(2, 100):
+        assert candidates.add(Proposal(epoch=state.epoch, time=Millis(time), cards=(Digest(bytes(32)),))) is not None
+    assert candidates.by_digest(kept.digest) is kept
+
+
+def test_a_card_without_entries_waits_for_the_deadline():
+    """Given a judge that hears of no trainer at all, then its empty card is due at the collect deadline and not before."""
+    world = a_world(collect_deadline=100_000)
+    core, _ = a_judge(world)
+    opened = core.collection.opened
+    assert [core.collection.card_due(Millis(opened + wait)) for wait in (0, 40 * T0, 99_999, 100_000)] == [False] * 3 + [True]

@@ -1,0 +1,115 @@
+"""Each rule of genesis in whole communities, in virtual time: what the members measure decides who judges next (paper IV-B)."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from bflcd.ledger.judgement import OfferJudgement
+from bflcd.ledger.roles import seed_of, tie_break
+from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.transition import Outcome, examine
+from bflcd.node.views.presenter import Presenter
+from bflcd.params import ELECTIONS
+from bflcd.types import NodeId
+from tests.helpers.ledger import make_genesis
+from tests.helpers.world import World
+
+ROUNDS = 8
+AWAY = 3
+"""Index of the member that is away until the third round."""
+
+
+def played(rule: str) -> tuple[World, list[tuple[State, Outcome]]]:
+    """A world of twelve in which one comes late and the updates of some are pulled faster, and what each round decided on what."""
+    genesis, identities = make_genesis(12, 4, 8, election=rule)
+    world = World(genesis, identities)
+    nodes = list(world.identities)
+    world.rate = lambda node: 100 + 50 * (nodes.index(node) % 5)
+    late = nodes[-1]
+    for node in nodes:
+        if node != late:
+            world.start(node)
+    assert world.run_until(lambda: min(world.rounds()) >= AWAY, 60_000)
+    world.start(late)
+    world.catch_up(late)
+    assert world.run_until(lambda: min(world.rounds()) >= ROUNDS, 120_000), world.notices[-20:]
+    return world, list(decisions(world))
+
+
+def decisions(world: World) -> Iterator[tuple[State, Outcome]]:
+    """The ledger before each round, and what the round made of it."""
+    params, header, state = world.genesis.params, genesis_header(world.genesis), genesis_state(world.genesis)
+    segments = next(iter(world.disks.values())).segments
+    for round_ in range(1, ROUNDS + 1):
+        segment = segments[round_].segment
+        outcome = examine(params, state, header, segment, lambda _: True)
+        yield state, outcome
+        header, state = segment.model_header, outcome.state
+
+
+def expected(rule: str, state: State, packed: tuple[OfferJudgement, ...]) -> list[NodeId]:
+    """The packed in the order that the rule's words give them."""
+    lots = {offer.uploader: tie_break(seed_of(state), offer.uploader) for offer in packed}
+    shares = {account.node: account.availability for account in state.accounts}
+    scores, rates = ({o.uploader: value or 0 for o in packed for value in [pick(o)]} for pick in (_score, _rate))
+    nodes = sorted(lots, key=lambda node: (-scores[node], lots[node]))
+    if rule == "random":
+        return sorted(nodes, key=lambda node: lots[node])
+    if rule == "top-half":
+        half = max(-(-len(nodes) // 2), 4)
+        return sorted(nodes[:half], key=lambda node: lots[node]) + nodes[half:]
+    if rule == "multi-factor":
+        worse = {n: [sum(f[m] > f[n] for m in nodes) for f in (scores, rates, shares)] for n in nodes}
+        return sorted(nodes, key=lambda n: (2 * worse[n][0] + worse[n][1] + worse[n][2], lots[n]))
+    return nodes
+
+
+def _score(offer: OfferJudgement) -> int | None:
+    return offer.score
+
+
+def _rate(offer: OfferJudgement) -> int | None:
+    return offer.rate
+
+
+@pytest.mark.parametrize("rule", ELECTIONS)
+def test_a_community_elects_as_its_genesis_says(rule: str) -> None:
+    """Given twelve members, when they play eight rounds, then every committee is what the rule makes of the packed, and it is not
+    always what another rule would have made."""
+    world, rounds = played(rule)
+    orders = [{name: expected(name, state, outcome.judgement.packed) for name in ELECTIONS} for state, outcome in rounds]
+    assert [list(outcome.committee) for _, outcome in rounds] == [order[rule][:4] for order in orders]
+    assert not any(outcome.degraded for _, outcome in rounds)
+    for other in set(ELECTIONS) - {rule}:
+        assert any(order[rule][:4] != order[other][:4] for order in orders), other
+    assert world.blames == []
+
+
+def test_the_ledger_knows_how_fast_each_update_came_and_who_was_there() -> None:
+    """Given a member that comes after three rounds, then its availability is behind everybody else's, and every update has the
+    rate at which the judges pulled it."""
+    world, rounds = played("multi-factor")
+    offers = [offer for _, outcome in rounds for offer in outcome.judgement.offers]
+    assert [offer.rate for offer in offers] == [world.rate(offer.uploader) for offer in offers]
+    shares = {account.node: account.availability for account in rounds[-1][1].state.accounts}
+    late = shares.pop(list(world.identities)[-1])
+    assert 0 < late < min(shares.values())
+    assert max(shares.values()) < 1_000_000
+
+
+def test_the_operator_sees_rate_and_availability() -> None:
+    """Given a judged round, when a node is asked, then it shows shares of 0 to 1, and KiB/s as the judges measured them."""
+    world, _ = played("multi-factor")
+    core, nothing = next(iter(world.cores.values())), cast(Any, None)
+    shown = Presenter(
+        nothing, core.situation.me, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing
+    )
+    shown.core = core
+    accounts = core.situation.state.accounts
+    assert [member.availability for member in shown.members()] == [account.availability / 1_000_000 for account in accounts]
+    decided = shown.round().last_decision
+    assert {row.uploader: row.rate for row in decided} == {
+        row.uploader: world.rate(NodeId(bytes.fromhex(row.uploader))) for row in decided
+    }
+    assert decided

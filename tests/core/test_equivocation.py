@@ -1,0 +1,179 @@
+"""What a node does with a lie that it has found or was told of: checked, durable, said, carried on; and what a proposal needs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bflcd.core.core import Core
+from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Say
+from bflcd.core.events import EnvelopesHere, Event, EvidenceHere, Heard, SegmentHere, Started
+from bflcd.core.records import EvidenceRecord, RoundRecords
+from bflcd.core.segments import key_of
+from bflcd.errors import Rejection
+from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
+from bflcd.wire.envelope import seal
+from bflcd.wire.evidence import Evidence, evidence_id, evidence_of
+from bflcd.wire.messages import Prepare, ScoreCard
+from bflcd.wire.proposal import Proposal
+from tests.helpers.scenes import a_trainer, a_world, committee_of, leader_in, reach
+from tests.helpers.world import World
+
+NOTHING = RoundRecords(votes=(), prepared=(), own=(), proposals=())
+
+
+def a_lie(world: World, liar: NodeId) -> Evidence:
+    """Two prepares of the running round, in one place."""
+    core = next(iter(world.cores.values()))
+    state, situation = core.situation.state, core.situation
+    place = (state.chain, state.round, state.epoch, View(3), situation.head_hash, situation.instance.committee_hash)
+    pair = (seal(Prepare(*place, Digest(bytes([number]) * 32)), world.identities[liar]).envelope for number in (1, 2))
+    return evidence_of(*pair)
+
+
+def anew(world: World, node: NodeId) -> Core:
+    """A fresh core on the node's disk; not started."""
+    identity = world.identities[node]
+    return Core(world.genesis, world.disks[node].head, identity, world.verified.verify_once, identity.seed, train=True)
+
+
+def evidence_in(effects: list[Effect]) -> list[Effect]:
+    """What of the effects is about evidence."""
+    about = [e for e in effects if isinstance(e, Persist) and any(isinstance(r, EvidenceRecord) for r in e.records)]
+    about += [e for e in effects if isinstance(e, Say) and isinstance(e.message, Evidence)]
+    return sorted(about, key=effects.index)
+
+
+def test_what_is_proved_is_durable_then_said_to_all_and_only_once() -> None:
+    world = a_world()
+    node, peer, liar = sorted(world.cores)[:3]
+    piece = a_lie(world, liar)
+    effects = world.cores[node].handle(Heard(piece, peer), world.instant())
+    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(0), piece),)), Say(piece)]
+    assert "evidence" in [effect.type for effect in effects if isinstance(effect, Notice)]
+    assert world.cores[node].handle(Heard(piece, peer), world.instant()) == []
+    other = evidence_of(
+        piece.first, seal(replace(a_prepare(world, liar), digest=Digest(b"c" * 32)), world.identities[liar]).envelope
+    )
+    assert evidence_in(world.cores[node].handle(Heard(other, peer), world.instant())) == [], "one against each is enough"
+
+
+def a_prepare(world: World, liar: NodeId) -> Prepare:
+    situation = world.cores[liar].situation
+    state = situation.state
+    place = (state.chain, state.round, state.epoch, View(3), situation.head_hash, situation.instance.committee_hash)
+    return Prepare(*place, Digest(bytes(32)))
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_evidence_with_a_forged_message_convicts_nobody(which: str) -> None:
+    """Given one true message and one that nobody signed, when a peer brings them, or gives them for a proposal, it is blamed."""
+    world = a_world()
+    node, peer, victim = sorted(world.cores)[:3]
+    core, piece = world.cores[node], a_lie(world, victim)
+    forged = replace(piece, **{which: replace(getattr(piece, which), signature=Signature(bytes(64)))})
+    for event in (Heard(forged, peer), EvidenceHere(Round(0), (forged,), peer)):
+        effects = core.handle(event, world.instant())
+        assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.BAD_SIGNATURE)]
+        assert evidence_in(effects) == []
+    assert len(core.evidence) == 0
+    assert [e for e in core.handle(EvidenceHere(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
+    assert dict(core.evidence) == {evidence_id(piece): piece}
+
+
+def test_a_node_brings_no_evidence_against_itself() -> None:
+    """Given two cards of our own key, as a peer gives them for a proposal, then we tell nobody; a second card of another is told."""
+    world = a_world()
+    me, other = committee_of(world)[:2]
+    core = world.cores[me]
+    state, situation = core.situation.state, core.situation
+
+    def cards(author: NodeId) -> EnvelopesHere:
+        place = (state.chain, state.round, state.epoch, situation.head_hash, situation.instance.committee_hash)
+        lists = (tuple(sorted({author})), tuple(sorted({author, NodeId(a_trainer(world))})))
+        sealed = (seal(ScoreCard(*place, None, None, (), present), world.identities[author]).envelope for present in lists)
+        return EnvelopesHere(Round(0), tuple(sealed), other)
+
+    assert evidence_in(core.handle(cards(me), world.instant())) == []
+    assert len(evidence_in(core.handle(cards(other), world.instant()))) == 2
+
+
+def test_evidence_that_no_block_took_is_kept_and_said_in_the_next_round() -> None:
+    world = a_world()
+    node, peer, liar = a_trainer(world), *committee_of(world)[:2]
+    piece, core = a_lie(world, liar), anew(world, node)
+    reach(world, 1, 60_000)
+    first = world.disks[peer].segments[1]
+    core.handle(Started(NOTHING, None), world.instant())
+    core.handle(Heard(piece, peer), world.instant())
+    effects = core.handle(SegmentHere(first, peer), world.instant())
+    assert core.situation.round == 1
+    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(1), piece),)), Say(piece)]
+
+
+def test_evidence_is_taken_up_again_after_a_restart() -> None:
+    world = a_world()
+    node, liar = sorted(world.cores)[:2]
+    piece, core = a_lie(world, liar), anew(world, node)
+    effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),)), None), world.instant())
+    assert dict(core.evidence) == {evidence_id(piece): piece}
+    assert Say(piece) in effects
+
+
+def told_the_leader_alone(world: World) -> Evidence:
+    """Evidence that the leader of the running round holds; all gossip of it is lost."""
+    answer = world.answer
+
+    def silent(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        return iter(()) if isinstance(effect, Say) and isinstance(effect.message, Evidence) else answer(node, effect)
+
+    world.answer = silent  # type: ignore[method-assign]
+    piece = a_lie(world, a_trainer(world))
+    world.feed(leader_in(world), Heard(piece, piece.accused))
+    return piece
+
+
+def test_a_member_without_the_evidence_of_a_proposal_gets_it_from_those_that_have_it() -> None:
+    """Given evidence that reached the leader alone, then the others ask for it, and the leader's own view decides its block."""
+    world = a_world()
+    piece = told_the_leader_alone(world)
+    asked: list[NodeId] = []
+    answer = world.answer
+
+    def listening(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        if isinstance(effect, FetchEvidence):
+            assert effect.ids == (evidence_id(piece),)
+            asked.append(node)
+        return answer(node, effect)
+
+    world.answer = listening  # type: ignore[method-assign]
+    leader = leader_in(world)
+    reach(world, 1, 60_000)
+    certified = world.disks[leader].segments[1]
+    assert (certified.segment.model.evidence, certified.certificate.view) == ((piece,), 0)
+    assert set(asked) >= set(world.genesis.committee[:1]) - {leader}
+    assert leader not in asked
+
+
+def test_a_block_with_evidence_that_was_found_right_outlives_a_restart() -> None:
+    """Given a member that got a proposal's evidence for it and found the block right, when it restarts, then it holds it again."""
+    world = a_world()
+    piece = told_the_leader_alone(world)
+    others = [node for node in committee_of(world) if node != leader_in(world)]
+
+    def right() -> list[NodeId]:
+        return [node for node in others if any(p.evidence == (piece,) for p in world.disks[node].found(0).proposals)]
+
+    assert world.run_until(lambda: bool(right()), 60_000)
+    node = right()[0]
+    assert world.disks[node].found(0).evidence == (), "nobody told it, so its proposal has the only copy"
+    world.kill(node)
+    world.start(node)
+    assert dict(world.cores[node].evidence) == {evidence_id(piece): piece}
+
+
+def test_proposals_that_differ_in_their_evidence_are_two() -> None:
+    one, other = (Digest(bytes([number]) * 32) for number in (1, 2))
+    plain = Proposal(Epoch(0), Millis(1), (one,))
+    keys = {key_of(replace(plain, evidence=evidence)) for evidence in ((), (one,), (other,))}
+    assert len(keys) == 3

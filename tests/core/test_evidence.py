@@ -1,0 +1,216 @@
+"""Evidence on its way into a block: the pool, and a leader that tells two stories to whole cores (design 6.9)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bflcd.core.core import Core
+from bflcd.core.effects import Behind, Effect, Say
+from bflcd.core.events import Event, Heard
+from bflcd.core.evidence_pool import MAX_HELD, EvidencePool
+from bflcd.ledger.state import NEVER
+from bflcd.types import Digest, Millis, NodeId, Round, View
+from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
+from bflcd.wire.evidence import MAX_EVIDENCE, Evidence, evidence_id, evidence_of
+from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
+from tests.helpers.ledger import make_community, place_of
+from tests.helpers.scenes import a_world, committee_of, leader_in, one_state, reach
+from tests.helpers.world import World
+
+START = make_community(3 * MAX_HELD, 4, 6)
+STATE = START.state
+
+
+def proof(member: int, numbers: tuple[int, int] = (1, 2), view: int = 0, **changes: object) -> Evidence:
+    """Two prepares of a member in one place."""
+    fields = place_of(START) | {"view": View(view)} | changes
+    bodies = (Prepare(**fields, digest=Digest(bytes([number]) * 32)) for number in numbers)
+    return evidence_of(*(seal(body, START.keys[START.members[member]]).envelope for body in bodies))
+
+
+def pool_of(*pieces: Evidence) -> EvidencePool:
+    pool = EvidencePool()
+    for piece in pieces:
+        pool.add(piece)
+    return pool
+
+
+def punished_in(member: int, *others: int) -> object:
+    nodes = [START.members[i] for i in (member, *others)]
+    return replace(STATE, accounts=tuple(replace(a, punished_round=0) if a.node in nodes else a for a in STATE.accounts))
+
+
+def test_a_piece_is_held_under_its_id_and_one_against_each_is_enough() -> None:
+    pool = EvidencePool()
+    one, again, other = proof(0), proof(0, (3, 4)), proof(1)
+    assert (pool.add(one), pool.add(again), pool.add(one), pool.add(other)) == (True, False, False, True)
+    assert dict(pool) == {evidence_id(one): one, evidence_id(other): other}
+    assert pool[evidence_id(one)] == one
+    assert evidence_id(again) not in pool
+
+
+def test_a_piece_that_a_proposal_names_is_held_beside_the_first_and_is_nothing_new() -> None:
+    pool = pool_of(proof(0))
+    assert pool.add(proof(0, (3, 4)), wanted=True) is False
+    assert pool.add(proof(1), wanted=True) is True
+    assert len(pool) == 3
+    chosen = pool.chosen(STATE)
+    assert len(chosen) == 2, "one against each goes into a block"
+    assert {pool[id_].accused for id_ in chosen} == set(START.members[:2])
+
+
+def test_the_pool_is_bounded_and_wanted_pieces_have_room_for_as_many_again() -> None:
+    pool = pool_of(*(proof(i) for i in range(MAX_HELD + 1)))
+    assert len(pool) == MAX_HELD
+    assert evidence_id(proof(MAX_HELD)) not in pool
+    for i in range(MAX_HELD, 3 * MAX_HELD):
+        pool.add(proof(i), wanted=True)
+        assert len(pool) <= 2 * MAX_HELD
+    assert evidence_id(proof(3 * MAX_HELD - 1)) in pool
+    assert evidence_id(proof(0)) not in pool, "the oldest went"
+
+
+def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike() -> None:
+    pieces = [proof(i) for i in range(MAX_EVIDENCE + 3)]
+    chosen = pool_of(*pieces).chosen(STATE)
+    assert chosen == tuple(sorted(map(evidence_id, pieces))[:MAX_EVIDENCE])
+    assert pool_of(*pieces[::-1]).chosen(STATE) == chosen
+    assert pool_of().chosen(STATE) == ()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_two_pieces_against_one_the_lower_id_is_chosen_whichever_came_first(first: int) -> None:
+    both = (proof(0), proof(0, (3, 4)))
+    pool = EvidencePool()
+    pool.add(both[first])
+    pool.add(both[1 - first], wanted=True)
+    assert pool.chosen(STATE) == (min(map(evidence_id, both)),)
+
+
+def test_what_does_not_count_yet_or_any_more_is_not_chosen() -> None:
+    pool = pool_of(proof(0), proof(1), proof(2, round=Round(1)))
+    assert {pool[id_].accused for id_ in pool.chosen(STATE)} == set(START.members[:2])
+    assert pool.chosen(punished_in(0)) == (evidence_id(proof(1)),)  # type: ignore[arg-type]
+
+
+def test_what_a_block_has_punished_is_forgotten_and_all_else_waits() -> None:
+    pool = pool_of(proof(0), proof(1), proof(2))
+    pool.add(proof(0, (3, 4)), wanted=True)
+    pool.settle(punished_in(0, 2))  # type: ignore[arg-type]
+    assert tuple(pool) == (evidence_id(proof(1)),)
+    pool.settle(punished_in(1))  # type: ignore[arg-type]
+    assert len(pool) == 0
+
+
+# -- whole cores ------------------------------------------------------------------------------------------------------------
+
+
+def accounts(world: World) -> dict[NodeId, int]:
+    """Who was punished, and in which round, by the newest ledger."""
+    state = max((disk.head.state for disk in world.disks.values()), key=lambda state: state.round)
+    return {account.node: account.punished_round for account in state.accounts if account.punished_round != NEVER}
+
+
+def segment_from(core: Core, signed: Signed[PrePrepare]) -> Signed[PrePrepare]:
+    """Another proposal of the same leader that is just as right: it closes the round a millisecond later."""
+    assert core.agreement is not None
+    proposal = replace(signed.body.proposal, time=Millis(signed.body.proposal.time + 1))
+    candidates = core.agreement._candidates
+    candidate = candidates.add(proposal)
+    assert candidate is not None
+    candidates.advance(Millis(0))
+    assert candidate.digest is not None
+    return Signed(replace(signed.body, digest=candidate.digest, proposal=proposal), signed.envelope)
+
+
+def two_stories(world: World, *, right: bool) -> tuple[NodeId, list[NodeId], list[NodeId]]:
+    """The next leader shows one pre-prepare to one other seat, another to two; also the nodes that pass on what it said."""
+    leader = leader_in(world)
+    identity, answer = world.identities[leader], world.answer
+    deceived = [node for node in committee_of(world) if node != leader][1:]
+    round_, passed = max(world.rounds()), list[NodeId]()
+    told: dict[Envelope, Envelope] = {}
+
+    def other(envelope: Envelope) -> Envelope:
+        if envelope not in told:
+            signed = open_envelope(envelope, (PrePrepare,))
+            body = segment_from(world.cores[leader], signed).body if right else replace(signed.body, digest=Digest(bytes(32)))
+            told[envelope] = seal(body, identity).envelope
+        return told[envelope]
+
+    def lying(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        if isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+            author = effect.message.pre_prepare.author
+            if author == leader == node and world.round_of(node) == round_:
+                false = replace(effect.message, pre_prepare=other(effect.message.pre_prepare))
+                for target in world.cores:
+                    if target != node:
+                        world.post(target, Heard(false if target in deceived else effect.message, node), world.delay())
+                return
+            if author == leader != node:
+                passed.append(node)
+        yield from answer(node, effect)
+
+    world.answer = lying  # type: ignore[method-assign]
+    return leader, deceived, passed
+
+
+@pytest.mark.parametrize("right", [False, True], ids=["the other can't be built", "both are right"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_leader_that_tells_each_half_its_own_story_is_punished(seed: int, right: bool) -> None:
+    """Given halves that were shown one pre-prepare each, then who hears the others' prepares passes its own on, and a block
+    punishes the leader alone."""
+    world = a_world(seed=seed)
+    reach(world, 2, 60_000)
+    leader, deceived, passed = two_stories(world, right=right)
+    reach(world, 7, 120_000)
+    assert set(passed) & set(deceived), "only passing on brings the two stories together"
+    assert list(accounts(world)) == [leader]
+    segments = world.disks[leader].segments
+    carried = {round_: s.segment.model.evidence for round_, s in segments.items() if s.segment.model.evidence}
+    assert list(carried) == [accounts(world)[leader] + 1], "one block carries it, once"
+    ((piece,),) = carried.values()
+    first, second = (open_envelope(envelope, (PrePrepare,)).body for envelope in (piece.first, piece.second))
+    assert (piece.accused, first.round, first.view) == (leader, second.round, second.view)
+    assert accounts(world)[leader] - first.round <= 1, "in its own round, or by the next leader"
+    for round_ in range(min(carried), 8):
+        model = segments[round_].segment.model_header.model
+        assert model is not None
+        assert leader not in model.committee
+    one_state(world)
+    assert world.disks[leader].head.state.burnt > 0
+    assert all(len(core.evidence) == 0 for core in world.cores.values()), "nothing waits any more"
+
+
+def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
+    world = a_world()
+    said: list[NodeId] = []
+    answer = world.answer
+
+    def listening(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
+        if isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+            said.append(node)
+            assert effect.message.pre_prepare.author == node
+        yield from answer(node, effect)
+
+    world.answer = listening  # type: ignore[method-assign]
+    reach(world, 6, 60_000)
+    assert said
+    assert accounts(world) == {}
+    assert all(len(core.evidence) == 0 for core in world.cores.values())
+
+
+def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_not_blamed() -> None:
+    """Given true evidence of the next round, when a node that lags by that round hears it, then it catches up and blames nobody."""
+    world = a_world()
+    node, brought_by, liar = sorted(world.cores)[:3]
+    core, key = world.cores[node], world.identities[liar]
+    state = core.situation.state
+    ahead = Prepare(
+        state.chain, Round(state.round + 1), state.epoch, View(0), Digest(bytes(32)), Digest(bytes(32)), Digest(bytes(32))
+    )
+    pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
+    effects = core.handle(Heard(evidence_of(*pair), brought_by), world.instant())
+    assert effects == [Behind(ahead.round, brought_by)]
+    assert len(core.evidence) == 0

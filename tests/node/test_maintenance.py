@@ -1,0 +1,246 @@
+"""Upkeep and following against a real memory store; network and worker are the fakes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from bflcd.api.event_bus import EventBus
+from bflcd.config import StoreSection
+from bflcd.core.events import SyncChanged
+from bflcd.core.records import Head
+from bflcd.core.round_context import Situation
+from bflcd.errors import MachineError, RequestError
+from bflcd.learn.protocol import EvaluateJob, EvaluateResult
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.node.following import Claims, Follower
+from bflcd.node.maintenance import Upkeep
+from bflcd.params import BlobRef
+from bflcd.store.memory import MemoryStore
+from bflcd.store.protocol import DamagedBlobError, PruneReport
+from bflcd.types import Digest, Height, Millis, Round
+from bflcd.wire.blocks import header_hash
+from tests.helpers.ledger import make_genesis
+
+GENESIS, IDENTITIES = make_genesis(last_round=1)
+HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
+SITUATION = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+
+
+class Runtime:
+    """What upkeep and follower ask of the runtime."""
+
+    def __init__(self) -> None:
+        self.core = SimpleNamespace(situation=SITUATION, syncing=False)
+        self.forgotten: list[Round] = []
+        self.settled: list[object] = []
+
+    def connected(self) -> tuple[()]:
+        return ()
+
+    def forget_restricted(self, round_: Round) -> None:
+        self.forgotten.append(round_)
+
+    async def settle(self, event: object) -> None:
+        self.settled.append(event)
+
+
+class Presenter:
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.test_accuracy: float | None = None
+        self.looks = 0
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    async def refresh(self) -> None:
+        self.looks += 1
+
+
+class Fetcher:
+    """Puts back what was lost."""
+
+    def __init__(self, store: MemoryStore, data: bytes) -> None:
+        self.store, self.data, self.fetched = store, data, 0
+
+    async def fetch(self, blob: BlobRef, holders: object, *, deadline: float) -> None:
+        self.fetched += 1
+        await self.store.put_blob(self.data)
+
+
+class Worker:
+    ready = object()
+
+    async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
+        return EvaluateResult(accuracy=910_000, loss=None, rows=10)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    found = MemoryStore()
+    await found.initialise(GENESIS, HEADER, STATE)
+    return found
+
+
+@asynccontextmanager
+async def keeping(store: MemoryStore, fetcher: Fetcher, **settings: object) -> AsyncIterator[tuple[Upkeep, Runtime, Presenter]]:
+    runtime, presenter = Runtime(), Presenter()
+    upkeep = Upkeep(
+        StoreSection(**settings),
+        store,
+        runtime=runtime,
+        fetcher=fetcher,
+        compute=Worker(),
+        presenter=presenter,
+        on_look=lambda: None,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(upkeep.run())
+        yield upkeep, runtime, presenter
+        task.cancel()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_two_prunes_never_run_at_once(store, monkeypatch) -> None:
+    """Given rounds that close faster than a prune ends, then prunes follow each other, and the last closed round counts."""
+    running, most, done = 0, 0, 0
+
+    async def prune(keep: int, *, dry_run: bool) -> PruneReport:
+        nonlocal running, most, done
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running, done = running - 1, done + 1
+        return PruneReport(Height(0), Round(0), 0, 0, 0)
+
+    monkeypatch.setattr(store, "prune", prune)
+    async with keeping(store, Fetcher(store, b"x"), mode="pruned", keep=2) as (upkeep, runtime, _):
+        for round_ in range(1, 6):
+            upkeep.round_closed(Round(round_))
+            await asyncio.sleep(0.02)
+        await until(lambda: runtime.forgotten[-1:] == [5] and running == 0)
+    assert most == 1
+    assert done >= 2
+
+
+async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> None:
+    data = b"a payload"
+    ref = await store.put_blob(data)
+    fetcher = Fetcher(store, data)
+    async with keeping(store, fetcher) as (upkeep, _, presenter):
+        upkeep.damaged(ref.root, DamagedBlobError(ref.root, 0))
+        await until(lambda: fetcher.fetched == 1)
+        await until(lambda: presenter.looks >= 1)
+    assert presenter.warnings == [str(DamagedBlobError(ref.root, 0))]
+    assert await store.blob(ref.root) == data
+
+
+async def test_a_payload_whose_manifest_is_damaged_too_is_fetched_by_its_block(store, monkeypatch) -> None:
+    """Given a payload that block 0 names, when its manifest can't be read, then its address comes from the chain, and the node lives."""
+    model = b"the initial model"
+    ref = await store.put_blob(model)
+
+    async def manifest(root: Digest) -> None:
+        raise MachineError(f"the manifest of blob {root.hex()} is not what was written", code="damaged_store")
+
+    fetcher = Fetcher(store, model)
+    monkeypatch.setattr(store, "manifest", manifest)
+    async with keeping(store, fetcher) as (upkeep, _, presenter):
+        upkeep.damaged(ref.root, DamagedBlobError(ref.root, 0))
+        await until(lambda: fetcher.fetched == 1 and presenter.looks >= 1)
+    assert ref == GENESIS.model
+    assert await store.blob(ref.root) == model
+
+
+async def test_the_finished_model_is_measured_once_it_is_here_and_damage_does_not_end_the_node(store, monkeypatch) -> None:
+    """Given a community at its end whose model is damaged here, then it is fetched again, and measured after that."""
+    model = b"the initial model"
+    finished = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+    monkeypatch.setattr(Situation, "finished", property(lambda _: True))
+    monkeypatch.setattr("bflcd.node.maintenance.REFRESH", 0.05)
+    assert (await store.put_blob(model)).root == finished.head_blob.root
+    whole, damaged = store.blob, [True]
+
+    async def blob(root: Digest) -> bytes | None:
+        if damaged[0]:
+            raise DamagedBlobError(root, 0)
+        return await whole(root)
+
+    monkeypatch.setattr(store, "blob", blob)
+    fetcher = Fetcher(store, model)
+    async with keeping(store, fetcher) as (_, _, presenter):
+        await until(lambda: fetcher.fetched >= 1)
+        damaged[0] = False
+        await until(lambda: presenter.test_accuracy == 0.91)
+
+
+async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_round() -> None:
+    """Given a member that claims round 1000 and proves nothing, when the node asks, then it goes on with its round meanwhile."""
+    runtime, claims, asked = Runtime(), Claims(), []
+
+    class Exchange:
+        async def ask(self, peer: object, request: object, *, deadline: float) -> object:
+            asked.append(request)
+            raise RequestError("silence")
+
+    follower = Follower(
+        runtime,
+        claims,
+        Exchange(),
+        Fetcher(MemoryStore(), b"x"),
+        EventBus(lambda: Millis(0)),
+        store=MemoryStore(),
+        verify=lambda _: True,
+        on_misbehaviour=lambda *_: None,
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(follower.run())
+        claims.note(IDENTITIES[1].node_id, Round(1000))
+        await until(lambda: len(asked) >= 1 and runtime.settled)
+        task.cancel()
+    assert runtime.settled == [SyncChanged(active=False)]
+
+
+def test_claims_say_what_more_than_the_liars_confirm_and_forget_who_is_gone() -> None:
+    claims = Claims()
+    one, two = IDENTITIES[1].node_id, IDENTITIES[2].node_id
+    claims.note(one, Round(5))
+    claims.hint(two, Round(3))
+    claims.hint(one, Round(2))
+    assert (claims.highest(), claims.confirmed(0), claims.confirmed(1), claims.confirmed(2)) == (5, 5, 3, 0)
+    claims.forget(one)
+    assert claims.all() == {two: 3}
+
+
+async def test_looks_at_a_large_store_take_a_fiftieth_of_the_time(store: MemoryStore) -> None:
+    """Given a store whose sizes take a second to read, when rounds close all the time, then they are read each 50 s."""
+    now = [0.0]
+
+    class Slow(Presenter):
+        async def refresh(self) -> None:
+            await super().refresh()
+            now[0] += 1.0
+
+    presenter = Slow()
+    upkeep = Upkeep(
+        StoreSection(),
+        store,
+        runtime=Runtime(),
+        fetcher=Fetcher(store, b""),
+        compute=Worker(),
+        presenter=presenter,
+        on_look=lambda: None,
+    )
+    upkeep._clock = lambda: now[0]
+    for _ in range(100):
+        await upkeep._look()
+        now[0] += 1.0
+    assert presenter.looks == 3  # at 0, 50 and 100

@@ -1,0 +1,63 @@
+"""What the flags of `genesis` and `testnet` become."""
+
+import pytest
+
+from bflcd.errors import UsageError
+from bflcd.params import MAX_COMMITTEE, Params, default_committee
+from bflcd.setup.options import CommunityOptions
+
+DEFAULTS = Params()
+
+
+def options(*extra, committee_size=0, places=0, small_community=False):
+    return CommunityOptions(
+        committee_size,
+        places,
+        rounds=0,
+        view_timeout=DEFAULTS.view_timeout,
+        score_rule=DEFAULTS.score_rule,
+        election=DEFAULTS.election,
+        aggregation=DEFAULTS.aggregation,
+        small_community=small_community,
+        learning_rate=0.0,
+        extra=extra,
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "seats", "places"),
+    [(1, 4, 4), (5, 4, 4), (10, 4, 6), (24, 4, 20), (25, 5, 20), (50, 10, 40), (100, 20, 80), (1000, 20, 980)],
+)
+def test_a_fifth_of_the_members_judge_and_there_is_a_place_for_everybody_else(members, seats, places):
+    found = options().params(members)
+    assert (found.committee_size, found.places) == (seats, places)
+
+
+def test_only_those_at_work_count():
+    assert options("active_fraction=100000").params(900).committee_size == default_committee(90) == 18
+
+
+def test_what_is_given_stands():
+    found = options(committee_size=7, places=9).params(100)
+    assert (found.committee_size, found.places) == (7, 9)
+
+
+def test_in_a_small_community_the_committee_trains_too():
+    assert options(committee_size=3, small_community=True).params(3).places == 3
+
+
+def test_a_default_committee_fits_the_protocol():
+    assert all(4 <= default_committee(at_work) <= MAX_COMMITTEE for at_work in (0, 1, 100, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("active_fraction=half", "not a whole number"),
+        ("committee_size=4", "there is no such parameter"),
+        ("active_fraction", "KEY=VALUE"),
+    ],
+)
+def test_what_is_no_parameter_is_refused(extra, words):
+    with pytest.raises(UsageError, match=words):
+        options(extra).params(10)
