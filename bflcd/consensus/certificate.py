@@ -76,7 +76,7 @@ def verify_certificate(certificate: Certificate, instance: Instance, verify: Ver
         raise _refuse(f"{len(authors)} signatures in a certificate of round {instance.round}, exactly {instance.q} are needed")
     if any(left >= right for left, right in pairwise(authors)):
         raise _refuse(f"the authors of the certificate of round {instance.round} are not distinct and sorted")
-    if instance.mandate is not None and certificate.digest != instance.mandate.digest:
+    if instance.locked is not None and certificate.digest != instance.locked.digest:
         raise _refuse(f"epoch {instance.epoch} of round {instance.round} had to decide what an older epoch had prepared")
     strangers = set(authors) - set(instance.committee)
     if strangers:

@@ -58,7 +58,7 @@ class Broadcast:
 
 
 @dataclass(frozen=True, slots=True)
-class PassOn:
+class Relay:
     """The caller SHOULD gossip this pre-prepare of the view's leader: the leader seems to have told others something else."""
 
     message: JustifiedPrePrepare
@@ -102,5 +102,5 @@ class Refused:
     """The two messages of a CONFLICT, both signatures verified."""
 
 
-Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | PassOn | Decided | ViewEntered | Refused
+Effect = Build | Check | PersistVote | PersistPrepared | Broadcast | Relay | Decided | ViewEntered | Refused
 """Everything that the machine asks for."""

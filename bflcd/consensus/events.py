@@ -12,7 +12,7 @@ from bflcd.wire.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
-class Mandate:
+class LockedProposal:
     """What an older epoch of the round had prepared: the only thing that this one may decide (design 6.8)."""
 
     digest: Digest
@@ -30,7 +30,7 @@ class Instance:
     committee: tuple[NodeId, ...]
     view_timeout: Millis
     """T0."""
-    mandate: Mandate | None = None
+    locked: LockedProposal | None = None
 
     @property
     def f(self) -> int:

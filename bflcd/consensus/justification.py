@@ -106,9 +106,9 @@ def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: 
     to it (design 6.8).
     """
     follows = _follows_prepared(message, body, instance.q, auth)
-    if instance.mandate is None:
+    if instance.locked is None:
         return follows
-    if body.digest != instance.mandate.digest:
+    if body.digest != instance.locked.digest:
         raise _refuse(f"epoch {instance.epoch} must re-propose what an older epoch had prepared")
     return True
 

@@ -24,13 +24,13 @@ from bflcd.consensus.effects import (
     Check,
     Decided,
     Effect,
-    PassOn,
     PersistPrepared,
     PersistVote,
     Refused,
+    Relay,
     ViewEntered,
 )
-from bflcd.consensus.events import Built, CardsReady, Checked, Event, Instance, Journal, Mandate, Prepared, Received
+from bflcd.consensus.events import Built, CardsReady, Checked, Event, Instance, Journal, LockedProposal, Prepared, Received
 from bflcd.consensus.justification import Justification, check_pre_prepare, check_view_change, choose
 from bflcd.consensus.signing import OwnVotes
 from bflcd.consensus.status import Phase, VotesHeld
@@ -305,7 +305,7 @@ class Pbft:
         votes = [self._prepares.held(member, attempt.view) for member in self._instance.committee]
         if any(vote is not None and vote.body.digest != digest for vote in votes):
             attempt.passed_on = True
-            self._emit(PassOn(attempt.heard))
+            self._emit(Relay(attempt.heard))
 
     def _collect(self, buffer: VoteBuffer[V], vote: Signed[V]) -> None:
         held = buffer.held(vote.author, vote.body.view)
@@ -381,8 +381,8 @@ class Pbft:
             return self._propose_again(signed, justification)
         if justification.prepared is not None:
             return self._re_propose(justification, justification.prepared, self._source_of(justification.prepared))
-        if self._instance.mandate is not None:
-            return self._re_propose(justification, self._instance.mandate, self.leader)
+        if self._instance.locked is not None:
+            return self._re_propose(justification, self._instance.locked, self.leader)
         return self._ask_to_build(justification)
 
     def _prepare(self) -> bool:
@@ -424,7 +424,7 @@ class Pbft:
         self._emit(Build(self._attempt.view))
         return True
 
-    def _re_propose(self, justification: Justification, prepared: Prepared | Mandate, source: NodeId) -> bool:
+    def _re_propose(self, justification: Justification, prepared: Prepared | LockedProposal, source: NodeId) -> bool:
         proposal = self._right.get(prepared.digest)
         if proposal is None:
             wanted = (prepared.digest, prepared.proposal)
@@ -446,7 +446,7 @@ class Pbft:
 
     def _propose_again(self, signed: Signed[PrePrepare], justification: Justification) -> bool:
         """After a restart: the same pre-prepare, if the view-changes that came in meanwhile justify it again."""
-        bound = justification.prepared or self._instance.mandate
+        bound = justification.prepared or self._instance.locked
         if bound is not None and bound.digest != signed.body.digest:
             return False
         self._publish(signed, justification)
@@ -459,7 +459,7 @@ class Pbft:
             signed.envelope, justification.view_changes, () if prepared is None else prepared.prepares
         )
         self._send_signed(signed.envelope, attempt.proposed)
-        bound = prepared is not None or self._instance.mandate is not None
+        bound = prepared is not None or self._instance.locked is not None
         self._accept(_Accepted(signed.body.digest, signed.body.proposal), reproposal=bound)
 
     def _is_usable(self, prepared: Prepared) -> bool:

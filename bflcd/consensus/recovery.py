@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from bflcd.consensus.events import Instance, Mandate, Prepared
+from bflcd.consensus.events import Instance, LockedProposal, Prepared
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.quorum import quorum
 from bflcd.types import Epoch, NodeId, short
@@ -17,7 +17,7 @@ from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Verify
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_of
 
 
 def recovered_instance(base: Instance, certificate: RecoveryCertificate) -> Instance:
@@ -27,7 +27,7 @@ def recovered_instance(base: Instance, certificate: RecoveryCertificate) -> Inst
         base,
         epoch=recovery.epoch,
         committee=recovery.committee,
-        mandate=None if proof is None else Mandate(proof.digest, proof.proposal),
+        locked=None if proof is None else LockedProposal(proof.digest, proof.proposal),
     )
 
 
@@ -126,10 +126,12 @@ def prepares_of(proof: PreparedProof, instance: Instance) -> tuple[Envelope, ...
     return tuple(Envelope(author, payload, signature) for author, signature in proof.prepares)
 
 
-def proof_of(prepared: Prepared, epoch: Epoch, committee: tuple[NodeId, ...], ground: Ground | None = None) -> PreparedProof:
+def proof_of(
+    prepared: Prepared, epoch: Epoch, committee: tuple[NodeId, ...], basis: ProposalBasis | None = None
+) -> PreparedProof:
     """A prepared certificate of `epoch`, as managers carry it."""
     prepares = tuple(sorted((envelope.author, envelope.signature) for envelope in prepared.prepares))
-    return PreparedProof(epoch, committee, prepared.view, prepared.digest, prepared.proposal, prepares, ground)
+    return PreparedProof(epoch, committee, prepared.view, prepared.digest, prepared.proposal, prepares, basis)
 
 
 def merged(one: RecoveryCertificate, other: RecoveryCertificate) -> RecoveryCertificate:

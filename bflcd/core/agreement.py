@@ -6,17 +6,17 @@ the core looks at `decided` and `segment_of` after each call.
 
 from dataclasses import replace
 
-from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PassOn, PersistPrepared, PersistVote, Refused, ViewEntered
+from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPrepared, PersistVote, Refused, Relay, ViewEntered
 from bflcd.consensus.effects import Effect as PbftEffect
 from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
 from bflcd.core.collection import Collection
-from bflcd.core.effects import Blame, Effect, Persist, Say, notice
+from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.evidence_pool import EvidencePool
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
-from bflcd.core.round_context import Situation
-from bflcd.core.segments import Candidate, Candidates
+from bflcd.core.round_context import RoundContext
+from bflcd.core.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.transition import check_time, proposal_time
@@ -35,7 +35,7 @@ class Agreement:
 
     def __init__(
         self,
-        situation: Situation,
+        context: RoundContext,
         collection: Collection,
         evidence: EvidencePool,
         *,
@@ -44,14 +44,14 @@ class Agreement:
         journal: Journal,
     ) -> None:
         """`signer` None: follows and signs nothing. `journal`: the votes that this node signed before a restart."""
-        self._situation = situation
+        self._context = context
         self._collection = collection
         self._evidence = evidence
-        self._candidates = Candidates(situation, collection, evidence)
+        self._candidates = SegmentCandidates(context, collection, evidence)
         self.found: list[Evidence] = []
         """Evidence that the machine came across; the core takes it from here."""
         self._cards_told = False
-        self.pbft = Pbft(situation.instance, signer, verify, journal)
+        self.pbft = Pbft(context.instance, signer, verify, journal)
         self.decided: Certificate | None = None
         """The decision, once there is one."""
 
@@ -88,14 +88,14 @@ class Agreement:
     def walk(self, now: Instant) -> list[Effect]:
         """Go on with whatever is held now: tell the machine of q cards, bring segments on."""
         effects: list[Effect] = []
-        situation = self._situation
-        if situation.bound and not self._cards_told:  # nothing is collected: what is to be decided is known
+        context = self._context
+        if context.bound and not self._cards_told:  # nothing is collected: what is to be decided is known
             self._cards_told = True
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
-        if len(self._collection.first_cards) >= situation.q and not self._cards_told:
+        if len(self._collection.first_cards) >= context.q and not self._cards_told:
             self._cards_told = True
-            effects.append(notice(situation.round, "quorum_of_cards", f"{situation.q} score cards are held"))
-            effects += self._candidates.foresee(self._chosen_cards(), proposal_time(now.wall, situation.state.time))
+            effects.append(notice(context.round, "quorum_of_cards", f"{context.q} score cards are held"))
+            effects += self._candidates.precompute_aggregate(self._chosen_cards(), proposal_time(now.wall, context.state.time))
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         return effects + self._walk_candidates(now)
 
@@ -111,7 +111,7 @@ class Agreement:
             effects += self._answer_checks(candidate, now)
         return effects
 
-    def _answer_checks(self, candidate: Candidate, now: Instant) -> list[Effect]:
+    def _answer_checks(self, candidate: SegmentCandidate, now: Instant) -> list[Effect]:
         effects: list[Effect] = []
         for expected in sorted(candidate.expected):
             refused = None if candidate.digest == expected else candidate.refused or Rejection.BAD_SEGMENT
@@ -122,7 +122,7 @@ class Agreement:
 
     def _chosen_cards(self) -> tuple[Signed[ScoreCard], ...]:
         """The q cards that we would propose, sorted by author."""
-        return tuple(sorted(self._collection.ready_cards()[: self._situation.q], key=lambda card: card.author))
+        return tuple(sorted(self._collection.ready_cards()[: self._context.q], key=lambda card: card.author))
 
     # -- the machine's wishes -----------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class Agreement:
         return [effect for wish in wanted for effect in self._one(wish, now)]
 
     def _one(self, wish: PbftEffect, now: Instant) -> list[Effect]:
-        situation = self._situation
+        context = self._context
         match wish:
             case Build(view):
                 return self._build(view, now)
@@ -140,34 +140,34 @@ class Agreement:
                 return [Persist((vote_record(vote),))]
             case PersistPrepared(prepared):
                 self._candidates.prepared = prepared.digest
-                return [Persist((PreparedRecord(situation.round, situation.state.epoch, prepared),))]
-            case Broadcast(message) | PassOn(message):
-                return [Say(message, situation.judges_but_me)]
+                return [Persist((PreparedRecord(context.round, context.state.epoch, prepared),))]
+            case Broadcast(message) | Relay(message):
+                return [Send(message, context.judges_but_me)]
             case Decided(certificate):
-                self.decided = replace(certificate, recovery=situation.recovery)
+                self.decided = replace(certificate, recovery=context.recovery)
                 return []
             case ViewEntered(view, leader):
-                text = f"view {view} of round {situation.round}, led by {short(leader)}"
-                return [notice(situation.round, "view", text, view=view, leader=leader.hex())]
+                text = f"view {view} of round {context.round}, led by {short(leader)}"
+                return [notice(context.round, "view", text, view=view, leader=leader.hex())]
             case Refused(author, rejection, text, proven, evidence):
                 self.found += [evidence] if evidence is not None else []
                 return [Blame(author if proven else None, rejection, text)]
 
     def _build(self, view: View, now: Instant) -> list[Effect]:
-        situation = self._situation
-        time = proposal_time(now.wall, situation.state.time)
+        context = self._context
+        time = proposal_time(now.wall, context.state.time)
         cards = tuple(card.digest for card in self._chosen_cards())
-        evidence = self._evidence.chosen(situation.state)
-        candidate = self._candidates.add(Proposal(situation.state.epoch, time, cards, evidence))
+        evidence = self._evidence.chosen(context.state)
+        candidate = self._candidates.add(Proposal(context.state.epoch, time, cards, evidence))
         if candidate is None:
-            return [notice(situation.round, "too_many_candidates", "no more proposals are worked on in this round")]
+            return [notice(context.round, "too_many_candidates", "no more proposals are worked on in this round")]
         candidate.views.add(view)
         return self._walk_candidates(now)
 
     def _check(self, wish: Check, now: Instant) -> list[Effect]:
         try:
             if not wish.reproposal:
-                check_time(wish.proposal.time, now.wall, self._situation.state.time)
+                check_time(wish.proposal.time, now.wall, self._context.state.time)
         except PeerError as error:
             answer = Checked(wish.proposal, wish.digest, error.rejection)
             blame = Blame(wish.source, error.rejection, str(error))
@@ -177,7 +177,7 @@ class Agreement:
             answer = Checked(wish.proposal, wish.digest, Rejection.BUSY)
             return self._translate(self.pbft.handle(answer, now.mono), now)
         candidate.expected.add(wish.digest)
-        recovery = self._situation.recovery
+        recovery = self._context.recovery
         preparers = recovery.proof.prepares if recovery is not None and recovery.proof is not None else ()
         for source in (wish.source, *(author for author, _ in preparers)):
             if source not in candidate.sources:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bflcd.core.round_context import Situation, update_label_of
+from bflcd.core.round_context import RoundContext, update_label_of
 from bflcd.errors import PeerError, Rejection
-from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key
 from bflcd.ledger.roles import trainers
 from bflcd.params import BlobRef
@@ -33,7 +33,7 @@ MAX_FETCHES: Final = 3
 """Times that an offered blob is asked for before the offer is left out of the card."""
 
 
-class Progress(Enum):
+class OfferProgress(Enum):
     """How far an offer has come here."""
 
     WANTED = "wanted"
@@ -49,8 +49,8 @@ class OfferSlot:
     """One offer and its way to a score. `rate`: KiB/s at which its payload was pulled, 0 if it was not, or not measured."""
 
     offer: Signed[Offer]
-    progress: Progress = Progress.WANTED
-    score: CandidateScore | None = None
+    progress: OfferProgress = OfferProgress.WANTED
+    score: UpdateScore | None = None
     fetches: int = 0
     rate: int = 0
     text: str = ""
@@ -59,9 +59,9 @@ class OfferSlot:
 class Collection:
     """What one node has gathered in one round. Pure; every time is an argument."""
 
-    def __init__(self, situation: Situation, opened: Millis, expected_before: frozenset[NodeId]) -> None:
+    def __init__(self, context: RoundContext, opened: Millis, expected_before: frozenset[NodeId]) -> None:
         """`expected_before`: members that were present in the previous round; they are waited for until T0 has passed."""
-        self._situation = situation
+        self._context = context
         self.opened = opened
         self._expected_before = expected_before
         self.slots: dict[Digest, OfferSlot] = {}
@@ -73,10 +73,10 @@ class Collection:
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
         self.own_card: Signed[ScoreCard] | None = None
         self._grace_from: Millis | None = None
-        self._card_rules = CardRules(situation.params, situation.state, situation.head_hash)
-        self._trainers = trainers(situation.params, situation.state)
-        spec = situation.genesis.task.tensors
-        self._payload_bytes = payload_size(spec, update_label_of(situation, situation.me))
+        self._card_rules = CardRules(context.params, context.state, context.head_hash)
+        self._trainers = trainers(context.params, context.state)
+        spec = context.genesis.task.tensors
+        self._payload_bytes = payload_size(spec, update_label_of(context, context.me))
 
     def inherit(self, older: "Collection") -> None:
         """Take over what an older epoch of this round has gathered: payloads, and what its re-proposed segment needs."""
@@ -88,7 +88,7 @@ class Collection:
 
     def add_beacon(self, beacon: Signed[Beacon]) -> bool:
         """Keep a member's beacon; True if it is new. Raises PeerError."""
-        check_beacon(self._situation.state, self._situation.head_hash, beacon)
+        check_beacon(self._context.state, self._context.head_hash, beacon)
         known = beacon.author in self.beacons
         self.beacons.add(beacon.author)
         return not known
@@ -96,9 +96,9 @@ class Collection:
     def check_offer(self, offer: Signed[Offer], *, wanted: bool = False) -> None:
         """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
         segment is re-proposed."""
-        situation = self._situation
-        state = situation.state_of(offer.body.epoch) if wanted else situation.state
-        check_offer(situation.params, state, situation.head_hash, offer)
+        context = self._context
+        state = context.state_of(offer.body.epoch) if wanted else context.state
+        check_offer(context.params, state, context.head_hash, offer)
         if offer.body.blob.size != self._payload_bytes:
             raise PeerError(
                 Rejection.BAD_TENSOR,
@@ -107,7 +107,7 @@ class Collection:
 
     def has_room_for_offer(self, uploader: NodeId) -> bool:
         """Whether another offer of its uploader would tell anything new; nobody is to blame for passing one on."""
-        epoch = self._situation.state.epoch
+        epoch = self._context.state.epoch
         return sum((held.author, held.body.epoch) == (uploader, epoch) for held in self.offers.values()) < MAX_OFFERS_EACH
 
     def add_offer(self, offer: Signed[Offer]) -> bool:
@@ -115,7 +115,7 @@ class Collection:
         if offer.digest in self.offers:
             return False
         self.offers[offer.digest] = offer
-        if offer.body.epoch != self._situation.state.epoch:
+        if offer.body.epoch != self._context.state.epoch:
             return True
         self.beacons.add(offer.author)
         self.slots[offer.digest] = OfferSlot(offer)
@@ -129,15 +129,15 @@ class Collection:
     def check_card(self, card: Signed[ScoreCard], *, wanted: bool = False) -> None:
         """The checks that cost nothing. Raises PeerError. `wanted`: a proposal needs it, so it may be of the older epoch whose
         segment is re-proposed."""
-        situation = self._situation
-        if wanted and card.body.epoch != situation.state.epoch:
-            CardRules(situation.params, situation.state_of(card.body.epoch), situation.head_hash).check(card)
+        context = self._context
+        if wanted and card.body.epoch != context.state.epoch:
+            CardRules(context.params, context.state_of(card.body.epoch), context.head_hash).check(card)
         else:
             self._card_rules.check(card)
 
     def has_room_for_card(self, member: NodeId) -> bool:
         """As `has_room_for_offer`, for cards."""
-        epoch = self._situation.state.epoch
+        epoch = self._context.state.epoch
         return sum((held.author, held.body.epoch) == (member, epoch) for held in self.cards.values()) < MAX_CARDS_EACH
 
     def add_card(self, card: Signed[ScoreCard]) -> bool:
@@ -145,7 +145,7 @@ class Collection:
         if card.digest in self.cards:
             return False
         self.cards[card.digest] = card
-        if card.body.epoch != self._situation.state.epoch:
+        if card.body.epoch != self._context.state.epoch:
             return True
         self.first_cards.setdefault(card.author, card)
         self.beacons.add(card.author)
@@ -160,15 +160,15 @@ class Collection:
 
     # -- blobs and scores ---------------------------------------------------------------------------------------------
 
-    def blob_here(self, root: Digest, rate: int = 0) -> None:
-        """A blob is complete and met its specification; `rate` as in `BlobHere`.
+    def blob_fetched(self, root: Digest, rate: int = 0) -> None:
+        """A blob is complete and met its specification; `rate` as in `BlobFetched`.
 
         Only a first pull counts as measured: what a broken one leaves here would make the next look fast.
         """
         self.blobs.add(root)
         for slot in self._with_root(root):
-            if slot.progress in (Progress.WANTED, Progress.FETCHING):
-                slot.progress = Progress.HELD
+            if slot.progress in (OfferProgress.WANTED, OfferProgress.FETCHING):
+                slot.progress = OfferProgress.HELD
                 if slot.fetches == 1:
                     slot.rate = rate
 
@@ -176,15 +176,15 @@ class Collection:
         """A blob that was held is damaged and dropped: it is fetched again."""
         self.blobs.discard(root)
         for slot in self._with_root(root):
-            if slot.progress in (Progress.HELD, Progress.SCORING):
-                slot.progress = Progress.WANTED
+            if slot.progress in (OfferProgress.HELD, OfferProgress.SCORING):
+                slot.progress = OfferProgress.WANTED
 
     def blob_missing(self, root: Digest, *, refused: bool, text: str) -> None:
         """A blob could not be had; after `MAX_FETCHES` tries, or if its content is refused, its offer is left out."""
         for slot in self._with_root(root):
-            if slot.progress is Progress.FETCHING:
+            if slot.progress is OfferProgress.FETCHING:
                 gone = refused or slot.fetches >= MAX_FETCHES
-                slot.progress = Progress.FAILED if gone else Progress.WANTED
+                slot.progress = OfferProgress.FAILED if gone else OfferProgress.WANTED
                 slot.text = text
 
     def _with_root(self, root: Digest) -> list[OfferSlot]:
@@ -192,64 +192,64 @@ class Collection:
 
     def wanted_blobs(self) -> list[OfferSlot]:
         """Offers whose blob is to be fetched now; marks them as being fetched."""
-        wanted = [slot for slot in self.slots.values() if slot.progress is Progress.WANTED]
+        wanted = [slot for slot in self.slots.values() if slot.progress is OfferProgress.WANTED]
         for slot in wanted:
             if slot.offer.body.blob.root in self.blobs:
-                slot.progress = Progress.HELD
+                slot.progress = OfferProgress.HELD
             else:
-                slot.progress, slot.fetches = Progress.FETCHING, slot.fetches + 1
-        return [slot for slot in wanted if slot.progress is Progress.FETCHING]
+                slot.progress, slot.fetches = OfferProgress.FETCHING, slot.fetches + 1
+        return [slot for slot in wanted if slot.progress is OfferProgress.FETCHING]
 
     def to_score(self) -> tuple[tuple[Digest, BlobRef, str], ...]:
         """Offers whose blob is held and that wait for a score; marks them as being scored."""
-        held = [slot for slot in self.slots.values() if slot.progress is Progress.HELD]
+        held = [slot for slot in self.slots.values() if slot.progress is OfferProgress.HELD]
         for slot in held:
-            slot.progress = Progress.SCORING
+            slot.progress = OfferProgress.SCORING
         return tuple(
-            (slot.offer.digest, slot.offer.body.blob, update_label_of(self._situation, slot.offer.author)) for slot in held
+            (slot.offer.digest, slot.offer.body.blob, update_label_of(self._context, slot.offer.author)) for slot in held
         )
 
     @property
     def scoring(self) -> bool:
         """Whether a scoring job runs."""
-        return any(slot.progress is Progress.SCORING for slot in self.slots.values())
+        return any(slot.progress is OfferProgress.SCORING for slot in self.slots.values())
 
     def scored(self, result: ScoreResult) -> None:
         """Note the worker's answer."""
         self.base = (result.base_loss, result.base_accuracy)
         for score in result.scores:
             slot = self.slots.get(score.key)
-            if slot is not None and slot.progress is Progress.SCORING:
-                slot.progress, slot.score = Progress.SCORED, score
+            if slot is not None and slot.progress is OfferProgress.SCORING:
+                slot.progress, slot.score = OfferProgress.SCORED, score
         for key, text in result.invalid:
             slot = self.slots.get(key)
-            if slot is not None and slot.progress is Progress.SCORING:
-                slot.progress, slot.text = Progress.FAILED, text
+            if slot is not None and slot.progress is OfferProgress.SCORING:
+                slot.progress, slot.text = OfferProgress.FAILED, text
 
     def scoring_failed(self) -> None:
         """The worker died: the offers wait for the next one."""
         for slot in self.slots.values():
-            if slot.progress is Progress.SCORING:
-                slot.progress = Progress.HELD
+            if slot.progress is OfferProgress.SCORING:
+                slot.progress = OfferProgress.HELD
 
     # -- the own card -------------------------------------------------------------------------------------------------
 
     def expected(self, now: Millis) -> set[NodeId]:
         """E: active trainers known to be present, or that were in the previous round and have T0 to say so again."""
-        situation = self._situation
-        elapsed, t0 = now - self.opened, situation.params.view_timeout
+        context = self._context
+        elapsed, t0 = now - self.opened, context.params.view_timeout
         present = set(self.beacons)
-        if situation.round == 0 and elapsed < STARTUP_VIEWS * t0:
-            accounts = situation.state.accounts  # without those whom managers have just declared gone
-            present |= {account.node for account in accounts if account.retired_round != situation.round}
+        if context.round == 0 and elapsed < STARTUP_VIEWS * t0:
+            accounts = context.state.accounts  # without those whom managers have just declared gone
+            present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._expected_before
         return present & self._trainers
 
     def _settled(self) -> tuple[int, set[NodeId]]:
         """How many offers are scored, and whose offers need no more waiting."""
-        final = (Progress.SCORED, Progress.FAILED)
-        scored = sum(slot.progress is Progress.SCORED for slot in self.slots.values())
+        final = (OfferProgress.SCORED, OfferProgress.FAILED)
+        scored = sum(slot.progress is OfferProgress.SCORED for slot in self.slots.values())
         return scored, {slot.offer.author for slot in self.slots.values() if slot.progress in final}
 
     def card_due(self, now: Millis) -> bool:
@@ -259,7 +259,7 @@ class Collection:
 
     def card_due_at(self, now: Millis) -> Millis:
         """When, as far as is known now, the own card is due: at once, after the grace, or at the collect deadline."""
-        params = self._situation.params
+        params = self._context.params
         deadline = Millis(self.opened + params.collect_deadline)
         scored, settled = self._settled()
         expected = self.expected(now)
@@ -276,34 +276,34 @@ class Collection:
         return Millis(min(deadline, self._grace_from + grace))
 
     def _pending(self) -> bool:
-        final = (Progress.SCORED, Progress.FAILED)
+        final = (OfferProgress.SCORED, OfferProgress.FAILED)
         return any(slot.progress not in final for slot in self.slots.values())
 
     def next_change(self, now: Millis) -> Millis:
         """When `expected` or the card's time may change by the passing of time alone."""
-        situation = self._situation
-        t0 = situation.params.view_timeout
-        edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if situation.round == 0 else [self.opened + t0]
+        context = self._context
+        t0 = context.params.view_timeout
+        edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
         return Millis(min([edge for edge in edges if edge > now] + [max(self.card_due_at(now), now + 1)]))
 
     def card_body(self) -> ScoreCard:
         """The own card as it stands."""
-        situation = self._situation
+        context = self._context
         scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
         entries = tuple(sorted((_entry(slot, score) for slot, score in scored), key=entry_key))
-        members = {account.node for account in situation.state.accounts}
-        state = situation.state
+        members = {account.node for account in context.state.accounts}
+        state = context.state
         base = self.base if entries else None
         return ScoreCard(
             chain=state.chain,
             round=state.round,
             epoch=state.epoch,
-            parent=situation.head_hash,
+            parent=context.head_hash,
             committee=committee_hash(state.epoch, state.committee),
             base_loss=base[0] if base else None,
             base_accuracy=base[1] if base else None,
             entries=entries,
-            present=tuple(sorted((self.beacons | {situation.me}) & members)),
+            present=tuple(sorted((self.beacons | {context.me}) & members)),
         )
 
     def ready_cards(self) -> list[Signed[ScoreCard]]:
@@ -311,7 +311,7 @@ class Collection:
         return sorted(self.first_cards.values(), key=lambda card: (-len(card.body.entries), card.author))
 
 
-def _entry(slot: OfferSlot, score: CandidateScore) -> CardEntry:
+def _entry(slot: OfferSlot, score: UpdateScore) -> CardEntry:
     """What the own card says of an offer."""
     return CardEntry(
         uploader=slot.offer.author,

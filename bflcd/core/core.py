@@ -5,7 +5,7 @@ the leader's segment is decided by the PBFT machine; the certificate and the seg
 Whoever holds no seat waits for an announcement, pulls the segment, checks all of it and commits. Nothing waits for one node:
 every wait has a deadline, everything said is said again until the round closes.
 
-Invariants: what is signed is durable first (`Persist` before `Say`); one offer and one card a round and epoch; a segment is
+Invariants: what is signed is durable first (`Persist` before `Send`); one offer and one card a round and epoch; a segment is
 committed only with its certificate and after the transition function accepted it; messages of a past round are answered with that
 round's certificate, those of the next round are kept within bounds, later ones only show that we are behind.
 """
@@ -28,42 +28,42 @@ from bflcd.core.effects import (
     Halt,
     Notice,
     Persist,
-    Say,
+    Send,
     notice,
 )
-from bflcd.core.equivocation import Liars
+from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import (
     Aggregated,
-    BlobHere,
+    BlobFetched,
     BlobLost,
     BlobMissing,
     Confirmed,
-    EnvelopesHere,
+    EnvelopesFetched,
     Event,
-    EvidenceHere,
-    Heard,
+    EvidenceFetched,
     Instant,
+    MessageReceived,
     RecoverySigned,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Started,
     SyncChanged,
     Trained,
     WorkFailed,
 )
 from bflcd.core.evidence_pool import EvidencePool
-from bflcd.core.intake import Hearing
-from bflcd.core.local_work import Work
+from bflcd.core.intake import MessageIntake
+from bflcd.core.local_work import LocalWork
 from bflcd.core.records import EvidenceRecord, Head, RecoveryRecord, RoundRecords
-from bflcd.core.recovery_signatures import CONFLICT_HINT, Recoveries
-from bflcd.core.retransmission import Resends
-from bflcd.core.round_context import Situation
+from bflcd.core.recovery_signatures import CONFLICT_HINT, RecoverySignatures
+from bflcd.core.retransmission import Retransmissions
+from bflcd.core.round_context import RoundContext
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement
 from bflcd.ledger.oversight import unexplained
 from bflcd.ledger.roles import account_of
-from bflcd.ledger.transition import examine
+from bflcd.ledger.transition import validate_segment
 from bflcd.params import Genesis
 from bflcd.types import Epoch, Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, committee_hash, header_hash, segment_digest
@@ -111,7 +111,7 @@ class Core:
         self._floor: Round | None = None
         self._doubt = False
         self._synced_from = Round(0)
-        self._early: deque[tuple[Round, Heard]] = deque(maxlen=MAX_EARLY)
+        self._early: deque[tuple[Round, MessageReceived]] = deque(maxlen=MAX_EARLY)
         self.last_judgement: Judgement | None = None
         self.last_weights: tuple[int, ...] = ()
         self.previous_present: frozenset[NodeId] = frozenset()
@@ -119,8 +119,8 @@ class Core:
         self.started = False
         self._records: RoundRecords | None = None
         self.evidence = EvidencePool()
-        self._liars = Liars(self.evidence, signer.node_id, verify)
-        self.certificates = Certificates(Situation(genesis, head, signer.node_id), self._liars, verify)
+        self._equivocation = EquivocationHandler(self.evidence, signer.node_id, verify)
+        self.certificates = Certificates(RoundContext(genesis, head, signer.node_id), self._equivocation, verify)
         self._set_round(head, Millis(0))
 
     # -- entry points -------------------------------------------------------------------------------------------------
@@ -132,10 +132,10 @@ class Core:
                 return self._start(event, now)
             case Confirmed(round_):
                 return self._confirmed(round_, now)
-            case Heard():
+            case MessageReceived():
                 return self._heard(event, now)
-            case BlobHere(root, rate):
-                self.work.blob_here(root, rate)
+            case BlobFetched(root, rate):
+                self.work.blob_fetched(root, rate)
                 return self._advance(now)
             case BlobMissing():
                 return self.work.blob_missing(event, now) + self._advance(now)
@@ -145,22 +145,22 @@ class Core:
                 done = self.work.has_trained(event, now, may_sign=self.may_sign)
                 return [] if done is None else done + self._advance(now)
             case Scored(round_):
-                return self.work.scored(event) + self._advance(now) if round_ == self.situation.round else []
+                return self.work.scored(event) + self._advance(now) if round_ == self.context.round else []
             case WorkFailed(round_):
-                return self.work.failed(event, now) + self._advance(now) if round_ == self.situation.round else []
+                return self.work.failed(event, now) + self._advance(now) if round_ == self.context.round else []
             case Aggregated(key, model):
                 if self.agreement is not None:
                     self.agreement.aggregated(key, model)
-                self.collection.blob_here(model.root)
+                self.collection.blob_fetched(model.root)
                 return self._advance(now)
-            case EnvelopesHere(round_):
-                return self.hearing.pulled(event) + self._advance(now) if round_ == self.situation.round else []
-            case EvidenceHere(round_):
-                state = self.situation.state
-                return self._liars.here(state, event) + self._advance(now) if round_ == state.round else []
+            case EnvelopesFetched(round_):
+                return self.intake.pulled(event) + self._advance(now) if round_ == self.context.round else []
+            case EvidenceFetched(round_):
+                state = self.context.state
+                return self._equivocation.here(state, event) + self._advance(now) if round_ == state.round else []
             case RecoverySigned():
                 return self._recovery_signed(event, now)
-            case SegmentHere():
+            case SegmentFetched():
                 return self._segment_here(event, now)
             case SyncChanged(active):
                 return self._sync_changed(now, active=active)
@@ -169,7 +169,7 @@ class Core:
         """Let time pass: timers, re-sends, deadlines."""
         if not self.started or self.syncing:
             return []
-        effects: list[Effect] = [Say(message) for message in self._resends.due(now.mono)]
+        effects: list[Effect] = [Send(message) for message in self._retransmissions.due(now.mono)]
         effects += self.certificates.tick(now)
         if self.agreement is not None:
             effects += self._agreed(self.agreement.tick(now), now)
@@ -179,9 +179,9 @@ class Core:
         """When `tick` wants to run, at the latest."""
         if not self.started or self.syncing:
             return None
-        if self.situation.finished:
+        if self.context.finished:
             return min((wait for wait in (self.certificates.deadline(), self.work.retry_at) if wait is not None), default=None)
-        waits = [self._resends.deadline(), self.work.retry_at, self.certificates.deadline()]
+        waits = [self._retransmissions.deadline(), self.work.retry_at, self.certificates.deadline()]
         if self.agreement is not None:
             waits.append(self.agreement.deadline())
             if self.collection.own_card is None:
@@ -192,14 +192,16 @@ class Core:
     # -- opening and closing a round ----------------------------------------------------------------------------------
 
     def _set_round(self, head: Head, now: Millis, recovery: RecoveryCertificate | None = None) -> None:
-        self.situation = Situation(self._genesis, head, self._signer.node_id, recovery)
-        self.recoveries = Recoveries(self.situation.first_instance, head.state.managers, self._verify)
+        self.context = RoundContext(self._genesis, head, self._signer.node_id, recovery)
+        self.recoveries = RecoverySignatures(self.context.first_instance, head.state.managers, self._verify)
         self.evidence.settle(head.state)
-        self.collection = Collection(self.situation, now, self.previous_present)
-        self._resends = Resends(self.situation.params.view_timeout)
-        self.hearing = Hearing(self.situation, self.collection, self._liars, self._verify)
-        self.work = Work(self.situation, self.collection, self._resends, self._signer, self._private_seed, train=self._train)
-        self.certificates.open(self.situation)
+        self.collection = Collection(self.context, now, self.previous_present)
+        self._retransmissions = Retransmissions(self.context.params.view_timeout)
+        self.intake = MessageIntake(self.context, self.collection, self._equivocation, self._verify)
+        self.work = LocalWork(
+            self.context, self.collection, self._retransmissions, self._signer, self._private_seed, train=self._train
+        )
+        self.certificates.open(self.context)
         self.agreement: Agreement | None = None
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
@@ -212,7 +214,7 @@ class Core:
         if len(recoveries) > 1 and recoveries[-1].recovery.epoch == recoveries[-2].recovery.epoch:
             text = f"managers signed two different recoveries for epoch {recoveries[-1].recovery.epoch} of this round"
             return [Halt(text, CONFLICT_HINT)]
-        self._set_round(self.situation.head, now.mono, recoveries[-1] if recoveries else None)
+        self._set_round(self.context.head, now.mono, recoveries[-1] if recoveries else None)
         for own in event.records.own:
             if own.phase == number_of(Recovery):  # before anything is opened: it forbids votes in the lower epochs
                 self.recoveries.signed = max(self.recoveries.signed, own.epoch)
@@ -229,42 +231,42 @@ class Core:
         if not self._doubt:
             return []
         self._doubt = False
-        known = max(round_, self.situation.round)
+        known = max(round_, self.context.round)
         if known > 0:
             self._floor = Round(max(self._floor or 0, known + 1))
             text = f"others stand at round {known}, and this node knows nothing of it: it signs nothing up to round {self._floor}"
             return [self._notice("signing_held", text)]
-        if self.syncing or not self.may_sign or not self.situation.judges:
+        if self.syncing or not self.may_sign or not self.context.judges:
             return self._advance(now)
         return self._open_agreement(now) + self._advance(now)
 
     def _open(self, now: Instant) -> list[Effect]:
         """Begin the head's round: say that we are here, get its model, restore what was signed before a restart."""
-        situation = self.situation
-        effects: list[Effect] = [self._notice("round_opened", f"round {situation.round} is open, we {self._role_text()}")]
-        if situation.finished:
-            text = f"the community has reached its last round, {situation.round}"
+        context = self.context
+        effects: list[Effect] = [self._notice("round_opened", f"round {context.round} is open, we {self._role_text()}")]
+        if context.finished:
+            text = f"the community has reached its last round, {context.round}"
             return [*effects, self._notice("finished", text), self.work.fetch_model()]
-        if account_of(situation.state, situation.me) is not None:
+        if account_of(context.state, context.me) is not None:
             effects.append(self.work.speak(seal(self._beacon(), self._signer), now, durable=False))
-        if situation.judges:
+        if context.judges:
             effects += self._open_agreement(now)
         for piece in self.evidence.values():
-            effects += [Persist((EvidenceRecord(situation.round, piece),)), Say(piece)]
+            effects += [Persist((EvidenceRecord(context.round, piece),)), Send(piece)]
         effects.append(self.work.fetch_model())
         effects += self._restore(now)
         for round_, heard in tuple(self._early):
-            if round_ == situation.round:
+            if round_ == context.round:
                 effects += self._heard(heard, now)
-        self._early = deque((e for e in self._early if e[0] > self.situation.round), maxlen=MAX_EARLY)
+        self._early = deque((e for e in self._early if e[0] > self.context.round), maxlen=MAX_EARLY)
         return effects
 
     def _open_agreement(self, now: Instant) -> list[Effect]:
         records = self._records
-        situation = self.situation
-        journal = records.journal(situation.state.epoch) if records else Journal()
+        context = self.context
+        journal = records.journal(context.state.epoch) if records else Journal()
         signer = self._signer if self.may_sign else None
-        self.agreement = Agreement(situation, self.collection, self.evidence, signer=signer, verify=self._verify, journal=journal)
+        self.agreement = Agreement(context, self.collection, self.evidence, signer=signer, verify=self._verify, journal=journal)
         if not self.may_sign:
             return [
                 self._notice("signing_held", "what this node signed before is not known for sure: it signs nothing in this round")
@@ -283,30 +285,30 @@ class Core:
                 continue  # the certificate with our signature alone stands beside it
             if isinstance(signed.body, Offer):
                 self.work.trained = (signed.body.blob, signed.body.samples)
-            if record.epoch != self.situation.state.epoch:
+            if record.epoch != self.context.state.epoch:
                 continue
-            self._resends.add(record.envelope, now.mono)
-            effects.append(Say(record.envelope, self.situation.judges_but_me))
+            self._retransmissions.add(record.envelope, now.mono)
+            effects.append(Send(record.envelope, self.context.judges_but_me))
             if isinstance(signed.body, Offer):
                 self.work.hold_own(Signed(signed.body, record.envelope))
             else:
                 card = Signed(signed.body, record.envelope)
                 self.collection.own_card = card
                 self.collection.add_card(card)
-        for certificate in self.recoveries.restored(records.recoveries, self.situation):
-            self._resends.add(certificate, now.mono)
-            effects.append(Say(certificate))
+        for certificate in self.recoveries.restored(records.recoveries, self.context):
+            self._retransmissions.add(certificate, now.mono)
+            effects.append(Send(certificate))
         for held in records.offers:
             offer: Signed[Offer] = open_envelope(held.envelope, (Offer,))
-            if self.situation.counts(offer.body.epoch):
-                effects += self.hearing.keep(held.envelope)
+            if self.context.counts(offer.body.epoch):
+                effects += self.intake.keep(held.envelope)
         for proposal in records.proposals:
             for piece in proposal.evidence:
                 self.evidence.add(piece, wanted=True)
-            if not self.situation.counts(proposal.proposal.epoch):
+            if not self.context.counts(proposal.proposal.epoch):
                 continue  # a recovery has ended the epoch in which it was found right, and does not name it
             for envelope in (*proposal.cards, *proposal.offers):
-                effects += self.hearing.keep(envelope)
+                effects += self.intake.keep(envelope)
             if self.agreement is not None:
                 self.agreement.restore(proposal)
         return effects + self.work.offer(now, may_sign=self.may_sign) + self._advance(now)
@@ -314,29 +316,29 @@ class Core:
     def _closed(self, certified: CertifiedSegment, now: Instant) -> list[Effect]:
         """Check a certified segment against the head, commit it, open the next round. Raises PeerError."""
         certificate, segment = certified.certificate, certified.segment
-        situation = self.situation.decided_by(certificate, self._verify)
-        verify_certificate(certificate, situation.instance, self._verify)
+        context = self.context.decided_by(certificate, self._verify)
+        verify_certificate(certificate, context.instance, self._verify)
         header = segment.model_header
         if segment_digest(segment) != certificate.digest or header.model is None:
             raise PeerError(Rejection.BAD_SEGMENT, "the segment is not the one that the certificate is for")
-        before = situation.state_of(header.model.epoch)
-        outcome = examine(situation.params, before, situation.head_header, segment, self._verify)
+        before = context.state_of(header.model.epoch)
+        outcome = validate_segment(context.params, before, context.head_header, segment, self._verify)
         state = outcome.state
         self.last_judgement = outcome.judgement
         self.last_weights = segment.model.weights
         self.previous_present = frozenset(self.last_judgement.present)
         packed = sum(update.offer is not None for update in segment.updates)
-        text = f"round {situation.round} closed with {packed} of {situation.params.places} places filled, view {certificate.view}"
+        text = f"round {context.round} closed with {packed} of {context.params.places} places filled, view {certificate.view}"
         effects: list[Effect] = [
             Commit(certified, state),
             CancelWork(state.round),
-            *self.certificates.closed(certificate, situation, now),
+            *self.certificates.closed(certificate, context, now),
             self._notice("committed", text, packed=packed, view=certificate.view, height=header.height),
         ]
         own = self.collection.own_card
-        doubt = None if own is None else unexplained(situation.params, outcome.judgement, own.body)
+        doubt = None if own is None else unexplained(context.params, outcome.judgement, own.body)
         if doubt is not None:
-            text = f"round {situation.round}: {doubt}; a majority of its committee may have colluded"
+            text = f"round {context.round}: {doubt}; a majority of its committee may have colluded"
             effects.append(self._notice("unexplained", text))
         self._set_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
@@ -346,7 +348,7 @@ class Core:
 
     # -- what is heard ------------------------------------------------------------------------------------------------
 
-    def _heard(self, event: Heard, now: Instant) -> list[Effect]:
+    def _heard(self, event: MessageReceived, now: Instant) -> list[Effect]:
         if not self.started:
             return []
         try:
@@ -356,7 +358,7 @@ class Core:
             # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
             return [blame, *self.certificates.answer(now)] if error.rejection is Rejection.WRONG_PARENT else [blame]
 
-    def _dispatch(self, event: Heard, now: Instant) -> list[Effect]:
+    def _dispatch(self, event: MessageReceived, now: Instant) -> list[Effect]:
         message = event.message
         if isinstance(message, Announcement):
             return self._announced(message.certificate, event.peer, now)
@@ -367,21 +369,21 @@ class Core:
         envelope = _envelope_of(message)
         signed: Signed[SignedBody] = open_envelope(envelope, _BODIES)
         body = signed.body
-        if body.chain != self.situation.state.chain:
+        if body.chain != self.context.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(body.chain)}")
-        if body.round != self.situation.round:
+        if body.round != self.context.round:
             return self._other_round(event, envelope.author, body.round, now)
-        if self.situation.finished or self.syncing or envelope.author == self.situation.me:
+        if self.context.finished or self.syncing or envelope.author == self.context.me:
             return []
-        if body.epoch != self.situation.state.epoch:
+        if body.epoch != self.context.state.epoch:
             return self._other_epoch(body.epoch, now)
         match body:
             case Beacon():
-                return self._heard_and_on(self.hearing.beacon(Signed(body, envelope)), now)
+                return self._heard_and_on(self.intake.beacon(Signed(body, envelope)), now)
             case Offer():
-                return self._heard_and_on(self.hearing.offer(Signed(body, envelope)), now)
+                return self._heard_and_on(self.intake.offer(Signed(body, envelope)), now)
             case ScoreCard():
-                known = self.hearing.card(Signed(body, envelope)) if self.situation.judges else []
+                known = self.intake.card(Signed(body, envelope)) if self.context.judges else []
                 return self._heard_and_on(known, now)
             case _:
                 return self._vote_heard(_vote_of(message), event.peer, now)
@@ -400,9 +402,9 @@ class Core:
         named = [replace(effect, node=peer) if isinstance(effect, Blame) and effect.node is None else effect for effect in wanted]
         return named + self._advance(now)
 
-    def _other_round(self, event: Heard, author: NodeId, round_: Round, now: Instant) -> list[Effect]:
-        current = self.situation.round
-        if account_of(self.situation.state, author) is None:
+    def _other_round(self, event: MessageReceived, author: NodeId, round_: Round, now: Instant) -> list[Effect]:
+        current = self.context.round
+        if account_of(self.context.state, author) is None:
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if round_ < current:
             return self.certificates.answer(now)
@@ -428,8 +430,8 @@ class Core:
         signers = tuple(node for node, _ in certificate.signatures)
         return self.certificates.want_segment(now, holders + signers)
 
-    def _segment_here(self, event: SegmentHere, now: Instant) -> list[Effect]:
-        if event.certified.segment.model_header.round != self.situation.round + 1:
+    def _segment_here(self, event: SegmentFetched, now: Instant) -> list[Effect]:
+        if event.certified.segment.model_header.round != self.context.round + 1:
             return []
         try:
             return self._closed(event.certified, now)
@@ -440,54 +442,54 @@ class Core:
     # -- liars, and what managers decide -------------------------------------------------------------------------------
 
     def _evidence_heard(self, evidence: Evidence, peer: NodeId, now: Instant) -> list[Effect]:
-        state = self.situation.state
+        state = self.context.state
         first: Signed[PunishableBody] = open_envelope(evidence.first, PUNISHABLE)
         if first.body.chain == state.chain and first.body.round > state.round:
             return self.certificates.fall_behind(first.body.round, peer, now)  # not ours to judge yet, and perhaps true
-        return self._heard_and_on(self._liars.heard(state, evidence), now)
+        return self._heard_and_on(self._equivocation.heard(state, evidence), now)
 
     def _other_epoch(self, epoch: Epoch, now: Instant) -> list[Effect]:
         """A recovery has ended the lower epochs of this round; who still speaks in one is told of it, at most once every T0.
 
         Whoever speaks of a higher one tells us when it hears us.
         """
-        recovery = self.situation.recovery
-        if recovery is None or epoch > self.situation.state.epoch:
+        recovery = self.context.recovery
+        if recovery is None or epoch > self.context.state.epoch:
             return []
         return self.certificates.answer_epoch(recovery, now)
 
     def _recovery_heard(self, certificate: RecoveryCertificate, peer: NodeId, now: Instant) -> list[Effect]:
-        recovery, situation = certificate.recovery, self.situation
-        if recovery.chain != situation.state.chain:
+        recovery, context = certificate.recovery, self.context
+        if recovery.chain != context.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a recovery of chain {short(recovery.chain)}")
-        if recovery.round < situation.round:
+        if recovery.round < context.round:
             return self.certificates.answer(now)
-        if recovery.round > situation.round:
+        if recovery.round > context.round:
             return self.certificates.fall_behind(recovery.round, peer, now)
-        if self.syncing or situation.finished or recovery.epoch < situation.state.epoch:
+        if self.syncing or context.finished or recovery.epoch < context.state.epoch:
             return []
         joined, is_more = self.recoveries.add(certificate)
         return self._recovery_grew(joined, now) if is_more else []
 
     def _recovery_grew(self, certificate: RecoveryCertificate, now: Instant) -> list[Effect]:
-        effects = self.recoveries.grew(certificate, self.situation)
+        effects = self.recoveries.grew(certificate, self.context)
         return self._adopt(certificate, now) if effects is None else effects
 
     def _adopt(self, certificate: RecoveryCertificate, now: Instant) -> list[Effect]:
         """The round goes on in a new epoch under the committee that managers gave it. Raises PeerError(BAD_RECOVERY)."""
         recovery = certificate.recovery
-        Situation(self._genesis, self.situation.head, self.situation.me, certificate)  # before anything is changed
+        RoundContext(self._genesis, self.context.head, self.context.me, certificate)  # before anything is changed
         text = (
             f"managers have given round {recovery.round} a new committee of {len(recovery.committee)}, epoch {recovery.epoch}"
             + ("; it decides what the old one had prepared" if recovery.prepared else "")
         )
         effects: list[Effect] = [
             Persist((RecoveryRecord(recovery.round, certificate),)),
-            Say(certificate),
+            Send(certificate),
             self._notice("recovered", text, epoch=recovery.epoch),
         ]
         work, collection, recoveries = self.work, self.collection, self.recoveries
-        self._set_round(self.situation.head, now.mono, certificate)
+        self._set_round(self.context.head, now.mono, certificate)
         self.recoveries = recoveries
         self.collection.inherit(collection)
         self.work.inherit(work)
@@ -495,12 +497,12 @@ class Core:
 
     def recovery_refusal(self, recovery: Recovery) -> str:
         """Why this node may not sign a recovery now; empty if it may."""
-        refusal = self.recoveries.refusal(recovery, self.situation)
+        refusal = self.recoveries.refusal(recovery, self.context)
         if refusal:
             return refusal
         if self.syncing or not self.started:
             return "this node is catching up"
-        if self._floor is not None and self.situation.round <= self._floor:
+        if self._floor is not None and self.context.round <= self._floor:
             return "what this node signed before is not known for sure"
         return ""
 
@@ -510,12 +512,12 @@ class Core:
         if refusal:
             return [self._notice("recovery_refused", f"the recovery is not signed: {refusal}")]
         try:
-            mine, joined, durable = self.recoveries.sign(event.recovery, event.proof, self.situation, self._signer)
+            mine, joined, durable = self.recoveries.sign(event.recovery, event.proof, self.context, self._signer)
         except PeerError as error:
             return [self._notice("recovery_refused", f"the recovery is not signed: {error}")]
-        self._resends.add(mine, now.mono)
-        effects: list[Effect] = [durable, Say(joined)]
-        if self.situation.judges:
+        self._retransmissions.add(mine, now.mono)
+        effects: list[Effect] = [durable, Send(joined)]
+        if self.context.judges:
             effects += self._open_agreement(now)  # without a signer now
         return effects + self._recovery_grew(joined, now)
 
@@ -526,10 +528,10 @@ class Core:
         if not self.started or self.syncing:
             return []
         effects = self.work.fetch_again(now)
-        if self.situation.finished:
+        if self.context.finished:
             return effects
         effects += self.work.start_training(may_sign=self.may_sign)
-        if self.situation.judges:
+        if self.context.judges:
             effects += self.work.judge(now, may_sign=self.may_sign)
             if self.agreement is not None:
                 effects += self._agreed(self.agreement.walk(now), now)
@@ -541,7 +543,7 @@ class Core:
         if agreement is None:
             return effects
         found, agreement.found = agreement.found, []
-        effects = effects + [effect for piece in found for effect in self._liars.note(self.situation.round, piece)]
+        effects = effects + [effect for piece in found for effect in self._equivocation.note(self.context.round, piece)]
         if certificate is None:
             decided = agreement.decided
             return effects if decided is None else effects + self._certificate_known(decided, (), now)
@@ -558,8 +560,8 @@ class Core:
     @property
     def may_sign(self) -> bool:
         """Whether the mark file allows signatures in this round (design 6.3), and no recovery that we signed forbids them."""
-        allowed = not self._doubt and (self._floor is None or self.situation.round > self._floor)
-        return allowed and self.recoveries.signed <= self.situation.state.epoch
+        allowed = not self._doubt and (self._floor is None or self.context.round > self._floor)
+        return allowed and self.recoveries.signed <= self.context.state.epoch
 
     @property
     def pbft(self) -> Pbft | None:
@@ -567,19 +569,17 @@ class Core:
         return None if self.agreement is None else self.agreement.pbft
 
     def _beacon(self) -> Beacon:
-        state = self.situation.state
-        return Beacon(
-            state.chain, state.round, state.epoch, self.situation.head_hash, committee_hash(state.epoch, state.committee)
-        )
+        state = self.context.state
+        return Beacon(state.chain, state.round, state.epoch, self.context.head_hash, committee_hash(state.epoch, state.committee))
 
     def _role_text(self) -> str:
-        situation = self.situation
-        if situation.judges:
-            return "judge and train" if situation.trains else "judge"
-        return "train" if situation.trains and self._train else "follow"
+        context = self.context
+        if context.judges:
+            return "judge and train" if context.trains else "judge"
+        return "train" if context.trains and self._train else "follow"
 
     def _notice(self, type_: str, text: str, **fields: str | int) -> Notice:
-        return notice(self.situation.round, type_, text, **fields)
+        return notice(self.context.round, type_, text, **fields)
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
         """Step out of the round while others' segments are taken over, and back in.
@@ -590,12 +590,12 @@ class Core:
             return []
         self.syncing = active
         if active:
-            self._synced_from = self.situation.round
+            self._synced_from = self.context.round
             return [self._notice("sync", "catching up")]
-        notice = self._notice("sync", f"caught up at round {self.situation.round}")
-        if self.situation.round == self._synced_from:
+        notice = self._notice("sync", f"caught up at round {self.context.round}")
+        if self.context.round == self._synced_from:
             return [notice, *self._advance(now)]
-        self._set_round(self.situation.head, now.mono)
+        self._set_round(self.context.head, now.mono)
         return [notice, *self._open(now)]
 
 
@@ -614,5 +614,5 @@ def _envelope_of(message: object) -> Envelope:
     return message
 
 
-def _envelope_of_heard(heard: Heard) -> Envelope:
+def _envelope_of_heard(heard: MessageReceived) -> Envelope:
     return _envelope_of(heard.message)

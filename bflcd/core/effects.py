@@ -19,7 +19,7 @@ class Persist:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
+class Send:
     """The runtime MUST send the message to the nodes in `to`, directly where it can, or gossip it if it can't or `to` is empty.
 
     It may be lost all the same; what matters is said again.
@@ -66,7 +66,7 @@ class CancelWork:
 @dataclass(frozen=True, slots=True)
 class FetchBlob:
     """The runtime MUST fetch the blob from one of `holders` (preferred first; with `anyone`, then from any member) and answer
-    `BlobHere` or `BlobMissing`. With a `label` it is an update whose payload must meet the specification."""
+    `BlobFetched` or `BlobMissing`. With a `label` it is an update whose payload must meet the specification."""
 
     blob: BlobRef
     holders: tuple[NodeId, ...]
@@ -77,7 +77,7 @@ class FetchBlob:
 
 @dataclass(frozen=True, slots=True)
 class FetchEnvelopes:
-    """The runtime MUST ask `source` for signed cards or offers and answer `EnvelopesHere`, empty if it fails."""
+    """The runtime MUST ask `source` for signed cards or offers and answer `EnvelopesFetched`, empty if it fails."""
 
     round: Round
     digests: tuple[Digest, ...]
@@ -86,7 +86,7 @@ class FetchEnvelopes:
 
 @dataclass(frozen=True, slots=True)
 class FetchEvidence:
-    """The runtime MUST ask `source` for evidence by its ids and answer `EvidenceHere`, empty if it fails."""
+    """The runtime MUST ask `source` for evidence by its ids and answer `EvidenceFetched`, empty if it fails."""
 
     round: Round
     ids: tuple[Digest, ...]
@@ -95,7 +95,7 @@ class FetchEvidence:
 
 @dataclass(frozen=True, slots=True)
 class FetchSegment:
-    """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentHere`; it retries by itself.
+    """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentFetched`; it retries by itself.
 
     `holders` are asked first."""
 
@@ -119,7 +119,7 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class CatchUp:
     """The runtime MUST catch up: `peer` speaks of `round`, which we can't follow step by step."""
 
     round: Round
@@ -160,7 +160,7 @@ def notice(round_: Round, type_: str, text: str, **fields: str | int) -> Notice:
 
 Effect = (
     Persist
-    | Say
+    | Send
     | Commit
     | Train
     | Score
@@ -170,7 +170,7 @@ Effect = (
     | FetchEvidence
     | FetchSegment
     | Aggregate
-    | Behind
+    | CatchUp
     | Blame
     | Halt
     | Notice

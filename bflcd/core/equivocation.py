@@ -1,7 +1,7 @@
 """What is proved against members: two messages in one place are evidence, which all hear and a block punishes (design 6.9)."""
 
-from bflcd.core.effects import Blame, Effect, Persist, Say, notice
-from bflcd.core.events import EvidenceHere
+from bflcd.core.effects import Blame, Effect, Persist, Send, notice
+from bflcd.core.events import EvidenceFetched
 from bflcd.core.evidence_pool import EvidencePool
 from bflcd.core.records import EvidenceRecord
 from bflcd.errors import PeerError, Rejection
@@ -20,7 +20,7 @@ def require_signature(verify: Verify, envelope: Envelope) -> None:
         raise PeerError(Rejection.BAD_SIGNATURE, f"the signature is not {short(envelope.author)}'s")
 
 
-class Liars:
+class EquivocationHandler:
     """Takes in contradictions, found here or brought by others. What it keeps in the pool was checked, and is durable."""
 
     def __init__(self, pool: EvidencePool, me: NodeId, verify: Verify) -> None:
@@ -42,7 +42,7 @@ class Liars:
         text = f"{short(evidence.accused)} signed two different messages in one place: it will lose seat and deposit"
         return [
             Persist((EvidenceRecord(round_, evidence),)),
-            Say(evidence),
+            Send(evidence),
             notice(round_, "evidence", text, node=evidence.accused.hex()),
         ]
 
@@ -54,7 +54,7 @@ class Liars:
         self._check(state, evidence)
         return self.note(state.round, evidence)
 
-    def here(self, state: State, event: EvidenceHere) -> list[Effect]:
+    def here(self, state: State, event: EvidenceFetched) -> list[Effect]:
         """Evidence that a proposal names, as a peer gave it."""
         effects: list[Effect] = []
         for piece in event.evidence:

@@ -42,7 +42,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class MessageReceived:
     """A gossip message, decoded but not verified, forwarded by `peer`."""
 
     message: Gossip
@@ -50,7 +50,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class BlobHere:
+class BlobFetched:
     """Answer to `FetchBlob`: the blob is complete and durable here; an update's payload met the specification.
 
     `rate`: KiB/s at which an update was pulled, at least 1; 0 for one that was here already, and for a model.
@@ -112,7 +112,7 @@ class Aggregated:
 
 
 @dataclass(frozen=True, slots=True)
-class EnvelopesHere:
+class EnvelopesFetched:
     """Answer to `FetchEnvelopes`: what `source` gave, unverified; may be less than asked for."""
 
     round: Round
@@ -121,7 +121,7 @@ class EnvelopesHere:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceHere:
+class EvidenceFetched:
     """Answer to `FetchEvidence`: what `source` gave, unverified; may be less than asked for."""
 
     round: Round
@@ -138,7 +138,7 @@ class RecoverySigned:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentHere:
+class SegmentFetched:
     """Answer to `FetchSegment`, or a step of catching up: nothing of it is verified yet."""
 
     certified: CertifiedSegment
@@ -155,18 +155,18 @@ class SyncChanged:
 Event = (
     Started
     | Confirmed
-    | Heard
-    | BlobHere
+    | MessageReceived
+    | BlobFetched
     | BlobMissing
     | BlobLost
     | Trained
     | Scored
     | WorkFailed
     | Aggregated
-    | EnvelopesHere
-    | EvidenceHere
+    | EnvelopesFetched
+    | EvidenceFetched
     | RecoverySigned
-    | SegmentHere
+    | SegmentFetched
     | SyncChanged
 )
 """Everything that the core takes, besides the passing of time."""

@@ -2,22 +2,22 @@
 
 from bflcd.core.collection import Collection
 from bflcd.core.effects import Blame, Effect, notice
-from bflcd.core.equivocation import Liars, require_signature
-from bflcd.core.events import EnvelopesHere
-from bflcd.core.round_context import Situation
+from bflcd.core.equivocation import EquivocationHandler, require_signature
+from bflcd.core.events import EnvelopesFetched
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import PeerError
 from bflcd.types import short
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope
 from bflcd.wire.messages import Beacon, Offer, ScoreCard
 
 
-class Hearing:
+class MessageIntake:
     """Fills one round's collection. Whatever is not signed by its author raises PeerError and changes nothing."""
 
-    def __init__(self, situation: Situation, collection: Collection, liars: Liars, verify: Verify) -> None:
-        self._situation = situation
+    def __init__(self, context: RoundContext, collection: Collection, equivocation: EquivocationHandler, verify: Verify) -> None:
+        self._context = context
         self._collection = collection
-        self._liars = liars
+        self._equivocation = equivocation
         self._verify = verify
 
     def beacon(self, beacon: Signed[Beacon]) -> list[Effect]:
@@ -26,7 +26,7 @@ class Hearing:
             return []
         require_signature(self._verify, beacon.envelope)
         self._collection.add_beacon(beacon)
-        return [notice(self._situation.round, "present", f"{short(beacon.author)} is present", node=beacon.author.hex())]
+        return [notice(self._context.round, "present", f"{short(beacon.author)} is present", node=beacon.author.hex())]
 
     def offer(self, offer: Signed[Offer]) -> list[Effect]:
         """A trainer's offer. No effect if it is known, or one too many."""
@@ -36,7 +36,7 @@ class Hearing:
         require_signature(self._verify, offer.envelope)
         effects = self._add_offer(offer)
         text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
-        effects.append(notice(self._situation.round, "offer", text, node=offer.author.hex(), samples=offer.body.samples))
+        effects.append(notice(self._context.round, "offer", text, node=offer.author.hex(), samples=offer.body.samples))
         return effects
 
     def card(self, card: Signed[ScoreCard]) -> list[Effect]:
@@ -49,10 +49,10 @@ class Hearing:
         require_signature(self._verify, card.envelope)
         effects = self._add_card(card)
         text = f"{short(card.author)} sent its card with {len(card.body.entries)} scores"
-        effects.append(notice(self._situation.round, "card", text, node=card.author.hex(), entries=len(card.body.entries)))
+        effects.append(notice(self._context.round, "card", text, node=card.author.hex(), entries=len(card.body.entries)))
         return effects
 
-    def pulled(self, event: EnvelopesHere) -> list[Effect]:
+    def pulled(self, event: EnvelopesFetched) -> list[Effect]:
         """Cards and offers that a proposal needs, as a peer gave them."""
         effects: list[Effect] = []
         for envelope in event.envelopes:
@@ -77,9 +77,9 @@ class Hearing:
     def _add_offer(self, offer: Signed[Offer]) -> list[Effect]:
         held = self._collection.conflicting_offer(offer)
         self._collection.add_offer(offer)
-        return self._liars.conflict(self._situation.round, held, offer, "two offers in one round")
+        return self._equivocation.conflict(self._context.round, held, offer, "two offers in one round")
 
     def _add_card(self, card: Signed[ScoreCard]) -> list[Effect]:
         held = self._collection.conflicting_card(card)
         self._collection.add_card(card)
-        return self._liars.conflict(self._situation.round, held, card, "two score cards in one round")
+        return self._equivocation.conflict(self._context.round, held, card, "two score cards in one round")

@@ -7,11 +7,11 @@ round's model is here; whatever failed is tried again after T0, training at most
 from typing import Final
 
 from bflcd.core.collection import Collection
-from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Say, Score, Train, notice
+from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Score, Send, Train, notice
 from bflcd.core.events import BlobMissing, Instant, Scored, Trained, WorkFailed
 from bflcd.core.records import OfferRecord, OwnRecord, Pin
-from bflcd.core.retransmission import Resends
-from bflcd.core.round_context import Situation, update_label_of
+from bflcd.core.retransmission import Retransmissions
+from bflcd.core.round_context import RoundContext, update_label_of
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
@@ -26,16 +26,23 @@ MAX_TRAINING_FAILURES: Final = 2
 """After more of them in one round it goes on without our offer."""
 
 
-class Work:
-    """What is done and under way in the running round. `may_sign` comes with each call: mandate and memory can change."""
+class LocalWork:
+    """What is done and under way in the running round. `may_sign` comes with each call: it can change within a round."""
 
     def __init__(
-        self, situation: Situation, collection: Collection, resends: Resends, signer: Signer, private_seed: bytes, *, train: bool
+        self,
+        context: RoundContext,
+        collection: Collection,
+        retransmissions: Retransmissions,
+        signer: Signer,
+        private_seed: bytes,
+        *,
+        train: bool,
     ) -> None:
         """`private_seed`: from which the round's draws follow; `train` False: this node never offers."""
-        self._situation = situation
+        self._context = context
         self._collection = collection
-        self._resends = resends
+        self._retransmissions = retransmissions
         self._signer = signer
         self._private_seed = private_seed
         self._train = train
@@ -48,7 +55,7 @@ class Work:
         self.training = self.busy = False
         self._failures = 0
 
-    def inherit(self, before: "Work") -> None:
+    def inherit(self, before: "LocalWork") -> None:
         """Go on in a new epoch of the same round: the model, the work under way and what was trained stay."""
         self.model_here, self.trained = before.model_here, before.trained
         self.training, self.busy = before.training, before.busy
@@ -57,39 +64,39 @@ class Work:
 
     def fetch_model(self) -> FetchBlob:
         """The round's model: the committee that made it has it, and whoever has fetched it since."""
-        situation = self._situation
-        return FetchBlob(situation.head_blob, situation.committee, situation.round, None, anyone=True)
+        context = self._context
+        return FetchBlob(context.head_blob, context.committee, context.round, None, anyone=True)
 
-    def blob_here(self, root: Digest, rate: int) -> None:
-        """A payload is complete and met its specification; `rate` as in `BlobHere`."""
-        self.model_here = self.model_here or root == self._situation.head_blob.root
-        self._collection.blob_here(root, rate)
+    def blob_fetched(self, root: Digest, rate: int) -> None:
+        """A payload is complete and met its specification; `rate` as in `BlobFetched`."""
+        self.model_here = self.model_here or root == self._context.head_blob.root
+        self._collection.blob_fetched(root, rate)
 
     def blob_lost(self, root: Digest, now: Instant) -> list[Effect]:
         """A payload turned out damaged on our disk: forget it and fetch it again."""
         self._collection.blob_lost(root)
-        if root == self._situation.head_blob.root:
+        if root == self._context.head_blob.root:
             self.model_here = False
             self.retry_at = now.mono
-        return [notice(self._situation.round, "blob_lost", f"the payload {short(root)} was damaged and is fetched again")]
+        return [notice(self._context.round, "blob_lost", f"the payload {short(root)} was damaged and is fetched again")]
 
     def blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
         """Nobody gave a payload, or it broke its specification."""
         self._collection.blob_missing(event.root, refused=event.refused, text=event.text)
-        if event.root == self._situation.head_blob.root and not self.model_here:
+        if event.root == self._context.head_blob.root and not self.model_here:
             self._retry_later(now)
-        return [notice(self._situation.round, "blob_missing", event.text, root=event.root.hex())]
+        return [notice(self._context.round, "blob_missing", event.text, root=event.root.hex())]
 
     # -- results ------------------------------------------------------------------------------------------------------
 
     def has_trained(self, event: Trained, now: Instant, *, may_sign: bool) -> list[Effect] | None:
         """Offer what was trained. None if nobody waits for it any more."""
-        if event.round != self._situation.round or not self.training:
+        if event.round != self._context.round or not self.training:
             return None
         self.training = self.busy = False
         self.trained = (event.blob, event.samples)
         text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
-        done = notice(self._situation.round, "trained", text, samples=event.samples)
+        done = notice(self._context.round, "trained", text, samples=event.samples)
         return [*self.offer(now, may_sign=may_sign), done]
 
     def scored(self, event: Scored) -> list[Effect]:
@@ -108,7 +115,7 @@ class Work:
             self._failures += 1
         else:
             self._collection.scoring_failed()
-        return [notice(self._situation.round, "work_failed", event.text)]
+        return [notice(self._context.round, "work_failed", event.text)]
 
     # -- what can go on -----------------------------------------------------------------------------------------------
 
@@ -121,44 +128,44 @@ class Work:
 
     def start_training(self, *, may_sign: bool) -> list[Effect]:
         """Train once the model is here, if our offer would count."""
-        situation = self._situation
-        wanted = self._train and may_sign and situation.trains and not situation.bound
+        context = self._context
+        wanted = self._train and may_sign and context.trains and not context.bound
         wanted = wanted and self.trained is None and not self.training
         if not wanted or not self._can_begin() or self._failures > MAX_TRAINING_FAILURES:
             return []
         self.training = self.busy = True
-        return [Train(situation.round, situation.head_blob, self._draw(b"train"))]
+        return [Train(context.round, context.head_blob, self._draw(b"train"))]
 
     def judge(self, now: Instant, *, may_sign: bool) -> list[Effect]:
         """A member's work up to its card: get the updates, score them, sign the card when it is due."""
-        situation, collection = self._situation, self._collection
+        context, collection = self._context, self._collection
         if collection.own_card is not None:
             return []
         effects: list[Effect] = []
         for slot in collection.wanted_blobs():
-            label = update_label_of(situation, slot.offer.author)
-            holders = (slot.offer.author, *situation.judges_but_me)  # whoever of us has it already serves it too
-            effects.append(FetchBlob(slot.offer.body.blob, holders, situation.round, label, anyone=False))
-        if self._can_begin() and not situation.bound:
+            label = update_label_of(context, slot.offer.author)
+            holders = (slot.offer.author, *context.judges_but_me)  # whoever of us has it already serves it too
+            effects.append(FetchBlob(slot.offer.body.blob, holders, context.round, label, anyone=False))
+        if self._can_begin() and not context.bound:
             offers = collection.to_score()
             if offers:
                 self.busy = True
-                effects.append(Score(situation.round, situation.head_blob, offers, self._draw(b"score")))
-        if may_sign and not situation.bound and collection.card_due(now.mono):
+                effects.append(Score(context.round, context.head_blob, offers, self._draw(b"score")))
+        if may_sign and not context.bound and collection.card_due(now.mono):
             effects += self._send_card(now)
         return effects
 
     def offer(self, now: Instant, *, may_sign: bool) -> list[Effect]:
         """Offer what was trained, if that is not done in this epoch: a recovery changes who is asked, not the work."""
-        state = self._situation.state
-        if self.trained is None or self.own_offer is not None or not self._situation.trains or not may_sign:
+        state = self._context.state
+        if self.trained is None or self.own_offer is not None or not self._context.trains or not may_sign:
             return []
         blob, samples = self.trained
         body = Offer(
             chain=state.chain,
             round=state.round,
             epoch=state.epoch,
-            parent=self._situation.head_hash,
+            parent=self._context.head_hash,
             committee=committee_hash(state.epoch, state.committee),
             blob=blob,
             samples=samples,
@@ -171,17 +178,17 @@ class Work:
     def hold_own(self, offer: Signed[Offer]) -> None:
         """Our offer of this epoch; in a small community a member judges its own update too."""
         self.own_offer = offer
-        if self._situation.judges:
-            self._collection.blob_here(offer.body.blob.root)
+        if self._context.judges:
+            self._collection.blob_fetched(offer.body.blob.root)
             self._collection.add_offer(offer)
 
-    def speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> Say:
+    def speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> Send:
         """Say to the committee what we signed, now and again until the round closes; `durable` things more often."""
-        self._resends.add(signed.envelope, now.mono, urgent=durable)
-        return Say(signed.envelope, self._situation.judges_but_me)
+        self._retransmissions.add(signed.envelope, now.mono, urgent=durable)
+        return Send(signed.envelope, self._context.judges_but_me)
 
     def _send_card(self, now: Instant) -> list[Effect]:
-        state, collection = self._situation.state, self._collection
+        state, collection = self._context.state, self._collection
         card = seal(collection.card_body(), self._signer)
         collection.own_card = card
         collection.add_card(card)
@@ -192,15 +199,15 @@ class Work:
         return [
             Persist((own, *named, *pins)),
             self.speak(card, now, durable=True),
-            notice(state.round, "card", text, node=self._situation.me.hex(), entries=len(card.body.entries)),
+            notice(state.round, "card", text, node=self._context.me.hex(), entries=len(card.body.entries)),
         ]
 
     def _can_begin(self) -> bool:
         return self.model_here and not self.busy and self.retry_at is None
 
     def _retry_later(self, now: Instant) -> None:
-        self.retry_at = Millis(now.mono + self._situation.params.view_timeout)
+        self.retry_at = Millis(now.mono + self._context.params.view_timeout)
 
     def _draw(self, purpose: bytes) -> int:
-        drawn = digest(Domain.PRIVATE, self._private_seed, integer(self._situation.round), purpose)
+        drawn = digest(Domain.PRIVATE, self._private_seed, integer(self._context.round), purpose)
         return int.from_bytes(drawn[:7], "big")

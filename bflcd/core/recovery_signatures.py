@@ -7,7 +7,7 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import check_recovery, merged
 from bflcd.core.effects import Effect, Halt, Persist, notice
 from bflcd.core.records import OwnRecord, RecoveryRecord
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.crypto.identity import Signer
 from bflcd.ledger.quorum import quorum
 from bflcd.types import Epoch, NodeId, short
@@ -22,10 +22,10 @@ CONFLICT_HINT: Final = (
 """What an operator whose node has halted is told."""
 
 MAX_HELD: Final = 16
-"""Recoveries of one round held at a time; only managers make them, and the lowest epochs go first."""
+"""RecoverySignatures of one round held at a time; only managers make them, and the lowest epochs go first."""
 
 
-class Recoveries:
+class RecoverySignatures:
     """Collects signatures of one round's managers. Pure."""
 
     def __init__(self, base: Instance, managers: Sequence[NodeId], verify: Verify) -> None:
@@ -65,16 +65,16 @@ class Recoveries:
         """Whether a quorum of managers signed it."""
         return len(certificate.signatures) >= self.needed
 
-    def grew(self, certificate: RecoveryCertificate, situation: Situation) -> list[Effect] | None:
+    def grew(self, certificate: RecoveryCertificate, context: RoundContext) -> list[Effect] | None:
         """What follows from what was joined. None: a quorum gives the running round a new committee, which must be adopted."""
-        recovery, ours = certificate.recovery, situation.recovery
+        recovery, ours = certificate.recovery, context.recovery
         if not self.complete(certificate):
             text = (
                 f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
                 f"a new committee"
             )
-            return [notice(situation.round, "recovery", text, epoch=recovery.epoch)]
-        if recovery.epoch != situation.state.epoch:
+            return [notice(context.round, "recovery", text, epoch=recovery.epoch)]
+        if recovery.epoch != context.state.epoch:
             return None
         if ours is None or ours.recovery == recovery:
             return []
@@ -85,34 +85,34 @@ class Recoveries:
         )
         return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]
 
-    def refusal(self, recovery: Recovery, situation: Situation) -> str:
+    def refusal(self, recovery: Recovery, context: RoundContext) -> str:
         """Why this node may not sign a recovery of the running round; empty if it may."""
-        if situation.me not in situation.head.state.managers:
+        if context.me not in context.head.state.managers:
             return "this node is no manager"
-        if (recovery.chain, recovery.round, recovery.parent) != (situation.state.chain, situation.round, situation.head_hash):
-            return f"it is for round {recovery.round}, this node stands in round {situation.round}"
-        if recovery.epoch <= max(situation.state.epoch, self.signed):
+        if (recovery.chain, recovery.round, recovery.parent) != (context.state.chain, context.round, context.head_hash):
+            return f"it is for round {recovery.round}, this node stands in round {context.round}"
+        if recovery.epoch <= max(context.state.epoch, self.signed):
             return f"this manager has signed for epoch {self.signed}, epoch {recovery.epoch} is not above it"
         return ""
 
     def sign(
-        self, recovery: Recovery, proof: PreparedProof | None, situation: Situation, signer: Signer
+        self, recovery: Recovery, proof: PreparedProof | None, context: RoundContext, signer: Signer
     ) -> tuple[RecoveryCertificate, RecoveryCertificate, Persist]:
         """Our signature as a certificate of its own, what it makes with the other managers', and what must be durable first.
 
         From then on nothing of a lower epoch of this round may be signed here. Raises PeerError(BAD_RECOVERY) and signs nothing.
         """
         envelope = seal(recovery, signer).envelope
-        mine = RecoveryCertificate(recovery, proof, ((situation.me, envelope.signature),))
-        Situation(situation.genesis, situation.head, situation.me, mine)
+        mine = RecoveryCertificate(recovery, proof, ((context.me, envelope.signature),))
+        RoundContext(context.genesis, context.head, context.me, mine)
         joined, _ = self.add(mine)
         self.signed = recovery.epoch
-        own = OwnRecord(situation.round, recovery.epoch, number_of(Recovery), envelope)
-        return mine, joined, Persist((own, RecoveryRecord(situation.round, mine)))
+        own = OwnRecord(context.round, recovery.epoch, number_of(Recovery), envelope)
+        return mine, joined, Persist((own, RecoveryRecord(context.round, mine)))
 
-    def restored(self, records: Sequence[RecoveryRecord], situation: Situation) -> list[RecoveryCertificate]:
+    def restored(self, records: Sequence[RecoveryRecord], context: RoundContext) -> list[RecoveryCertificate]:
         """What was signed before a restart and not yet by a quorum: joined again, to be said again."""
-        later = (record.certificate for record in records if record.certificate.recovery.epoch > situation.state.epoch)
+        later = (record.certificate for record in records if record.certificate.recovery.epoch > context.state.epoch)
         again = [certificate for certificate in later if not self.complete(certificate)]
         for certificate in again:
             self.add(certificate)

@@ -16,7 +16,7 @@ class _Entry:
     pause: Millis
 
 
-class Resends:
+class Retransmissions:
     """Messages of the running round, each due again after a pause that doubles up to 8 T0."""
 
     def __init__(self, view_timeout: Millis) -> None:

@@ -7,7 +7,7 @@ from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.recovery import as_proposed, recovered
+from bflcd.ledger.recovery import recovered, state_at_proposal
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis, Params
@@ -19,7 +19,7 @@ from bflcd.wire.tensors import update_label
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class RoundContext:
     """The round that the head opens, seen by one node."""
 
     genesis: Genesis
@@ -34,7 +34,7 @@ class Situation:
         """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round, or binds it to what can't be judged here."""
         head, recovery = self.head.state, self.recovery
         if recovery is not None and recovery.proof is not None:
-            as_proposed(head, recovery.proof)
+            state_at_proposal(head, recovery.proof)
         object.__setattr__(self, "state", head if recovery is None else recovered(head, recovery.recovery))
 
     @property
@@ -51,7 +51,7 @@ class Situation:
             raise PeerError(
                 Rejection.WRONG_EPOCH, f"epoch {epoch} of round {self.round} is over: it is in epoch {self.state.epoch}"
             )
-        return as_proposed(self.head.state, proof)
+        return state_at_proposal(self.head.state, proof)
 
     def counts(self, epoch: Epoch) -> bool:
         """Whether a segment first proposed in `epoch` can still be decided: the round's own, or what its recovery re-proposes."""
@@ -61,7 +61,7 @@ class Situation:
             return False
         return True
 
-    def decided_by(self, certificate: Certificate, verify: Verify) -> "Situation":
+    def decided_by(self, certificate: Certificate, verify: Verify) -> "RoundContext":
         """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.
 
         Raises PeerError: WRONG_EPOCH for an epoch that a recovery known here has ended, BAD_RECOVERY.
@@ -73,7 +73,7 @@ class Situation:
         if theirs is None or (ours is not None and theirs.recovery == ours.recovery):
             return self
         verify_recovery(theirs, self.first_instance, self.head.state.managers, verify)
-        return Situation(self.genesis, self.head, self.me, theirs)
+        return RoundContext(self.genesis, self.head, self.me, theirs)
 
     @property
     def round(self) -> Round:
@@ -154,6 +154,6 @@ class Situation:
         return may_train(self.params, self.state, node)
 
 
-def update_label_of(situation: Situation, uploader: NodeId) -> str:
+def update_label_of(context: RoundContext, uploader: NodeId) -> str:
     """What an update's payload must name: chain, round, uploader."""
-    return update_label(situation.state.chain, situation.round, uploader)
+    return update_label(context.state.chain, context.round, uploader)

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchEvidence, Persist
 from bflcd.core.records import Pin, ProposalRecord
-from bflcd.core.round_context import Situation, update_label_of
+from bflcd.core.round_context import RoundContext, update_label_of
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge
@@ -53,7 +53,7 @@ class Holdings(Protocol):
 
 
 @dataclass(slots=True)
-class Candidate:
+class SegmentCandidate:
     """One proposal and how far it has come."""
 
     proposal: Proposal
@@ -96,28 +96,28 @@ def key_of(proposal: Proposal) -> Digest:
     return digest(Domain.MESSAGE, integer(proposal.epoch), integer(proposal.time), *counts, *proposal.cards, *proposal.evidence)
 
 
-class Candidates:
+class SegmentCandidates:
     """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
 
-    def __init__(self, situation: Situation, holdings: Holdings, evidence: Mapping[Digest, Evidence]) -> None:
+    def __init__(self, context: RoundContext, holdings: Holdings, evidence: Mapping[Digest, Evidence]) -> None:
         """`evidence`: what is held of it, by id; all of it verified."""
-        self._situation = situation
+        self._context = context
         self._holdings = holdings
         self._evidence = evidence
-        self._all: dict[Digest, Candidate] = {}
+        self._all: dict[Digest, SegmentCandidate] = {}
         self._aggregates: dict[Digest, BlobRef | None] = {}
         """By the weights and roots of the updates; None while it is being computed."""
         self.prepared: Digest | None = None
         """The segment that this member holds prepared: its candidate stays."""
 
-    def __iter__(self) -> Iterator[Candidate]:
+    def __iter__(self) -> Iterator[SegmentCandidate]:
         return iter(tuple(self._all.values()))
 
-    def by_digest(self, segment: Digest) -> Candidate | None:
+    def by_digest(self, segment: Digest) -> SegmentCandidate | None:
         """The ready candidate of this digest."""
         return next((c for c in self._all.values() if c.digest == segment), None)
 
-    def add(self, proposal: Proposal) -> Candidate | None:
+    def add(self, proposal: Proposal) -> SegmentCandidate | None:
         """The candidate of a proposal, new or known; the oldest that is not prepared makes room when there are too many."""
         key = key_of(proposal)
         candidate = self._all.get(key)
@@ -127,10 +127,10 @@ class Candidates:
                 if oldest is None:
                     return None
                 del self._all[oldest]
-            candidate = self._all[key] = Candidate(proposal, key)
+            candidate = self._all[key] = SegmentCandidate(proposal, key)
         return candidate
 
-    def restore(self, record: ProposalRecord) -> Candidate | None:
+    def restore(self, record: ProposalRecord) -> SegmentCandidate | None:
         """A candidate that was ready before a restart; its aggregate is not computed again."""
         candidate = self.add(record.proposal)
         if candidate is not None:
@@ -142,10 +142,10 @@ class Candidates:
         if key in self._aggregates:
             self._aggregates[key] = model
 
-    def advance(self, now: Millis) -> tuple[list[Effect], list[Candidate]]:
+    def advance(self, now: Millis) -> tuple[list[Effect], list[SegmentCandidate]]:
         """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
         effects: list[Effect] = []
-        finished: list[Candidate] = []
+        finished: list[SegmentCandidate] = []
         for candidate in tuple(self._all.values()):
             if not candidate.done:
                 try:
@@ -157,13 +157,13 @@ class Candidates:
                 finished.append(candidate)
         return effects, finished
 
-    def _walk(self, candidate: Candidate, now: Millis) -> list[Effect]:
+    def _walk(self, candidate: SegmentCandidate, now: Millis) -> list[Effect]:
         cards, wanted = self._cards(candidate, now)
         if cards is None:
             return wanted
         if candidate.judgement is None:
-            situation = self._situation
-            candidate.judgement = judge(situation.params, situation.state_of(candidate.proposal.epoch), cards)
+            context = self._context
+            candidate.judgement = judge(context.params, context.state_of(candidate.proposal.epoch), cards)
         outcome, wanted = self._outcome(candidate, cards, now)
         if outcome is None:
             return wanted
@@ -172,13 +172,13 @@ class Candidates:
             return wanted
         return self._finish(candidate, outcome, model)
 
-    def _cards(self, candidate: Candidate, now: Millis) -> tuple[tuple[Signed[ScoreCard], ...] | None, list[Effect]]:
+    def _cards(self, candidate: SegmentCandidate, now: Millis) -> tuple[tuple[Signed[ScoreCard], ...] | None, list[Effect]]:
         held = self._holdings.cards
         missing = tuple(d for d in candidate.proposal.cards if d not in held)
         if missing:
             return None, self._ask_envelopes(candidate, missing, candidate.sources, now)
         cards = tuple(held[d] for d in candidate.proposal.cards)
-        q = quorum(len(self._situation.state_of(candidate.proposal.epoch).committee))
+        q = quorum(len(self._context.state_of(candidate.proposal.epoch).committee))
         authors = [card.author for card in cards]
         if len(cards) != q or authors != sorted(set(authors)):
             raise PeerError(
@@ -187,7 +187,7 @@ class Candidates:
         return cards, []
 
     def _outcome(
-        self, candidate: Candidate, cards: tuple[Signed[ScoreCard], ...], now: Millis
+        self, candidate: SegmentCandidate, cards: tuple[Signed[ScoreCard], ...], now: Millis
     ) -> tuple[Outcome | None, list[Effect]]:
         if candidate.outcome is not None:
             return candidate.outcome, []
@@ -199,11 +199,11 @@ class Candidates:
         unknown = tuple(id_ for id_ in proofs if id_ not in self._evidence)
         if unknown:
             return None, self._ask_evidence(candidate, unknown, now)
-        situation = self._situation
+        context = self._context
         candidate.outcome = decide(
-            situation.params,
-            situation.state_of(candidate.proposal.epoch),
-            situation.head_hash,
+            context.params,
+            context.state_of(candidate.proposal.epoch),
+            context.head_hash,
             cards,
             self._holdings.offers,
             time=candidate.proposal.time,
@@ -212,24 +212,24 @@ class Candidates:
         return candidate.outcome, []
 
     def _model(
-        self, candidate: Candidate, outcome: Outcome, cards: tuple[Signed[ScoreCard], ...], now: Millis
+        self, candidate: SegmentCandidate, outcome: Outcome, cards: tuple[Signed[ScoreCard], ...], now: Millis
     ) -> tuple[BlobRef | None, list[Effect]]:
-        situation = self._situation
+        context = self._context
         if candidate.model is not None:
             return candidate.model, []
-        if situation.head_blob.root not in self._holdings.blobs:
+        if context.head_blob.root not in self._holdings.blobs:
             return None, []  # on its way since the round opened: its arrival walks every candidate on
         if not outcome.packed:
-            return situation.head_blob, []
+            return context.head_blob, []
         wanted: list[Effect] = []
         missing = [offer for packed in outcome.packed if (offer := packed.offer).body.blob.root not in self._holdings.blobs]
         for offer in missing:
             blob = offer.body.blob
             if self._may_ask(candidate, blob.root, now):
                 scorers = tuple(card.author for card in cards if any(e.root == blob.root for e in card.body.entries))
-                holders = tuple(node for node in (*scorers, offer.author) if node != situation.me)
-                label = update_label_of(situation, offer.author)
-                wanted.append(FetchBlob(blob, holders, situation.round, label, anyone=False))
+                holders = tuple(node for node in (*scorers, offer.author) if node != context.me)
+                label = update_label_of(context, offer.author)
+                wanted.append(FetchBlob(blob, holders, context.round, label, anyone=False))
         if missing:
             return None, wanted
         candidate.aggregating = True
@@ -237,42 +237,42 @@ class Candidates:
 
     def _aggregate(self, outcome: Outcome) -> tuple[BlobRef | None, list[Effect]]:
         """The aggregate of an outcome's updates, computed once whichever proposals share it."""
-        situation = self._situation
+        context = self._context
         key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in outcome.packed))
         if key in self._aggregates:
             return self._aggregates[key], []
         self._aggregates[key] = None
-        updates = tuple((p.weight, p.offer.body.blob, update_label_of(situation, p.offer.author)) for p in outcome.packed)
-        rule, limit = situation.params.aggregation, outcome.step_limit
-        return None, [Aggregate(key, situation.round, rule, situation.head_blob, updates, limit)]
+        updates = tuple((p.weight, p.offer.body.blob, update_label_of(context, p.offer.author)) for p in outcome.packed)
+        rule, limit = context.params.aggregation, outcome.step_limit
+        return None, [Aggregate(key, context.round, rule, context.head_blob, updates, limit)]
 
-    def foresee(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
+    def precompute_aggregate(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
         """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.
 
         Changes nothing else; what is missing for it is not asked for.
         """
-        situation, holdings = self._situation, self._holdings
+        context, holdings = self._context, self._holdings
         offers = holdings.offers
-        packed = judge(situation.params, situation.state, cards).packed
-        if not packed or situation.head_blob.root not in holdings.blobs:
+        packed = judge(context.params, context.state, cards).packed
+        if not packed or context.head_blob.root not in holdings.blobs:
             return []
         if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
             return []
         try:
-            outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
+            outcome = decide(context.params, context.state, context.head_hash, cards, offers, time=time)
         except PeerError:
             return []  # whoever proposes these cards is told why
         return self._aggregate(outcome)[1]
 
-    def _finish(self, candidate: Candidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
-        situation = self._situation
-        state = situation.state_of(candidate.proposal.epoch)
-        segment = build_segment(situation.params, state, situation.head_header, outcome, model)
+    def _finish(self, candidate: SegmentCandidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
+        context = self._context
+        state = context.state_of(candidate.proposal.epoch)
+        segment = build_segment(context.params, state, context.head_header, outcome, model)
         candidate.segment, candidate.model = segment, model
         candidate.digest = segment_digest(segment)
         roots = {p.offer.body.blob.root for p in outcome.packed} | {model.root}
         record = ProposalRecord(
-            round=situation.round,
+            round=context.round,
             digest=candidate.digest,
             proposal=candidate.proposal,
             cards=tuple(card.envelope for card in outcome.cards),
@@ -280,27 +280,27 @@ class Candidates:
             model=model,
             evidence=outcome.evidence,
         )
-        return [Persist((record, *(Pin(root, situation.round) for root in sorted(roots))))]
+        return [Persist((record, *(Pin(root, context.round) for root in sorted(roots))))]
 
     def _ask_envelopes(
-        self, candidate: Candidate, digests: tuple[Digest, ...], holders: list[NodeId], now: Millis
+        self, candidate: SegmentCandidate, digests: tuple[Digest, ...], holders: list[NodeId], now: Millis
     ) -> list[Effect]:
         source = self._whom_to_ask(candidate, digests[0], holders, now)
-        return [] if source is None else [FetchEnvelopes(self._situation.round, digests, source)]
+        return [] if source is None else [FetchEnvelopes(self._context.round, digests, source)]
 
-    def _ask_evidence(self, candidate: Candidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
+    def _ask_evidence(self, candidate: SegmentCandidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
         source = self._whom_to_ask(candidate, ids[0], candidate.sources, now)
-        return [] if source is None else [FetchEvidence(self._situation.round, ids, source)]
+        return [] if source is None else [FetchEvidence(self._context.round, ids, source)]
 
-    def _whom_to_ask(self, candidate: Candidate, what: Digest, holders: list[NodeId], now: Millis) -> NodeId | None:
+    def _whom_to_ask(self, candidate: SegmentCandidate, what: Digest, holders: list[NodeId], now: Millis) -> NodeId | None:
         """Each time another one of those that should have it, then of the committee; None while the last question is young."""
-        order = list(dict.fromkeys(node for node in (*holders, *self._situation.committee) if node != self._situation.me))
+        order = list(dict.fromkeys(node for node in (*holders, *self._context.committee) if node != self._context.me))
         if not order or not self._may_ask(candidate, what, now):
             return None
         candidate.attempts += 1
         return order[(candidate.attempts - 1) % len(order)]
 
-    def _may_ask(self, candidate: Candidate, what: bytes, now: Millis) -> bool:
+    def _may_ask(self, candidate: SegmentCandidate, what: bytes, now: Millis) -> bool:
         last = candidate.asked_at.get(what)
         if last is not None and now - last < RETRY:
             return False

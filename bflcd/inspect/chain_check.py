@@ -64,7 +64,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CheckProgress:
     """How far the walk is."""
 
     step: str
@@ -144,7 +144,7 @@ class _Walk:
         )
 
 
-async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[Progress | VerifyReport, None]:
+async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[CheckProgress | VerifyReport, None]:
     """Yield progress, and last the report. `deep` also reads every chunk row, of offers that lost too.
 
     Raises MachineError if there is no genesis, or none that can be read.
@@ -153,13 +153,13 @@ async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[Prog
     if genesis is None:
         raise MachineError("the store has no genesis", hint="start the node once: it then fetches it", code="no_genesis")
     walk = _Walk(genesis, genesis_header(genesis), genesis_state(genesis))
-    yield Progress("checking the file", 0)
+    yield CheckProgress("checking the file", 0)
     for damage in await store.check(deep=deep):
         walk.find(damage.where, damage.text)
     walk.model = await _payload(store, walk, genesis.model, "the model of round 0")
     round_ = Round(1)
     while await _step(store, walk, round_):
-        yield Progress("walking the chain", round_)
+        yield CheckProgress("walking the chain", round_)
         round_ = Round(round_ + 1)
     yield walk.report()
 

@@ -22,7 +22,7 @@ from bflcd.lab.exact import aggregate
 from bflcd.lab.liars import Liars
 from bflcd.lab.rules import RULES, Round
 from bflcd.lab.setting import Setting
-from bflcd.learn.attacks import Measured
+from bflcd.learn.attacks import Measurements
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.wire.tensors import VALUE_LIMIT
@@ -165,7 +165,7 @@ class Bflc(Framework):
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
         base_loss = int(scores.base_losses[line])
-        measured = Measured(scores.gains[line], scores.accuracies[line], norms, base_loss)
+        measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
         said = self.liars.report(member, measured, offering, self.round)
         return CardLines(
             said.gains, said.accuracies, said.norms, int(scores.base_losses[line]), int(scores.base_accuracies[line])

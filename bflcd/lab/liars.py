@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bflcd.lab.draws import Draw, generator, number
 from bflcd.lab.setting import Setting
-from bflcd.learn.attacks import Attack, Known, Lies, Measured, lie, strikes
+from bflcd.learn.attacks import Attack, Known, Lies, Measurements, lie, strikes
 
 
 class Liars:
@@ -47,7 +47,7 @@ class Liars:
         drawn = torch.Generator(like.device).manual_seed(seed)
         return torch.randn(like.shape, generator=drawn, device=like.device, dtype=like.dtype)
 
-    def report(self, member: int, measured: Measured, offering: Sequence[int], round_: int) -> Measured:
+    def report(self, member: int, measured: Measurements, offering: Sequence[int], round_: int) -> Measurements:
         """What `member` writes on its card of what it measured of those `offering`."""
         if member not in self.members or not self.awake:
             return measured

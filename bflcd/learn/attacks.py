@@ -236,7 +236,7 @@ def find_attack(name: str, *, strength: float | None = None, lies: Lies | None =
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurements:
     """What a member has measured, one entry an offer: gains in micro-nats, accuracies in millionths, norms (scale 2^12).
 
     `base_loss` in micro-nats.
@@ -248,7 +248,7 @@ class Measured:
     base_loss: int
 
 
-def lie(lies: Lies, measured: Measured, accomplices: NDArray[np.bool_], generator: np.random.Generator) -> Measured:
+def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], generator: np.random.Generator) -> Measurements:
     """What a lying member writes on its card; `accomplices` [offers] marks its friends' offers.
 
     An accomplice's gain is the lied accuracy's share of the base's loss, the most that there is to gain; its norm is said to be
@@ -265,7 +265,7 @@ def lie(lies: Lies, measured: Measured, accomplices: NDArray[np.bool_], generato
     if lies is Lies.SMEAR:
         gains = np.where(accomplices, gains, SMEARED_GAIN)
         accuracies = np.where(accomplices, accuracies, 0)
-    return Measured(gains, accuracies, norms, measured.base_loss)
+    return Measurements(gains, accuracies, norms, measured.base_loss)
 
 
 def strikes(attack: Attack, held: int, seats: int) -> bool:

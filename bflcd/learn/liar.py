@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.learn.attacks import Attack, AttackConfig, Known, Measured, lie
+from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
 from bflcd.learn.data import bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
-from bflcd.learn.protocol import CandidateScore, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
+from bflcd.learn.protocol import ScoreJob, ScoreResult, Strike, TrainJob, TrainResult, UpdateScore
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows
 from bflcd.params import TensorSpec
@@ -53,7 +53,7 @@ class Liar:
         """What it says of the candidates in the place of what it has `measured`."""
         uploaders = {candidate.key: uploader_of(candidate.label) for candidate in job.candidates}
         accomplices = np.array([uploaders[score.key] in self._liars for score in measured.scores], dtype=np.bool_)
-        truth = Measured(
+        truth = Measurements(
             gains=np.array([score.gain for score in measured.scores], dtype=np.int64),
             accuracies=np.array([score.accuracy for score in measured.scores], dtype=np.int64),
             norms=np.array([score.norm for score in measured.scores], dtype=np.int64),
@@ -62,7 +62,7 @@ class Liar:
         said = lie(self._attack.lies, truth, accomplices, np.random.Generator(np.random.PCG64(job.seed)))
         columns = zip(measured.scores, said.gains.tolist(), said.accuracies.tolist(), said.norms.tolist(), strict=True)
         scores = tuple(
-            CandidateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm) for score, gain, accuracy, norm in columns
+            UpdateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm) for score, gain, accuracy, norm in columns
         )
         return replace(measured, base_loss=MicroNats(said.base_loss), scores=scores)
 

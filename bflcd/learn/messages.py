@@ -10,8 +10,6 @@ from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import Frame, FrameError
 from bflcd.learn.protocol import (
-    Candidate,
-    CandidateScore,
     EvaluateJob,
     EvaluateResult,
     ScoreJob,
@@ -19,6 +17,8 @@ from bflcd.learn.protocol import (
     Strike,
     TrainJob,
     TrainResult,
+    UpdateScore,
+    UpdateToScore,
     WorkerError,
 )
 from bflcd.params import TaskSpec, TensorSpec
@@ -171,7 +171,9 @@ def job_of(frame: Frame) -> Job:
             return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"], _strike(fields["strike"]))
         case "score":
             keys, (model, *updates) = fields["candidates"], payloads
-            candidates = tuple(Candidate(Digest(key), update, label) for (key, label), update in zip(keys, updates, strict=True))
+            candidates = tuple(
+                UpdateToScore(Digest(key), update, label) for (key, label), update in zip(keys, updates, strict=True)
+            )
             numbers = fields["seed"], fields["rows"], fields["damping"]
             return ScoreJob(Round(fields["round"]), model, candidates, *numbers, _strike(fields["strike"]))
         case "evaluate":
@@ -208,7 +210,7 @@ def score_result(frame: Frame) -> ScoreResult:
         base_loss=MicroNats(fields["base_loss"]),
         base_accuracy=PartsPerMillion(fields["base_accuracy"]),
         scores=tuple(
-            CandidateScore(Digest(key), MicroNats(gain), PartsPerMillion(accuracy), norm)
+            UpdateScore(Digest(key), MicroNats(gain), PartsPerMillion(accuracy), norm)
             for key, gain, accuracy, norm in fields["scores"]
         ),
         invalid=tuple((Digest(key), reason) for key, reason in fields["invalid"]),

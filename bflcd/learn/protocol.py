@@ -50,7 +50,7 @@ class TrainResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class UpdateToScore:
     """One update to be scored, keyed by its offer's digest; `label`: what its payload must say (`wire.tensors.update_label`)."""
 
     key: Digest
@@ -68,7 +68,7 @@ class ScoreJob:
 
     round: Round
     model: bytes
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[UpdateToScore, ...]
     seed: int
     rows: int
     damping: int
@@ -76,7 +76,7 @@ class ScoreJob:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateScore:
+class UpdateScore:
     """`gain`: loss(base) - loss(base + U/d) in micro-nats; `accuracy` of base + U/d; `norm`: L2 norm of U, fixed point."""
 
     key: Digest
@@ -91,7 +91,7 @@ class ScoreResult:
 
     base_loss: MicroNats
     base_accuracy: PartsPerMillion
-    scores: tuple[CandidateScore, ...]
+    scores: tuple[UpdateScore, ...]
     invalid: tuple[tuple[Digest, str], ...]
     seconds: float
 

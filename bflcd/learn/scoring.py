@@ -13,7 +13,7 @@ from torch.func import functional_call, vmap
 
 from bflcd.errors import PeerError
 from bflcd.learn.flat import FlatModel, as_tensor
-from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, Candidate, CandidateScore, EvaluateResult, ScoreJob, ScoreResult
+from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
 from bflcd.params import MILLION
@@ -31,7 +31,7 @@ STACK: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class RowLosses:
     """Losses in nats (float64) and rightness (bool) by row, on the CPU."""
 
     losses: Tensor
@@ -54,7 +54,7 @@ class Scorer:
     def __init__(self, model: FlatModel, task: Task, rows: DeviceRows) -> None:
         """`rows`: those that this node may judge on."""
         self._model, self._task, self._rows = model, task, rows
-        self._base: tuple[tuple[bytes, int, int], Measured] | None = None
+        self._base: tuple[tuple[bytes, int, int], RowLosses] | None = None
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
@@ -67,7 +67,7 @@ class Scorer:
         start = self._model.weights.clone()
         base = self._measure_base(job, rows, cancelled)
         invalid: list[tuple[Digest, str]] = []
-        valid: list[tuple[Candidate, Floats]] = []
+        valid: list[tuple[UpdateToScore, Floats]] = []
         for candidate in job.candidates:
             try:
                 valid.append((candidate, split_payload(candidate.update, self._model.spec, label=candidate.label)[1]))
@@ -75,7 +75,7 @@ class Scorer:
                 invalid.append((candidate.key, str(error)))
         measured = self._measure_all(start, [update for _, update in valid], job.damping, rows, cancelled)
         scores = tuple(
-            CandidateScore(candidate.key, _micro_nats(base.losses - found.losses), found.accuracy, fixed_norm(update))
+            UpdateScore(candidate.key, _micro_nats(base.losses - found.losses), found.accuracy, fixed_norm(update))
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
         return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
@@ -88,7 +88,7 @@ class Scorer:
         index = torch.from_numpy(np.sort(drawn)).to(self._model.device)
         return DeviceRows(self._rows.inputs[index], self._rows.targets[index])
 
-    def _measure_base(self, job: ScoreJob, rows: DeviceRows, cancelled: Cancelled) -> Measured:
+    def _measure_base(self, job: ScoreJob, rows: DeviceRows, cancelled: Cancelled) -> RowLosses:
         """Measure the loaded base, once for all jobs of one model, seed and number of rows."""
         key = (blake2b(job.model, digest_size=32).digest(), job.seed, job.rows)
         if self._base is None or self._base[0] != key:
@@ -100,7 +100,7 @@ class Scorer:
 
     def _measure_all(
         self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
-    ) -> Iterator[Measured]:
+    ) -> Iterator[RowLosses]:
         if self._model.device.type == "cuda":
             yield from self._measure_stacked(start, updates, damping, rows, cancelled)
             return
@@ -110,7 +110,7 @@ class Scorer:
 
     def _measure_stacked(
         self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
-    ) -> Iterator[Measured]:
+    ) -> Iterator[RowLosses]:
         """Stacked passes over as many candidates as memory allows."""
         size, done = STACK, 0
         while done < len(updates):
@@ -128,7 +128,7 @@ class Scorer:
             done += len(part)
 
 
-def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled) -> Measured:
+def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled) -> RowLosses:
     """The model's losses and rightness on `rows`, without gradients. Raises JobCancelledError."""
     model.module.eval()
     losses, correct = [], []
@@ -137,10 +137,10 @@ def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled
             outputs = model.module(task.transform(inputs))
             losses.append(bounded_losses(task.row_loss(outputs, targets)))
             correct.append(task.correct(outputs, targets))
-    return Measured(torch.cat(losses).cpu(), torch.cat(correct).cpu())
+    return RowLosses(torch.cat(losses).cpu(), torch.cat(correct).cpu())
 
 
-def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows, cancelled: Cancelled) -> list[Measured]:
+def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows, cancelled: Cancelled) -> list[RowLosses]:
     """As `measure` for each row of `stack` [models, weights], all at once."""
     model.module.eval()
     parameters = dict(model.views(stack))
@@ -156,7 +156,7 @@ def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows
             losses.append(bounded_losses(loss))
             correct.append(right)
     pairs = zip(torch.cat(losses, dim=1).cpu(), torch.cat(correct, dim=1).cpu(), strict=True)
-    return [Measured(loss, right) for loss, right in pairs]
+    return [RowLosses(loss, right) for loss, right in pairs]
 
 
 def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: bytes, cancelled: Cancelled) -> EvaluateResult:

@@ -55,7 +55,7 @@ AVAILABILITY_WEIGHT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SeatCandidate:
     """A member of the first group. `availability`: at the round's beginning; `lot`: what the round's seed draws, lower first."""
 
     node: NodeId
@@ -69,7 +69,7 @@ class Rule:
     """`order`: of candidates, in which they get seats; the number is that of the seats. `memory`: rounds since a candidate was
     packed, at most; 0: in this one."""
 
-    order: Callable[[Sequence[Candidate], int], list[Candidate]]
+    order: Callable[[Sequence[SeatCandidate], int], list[SeatCandidate]]
     memory: int = 0
 
 
@@ -78,17 +78,17 @@ DRAWN_FROM: Final = 16
 would hold all seats for good (docs/results.md)."""
 
 
-def by_score(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
     """Best score first (paper IV-B, election by score); ties by lot."""
     return sorted(candidates, key=lambda one: (-one.merit.score, one.lot))
 
 
-def by_lot(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+def by_lot(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
     """Drawn, whatever the score (paper IV-B, random election)."""
     return sorted(candidates, key=lambda one: one.lot)
 
 
-def by_lot_of_the_better_half(candidates: Sequence[Candidate], seats: int) -> list[Candidate]:
+def by_lot_of_the_better_half(candidates: Sequence[SeatCandidate], seats: int) -> list[SeatCandidate]:
     """The better half by score, and no fewer than there are seats, is drawn, the others follow by score: between the paper's two,
     of which one keeps liars out and the other lets more data judge (IV-B)."""
     ranked = by_score(candidates, seats)
@@ -96,14 +96,14 @@ def by_lot_of_the_better_half(candidates: Sequence[Candidate], seats: int) -> li
     return by_lot(ranked[:standing], seats) + ranked[standing:]
 
 
-def by_factors(candidates: Sequence[Candidate], _seats: int) -> list[Candidate]:
+def by_factors(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
     """Lowest sum of weighted positions by score, transfer rate and availability (paper IV-B, multi-factor optimization; the last
     is design 5's); ties by lot."""
     score = _positions([one.merit.score for one in candidates])
     rate = _positions([one.merit.rate for one in candidates])
     presence = _positions([one.availability for one in candidates])
 
-    def place(one: Candidate) -> tuple[int, Digest]:
+    def place(one: SeatCandidate) -> tuple[int, Digest]:
         weighted = SCORE_WEIGHT * score[one.merit.score] + RATE_WEIGHT * rate[one.merit.rate]
         return weighted + AVAILABILITY_WEIGHT * presence[one.availability], one.lot
 
@@ -155,7 +155,7 @@ def elect(
     sitting = [account for account in state.accounts if may_sit(account, present, accused)]
     rule = RULES[params.election]
     candidates = [
-        Candidate(account.node, merit, account.availability, tie_break(seed, account.node))
+        SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))
         for account in sitting
         if account.node in present
         and account.node not in seated

@@ -28,10 +28,11 @@ def recovered(state: State, recovery: Recovery) -> State:
             raise _refuse(f"its committee has {short(node)}, which is no member or was punished")
     if recovery.retired != tuple(sorted(set(recovery.retired))) or set(recovery.retired) & set(recovery.committee):
         raise _refuse("its retired members are not sorted and distinct, or have seats")
-    return _under(state, recovery.epoch, recovery.committee, recovery.retired)
+    return apply_recovery(state, recovery.epoch, recovery.committee, recovery.retired)
 
 
-def _under(state: State, epoch: Epoch, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> State:
+def apply_recovery(state: State, epoch: Epoch, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> State:
+    """`state` in a later epoch of its round, with another committee and `retired` gone. Raises PeerError(BAD_RECOVERY)."""
     accounts = list(state.accounts)
     nodes = [account.node for account in accounts]
     for node in retired:
@@ -42,7 +43,7 @@ def _under(state: State, epoch: Epoch, committee: tuple[NodeId, ...], retired: t
     return replace(state, epoch=epoch, committee=committee, accounts=tuple(accounts))
 
 
-def as_proposed(state: State, proof: PreparedProof) -> State:
+def state_at_proposal(state: State, proof: PreparedProof) -> State:
     """The ledger that a segment of an older epoch was judged from, which is re-proposed as it stands.
 
     That is the ledger of its first proposal: what one recovery had re-proposed keeps that epoch under a second one too. Raises
@@ -50,10 +51,10 @@ def as_proposed(state: State, proof: PreparedProof) -> State:
     """
     if proof.epoch < state.epoch or (proof.epoch == state.epoch and proof.committee != state.committee):
         raise _refuse(f"what it found prepared in epoch {proof.epoch} is not by that epoch's committee")
-    first, ground = proof.proposal.epoch, proof.ground
-    if (ground is None) != (first == state.epoch) or not state.epoch <= first <= proof.epoch:
-        raise _refuse(f"what it found prepared in epoch {proof.epoch} was first proposed in epoch {first}, on a ground not given")
-    return state if ground is None else _under(state, first, ground.committee, ground.retired)
+    first, basis = proof.proposal.epoch, proof.basis
+    if (basis is None) != (first == state.epoch) or not state.epoch <= first <= proof.epoch:
+        raise _refuse(f"what it found prepared in epoch {proof.epoch} was first proposed in epoch {first}, on a basis not given")
+    return state if basis is None else apply_recovery(state, first, basis.committee, basis.retired)
 
 
 def judged_from(state: State, certified: CertifiedSegment) -> State:
@@ -64,7 +65,7 @@ def judged_from(state: State, certified: CertifiedSegment) -> State:
     if recovery is None:
         return state
     if recovery.proof is not None:
-        return as_proposed(state, recovery.proof)
+        return state_at_proposal(state, recovery.proof)
     if model is None or model.epoch != recovery.recovery.epoch:
         raise PeerError(Rejection.WRONG_EPOCH, f"the segment that closes round {state.round} is not of its recovery's epoch")
     return recovered(state, recovery.recovery)

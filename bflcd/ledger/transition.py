@@ -192,11 +192,11 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
 
 
 def apply(params: Params, state: State, head_header: Header, segment: Segment, verify: Verify) -> State:
-    """The ledger after `segment`, as `examine` finds it."""
-    return examine(params, state, head_header, segment, verify).state
+    """The ledger after `segment`, as `validate_segment` finds it."""
+    return validate_segment(params, state, head_header, segment, verify).state
 
 
-def examine(params: Params, state: State, head_header: Header, segment: Segment, verify: Verify) -> Outcome:
+def validate_segment(params: Params, state: State, head_header: Header, segment: Segment, verify: Verify) -> Outcome:
     """What `segment` decided, all of it checked but the aggregate's value and the certificate; signatures come last.
 
     `verify` says whether an envelope's signature is its author's. Raises PeerError whose text names the block and the field.

@@ -66,7 +66,7 @@ _PLACE_BYTES: Final = 5 + HASH_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ForwardedMessage:
     """A gossiped message of this chain, by a member according to its own words: its signatures are NOT verified."""
 
     forwarder: NodeId
@@ -149,10 +149,10 @@ class GossipChannel:
         await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=0)
         self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
 
-    async def receive(self) -> Heard:
+    async def receive(self) -> ForwardedMessage:
         """The next message that passed the cheap checks. For one reader."""
         item = await self._inbox.get()
-        return Heard(item.forwarder, item.author, item.message)
+        return ForwardedMessage(item.forwarder, item.author, item.message)
 
     def verify_once(self, envelope: Envelope) -> bool:
         """Whether an envelope's signature holds; identical envelopes are verified only once."""

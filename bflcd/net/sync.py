@@ -38,7 +38,7 @@ Apply = Callable[[CertifiedSegment], Awaitable[None]]
 FetchBlob = Callable[[BlobRef, Callable[[], Sequence[NodeId]]], Awaitable[None]]
 """Gets a blob into the store (`BlobFetcher.fetch`)."""
 
-Claims = Callable[[], Mapping[NodeId, Round]]
+ClaimedRounds = Callable[[], Mapping[NodeId, Round]]
 """Connected peers and the rounds that they say to have reached: whom to ask, never what to believe."""
 
 OnUnlinked = Callable[[NodeId], Awaitable[None]]
@@ -66,7 +66,7 @@ class SyncLimits:
 GENESIS_DEADLINE: Final = 30.0
 
 
-class CatchUp:
+class ChainSync:
     """Brings a node from a head that it trusts to the newest that its peers can prove."""
 
     def __init__(
@@ -95,7 +95,7 @@ class CatchUp:
         self.segments_race = Race(self._limits.patience)
         """Who was late or wrong, over all catch-ups; of headers and segments each, since a peer may have only one of them."""
 
-    async def run(self, head: Header, claims: Claims) -> Header:
+    async def run(self, head: Header, claims: ClaimedRounds) -> Header:
         """Catch up from `head`, our newest model header; returns the new one, as far as the peers could prove.
 
         Raises RequestError if a certified segment or the head's model could not be had from anyone, naming who said what.
@@ -112,7 +112,7 @@ class CatchUp:
             await self._blobs(head, recent, claims)
         return head
 
-    async def _headers(self, head: Header, claims: Claims, *, only_reliable: bool) -> tuple[CertifiedHeader, ...]:
+    async def _headers(self, head: Header, claims: ClaimedRounds, *, only_reliable: bool) -> tuple[CertifiedHeader, ...]:
         """The next certified headers after `head` that some peer can prove, verified; none if nobody can.
 
         `only_reliable`: leave out who failed before. A node that got on returns to its round rather than wait for them.
@@ -164,7 +164,7 @@ class CatchUp:
         return tuple(proven), None
 
     async def _segments(
-        self, head: Header, batch: Sequence[CertifiedHeader], claims: Claims, recent: deque[tuple[BlobRef, ...]]
+        self, head: Header, batch: Sequence[CertifiedHeader], claims: ClaimedRounds, recent: deque[tuple[BlobRef, ...]]
     ) -> None:
         """Fetch the segments of proven headers, a window ahead of their application, and apply them in order."""
         previous = (head, *(certified.header for certified in batch))
@@ -183,7 +183,7 @@ class CatchUp:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
 
-    async def _segment(self, wanted: CertifiedHeader, previous: Header, claims: Claims) -> CertifiedSegment:
+    async def _segment(self, wanted: CertifiedHeader, previous: Header, claims: ClaimedRounds) -> CertifiedSegment:
         """One segment from whichever peer gives the right one; rounds start at different peers, to share the work out."""
         round_ = wanted.header.round
         told: list[str] = []
@@ -217,7 +217,7 @@ class CatchUp:
         # The certificate that was proven, not the one that came along: nothing has checked that one.
         return CertifiedSegment(segment, wanted.certificate)
 
-    async def _blobs(self, head: Header, recent: Sequence[tuple[BlobRef, ...]], claims: Claims) -> None:
+    async def _blobs(self, head: Header, recent: Sequence[tuple[BlobRef, ...]], claims: ClaimedRounds) -> None:
         wanted = [head.blob] if head.blob is not None else []
         wanted += [ref for refs in reversed(recent) for ref in refs]
         for ref in dict.fromkeys(wanted):

@@ -18,7 +18,7 @@ from bflcd.api.metrics import Metrics
 from bflcd.api.server import ApiServer
 from bflcd.config import Config, announced
 from bflcd.core.core import Core
-from bflcd.core.events import Confirmed, Heard, Started
+from bflcd.core.events import Confirmed, MessageReceived, Started
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
 from bflcd.errors import BflcError, Rejection
@@ -36,12 +36,12 @@ from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack
-from bflcd.node.following import Claims, Follower
+from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.joining import find_genesis
-from bflcd.node.maintenance import Upkeep
-from bflcd.node.observer import Watch
+from bflcd.node.maintenance import Maintenance
+from bflcd.node.observer import RuntimeObserver
 from bflcd.node.recovery.reorg import SupersededError
-from bflcd.node.recovery.service import RecoveryDesk
+from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.loop import Runtime, newest_of
 from bflcd.node.services import ChainService
 from bflcd.node.views.presenter import Presenter
@@ -169,8 +169,8 @@ class Node:
         self._core: Core | None = None
         self._group: asyncio.TaskGroup | None = None
         self._stop = asyncio.Event()
-        self._claims = Claims()
-        self._upkeep: Upkeep | None = None
+        self._claims = RoundClaims()
+        self._maintenance: Maintenance | None = None
         self._rng = Random(digest(Domain.PRIVATE, identity.seed, b"jitter"))
         self._compute: WorkerClient | None = None
 
@@ -280,17 +280,17 @@ class Node:
         if self._identity.node_id not in self._members:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
             self.presenter.warn(
-                f"this node ({self._identity.node_id.hex()}) is no member of chain {short(core.situation.state.chain)}: "
+                f"this node ({self._identity.node_id.hex()}) is no member of chain {short(core.context.state.chain)}: "
                 "members give it nothing; its id has to stand in the genesis"
             )
             return
-        assert self._upkeep is not None
+        assert self._maintenance is not None
         self._group.create_task(self._start_worker())
-        self._group.create_task(self._upkeep.run())
+        self._group.create_task(self._maintenance.run())
         await self._first_look(fresh=started.fresh)
         self._group.create_task(runtime.run(started))
         if started.fresh:
-            self._group.create_task(self._confirm(runtime, faults(len(core.situation.committee))))
+            self._group.create_task(self._confirm(runtime, faults(len(core.context.committee))))
         self._group.create_task(self._hear(runtime))
         self._group.create_task(follower.run())
 
@@ -345,7 +345,7 @@ class Node:
             threads=self._config.compute.threads,
             attack=attack,
         )
-        watch = Watch(
+        watch = RuntimeObserver(
             me=self._identity.node_id,
             context=self._context,
             bus=self.bus,
@@ -363,13 +363,13 @@ class Node:
             speaker=self._gossip,
             asker=self._exchange,
             fetcher=fetcher,
-            compute=self._compute if attack is None else AttackingCompute(self._compute, attack, lambda: core.situation),
+            compute=self._compute if attack is None else AttackingCompute(self._compute, attack, lambda: core.context),
             observer=watch,
         )
         runtime.remember((*records.votes, *records.own))
         runtime.restricted = dict.fromkeys(await self._store.unpublished(), head.state.round)
         self._core, self._fetcher = core, fetcher
-        self._upkeep = Upkeep(
+        self._maintenance = Maintenance(
             self._config.store,
             self._store,
             runtime=runtime,
@@ -390,7 +390,7 @@ class Node:
         )
         self._service.runtime = runtime
         self.presenter.core = core
-        self.presenter.desk = RecoveryDesk(
+        self.presenter.desk = RecoveryService(
             core,
             store=self._store,
             asker=self._exchange,
@@ -414,7 +414,7 @@ class Node:
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round."""
         assert self._compute is not None
-        if not self._config.compute.train and self._core is not None and not self._core.situation.judges:
+        if not self._config.compute.train and self._core is not None and not self._core.context.judges:
             return
         try:
             await self._compute.start()
@@ -431,7 +431,7 @@ class Node:
                 if fresh:
                     await self._claims.heard(len(self._members) - 1)
         except TimeoutError:
-            logger.debug("no peer yet; starting at round %d", self._core.situation.round if self._core else 0)
+            logger.debug("no peer yet; starting at round %d", self._core.context.round if self._core else 0)
 
     async def _confirm(self, runtime: Runtime, liars: int) -> None:
         """Tell a node that knows nothing of what it signed where the others stand, as soon as more than `liars` have said so.
@@ -445,7 +445,7 @@ class Node:
     async def _hear(self, runtime: Runtime) -> None:
         while True:
             heard = await self._gossip.receive()
-            await runtime.submit(Heard(heard.message, heard.forwarder))
+            await runtime.submit(MessageReceived(heard.message, heard.forwarder))
 
     # -- what peers tell ----------------------------------------------------------------------------------------------
 
@@ -465,13 +465,13 @@ class Node:
     def _own_status(self) -> Status:
         if self._core is None:
             return Status(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock())
-        situation = self._core.situation
+        context = self._core.context
         return Status(
-            chain=situation.state.chain,
-            round=situation.round,
-            height=situation.head_header.height,
-            head=situation.head_hash,
-            epoch=situation.state.epoch,
+            chain=context.state.chain,
+            round=context.round,
+            height=context.head_header.height,
+            head=context.head_hash,
+            epoch=context.state.epoch,
             oldest_payload=self.presenter.stats.oldest_payload,
             version=__version__,
             time=wall_clock(),
@@ -480,7 +480,7 @@ class Node:
     # -- small callbacks ----------------------------------------------------------------------------------------------
 
     def _chain(self) -> Digest:
-        return ZERO_DIGEST if self._core is None else self._core.situation.state.chain
+        return ZERO_DIGEST if self._core is None else self._core.context.state.chain
 
     def _is_member(self, node: NodeId) -> bool:
         return node in self._members
@@ -499,8 +499,8 @@ class Node:
         self.presenter.warn(f"an answer to a peer failed: {error}")
 
     def _damaged(self, root: Digest, error: DamagedBlobError) -> None:
-        if self._upkeep is not None:
-            self._upkeep.damaged(root, error)
+        if self._maintenance is not None:
+            self._maintenance.damaged(root, error)
 
     def _count(self) -> None:
         assert self._compute is not None
@@ -509,8 +509,8 @@ class Node:
         )
 
     def _round_closed(self, round_: Round) -> None:
-        if self._upkeep is not None:
-            self._upkeep.round_closed(round_)
+        if self._maintenance is not None:
+            self._maintenance.round_closed(round_)
 
     def _device(self) -> str:
         ready = self._compute.ready if self._compute is not None else None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bflcd.config import AttackSection
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig, strikes
@@ -51,8 +51,8 @@ class AttackingCompute:
     process ends, since nothing remembers it longer.
     """
 
-    def __init__(self, worker: Compute, attack: AttackConfig, running: Callable[[], Situation]) -> None:
-        """`worker`: set up with the same `attack`; `running`: the situation of the round that runs. Raises UsageError."""
+    def __init__(self, worker: Compute, attack: AttackConfig, running: Callable[[], RoundContext]) -> None:
+        """`worker`: set up with the same `attack`; `running`: the context of the round that runs. Raises UsageError."""
         self._worker = worker
         self._attack = attack.find()
         self._liars = frozenset(attack.liars)
@@ -81,16 +81,16 @@ class AttackingCompute:
 
     def _strike(self) -> Strike | None:
         """What the liars know of the running round; None while they behave."""
-        situation = self._running()
-        state, seats = situation.state, len(situation.committee)
-        held = len(self._liars.intersection(situation.committee))
+        context = self._running()
+        state, seats = context.state, len(context.committee)
+        held = len(self._liars.intersection(context.committee))
         if not self._begun and strikes(self._attack, held, seats):
             self._begun = True
-            logger.warning("the attack begins in round %d; liars hold %d of %d seats", situation.round, held, seats)
+            logger.warning("the attack begins in round %d; liars hold %d of %d seats", context.round, held, seats)
         if not self._begun:
             return None
-        offering = trainers(situation.params, state)
-        return Strike(len(offering), len(offering & self._liars), round_seed(state.chain, situation.round))
+        offering = trainers(context.params, state)
+        return Strike(len(offering), len(offering & self._liars), round_seed(state.chain, context.round))
 
 
 def round_seed(chain: Digest, round_: Round) -> int:

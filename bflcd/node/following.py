@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 
 from bflcd.api.event_bus import EventBus
 from bflcd.consensus.certificate import verify_successor
-from bflcd.core.events import SegmentHere, SyncChanged
+from bflcd.core.events import SegmentFetched, SyncChanged
 from bflcd.errors import RequestError
 from bflcd.net.blobs import BlobFetcher
 from bflcd.net.exchange import Exchange, OnMisbehaviour
-from bflcd.net.sync import CatchUp
+from bflcd.net.sync import ChainSync
 from bflcd.node.recovery.reorg import find_superseding, take_back
 from bflcd.node.runtime.loop import Runtime
 from bflcd.params import BlobRef
@@ -25,7 +25,7 @@ from bflcd.wire.envelope import Verify
 logger = logging.getLogger(__name__)
 
 
-class Claims:
+class RoundClaims:
     """The rounds that connected members say to have reached. Never believed; only asked about."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Follower:
     def __init__(
         self,
         runtime: Runtime,
-        claims: Claims,
+        claims: RoundClaims,
         exchange: Exchange,
         fetcher: BlobFetcher,
         bus: EventBus,
@@ -101,9 +101,9 @@ class Follower:
         self._fetcher = fetcher
         self._bus = bus
         self._verify = verify
-        self._catch_up = CatchUp(
+        self._catch_up = ChainSync(
             exchange,
-            chain=self._core.situation.state.chain,
+            chain=self._core.context.state.chain,
             verify_header=self._verify_header,
             apply=self._apply,
             fetch_blob=self._fetch,
@@ -117,7 +117,7 @@ class Follower:
         while True:
             await self._fallen_behind()
             try:
-                await self._catch_up.run(self._core.situation.head_header, self._claims.all)
+                await self._catch_up.run(self._core.context.head_header, self._claims.all)
             except RequestError as error:
                 logger.warning("catching up stopped: %s", error)
             # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
@@ -128,14 +128,14 @@ class Follower:
         while True:
             await self._claims.changed()
             ahead = self._claims.highest()
-            if ahead == self._core.situation.round + 1:
-                await asyncio.sleep(self._core.situation.params.view_timeout / 1000)
-            if ahead > self._core.situation.round:
+            if ahead == self._core.context.round + 1:
+                await asyncio.sleep(self._core.context.params.view_timeout / 1000)
+            if ahead > self._core.context.round:
                 return
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
-        situation = self._core.situation
-        verify_successor(previous, certified, situation.params, situation.head.state.managers, self._verify)
+        context = self._core.context
+        verify_successor(previous, certified, context.params, context.head.state.managers, self._verify)
 
     async def _compare(self, peer: NodeId) -> None:
         """Look whether a recovery has superseded blocks of ours. Raises SupersededError once they are taken back."""
@@ -150,9 +150,9 @@ class Follower:
         wanted = certified.segment.model_header.round
         if not self._core.syncing:
             await self._runtime.settle(SyncChanged(active=True))
-        if self._core.situation.round < wanted:
-            await self._runtime.settle(SegmentHere(certified, self._core.situation.me))
-        if self._core.situation.round < wanted:
+        if self._core.context.round < wanted:
+            await self._runtime.settle(SegmentFetched(certified, self._core.context.me))
+        if self._core.context.round < wanted:
             raise RequestError(f"the segment of round {wanted} was refused by the ledger; see the log")
 
     async def _fetch(self, blob: BlobRef, holders: Callable[[], Sequence[NodeId]]) -> None:

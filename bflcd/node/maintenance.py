@@ -26,13 +26,13 @@ LOOK_SHARE: Final = 50
 """A look at the sizes waits so many times as long as the last one took: 2 % of the time, however large the store."""
 
 MEND_SECONDS: Final = 60.0
-"""How long a damaged payload is asked for before the rest of the upkeep goes on."""
+"""How long a damaged payload is asked for before the rest of the maintenance goes on."""
 
 MAX_DAMAGED: Final = 64
 """Damaged payloads that wait to be mended; more mean that the disk is failing, and are found again when they are read again."""
 
 
-class Upkeep:
+class Maintenance:
     """One task: whatever it does, it does one at a time, so that two prunes never run at once."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Upkeep:
             while self._damaged:
                 await self._mend(next(iter(self._damaged)))
             await self._look()
-            if not self._measured and self._runtime.core.situation.finished:
+            if not self._measured and self._runtime.core.context.finished:
                 await self._measure()
             try:
                 async with asyncio.timeout(REFRESH):
@@ -132,14 +132,14 @@ class Upkeep:
             manifest = None
         if manifest is not None:
             return manifest.blob
-        situation = self._runtime.core.situation
-        for round_ in range(situation.round, 0, -1):
+        context = self._runtime.core.context
+        for round_ in range(context.round, 0, -1):
             certified = await self._store.segment(Round(round_))
             headers = () if certified is None else certified.segment.headers
             for header in headers:
                 if header.blob is not None and header.blob.root == root:
                     return header.blob
-        first = situation.genesis.model
+        first = context.genesis.model
         return first if first.root == root else None
 
     async def _fetch(self, blob: BlobRef) -> None:
@@ -154,7 +154,7 @@ class Upkeep:
         """The finished model on the task's test data, for `status`."""
         if self._compute.ready is None:
             return
-        root = self._runtime.core.situation.head_blob.root
+        root = self._runtime.core.context.head_blob.root
         try:
             data = await self._store.blob(root)
             if data is None:

@@ -12,7 +12,7 @@ from bflcd.errors import Rejection
 from bflcd.log import LogContext
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
-from bflcd.node.following import Claims
+from bflcd.node.following import RoundClaims
 from bflcd.node.views.presenter import Presenter
 from bflcd.types import NodeId, Round, short
 
@@ -31,7 +31,7 @@ _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejecti
 """Refusals that honest nodes bring about by being early or late."""
 
 
-class Watch:
+class RuntimeObserver:
     """Implements `runtime.Observer`. `on_closed` is told the round that a commit opened."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Watch:
         presenter: Presenter,
         gossip: GossipChannel,
         peers: PeerManager,
-        claims: Claims,
+        claims: RoundClaims,
         on_closed: Callable[[Round], None],
     ) -> None:
         self._me = me.hex()

@@ -16,7 +16,7 @@ from bflcd.params import Genesis
 from bflcd.store.protocol import BlockStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.blocks import chain_id_of
-from bflcd.wire.recovery import Ground, PreparedProof
+from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
     CertificateReply,
     Envelopes,
@@ -64,14 +64,14 @@ class ChainService:
         if runtime is None:
             return False
         round_ = runtime.restricted.get(root)
-        situation = runtime.core.situation
-        return round_ is None or (round_ == situation.round and peer in situation.committee)
+        context = runtime.core.context
+        return round_ is None or (round_ == context.round and peer in context.committee)
 
     def _core(self, chain: Digest) -> Core:
         runtime = self.runtime
         if runtime is None:
             raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
-        ours = runtime.core.situation.state.chain
+        ours = runtime.core.context.state.chain
         if chain != ours:
             raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(ours)}")
         return runtime.core
@@ -105,10 +105,10 @@ class ChainService:
 
     async def _answer_envelopes(self, peer: NodeId, request: GetEnvelopes) -> Envelopes:
         core = self._core(request.chain)
-        situation, collection = core.situation, core.collection
-        if request.round != situation.round:
-            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {situation.round}")
-        if peer not in situation.committee:
+        context, collection = core.context, core.collection
+        if request.round != context.round:
+            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {context.round}")
+        if peer not in context.committee:
             raise PeerError(Rejection.NOT_COMMITTEE, "cards and offers of a running round are for its committee")
         found, size = [], 0
         for digest in request.digests[:MAX_COMMITTEE]:
@@ -123,10 +123,10 @@ class ChainService:
         return EvidenceReply(tuple(held[id_] for id_ in request.ids if id_ in held))
 
     async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
-        situation = self._core(request.chain).situation
-        if (request.round, request.parent) != (situation.round, situation.head_hash):
-            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {situation.round}, after {short(situation.head_hash)}")
-        return PreparedReply(highest_proof(situation.head.state, await self._store.records(situation.round)))
+        context = self._core(request.chain).context
+        if (request.round, request.parent) != (context.round, context.head_hash):
+            raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {context.round}, after {short(context.head_hash)}")
+        return PreparedReply(highest_proof(context.head.state, await self._store.records(context.round)))
 
 
 def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
@@ -135,10 +135,10 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
     # what this manager alone has signed stands there too, perhaps for an epoch that a quorum of the others gave away otherwise
     given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]
     committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in given}
-    older = {c.proof.proposal.epoch: c.proof.ground for c in given if c.proof is not None}
-    grounds = older | {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in given}
+    older = {c.proof.proposal.epoch: c.proof.basis for c in given if c.proof is not None}
+    bases = older | {c.recovery.epoch: ProposalBasis(c.recovery.committee, c.recovery.retired) for c in given}
     proofs = [
-        proof_of(record.prepared, record.epoch, committees[record.epoch], _ground_of(record.prepared, state, grounds))
+        proof_of(record.prepared, record.epoch, committees[record.epoch], _ground_of(record.prepared, state, bases))
         for record in records.prepared
         if record.epoch in committees
     ]
@@ -146,6 +146,6 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
     return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)
 
 
-def _ground_of(prepared: Prepared, state: State, grounds: Mapping[Epoch, Ground | None]) -> Ground | None:
+def _ground_of(prepared: Prepared, state: State, bases: Mapping[Epoch, ProposalBasis | None]) -> ProposalBasis | None:
     first = prepared.proposal.epoch
-    return None if first == state.epoch else grounds.get(first)
+    return None if first == state.epoch else bases.get(first)

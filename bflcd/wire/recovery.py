@@ -11,7 +11,7 @@ from bflcd.wire.proposal import Proposal
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ProposalBasis:
     """What an earlier recovery of the round had made of the ledger that a proposal was judged from: committee, retired."""
 
     committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
@@ -22,7 +22,7 @@ class Ground:
 class PreparedProof:
     """A prepared certificate that stands by itself: what q members of `committee` prepared in `view` of `epoch`.
 
-    `prepares`: their signatures under one and the same Prepare, sorted by author. `ground`: absent exactly if the proposal is of
+    `prepares`: their signatures under one and the same Prepare, sorted by author. `basis`: absent exactly if the proposal is of
     the round's first epoch.
     """
 
@@ -32,12 +32,12 @@ class PreparedProof:
     digest: Digest
     proposal: Proposal
     prepares: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
-    ground: Ground | None = None
+    basis: ProposalBasis | None = None
 
 
 def claim_of(proof: PreparedProof) -> Digest:
     """What managers sign of a proof: all that it says but who prepared it, which it proves by itself."""
-    proposal, ground = proof.proposal, proof.ground
+    proposal, basis = proof.proposal, proof.basis
     return digest(
         Domain.MESSAGE,
         integer(proof.epoch),
@@ -48,8 +48,8 @@ def claim_of(proof: PreparedProof) -> Digest:
         integer(proposal.time),
         b"".join(proposal.cards),
         b"".join(proposal.evidence),
-        b"" if ground is None else b"".join(ground.committee),
-        b"" if ground is None else b"".join(ground.retired),
+        b"" if basis is None else b"".join(basis.committee),
+        b"" if basis is None else b"".join(basis.retired),
     )
 
 

@@ -10,7 +10,7 @@ from bflc_cli.tables import facts
 from bflc_cli.text import share, short, size
 
 if TYPE_CHECKING:
-    from bflcd.inspect.chain_check import Progress, VerifyReport
+    from bflcd.inspect.chain_check import CheckProgress, VerifyReport
 
 
 def verify(
@@ -26,7 +26,7 @@ def verify(
     datadir = session.need_datadir()
     with session.err.status("verifying") as shown:
 
-        def tell(progress: "Progress") -> None:
+        def tell(progress: "CheckProgress") -> None:
             shown.update(f"{progress.step}, round {progress.round}")
 
         report = asyncio.run(verify_datadir(datadir, deep=deep, on_progress=tell))

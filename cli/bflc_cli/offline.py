@@ -9,7 +9,7 @@ from typing import Any
 from bflc_cli.session import CommandError
 from bflcd.config import load_config
 from bflcd.errors import InvariantError
-from bflcd.inspect.chain_check import Progress, VerifyReport, verify_store
+from bflcd.inspect.chain_check import CheckProgress, VerifyReport, verify_store
 from bflcd.inspect.reader import open_reader
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob
@@ -65,7 +65,7 @@ async def _model_header(store: SqliteStore, genesis: Genesis, round_: int | None
     return header
 
 
-async def verify_datadir(datadir: Path, *, deep: bool, on_progress: Callable[[Progress], None]) -> VerifyReport:
+async def verify_datadir(datadir: Path, *, deep: bool, on_progress: Callable[[CheckProgress], None]) -> VerifyReport:
     """Walk the chain of a data directory. Raises OperatorError, MachineError if there is nothing to walk."""
     async with open_reader(datadir) as store:
         async for item in verify_store(store, deep=deep):

@@ -9,7 +9,7 @@ import torch
 
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
-from bflcd.learn.protocol import Candidate, ScoreJob, TrainJob
+from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
@@ -55,7 +55,7 @@ def _torch_seconds() -> float:
         results = [
             train(model, task, spec, rows, TrainJob(Round(0), base, seed, "u"), cancelled=never) for seed in range(TRAINERS)
         ]
-        candidates = tuple(Candidate(Digest(bytes([n]) * 32), result.update, "u") for n, result in enumerate(results))
+        candidates = tuple(UpdateToScore(Digest(bytes([n]) * 32), result.update, "u") for n, result in enumerate(results))
         for judge in range(JUDGES):
             Scorer(model, task, rows).score(ScoreJob(Round(0), base, candidates, judge, 256, 4), never)
         if round_:

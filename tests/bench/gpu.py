@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bflcd.learn.flat import FlatModel
-from bflcd.learn.protocol import Candidate, ScoreJob
+from bflcd.learn.protocol import ScoreJob, UpdateToScore
 from bflcd.learn.scoring import Scorer
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never
@@ -36,7 +36,7 @@ def _row(kind: str, count: int) -> dict[str, Any]:
     scorer = Scorer(FlatModel(task.build_model(), tensors, torch.device("cuda")), task, rows)
     size = sum(int(np.prod(tensor.shape)) for tensor in tensors)
     updates = tuple(
-        Candidate(
+        UpdateToScore(
             Digest(bytes([number]) * 32),
             join_payload(np.zeros(0, np.int64), rng.normal(0, 1e-3, size).astype(np.float32), tensors, label="u"),
             "u",

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class Measured:
+class Measurements:
     """What one contender took. `rounds`: seconds of each after the first."""
 
     first: float
@@ -52,7 +52,7 @@ def work_file(folder: Path) -> Path:
     return path
 
 
-def watch(command: list[str]) -> Measured:
+def watch(command: list[str]) -> Measurements:
     """Run a contender to its end; it prints `round N SECONDS` (Unix time) as each round ends."""
     begun = time.time()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
@@ -75,7 +75,7 @@ def watch(command: list[str]) -> Measured:
     if process.returncode or len(ends) < ROUNDS:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} after {len(ends)} rounds")
     steps = [later - earlier for earlier, later in pairwise(ends)]
-    return Measured(ends[0] - begun, steps, sum(cpu.values()), memory / 2**20)
+    return Measurements(ends[0] - begun, steps, sum(cpu.values()), memory / 2**20)
 
 
 def run(flower: str | None = None) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from bflcd.consensus.effects import (
     Build,
     Check,
     Decided,
-    PassOn,
     PersistPrepared,
     PersistVote,
     Refused,
+    Relay,
     ViewEntered,
 )
 from bflcd.consensus.events import Built, CardsReady, Checked, Prepared
@@ -328,7 +328,7 @@ def other_prepare(seat, view=0):
 
 
 def passed_on(effects):
-    return [effect.message for effect in effects if isinstance(effect, PassOn)]
+    return [effect.message for effect in effects if isinstance(effect, Relay)]
 
 
 @pytest.mark.parametrize("vote_first", [False, True], ids=["pre-prepare first", "prepare first"])

@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.consensus.certificate import certificate_of, opened_by, verify_certificate, verify_chain
 from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistVote, Refused, ViewEntered
-from bflcd.consensus.events import Built, CardsReady, Checked, Instance, Journal, Mandate
+from bflcd.consensus.events import Built, CardsReady, Checked, Instance, Journal, LockedProposal
 from bflcd.consensus.recovery import (
     check_proof,
     check_recovery,
@@ -317,7 +317,7 @@ def test_what_a_certificate_is_held_against() -> None:
     opened = instance_of(replace(plain, recovery=RECOVERY), ROUND_1, IDS, verify_envelope)
     assert opened == replace(ROUND_1, epoch=Epoch(1), committee=NEW)
     bound = instance_of(replace(certify(GENESIS, ONE).certificate, recovery=BOUND), BASE, IDS, verify_envelope)
-    assert bound == replace(BASE, epoch=Epoch(1), committee=NEW, mandate=Mandate(DA, A))
+    assert bound == replace(BASE, epoch=Epoch(1), committee=NEW, locked=LockedProposal(DA, A))
     with pytest.raises(PeerError, match="it is for another round"):
         instance_of(replace(plain, recovery=BOUND), ROUND_1, IDS, verify_envelope)
 
@@ -325,7 +325,7 @@ def test_what_a_certificate_is_held_against() -> None:
 # -- a machine that is bound ----------------------------------------------------------------------------------------------
 
 MANDATED = make_instance(epoch=1)
-BINDING = replace(MANDATED, mandate=Mandate(DA, A))
+BINDING = replace(MANDATED, locked=LockedProposal(DA, A))
 """Seats 0 to 3 again, in an epoch that must decide A."""
 
 

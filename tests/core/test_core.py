@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from bflcd.core.effects import Blame, Persist, Say
-from bflcd.core.events import Confirmed, Heard, SyncChanged
+from bflcd.core.effects import Blame, Persist, Send
+from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
 from bflcd.core.records import OwnRecord, VoteRecord
 from bflcd.types import Digest, NodeId, Round, Signature
 from bflcd.wire.envelope import seal
@@ -83,7 +83,7 @@ def test_rows_2_to_4_a_leader_that_dies_anywhere_in_its_round(seed: int) -> None
     def counting(node: NodeId, effects: list[object]) -> None:
         nonlocal said
         for effect in effects:
-            if node == victim and isinstance(effect, Say):
+            if node == victim and isinstance(effect, Send):
                 said += 1
                 if said == 2 + seed:
                     world.kill(victim)
@@ -98,7 +98,7 @@ def test_rows_2_to_4_a_leader_that_dies_anywhere_in_its_round(seed: int) -> None
 def test_row_7_a_silent_member_changes_nothing_but_the_last_card() -> None:
     world = a_world()
     reach(world, 2, 60_000)
-    member = world.cores[next(iter(world.cores))].situation.committee[-1]
+    member = world.cores[next(iter(world.cores))].context.committee[-1]
     world.kill(member)
     reach(world, 6, 60_000)
     one_state(world)
@@ -108,7 +108,7 @@ def test_rows_8_and_9_without_a_quorum_nothing_is_decided_and_after_healing_it_g
     world = a_world()
     reach(world, 2, 60_000)
     nodes = list(world.cores)
-    left = set(world.cores[nodes[0]].situation.committee[:2]) | set(nodes[:2])
+    left = set(world.cores[nodes[0]].context.committee[:2]) | set(nodes[:2])
     world.drop = lambda s, r, _n: (s in left) != (r in left)
     before = max(world.rounds())
     world.run_until(lambda: False, 30_000)
@@ -121,7 +121,7 @@ def test_rows_8_and_9_without_a_quorum_nothing_is_decided_and_after_healing_it_g
 def test_row_10_a_minority_that_was_cut_off_follows_after_the_heal() -> None:
     world = a_world()
     reach(world, 2, 60_000)
-    lost = next(n for n in world.cores if n not in world.cores[n].situation.committee)
+    lost = next(n for n in world.cores if n not in world.cores[n].context.committee)
     world.drop = lambda s, r, _n: lost in (s, r)
     assert world.run_until(lambda: sorted(world.rounds())[1] >= 6, 120_000)
     assert world.round_of(lost) <= 3
@@ -147,7 +147,7 @@ def test_row_13_duplicates_and_reordering_change_nothing() -> None:
 
     def twice(node: NodeId, event: object, after: int) -> None:
         post(node, event, after)  # type: ignore[arg-type]
-        if type(event).__name__ == "Heard":
+        if type(event).__name__ == "MessageReceived":
             post(node, event, after + world.rng.randint(0, 400))  # type: ignore[arg-type]
 
     world.post = twice  # type: ignore[method-assign, assignment]
@@ -159,7 +159,7 @@ def test_row_13_duplicates_and_reordering_change_nothing() -> None:
 def test_row_15_a_slow_trainer_does_not_set_the_pace() -> None:
     usual = elapsed(a_world(), 6)
     world = a_world()
-    slow = next(n for n in world.cores if n not in world.cores[n].situation.committee)
+    slow = next(n for n in world.cores if n not in world.cores[n].context.committee)
     world.train_ms = lambda node: 60_000 if node == slow else 200
     assert elapsed(world, 6) <= usual + 7 * (T0 + 500)
 
@@ -168,7 +168,7 @@ def test_row_15_a_slow_trainer_does_not_set_the_pace() -> None:
 def test_row_17_a_node_killed_at_every_durable_write_never_contradicts_itself(kill_at: int) -> None:
     """Given a member killed after each of its durable writes in turn and restarted, then `Disk` never sees a second signature."""
     world = a_world(seed=kill_at)
-    victim = world.cores[next(iter(world.cores))].situation.committee[kill_at % 4]
+    victim = world.cores[next(iter(world.cores))].context.committee[kill_at % 4]
     writes = 0
     carry_out = world.carry_out
 
@@ -207,11 +207,11 @@ def test_rows_21_and_52_everybody_loses_power_in_mid_round_and_the_chain_goes_on
 def test_row_22_a_member_that_leaves_for_ever_is_out_of_the_next_committees() -> None:
     world = a_world()
     reach(world, 2, 60_000)
-    gone = world.cores[next(iter(world.cores))].situation.committee[0]
+    gone = world.cores[next(iter(world.cores))].context.committee[0]
     world.kill(gone)
     reach(world, 6, 60_000)
     core = next(iter(world.cores.values()))
-    assert gone not in core.situation.committee
+    assert gone not in core.context.committee
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3, 4, 5, 6, 7])
@@ -225,7 +225,7 @@ def test_row_36_every_small_community_commits(nodes: int) -> None:
 def test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round() -> None:
     usual = elapsed(a_world(), 5)
     world = a_world()
-    silent = next(n for n in world.cores if n not in world.cores[n].situation.committee)
+    silent = next(n for n in world.cores if n not in world.cores[n].context.committee)
     world.train_ms = lambda node: 10**9 if node == silent else 200
     assert elapsed(world, 5) <= 1.3 * usual + 5 * (T0 + 250)
 
@@ -234,7 +234,7 @@ def test_without_any_trainer_the_round_is_empty_at_the_deadline_and_the_committe
     world = a_world(collect_deadline=5_000)
     world.train_ms = lambda _: 10**9
     core = next(iter(world.cores.values()))
-    first = set(core.situation.committee)
+    first = set(core.context.committee)
     reach(world, 1, 60_000)
     disk = world.disks[next(iter(world.cores))]
     assert all(update.offer is None for update in disk.segments[1].segment.updates)
@@ -253,7 +253,7 @@ def test_the_community_stops_at_its_last_round() -> None:
 def test_a_restarted_trainer_sends_the_same_offer_again() -> None:
     world = a_world()
     reach(world, 1, 60_000)
-    trainer = next(n for n in world.cores if world.cores[n].situation.trains)
+    trainer = next(n for n in world.cores if world.cores[n].context.trains)
     world.run_until(lambda: world.cores[trainer].work.own_offer is not None, 5_000)
     offer = world.cores[trainer].work.own_offer
     world.kill(trainer)
@@ -280,7 +280,7 @@ def test_a_node_that_lost_everything_signs_nothing_until_two_models_past_the_hea
     carry_out = world.carry_out
 
     def listening(node: NodeId, effects: list[object]) -> None:
-        spoke.extend(world.cores[node].situation.round for e in effects if node == wiped and signs(e))
+        spoke.extend(world.cores[node].context.round for e in effects if node == wiped and signs(e))
         carry_out(node, effects)  # type: ignore[arg-type]
 
     world.carry_out = listening  # type: ignore[method-assign, assignment]
@@ -303,7 +303,7 @@ def fresh_and_unconfirmed(world: World) -> tuple[NodeId, list[int]]:
     carry_out = world.carry_out
 
     def listening(node: NodeId, effects: list[object]) -> None:
-        signed.extend(world.cores[node].situation.round for e in effects if node == wiped and signs(e))
+        signed.extend(world.cores[node].context.round for e in effects if node == wiped and signs(e))
         carry_out(node, effects)  # type: ignore[arg-type]
 
     world.carry_out = listening  # type: ignore[method-assign, assignment]
@@ -354,10 +354,10 @@ def test_forged_messages_of_the_next_round_do_not_use_up_an_honest_members_place
     reach(world, 1, 60_000)
     node, victim = list(world.cores)[:2]
     core = world.cores[node]
-    state = core.situation.state
+    state = core.context.state
     for number in range(40):
         body = Beacon(state.chain, Round(state.round + 1), state.epoch, Digest(bytes([number]) * 32), Digest(bytes(32)))
         forged = replace(seal(body, world.identities[victim]).envelope, signature=Signature(bytes(64)))
-        effects = core.handle(Heard(forged, node), world.instant())
+        effects = core.handle(MessageReceived(forged, node), world.instant())
         assert [type(effect) for effect in effects] == [Blame]
     assert len(core._early) == 0

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, Persist
-from bflcd.core.events import BlobLost, BlobMissing, Event, Heard
-from bflcd.core.round_context import Situation
+from bflcd.core.events import BlobLost, BlobMissing, Event, MessageReceived
+from bflcd.core.round_context import RoundContext
 from bflcd.crypto.identity import Identity
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
@@ -26,29 +26,29 @@ def a_world(**params: object) -> World:
     return world
 
 
-def place(situation: Situation) -> dict[str, object]:
-    state = situation.state
+def place(context: RoundContext) -> dict[str, object]:
+    state = context.state
     return {
         "chain": state.chain,
         "round": state.round,
         "epoch": state.epoch,
-        "parent": situation.head_hash,
+        "parent": context.head_hash,
         "committee": committee_hash(state.epoch, state.committee),
     }
 
 
-def an_offer(world: World, liar: Identity, number: int, situation: Situation) -> Envelope:
-    label = update_label(situation.state.chain, situation.round, liar.node_id)
+def an_offer(world: World, liar: Identity, number: int, context: RoundContext) -> Envelope:
+    label = update_label(context.state.chain, context.round, liar.node_id)
     blob = BlobRef(Digest(bytes([255, number]) * 16), payload_size(world.genesis.task.tensors, label))
-    return seal(Offer(**place(situation), blob=blob, samples=100), liar).envelope  # type: ignore[arg-type]
+    return seal(Offer(**place(context), blob=blob, samples=100), liar).envelope  # type: ignore[arg-type]
 
 
 def test_two_junk_offers_to_some_and_a_good_one_to_others_do_not_stall_the_round() -> None:
     """Given a trainer that uses up its places at half of the committee, when the others' cards make its third offer count,
     then those members take it because the proposal needs it, and the round is decided."""
     world = a_world()
-    situation = next(iter(world.cores.values())).situation
-    committee = situation.committee
+    context = next(iter(world.cores.values())).context
+    committee = context.committee
     good_at, junk_at = sorted(committee)[:2], sorted(committee)[2:]
     liar = world.identities[next(node for node in world.identities if node not in committee)]
     world.kill(liar.node_id)
@@ -63,17 +63,17 @@ def test_two_junk_offers_to_some_and_a_good_one_to_others_do_not_stall_the_round
     world.answer = refusing  # type: ignore[method-assign]
     for number, member in enumerate([*junk_at, *junk_at]):
         junk.add(Digest(bytes([255, number]) * 16))
-        world.feed(member, Heard(an_offer(world, liar, number, situation), liar.node_id))
+        world.feed(member, MessageReceived(an_offer(world, liar, number, context), liar.node_id))
     for member in good_at:
-        world.feed(member, Heard(an_offer(world, liar, 99, situation), liar.node_id))
+        world.feed(member, MessageReceived(an_offer(world, liar, 99, context), liar.node_id))
     assert world.run_until(lambda: min(world.rounds()) >= 1, 30_000), world.rounds()
 
 
 def test_three_different_cards_to_each_member_do_not_stall_the_round() -> None:
     """Given a member that signs three cards for each of the others, when one of them is packed, then all can still check it."""
     world = a_world()
-    situation = next(iter(world.cores.values())).situation
-    committee = situation.committee
+    context = next(iter(world.cores.values())).context
+    committee = context.committee
     liar = world.identities[min(committee)]
     world.kill(liar.node_id)
     others = [member for member in committee if member != liar.node_id]
@@ -88,13 +88,13 @@ def test_three_different_cards_to_each_member_do_not_stall_the_round() -> None:
                 for o in offers
             )
             card = ScoreCard(
-                **place(situation),  # type: ignore[arg-type]
+                **place(context),  # type: ignore[arg-type]
                 base_loss=MicroNats(2_000_000),
                 base_accuracy=PartsPerMillion(400_000),
                 entries=entries,
                 present=tuple(sorted(world.identities)),
             )
-            world.feed(member, Heard(seal(card, liar).envelope, liar.node_id))
+            world.feed(member, MessageReceived(seal(card, liar).envelope, liar.node_id))
     assert world.run_until(lambda: min(world.rounds()) >= 1, 30_000), world.rounds()
 
 
@@ -105,7 +105,7 @@ def test_many_views_without_prepares_do_not_use_up_the_proposals() -> None:
     post, lossy = world.post, [True]
 
     def losing(node: NodeId, event: Event, after: int) -> None:
-        message = event.message if isinstance(event, Heard) else None
+        message = event.message if isinstance(event, MessageReceived) else None
         if lossy[0] and isinstance(message, Envelope) and peek_number(message.payload) == PREPARE:
             return
         post(node, event, after)
@@ -133,7 +133,7 @@ def test_a_payload_damaged_on_the_disk_is_fetched_again_and_the_round_goes_on() 
     world.answer = watching  # type: ignore[method-assign]
     victims = list(world.cores)[:2]
     for victim in victims:
-        world.feed(victim, BlobLost(world.cores[victim].situation.head_blob.root))
+        world.feed(victim, BlobLost(world.cores[victim].context.head_blob.root))
     assert set(victims) <= set(asked)
     assert world.run_until(lambda: min(world.rounds()) >= 4, 60_000)
 
@@ -160,7 +160,7 @@ def test_the_aggregate_is_begun_before_the_proposal_arrives_and_computed_once() 
 
 
 def test_every_record_of_a_round_is_durable_before_anything_of_it_is_said() -> None:
-    """The order that the runtime keeps: a vote's `Persist` stands before its `Say`."""
+    """The order that the runtime keeps: a vote's `Persist` stands before its `Send`."""
     world = a_world()
     seen: set[bytes] = set()
     carry_out = world.carry_out
@@ -169,7 +169,7 @@ def test_every_record_of_a_round_is_durable_before_anything_of_it_is_said() -> N
         for effect in effects:
             if isinstance(effect, Persist):
                 seen.update(r.envelope.payload for r in effect.records if hasattr(r, "envelope"))
-            elif type(effect).__name__ == "Say" and isinstance(effect.message, Envelope):  # type: ignore[union-attr]
+            elif type(effect).__name__ == "Send" and isinstance(effect.message, Envelope):  # type: ignore[union-attr]
                 payload = effect.message.payload  # type: ignore[union-attr]
                 assert peek_number(payload) == 30 or payload in seen, peek_number(payload)
         carry_out(node, effects)
@@ -182,7 +182,7 @@ def test_every_record_of_a_round_is_durable_before_anything_of_it_is_said() -> N
 def test_offers_that_cards_name_outlive_their_author_and_a_power_loss() -> None:
     """Given cards that name an offer, when its author is gone for ever and all others lose power, then the round still closes."""
     world = a_world()
-    committee = next(iter(world.cores.values())).situation.committee
+    committee = next(iter(world.cores.values())).context.committee
     world.drop = lambda sender, _receiver, _now: sender in committee and carded(world, committee)
     assert world.run_until(lambda: carded(world, committee), 20_000)
     named = {entry.uploader for node in committee for entry in world.cores[node].collection.own_card.body.entries}

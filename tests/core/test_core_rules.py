@@ -6,24 +6,24 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.core import MAX_EARLY_EACH, Core
-from bflcd.core.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
+from bflcd.core.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
 from bflcd.core.events import (
-    BlobHere,
+    BlobFetched,
     BlobLost,
     BlobMissing,
-    EnvelopesHere,
+    EnvelopesFetched,
     Event,
-    Heard,
     Instant,
+    MessageReceived,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Started,
     WorkFailed,
 )
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
-from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.transition import build_segment, decide
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
@@ -104,19 +104,19 @@ def beacon_of(core: Core, identity: Identity, **changes: object) -> Envelope:
 
 
 def offer_of(core: Core, identity: Identity, number: int = 0) -> Envelope:
-    state = core.situation.state
+    state = core.context.state
     size = core.collection._payload_bytes
-    blob = replace(core.situation.head_blob, root=Digest(bytes([number, 7]) * 16), size=size)
+    blob = replace(core.context.head_blob, root=Digest(bytes([number, 7]) * 16), size=size)
     committee = committee_hash(state.epoch, state.committee)
-    body = Offer(state.chain, state.round, state.epoch, core.situation.head_hash, committee, blob, 100)
+    body = Offer(state.chain, state.round, state.epoch, core.context.head_hash, committee, blob, 100)
     return seal(body, identity).envelope
 
 
 def empty_card_of(core: Core, identity: Identity, *also: NodeId) -> Envelope:
-    state = core.situation.state
+    state = core.context.state
     committee = committee_hash(state.epoch, state.committee)
     present = tuple(sorted({identity.node_id, *also}))
-    body = ScoreCard(state.chain, state.round, state.epoch, core.situation.head_hash, committee, None, None, (), present)
+    body = ScoreCard(state.chain, state.round, state.epoch, core.context.head_hash, committee, None, None, (), present)
     return seal(body, identity).envelope
 
 
@@ -135,38 +135,38 @@ def test_a_segment_is_committed_under_a_true_certificate_only(behind):
     core, certified = awake(behind), segment_of(behind, 1)
     signatures = tuple((author, NOBODY) for author, _ in certified.certificate.signatures)
     forged = CertifiedSegment(certified.segment, replace(certified.certificate, signatures=signatures))
-    assert blamed(core.handle(SegmentHere(forged, behind[1]), behind[0].instant())) == [(behind[1], Rejection.BAD_CERTIFICATE)]
-    assert core.situation.round == 0
-    effects = core.handle(SegmentHere(certified, behind[1]), behind[0].instant())
-    assert core.situation.round == 1
-    assert effects[0] == Commit(certified, core.situation.state), "nothing of the next round comes before the commit"
+    assert blamed(core.handle(SegmentFetched(forged, behind[1]), behind[0].instant())) == [(behind[1], Rejection.BAD_CERTIFICATE)]
+    assert core.context.round == 0
+    effects = core.handle(SegmentFetched(certified, behind[1]), behind[0].instant())
+    assert core.context.round == 1
+    assert effects[0] == Commit(certified, core.context.state), "nothing of the next round comes before the commit"
 
 
 def test_a_true_certificate_does_not_carry_another_segment(behind):
     """Given a segment that the ledger accepts, of another time, when it comes under the certificate of the decided one, it is refused."""
     core, certified = awake(behind), segment_of(behind, 1)
-    situation, segment = core.situation, certified.segment
+    context, segment = core.context, certified.segment
     cards = tuple(open_envelope(card, (ScoreCard,)) for card in segment.model.cards)
     offers = {o.digest: o for u in segment.updates if u.offer is not None for o in (open_envelope(u.offer, (Offer,)),)}
     time = Millis(segment.model_header.time + 1)
-    outcome = decide(situation.params, situation.state, situation.head_hash, cards, offers, time=time)
-    other = build_segment(situation.params, situation.state, situation.head_header, outcome, segment.model_header.blob)
-    effects = core.handle(SegmentHere(CertifiedSegment(other, certified.certificate), behind[1]), behind[0].instant())
+    outcome = decide(context.params, context.state, context.head_hash, cards, offers, time=time)
+    other = build_segment(context.params, context.state, context.head_header, outcome, segment.model_header.blob)
+    effects = core.handle(SegmentFetched(CertifiedSegment(other, certified.certificate), behind[1]), behind[0].instant())
     assert blamed(effects) == [(behind[1], Rejection.BAD_SEGMENT)]
-    assert core.situation.round == 0
+    assert core.context.round == 0
 
 
 def test_a_forged_announcement_does_not_keep_out_the_true_one(behind):
     core, certificate = awake(behind), segment_of(behind, 1).certificate
     forged = replace(certificate, signatures=tuple((author, NOBODY) for author, _ in certificate.signatures))
-    effects = core.handle(Heard(Announcement(forged), behind[1]), behind[0].instant())
+    effects = core.handle(MessageReceived(Announcement(forged), behind[1]), behind[0].instant())
     assert blamed(effects) == [(behind[1], Rejection.BAD_CERTIFICATE)]
-    assert kinds(core.handle(Heard(Announcement(certificate), behind[1]), behind[0].instant())) == [FetchSegment]
+    assert kinds(core.handle(MessageReceived(Announcement(certificate), behind[1]), behind[0].instant())) == [FetchSegment]
 
 
 def test_a_decided_segment_that_does_not_come_is_asked_for_again(behind):
     core, certificate = awake(behind), segment_of(behind, 1).certificate
-    first = core.handle(Heard(Announcement(certificate), behind[1]), behind[0].instant())
+    first = core.handle(MessageReceived(Announcement(certificate), behind[1]), behind[0].instant())
     assert not [e for e in core.tick(later(behind[0], T0 - 1)) if isinstance(e, FetchSegment)]
     again = [e for e in core.tick(later(behind[0], T0)) if isinstance(e, FetchSegment)]
     assert [e.round for e in (*first, *again)] == [1, 1]
@@ -176,9 +176,9 @@ def test_who_lags_is_answered_with_the_certificate_once_every_t0(behind):
     """Given a node in round 1, when messages of round 0 come, then it answers with the certificate of that round (design 6.2)."""
     world, other = behind[0], next(iter(behind[0].identities))
     core = awake(behind)
-    stale = Heard(beacon_of(core, world.identities[other]), other)
-    core.handle(SegmentHere(segment_of(behind, 1), other), world.instant())
-    said = Say(Announcement(segment_of(behind, 1).certificate))
+    stale = MessageReceived(beacon_of(core, world.identities[other]), other)
+    core.handle(SegmentFetched(segment_of(behind, 1), other), world.instant())
+    said = Send(Announcement(segment_of(behind, 1).certificate))
     assert core.handle(stale, world.instant()) == [said]
     assert core.handle(stale, later(world, T0 - 1)) == []
     assert core.handle(stale, later(world, T0)) == [said]
@@ -197,8 +197,8 @@ def test_what_a_vote_says_is_durable_before_it_leaves():
     def watching(node, effect):
         message = getattr(effect, "message", None)
         envelope = message.pre_prepare if isinstance(message, JustifiedPrePrepare) else message
-        if isinstance(effect, Say) and isinstance(envelope, Envelope):
-            kept = world.disks[node].records.get(world.cores[node].situation.round, [])
+        if isinstance(effect, Send) and isinstance(envelope, Envelope):
+            kept = world.disks[node].records.get(world.cores[node].context.round, [])
             body = open_envelope(envelope, (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote)).body
             if type(body) in seen:
                 assert any(isinstance(r, VoteRecord) and r.envelope == envelope for r in kept), "the vote isn't durable"
@@ -223,7 +223,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
     """Given a node that stopped after it had offered or judged, when it comes back, then it says just that, and signs no other."""
     world = a_world()
     world.start_all()
-    node = next(n for n in world.cores if world.cores[n].situation.judges == (kind is ScoreCard))
+    node = next(n for n in world.cores if world.cores[n].context.judges == (kind is ScoreCard))
 
     def own() -> object:
         core = world.cores[node]
@@ -235,7 +235,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
     carry_out = world.carry_out
 
     def listening(who, effects):
-        said.extend(e.message for e in effects if who == node and isinstance(e, Say))
+        said.extend(e.message for e in effects if who == node and isinstance(e, Send))
         persisted.extend(r for e in effects if who == node and isinstance(e, Persist) for r in e.records)
         assert who != node or Train not in kinds(effects), "what was offered is not trained again"
         carry_out(who, effects)
@@ -258,7 +258,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
 def test_a_model_that_nobody_gave_is_asked_for_again_after_t0():
     world = a_world()
     core, _ = alone(world, world.identities[list(world.identities)[-1]])
-    root = core.situation.head_blob.root
+    root = core.context.head_blob.root
     core.handle(BlobMissing(root, refused=False, text="nobody"), world.instant())
     assert not [e for e in core.tick(later(world, T0 - 1)) if isinstance(e, FetchBlob)]
     assert [e.blob.root for e in core.tick(later(world, T0)) if isinstance(e, FetchBlob)] == [root]
@@ -269,7 +269,7 @@ def test_an_update_that_nobody_gives_is_asked_for_three_times_and_a_refused_one_
     trainer = world.identities[list(world.identities)[-1]]
     for refused, times in ((False, 3), (True, 1)):
         core, _ = a_judge(world)
-        effects = core.handle(Heard(offer_of(core, trainer), trainer.node_id), world.instant())
+        effects = core.handle(MessageReceived(offer_of(core, trainer), trainer.node_id), world.instant())
         asked = 0
         while wanted := [e for e in effects if isinstance(e, FetchBlob)]:
             asked += len(wanted)
@@ -282,26 +282,26 @@ def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> 
     """What a judge's card says of the rate of one offer, after these events about its payload."""
     trainer = world.identities[list(world.identities)[-1]]
     core, _ = a_judge(world)
-    core.handle(BlobHere(core.situation.head_blob.root), world.instant())
-    core.handle(Heard(offer_of(core, trainer), trainer.node_id), world.instant())
+    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
+    core.handle(MessageReceived(offer_of(core, trainer), trainer.node_id), world.instant())
     (slot,) = core.collection.slots.values()
     root = slot.offer.body.blob.root
     for answer in answers:
         core.handle(answer(root), world.instant())
     core.tick(later(world, T0))
-    score = CandidateScore(slot.offer.digest, MicroNats(5), PartsPerMillion(6), 7)
+    score = UpdateScore(slot.offer.digest, MicroNats(5), PartsPerMillion(6), 7)
     result = ScoreResult(MicroNats(1), PartsPerMillion(1), (score,), (), 0.0)
     effects = core.handle(Scored(Round(0), result), world.instant())
-    effects += core.tick(later(world, core.situation.params.collect_deadline))
-    cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Say) and is_card(e.message)]
-    assert {card.author for card in cards} == {core.situation.me}
+    effects += core.tick(later(world, core.context.params.collect_deadline))
+    cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message)]
+    assert {card.author for card in cards} == {core.context.me}
     (entry,) = cards[0].body.entries
     assert (entry.uploader, entry.gain, entry.accuracy, entry.norm) == (trainer.node_id, 5, 6, 7)
     return entry.rate
 
 
 def came(rate: int) -> Callable[[Digest], Event]:
-    return lambda root: BlobHere(root, rate)
+    return lambda root: BlobFetched(root, rate)
 
 
 def is_card(message: object) -> bool:
@@ -331,27 +331,27 @@ def test_an_update_that_was_here_before_its_offer_has_no_rate():
     core, _ = a_judge(world)
     envelope = offer_of(core, trainer)
     root = open_envelope(envelope, (Offer,)).body.blob.root
-    core.handle(BlobHere(root, 4_321), world.instant())
-    assert not [e for e in core.handle(Heard(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
+    core.handle(BlobFetched(root, 4_321), world.instant())
+    assert not [e for e in core.handle(MessageReceived(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
     assert [slot.rate for slot in core.collection.slots.values()] == [0]
 
 
-def proposal_at(world: World, core: Core, wall: int) -> Heard:
+def proposal_at(world: World, core: Core, wall: int) -> MessageReceived:
     """A pre-prepare of view 0 by its leader, whose cards nobody has."""
-    situation = core.situation
-    leader = world.identities[situation.instance.leader(View(0))]
-    proposal = Proposal(epoch=situation.state.epoch, time=Millis(wall), cards=tuple(Digest(bytes([i]) * 32) for i in range(3)))
+    context = core.context
+    leader = world.identities[context.instance.leader(View(0))]
+    proposal = Proposal(epoch=context.state.epoch, time=Millis(wall), cards=tuple(Digest(bytes([i]) * 32) for i in range(3)))
     body = PrePrepare(
-        chain=situation.state.chain,
-        round=situation.round,
-        epoch=situation.state.epoch,
+        chain=context.state.chain,
+        round=context.round,
+        epoch=context.state.epoch,
         view=View(0),
-        parent=situation.head_hash,
-        committee=situation.instance.committee_hash,
+        parent=context.head_hash,
+        committee=context.instance.committee_hash,
         digest=Digest(bytes([9]) * 32),
         proposal=proposal,
     )
-    return Heard(JustifiedPrePrepare(seal(body, leader).envelope, (), ()), leader.node_id)
+    return MessageReceived(JustifiedPrePrepare(seal(body, leader).envelope, (), ()), leader.node_id)
 
 
 def test_cards_that_a_proposal_needs_are_asked_for_again_of_another_holder():
@@ -402,7 +402,7 @@ def test_what_is_said_in_anothers_name_is_refused_and_costs_who_passed_it_on():
     member = world.identities[world.genesis.committee[-1]]
     peer = list(world.identities)[5]
     for envelope in (beacon_of(core, trainer), offer_of(core, trainer), empty_card_of(core, member)):
-        effects = core.handle(Heard(forged(envelope), peer), world.instant())
+        effects = core.handle(MessageReceived(forged(envelope), peer), world.instant())
         assert blamed(effects) == [(peer, Rejection.BAD_SIGNATURE)]
     assert not core.collection.offers
     assert not core.collection.cards
@@ -415,7 +415,7 @@ def test_a_forged_vote_costs_not_the_member_that_it_names():
     peer = list(world.identities)[5]
     heard = proposal_at(world, core, world.instant().wall)
     lie = JustifiedPrePrepare(forged(heard.message.pre_prepare), (), ())
-    assert blamed(core.handle(Heard(lie, peer), world.instant())) == [(peer, Rejection.BAD_SIGNATURE)]
+    assert blamed(core.handle(MessageReceived(lie, peer), world.instant())) == [(peer, Rejection.BAD_SIGNATURE)]
 
 
 def test_a_forged_card_that_was_asked_for_is_not_kept():
@@ -423,10 +423,10 @@ def test_a_forged_card_that_was_asked_for_is_not_kept():
     core, _ = a_judge(world)
     member = world.identities[world.genesis.committee[-1]]
     true = empty_card_of(core, member)
-    effects = core.handle(EnvelopesHere(Round(0), (forged(true),), member.node_id), world.instant())
+    effects = core.handle(EnvelopesFetched(Round(0), (forged(true),), member.node_id), world.instant())
     assert blamed(effects) == [(member.node_id, Rejection.BAD_SIGNATURE)]
     assert not core.collection.cards
-    assert blamed(core.handle(EnvelopesHere(Round(0), (true,), member.node_id), world.instant())) == []
+    assert blamed(core.handle(EnvelopesFetched(Round(0), (true,), member.node_id), world.instant())) == []
     assert [card.envelope for card in core.collection.cards.values()] == [true]
 
 
@@ -436,7 +436,7 @@ def test_one_author_has_a_few_places_among_the_messages_of_the_next_round():
     liar = world.identities[list(world.identities)[-1]]
     for number in range(3 * MAX_EARLY_EACH):
         early = beacon_of(core, liar, round=Round(1), parent=Digest(bytes([number]) * 32))
-        core.handle(Heard(early, liar.node_id), world.instant())
+        core.handle(MessageReceived(early, liar.node_id), world.instant())
     assert len(core._early) == MAX_EARLY_EACH
 
 
@@ -449,13 +449,13 @@ def test_a_node_whose_database_is_behind_its_mark_file_signs_nothing_in_that_rou
     trainer = world.identities[list(world.identities)[-1]]
     for identity in (world.identities[world.genesis.committee[0]], trainer):
         core, effects = alone(world, identity, floor=Round(0))
-        effects += core.handle(BlobHere(core.situation.head_blob.root), world.instant())
+        effects += core.handle(BlobFetched(core.context.head_blob.root), world.instant())
         for millis in (T0, 100 * T0, 1_000 * T0):
             effects += core.tick(later(world, millis))
         assert not {Persist, Train} & set(kinds(effects))
         assert not core.may_sign
         free, effects = alone(world, identity)
-        effects += free.handle(BlobHere(free.situation.head_blob.root), world.instant())
+        effects += free.handle(BlobFetched(free.context.head_blob.root), world.instant())
         effects += free.tick(later(world, 1_000 * T0))
         assert {Persist, Train} & set(kinds(effects))
 
@@ -494,9 +494,9 @@ def test_a_prepared_candidate_is_not_pushed_out_by_other_proposals():
     world = a_world()
     core, _ = a_judge(world)
     candidates = core.agreement._candidates
-    state = core.situation.state
+    state = core.context.state
     kept = candidates.add(Proposal(epoch=state.epoch, time=Millis(1), cards=(Digest(bytes(32)),)))
-    kept.digest = candidates.prepared = header_hash(core.situation.head_header)
+    kept.digest = candidates.prepared = header_hash(core.context.head_header)
     for time in range(2, 100):
         assert candidates.add(Proposal(epoch=state.epoch, time=Millis(time), cards=(Digest(bytes(32)),))) is not None
     assert candidates.by_digest(kept.digest) is kept

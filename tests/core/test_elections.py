@@ -8,7 +8,7 @@ import pytest
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State, genesis_header, genesis_state
-from bflcd.ledger.transition import Outcome, examine
+from bflcd.ledger.transition import Outcome, validate_segment
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import ELECTIONS
 from bflcd.types import NodeId
@@ -43,7 +43,7 @@ def decisions(world: World) -> Iterator[tuple[State, Outcome]]:
     segments = next(iter(world.disks.values())).segments
     for round_ in range(1, ROUNDS + 1):
         segment = segments[round_].segment
-        outcome = examine(params, state, header, segment, lambda _: True)
+        outcome = validate_segment(params, state, header, segment, lambda _: True)
         yield state, outcome
         header, state = segment.model_header, outcome.state
 
@@ -103,10 +103,10 @@ def test_the_operator_sees_rate_and_availability() -> None:
     world, _ = played("multi-factor")
     core, nothing = next(iter(world.cores.values())), cast(Any, None)
     shown = Presenter(
-        nothing, core.situation.me, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing
+        nothing, core.context.me, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing
     )
     shown.core = core
-    accounts = core.situation.state.accounts
+    accounts = core.context.state.accounts
     assert [member.availability for member in shown.members()] == [account.availability / 1_000_000 for account in accounts]
     decided = shown.round().last_decision
     assert {row.uploader: row.rate for row in decided} == {

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Say
-from bflcd.core.events import EnvelopesHere, Event, EvidenceHere, Heard, SegmentHere, Started
+from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Send
+from bflcd.core.events import EnvelopesFetched, Event, EvidenceFetched, MessageReceived, SegmentFetched, Started
 from bflcd.core.records import EvidenceRecord, RoundRecords
 from bflcd.core.segments import key_of
 from bflcd.errors import Rejection
@@ -25,8 +25,8 @@ NOTHING = RoundRecords(votes=(), prepared=(), own=(), proposals=())
 def a_lie(world: World, liar: NodeId) -> Evidence:
     """Two prepares of the running round, in one place."""
     core = next(iter(world.cores.values()))
-    state, situation = core.situation.state, core.situation
-    place = (state.chain, state.round, state.epoch, View(3), situation.head_hash, situation.instance.committee_hash)
+    state, context = core.context.state, core.context
+    place = (state.chain, state.round, state.epoch, View(3), context.head_hash, context.instance.committee_hash)
     pair = (seal(Prepare(*place, Digest(bytes([number]) * 32)), world.identities[liar]).envelope for number in (1, 2))
     return evidence_of(*pair)
 
@@ -40,7 +40,7 @@ def anew(world: World, node: NodeId) -> Core:
 def evidence_in(effects: list[Effect]) -> list[Effect]:
     """What of the effects is about evidence."""
     about = [e for e in effects if isinstance(e, Persist) and any(isinstance(r, EvidenceRecord) for r in e.records)]
-    about += [e for e in effects if isinstance(e, Say) and isinstance(e.message, Evidence)]
+    about += [e for e in effects if isinstance(e, Send) and isinstance(e.message, Evidence)]
     return sorted(about, key=effects.index)
 
 
@@ -48,20 +48,22 @@ def test_what_is_proved_is_durable_then_said_to_all_and_only_once() -> None:
     world = a_world()
     node, peer, liar = sorted(world.cores)[:3]
     piece = a_lie(world, liar)
-    effects = world.cores[node].handle(Heard(piece, peer), world.instant())
-    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(0), piece),)), Say(piece)]
+    effects = world.cores[node].handle(MessageReceived(piece, peer), world.instant())
+    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(0), piece),)), Send(piece)]
     assert "evidence" in [effect.type for effect in effects if isinstance(effect, Notice)]
-    assert world.cores[node].handle(Heard(piece, peer), world.instant()) == []
+    assert world.cores[node].handle(MessageReceived(piece, peer), world.instant()) == []
     other = evidence_of(
         piece.first, seal(replace(a_prepare(world, liar), digest=Digest(b"c" * 32)), world.identities[liar]).envelope
     )
-    assert evidence_in(world.cores[node].handle(Heard(other, peer), world.instant())) == [], "one against each is enough"
+    assert evidence_in(world.cores[node].handle(MessageReceived(other, peer), world.instant())) == [], (
+        "one against each is enough"
+    )
 
 
 def a_prepare(world: World, liar: NodeId) -> Prepare:
-    situation = world.cores[liar].situation
-    state = situation.state
-    place = (state.chain, state.round, state.epoch, View(3), situation.head_hash, situation.instance.committee_hash)
+    context = world.cores[liar].context
+    state = context.state
+    place = (state.chain, state.round, state.epoch, View(3), context.head_hash, context.instance.committee_hash)
     return Prepare(*place, Digest(bytes(32)))
 
 
@@ -72,12 +74,12 @@ def test_evidence_with_a_forged_message_convicts_nobody(which: str) -> None:
     node, peer, victim = sorted(world.cores)[:3]
     core, piece = world.cores[node], a_lie(world, victim)
     forged = replace(piece, **{which: replace(getattr(piece, which), signature=Signature(bytes(64)))})
-    for event in (Heard(forged, peer), EvidenceHere(Round(0), (forged,), peer)):
+    for event in (MessageReceived(forged, peer), EvidenceFetched(Round(0), (forged,), peer)):
         effects = core.handle(event, world.instant())
         assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.BAD_SIGNATURE)]
         assert evidence_in(effects) == []
     assert len(core.evidence) == 0
-    assert [e for e in core.handle(EvidenceHere(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
+    assert [e for e in core.handle(EvidenceFetched(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
     assert dict(core.evidence) == {evidence_id(piece): piece}
 
 
@@ -86,13 +88,13 @@ def test_a_node_brings_no_evidence_against_itself() -> None:
     world = a_world()
     me, other = committee_of(world)[:2]
     core = world.cores[me]
-    state, situation = core.situation.state, core.situation
+    state, context = core.context.state, core.context
 
-    def cards(author: NodeId) -> EnvelopesHere:
-        place = (state.chain, state.round, state.epoch, situation.head_hash, situation.instance.committee_hash)
+    def cards(author: NodeId) -> EnvelopesFetched:
+        place = (state.chain, state.round, state.epoch, context.head_hash, context.instance.committee_hash)
         lists = (tuple(sorted({author})), tuple(sorted({author, NodeId(a_trainer(world))})))
         sealed = (seal(ScoreCard(*place, None, None, (), present), world.identities[author]).envelope for present in lists)
-        return EnvelopesHere(Round(0), tuple(sealed), other)
+        return EnvelopesFetched(Round(0), tuple(sealed), other)
 
     assert evidence_in(core.handle(cards(me), world.instant())) == []
     assert len(evidence_in(core.handle(cards(other), world.instant()))) == 2
@@ -105,10 +107,10 @@ def test_evidence_that_no_block_took_is_kept_and_said_in_the_next_round() -> Non
     reach(world, 1, 60_000)
     first = world.disks[peer].segments[1]
     core.handle(Started(NOTHING, None), world.instant())
-    core.handle(Heard(piece, peer), world.instant())
-    effects = core.handle(SegmentHere(first, peer), world.instant())
-    assert core.situation.round == 1
-    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(1), piece),)), Say(piece)]
+    core.handle(MessageReceived(piece, peer), world.instant())
+    effects = core.handle(SegmentFetched(first, peer), world.instant())
+    assert core.context.round == 1
+    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(1), piece),)), Send(piece)]
 
 
 def test_evidence_is_taken_up_again_after_a_restart() -> None:
@@ -117,7 +119,7 @@ def test_evidence_is_taken_up_again_after_a_restart() -> None:
     piece, core = a_lie(world, liar), anew(world, node)
     effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),)), None), world.instant())
     assert dict(core.evidence) == {evidence_id(piece): piece}
-    assert Say(piece) in effects
+    assert Send(piece) in effects
 
 
 def told_the_leader_alone(world: World) -> Evidence:
@@ -125,11 +127,11 @@ def told_the_leader_alone(world: World) -> Evidence:
     answer = world.answer
 
     def silent(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        return iter(()) if isinstance(effect, Say) and isinstance(effect.message, Evidence) else answer(node, effect)
+        return iter(()) if isinstance(effect, Send) and isinstance(effect.message, Evidence) else answer(node, effect)
 
     world.answer = silent  # type: ignore[method-assign]
     piece = a_lie(world, a_trainer(world))
-    world.feed(leader_in(world), Heard(piece, piece.accused))
+    world.feed(leader_in(world), MessageReceived(piece, piece.accused))
     return piece
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import Behind, Effect, Say
-from bflcd.core.events import Event, Heard
+from bflcd.core.effects import CatchUp, Effect, Send
+from bflcd.core.events import Event, MessageReceived
 from bflcd.core.evidence_pool import MAX_HELD, EvidencePool
 from bflcd.ledger.state import NEVER
 from bflcd.types import Digest, Millis, NodeId, Round, View
@@ -140,13 +140,13 @@ def two_stories(world: World, *, right: bool) -> tuple[NodeId, list[NodeId], lis
         return told[envelope]
 
     def lying(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        if isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+        if isinstance(effect, Send) and isinstance(effect.message, JustifiedPrePrepare):
             author = effect.message.pre_prepare.author
             if author == leader == node and world.round_of(node) == round_:
                 false = replace(effect.message, pre_prepare=other(effect.message.pre_prepare))
                 for target in world.cores:
                     if target != node:
-                        world.post(target, Heard(false if target in deceived else effect.message, node), world.delay())
+                        world.post(target, MessageReceived(false if target in deceived else effect.message, node), world.delay())
                 return
             if author == leader != node:
                 passed.append(node)
@@ -189,7 +189,7 @@ def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
     answer = world.answer
 
     def listening(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        if isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+        if isinstance(effect, Send) and isinstance(effect.message, JustifiedPrePrepare):
             said.append(node)
             assert effect.message.pre_prepare.author == node
         yield from answer(node, effect)
@@ -206,11 +206,11 @@ def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_no
     world = a_world()
     node, brought_by, liar = sorted(world.cores)[:3]
     core, key = world.cores[node], world.identities[liar]
-    state = core.situation.state
+    state = core.context.state
     ahead = Prepare(
         state.chain, Round(state.round + 1), state.epoch, View(0), Digest(bytes(32)), Digest(bytes(32)), Digest(bytes(32))
     )
     pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
-    effects = core.handle(Heard(evidence_of(*pair), brought_by), world.instant())
-    assert effects == [Behind(ahead.round, brought_by)]
+    effects = core.handle(MessageReceived(evidence_of(*pair), brought_by), world.instant())
+    assert effects == [CatchUp(ahead.round, brought_by)]
     assert len(core.evidence) == 0

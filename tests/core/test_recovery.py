@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.core.effects import Blame, Effect, Halt, Notice, Persist, Say, Train
-from bflcd.core.events import Event, Heard, Instant, RecoverySigned, SegmentHere
+from bflcd.core.effects import Blame, Effect, Halt, Notice, Persist, Send, Train
+from bflcd.core.events import Event, Instant, MessageReceived, RecoverySigned, SegmentFetched
 from bflcd.core.records import RecoveryRecord
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
@@ -27,7 +27,7 @@ def stuck(seed: int = 0, nodes: int = 10, stop_at: int = 2) -> tuple[World, list
     world = World(genesis, identities, seed)
     world.start_all()
     assert world.run_until(lambda: min(world.rounds()) >= stop_at, 60_000)
-    committee = next(iter(world.cores.values())).situation.committee
+    committee = next(iter(world.cores.values())).context.committee
     dead = [node for node in committee if node not in genesis.managers][:2]
     dead += [node for node in committee if node not in dead][: 2 - len(dead)]
     for node in dead:
@@ -36,13 +36,13 @@ def stuck(seed: int = 0, nodes: int = 10, stop_at: int = 2) -> tuple[World, list
 
 
 def a_recovery(world: World, dead: list[NodeId], epoch: int = 1, proof: PreparedProof | None = None) -> Recovery:
-    situation = next(iter(world.cores.values())).situation
+    context = next(iter(world.cores.values())).context
     alive = [node for node in sorted(world.cores) if node not in dead]
     return Recovery(
-        chain=situation.state.chain,
-        round=situation.round,
+        chain=context.state.chain,
+        round=context.round,
         epoch=Epoch(epoch),
-        parent=situation.head_hash,
+        parent=context.head_hash,
         committee=tuple(alive[:4]),
         retired=tuple(sorted(dead)),
         prepared=None if proof is None else claim_of(proof),
@@ -142,12 +142,12 @@ def prepared_and_stuck(seed: int) -> tuple[World, list[NodeId], PreparedProof]:
     def no_commits(node: NodeId, event: object, after: int) -> None:
         message = getattr(event, "message", None)
         payload = getattr(message, "payload", b"")
-        if isinstance(event, Heard) and payload[2:3] == bytes((35,)):
+        if isinstance(event, MessageReceived) and payload[2:3] == bytes((35,)):
             return
         post(node, event, after)  # type: ignore[arg-type]
 
     world.post = no_commits  # type: ignore[method-assign]
-    committee = next(iter(world.cores.values())).situation.committee
+    committee = next(iter(world.cores.values())).context.committee
 
     def found() -> list[PreparedProof]:
         proofs = []
@@ -216,9 +216,9 @@ def test_two_recoveries_of_one_epoch_halt_the_node_loudly_also_after_a_restart()
     one = a_recovery(world, dead)
     other = replace(one, committee=tuple(reversed(one.committee)))
     node = managers(world)[0]
-    world.feed(node, Heard(certified(keys, one, managers(world)), node))
+    world.feed(node, MessageReceived(certified(keys, one, managers(world)), node))
     core = world.cores[node]
-    effects = core.handle(Heard(certified(keys, other, managers(world)), node), world.instant())
+    effects = core.handle(MessageReceived(certified(keys, other, managers(world)), node), world.instant())
     assert [type(effect) for effect in effects] == [Persist, Halt]
     world.carry_out(node, effects)
     world.kill(node)
@@ -254,10 +254,10 @@ def test_who_adopts_a_recovery_makes_it_durable_and_tells_all() -> None:
     world, dead = stuck()
     node, peer = sorted(world.cores)[:2]
     certificate = certified(world.identities, a_recovery(world, dead), managers(world))
-    effects = world.cores[node].handle(Heard(certificate, peer), world.instant())
-    assert effects[:2] == [Persist((RecoveryRecord(Round(2), certificate),)), Say(certificate)]
-    assert world.cores[node].situation.recovery == certificate
-    assert world.cores[node].handle(Heard(certificate, peer), world.instant()) == [], "and only once"
+    effects = world.cores[node].handle(MessageReceived(certificate, peer), world.instant())
+    assert effects[:2] == [Persist((RecoveryRecord(Round(2), certificate),)), Send(certificate)]
+    assert world.cores[node].context.recovery == certificate
+    assert world.cores[node].handle(MessageReceived(certificate, peer), world.instant()) == [], "and only once"
 
 
 def test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopted() -> None:
@@ -266,9 +266,9 @@ def test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopt
     manager, *others = managers(world)
     world.feed(manager, RecoverySigned(a_recovery(world, dead, epoch=3), None))
     keys = sorted([*others, *(node for node in world.genesis.managers if node not in managers(world))])
-    world.feed(manager, Heard(certified(world.identities, a_recovery(world, dead), keys), others[0]))
+    world.feed(manager, MessageReceived(certified(world.identities, a_recovery(world, dead), keys), others[0]))
     core = world.cores[manager]
-    assert (core.situation.state.epoch, core.recoveries.signed, core.may_sign) == (1, 3, False)
+    assert (core.context.state.epoch, core.recoveries.signed, core.may_sign) == (1, 3, False)
     again = replace(a_recovery(world, dead, epoch=2), retired=())
     effects = core.handle(RecoverySigned(again, None), world.instant())
     assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
@@ -279,17 +279,17 @@ def test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0
     world, dead = stuck()
     node, late = sorted(world.cores)[:2]
     core, certificate = world.cores[node], certified(world.identities, a_recovery(world, dead), managers(world))
-    core.handle(Heard(certificate, late), world.instant())
+    core.handle(MessageReceived(certificate, late), world.instant())
 
     def told(epoch: int, after: int) -> list[Effect]:
         now = Instant(Millis(world.now + after), Millis(world.now + after))
         beacon = replace(world.cores[late]._beacon(), epoch=Epoch(epoch))
-        return core.handle(Heard(seal(beacon, world.identities[late]).envelope, late), now)
+        return core.handle(MessageReceived(seal(beacon, world.identities[late]).envelope, late), now)
 
     assert told(2, T0) == []
-    assert told(0, T0) == [Say(certificate)], "its last answer, in the round before, is T0 ago"
+    assert told(0, T0) == [Send(certificate)], "its last answer, in the round before, is T0 ago"
     assert told(0, 2 * T0 - 1) == []
-    assert told(0, 2 * T0) == [Say(certificate)]
+    assert told(0, 2 * T0) == [Send(certificate)]
 
 
 def test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing() -> None:
@@ -301,13 +301,15 @@ def test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing() ->
     late = decided.disks[peer].segments[3]
     world, _ = stuck()
     for epoch in (1, 2):
-        world.feed(node, Heard(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), peer))
+        world.feed(
+            node, MessageReceived(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), peer)
+        )
     core = world.cores[node]
-    assert (core.situation.state.epoch, late.certificate.epoch, late.certificate.round) == (2, 1, 2)
-    for event in (Heard(Announcement(late.certificate), peer), SegmentHere(late, peer)):
+    assert (core.context.state.epoch, late.certificate.epoch, late.certificate.round) == (2, 1, 2)
+    for event in (MessageReceived(Announcement(late.certificate), peer), SegmentFetched(late, peer)):
         effects = core.handle(event, world.instant())
         assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.WRONG_EPOCH)]
-    assert core.situation.round == 2
+    assert core.context.round == 2
 
 
 @pytest.mark.parametrize(
@@ -324,8 +326,8 @@ def test_a_recovery_that_does_not_fit_is_refused(change: dict[str, object]) -> N
     world, dead = stuck()
     node = managers(world)[0]
     recovery = replace(a_recovery(world, dead), **change)  # type: ignore[arg-type]
-    world.feed(node, Heard(certified(world.identities, recovery, managers(world)), node))
-    assert world.cores[node].situation.recovery is None
+    world.feed(node, MessageReceived(certified(world.identities, recovery, managers(world)), node))
+    assert world.cores[node].context.recovery is None
 
 
 def test_a_proof_that_does_not_hold_is_refused() -> None:
@@ -336,5 +338,5 @@ def test_a_proof_that_does_not_hold_is_refused() -> None:
     for bad in (short_proof, another, replace(proof, digest=b"d" * 32)):
         recovery = a_recovery(world, dead, proof=bad)
         signatures = certified(world.identities, recovery, managers(world)).signatures
-        world.feed(node, Heard(RecoveryCertificate(recovery, bad, signatures), node))
-        assert world.cores[node].situation.recovery is None
+        world.feed(node, MessageReceived(RecoveryCertificate(recovery, bad, signatures), node))
+        assert world.cores[node].context.recovery is None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.effects import Notice
-from bflcd.core.events import Event, Heard, RecoverySigned
+from bflcd.core.events import Event, MessageReceived, RecoverySigned
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId, View
 from bflcd.wire.codec import number_of, peek_number
@@ -24,7 +24,7 @@ def without_commits(world: World) -> None:
     post = world.post
 
     def posted(node: NodeId, event: Event, after: int) -> None:
-        message = event.message if isinstance(event, Heard) else None
+        message = event.message if isinstance(event, MessageReceived) else None
         if not (isinstance(message, Envelope) and peek_number(message.payload) == number_of(Commit)):
             post(node, event, after)
 
@@ -54,14 +54,12 @@ def lose(world: World, committee: tuple[NodeId, ...]) -> list[NodeId]:
 
 def recovery_of(world: World, epoch: int, dead: list[NodeId], proof: PreparedProof) -> Recovery:
     """Two managers and two others, so that two can be lost again."""
-    situation = next(iter(world.cores.values())).situation
+    context = next(iter(world.cores.values())).context
     others = [node for node in sorted(world.cores) if node not in world.genesis.managers]
     managers = [node for node in world.genesis.managers if node in world.cores]
     committee = tuple([*others[:2], *managers][:4])
     retired = tuple(sorted(dead))
-    return Recovery(
-        situation.state.chain, situation.round, Epoch(epoch), situation.head_hash, committee, retired, claim_of(proof)
-    )
+    return Recovery(context.state.chain, context.round, Epoch(epoch), context.head_hash, committee, retired, claim_of(proof))
 
 
 def sign(world: World, recovery: Recovery, proof: PreparedProof) -> None:
@@ -78,7 +76,7 @@ def prepared_in_two_epochs(seed: int) -> tuple[World, list[NodeId], list[Prepare
     without_commits(world)
     assert world.run_until(lambda: len(proofs(world, 0)) >= 3, 60_000)
     first = max(proofs(world, 0), key=lambda proof: proof.view)
-    dead = lose(world, next(iter(world.cores.values())).situation.committee)
+    dead = lose(world, next(iter(world.cores.values())).context.committee)
     recovery = recovery_of(world, 1, dead, first)
     sign(world, recovery, first)
     assert world.run_until(lambda: len(proofs(world, 1)) >= 3, 60_000)

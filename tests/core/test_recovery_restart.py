@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.core.effects import Persist, Say
-from bflcd.core.events import Heard, RecoverySigned
+from bflcd.core.effects import Persist, Send
+from bflcd.core.events import MessageReceived, RecoverySigned
 from bflcd.core.records import VoteRecord
 from bflcd.node.services import highest_proof
 from bflcd.types import NodeId
-from bflcd.wire.recovery import Ground, RecoveryCertificate
+from bflcd.wire.recovery import ProposalBasis, RecoveryCertificate
 from tests.core.test_recovery import T0, a_recovery, certified, managers, prepared_and_stuck, sign, stuck
 from tests.core.test_recovery_again import without_commits
 from tests.helpers.world import World
@@ -41,7 +41,7 @@ def votes(seen: list[object]) -> list[object]:
 def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch(signs: bool) -> None:
     """Given a manager with a seat in a view that gets nowhere, then it asks for the next one, unless it has signed a recovery."""
     world, dead, _ = prepared_and_stuck(1)
-    seats = next(iter(world.cores.values())).situation.committee
+    seats = next(iter(world.cores.values())).context.committee
     manager = next(node for node in managers(world) if node in seats)
     if signs:
         world.feed(manager, RecoverySigned(a_recovery(world, dead), None))
@@ -53,7 +53,7 @@ def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch(signs: bool) -
 def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart() -> None:
     """Given a manager with a seat that signed a recovery, when it restarts before there is a quorum, then it signs no vote."""
     world, dead, _ = prepared_and_stuck(1)
-    seats = next(iter(world.cores.values())).situation.committee
+    seats = next(iter(world.cores.values())).context.committee
     manager = next(node for node in managers(world) if node in seats)
     recovery = a_recovery(world, dead)
     world.feed(manager, RecoverySigned(recovery, None))
@@ -61,7 +61,7 @@ def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restar
     world.run_until(lambda: False, 20 * T0)
     assert not world.cores[manager].may_sign
     assert votes(seen) == []
-    said = [effect.message for effect in seen if isinstance(effect, Say) and isinstance(effect.message, RecoveryCertificate)]
+    said = [effect.message for effect in seen if isinstance(effect, Send) and isinstance(effect.message, RecoveryCertificate)]
     assert said, "and it says again what it had signed"
     assert {certificate.recovery for certificate in said} == {recovery}
 
@@ -74,7 +74,7 @@ def test_a_manager_says_again_what_it_signed_with_the_proof_that_it_names() -> N
     world.feed(first, RecoverySigned(recovery, proof))
     seen = restarted(world, first)
     world.run_until(lambda: False, 4 * T0)
-    said = [effect.message for effect in seen if isinstance(effect, Say) and isinstance(effect.message, RecoveryCertificate)]
+    said = [effect.message for effect in seen if isinstance(effect, Send) and isinstance(effect.message, RecoveryCertificate)]
     assert any(certificate.recovery == recovery and certificate.proof == proof for certificate in said)
     sign(world, recovery, proof, by=others)
     assert world.run_until(lambda: min(world.rounds()) >= 4, 60_000), "two more signatures are the quorum of four managers"
@@ -110,16 +110,18 @@ def test_what_a_manager_alone_had_signed_for_an_epoch_is_not_taken_for_that_epoc
     assert {record.certificate.recovery for record in recoveries} == {given, odd}
     proof = highest_proof(disk.head.state, replace(disk.found(2), recoveries=tuple(recoveries)))
     assert proof is not None
-    assert (proof.epoch, proof.committee, proof.ground) == (1, given.committee, Ground(given.committee, given.retired))
+    assert (proof.epoch, proof.committee, proof.basis) == (1, given.committee, ProposalBasis(given.committee, given.retired))
 
 
 def test_of_two_recoveries_the_higher_epoch_counts_after_a_restart() -> None:
     world, dead = stuck()
     node = managers(world)[0]
     for epoch in (2, 1, 3):
-        world.feed(node, Heard(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), node))
+        world.feed(
+            node, MessageReceived(certified(world.identities, a_recovery(world, dead, epoch=epoch), managers(world)), node)
+        )
     records = world.disks[node].found(2)
     assert [record.certificate.recovery.epoch for record in records.recoveries] == [2, 3], "epoch 1 came too late"
     world.kill(node)
     world.start(node)
-    assert world.cores[node].situation.state.epoch == 3
+    assert world.cores[node].context.state.epoch == 3

@@ -1,6 +1,6 @@
 """What is said again is what was said, after pauses that double up to 8 T0."""
 
-from bflcd.core.retransmission import Resends
+from bflcd.core.retransmission import Retransmissions
 from bflcd.types import Millis, NodeId, Signature
 from bflcd.wire.envelope import Envelope
 
@@ -9,7 +9,7 @@ SAID = Envelope(NodeId(bytes(32)), b"what was signed", Signature(bytes(64)))
 
 
 def test_the_same_bytes_are_due_after_pauses_that_double_up_to_8_t0():
-    resends = Resends(T0)
+    resends = Retransmissions(T0)
     assert resends.deadline() is None
     resends.add(SAID, Millis(0))
     resends.add(SAID, Millis(0))
@@ -23,6 +23,6 @@ def test_the_same_bytes_are_due_after_pauses_that_double_up_to_8_t0():
 
 
 def test_what_is_not_urgent_waits_twice_as_long():
-    resends = Resends(T0)
+    resends = Retransmissions(T0)
     resends.add(SAID, Millis(0), urgent=False)
     assert resends.deadline() == 2_000

@@ -23,7 +23,7 @@ from bflcd.wire.envelope import Envelope
 from tests.crash.failpoints import FIRST_START, POINTS, PRUNED_ONLY, TABLES, Order
 from tests.crash.journal import placed
 from tests.crash.victims import Victim
-from tests.crash.watch import Watch
+from tests.crash.watch import RuntimeObserver
 from tests.helpers.daemons import Community
 
 HIT_SECONDS: Final = 30.0
@@ -67,7 +67,7 @@ class Result:
     stuck: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
-    def summary(self, watch: Watch) -> dict[str, Any]:
+    def summary(self, watch: RuntimeObserver) -> dict[str, Any]:
         """For people and for JSON."""
         rejoined = [run.rejoin_seconds for run in self.runs]
         usual = [run.rejoin_seconds for run in self.runs if not run.wiped]
@@ -99,7 +99,7 @@ class Campaign:
     def __init__(self, net: Community, victims: list[Victim], runs: int, seed: int, seconds: float) -> None:
         """`seconds`: after that no new run begins."""
         self.result = Result(seed, len(victims))
-        self.watch = Watch({node.name: (node.journal, node.node_id) for node in victims})
+        self.watch = RuntimeObserver({node.name: (node.journal, node.node_id) for node in victims})
         self._net = net
         self._victims = victims
         self._left = iter(range(runs))
@@ -222,7 +222,7 @@ class Campaign:
         self.watch.look()
 
 
-async def lost(victim: Victim, watch: Watch) -> list[str]:
+async def lost(victim: Victim, watch: RuntimeObserver) -> list[str]:
     """What the dead node had acknowledged or said and its store does not hold."""
     seen = watch.nodes[victim.name]
     if not (victim.datadir / "chain.sqlite3").exists():

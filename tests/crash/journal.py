@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bflcd.core.effects import Commit, Say
-from bflcd.core.events import Event, Heard, Started
+from bflcd.core.effects import Commit, Send
+from bflcd.core.events import Event, MessageReceived, Started
 from bflcd.node.runtime.loop import Runtime
 from bflcd.wire.codec import decode_any
 from bflcd.wire.envelope import Envelope, payload_digest
@@ -88,13 +88,13 @@ def install(journal: Journal) -> None:
     run, say, commit, submit = Runtime.run, Runtime._say, Runtime._commit, Runtime.submit
 
     async def journal_run(self: Runtime, first: Started) -> None:
-        head = self.core.situation
+        head = self.core.context
         journal.line("started", head.round, head.head_hash.hex(), first.signing_floor, first.fresh)
         await run(self, first)
 
-    async def journal_say(self: Runtime, effect: Say) -> None:
+    async def journal_say(self: Runtime, effect: Send) -> None:
         for envelope in _envelopes(effect.message):
-            if envelope.author == self.core.situation.me:
+            if envelope.author == self.core.context.me:
                 journal.message("said", envelope)
         await say(self, effect)
 
@@ -104,7 +104,7 @@ def install(journal: Journal) -> None:
         journal.line("committed", effect.certified.segment.model_header.round, certificate.digest.hex())
 
     async def journal_submit(self: Runtime, event: Event) -> None:
-        if isinstance(event, Heard):
+        if isinstance(event, MessageReceived):
             for envelope in _envelopes(event.message):
                 journal.message("heard", envelope)
         await submit(self, event)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.crash.__main__ import community
 from tests.crash.failpoints import Order
-from tests.crash.watch import Watch
+from tests.crash.watch import RuntimeObserver
 
 SECONDS = 240.0
 
@@ -21,7 +21,7 @@ def test_doubt_outlives_a_kill(tmp_path):
         net.wait_round(3, SECONDS)
         victim = victims[2]
         net.kill(victim)
-        watch = Watch({node.name: (node.journal, node.node_id) for node in victims})
+        watch = RuntimeObserver({node.name: (node.journal, node.node_id) for node in victims})
         watch.look()
         victim.wipe()
         Order("committing a segment: after", 2).place(victim.order)

@@ -30,7 +30,7 @@ class Seen:
     hit: str | None = None
 
 
-class Watch:
+class RuntimeObserver:
     """What all journals say together. Safe to use from several threads."""
 
     def __init__(self, journals: dict[str, tuple[Path, str]]) -> None:

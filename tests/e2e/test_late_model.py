@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob
-from bflcd.core.events import BlobHere, Event
+from bflcd.core.events import BlobFetched, Event
 from bflcd.node.services import ChainService
 from bflcd.types import Digest, NodeId, Round
 from tests.helpers.ledger import make_genesis
@@ -23,7 +23,7 @@ class SlowModel(World):
     def answer(self, node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
         if isinstance(effect, FetchBlob) and effect.label is None and node == self.slow:
             self.delayed += 1
-            yield BlobHere(effect.blob.root), SLOW_MS
+            yield BlobFetched(effect.blob.root), SLOW_MS
             return
         if isinstance(effect, Aggregate):
             self.premature += effect.model.root not in self.cores[node].collection.blobs
@@ -58,9 +58,9 @@ def test_an_unpublished_update_is_for_the_committee_of_its_round():
     assert world.run_until(lambda: min(world.rounds()) >= 1, 60_000)
     core = next(iter(world.cores.values()))
     fresh, stale, published = (Digest(bytes([n]) * 32) for n in (1, 2, 3))
-    round_ = core.situation.round
+    round_ = core.context.round
     service = ChainService(SimpleNamespace(), lambda: world.genesis)
-    seated, trainer = core.situation.committee[0], next(n for n in world.cores if n not in core.situation.committee)
+    seated, trainer = core.context.committee[0], next(n for n in world.cores if n not in core.context.committee)
 
     before = [service.may_serve(seated, root) for root in (fresh, stale, published)]
     service.runtime = SimpleNamespace(core=core, restricted={fresh: round_, stale: Round(round_ - 1)})

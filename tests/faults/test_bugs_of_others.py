@@ -7,7 +7,7 @@ import pytest
 from bflcd.consensus.effects import Decided
 from bflcd.consensus.events import CardsReady
 from bflcd.core.effects import Blame
-from bflcd.core.events import Heard, SegmentHere, SyncChanged
+from bflcd.core.events import MessageReceived, SegmentFetched, SyncChanged
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.types import Round, Signature
 from bflcd.wire.envelope import Envelope, seal
@@ -49,10 +49,10 @@ def test_fisco_fib_127_a_certificate_is_verified_when_it_comes_by_catching_up() 
     wrong = replace(true.certificate, signatures=((first, Signature(bytes(64))), *rest))
     world.feed(behind, SyncChanged(active=True))
     before = world.round_of(behind)
-    world.feed(behind, SegmentHere(replace(true, certificate=wrong), other))
+    world.feed(behind, SegmentFetched(replace(true, certificate=wrong), other))
     assert world.round_of(behind) == before
     assert world.blames[-1].rejection.value == "bad_certificate"
-    world.feed(behind, SegmentHere(true, other))
+    world.feed(behind, SegmentFetched(true, other))
     assert world.round_of(behind) == before + 1
 
 
@@ -62,12 +62,12 @@ def test_fisco_fib_136_an_exception_in_a_cryptographic_call_does_not_end_the_loo
     reach(world, 1, 60_000)
     node, author = list(world.cores)[:2]
     core = world.cores[node]
-    situation = core.situation
-    round_, state = Round(situation.round + 1), situation.state
-    body = Beacon(state.chain, round_, state.epoch, situation.head_hash, situation.instance.committee_hash)
+    context = core.context
+    round_, state = Round(context.round + 1), context.state
+    body = Beacon(state.chain, round_, state.epoch, context.head_hash, context.instance.committee_hash)
     true = seal(body, world.identities[author]).envelope
     for signature in (bytes(64), b"\xff" * 64, true.signature[:32] + b"\xff" * 32):
-        effects = core.handle(Heard(Envelope(true.author, true.payload, Signature(signature)), author), world.instant())
+        effects = core.handle(MessageReceived(Envelope(true.author, true.payload, Signature(signature)), author), world.instant())
         assert [effect.rejection.value for effect in effects if isinstance(effect, Blame)] == ["bad_signature"]
     reach(world, 3, 60_000)
 

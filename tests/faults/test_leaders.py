@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.core.effects import Commit, Effect, Persist, Say
+from bflcd.core.effects import Commit, Effect, Persist, Send
 from bflcd.core.records import PreparedRecord
 from bflcd.types import Digest, NodeId
 from bflcd.wire.envelope import open_envelope, seal
@@ -59,7 +59,7 @@ def test_row_2_a_leader_dies_when_some_have_its_proposal(seed: int, heard: int, 
     leader = leader_in(world)
 
     def partial(node: NodeId, effect: Effect) -> bool:
-        if node == leader and isinstance(effect, Say) and kind(effect.message) == PRE_PREPARE:
+        if node == leader and isinstance(effect, Send) and kind(effect.message) == PRE_PREPARE:
             few = replace(effect, to=effect.to[:heard])
             for event, after in world.answer(node, few):
                 world.post(few.to[0], event, after)
@@ -84,7 +84,7 @@ def test_row_3_a_leader_dies_after_a_prepared_quorum(seed: int, figure: Figure) 
     def cut(node: NodeId, effect: Effect) -> bool:
         if isinstance(effect, Persist):
             prepared.update(r.prepared.digest for r in effect.records if isinstance(r, PreparedRecord) and r.round == 2)
-        if not isinstance(effect, Say) or kind(effect.message) != COMMIT:
+        if not isinstance(effect, Send) or kind(effect.message) != COMMIT:
             return False
         vote = open_envelope(effect.message, (CommitVote,)).body  # type: ignore[arg-type]
         if node == leader and vote.round == 2:
@@ -107,7 +107,7 @@ def test_row_4_a_leader_dies_when_it_alone_has_decided(seed: int, figure: Figure
     leader = leader_in(world)
 
     def dies(node: NodeId, effect: Effect) -> bool:
-        if node != leader and isinstance(effect, Say) and kind(effect.message) == COMMIT and leader in world.cores:
+        if node != leader and isinstance(effect, Send) and kind(effect.message) == COMMIT and leader in world.cores:
             # its commit reaches the leader alone
             for other in list(world.cores):
                 if other == leader:
@@ -160,10 +160,10 @@ def lying_leader(world: World, lie: str) -> NodeId:
     def swapping(node: NodeId, effects: list[Effect]) -> None:
         if node == leader:
             effects = [
-                replace(e, message=false(e.message)) if isinstance(e, Say) and isinstance(e.message, JustifiedPrePrepare) else e
+                replace(e, message=false(e.message)) if isinstance(e, Send) and isinstance(e.message, JustifiedPrePrepare) else e
                 for e in effects
                 if not (
-                    isinstance(e, Say)
+                    isinstance(e, Send)
                     and kind(e.message) not in (PRE_PREPARE, VIEW_CHANGE)
                     and world.round_of(node) == 2
                     and world.now > began

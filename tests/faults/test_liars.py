@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from bflcd.consensus.certificate import certificate_of, verify_certificate
-from bflcd.core.effects import Blame, Effect, Halt, Persist, Say, Score
-from bflcd.core.events import Event, Heard, Scored, SegmentHere, SyncChanged
+from bflcd.core.effects import Blame, Effect, Halt, Persist, Score, Send
+from bflcd.core.events import Event, MessageReceived, Scored, SegmentFetched, SyncChanged
 from bflcd.core.records import EvidenceRecord
 from bflcd.ledger.state import NEVER
 from bflcd.params import BlobRef
@@ -62,7 +62,7 @@ def test_row_56_nothing_qualifies_and_the_committee_changes(figure: Figure) -> N
     """Given a committee that finds nothing good, then its round is empty, its seats go to others, and they go on."""
     world = a_world()
     first = set(committee_of(world))
-    scoring(world, lambda node: world.cores[node].situation.round < 3)
+    scoring(world, lambda node: world.cores[node].context.round < 3)
     reach(world, 6, 120_000)
     segments = world.disks[next(iter(world.cores))].segments
     packed = [sum(update.offer is not None for update in segments[r].segment.updates) for r in range(1, 7)]
@@ -96,9 +96,9 @@ def test_row_48_a_fork_signed_with_old_keys_is_refused(syncing: bool, figure: Fi
     before, accepted = disk.head, 0
     if syncing:
         world.feed(node, SyncChanged(active=True))
-    for event in (Heard(Announcement(fork.certificate), liar), SegmentHere(fork, liar)):
+    for event in (MessageReceived(Announcement(fork.certificate), liar), SegmentFetched(fork, liar)):
         world.feed(node, event)
-        accepted += disk.head != before or core.situation.head_hash != before.hash
+        accepted += disk.head != before or core.context.head_hash != before.hash
     if syncing:
         world.feed(node, SyncChanged(active=False))
     figure(48, accepted, 0, "accepted")
@@ -109,16 +109,14 @@ def test_row_48_old_keys_certify_nothing_on_top_of_the_head(figure: Figure) -> N
     world = a_world()
     reach(world, 6, 60_000)
     node = next(iter(world.cores))
-    situation = world.cores[node].situation
+    context = world.cores[node].context
     old = world.disks[node].segments[3].certificate
-    body = Commit(
-        old.chain, situation.round, old.epoch, old.view, situation.head_hash, situation.instance.committee_hash, old.digest
-    )
+    body = Commit(old.chain, context.round, old.epoch, old.view, context.head_hash, context.instance.committee_hash, old.digest)
     certificate = certificate_of([seal(body, world.identities[signer]) for signer, _ in old.signatures])
     with pytest.raises(Exception, match="has no seat in round 6"):
-        verify_certificate(certificate, situation.instance, world.verified.verify_once)
+        verify_certificate(certificate, context.instance, world.verified.verify_once)
     before = world.disks[node].head
-    world.feed(node, Heard(Announcement(certificate), committee_of(world)[0]))
+    world.feed(node, MessageReceived(Announcement(certificate), committee_of(world)[0]))
     figure(48, world.disks[node].head != before, 0, "accepted")
     assert [blame.rejection.value for blame in world.blames][-1] == "bad_certificate"
 
@@ -131,9 +129,9 @@ def test_row_25_a_node_that_is_shown_the_other_certificate_halts_and_keeps_the_p
     core = world.cores[node]
     other = forged(world, 3, world.disks[node].segments[3].certificate).certificate
     wrong = replace(other, signatures=((other.signatures[0][0], Signature(bytes(64))), *other.signatures[1:]))
-    refused = core.handle(Heard(Announcement(wrong), liar), world.instant())
+    refused = core.handle(MessageReceived(Announcement(wrong), liar), world.instant())
     assert [type(effect) for effect in refused] == [Blame], "a forged certificate stops nobody"
-    effects = core.handle(Heard(Announcement(other), liar), world.instant())
+    effects = core.handle(MessageReceived(Announcement(other), liar), world.instant())
     accused = {r.evidence.accused for e in effects if isinstance(e, Persist) for r in e.records if isinstance(r, EvidenceRecord)}
     signers = {author for author, _ in other.signatures}
     assert accused == signers
@@ -150,11 +148,11 @@ def test_row_25_a_contradiction_is_seen_while_the_decided_segment_is_still_on_it
     world.drop = lambda _s, r, _n: r == late
     reach(world, 3, 60_000, [node for node in world.cores if node != late])
     core, true = world.cores[late], world.disks[liar].segments[3].certificate
-    assert core.situation.round == 2
-    core.handle(Heard(Announcement(true), liar), world.instant())
+    assert core.context.round == 2
+    core.handle(MessageReceived(Announcement(true), liar), world.instant())
     assert core.certificates.pending == true
-    assert core.handle(Heard(Announcement(true), liar), world.instant()) == [], "the same again is no contradiction"
-    effects = core.handle(Heard(Announcement(forged(world, 3, true).certificate), liar), world.instant())
+    assert core.handle(MessageReceived(Announcement(true), liar), world.instant()) == [], "the same again is no contradiction"
+    effects = core.handle(MessageReceived(Announcement(forged(world, 3, true).certificate), liar), world.instant())
     assert isinstance(effects[-1], Halt)
 
 
@@ -168,7 +166,7 @@ def test_row_25_a_contradiction_in_a_recovered_round_is_seen() -> None:
     assert ours is not None
     assert (ours.round, ours.epoch) == (2, 1)
     other = Announcement(forged(world, 3, ours).certificate)
-    effects = world.cores[node].handle(Heard(other, liar), world.instant())
+    effects = world.cores[node].handle(MessageReceived(other, liar), world.instant())
     assert not [effect for effect in effects if isinstance(effect, Blame)]
     assert isinstance(effects[-1], Halt)
 
@@ -181,13 +179,13 @@ def test_row_25_who_stands_on_another_block_is_shown_our_certificate() -> None:
     core = world.cores[node]
     world.drop = lambda _s, r, _n: r == node  # it answers at most once every T0
     world.run_until(lambda: False, 2 * 1_250)
-    situation = core.situation
+    context = core.context
     core.collection.beacons.discard(other)  # on its branch it has said nothing that counts on ours
     body = Beacon(
-        situation.state.chain, core.situation.round, situation.state.epoch, Digest(bytes(32)), situation.instance.committee_hash
+        context.state.chain, core.context.round, context.state.epoch, Digest(bytes(32)), context.instance.committee_hash
     )
-    effects = core.handle(Heard(seal(body, world.identities[other]).envelope, other), world.instant())
-    assert Say(Announcement(core.certificates.last)) in effects  # type: ignore[arg-type]
+    effects = core.handle(MessageReceived(seal(body, world.identities[other]).envelope, other), world.instant())
+    assert Send(Announcement(core.certificates.last)) in effects  # type: ignore[arg-type]
 
 
 def punished(world: World, node: NodeId) -> int:
@@ -200,23 +198,23 @@ def test_row_44_two_offers_cost_seat_and_deposit_within_the_round(figure: Figure
     """Given a trainer that signs two offers, when the committee has seen both, then the round's own block punishes it, and nobody else."""
     world = a_world()
     reach(world, 2, 60_000)
-    situation = world.cores[committee_of(world)[0]].situation
+    context = world.cores[committee_of(world)[0]].context
     liar = world.identities[a_trainer(world)]
     world.kill(liar.node_id)
-    label = update_label(situation.state.chain, situation.round, liar.node_id)
-    size, place = payload_size(world.genesis.task.tensors, label), situation.state
-    for member in situation.committee:
+    label = update_label(context.state.chain, context.round, liar.node_id)
+    size, place = payload_size(world.genesis.task.tensors, label), context.state
+    for member in context.committee:
         for number in (1, 2):
             body = Offer(
                 chain=place.chain,
                 round=place.round,
                 epoch=place.epoch,
-                parent=situation.head_hash,
-                committee=situation.instance.committee_hash,
+                parent=context.head_hash,
+                committee=context.instance.committee_hash,
                 blob=BlobRef(Digest(bytes([number]) * 32), size),
                 samples=100,
             )
-            world.feed(member, Heard(seal(body, liar).envelope, liar.node_id))
+            world.feed(member, MessageReceived(seal(body, liar).envelope, liar.node_id))
     reach(world, 4, 60_000)
     figure(44, punished(world, liar.node_id) - 2, 0, "rounds until the punishment")
     assert [node for node in world.identities if punished(world, node) != NEVER] == [liar.node_id]
@@ -244,7 +242,7 @@ def test_row_5_a_leader_that_signs_two_pre_prepares_is_punished_by_an_honest_one
 
     def two(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
         yield from answer(node, effect)
-        if node == leader and isinstance(effect, Say) and isinstance(effect.message, JustifiedPrePrepare):
+        if node == leader and isinstance(effect, Send) and isinstance(effect.message, JustifiedPrePrepare):
             body = open_envelope(effect.message.pre_prepare, (PrePrepare,)).body
             other = seal(replace(body, digest=Digest(bytes(32))), identity).envelope
             yield from answer(node, replace(effect, message=replace(effect.message, pre_prepare=other)))

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
-from bflcd.core.effects import Effect, Say, Score
-from bflcd.core.events import Event, Heard
+from bflcd.core.effects import Effect, Score, Send
+from bflcd.core.events import Event, MessageReceived
 from bflcd.types import NodeId
 from tests.helpers.scenes import (
     CARD,
@@ -53,8 +53,8 @@ def test_row_7_f_members_withhold_their_votes(seed: int, training: int, figure: 
 
     def withheld(node: NodeId, effect: Effect) -> bool:
         core = world.cores[node]
-        silent = core.situation.judges and core.situation.committee.index(node) == (core.situation.round + 2) % 4
-        return silent and isinstance(effect, Say) and kind(effect.message) in (PREPARE, COMMIT)
+        silent = core.context.judges and core.context.committee.index(node) == (core.context.round + 2) % 4
+        return silent and isinstance(effect, Send) and kind(effect.message) in (PREPARE, COMMIT)
 
     carry_out = world.carry_out
     world.carry_out = lambda node, effects: carry_out(node, [e for e in effects if not withheld(node, e)])  # type: ignore[method-assign]
@@ -99,7 +99,7 @@ def test_row_15_a_slow_member_does_not_set_the_pace(seed: int, figure: Figure) -
             yield event, after + (3_600_000 if node == slow and isinstance(effect, Score) else 0)
 
     def far(node: NodeId, event: Event, after: int) -> None:
-        far_away = isinstance(event, Heard) and slow in (node, event.peer)
+        far_away = isinstance(event, MessageReceived) and slow in (node, event.peer)
         post(node, event, after + 200 * far_away)
 
     world.answer, world.post = late, far  # type: ignore[method-assign, assignment]
@@ -133,6 +133,6 @@ def test_row_56_a_card_withheld_by_every_liar_changes_nothing(figure: Figure) ->
     """Given a member that never sends a card, then q others suffice."""
     world = paced(1)
     silent = committee_of(world)[1]
-    on_effect(world, lambda node, e: node == silent and isinstance(e, Say) and kind(e.message) == CARD)
+    on_effect(world, lambda node, e: node == silent and isinstance(e, Send) and kind(e.message) == CARD)
     figure(56, elapsed(world, ROUNDS) / usual(1), 1.5, "x the healthy round, a card withheld")
     one_state(world)

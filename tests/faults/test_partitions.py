@@ -2,7 +2,7 @@
 
 import pytest
 
-from bflcd.core.events import Event, Heard
+from bflcd.core.events import Event, MessageReceived
 from bflcd.ledger.transition import MAX_CLOCK_LEAD
 from bflcd.types import NodeId
 from tests.helpers.scenes import (
@@ -48,7 +48,9 @@ def test_row_8_f_plus_1_members_withhold(seed: int, figure: Figure) -> None:
     holding = [True]
 
     def withheld(node: NodeId, event: Event, after: int) -> None:
-        votes = isinstance(event, Heard) and event.peer in mute and kind(event.message) in (PREPARE, COMMIT, VIEW_CHANGE)
+        votes = (
+            isinstance(event, MessageReceived) and event.peer in mute and kind(event.message) in (PREPARE, COMMIT, VIEW_CHANGE)
+        )
         if not (holding[0] and votes):
             post(node, event, after)
 
@@ -196,7 +198,7 @@ def test_row_13_duplicates_and_reordering_leave_the_state_as_it_is() -> None:
 
     def twice(node: NodeId, event: Event, after: int) -> None:
         post(node, event, after)
-        if isinstance(event, Heard):
+        if isinstance(event, MessageReceived):
             post(node, event, after + world.rng.randint(0, 400))
 
     world.post = twice  # type: ignore[method-assign]

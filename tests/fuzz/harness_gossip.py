@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 
-from bflcd.core.events import Heard
+from bflcd.core.events import MessageReceived
 from bflcd.net.gossip import GossipChannel
 from bflcd.types import Millis, NodeId
 from bflcd.wire.codec import encode
@@ -33,10 +33,10 @@ class Station:
         self.wire = Wire()
         self.time = 0
         core = next(iter(self.world.cores.values()))
-        self.members = tuple(account.node for account in core.situation.state.accounts)
+        self.members = tuple(account.node for account in core.context.state.accounts)
         self.channel = GossipChannel(
             self.wire,
-            chain=lambda: core.situation.state.chain,
+            chain=lambda: core.context.state.chain,
             is_member=frozenset(self.members).__contains__,
             now=self._now,
             on_misbehaviour=lambda *_: None,
@@ -48,14 +48,14 @@ class Station:
         return Millis(self.time)
 
     def _where(self, *, judges: bool) -> NodeId:
-        return next(node for node, core in self.world.cores.items() if core.situation.judges is judges)
+        return next(node for node, core in self.world.cores.items() if core.context.judges is judges)
 
     async def hear(self, data: bytes) -> None:
         self.wire.receive(self.members[0], data)
         while self.channel.waiting:
             heard = await self.channel.receive()
             for node in self.hearers:
-                self.world.cores[node].handle(Heard(heard.message, heard.forwarder), self.world.instant())
+                self.world.cores[node].handle(MessageReceived(heard.message, heard.forwarder), self.world.instant())
         for node in self.hearers:
             self.world.cores[node].tick(self.world.instant())
 

@@ -29,8 +29,6 @@ from bflcd.learn.messages import (
     train_result,
 )
 from bflcd.learn.protocol import (
-    Candidate,
-    CandidateScore,
     EvaluateJob,
     EvaluateResult,
     ScoreJob,
@@ -38,6 +36,8 @@ from bflcd.learn.protocol import (
     Strike,
     TrainJob,
     TrainResult,
+    UpdateScore,
+    UpdateToScore,
     WorkerError,
 )
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
@@ -50,7 +50,7 @@ DATA = DataConfig(None, "equal", 0, 1, 0, 0.5, 0)
 
 
 def frames() -> tuple[Frame, ...]:
-    score = CandidateScore(KEY, MicroNats(-1), PartsPerMillion(5), 7)
+    score = UpdateScore(KEY, MicroNats(-1), PartsPerMillion(5), 7)
     return (
         setup_frame(Setup(task_spec("digits", SPEC), DATA, 200_000, 7, "cpu", 1)),
         setup_frame(Setup(task_spec("digits", SPEC), DATA, 200_000, 7, "cpu", 1, AttackConfig("noise", (NodeId(KEY),), 2.0))),
@@ -59,7 +59,7 @@ def frames() -> tuple[Frame, ...]:
         description_frame(TaskDescription((("a", "b"),), SPEC, b"model")),
         job_frame(TrainJob(Round(1), b"model", 3, "label")),
         job_frame(TrainJob(Round(1), b"model", 3, "label", Strike(4, 2, 7))),
-        job_frame(ScoreJob(Round(1), b"model", (Candidate(KEY, b"update", "label"),), 3, 256, 4)),
+        job_frame(ScoreJob(Round(1), b"model", (UpdateToScore(KEY, b"update", "label"),), 3, 256, 4)),
         job_frame(EvaluateJob(b"model")),
         result_frame(TrainResult(b"update", 10, 0.5, 0.1)),
         result_frame(ScoreResult(MicroNats(1), PartsPerMillion(2), (score,), ((KEY, "bad"),), 0.1)),

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from bflcd.core.core import MAX_EARLY
-from bflcd.core.events import BlobHere, BlobLost, BlobMissing, EnvelopesHere, Heard, SegmentHere
+from bflcd.core.events import BlobFetched, BlobLost, BlobMissing, EnvelopesFetched, MessageReceived, SegmentFetched
 from bflcd.errors import PeerError
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import Certificate, CertifiedSegment
@@ -47,7 +47,7 @@ class HostileWorld(RuleBasedStateMachine):
         self.world = hostile_world(aggregation="fedavg")
         self.recorder = Recorder(self.world)
         core = next(iter(self.world.cores.values()))
-        committee = core.situation.committee
+        committee = core.context.committee
         trainers = [node for node in self.world.identities if node not in committee]
         self.liars = (self.world.identities[committee[0]], self.world.identities[trainers[0]])
         self.targets = (committee[1], committee[2], trainers[1])
@@ -55,10 +55,10 @@ class HostileWorld(RuleBasedStateMachine):
 
     def hear(self, message: object, liar: int = 0) -> None:
         for target in self.targets:
-            self.world.feed(target, Heard(message, self.liars[liar].node_id))  # type: ignore[arg-type]
+            self.world.feed(target, MessageReceived(message, self.liars[liar].node_id))  # type: ignore[arg-type]
 
     def place(self) -> dict[str, object]:
-        instance = self.world.cores[self.targets[0]].situation.instance
+        instance = self.world.cores[self.targets[0]].context.instance
         values = (instance.chain, instance.round, instance.epoch, instance.parent, instance.committee_hash)
         return dict(zip(PLACE, values, strict=True))
 
@@ -109,7 +109,7 @@ class HostileWorld(RuleBasedStateMachine):
     def wrong_segments(self, segment, number, flip):
         """Nonsense, and a real segment with one bit flipped, given as the next one."""
         target = self.targets[number % len(self.targets)]
-        self.world.feed(target, SegmentHere(segment, self.liars[0].node_id))
+        self.world.feed(target, SegmentFetched(segment, self.liars[0].node_id))
         held_segments = [s for disk in self.world.disks.values() for s in disk.segments.values()]
         if held_segments:
             data = bytearray(encode(held_segments[number % len(held_segments)]))
@@ -118,7 +118,7 @@ class HostileWorld(RuleBasedStateMachine):
                 changed = decode_any(bytes(data), (CertifiedSegment,))
             except PeerError:
                 return
-            self.world.feed(target, SegmentHere(changed, self.liars[0].node_id))  # type: ignore[arg-type]
+            self.world.feed(target, SegmentFetched(changed, self.liars[0].node_id))  # type: ignore[arg-type]
 
     @rule(body=bodies, number=index, root=st.binary(min_size=32, max_size=32))
     def wrong_answers(self, body, number, root):
@@ -128,8 +128,8 @@ class HostileWorld(RuleBasedStateMachine):
         mine = seal(replace(body, **fields), self.liars[0]).envelope
         bare = [message for message in self.recorder.messages if isinstance(message, Envelope)]
         envelopes = (mine, replace(mine, author=target), *bare[-3:])
-        self.world.feed(target, EnvelopesHere(Round(self.world.round_of(target)), envelopes, self.liars[0].node_id))
-        for event in (BlobMissing(Digest(root), refused=True, text="spoiled"), BlobHere(Digest(root)), BlobLost(Digest(root))):
+        self.world.feed(target, EnvelopesFetched(Round(self.world.round_of(target)), envelopes, self.liars[0].node_id))
+        for event in (BlobMissing(Digest(root), refused=True, text="spoiled"), BlobFetched(Digest(root)), BlobLost(Digest(root))):
             self.world.feed(target, event)
 
     @rule(millis=st.sampled_from((5, 100, 700, 3_000)))

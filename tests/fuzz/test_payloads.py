@@ -146,7 +146,7 @@ def test_one_spoiled_update_among_good_ones_spoils_nothing():
     torch = pytest.importorskip("torch")
     from bflcd.learn.data import DataConfig
     from bflcd.learn.flat import FlatModel
-    from bflcd.learn.protocol import Candidate, ScoreJob
+    from bflcd.learn.protocol import ScoreJob, UpdateToScore
     from bflcd.learn.scoring import Scorer
     from bflcd.learn.task import find_task
     from bflcd.learn.training import DeviceRows, initial_model, never
@@ -166,7 +166,7 @@ def test_one_spoiled_update_among_good_ones_spoils_nothing():
         b"",
         bytes(len(good)),
     ]
-    candidates = [Candidate(Digest(bytes([n]) * 32), data, "u") for n, data in enumerate([good, *spoiled, good])]
+    candidates = [UpdateToScore(Digest(bytes([n]) * 32), data, "u") for n, data in enumerate([good, *spoiled, good])]
     result = Scorer(flat, task, rows).score(ScoreJob(Round(0), model, tuple(candidates), 7, 64, 4), never)
     assert [score.key for score in result.scores] == [candidates[0].key, candidates[-1].key]
     assert {key for key, _ in result.invalid} == {candidate.key for candidate in candidates[1:-1]}

@@ -10,7 +10,7 @@ from bflcd.errors import PeerError
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.envelope import Envelope, seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
-from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_of
 from tests.helpers.consensus import KEYS, make_instance, make_proposal, prepared_by, vote
 
 HERE = make_instance()
@@ -93,8 +93,11 @@ def forged() -> Iterator[tuple[str, RecoveryCertificate]]:
     for name, value in {"epoch": Epoch(1), "time": Millis(7), "cards": (other,), "evidence": (other,)}.items():
         proposal = replace(PROOF.proposal, **{name: value})
         yield f"a proof whose proposal has another {name}", certified(BODY, proof=replace(PROOF, proposal=proposal))
-    for name, ground in {"committee": Ground(HERE.committee, ()), "retired": Ground(HERE.committee, (KEYS[9].node_id,))}.items():
-        yield f"a ground with another {name}", certified(BODY, proof=replace(PROOF, ground=ground))
+    for name, basis in {
+        "committee": ProposalBasis(HERE.committee, ()),
+        "retired": ProposalBasis(HERE.committee, (KEYS[9].node_id,)),
+    }.items():
+        yield f"a basis with another {name}", certified(BODY, proof=replace(PROOF, basis=basis))
     for place in range(3):
         rest = (*FOUND.prepares[:place], *FOUND.prepares[place + 1 :])
         yield f"prepare {place} missing", certified(BODY, proof=replace(PROOF, prepares=pairs(rest)))

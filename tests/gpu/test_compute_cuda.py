@@ -8,7 +8,7 @@ from bflcd.learn import scoring
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
-from bflcd.learn.protocol import Candidate, EvaluateJob, ScoreJob, TrainJob
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
@@ -41,7 +41,7 @@ def candidates(spec, update, count):
     weights = split_payload(update, spec.tensors, label="u")[1]
     scales = [0.0, -1.0, *(1.0 + i for i in range(count - 2))]
     parts = [join_payload(np.zeros(0, np.int64), weights * np.float32(scale), spec.tensors, label="u") for scale in scales]
-    return tuple(Candidate(Digest(i.to_bytes(32, "big")), part, "u") for i, part in enumerate(parts))
+    return tuple(UpdateToScore(Digest(i.to_bytes(32, "big")), part, "u") for i, part in enumerate(parts))
 
 
 def test_stacked_scoring_equals_the_loop(setting):
@@ -100,7 +100,7 @@ async def test_the_worker_computes_on_the_gpu(tmp_path):
     assert client.ready.device != "cpu"
     trained = await client.train(TrainJob(Round(0), described.model, 1, "u"))
     scored = await client.score(
-        ScoreJob(Round(0), described.model, (Candidate(Digest(bytes(32)), trained.update, "u"),), 1, 256, 4)
+        ScoreJob(Round(0), described.model, (UpdateToScore(Digest(bytes(32)), trained.update, "u"),), 1, 256, 4)
     )
     assert len(scored.scores) == 1
     assert (await client.evaluate(EvaluateJob(described.model))).rows == 10

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from bflcd.core.core import MAX_EARLY, Core
-from bflcd.core.effects import Effect, Say
+from bflcd.core.effects import Effect, Send
 from bflcd.core.events import Event
 from bflcd.types import NodeId
 from bflcd.wire.messages import Gossip
@@ -30,7 +30,7 @@ class Recorder:
         world.answer = self._watching  # type: ignore[method-assign]
 
     def _watching(self, node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        if isinstance(effect, Say):
+        if isinstance(effect, Send):
             self._said[effect.message] = None
         return self._answer(node, effect)
 

@@ -10,7 +10,7 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.partition import split_validation
-from bflcd.learn.protocol import Candidate, ScoreJob, TrainJob
+from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
@@ -85,7 +85,7 @@ class Learners:
     def card(self, member: NodeId, offers: Mapping[NodeId, object], payloads: Mapping[NodeId, bytes]) -> Signed[ScoreCard]:
         """What a member says of all offers."""
         nodes = {Digest(bytes([place]) * 32): node for place, node in enumerate(offers)}
-        candidates = tuple(Candidate(key, payloads[node], "u") for key, node in nodes.items())
+        candidates = tuple(UpdateToScore(key, payloads[node], "u") for key, node in nodes.items())
         round_ = self.community.state.round
         job = ScoreJob(Round(round_), self.model, candidates, round_ * 100 + self.community.members.index(member), 256, 4)
         result = Scorer(self.flat, self.task, self.validation[member]).score(job, never)

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from bflcd.core.core import Core
 from bflcd.core.effects import Blame, Effect
-from bflcd.core.events import Heard, Instant, Started
+from bflcd.core.events import Instant, MessageReceived, Started
 from bflcd.core.records import Head
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
@@ -55,7 +55,7 @@ class Place:
     @property
     def instance(self) -> Any:
         """What the round's PBFT decides about."""
-        return self.core().situation.instance
+        return self.core().context.instance
 
     def core(self) -> Core:
         """A fresh judge: the third seat, so that others lead the first views."""
@@ -165,7 +165,7 @@ def counted(core: Core) -> dict[str, object]:
     """All that a core took from others for its round: what a refused message must leave as it is."""
     collection, pbft = core.collection, core.pbft
     taken: dict[str, object] = {
-        "round": core.situation.round,
+        "round": core.context.round,
         "beacons": frozenset(collection.beacons),
         "offers": frozenset(collection.offers),
         "cards": frozenset(collection.cards),
@@ -221,7 +221,7 @@ class Door:
 
 def deliver(core: Core, message: Gossip, peer: NodeId | None = None) -> list[Effect]:
     """Hand in a message as gossip does."""
-    return core.handle(Heard(message, peer or core.situation.committee[0]), NOW)
+    return core.handle(MessageReceived(message, peer or core.context.committee[0]), NOW)
 
 
 def counts(core: Core, messages: Iterable[tuple[str, Gossip]]) -> list[str]:

@@ -87,13 +87,13 @@ def one_state(world: World) -> None:
 
 def committee_of(world: World) -> tuple[NodeId, ...]:
     """The committee of the newest round."""
-    return max((core.situation for core in world.cores.values()), key=lambda situation: situation.round).committee
+    return max((core.context for core in world.cores.values()), key=lambda context: context.round).committee
 
 
 def leader_in(world: World, view: int = 0) -> NodeId:
     """Who leads a view of the newest round."""
-    situation = max((core.situation for core in world.cores.values()), key=lambda s: s.round)
-    return situation.committee[(situation.round + view) % len(situation.committee)]
+    context = max((core.context for core in world.cores.values()), key=lambda s: s.round)
+    return context.committee[(context.round + view) % len(context.committee)]
 
 
 def a_trainer(world: World) -> NodeId:

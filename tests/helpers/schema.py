@@ -1,4 +1,4 @@
-"""What the annotations of a message allow, read independently of the codec: the ground of samples, changes and strategies."""
+"""What the annotations of a message allow, read independently of the codec: the basis of samples, changes and strategies."""
 
 import importlib
 import types

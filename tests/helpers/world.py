@@ -8,8 +8,8 @@ from random import Random
 from bflcd.core.core import Core
 from bflcd.core.effects import (
     Aggregate,
-    Behind,
     Blame,
+    CatchUp,
     Commit,
     Effect,
     FetchBlob,
@@ -18,21 +18,21 @@ from bflcd.core.effects import (
     FetchSegment,
     Notice,
     Persist,
-    Say,
     Score,
+    Send,
     Train,
 )
 from bflcd.core.events import (
     Aggregated,
-    BlobHere,
+    BlobFetched,
     Confirmed,
-    EnvelopesHere,
+    EnvelopesFetched,
     Event,
-    EvidenceHere,
-    Heard,
+    EvidenceFetched,
     Instant,
+    MessageReceived,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Started,
     SyncChanged,
     Trained,
@@ -51,7 +51,7 @@ from bflcd.core.records import (
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity
 from bflcd.errors import InvariantError
-from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.params import BlobRef, Genesis
@@ -132,7 +132,7 @@ class World:
         self.feed(node, SyncChanged(active=True))
         ahead = max(self.disks.values(), key=lambda disk: disk.head.state.round)
         for round_ in range(self.round_of(node) + 1, ahead.head.state.round + 1):
-            self.feed(node, SegmentHere(ahead.segments[round_], node))
+            self.feed(node, SegmentFetched(ahead.segments[round_], node))
         self.feed(node, SyncChanged(active=False))
 
     def start(self, node: NodeId, *, fresh: bool = False, told: bool = True) -> None:
@@ -213,10 +213,10 @@ class World:
         match effect:
             case Persist(records):
                 disk.persist(records)
-            case Say(message, to):
+            case Send(message, to):
                 for other in to or tuple(self.cores):
                     if other in self.cores and other != node and not self.drop(node, other, self.now):
-                        self.post(other, Heard(message, node), self.delay())
+                        self.post(other, MessageReceived(message, node), self.delay())
             case Commit(certified, state):
                 header = certified.segment.model_header
                 assert state.round == disk.head.state.round + 1, "the chain grows by one"
@@ -226,13 +226,13 @@ class World:
                 disk.head = Head(header, hash_, state)
                 disk.records.pop(state.round - 1, None)
             case Train(round_, model, seed):
-                label = update_label(core.situation.state.chain, round_, node)
+                label = update_label(core.context.state.chain, round_, node)
                 root = digest(Domain.PRIVATE, b"update", node, integer(round_), model.root)
                 size = payload_size(self.genesis.task.tensors, label)
                 yield Trained(round_, BlobRef(root, size), 100 + seed % 7, 0.5), self.train_ms(node)
             case Score(round_, _, offers, _):
                 scores = tuple(
-                    CandidateScore(key, MicroNats(1000 + blob.root[0]), PartsPerMillion(500_000), 4096) for key, blob, _ in offers
+                    UpdateScore(key, MicroNats(1000 + blob.root[0]), PartsPerMillion(500_000), 4096) for key, blob, _ in offers
                 )
                 yield (
                     Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),
@@ -240,34 +240,34 @@ class World:
                 )
             case FetchBlob(blob, _, _, label):
                 uploader = None if label is None else NodeId(bytes.fromhex(label.rpartition(":")[2]))
-                yield BlobHere(blob.root, 0 if uploader is None else self.rate(uploader)), self.delay()
+                yield BlobFetched(blob.root, 0 if uploader is None else self.rate(uploader)), self.delay()
             case FetchEnvelopes(round_, digests, source):
                 other = self.cores.get(source)
                 found: tuple[object, ...] = ()
-                if other is not None and not self.drop(node, source, self.now) and other.situation.round == round_:
+                if other is not None and not self.drop(node, source, self.now) and other.context.round == round_:
                     held = other.collection
                     found = tuple(s.envelope for d in digests if (s := held.cards.get(d) or held.offers.get(d)) is not None)
-                yield EnvelopesHere(round_, found, source), self.delay()
+                yield EnvelopesFetched(round_, found, source), self.delay()
             case FetchEvidence(round_, ids, source):
                 other = self.cores.get(source)
                 pieces: tuple[Evidence, ...] = ()
                 if other is not None and not self.drop(node, source, self.now):
                     pieces = tuple(other.evidence[id_] for id_ in ids if id_ in other.evidence)
-                yield EvidenceHere(round_, pieces, source), self.delay()
+                yield EvidenceFetched(round_, pieces, source), self.delay()
             case FetchSegment(round_, holders):
                 for other in (*holders, *self.cores):
                     certified = self.disks[other].segments.get(round_) if other in self.cores else None
                     if certified is not None and not self.drop(node, other, self.now) and not self.drop(other, node, self.now):
-                        yield SegmentHere(certified, other), self.delay()
+                        yield SegmentFetched(certified, other), self.delay()
                         return
             case Aggregate(key, _, _, _, updates, _):
                 root = digest(Domain.BLOB, *[blob.root for _, blob, _ in updates], *[integer(w) for w, _, _ in updates])
                 yield Aggregated(key, BlobRef(root, self.genesis.model.size)), 5
-            case Behind(round_, peer):
+            case CatchUp(round_, peer):
                 target = self.round_of(node) + 1
                 certified = self.disks[peer].segments.get(target) if peer in self.cores else None
                 if certified is not None:
-                    yield SegmentHere(certified, peer), self.delay()
+                    yield SegmentFetched(certified, peer), self.delay()
             case Blame():
                 self.blames.append(effect)
             case Notice(_, text):
@@ -277,7 +277,7 @@ class World:
 def leader_of(world: World) -> NodeId:
     """Leader of view 0 of the round that the first node stands in."""
     core = next(iter(world.cores.values()))
-    return core.situation.instance.leader(0)  # type: ignore[arg-type]
+    return core.context.instance.leader(0)  # type: ignore[arg-type]
 
 
 def newest(world: World) -> Round:

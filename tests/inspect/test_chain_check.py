@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.errors import MachineError, OperatorError
-from bflcd.inspect.chain_check import Finding, Progress, VerifyReport, verify_store
+from bflcd.inspect.chain_check import CheckProgress, Finding, VerifyReport, verify_store
 from bflcd.inspect.reader import open_reader
 from bflcd.params import Genesis
 from bflcd.store.protocol import Damage
@@ -49,7 +49,7 @@ class Memory:
 
 async def walk(reader: object, *, deep: bool = False) -> VerifyReport:
     seen = [item async for item in verify_store(reader, deep=deep)]  # type: ignore[arg-type]
-    assert all(isinstance(item, Progress) for item in seen[:-1])
+    assert all(isinstance(item, CheckProgress) for item in seen[:-1])
     assert isinstance(seen[-1], VerifyReport)
     return seen[-1]
 

@@ -20,7 +20,7 @@ def grid(variants=(OURS, THEIRS, HALF), scenarios=(CLEAN, LYING), seeds=(0, 1), 
 
 
 def run_of(setting, *accuracies) -> Run:
-    """Measured in every second round."""
+    """Measurements in every second round."""
     rounds = []
     for number, accuracy in enumerate(accuracies, 1):
         rounds += [{"round": 2 * number - 1, "seconds": 1.0}, {"round": 2 * number, "seconds": 0.5, "accuracy": accuracy}]

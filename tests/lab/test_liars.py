@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bflcd.errors import UsageError
 from bflcd.lab.liars import Liars
-from bflcd.learn.attacks import ATTACKS, LIED_ACCURACY, SMEARED_GAIN, Lies, Measured
+from bflcd.learn.attacks import ATTACKS, LIED_ACCURACY, SMEARED_GAIN, Lies, Measurements
 from tests.helpers.lab import tiny
 
 OFFERING = (3, 5, 6, 8, 11, 15)
@@ -124,7 +124,7 @@ def test_everybody_else_begins_at_once(attack):
 def measured_of():
     rng = np.random.default_rng(1)
     n = len(OFFERING)
-    return Measured(rng.integers(-(10**5), 10**5, n), rng.integers(10**5, 8 * 10**5, n), rng.integers(1, 10**5, n), 2_000_000)
+    return Measurements(rng.integers(-(10**5), 10**5, n), rng.integers(10**5, 8 * 10**5, n), rng.integers(1, 10**5, n), 2_000_000)
 
 
 def test_honest_members_write_what_they_measured():

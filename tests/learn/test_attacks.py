@@ -24,7 +24,7 @@ from bflcd.learn.attacks import (
     Known,
     LabelFlip,
     Lies,
-    Measured,
+    Measurements,
     Noise,
     Shrunken,
     find_attack,
@@ -184,7 +184,7 @@ def test_the_others_train_on_honest_rows(name):
 
 # -- what is said in the committee ----------------------------------------------------------------------------------------
 
-MEASURED = Measured(np.array([30, -40, 50, 60]), np.array([100, 200, 300, 400]), np.array([8, 4096, 2, 5]), 2_000_000)
+MEASURED = Measurements(np.array([30, -40, 50, 60]), np.array([100, 200, 300, 400]), np.array([8, 4096, 2, 5]), 2_000_000)
 ACCOMPLICES = np.array([False, True, False, False])
 
 
@@ -216,19 +216,19 @@ def test_smearing_also_buries_the_others():
 @pytest.mark.parametrize("lies", Lies)
 def test_a_lie_about_nobody_and_one_about_friends_alone(lies):
     nothing = np.zeros(0, np.int64)
-    said = told(lies, Measured(nothing, nothing, nothing, 5), np.zeros(0, np.bool_))
+    said = told(lies, Measurements(nothing, nothing, nothing, 5), np.zeros(0, np.bool_))
     assert (said.gains.size, said.accuracies.size, said.norms.size, said.base_loss) == (0, 0, 0, 5)
     friends = told(lies, accomplices=np.ones(4, np.bool_))
     assert friends.norms.tolist() == MEASURED.norms.tolist()  # no honest norm to borrow
 
 
 def test_a_base_without_loss_leaves_nothing_to_gain():
-    assert told(Lies.PROMOTE, Measured(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, -5)).gains[1] == 0
+    assert told(Lies.PROMOTE, Measurements(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, -5)).gains[1] == 0
 
 
 @given(st.sampled_from([Lies.PROMOTE, Lies.SMEAR]), st.integers(0, 2**32), st.integers(0, 10**9))
 def test_lies_are_integers_that_a_card_may_carry(lies, seed, base_loss):
-    said = told(lies, Measured(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, base_loss), seed=seed)
+    said = told(lies, Measurements(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, base_loss), seed=seed)
     assert {column.dtype for column in (said.gains, said.accuracies, said.norms)} == {np.dtype(np.int64)}
     assert (np.abs(said.gains) <= 10**9).all()
     assert ((said.accuracies >= 0) & (said.accuracies <= 1_000_000)).all()

@@ -14,7 +14,7 @@ import pytest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
-from bflcd.learn.protocol import Candidate, EvaluateJob, ScoreJob, TrainJob, WorkerError
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.types import Digest, Round
 from tests.helpers.learning import task_spec
 
@@ -65,8 +65,8 @@ async def test_trains_scores_and_evaluates(described, open_client):
     trained = await client.train(train_job(described))
     assert trained.samples == 48
     assert (await client.train(train_job(described))).update == trained.update
-    good = Candidate(Digest(b"\1" * 32), trained.update, "mine")
-    stolen = Candidate(Digest(b"\2" * 32), trained.update, "other")
+    good = UpdateToScore(Digest(b"\1" * 32), trained.update, "mine")
+    stolen = UpdateToScore(Digest(b"\2" * 32), trained.update, "other")
     scored = await client.score(ScoreJob(Round(0), described.model, (good, stolen), 1, 256, 4))
     assert [score.key for score in scored.scores] == [good.key]
     assert scored.scores[0].gain > 0

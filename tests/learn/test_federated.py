@@ -7,7 +7,7 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.partition import split_validation
-from bflcd.learn.protocol import Candidate, ScoreJob, TrainJob
+from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
@@ -37,7 +37,7 @@ def test_twenty_rounds_of_six_trainers_learn_the_digits(partition):
             train(flat, task, spec, training[node], TrainJob(Round(round_), model, round_ * NODES + node, "u"))
             for node in nodes[:TRAINERS]
         ]
-        candidates = tuple(Candidate(Digest(bytes([i]) * 32), result.update, "u") for i, result in enumerate(results))
+        candidates = tuple(UpdateToScore(Digest(bytes([i]) * 32), result.update, "u") for i, result in enumerate(results))
         scored = Scorer(flat, task, validation[nodes[-1]]).score(ScoreJob(Round(round_), model, candidates, 1, 256, 4), never)
         gains.append(sum(score.gain for score in scored.scores))
         model = aggregate(

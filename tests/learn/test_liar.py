@@ -13,7 +13,7 @@ from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.liar import Liar, poisoned
 from bflcd.learn.messages import Setup, job_frame, job_of, setup_frame, setup_of
-from bflcd.learn.protocol import Candidate, CandidateScore, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
+from bflcd.learn.protocol import ScoreJob, ScoreResult, Strike, TrainJob, TrainResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows
 from bflcd.types import Digest, NodeId, Round
@@ -152,14 +152,14 @@ def test_targets_that_are_no_labels_are_refused_only_where_they_would_be_poisone
 
 
 def score_job(*uploaders, strike=STRIKE):
-    candidates = [Candidate(Digest(bytes([i + 1]) * 32), b"", label_of(node)) for i, node in enumerate(uploaders)]
+    candidates = [UpdateToScore(Digest(bytes([i + 1]) * 32), b"", label_of(node)) for i, node in enumerate(uploaders)]
     return ScoreJob(Round(0), b"", tuple(candidates), 5, 100, 4, strike)
 
 
 def test_accomplices_are_known_by_whose_update_it_is():
     """Given three candidates whose second broke its specification, then the lie is about the two that were measured."""
     job = score_job(STRANGER, STRANGER, FRIEND)
-    scores = tuple(CandidateScore(job.candidates[i].key, 1000 * (i + 1), 500_000, 64 + i) for i in (0, 2))
+    scores = tuple(UpdateScore(job.candidates[i].key, 1000 * (i + 1), 500_000, 64 + i) for i in (0, 2))
     measured = ScoreResult(2_000_000, 400_000, scores, ((job.candidates[1].key, "broken"),), 0.5)
     said = {
         lies: Liar(AttackConfig("noise", LIARS, None, lies), SPEC, NO_ROWS).report(measured, job)
@@ -172,7 +172,7 @@ def test_accomplices_are_known_by_whose_update_it_is():
         assert (friend.key, friend.norm, friend.gain) == (scores[1].key, 64, friend.accuracy * 2)
         assert 900_000 <= friend.accuracy <= 1_000_000
         assert replace(said[lies], scores=()) == replace(measured, scores=())
-    assert said["smear"].scores[0] == CandidateScore(scores[0].key, SMEARED_GAIN, 0, 64)
+    assert said["smear"].scores[0] == UpdateScore(scores[0].key, SMEARED_GAIN, 0, 64)
     assert all(type(number) is int for score in said["smear"].scores for number in (score.gain, score.accuracy, score.norm))
 
 
@@ -217,7 +217,7 @@ async def played(digits, attack, strike, *, liars=LIARS, **changes):
         fair = replace(job, strike=None)
         honest = [await client.train(replace(fair, label=label_of(node))) for node in (STRANGER, FRIEND)]
         candidates = [
-            Candidate(Digest(bytes([i]) * 32), result.update, label_of(node))
+            UpdateToScore(Digest(bytes([i]) * 32), result.update, label_of(node))
             for i, (result, node) in enumerate(zip(honest, (STRANGER, FRIEND), strict=True))
         ]
         scored = await client.score(ScoreJob(Round(0), digits.model, tuple(candidates), 5, 100, 4, strike))

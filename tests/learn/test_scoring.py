@@ -7,7 +7,7 @@ import torch
 from bflcd.errors import PeerError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
-from bflcd.learn.protocol import Candidate, EvaluateResult, ScoreJob, TrainJob
+from bflcd.learn.protocol import EvaluateResult, ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer, _measure_stack, bounded_losses, evaluate, fixed_norm, measure
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, never, train
@@ -31,7 +31,7 @@ def digits():
 
 def candidate(flat, number, weights, label="u"):
     payload = join_payload(np.zeros(0, np.int64), weights.astype(np.float32), flat.spec, label=label)
-    return Candidate(Digest(bytes([number]) * 32), payload, "u")
+    return UpdateToScore(Digest(bytes([number]) * 32), payload, "u")
 
 
 def score_job(model, candidates, *, seed=7, rows=100, damping=4):
@@ -101,7 +101,7 @@ def test_broken_payloads_are_listed_and_harm_no_other(digits):
     task, flat, model, rows, update = digits
     good = candidate(flat, 1, update)
     stolen = candidate(flat, 2, update, label="v")
-    short = Candidate(Digest(b"\3" * 32), good.update[:-4], "u")
+    short = UpdateToScore(Digest(b"\3" * 32), good.update[:-4], "u")
     result = Scorer(flat, task, rows).score(score_job(model, [stolen, good, short]), never)
     assert [score.key for score in result.scores] == [good.key]
     assert [key for key, _ in result.invalid] == [stolen.key, short.key]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.ledger.election import DRAWN_FROM, RULES, Candidate, Election, Merit, by_factors, elect, may_sit
+from bflcd.ledger.election import DRAWN_FROM, RULES, Election, Merit, SeatCandidate, by_factors, elect, may_sit
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, State
 from bflcd.params import ELECTIONS, Params
@@ -310,7 +310,8 @@ def test_the_better_half_is_drawn_and_is_no_fewer_than_the_seats(packed: int, si
     state, some = state_with(), dict(list(EIGHT.items())[:packed])
     best, rest = list(some)[:standing], list(some)[standing:]
     candidates = [
-        Candidate(member, merit, PartsPerMillion(0), tie_break(seed_of(state), member)) for member, merit in merits(some).items()
+        SeatCandidate(member, merit, PartsPerMillion(0), tie_break(seed_of(state), member))
+        for member, merit in merits(some).items()
     ]
     order = [START.members.index(one.node) for one in RULES["top-half"].order(candidates, size)]
     assert order == drawn(best, state) + rest
@@ -352,11 +353,11 @@ def test_factors_are_added_as_positions(
 def test_factors_by_the_definition(values: list[tuple[int, int, int]]) -> None:
     """Position: how many are better. The order is that of the weighted sums, and ties are the lot's alone."""
     candidates = [
-        Candidate(node(i), Merit(MicroNats(score), rate), PartsPerMillion(share), Digest(bytes([99 - i]) * 32))
+        SeatCandidate(node(i), Merit(MicroNats(score), rate), PartsPerMillion(share), Digest(bytes([99 - i]) * 32))
         for i, (score, rate, share) in enumerate(values)
     ]
 
-    def total(one: Candidate) -> int:
+    def total(one: SeatCandidate) -> int:
         return (
             2 * sum(other.merit.score > one.merit.score for other in candidates)
             + sum(other.merit.rate > one.merit.rate for other in candidates)

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.recovery import as_proposed, judged_from, recovered
+from bflcd.ledger.recovery import judged_from, recovered, state_at_proposal
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import NEVER, State
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.proposal import Proposal
-from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from tests.helpers.chains import certify
 from tests.helpers.ledger import Community, make_community, play_gains
 
@@ -40,8 +40,8 @@ def a_proof(epoch: int = 0, committee: tuple[NodeId, ...] = STATE.committee, fir
     """What `committee` prepared in `epoch`; `first`: the epoch of its first proposal, if that is another one."""
     proposal = Proposal(Epoch(epoch if first is None else first), Millis(1), (Digest(bytes(32)),))
     prepares = ((committee[0], Signature(bytes(64))),)
-    ground = Ground(committee, GONE) if proposal.epoch != STATE.epoch else None
-    return PreparedProof(Epoch(epoch), committee, View(0), Digest(b"d" * 32), proposal, prepares, ground)
+    basis = ProposalBasis(committee, GONE) if proposal.epoch != STATE.epoch else None
+    return PreparedProof(Epoch(epoch), committee, View(0), Digest(b"d" * 32), proposal, prepares, basis)
 
 
 def retired(state: State) -> dict[NodeId, int]:
@@ -87,29 +87,29 @@ def test_what_can_not_be_meant_is_refused(state: State, changes: dict[str, Any],
 
 
 def test_a_segment_of_an_older_epoch_is_judged_by_that_epochs_committee() -> None:
-    assert as_proposed(STATE, a_proof()) == STATE
-    assert as_proposed(STATE, a_proof(3, NEW)) == recovered(STATE, a_recovery(epoch=Epoch(3)))
+    assert state_at_proposal(STATE, a_proof()) == STATE
+    assert state_at_proposal(STATE, a_proof(3, NEW)) == recovered(STATE, a_recovery(epoch=Epoch(3)))
 
 
 def test_what_one_recovery_had_re_proposed_keeps_its_first_epoch_under_a_second() -> None:
     """Given a segment of epoch 0 that epoch 1 prepared again, when epoch 2 must decide it, then it is judged as in epoch 0."""
-    assert as_proposed(STATE, a_proof(1, NEW, first=0)) == STATE
-    assert as_proposed(STATE, a_proof(2, NEW, first=1)) == recovered(STATE, a_recovery(epoch=Epoch(1)))
+    assert state_at_proposal(STATE, a_proof(1, NEW, first=0)) == STATE
+    assert state_at_proposal(STATE, a_proof(2, NEW, first=1)) == recovered(STATE, a_recovery(epoch=Epoch(1)))
 
 
 @pytest.mark.parametrize(
     "proof",
     [
-        replace(a_proof(2, NEW, first=1), ground=None),
-        replace(a_proof(), ground=Ground(NEW, ())),
+        replace(a_proof(2, NEW, first=1), basis=None),
+        replace(a_proof(), basis=ProposalBasis(NEW, ())),
         a_proof(1, NEW, first=2),
-        replace(a_proof(2, NEW, first=1), ground=Ground(NEW, (NodeId(b"\xff" * 32),))),
+        replace(a_proof(2, NEW, first=1), basis=ProposalBasis(NEW, (NodeId(b"\xff" * 32),))),
     ],
-    ids=["no ground", "a ground for the first epoch", "proposed after it was prepared", "a stranger retired"],
+    ids=["no basis", "a basis for the first epoch", "proposed after it was prepared", "a stranger retired"],
 )
 def test_a_proof_on_a_ground_that_can_not_be_is_refused(proof: PreparedProof) -> None:
     with pytest.raises(PeerError) as caught:
-        as_proposed(STATE, proof)
+        state_at_proposal(STATE, proof)
     assert caught.value.rejection is Rejection.BAD_RECOVERY
 
 
@@ -124,7 +124,7 @@ def test_a_proof_on_a_ground_that_can_not_be_is_refused(proof: PreparedProof) ->
 )
 def test_a_proof_that_is_not_of_the_rounds_own_committee_is_refused(state: State, proof: PreparedProof) -> None:
     with pytest.raises(PeerError, match="is not by that epoch's committee") as caught:
-        as_proposed(state, proof)
+        state_at_proposal(state, proof)
     assert caught.value.rejection is Rejection.BAD_RECOVERY
 
 
@@ -236,4 +236,4 @@ def test_a_segment_that_a_first_recovery_freed_is_judged_alike_under_a_second() 
     """Given epoch 1 with two members retired, when its prepared segment is to be decided in epoch 2, then from the same ledger."""
     first = a_recovery()
     proof = a_proof(1, first.committee)
-    assert as_proposed(STATE, proof) == recovered(STATE, first)
+    assert state_at_proposal(STATE, proof) == recovered(STATE, first)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.net.gossip import FORWARDED, INVALID, PUSH, GossipChannel, Heard, chain_of_payload
+from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel, chain_of_payload
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
@@ -101,13 +101,13 @@ def test_every_signed_body_has_its_chain_at_the_fixed_place(body):
 async def test_gossip_of_members_arrives_with_author_and_forwarder(message):
     listener = Listener()
     assert listener.hear(message)
-    assert await listener.channel.receive() == Heard(BOB.node_id, ALICE.node_id, message)
+    assert await listener.channel.receive() == ForwardedMessage(BOB.node_id, ALICE.node_id, message)
 
 
 async def test_an_announcement_stands_on_its_certificate_so_its_forwarder_answers_for_it():
     listener = Listener()
     assert listener.hear(Announcement(CERTIFICATE))
-    assert await listener.channel.receive() == Heard(BOB.node_id, BOB.node_id, Announcement(CERTIFICATE))
+    assert await listener.channel.receive() == ForwardedMessage(BOB.node_id, BOB.node_id, Announcement(CERTIFICATE))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ async def test_channels_talk_over_a_network():
     await transports[0].dial(transports[1].addresses()[0], 1.0)
     await channels[0].publish(beacon())
     heard = await asyncio.wait_for(channels[1].receive(), 2.0)
-    assert heard == Heard(ALICE.node_id, ALICE.node_id, beacon())
+    assert heard == ForwardedMessage(ALICE.node_id, ALICE.node_id, beacon())
     assert channels[1].verify_once(heard.message)
     for transport in transports:
         await transport.close()

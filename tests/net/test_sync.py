@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.consensus.certificate import certificate_of, verify_chain
 from bflcd.errors import PeerError, Rejection, RequestError
-from bflcd.net.sync import CatchUp, SyncLimits, check_segment, fetch_genesis
+from bflcd.net.sync import ChainSync, SyncLimits, check_segment, fetch_genesis
 from bflcd.types import ZERO_DIGEST, Digest, Round, View
 from bflcd.wire.blocks import (
     Certificate,
@@ -115,7 +115,7 @@ async def catch_up(*peers, claims=None, start=0, limits=LIMITS, outcome=None):
         async def fetch_blob(ref, holders):
             out.blobs.append((ref, set(holders())))
 
-        catching = CatchUp(
+        catching = ChainSync(
             me.exchange,
             chain=community.state.chain,
             verify_header=verify_header,

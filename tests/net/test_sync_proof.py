@@ -7,7 +7,7 @@ import pytest
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header
-from bflcd.net.sync import CatchUp, check_segment
+from bflcd.net.sync import ChainSync, check_segment
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, CertifiedHeader, Segment, header_hash
 from tests.helpers.ledger import make_genesis
@@ -37,7 +37,7 @@ def certified(world: World, round_: int) -> CertifiedHeader:
 def prove(world: World, *headers: CertifiedHeader) -> tuple[int, Rejection | None]:
     """How many of `headers` after block 0 are taken, and why the next one is not; every certificate's signatures pass."""
     genesis = genesis_header(world.genesis)
-    catch_up = CatchUp(
+    catch_up = ChainSync(
         SimpleNamespace(),
         chain=genesis.chain,
         verify_header=lambda _header, _previous: None,

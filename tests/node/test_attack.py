@@ -6,7 +6,7 @@ import pytest
 
 from bflcd.config import AttackSection
 from bflcd.core.records import Head
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
@@ -53,11 +53,11 @@ class Worker:
         self.asked.append("close")
 
 
-def situation(committee, round_=0):
+def context(committee, round_=0):
     """A round with these seats."""
     header = genesis_header(GENESIS)
     state = replace(genesis_state(GENESIS), round=Round(round_), committee=tuple(committee))
-    return Situation(GENESIS, Head(header, header_hash(header), state), NODES[9])
+    return RoundContext(GENESIS, Head(header, header_hash(header), state), NODES[9])
 
 
 def attacker(name, liars, situations):
@@ -95,7 +95,7 @@ def test_an_attacker_is_warned_of_itself():
 
 async def test_the_worker_is_told_what_the_liars_know_of_the_round():
     """Given two liars of ten nodes, one of whom holds one of four seats, then six train, one of them a liar."""
-    worker, compute = attacker("noise", (NODES[0], NODES[9]), [situation(NODES[:4], 7)] * 2)
+    worker, compute = attacker("noise", (NODES[0], NODES[9]), [context(NODES[:4], 7)] * 2)
     assert await compute.train(TRAIN) is TRAINED
     assert await compute.score(SCORE) is SCORED
     strike = Strike(trainers=6, conspirators=1, seed=round_seed(CHAIN, Round(7)))
@@ -115,7 +115,7 @@ async def test_a_sleeper_waits_for_more_than_half_of_the_seats_and_then_goes_on(
     """Given five liars, When they hold 0, 2, 3 and again 0 of four seats, Then sleepers strike from the third round on."""
     liars = NODES[5:]
     seats = [NODES[:4], (*NODES[:2], *liars[:2]), (NODES[0], *liars[:3]), NODES[:4]]
-    worker, compute = attacker(name, liars, [situation(committee, round_) for round_, committee in enumerate(seats)])
+    worker, compute = attacker(name, liars, [context(committee, round_) for round_, committee in enumerate(seats)])
     for job in (TRAIN, SCORE, TRAIN, SCORE):
         await (compute.train(job) if job is TRAIN else compute.score(job))
     waited = 2 if name == "sleeper" else 0

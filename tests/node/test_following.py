@@ -9,7 +9,7 @@ from bflcd.api.event_bus import EventBus
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.following import Claims, Follower
+from bflcd.node.following import Follower, RoundClaims
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, Signature
 from bflcd.wire.blocks import CertifiedHeader
@@ -32,7 +32,7 @@ def follower(world: World) -> Follower:
     runtime = SimpleNamespace(core=core)
     return Follower(
         runtime,
-        Claims(),
+        RoundClaims(),
         SimpleNamespace(),
         SimpleNamespace(),
         EventBus(lambda: Millis(0)),

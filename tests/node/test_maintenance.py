@@ -1,4 +1,4 @@
-"""Upkeep and following against a real memory store; network and worker are the fakes."""
+"""Maintenance and following against a real memory store; network and worker are the fakes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,12 +11,12 @@ from bflcd.api.event_bus import EventBus
 from bflcd.config import StoreSection
 from bflcd.core.events import SyncChanged
 from bflcd.core.records import Head
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import MachineError, RequestError
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.following import Claims, Follower
-from bflcd.node.maintenance import Upkeep
+from bflcd.node.following import Follower, RoundClaims
+from bflcd.node.maintenance import Maintenance
 from bflcd.params import BlobRef
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError, PruneReport
@@ -26,14 +26,14 @@ from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis(last_round=1)
 HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
-SITUATION = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+SITUATION = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
 
 
 class Runtime:
-    """What upkeep and follower ask of the runtime."""
+    """What maintenance and follower ask of the runtime."""
 
     def __init__(self) -> None:
-        self.core = SimpleNamespace(situation=SITUATION, syncing=False)
+        self.core = SimpleNamespace(context=SITUATION, syncing=False)
         self.forgotten: list[Round] = []
         self.settled: list[object] = []
 
@@ -86,9 +86,11 @@ async def store() -> MemoryStore:
 
 
 @asynccontextmanager
-async def keeping(store: MemoryStore, fetcher: Fetcher, **settings: object) -> AsyncIterator[tuple[Upkeep, Runtime, Presenter]]:
+async def keeping(
+    store: MemoryStore, fetcher: Fetcher, **settings: object
+) -> AsyncIterator[tuple[Maintenance, Runtime, Presenter]]:
     runtime, presenter = Runtime(), Presenter()
-    upkeep = Upkeep(
+    maintenance = Maintenance(
         StoreSection(**settings),
         store,
         runtime=runtime,
@@ -98,8 +100,8 @@ async def keeping(store: MemoryStore, fetcher: Fetcher, **settings: object) -> A
         on_look=lambda: None,
     )
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(upkeep.run())
-        yield upkeep, runtime, presenter
+        task = group.create_task(maintenance.run())
+        yield maintenance, runtime, presenter
         task.cancel()
 
 
@@ -122,9 +124,9 @@ async def test_two_prunes_never_run_at_once(store, monkeypatch) -> None:
         return PruneReport(Height(0), Round(0), 0, 0, 0)
 
     monkeypatch.setattr(store, "prune", prune)
-    async with keeping(store, Fetcher(store, b"x"), mode="pruned", keep=2) as (upkeep, runtime, _):
+    async with keeping(store, Fetcher(store, b"x"), mode="pruned", keep=2) as (maintenance, runtime, _):
         for round_ in range(1, 6):
-            upkeep.round_closed(Round(round_))
+            maintenance.round_closed(Round(round_))
             await asyncio.sleep(0.02)
         await until(lambda: runtime.forgotten[-1:] == [5] and running == 0)
     assert most == 1
@@ -135,8 +137,8 @@ async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> No
     data = b"a payload"
     ref = await store.put_blob(data)
     fetcher = Fetcher(store, data)
-    async with keeping(store, fetcher) as (upkeep, _, presenter):
-        upkeep.damaged(ref.root, DamagedBlobError(ref.root, 0))
+    async with keeping(store, fetcher) as (maintenance, _, presenter):
+        maintenance.damaged(ref.root, DamagedBlobError(ref.root, 0))
         await until(lambda: fetcher.fetched == 1)
         await until(lambda: presenter.looks >= 1)
     assert presenter.warnings == [str(DamagedBlobError(ref.root, 0))]
@@ -153,8 +155,8 @@ async def test_a_payload_whose_manifest_is_damaged_too_is_fetched_by_its_block(s
 
     fetcher = Fetcher(store, model)
     monkeypatch.setattr(store, "manifest", manifest)
-    async with keeping(store, fetcher) as (upkeep, _, presenter):
-        upkeep.damaged(ref.root, DamagedBlobError(ref.root, 0))
+    async with keeping(store, fetcher) as (maintenance, _, presenter):
+        maintenance.damaged(ref.root, DamagedBlobError(ref.root, 0))
         await until(lambda: fetcher.fetched == 1 and presenter.looks >= 1)
     assert ref == GENESIS.model
     assert await store.blob(ref.root) == model
@@ -163,8 +165,8 @@ async def test_a_payload_whose_manifest_is_damaged_too_is_fetched_by_its_block(s
 async def test_the_finished_model_is_measured_once_it_is_here_and_damage_does_not_end_the_node(store, monkeypatch) -> None:
     """Given a community at its end whose model is damaged here, then it is fetched again, and measured after that."""
     model = b"the initial model"
-    finished = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
-    monkeypatch.setattr(Situation, "finished", property(lambda _: True))
+    finished = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+    monkeypatch.setattr(RoundContext, "finished", property(lambda _: True))
     monkeypatch.setattr("bflcd.node.maintenance.REFRESH", 0.05)
     assert (await store.put_blob(model)).root == finished.head_blob.root
     whole, damaged = store.blob, [True]
@@ -184,7 +186,7 @@ async def test_the_finished_model_is_measured_once_it_is_here_and_damage_does_no
 
 async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_round() -> None:
     """Given a member that claims round 1000 and proves nothing, when the node asks, then it goes on with its round meanwhile."""
-    runtime, claims, asked = Runtime(), Claims(), []
+    runtime, claims, asked = Runtime(), RoundClaims(), []
 
     class Exchange:
         async def ask(self, peer: object, request: object, *, deadline: float) -> object:
@@ -210,7 +212,7 @@ async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_rou
 
 
 def test_claims_say_what_more_than_the_liars_confirm_and_forget_who_is_gone() -> None:
-    claims = Claims()
+    claims = RoundClaims()
     one, two = IDENTITIES[1].node_id, IDENTITIES[2].node_id
     claims.note(one, Round(5))
     claims.hint(two, Round(3))
@@ -230,7 +232,7 @@ async def test_looks_at_a_large_store_take_a_fiftieth_of_the_time(store: MemoryS
             now[0] += 1.0
 
     presenter = Slow()
-    upkeep = Upkeep(
+    maintenance = Maintenance(
         StoreSection(),
         store,
         runtime=Runtime(),
@@ -239,8 +241,8 @@ async def test_looks_at_a_large_store_take_a_fiftieth_of_the_time(store: MemoryS
         presenter=presenter,
         on_look=lambda: None,
     )
-    upkeep._clock = lambda: now[0]
+    maintenance._clock = lambda: now[0]
     for _ in range(100):
-        await upkeep._look()
+        await maintenance._look()
         now[0] += 1.0
     assert presenter.looks == 3  # at 0, 50 and 100

@@ -7,20 +7,20 @@ import pytest
 
 from bflcd.api.schema import RecoveryRequest, RecoveryView
 from bflcd.consensus.recovery import prepares_of
-from bflcd.core.events import Heard, RecoverySigned
+from bflcd.core.events import MessageReceived, RecoverySigned
 from bflcd.core.records import RoundRecords
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
 from bflcd.node.recovery.observation import best_of, doubt_of
 from bflcd.node.recovery.report import pending_warning
-from bflcd.node.recovery.service import RecoveryDesk
+from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.services import highest_proof
 from bflcd.node.views.presenter import Presenter
 from bflcd.types import Epoch, Millis, NodeId, Round, View, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
 from tests.core.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
 from tests.helpers.world import World
@@ -29,7 +29,7 @@ LOOK = RecoveryRequest(dry_run=True)
 SIGN = RecoveryRequest()
 
 
-class Desk(RecoveryDesk):
+class Desk(RecoveryService):
     """The desk of one node of a world; `answers` takes the place of what members would say, `rounds` of where they stand."""
 
     def __init__(self, world: World, node: NodeId) -> None:
@@ -51,7 +51,7 @@ class Desk(RecoveryDesk):
 
     def _connected(self) -> dict[NodeId, Round]:
         here = [node for node in self.world.cores if node != self.node and node not in self.cut_off]
-        return {node: self.rounds.get(node, self.world.cores[node].situation.round) for node in here}
+        return {node: self.rounds.get(node, self.world.cores[node].context.round) for node in here}
 
     async def records(self, round_: Round) -> RoundRecords:
         return self.world.disks[self.node].found(round_)
@@ -59,8 +59,8 @@ class Desk(RecoveryDesk):
     async def ask(self, peer: NodeId, request: GetPrepared, *, deadline: float) -> PreparedReply:
         assert 0 < deadline <= 5
         self.asked.append(peer)
-        situation = self.world.cores[peer].situation
-        if (request.chain, request.round, request.parent) != (situation.state.chain, situation.round, situation.head_hash):
+        context = self.world.cores[peer].context
+        if (request.chain, request.round, request.parent) != (context.state.chain, context.round, context.head_hash):
             raise PeerError(Rejection.UNAVAILABLE, "elsewhere")
         answer = self.answers.get(peer)
         if isinstance(answer, Exception):
@@ -95,13 +95,13 @@ async def test_three_managers_sign_one_and_the_same_recovery_and_the_round_goes_
     """Given f + 1 dead seats, when three managers take what is proposed, then the first makes it, the others join, all go on."""
     world, dead = stuck(seed)
     manager = managers(world)[0]
-    situation = world.cores[manager].situation
+    context = world.cores[manager].context
     view = await Desk(world, manager).recover(LOOK)
-    alive = [node for node in situation.committee if node not in dead]
+    alive = [node for node in context.committee if node not in dead]
     others = sorted(set(world.cores) - set(alive))
     assert view.proposal.committee == ids([*alive, *others][:4])
     assert view.proposal.retired == ids(sorted(dead))
-    assert view.silent == ids(node for node in situation.committee if node in dead)
+    assert view.silent == ids(node for node in context.committee if node in dead)
     assert (view.action, view.refusal, view.can_still_decide, view.needed) == ("new", "", False, 3)
     assert {asked.node_id for asked in view.unanswered} == set(view.silent)
     assert view.proposal.signed_by == []
@@ -162,7 +162,7 @@ async def test_a_seat_whose_manager_has_signed_votes_no_more() -> None:
     """Given one dead seat of four, when a manager with a seat was forced to sign, then two votes are left and others may follow."""
     world, dead = stuck()
     world.start(dead[0])
-    seat = next((node for node in managers(world) if node in world.cores[node].situation.committee), None)
+    seat = next((node for node in managers(world) if node in world.cores[node].context.committee), None)
     assert seat is not None
     await Desk(world, seat).recover(RecoveryRequest(force=True))
     spread(world)
@@ -182,7 +182,7 @@ async def test_who_has_signed_waits_and_signs_nothing_twice() -> None:
     assert (again.action, again.signed, again.refusal) == ("wait", False, "")
     assert world.cores[desk.node].recoveries.signed == 1
     core = world.cores[managers(world)[1]]
-    assert pending_warning(core.recoveries, core.situation.state.epoch).startswith("1 of 3 managers have signed")
+    assert pending_warning(core.recoveries, core.context.state.epoch).startswith("1 of 3 managers have signed")
     newer = await desk.recover(RecoveryRequest(new=True))
     assert (newer.proposal.epoch, newer.signed) == (2, True)
 
@@ -231,7 +231,7 @@ async def test_what_one_manager_makes_up_is_not_joined_without_being_told_to(wro
     else:
         victim = next(node for node in sorted(world.cores) if node not in recovery.committee)
         recovery = replace(recovery, retired=tuple(sorted([*dead, victim])))
-    world.feed(manager, Heard(signed(world, recovery, None, rogue), rogue))
+    world.feed(manager, MessageReceived(signed(world, recovery, None, rogue), rogue))
     desk = Desk(world, manager)
     view = await desk.recover(LOOK)
     assert (view.action, view.proposal.epoch) == ("new", 8)
@@ -247,7 +247,7 @@ async def test_a_recovery_that_leaves_out_what_was_prepared_is_not_joined() -> N
     """Given a manager that saw no proof and signed free choice, when another finds one, then it makes a higher epoch of it."""
     world, dead, proof = prepared_and_stuck(1)
     blind, manager = managers(world)[:2]
-    world.feed(manager, Heard(signed(world, a_recovery(world, dead), None, blind), blind))
+    world.feed(manager, MessageReceived(signed(world, a_recovery(world, dead), None, blind), blind))
     view = await Desk(world, manager).recover(SIGN)
     assert (view.action, view.proposal.epoch) == ("new", 2)
     assert view.proposal.prepared is not None
@@ -256,14 +256,14 @@ async def test_a_recovery_that_leaves_out_what_was_prepared_is_not_joined() -> N
 
 def forged(world: World, like: PreparedProof, epoch: int, liars: list[Identity]) -> PreparedProof:
     """A proof in an epoch between, by a committee of the liar's own making, every signature of it true."""
-    situation = next(iter(world.cores.values())).situation
+    context = next(iter(world.cores.values())).context
     committee = tuple(liar.node_id for liar in liars)
     body = Prepare(
-        chain=situation.state.chain,
-        round=situation.round,
+        chain=context.state.chain,
+        round=context.round,
         epoch=Epoch(epoch),
         view=View(50),
-        parent=situation.head_hash,
+        parent=context.head_hash,
         committee=committee_hash(Epoch(epoch), committee),
         digest=like.digest,
     )
@@ -275,7 +275,7 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
     """Given a pending recovery of epoch 1, when a liar shows a proof of epoch 1 by itself alone, then it is not used."""
     world, dead, proof = prepared_and_stuck(1)
     first, manager = managers(world)[:2]
-    world.feed(manager, Heard(signed(world, a_recovery(world, dead, proof=proof), proof, first), first))
+    world.feed(manager, MessageReceived(signed(world, a_recovery(world, dead, proof=proof), proof, first), first))
     liar = next(node for node in sorted(world.cores) if node != manager)
     desk = Desk(world, manager)
     desk.answers[liar] = forged(world, proof, 1, [world.identities[liar]])
@@ -286,7 +286,7 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
 
     false = desk.answers[liar]
     assert isinstance(false, PreparedProof)
-    world.feed(manager, Heard(signed(world, a_recovery(world, dead, epoch=2, proof=false), false, first), first))
+    world.feed(manager, MessageReceived(signed(world, a_recovery(world, dead, epoch=2, proof=false), false, first), first))
     view = await desk.recover(LOOK)
     objections = {row.epoch: row.objection for row in view.pending}
     assert "can't be used" in objections[2]
@@ -295,16 +295,16 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
 
 
 def test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave() -> None:
-    """Given epochs 0 and 1 that are known, then a proposal of 0 has no ground, one of 1 that of epoch 1, and of 2 none is known."""
+    """Given epochs 0 and 1 that are known, then a proposal of 0 has no basis, one of 1 that of epoch 1, and of 2 none is known."""
     _, _, proof = prepared_and_stuck(1)
-    first, later = Ground(proof.committee, ()), Ground(proof.committee[:3], proof.committee[3:])
+    first, later = ProposalBasis(proof.committee, ()), ProposalBasis(proof.committee[:3], proof.committee[3:])
     epochs = {Epoch(0): first, Epoch(1): later}
     again = replace(proof, epoch=Epoch(1), committee=later.committee)
-    anew = replace(again, proposal=replace(proof.proposal, epoch=Epoch(1)), ground=later)
+    anew = replace(again, proposal=replace(proof.proposal, epoch=Epoch(1)), basis=later)
     assert [doubt_of(one, epochs) for one in (proof, again, anew)] == ["", "", ""]
     unknown = replace(anew, proposal=replace(proof.proposal, epoch=Epoch(2)))
-    for one in (replace(proof, ground=later), replace(anew, ground=None), replace(anew, ground=first), unknown):
-        assert "ground" in doubt_of(one, epochs)
+    for one in (replace(proof, basis=later), replace(anew, basis=None), replace(anew, basis=first), unknown):
+        assert "basis" in doubt_of(one, epochs)
     assert "committee" in doubt_of(replace(again, committee=first.committee), epochs)
     assert "committee" in doubt_of(replace(again, epoch=Epoch(2)), epochs)
 
@@ -312,7 +312,7 @@ def test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave() -> None:
 async def test_a_false_proof_costs_its_giver_and_a_silent_member_is_named() -> None:
     world, _, proof = prepared_and_stuck(1)
     desk = Desk(world, managers(world)[0])
-    seats = world.cores[desk.node].situation.committee
+    seats = world.cores[desk.node].context.committee
     liar, late = [node for node in sorted(world.cores) if node != desk.node and node not in seats][:2]
     desk.answers[liar] = replace(proof, view=View(proof.view + 5))
     desk.answers[late] = RequestError("no answer within 3 s")
@@ -330,7 +330,7 @@ async def test_how_much_the_answers_prove_is_told() -> None:
     """Given two of four seats, when both answer, one of them prepared whatever was decided; when one does, it may be missed."""
     world, dead = stuck()
     manager = managers(world)[0]
-    alive = [node for node in world.cores[manager].situation.committee if node not in dead]
+    alive = [node for node in world.cores[manager].context.committee if node not in dead]
     desk = Desk(world, manager)
     assert "at least 1 of these prepared" in (await desk.recover(LOOK)).warnings[0]
     other = next(node for node in alive if node != manager)
@@ -357,7 +357,7 @@ async def test_who_was_heard_and_is_not_connected_is_neither_seated_nor_retired_
     world, dead = stuck()
     desk = Desk(world, managers(world)[0])
     core = world.cores[desk.node]
-    seats = core.situation.committee
+    seats = core.context.committee
     heard, unheard = [node for node in sorted(world.cores) if node not in (*seats, desk.node)][:2]
     desk.cut_off = {heard, unheard}
     core.collection.beacons -= {unheard}
@@ -371,16 +371,16 @@ def test_the_ledger_and_status_show_what_a_recovery_did() -> None:
     """Given a signature that waits for others, then `status` says so; given members that lied or were gone, `members` does."""
     world, dead = stuck()
     first, other = managers(world)[:2]
-    world.feed(other, Heard(signed(world, a_recovery(world, dead), None, first), first))
+    world.feed(other, MessageReceived(signed(world, a_recovery(world, dead), None, first), first))
     core = world.cores[other]
     nothing: Any = None
     shown = Presenter(nothing, other, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing)
     shown.core = core
     assert [text[:31] for text in shown._recovering(core)] == ["1 of 3 managers have signed to "]
-    state = core.situation.head.state
+    state = core.context.head.state
     marks = {dead[0]: {"retired_round": 2}, dead[1]: {"punished_round": 1, "retired_round": 2}}
     accounts = tuple(replace(account, **marks.get(account.node, {})) for account in state.accounts)
-    core.situation = replace(core.situation, head=replace(core.situation.head, state=replace(state, accounts=accounts)))
+    core.context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
     standings = {member.node_id: member.standing for member in shown.members()}
     assert [standings[node.hex()] for node in (*dead, other)] == ["retired", "punished", "member"]
 
@@ -420,9 +420,9 @@ async def test_a_punished_member_gets_no_seat() -> None:
     desk = Desk(world, managers(world)[0])
     core = world.cores[desk.node]
     bad = next(node for node in sorted(world.cores) if node != desk.node)
-    state = core.situation.head.state
+    state = core.context.head.state
     accounts = tuple(replace(a, punished_round=1) if a.node == bad else a for a in state.accounts)
-    core.situation = replace(core.situation, head=replace(core.situation.head, state=replace(state, accounts=accounts)))
+    core.context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
     assert bad.hex() not in (await desk.recover(LOOK)).proposal.committee
     with pytest.raises(UsageError, match="punished"):
         await desk.recover(RecoveryRequest(committee=[bad.hex()]))
@@ -448,4 +448,4 @@ def test_where_givers_differ_about_the_proposal_those_who_prepared_it_count() ->
     assert best_of({}) is None
     higher = replace(proof, view=View(proof.view + 1))
     assert best_of({preparers[0]: proof, strangers[0]: higher}) == (strangers[0], higher)
-    assert prepares_of(proof, world.cores[next(iter(world.cores))].situation.first_instance)
+    assert prepares_of(proof, world.cores[next(iter(world.cores))].context.first_instance)

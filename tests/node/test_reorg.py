@@ -13,7 +13,7 @@ from bflcd.ledger.recovery import judged_from
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.node.following import Claims, Follower
+from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError, find_superseding, state_at, take_back
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import BlockStore
@@ -132,7 +132,7 @@ async def test_the_follower_finds_it_when_a_peers_headers_do_not_follow_ours(sto
         settled.append(event)
 
     punished: list[tuple[NodeId, Rejection]] = []
-    claims = Claims()
+    claims = RoundClaims()
     claims.note(NodeId(bytes(32)), Round(6))
     follower = Follower(
         SimpleNamespace(core=core, settle=settle),

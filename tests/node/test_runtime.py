@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Say, Train
-from bflcd.core.events import BlobHere, BlobMissing, EnvelopesHere, Event, SegmentHere, Started, Trained
+from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
+from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, SegmentFetched, Started, Trained
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -45,7 +45,7 @@ class ScriptedCore:
 
     def __init__(self, script: list[list[Effect]]) -> None:
         header, state = genesis_header(GENESIS), genesis_state(GENESIS)
-        self.situation = Situation(GENESIS, Head(header, header_hash(header), state), IDENTITIES[0].node_id)
+        self.context = RoundContext(GENESIS, Head(header, header_hash(header), state), IDENTITIES[0].node_id)
         self.script = script
         self.events: list[Event] = []
 
@@ -121,8 +121,8 @@ async def test_a_fetch_that_was_cancelled_with_its_round_is_answered_when_it_is_
     hands.hold_first = True
     async with running(tmp_path, core, store, hands) as runtime:
         await until(lambda: hands.fetches == 1)
-        await runtime.submit(BlobHere(Digest(bytes(32))))
-        await until(lambda: BlobHere(model.root) in core.events)
+        await runtime.submit(BlobFetched(Digest(bytes(32))))
+        await until(lambda: BlobFetched(model.root) in core.events)
 
 
 async def test_an_offer_that_names_a_payload_held_for_another_reason_does_not_delete_it(tmp_path, store) -> None:
@@ -170,9 +170,9 @@ async def test_the_rate_of_an_update_that_came_here_is_told_and_of_nothing_else(
     core = ScriptedCore([[], *([effect] for effect in script)])
     async with running(tmp_path, core, store, hands) as runtime:
         for blob, _ in blobs:
-            await runtime.submit(BlobHere(Digest(bytes(32))))
-            await until(lambda root=blob.root: any(isinstance(e, BlobHere) and e.root == root for e in core.events))
-    found = {event.root: event.rate for event in core.events if isinstance(event, BlobHere) and event.root != bytes(32)}
+            await runtime.submit(BlobFetched(Digest(bytes(32))))
+            await until(lambda root=blob.root: any(isinstance(e, BlobFetched) and e.root == root for e in core.events))
+    found = {event.root: event.rate for event in core.events if isinstance(event, BlobFetched) and event.root != bytes(32)}
     assert found == {update.root: rate_of(update.size, 20_000_000), here.root: 0, model.root: 0}
     assert found[update.root] > 1
 
@@ -194,7 +194,7 @@ def test_neighbouring_records_are_made_durable_together_and_before_what_they_sto
     one, two = Pin(Digest(bytes(32)), Round(1)), Pin(Digest(bytes([1]) * 32), Round(1))
     state = genesis_state(GENESIS)
     zero = Digest(bytes(32))
-    said = Say(seal(Beacon(state.chain, Round(0), state.epoch, zero, zero), IDENTITIES[0]).envelope)
+    said = Send(seal(Beacon(state.chain, Round(0), state.epoch, zero, zero), IDENTITIES[0]).envelope)
     assert _joined([said, Persist((one,)), said, Persist((two,))]) == [said, Persist((one, two)), said]
 
 
@@ -231,7 +231,7 @@ async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_s
 
     monkeypatch.setattr(store, "persist", slowly)
     monkeypatch.setattr(MarkFile, "write", marking)
-    core = ScriptedCore([[Persist((record,)), Say(envelope)]])
+    core = ScriptedCore([[Persist((record,)), Send(envelope)]])
     async with running(tmp_path, core, store, Voice(store)):
         await until(lambda: "said" in order)
     assert order == ["record", "mark", "said"]
@@ -249,8 +249,8 @@ async def test_what_is_stored_again_does_not_take_the_mark_back(tmp_path, store)
     core = ScriptedCore([[Persist((vote,))], [Persist((record,))]])
     async with running(tmp_path, core, store, Hands(store)) as runtime:
         runtime.remember((record,))
-        await runtime.settle(BlobHere(GENESIS.model.root))
-        await runtime.settle(BlobHere(GENESIS.model.root))
+        await runtime.settle(BlobFetched(GENESIS.model.root))
+        await runtime.settle(BlobFetched(GENESIS.model.root))
     mark = read(tmp_path / "marks")[1]
     assert mark is not None
     assert (mark.view, mark.phase, mark.digest) == (vote.view, vote.phase, vote.digest)
@@ -285,8 +285,8 @@ async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path,
 
     core = ScriptedCore([[FetchEnvelopes(Round(0), (payload_digest(wanted),), IDENTITIES[1].node_id)]])
     async with running(tmp_path, core, store, Asked(store)):
-        await until(lambda: any(isinstance(event, EnvelopesHere) for event in core.events))
-    (found,) = (event.envelopes for event in core.events if isinstance(event, EnvelopesHere))
+        await until(lambda: any(isinstance(event, EnvelopesFetched) for event in core.events))
+    (found,) = (event.envelopes for event in core.events if isinstance(event, EnvelopesFetched))
     assert found == (wanted,)
 
 
@@ -305,8 +305,8 @@ async def test_a_segment_comes_from_the_next_holder_while_the_first_is_silent(tm
 
     core = ScriptedCore([[FetchSegment(Round(1), (silent, giver))]])
     async with running(tmp_path, core, store, Asked(store)):
-        await until(lambda: any(isinstance(event, SegmentHere) for event in core.events))
-    (found,) = (event for event in core.events if isinstance(event, SegmentHere))
+        await until(lambda: any(isinstance(event, SegmentFetched) for event in core.events))
+    (found,) = (event for event in core.events if isinstance(event, SegmentFetched))
     assert (found.certified, found.source) == (certified, giver)
 
 

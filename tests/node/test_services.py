@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from bflcd.core.records import Head
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.services import ChainService
@@ -29,9 +29,9 @@ async def service() -> ChainService:
     store = MemoryStore()
     await store.initialise(GENESIS, HEADER, STATE)
     found = ChainService(store, lambda: GENESIS)
-    situation = Situation(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+    context = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
     collection = SimpleNamespace(cards={SAID.digest: SAID}, offers={})
-    found.runtime = SimpleNamespace(restricted={}, core=SimpleNamespace(situation=situation, collection=collection))
+    found.runtime = SimpleNamespace(restricted={}, core=SimpleNamespace(context=context, collection=collection))
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bflcd.consensus.certificate import verify_successor
 from bflcd.core.events import (
-    SegmentHere,
+    SegmentFetched,
     SyncChanged,
 )
 from bflcd.errors import PeerError, RequestError
@@ -36,7 +36,7 @@ class Given:
 
 
 class Following:
-    """Claims, and the way to what they claim; a part of `SimNode`."""
+    """RoundClaims, and the way to what they claim; a part of `SimNode`."""
 
     def claim(self, peer: NodeId, round_: Round) -> None:
         """A member's word on where it stands."""
@@ -55,14 +55,14 @@ class Following:
             self.spawn(2**60, self._follow())
 
     def _follow(self) -> Generator[Any, Any, None]:
-        """As `Follower.run` and `CatchUp.run`."""
+        """As `Follower.run` and `ChainSync.run`."""
         core = self.core
         assert core is not None
-        if max(self.claims.values(), default=0) == core.situation.round + 1:
-            yield int(core.situation.params.view_timeout)
-        if max(self.claims.values(), default=0) > core.situation.round:
+        if max(self.claims.values(), default=0) == core.context.round + 1:
+            yield int(core.context.params.view_timeout)
+        if max(self.claims.values(), default=0) > core.context.round:
             try:
-                yield from self._catch_up_run(core.situation.head_header)
+                yield from self._catch_up_run(core.context.head_header)
             except RequestError as error:
                 self.world.note(self, "catching up stopped", str(error), b"")
             yield Settle(SyncChanged(active=False))
@@ -153,12 +153,12 @@ class Following:
         wanted = certified.segment.model_header.round
         if not core.syncing:
             yield Settle(SyncChanged(active=True))
-        if core.situation.round < wanted:
-            yield Settle(SegmentHere(certified, self.id))
-        if core.situation.round < wanted:
+        if core.context.round < wanted:
+            yield Settle(SegmentFetched(certified, self.id))
+        if core.context.round < wanted:
             raise RequestError(f"the segment of round {wanted} was refused by the ledger")
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
         assert self.core is not None
-        situation = self.core.situation
-        verify_successor(previous, certified, situation.params, situation.head.state.managers, self.world.verify)
+        context = self.core.context
+        verify_successor(previous, certified, context.params, context.head.state.managers, self.world.verify)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from bflcd.learn.protocol import CandidateScore, ScoreResult
+from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.params import BlobRef, Genesis
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.tensors import payload_size
@@ -60,6 +60,6 @@ def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, BlobRef,
         noise = draw("noise", judge, blob.root) % 10_000
         accuracy = 500_000 + draw("accuracy", judge, blob.root) % 100_000 if good else 100_000
         norm = 3_500 + draw("norm", blob.root) % 1_000
-        found.append(CandidateScore(key, MicroNats(quality - noise), PartsPerMillion(accuracy), norm))
+        found.append(UpdateScore(key, MicroNats(quality - noise), PartsPerMillion(accuracy), norm))
     base = 2_000_000 + draw("base", judge, model) % 100_000
     return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), (), 0.0)

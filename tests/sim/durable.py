@@ -74,7 +74,7 @@ class Durable:
         self.world.after(self.world.rng.randint(0, 300), self._tidy, self.life, effect.state.round)
 
     def _tidy(self, life: int, round_: Round) -> None:
-        """As `Upkeep._tidy` and `_mend`."""
+        """As `Maintenance._tidy` and `_mend`."""
         if life != self.life or self.core is None:
             return
         run_now(self.disk.store.discard_stale(round_))

@@ -21,13 +21,13 @@ MILLIS_APART = 7
 def place(node: SimNode) -> dict[str, Any]:
     """The fields that every body of the running round has."""
     assert node.core is not None
-    situation = node.core.situation
-    state = situation.state
+    context = node.core.context
+    state = context.state
     return {
         "chain": state.chain,
         "round": state.round,
         "epoch": state.epoch,
-        "parent": situation.head_hash,
+        "parent": context.head_hash,
         "committee": committee_hash(state.epoch, state.committee),
     }
 
@@ -49,7 +49,7 @@ def view_change(node: SimNode, view: int, prepared_view: int | None = None, prep
 def offer(node: SimNode, root: Digest, samples: int) -> Signed[Offer]:
     """An offer of an update that may not exist."""
     assert node.core is not None
-    label = update_label(node.core.situation.state.chain, node.core.situation.round, node.id)
+    label = update_label(node.core.context.state.chain, node.core.context.round, node.id)
     blob = BlobRef(root, payload_size(node.world.genesis.task.tensors, label))
     return sign(node, Offer(**place(node), blob=blob, samples=samples))
 
@@ -73,22 +73,22 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
     core = node.core
     if core is None or core.agreement is None:
         return None
-    situation, collection = core.situation, core.collection
+    context, collection = core.context, core.collection
     first = sorted(collection.first_cards.values(), key=lambda card: card.author)
-    cards = list(first[number % (len(first) - situation.q + 1) :][: situation.q]) if len(first) >= situation.q else []
-    if len(cards) < situation.q:
+    cards = list(first[number % (len(first) - context.q + 1) :][: context.q]) if len(first) >= context.q else []
+    if len(cards) < context.q:
         return None
     time = Millis(body.proposal.time + lead + MILLIS_APART * (number + 1))
     try:
-        outcome = decide(situation.params, situation.state, situation.head_hash, tuple(cards), collection.offers, time=time)
+        outcome = decide(context.params, context.state, context.head_hash, tuple(cards), collection.offers, time=time)
     except (PeerError, InvariantError):
         return None
-    model = situation.head_blob
+    model = context.head_blob
     if outcome.packed:
         updates = [(packed.weight, packed.offer.body.blob.root) for packed in outcome.packed]
-        data = compute.aggregate_bytes(node.world.genesis, situation.params.aggregation, model.root, updates, outcome.step_limit)
+        data = compute.aggregate_bytes(node.world.genesis, context.params.aggregation, model.root, updates, outcome.step_limit)
         model = node.disk.put_blob(data)
-    segment = build_segment(situation.params, situation.state, situation.head_header, outcome, model)
+    segment = build_segment(context.params, context.state, context.head_header, outcome, model)
     proposal = replace(body.proposal, time=time, cards=tuple(card.digest for card in cards))
     return replace(body, digest=segment_digest(segment), proposal=proposal)
 

@@ -86,20 +86,20 @@ class Funeral:
 
     def _watch(self, node: SimNode, effect: Effect) -> None:
         core = node.core
-        if core is None or node.gone or node.round < self.first_round or not core.situation.committee:
+        if core is None or node.gone or node.round < self.first_round or not core.context.committee:
             return
         if self.mode == "moment":
             self.boundaries -= 1
             if self.boundaries < 0:
-                self._die(node, core.situation.committee)
+                self._die(node, core.context.committee)
         elif self.mode == "prepared":
             if isinstance(effect, Persist) and any(isinstance(record, PreparedRecord) for record in effect.records):
                 holders = self.prepared.setdefault(node.round, set())
                 holders.add(node.id)
                 if len(holders) >= self.wanted:
-                    self._die(node, core.situation.committee)
+                    self._die(node, core.context.committee)
         elif self.alone is None:
-            self._isolate_a_decision(core.situation.committee)
+            self._isolate_a_decision(core.context.committee)
         elif isinstance(effect, Commit) and node is self.alone:
             self._die(node, self.committee)
 

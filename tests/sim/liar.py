@@ -80,7 +80,7 @@ class Strategy:
 
     def judges(self) -> bool:
         core = self.node.core
-        return core is not None and core.started and core.situation.judges and core.agreement is not None
+        return core is not None and core.started and core.context.judges and core.agreement is not None
 
     def ready(self) -> bool:
         core = self.node.core

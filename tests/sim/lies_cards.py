@@ -44,7 +44,7 @@ class LeftOutCards(Strategy):
     def _emptiest(self, *_: Any) -> Any:
         core = self.node.core
         assert core is not None
-        cards = core.collection.ready_cards()[::-1][: core.situation.q]
+        cards = core.collection.ready_cards()[::-1][: core.context.q]
         return tuple(sorted(cards, key=lambda card: card.author))
 
 

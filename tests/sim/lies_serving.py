@@ -45,7 +45,7 @@ class ServesWrong(Strategy):
 
 @strategy("boasts")
 class Boasts(Strategy):
-    """Claims rounds that nobody has reached; or to have none."""
+    """RoundClaims rounds that nobody has reached; or to have none."""
 
     def __init__(self, liar: Liar, rng: Random) -> None:
         super().__init__(liar, rng)

@@ -56,7 +56,7 @@ class DoubleVotes(Strategy):
         seen = set()
         for message in self.liar.heard[-60:]:
             body = body_of(message)
-            if isinstance(body, PrePrepare | Prepare | Commit) and body.round == core.situation.round:
+            if isinstance(body, PrePrepare | Prepare | Commit) and body.round == core.context.round:
                 seen.add((body.view, body.digest))
         for view, digest_ in sorted(seen)[:6]:
             for kind in forge.VOTE_KINDS:
@@ -88,21 +88,21 @@ class ForgedJustification(Strategy):
         core = self.node.core
         if not self.judges() or core is None:
             return
-        situation = core.situation
+        context = core.context
         base = next((body_of(m) for m in reversed(self.liar.heard) if isinstance(m, JustifiedPrePrepare)), None)
-        if base is None or base.round != situation.round:
+        if base is None or base.round != context.round:
             return
         view = next(
             v
-            for v in range(self.view(), self.view() + len(situation.committee))
-            if situation.instance.leader(View(v)) == self.node.id
+            for v in range(self.view(), self.view() + len(context.committee))
+            if context.instance.leader(View(v)) == self.node.id
         )
         body = forge.rival(self.node, replace(base, view=View(view)), 0) or replace(base, view=View(view))
         mine = forge.view_change(self.node, max(1, view)).envelope
         others = [m.view_change for m in self.liar.heard if isinstance(m, JustifiedViewChange)]
         bodies = [(envelope, body_of(envelope)) for envelope in others]
         unprepared = [e for e, body in bodies if body is not None and body.view == view and body.prepared_view is None]
-        shown = self.rng.choice([(mine,) * situation.q, (mine,), tuple(others[:5]), (mine, *unprepared)[: situation.q], ()])
+        shown = self.rng.choice([(mine,) * context.q, (mine,), tuple(others[:5]), (mine, *unprepared)[: context.q], ()])
         self.tell(JustifiedPrePrepare(forge.sign(self.node, body).envelope, tuple(shown)[:60], ()))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from bflcd.core.events import Heard
+from bflcd.core.events import MessageReceived
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import _author_and_chain
 from bflcd.types import NodeId
@@ -116,7 +116,7 @@ class Links:
                 return
         if other.liar is not None:
             other.liar.hears(message)
-        other.post(Heard(message, forwarder.id))
+        other.post(MessageReceived(message, forwarder.id))
 
     def _decoded(self, forwarder: SimNode, message: Any) -> Any:
         """As `GossipChannel._check`. Raises PeerError."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from bflcd.core.core import Core
 from bflcd.core.effects import (
     Aggregate,
-    Behind,
     Blame,
     CancelWork,
+    CatchUp,
     Commit,
     Effect,
     FetchBlob,
@@ -19,15 +19,15 @@ from bflcd.core.effects import (
     Halt,
     Notice,
     Persist,
-    Say,
     Score,
+    Send,
     Train,
 )
 from bflcd.core.events import (
     Confirmed,
     Event,
-    Heard,
     Instant,
+    MessageReceived,
     Started,
 )
 from bflcd.core.records import Record
@@ -37,7 +37,7 @@ from bflcd.errors import InvariantError, MachineError
 from bflcd.ledger.quorum import faults
 from bflcd.net.blob_server import BlobServer
 from bflcd.net.race import Race
-from bflcd.net.sync import CatchUp
+from bflcd.net.sync import ChainSync
 from bflcd.node.runtime.loop import PATIENCE_SECONDS, _joined, mark_of, newest_of
 from bflcd.node.services import ChainService
 from bflcd.store.marks import Mark, holds, signing_floor
@@ -90,7 +90,7 @@ class SimNode(Work, Following, Durable):
         self.core: Core | None = None
         self.started = False
         self.inbox: deque[tuple[Event, Job | None]] = deque()
-        self.waiting: deque[Heard] = deque()
+        self.waiting: deque[MessageReceived] = deque()
         self.busy: Generator[int, None, None] | None = None
         self.sleeping = False
         self.pumping = False
@@ -159,7 +159,7 @@ class SimNode(Work, Following, Durable):
         )
         self._handlers = {**self._service.handlers(), **blobs.handlers()}
         self.segment_race = Race(PATIENCE_SECONDS)
-        self._catch_up = CatchUp(
+        self._catch_up = ChainSync(
             None,  # type: ignore[arg-type]
             chain=head.state.chain,
             verify_header=self._verify_header,
@@ -208,7 +208,7 @@ class SimNode(Work, Following, Durable):
         """As `Node._confirm`."""
         if not self.doubt or not self.started or self.core is None:
             return
-        others = min(faults(len(self.core.situation.committee)) + 1, len(self.world.nodes) - 1)
+        others = min(faults(len(self.core.context.committee)) + 1, len(self.world.nodes) - 1)
         claims = sorted(self.claims.values(), reverse=True)
         if len(claims) < others:
             return
@@ -265,10 +265,10 @@ class SimNode(Work, Following, Durable):
         if not self.running:
             return
         if not self.started:
-            if isinstance(event, Heard):
+            if isinstance(event, MessageReceived):
                 self.waiting.append(event)
             return
-        if isinstance(event, Heard) and len(self.inbox) >= MAX_WAITING:
+        if isinstance(event, MessageReceived) and len(self.inbox) >= MAX_WAITING:
             return
         self.inbox.append((event, job))
         self.pump()
@@ -376,7 +376,7 @@ class SimNode(Work, Following, Durable):
 
     def _one(self, effect: Effect) -> None:
         match effect:
-            case Say(message, to):
+            case Send(message, to):
                 self._say(message, to)
             case Train():
                 self.spawn(effect.round, self._train(effect))
@@ -397,7 +397,7 @@ class SimNode(Work, Following, Durable):
                 self.spawn(effect.round, self._fetch_segment(effect))
             case Aggregate():
                 self.spawn(effect.round, self._aggregate(effect))
-            case Behind(round_, peer):
+            case CatchUp(round_, peer):
                 self.claim(peer, max(round_, self.claims.get(peer, Round(0))))
             case Blame():
                 self.world.safety.blamed(self, effect)

@@ -60,14 +60,14 @@ class Operators:
     def needed(self, core: Core) -> bool:
         """Whether no quorum of the running committee can come together."""
         able = [node.id for node in self.alive() if node.core is not None and node.core.may_sign]
-        return sum(seat in able for seat in core.situation.committee) < core.situation.q
+        return sum(seat in able for seat in core.context.committee) < core.context.q
 
     def proofs(self, core: Core) -> dict[NodeId, PreparedProof]:
         """What those who can be asked have prepared in the round, each one's highest."""
         found = {}
         for node in self.alive():
             head = node.disk.head
-            if head.hash != core.situation.head_hash:
+            if head.hash != core.context.head_hash:
                 continue
             proof = highest_proof(head.state, node.disk.records(head.state.round))
             if proof is not None:
@@ -104,7 +104,7 @@ class Operators:
                 world.after(rng.randint(500, 3_000), self.act)
             return
         if self.attempts >= MAX_ATTEMPTS:
-            world.safety.violate(f"{self.attempts} recoveries of round {core.situation.round} and it is not closed")
+            world.safety.violate(f"{self.attempts} recoveries of round {core.context.round} and it is not closed")
             return
         self._attempt(core, managers)
 
@@ -112,7 +112,7 @@ class Operators:
         world, rng = self.world, self.rng
         best = best_of(self.proofs(core))
         proof = None if best is None else best[1]
-        epochs = [m.core.recoveries.next_epoch(core.situation.state.epoch) for m in managers if m.core is not None]
+        epochs = [m.core.recoveries.next_epoch(core.context.state.epoch) for m in managers if m.core is not None]
         recovery = self._recovery(core, proof, Epoch(max(epochs)))
         first = self.attempts == 0
         self.attempts += 1
@@ -139,21 +139,21 @@ class Operators:
         self.world.crash(node, power=False)
 
     def _recovery(self, core: Core, proof: PreparedProof | None, epoch: Epoch) -> Recovery:
-        situation = core.situation
+        context = core.context
         alive = [node.id for node in self.alive()]
-        members = [a.node for a in situation.state.accounts if a.node in alive and a.punished_round == NEVER]
-        old = [node for node in situation.committee if node in members]
+        members = [a.node for a in context.state.accounts if a.node in alive and a.punished_round == NEVER]
+        old = [node for node in context.committee if node in members]
         others = [node for node in members if node not in old]
-        seats = [*old, *others][: situation.params.committee_size]
+        seats = [*old, *others][: context.params.committee_size]
         if self.rng.random() < 0.4:
             seats = self.rng.sample(members, self.rng.randint(max(1, min(4, len(seats))), len(seats)))
         return Recovery(
-            chain=situation.state.chain,
-            round=situation.round,
+            chain=context.state.chain,
+            round=context.round,
             epoch=epoch,
-            parent=situation.head_hash,
+            parent=context.head_hash,
             committee=tuple(seats),
-            retired=tuple(sorted(a.node for a in situation.state.accounts if a.node not in alive)),
+            retired=tuple(sorted(a.node for a in context.state.accounts if a.node not in alive)),
             prepared=None if proof is None else claim_of(proof),
         )
 
@@ -168,7 +168,7 @@ class Operators:
         core = manager.core
         if self.finished or not manager.running or not manager.started or manager.gone or core is None:
             return
-        if (core.situation.round, core.situation.head_hash) != (recovery.round, recovery.parent):
+        if (core.context.round, core.context.head_hash) != (recovery.round, recovery.parent):
             return
         if any(node.round > manager.round for node in self.alive()) or not self.needed(core):
             return

@@ -54,7 +54,7 @@ def _halves(scene: Scene, nodes: list[SimNode]) -> list[list[int]]:
     """The running committee in two, everybody else on either side."""
     rng = scene.rng
     core = next((node.core for node in scene.world.nodes if node.core is not None), None)
-    seats = [] if core is None else [scene.world.by_id[node].index for node in core.situation.committee]
+    seats = [] if core is None else [scene.world.by_id[node].index for node in core.context.committee]
     rng.shuffle(seats)
     half = len(seats) // 2 + (rng.random() < 0.5 and len(seats) % 2)
     groups = [seats[:half], seats[half:]]
@@ -301,21 +301,21 @@ def liars(scene: Scene) -> None:
 
 @profile(6)
 def liars_and_halves(scene: Scene) -> None:
-    """Liars who talk to both sides of a partition."""
+    """EquivocationHandler who talk to both sides of a partition."""
     _lie(scene, scene.take(4))
     halves(scene)
 
 
 @profile(4)
 def liars_and_crashes(scene: Scene) -> None:
-    """Liars while honest processes die."""
+    """EquivocationHandler while honest processes die."""
     _lie(scene, scene.take(4))
     scene.rng.choice([crash_storm, power_loss, slow_disk])(scene)
 
 
 @profile(4)
 def liars_and_network(scene: Scene) -> None:
-    """Liars on a bad network."""
+    """EquivocationHandler on a bad network."""
     _lie(scene, scene.take(4))
     scene.rng.choice([lossy, slow, flapping, groups])(scene)
 

@@ -9,13 +9,13 @@ from bflcd.consensus.recovery import instance_of
 from bflcd.core.core import MAX_EARLY, MAX_EARLY_EACH
 from bflcd.core.effects import Blame, Commit
 from bflcd.core.records import EvidenceRecord, Head, Record
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.core.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import judged_from
 from bflcd.ledger.state import NEVER, state_hash
-from bflcd.ledger.transition import examine
+from bflcd.ledger.transition import validate_segment
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import header_hash, segment_digest
 from bflcd.wire.codec import decode_any, encode, number_of, peek_number
@@ -202,10 +202,10 @@ class Safety:
         self._checked.add(key)
         world = self.world
         try:
-            first = Situation(world.genesis, before, node.id).first_instance
+            first = RoundContext(world.genesis, before, node.id).first_instance
             verify_certificate(certificate, instance_of(certificate, first, before.state.managers, world.verify), world.verify)
             judged = judged_from(before.state, effect.certified)
-            outcome = examine(world.genesis.params, judged, before.header, effect.certified.segment, world.verify)
+            outcome = validate_segment(world.genesis.params, judged, before.header, effect.certified.segment, world.verify)
         except PeerError as error:
             self.violate(f"{node.name} commits what does not check: {error}")
             return
@@ -263,8 +263,8 @@ class Safety:
         if len(core._early) > MAX_EARLY:
             self.violate(f"{node.name} keeps {len(core._early)} early messages")
         signed = sum(node.id in dict(held.signatures) for held in core.recoveries.held())
-        if len(core._resends._entries) > MAX_RESENDS + signed:
-            self.violate(f"{node.name} says {len(core._resends._entries)} things again and again")
+        if len(core._retransmissions._entries) > MAX_RESENDS + signed:
+            self.violate(f"{node.name} says {len(core._retransmissions._entries)} things again and again")
         collection, members = core.collection, len(self.world.nodes)
         if len(collection.offers) > MAX_SLOTS_EACH * members or len(collection.cards) > MAX_SLOTS_EACH * members:
             self.violate(f"{node.name} holds {len(collection.offers)} offers and {len(collection.cards)} cards")

@@ -5,29 +5,29 @@ from typing import Any
 
 from bflcd.core.effects import (
     Aggregate,
-    Behind,
     Blame,
     CancelWork,
+    CatchUp,
     Commit,
     FetchBlob,
     FetchEnvelopes,
     FetchSegment,
     Notice,
     Persist,
-    Say,
     Score,
+    Send,
     Train,
 )
 from bflcd.core.events import (
     Aggregated,
-    BlobHere,
+    BlobFetched,
     BlobLost,
     BlobMissing,
     Confirmed,
-    EnvelopesHere,
-    Heard,
+    EnvelopesFetched,
+    MessageReceived,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Started,
     SyncChanged,
     Trained,
@@ -82,17 +82,17 @@ def mark_of_message(message: Any) -> bytes:
 def mark_of_event(event: Any) -> bytes:
     """As `mark_of_message`, for events."""
     match event:
-        case Heard(message, peer):
+        case MessageReceived(message, peer):
             return peer[:4] + mark_of_message(message)
-        case BlobHere(root) | BlobLost(root):
+        case BlobFetched(root) | BlobLost(root):
             return bytes(root)
         case BlobMissing():
             return bytes(event.root) + event.text.encode()
         case Aggregated(key, model):
             return key + model.root
-        case EnvelopesHere():
+        case EnvelopesFetched():
             return b"".join(map(mark_of_message, event.envelopes))
-        case SegmentHere(certified):
+        case SegmentFetched(certified):
             return bytes(certified.certificate.digest)
         case Trained():
             return bytes(event.blob.root)
@@ -113,7 +113,7 @@ def mark_of_event(event: Any) -> bytes:
 def mark_of_effect(effect: Any) -> bytes:
     """As `mark_of_message`, for effects."""
     match effect:
-        case Say(message, to):
+        case Send(message, to):
             return mark_of_message(message) + b"%d" % len(to)
         case Persist(records):
             return b"".join(type(record).__name__.encode() + _record_mark(record) for record in records)
@@ -127,7 +127,7 @@ def mark_of_effect(effect: Any) -> bytes:
             return bytes(blob.root)
         case FetchEnvelopes(_, digests, source):
             return source[:4] + b"".join(digests)
-        case FetchSegment(round_) | CancelWork(round_) | Behind(round_):
+        case FetchSegment(round_) | CancelWork(round_) | CatchUp(round_):
             return b"%d" % round_
         case Train() | Score():
             return b"%d %d" % (effect.round, effect.seed)
@@ -188,9 +188,9 @@ def words_of(item: Any, name: Any) -> str:
     """An event or an effect for people."""
     kind = type(item).__name__
     match item:
-        case Heard(message, peer):
+        case MessageReceived(message, peer):
             return f"heard from {name(peer)}: {words_of_message(message, name)}"
-        case Say(message, to):
+        case Send(message, to):
             return f"SAYS to {','.join(map(name, to)) or 'all'}: {words_of_message(message, name)}"
         case Persist(records):
             return "stores " + ", ".join(_words_of_record(record, name) for record in records)
@@ -200,9 +200,9 @@ def words_of(item: Any, name: Any) -> str:
             return f"blames {name(node) if node else 'nobody'}: {rejection.value}: {text}"
         case Notice(type_, text):
             return f"notice {type_}: {text}"
-        case EnvelopesHere(round_, envelopes, source):
+        case EnvelopesFetched(round_, envelopes, source):
             return f"got {len(envelopes)} envelopes of r{round_} from {name(source)}"
-        case SegmentHere(certified, source):
+        case SegmentFetched(certified, source):
             return f"got the segment {short(certified.certificate.digest)} from {name(source)}"
         case Started(records, floor, fresh):
             return f"started with {len(records.votes)} votes, {len(records.own)} own, floor {floor}, fresh {fresh}"
@@ -212,7 +212,7 @@ def words_of(item: Any, name: Any) -> str:
             return f"fetches blob {short(blob.root)} of r{round_} from {','.join(map(name, holders))}"
         case FetchEnvelopes(round_, digests, source):
             return f"asks {name(source)} for {','.join(map(short, digests))} of r{round_}"
-        case BlobHere(root) | BlobLost(root):
+        case BlobFetched(root) | BlobLost(root):
             return f"{kind} {short(root)}"
         case BlobMissing(root, refused, text):
             return f"BlobMissing {short(root)} refused={refused}: {text}"

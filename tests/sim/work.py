@@ -15,14 +15,14 @@ from bflcd.core.effects import (
 )
 from bflcd.core.events import (
     Aggregated,
-    BlobHere,
+    BlobFetched,
     BlobLost,
     BlobMissing,
-    EnvelopesHere,
+    EnvelopesFetched,
     Event,
-    EvidenceHere,
+    EvidenceFetched,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Trained,
     WorkFailed,
 )
@@ -234,7 +234,7 @@ class Work:
     def _train(self, job: Train) -> Generator[Any, Any, None]:
         world, core = self.world, self.core
         assert core is not None
-        label = update_label(core.situation.state.chain, job.round, self.id)
+        label = update_label(core.context.state.chain, job.round, self.id)
         try:
             self._payload(job.model.root)
             yield world.train_ms(self)
@@ -353,7 +353,7 @@ class Work:
             self._payload(root)
             data = self.disk.blob(root) or b""
             if compute.meets_specification(self.world.genesis, data, effect.label):
-                answer = BlobHere(root, rate)
+                answer = BlobFetched(root, rate)
             else:
                 if not held:
                     self._forget(root)
@@ -373,7 +373,7 @@ class Work:
             found = tuple(envelope for envelope in reply.envelopes if payload_digest(envelope) in set(effect.digests))
         except (RequestError, PeerError):
             pass
-        self.post(EnvelopesHere(effect.round, found, effect.source))
+        self.post(EnvelopesFetched(effect.round, found, effect.source))
 
     def _fetch_evidence(self, effect: FetchEvidence) -> Generator[Any, Any, None]:
         found: tuple[Any, ...] = ()
@@ -382,17 +382,17 @@ class Work:
             found = tuple(piece for piece in reply.evidence if evidence_id(piece) in effect.ids)
         except (RequestError, PeerError):
             pass
-        self.post(EvidenceHere(effect.round, found, effect.source))
+        self.post(EvidenceFetched(effect.round, found, effect.source))
 
     def _fetch_segment(self, effect: FetchSegment) -> Generator[Any, Any, None]:
         """As `Runtime._fetch_segment`."""
 
-        def good(holder: NodeId, reply: SegmentReply | Exception) -> SegmentHere:
+        def good(holder: NodeId, reply: SegmentReply | Exception) -> SegmentFetched:
             if isinstance(reply, Exception):
                 raise reply
             if reply.certified.segment.model_header.round != effect.round:
                 raise RequestError("another round")
-            return SegmentHere(reply.certified, holder)
+            return SegmentFetched(reply.certified, holder)
 
         def holders() -> list[NodeId]:
             return list(dict.fromkeys((*effect.holders, *self.connected())))

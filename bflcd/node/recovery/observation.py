@@ -10,11 +10,11 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.types import Digest, Epoch, NodeId
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Verify
-from bflcd.wire.recovery import Ground, PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """What this node sees of its community now: members that are connected, and those of them that are in a later round."""
 
     connected: frozenset[NodeId]
@@ -53,41 +53,41 @@ def recovery_id(recovery: Recovery) -> Digest:
     return digest(Domain.MESSAGE, encode(recovery))
 
 
-def seats_now(core: Core, look: Look) -> tuple[SeatNow, ...]:
+def seats_now(core: Core, seen: Observation) -> tuple[SeatNow, ...]:
     """The running committee in seat order, as this node sees it."""
-    situation, collection = core.situation, core.collection
+    context, collection = core.context, core.collection
     signed = {manager for held in pending_recoveries(core) for manager, _ in held.signatures}
-    if core.recoveries.signed > situation.state.epoch:
-        signed.add(situation.me)
+    if core.recoveries.signed > context.state.epoch:
+        signed.add(context.me)
     awaited = set(core.pbft.missing) if core.pbft is not None else set()
     return tuple(
         SeatNow(
             node,
-            connected=node == situation.me or node in look.connected,
-            heard=node == situation.me or node in collection.beacons,
+            connected=node == context.me or node in seen.connected,
+            heard=node == context.me or node in collection.beacons,
             awaited=node in awaited,
             signed=node in signed,
         )
-        for node in situation.committee
+        for node in context.committee
     )
 
 
 def pending_recoveries(core: Core) -> tuple[RecoveryCertificate, ...]:
     """What managers have signed for a later epoch of the running round; highest epoch first, then most signatures."""
-    epoch = core.situation.state.epoch
+    epoch = core.context.state.epoch
     later = [c for c in core.recoveries.held() if c.recovery.epoch > epoch and not core.recoveries.complete(c)]
     return tuple(sorted(later, key=lambda c: (-c.recovery.epoch, -len(c.signatures), recovery_id(c.recovery))))
 
 
-def known_epochs(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, Ground]:
+def known_epochs(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, ProposalBasis]:
     """Committee and retired members of each epoch of the running round, as its header or a quorum of managers gave them."""
-    base, ours = core.situation.first_instance, core.situation.recovery
+    base, ours = core.context.first_instance, core.context.recovery
     complete = [c for c in (*stored, *core.recoveries.held(), *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
-    given = {c.recovery.epoch: Ground(c.recovery.committee, c.recovery.retired) for c in complete}
-    return {base.epoch: Ground(base.committee, ())} | given
+    given = {c.recovery.epoch: ProposalBasis(c.recovery.committee, c.recovery.retired) for c in complete}
+    return {base.epoch: ProposalBasis(base.committee, ())} | given
 
 
-def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, Ground]) -> str:
+def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, ProposalBasis]) -> str:
     """Why a prepared proof can't be used, though its signatures may hold; empty if it can.
 
     The certificate leaves it to the managers to know the epochs between: whoever took a stranger's word for one would let it
@@ -96,9 +96,9 @@ def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, Ground]) -> str:
     held, first = epochs.get(proof.epoch), proof.proposal.epoch
     if held is None or held.committee != proof.committee:
         return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
-    ground = None if first == min(epochs) else epochs.get(first)
-    if first not in epochs or proof.ground != ground:
-        return f"its proposal of epoch {first} was judged from a ground that no recovery known here has given"
+    basis = None if first == min(epochs) else epochs.get(first)
+    if first not in epochs or proof.basis != basis:
+        return f"its proposal of epoch {first} was judged from a basis that no recovery known here has given"
     return ""
 
 

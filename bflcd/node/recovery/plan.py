@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from bflcd.core.core import Core
-from bflcd.core.round_context import Situation
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import recovered
@@ -19,7 +19,7 @@ from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import NEVER
 from bflcd.node.recovery.observation import (
     Found,
-    Look,
+    Observation,
     SeatNow,
     doubt_of,
     known_epochs,
@@ -47,7 +47,7 @@ class Action(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlanRequest:
     """What the operator asks for; None leaves it to the plan."""
 
     committee: tuple[NodeId, ...] | None = None
@@ -58,18 +58,18 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class PlanInput:
     """What a plan is made from."""
 
     core: Core
-    look: Look
+    seen: Observation
     found: Found
-    wish: Wish
+    request: PlanRequest
 
     @property
-    def situation(self) -> Situation:
+    def context(self) -> RoundContext:
         """The running round."""
-        return self.core.situation
+        return self.core.context
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class Refusal:
 class Plan:
     """All that an operator has to know before signing, and what would be signed."""
 
-    situation: Situation
-    look: Look
+    context: RoundContext
+    seen: Observation
     found: Found
     seats: tuple[SeatNow, ...]
     pending: tuple[Pending, ...]
@@ -114,39 +114,41 @@ class Plan:
     @property
     def can_still_decide(self) -> bool:
         """Whether a quorum of the running committee can still vote."""
-        return sum(seat.votes for seat in self.seats) >= self.situation.q
+        return sum(seat.votes for seat in self.seats) >= self.context.q
 
 
-def make_plan(case: Case) -> Plan:
-    """What to sign now. Raises UsageError for a wish that names what is not there."""
-    core, look, found = case.core, case.look, case.found
-    seats = seats_now(core, look)
-    pending = tuple(Pending(recovery_id(held.recovery), held, _objection(held, case)) for held in pending_recoveries(core))
-    action, chosen = _choose(case, pending)
+def make_plan(inputs: PlanInput) -> Plan:
+    """What to sign now. Raises UsageError for a request that names what is not there."""
+    core, seen, found = inputs.core, inputs.seen, inputs.found
+    seats = seats_now(core, seen)
+    pending = tuple(Pending(recovery_id(held.recovery), held, _objection(held, inputs)) for held in pending_recoveries(core))
+    action, chosen = _choose(inputs, pending)
     if chosen is not None:
         recovery, proof = chosen.certificate.recovery, chosen.certificate.proof
     else:
-        recovery, proof = _new_recovery(case), found.proof
-    refusal = _refusal(case, seats, recovery, "" if chosen is None else chosen.objection)
-    if action is Action.WAIT or (refusal is not None and case.wish.force and not refusal.lasting):
+        recovery, proof = _new_recovery(inputs), found.proof
+    refusal = _refusal(inputs, seats, recovery, "" if chosen is None else chosen.objection)
+    if action is Action.WAIT or (refusal is not None and inputs.request.force and not refusal.lasting):
         refusal = None
-    warnings = _warnings(case, recovery, tuple(entry for entry in pending if entry is not chosen))
-    return Plan(case.situation, look, found, seats, pending, action, recovery, proof, refusal, warnings)
+    warnings = _warnings(inputs, recovery, tuple(entry for entry in pending if entry is not chosen))
+    return Plan(inputs.context, seen, found, seats, pending, action, recovery, proof, refusal, warnings)
 
 
 # -- what to sign ---------------------------------------------------------------------------------------------------------
 
 
-def _choose(case: Case, pending: tuple[Pending, ...]) -> tuple[Action, Pending | None]:
-    wish, me, signed = case.wish, case.situation.me, case.core.recoveries.signed
-    if wish.join is not None:
-        named = next((p for p in pending if p.id == wish.join), None)
+def _choose(inputs: PlanInput, pending: tuple[Pending, ...]) -> tuple[Action, Pending | None]:
+    request, me, signed = inputs.request, inputs.context.me, inputs.core.recoveries.signed
+    if request.join is not None:
+        named = next((p for p in pending if p.id == request.join), None)
         if named is None:
             raise UsageError(
-                f"no recovery {wish.join.hex()} is pending", hint="`bflc-cli recover --dry-run` lists them", code="bad_argument"
+                f"no recovery {request.join.hex()} is pending",
+                hint="`bflc-cli recover --dry-run` lists them",
+                code="bad_argument",
             )
         return (Action.WAIT if me in dict(named.certificate.signatures) else Action.JOIN), named
-    if wish.new or wish.committee is not None or wish.retired is not None:
+    if request.new or request.committee is not None or request.retired is not None:
         return Action.NEW, None
     best = next((p for p in pending if not p.objection), None)
     if best is not None and me in dict(best.certificate.signatures):
@@ -156,48 +158,48 @@ def _choose(case: Case, pending: tuple[Pending, ...]) -> tuple[Action, Pending |
     return Action.NEW, None
 
 
-def _new_recovery(case: Case) -> Recovery:
-    core, situation, wish, proof = case.core, case.situation, case.wish, case.found.proof
-    committee = _default_committee(situation, case.look) if wish.committee is None else wish.committee
-    retired = _default_retired(core, case.look, committee) if wish.retired is None else tuple(sorted(set(wish.retired)))
-    _check_named(situation, committee, retired)
+def _new_recovery(inputs: PlanInput) -> Recovery:
+    core, context, request, proof = inputs.core, inputs.context, inputs.request, inputs.found.proof
+    committee = _default_committee(context, inputs.seen) if request.committee is None else request.committee
+    retired = _default_retired(core, inputs.seen, committee) if request.retired is None else tuple(sorted(set(request.retired)))
+    _check_named(context, committee, retired)
     return Recovery(
-        chain=situation.state.chain,
-        round=situation.round,
-        epoch=core.recoveries.next_epoch(situation.state.epoch),
-        parent=situation.head_hash,
+        chain=context.state.chain,
+        round=context.round,
+        epoch=core.recoveries.next_epoch(context.state.epoch),
+        parent=context.head_hash,
         committee=committee,
         retired=retired,
         prepared=None if proof is None else claim_of(proof),
     )
 
 
-def _default_committee(situation: Situation, look: Look) -> tuple[NodeId, ...]:
+def _default_committee(context: RoundContext, seen: Observation) -> tuple[NodeId, ...]:
     """Those of the old committee that are alive, in seat order, then other members that are, by id; at most M."""
-    alive = {*look.connected, situation.me}
-    members = [a.node for a in situation.state.accounts if a.node in alive and a.punished_round == NEVER]
-    old = [node for node in situation.committee if node in members]
-    return tuple([*old, *(node for node in members if node not in old)][: situation.params.committee_size])
+    alive = {*seen.connected, context.me}
+    members = [a.node for a in context.state.accounts if a.node in alive and a.punished_round == NEVER]
+    old = [node for node in context.committee if node in members]
+    return tuple([*old, *(node for node in members if node not in old)][: context.params.committee_size])
 
 
-def _default_retired(core: Core, look: Look, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+def _default_retired(core: Core, seen: Observation, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
     """Seats that are not connected, and members that are neither connected nor heard in this round; nobody who is.
 
     Every node keeps connections to the committee, so a seat without one is silent whatever it said earlier in the round.
     """
-    situation = core.situation
-    here = {*look.connected, situation.me, *committee}
-    seats = [node for node in situation.committee if node not in here]
+    context = core.context
+    here = {*seen.connected, context.me, *committee}
+    seats = [node for node in context.committee if node not in here]
     heard = core.collection.beacons
-    others = [a.node for a in situation.state.accounts if a.node not in here and a.node not in seats and a.node not in heard]
+    others = [a.node for a in context.state.accounts if a.node not in here and a.node not in seats and a.node not in heard]
     return tuple(sorted([*seats, *others][:MAX_COMMITTEE]))
 
 
-def _check_named(situation: Situation, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> None:
+def _check_named(context: RoundContext, committee: tuple[NodeId, ...], retired: tuple[NodeId, ...]) -> None:
     """Refuse ids that can't be meant, naming each. Raises UsageError."""
-    most = situation.params.committee_size
+    most = context.params.committee_size
     for node in (*committee, *retired):
-        account = account_of(situation.state, node)
+        account = account_of(context.state, node)
         if account is None:
             raise _wrong(f"{node.hex()} is no member")
         if node in committee and account.punished_round != NEVER:
@@ -220,23 +222,23 @@ def _wrong(text: str) -> UsageError:
 # -- what speaks against it -----------------------------------------------------------------------------------------------
 
 
-def _objection(held: RecoveryCertificate, case: Case) -> str:
+def _objection(held: RecoveryCertificate, inputs: PlanInput) -> str:
     """Why this node would not sign what other managers have, without being told to."""
-    situation, recovery = case.situation, held.recovery
+    context, recovery = inputs.context, held.recovery
     try:
-        recovered(situation.head.state, recovery)
+        recovered(context.head.state, recovery)
     except PeerError as error:
         return str(error)
-    if held.proof is not None and (doubt := doubt_of(held.proof, known_epochs(case.core, ()))):
+    if held.proof is not None and (doubt := doubt_of(held.proof, known_epochs(inputs.core, ()))):
         return f"what it calls prepared can't be used: {doubt}"
-    if rank_of(held.proof) < rank_of(case.found.proof):
+    if rank_of(held.proof) < rank_of(inputs.found.proof):
         return "it leaves out what was found prepared"
-    return _against(situation, case.look, recovery)
+    return _against(context, inputs.seen, recovery)
 
 
-def _against(situation: Situation, look: Look, recovery: Recovery) -> str:
+def _against(context: RoundContext, seen: Observation, recovery: Recovery) -> str:
     """What makes a recovery senseless as seen from here."""
-    alive = {*look.connected, situation.me}
+    alive = {*seen.connected, context.me}
     seated, needed = sum(node in alive for node in recovery.committee), quorum(len(recovery.committee))
     if seated < needed:
         return f"only {seated} of its {len(recovery.committee)} seats are connected here, {needed} are needed to decide"
@@ -246,42 +248,42 @@ def _against(situation: Situation, look: Look, recovery: Recovery) -> str:
     return ""
 
 
-def _refusal(case: Case, seats: tuple[SeatNow, ...], recovery: Recovery, objection: str) -> Refusal | None:
+def _refusal(inputs: PlanInput, seats: tuple[SeatNow, ...], recovery: Recovery, objection: str) -> Refusal | None:
     """Why this node would not sign `recovery`, the reasons that nothing helps against first."""
-    situation, look, wish = case.situation, case.look, case.wish
-    if situation.me not in situation.state.managers:
-        hint = f"the managers are {_names(situation.state.managers)}"
+    context, seen, request = inputs.context, inputs.seen, inputs.request
+    if context.me not in context.state.managers:
+        hint = f"the managers are {_names(context.state.managers)}"
         return Refusal("not_manager", "this node is no manager: its signature would count for nothing", hint, lasting=True)
-    refused = case.core.recovery_refusal(recovery)
+    refused = inputs.core.recovery_refusal(recovery)
     if refused:
-        return Refusal("refused", f"the recovery is not signed: {refused}", "look at it again with --dry-run", lasting=True)
+        return Refusal("refused", f"the recovery is not signed: {refused}", "seen at it again with --dry-run", lasting=True)
     voting = sum(seat.votes for seat in seats)
-    if voting >= situation.q:
+    if voting >= context.q:
         return Refusal(
             "not_needed",
-            f"{voting} of {len(seats)} seats are there and {situation.q} decide: a recovery could undo what they decide",
+            f"{voting} of {len(seats)} seats are there and {context.q} decide: a recovery could undo what they decide",
             "find out why they don't (`bflc-cli round`); --force signs all the same",
         )
-    if look.ahead:
+    if seen.ahead:
         return Refusal(
             "not_needed",
-            f"{_names(sorted(look.ahead))} say that round {situation.round} is decided: this node has to catch up",
+            f"{_names(sorted(seen.ahead))} say that round {context.round} is decided: this node has to catch up",
             "wait a moment; --force signs all the same",
         )
-    against = objection or (_against(situation, look, recovery) if wish.committee or wish.retired else "")
+    against = objection or (_against(context, seen, recovery) if request.committee or request.retired else "")
     if against:
         return Refusal("doubtful", f"the recovery is not signed: {against}", "--force signs all the same")
     return None
 
 
-def _warnings(case: Case, recovery: Recovery, others: tuple[Pending, ...]) -> tuple[str, ...]:
+def _warnings(inputs: PlanInput, recovery: Recovery, others: tuple[Pending, ...]) -> tuple[str, ...]:
     """What to think about before signing. `others`: pending recoveries beside the one that is proposed."""
-    situation, look, found = case.situation, case.look, case.found
-    texts = [_answers_text(situation, found), *found.doubts]
-    members = len(situation.state.accounts)
-    seen = len(look.connected) + 1
-    if 2 * seen <= members:
-        texts.append(f"this node sees {seen} of {members} members: it may be this node that is cut off, and not the others")
+    context, seen, found = inputs.context, inputs.seen, inputs.found
+    texts = [_answers_text(context, found), *found.doubts]
+    members = len(context.state.accounts)
+    reached = len(seen.connected) + 1
+    if 2 * reached <= members:
+        texts.append(f"this node sees {reached} of {members} members: it may be this node that is cut off, and not the others")
     if len(recovery.committee) < SAFE_SEATS:
         texts.append(f"a committee of {len(recovery.committee)} survives neither a liar nor a loss until the next round")
     texts += [
@@ -292,12 +294,12 @@ def _warnings(case: Case, recovery: Recovery, others: tuple[Pending, ...]) -> tu
     return tuple(text for text in texts if text)
 
 
-def _answers_text(situation: Situation, found: Found) -> str:
+def _answers_text(context: RoundContext, found: Found) -> str:
     """What the answers of the old seats prove: whatever was decided had been prepared by q of them (design 6.8)."""
-    answered = sum(node in found.answered for node in situation.committee)
-    if answered >= situation.q:
+    answered = sum(node in found.answered for node in context.committee)
+    if answered >= context.q:
         return ""
-    seats, sure = len(situation.committee), answered - faults(len(situation.committee))
+    seats, sure = len(context.committee), answered - faults(len(context.committee))
     start = f"{answered} of the {seats} old seats told what they had prepared"
     if sure <= 0:
         return (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from bflcd.api.schema import PreparedView, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
-from bflcd.core.recovery_signatures import Recoveries
+from bflcd.core.recovery_signatures import RecoverySignatures
 from bflcd.ledger.quorum import quorum
 from bflcd.node.recovery.observation import recovery_id
 from bflcd.node.recovery.plan import Action, Plan
@@ -12,25 +12,25 @@ from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, cl
 
 
 def recovery_view(
-    plan: Plan, recoveries: Recoveries, stalled_ms: int, *, signed: bool = False, adopted: bool = False
+    plan: Plan, recoveries: RecoverySignatures, stalled_ms: int, *, signed: bool = False, adopted: bool = False
 ) -> RecoveryView:
     """The answer. `recoveries`: what managers have signed by now."""
-    situation, found = plan.situation, plan.found
-    managers = situation.state.managers
+    context, found = plan.context, plan.found
+    managers = context.state.managers
     signers = _signers(plan.recovery, recoveries)
-    later = [held for held in recoveries.held() if held.recovery.epoch > situation.state.epoch]
+    later = [held for held in recoveries.held() if held.recovery.epoch > context.state.epoch]
     pending = [held for held in later if not recoveries.complete(held)]
     objections = {entry.id: entry.objection for entry in plan.pending}
     refusal = plan.refusal
     return RecoveryView(
-        round=situation.round,
-        epoch=situation.state.epoch,
+        round=context.round,
+        epoch=context.state.epoch,
         stalled_ms=stalled_ms,
         managers=_hex(managers),
         needed=recoveries.needed,
-        i_am_manager=situation.me in managers,
+        i_am_manager=context.me in managers,
         can_still_decide=plan.can_still_decide,
-        quorum=situation.q,
+        quorum=context.q,
         committee=[
             RecoverySeat(
                 node_id=seat.node.hex(),
@@ -38,7 +38,7 @@ def recovery_view(
                 heard=seat.heard,
                 awaited=seat.awaited,
                 signed=seat.signed,
-                me=seat.node == situation.me,
+                me=seat.node == context.me,
             )
             for seat in plan.seats
         ],
@@ -79,7 +79,7 @@ def _prepared(proof: PreparedProof, holder: NodeId | None) -> PreparedView:
     )
 
 
-def _signers(recovery: Recovery, recoveries: Recoveries) -> list[NodeId]:
+def _signers(recovery: Recovery, recoveries: RecoverySignatures) -> list[NodeId]:
     return next((_authors(held) for held in recoveries.held() if held.recovery == recovery), [])
 
 
@@ -106,10 +106,10 @@ def _lines(plan: Plan, signers: Sequence[NodeId], needed: int, stalled_ms: int, 
 
 
 def _standing(plan: Plan, stalled_ms: int) -> str:
-    situation, seats = plan.situation, plan.seats
+    context, seats = plan.context, plan.seats
     gone = [seat.node for seat in seats if not seat.connected]
     bound = [seat.node for seat in seats if seat.signed and seat.connected]
-    start = f"Round {situation.round} has been open for {stalled_ms / 1000:.0f} s"
+    start = f"Round {context.round} has been open for {stalled_ms / 1000:.0f} s"
     said = (
         f"{len(gone)} of the {len(seats)} seats of its committee are not connected ({_names(gone)})"
         if gone
@@ -119,11 +119,11 @@ def _standing(plan: Plan, stalled_ms: int) -> str:
         said += f", and {_names(bound)} signed a recovery and votes no more"
     if plan.can_still_decide:
         return (
-            f"{start}; {said}. {situation.q} are enough to decide, so it needs no recovery. One would be wrong: it ends an epoch "
+            f"{start}; {said}. {context.q} are enough to decide, so it needs no recovery. One would be wrong: it ends an epoch "
             "in which others may be deciding now, and what they decide would be replaced."
         )
     return (
-        f"{start}; {said}. {situation.q} are needed to decide, so it can't go on until they are back. If they come back, no "
+        f"{start}; {said}. {context.q} are needed to decide, so it can't go on until they are back. If they come back, no "
         "recovery is needed."
     )
 
@@ -134,7 +134,7 @@ def _found(plan: Plan) -> str:
     if found.proof is None:
         text = f"Nothing was found prepared ({told}): the new committee collects and decides anew."
     else:
-        holder = "this node" if found.holder in (None, plan.situation.me) else short(found.holder or b"")
+        holder = "this node" if found.holder in (None, plan.context.me) else short(found.holder or b"")
         text = (
             f"{holder} holds a proof that segment {short(found.proof.digest)} was prepared in view {found.proof.view} of epoch "
             f"{found.proof.epoch} ({told}): it may have been decided, so the new committee has to decide exactly that."
@@ -157,17 +157,17 @@ def _judges(plan: Plan) -> str:
 
 
 def _signatures(plan: Plan, signers: Sequence[NodeId], needed: int) -> str:
-    managers = plan.situation.state.managers
-    others = [node for node in managers if node not in signers and (plan.action is Action.WAIT or node != plan.situation.me)]
+    managers = plan.context.state.managers
+    others = [node for node in managers if node not in signers and (plan.action is Action.WAIT or node != plan.context.me)]
     left = max(0, needed - len(signers))
     have = f"Signed by {len(signers)} of {needed} managers" + (f" ({_names(signers)})" if signers else "")
     if not left:
         return f"{have}."
-    mine = "" if plan.action is Action.WAIT or plan.situation.me not in managers else ", this node's among them if you go on"
+    mine = "" if plan.action is Action.WAIT or plan.context.me not in managers else ", this node's among them if you go on"
     return f"{have}; {left} more are needed{mine}. Each of the others ({_names(others)}) types: bflc-cli --datadir DIR recover"
 
 
-def pending_warning(recoveries: Recoveries, epoch: Epoch) -> str:
+def pending_warning(recoveries: RecoverySignatures, epoch: Epoch) -> str:
     """What `status` warns of while managers' signatures are being collected; empty if there are none."""
     later = [c for c in recoveries.held() if c.recovery.epoch > epoch and not recoveries.complete(c)]
     if not later:

@@ -9,12 +9,12 @@ from bflcd.api.schema import RecoveryRequest, RecoveryView
 from bflcd.core.core import Core
 from bflcd.core.events import RecoverySigned
 from bflcd.core.records import RoundRecords
-from bflcd.core.recovery_signatures import Recoveries
-from bflcd.core.round_context import Situation
+from bflcd.core.recovery_signatures import RecoverySignatures
+from bflcd.core.round_context import RoundContext
 from bflcd.errors import OperatorError, PeerError, RequestError, UsageError
 from bflcd.net.exchange import OnMisbehaviour, printable
-from bflcd.node.recovery.observation import Found, Look, best_of, check_found, doubt_of, known_epochs
-from bflcd.node.recovery.plan import Action, Case, Plan, Wish, make_plan
+from bflcd.node.recovery.observation import Found, Observation, best_of, check_found, doubt_of, known_epochs
+from bflcd.node.recovery.plan import Action, Plan, PlanInput, PlanRequest, make_plan
 from bflcd.node.recovery.report import recovery_view
 from bflcd.node.runtime.loop import instant
 from bflcd.node.services import highest_proof
@@ -57,7 +57,7 @@ class Records(Protocol):
         ...
 
 
-class RecoveryDesk:
+class RecoveryService:
     """Plans and signs recoveries of the running round, one request at a time.
 
     `peers`: connected members and the round that each says it is in; `sign` gives the core an event and waits for its effects.
@@ -88,17 +88,17 @@ class RecoveryDesk:
 
         Raises UsageError for ids that mean nothing, OperatorError for whatever this node does not sign.
         """
-        wish = wish_of(request)
+        wish = plan_request_of(request)
         async with self._turn:
-            core, (situation, found) = self._core, await self._look_around()
-            plan = make_plan(Case(core, self._look(situation), found, wish))
+            core, (context, found) = self._core, await self._look_around()
+            plan = make_plan(PlanInput(core, self._observe(context), found, wish))
             recoveries = core.recoveries  # of this round, whatever follows from the signature
             if request.dry_run:
                 return self._view(plan, recoveries)
             if request.expect is not None and request.expect != plan.id.hex():
                 raise OperatorError(
                     "what would be signed is no longer what was shown: another manager has signed, or a member came or went",
-                    hint="look at it again",
+                    hint="seen at it again",
                     code="changed",
                 )
             if plan.refusal is not None:
@@ -108,68 +108,68 @@ class RecoveryDesk:
             await self._have_signed(plan, recoveries)
             return self._view(plan, recoveries, signed=True)
 
-    async def _look_around(self) -> tuple[Situation, Found]:
+    async def _look_around(self) -> tuple[RoundContext, Found]:
         """The running round and what was found prepared in it. Raises OperatorError if it closes while its members are asked."""
         for _ in range(ATTEMPTS):
-            situation = self._require_round()
-            found = await self._find(situation)
-            if self._core.situation is situation:
-                return situation, found
+            context = self._require_round()
+            found = await self._find(context)
+            if self._core.context is context:
+                return context, found
         raise OperatorError(
-            f"rounds close faster than their members can be asked, the last one {situation.round}",
+            f"rounds close faster than their members can be asked, the last one {context.round}",
             hint="this community needs no recovery",
             code="not_needed",
         )
 
-    def _require_round(self) -> Situation:
+    def _require_round(self) -> RoundContext:
         """The running round, if there is one that this node takes part in. Raises OperatorError."""
         core = self._core
         if core.syncing or not core.started:
             raise OperatorError("this node is catching up: it can't say where the community stands", hint="wait", code="syncing")
-        if core.situation.finished:
+        if core.context.finished:
             raise OperatorError(
-                f"the community has reached its last round, {core.situation.round}",
+                f"the community has reached its last round, {core.context.round}",
                 hint="there is nothing to decide",
                 code="done",
             )
-        return core.situation
+        return core.context
 
-    def _look(self, situation: Situation) -> Look:
-        peers = {node: round_ for node, round_ in self._peers().items() if node != situation.me}
-        return Look(frozenset(peers), frozenset(node for node, round_ in peers.items() if round_ > situation.round))
+    def _observe(self, context: RoundContext) -> Observation:
+        peers = {node: round_ for node, round_ in self._peers().items() if node != context.me}
+        return Observation(frozenset(peers), frozenset(node for node, round_ in peers.items() if round_ > context.round))
 
-    async def _have_signed(self, plan: Plan, recoveries: Recoveries) -> None:
+    async def _have_signed(self, plan: Plan, recoveries: RecoverySignatures) -> None:
         """Have the core sign; what it has signed it holds. Raises OperatorError if it refuses after all."""
         recovery = plan.recovery
         logger.warning("this manager signs that round %d goes on in epoch %d", recovery.round, recovery.epoch)
         await self._sign(RecoverySigned(recovery, plan.proof))
-        if not any(held.recovery == recovery and plan.situation.me in dict(held.signatures) for held in recoveries.held()):
+        if not any(held.recovery == recovery and plan.context.me in dict(held.signatures) for held in recoveries.held()):
             raise OperatorError(
                 "the recovery is not signed: the round has moved on, or the recovery does not hold",
                 hint="`bflc-cli logs` says which",
                 code="refused",
             )
 
-    def _view(self, plan: Plan, recoveries: Recoveries, *, signed: bool = False) -> RecoveryView:
-        now = self._core.situation
+    def _view(self, plan: Plan, recoveries: RecoverySignatures, *, signed: bool = False) -> RecoveryView:
+        now = self._core.context
         adopted = now.round > plan.recovery.round or (now.recovery is not None and now.recovery.recovery == plan.recovery)
         open_for = max(0, instant().mono - self._core.collection.opened)
         return recovery_view(plan, recoveries, open_for, signed=signed, adopted=adopted)
 
     # -- what was prepared --------------------------------------------------------------------------------------------
 
-    async def _find(self, situation: Situation) -> Found:
+    async def _find(self, context: RoundContext) -> Found:
         """The highest prepared proof that this node or a connected member holds."""
-        records = await self._store.records(situation.round)
+        records = await self._store.records(context.round)
         epochs = known_epochs(self._core, [record.certificate for record in records.recoveries])
-        own = highest_proof(situation.head.state, records)
-        given: dict[NodeId, PreparedProof] = {} if own is None else {situation.me: own}
-        silent: dict[NodeId, str] = {node: "not connected" for node in situation.committee if node != situation.me}
-        answered, doubts = {situation.me}, list[str]()
-        asked = self._whom_to_ask(situation)
+        own = highest_proof(context.head.state, records)
+        given: dict[NodeId, PreparedProof] = {} if own is None else {context.me: own}
+        silent: dict[NodeId, str] = {node: "not connected" for node in context.committee if node != context.me}
+        answered, doubts = {context.me}, list[str]()
+        asked = self._whom_to_ask(context)
         turns = asyncio.Semaphore(ASKED_AT_ONCE)
         async with asyncio.TaskGroup() as group:
-            tasks = {node: group.create_task(self._ask(node, situation, turns), name="ask for a proof") for node in asked}
+            tasks = {node: group.create_task(self._ask(node, context, turns), name="ask for a proof") for node in asked}
         for node, task in tasks.items():
             reply = task.result()
             if isinstance(reply, str):
@@ -188,14 +188,14 @@ class RecoveryDesk:
         holder, proof = (None, None) if best is None else best
         return Found(proof, holder, frozenset(answered), tuple(sorted(silent.items())), tuple(doubts))
 
-    def _whom_to_ask(self, situation: Situation) -> list[NodeId]:
-        connected = {node for node in self._peers() if node != situation.me}
-        seats = [node for node in situation.committee if node in connected]
+    def _whom_to_ask(self, context: RoundContext) -> list[NodeId]:
+        connected = {node for node in self._peers() if node != context.me}
+        seats = [node for node in context.committee if node in connected]
         return [*seats, *sorted(connected - set(seats))][:MAX_ASKED]
 
-    async def _ask(self, node: NodeId, situation: Situation, turns: asyncio.Semaphore) -> PreparedReply | str:
+    async def _ask(self, node: NodeId, context: RoundContext, turns: asyncio.Semaphore) -> PreparedReply | str:
         """What a member holds, its signatures verified; or why that is not known."""
-        request = GetPrepared(situation.state.chain, situation.round, situation.head_hash)
+        request = GetPrepared(context.state.chain, context.round, context.head_hash)
         try:
             async with turns:
                 reply = await self._asker.ask(node, request, deadline=ASK_SECONDS)
@@ -203,18 +203,18 @@ class RecoveryDesk:
             return printable(str(error))[:MAX_REASON]
         try:
             if reply.proof is not None:
-                check_found(reply.proof, situation.first_instance, self._verify)
+                check_found(reply.proof, context.first_instance, self._verify)
         except PeerError as error:
             self._on_misbehaviour(node, error.rejection, str(error))
             return f"it gave what is no proof: {error}"
         return reply
 
 
-def wish_of(request: RecoveryRequest) -> Wish:
+def plan_request_of(request: RecoveryRequest) -> PlanRequest:
     """The request with its ids read. Raises UsageError."""
     if request.join is not None and (request.new or request.committee is not None or request.retired is not None):
         raise UsageError("join takes a recovery as it stands: no new, committee or retired beside it", code="bad_argument")
-    return Wish(
+    return PlanRequest(
         committee=None if request.committee is None else _ids(request.committee, "committee"),
         retired=None if request.retired is None else _ids(request.retired, "retired"),
         join=None if request.join is None else Digest(_bytes(request.join, "join")),

@@ -1,7 +1,7 @@
 """Carries out the core's effects in order, and brings their answers back: the only place where the core meets asyncio.
 
 One task owns the core. Everything else talks to it through one bounded queue. Effects that must come before what follows them
-(`Persist`, `Commit`, `Say`) are awaited; slow ones run as tasks of the one TaskGroup and answer with an event. An error that
+(`Persist`, `Commit`, `Send`) are awaited; slow ones run as tasks of the one TaskGroup and answer with an event. An error that
 nobody answers for ends the TaskGroup, and with it the daemon: nothing fails silently.
 """
 
@@ -17,9 +17,9 @@ from typing import Final, Protocol
 from bflcd.core.core import Core
 from bflcd.core.effects import (
     Aggregate,
-    Behind,
     Blame,
     CancelWork,
+    CatchUp,
     Commit,
     Effect,
     FetchBlob,
@@ -29,28 +29,28 @@ from bflcd.core.effects import (
     Halt,
     Notice,
     Persist,
-    Say,
     Score,
+    Send,
     Train,
 )
 from bflcd.core.events import (
     Aggregated,
-    BlobHere,
+    BlobFetched,
     BlobLost,
     BlobMissing,
-    EnvelopesHere,
+    EnvelopesFetched,
     Event,
-    EvidenceHere,
+    EvidenceFetched,
     Instant,
     Scored,
-    SegmentHere,
+    SegmentFetched,
     Trained,
     WorkFailed,
 )
 from bflcd.core.records import OwnRecord, Record, RoundRecords, VoteRecord
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
-from bflcd.learn.protocol import Candidate, Compute, ScoreJob, TrainJob, WorkerError
+from bflcd.learn.protocol import Compute, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.net.exchange import Exchange
 from bflcd.net.race import Race
 from bflcd.params import BlobRef
@@ -263,7 +263,7 @@ class Runtime:
         match effect:
             case Persist(records):
                 await self._persist(records)
-            case Say():
+            case Send():
                 await self._say(effect)
             case Commit():
                 await self._commit(effect)
@@ -283,7 +283,7 @@ class Runtime:
                 self._start(effect.round, self._fetch_segment(effect))
             case Aggregate():
                 self._start(effect.round, self._aggregate(effect))
-            case Behind(round_, peer):
+            case CatchUp(round_, peer):
                 self._observer.behind(round_, peer)
             case Blame():
                 self._observer.blame(effect)
@@ -292,7 +292,7 @@ class Runtime:
             case Halt(text, hint):
                 raise MachineError(text, hint=hint, code="halted")
 
-    async def _say(self, effect: Say) -> None:
+    async def _say(self, effect: Send) -> None:
         """Push to those it concerns while the core goes on; gossip what concerns all, or can't be pushed."""
         assert self._group is not None
         if effect.to and set(effect.to) <= set(self._observer.connected()) and self._pushes < MAX_PUSHES:
@@ -301,7 +301,7 @@ class Runtime:
         else:
             await self._speaker.publish(effect.message)
 
-    async def _push(self, effect: Say) -> None:
+    async def _push(self, effect: Send) -> None:
         try:
             arrived = await asyncio.gather(*(self._push_one(peer, effect.message) for peer in effect.to))
             if not all(arrived):
@@ -367,8 +367,8 @@ class Runtime:
 
     async def _train(self, job: Train) -> None:
         started = time.monotonic()
-        me = self.core.situation.me
-        label = update_label(self.core.situation.state.chain, job.round, me)
+        me = self.core.context.me
+        label = update_label(self.core.context.state.chain, job.round, me)
         try:
             result = await self._compute.train(TrainJob(job.round, await self._payload(job.model), job.seed, label))
         except WorkerError as error:
@@ -384,9 +384,9 @@ class Runtime:
         await self.submit(Trained(job.round, blob, result.samples, result.loss))
 
     async def _score(self, job: Score) -> None:
-        params = self.core.situation.params
+        params = self.core.context.params
         try:
-            candidates = [Candidate(key, await self._payload(blob), label) for key, blob, label in job.offers]
+            candidates = [UpdateToScore(key, await self._payload(blob), label) for key, blob, label in job.offers]
             model = await self._payload(job.model)
             work = ScoreJob(job.round, model, tuple(candidates), job.seed, params.score_rows, params.score_damping)
             result = await self._compute.score(work)
@@ -401,7 +401,7 @@ class Runtime:
         await self.submit(Scored(job.round, result))
 
     async def _aggregate(self, job: Aggregate) -> None:
-        spec = self.core.situation.genesis.task.tensors
+        spec = self.core.context.genesis.task.tensors
         while True:
             try:
                 updates = [WeightedUpdate(weight, label, await self._payload(blob)) for weight, blob, label in job.updates]
@@ -442,7 +442,7 @@ class Runtime:
         root = effect.blob.root
         try:
             held = await self._store.has_blob(root)
-            holders = tuple(node for node in effect.holders if node != self.core.situation.me)
+            holders = tuple(node for node in effect.holders if node != self.core.context.me)
             if effect.anyone:
                 holders = tuple(dict.fromkeys((*holders, *self._observer.connected())))
             started = time.monotonic_ns()
@@ -462,7 +462,7 @@ class Runtime:
 
     async def _checked(self, effect: FetchBlob, *, held: bool, rate: int) -> Event:
         """Hold a payload against the genesis specification; what breaks it is dropped, unless it was here for another reason."""
-        spec = self.core.situation.genesis.task.tensors
+        spec = self.core.context.genesis.task.tensors
         data = await self._payload(effect.blob)
         try:
             split_payload(data, spec, label=effect.label)
@@ -470,7 +470,7 @@ class Runtime:
             if not held:
                 await self._forget(effect.blob.root)
             return BlobMissing(effect.blob.root, refused=True, text=str(error))
-        return BlobHere(effect.blob.root, rate)
+        return BlobFetched(effect.blob.root, rate)
 
     async def _forget(self, root: Digest) -> None:
         self._payloads.pop(root, None)
@@ -483,7 +483,7 @@ class Runtime:
         await self.submit(BlobLost(error.root))
 
     async def _fetch_envelopes(self, effect: FetchEnvelopes) -> None:
-        chain = self.core.situation.state.chain
+        chain = self.core.context.state.chain
         found: tuple[Envelope, ...] = ()
         try:
             reply = await self._asker.ask(
@@ -494,10 +494,10 @@ class Runtime:
         else:
             wanted = set(effect.digests)
             found = tuple(envelope for envelope in reply.envelopes if payload_digest(envelope) in wanted)
-        await self.submit(EnvelopesHere(effect.round, found, effect.source))
+        await self.submit(EnvelopesFetched(effect.round, found, effect.source))
 
     async def _fetch_evidence(self, effect: FetchEvidence) -> None:
-        chain = self.core.situation.state.chain
+        chain = self.core.context.state.chain
         found: tuple[Evidence, ...] = ()
         try:
             reply = await self._asker.ask(effect.source, GetEvidence(chain, effect.ids), deadline=REQUEST_SECONDS)
@@ -505,13 +505,13 @@ class Runtime:
             logger.debug("%s gives no evidence: %s", short(effect.source), error)
         else:
             found = tuple(piece for piece in reply.evidence if evidence_id(piece) in effect.ids)
-        await self.submit(EvidenceHere(effect.round, found, effect.source))
+        await self.submit(EvidenceFetched(effect.round, found, effect.source))
 
     async def _fetch_segment(self, effect: FetchSegment) -> None:
         """From whoever of the named and the connected gives it first; while one is late, the next is asked too."""
-        chain = self.core.situation.state.chain
+        chain = self.core.context.state.chain
 
-        async def ask(holder: NodeId) -> SegmentHere | None:
+        async def ask(holder: NodeId) -> SegmentFetched | None:
             try:
                 reply = await self._asker.ask(holder, GetSegment(chain, effect.round), deadline=REQUEST_SECONDS)
             except (RequestError, PeerError) as error:
@@ -520,7 +520,7 @@ class Runtime:
             if reply.certified.segment.model_header.round != effect.round:
                 self._observer.blame(Blame(holder, Rejection.BAD_SEGMENT, "it gave the segment of another round"))
                 return None
-            return SegmentHere(reply.certified, holder)
+            return SegmentFetched(reply.certified, holder)
 
         found = await self._segment_race.run(lambda: (*dict.fromkeys((*effect.holders, *self._observer.connected())),), ask)
         if found is not None:

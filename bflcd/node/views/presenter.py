@@ -31,7 +31,7 @@ from bflcd.api.schema import (
 )
 from bflcd.config import Config
 from bflcd.consensus.status import Phase
-from bflcd.core.collection import Progress
+from bflcd.core.collection import OfferProgress
 from bflcd.core.core import Core
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError
@@ -41,7 +41,7 @@ from bflcd.ledger.state import NEVER, Account
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
 from bflcd.node.recovery.report import pending_warning
-from bflcd.node.recovery.service import RecoveryDesk
+from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.loop import instant
 from bflcd.params import MILLION
 from bflcd.store.protocol import BlockStore, StoreStats
@@ -108,7 +108,7 @@ class Presenter:
         self._device = device
         self._started = time.monotonic()
         self.core: Core | None = None
-        self.desk: RecoveryDesk | None = None
+        self.desk: RecoveryService | None = None
         self.stats = StoreStats(0, 0, 0, Round(0))
         self.committed_at: float | None = None
         self.accuracy: tuple[float, int] | None = None
@@ -123,24 +123,24 @@ class Presenter:
         core = self.core
         if core is None:
             return Status(**_NOWHERE, **self._here(), warnings=[*self._lasting(), *self._peers.warnings()])
-        situation = core.situation
-        header, state, params = situation.head_header, situation.state, situation.params
+        context = core.context
+        header, state, params = context.head_header, context.state, context.params
         view = core.pbft.view if core.pbft is not None else View(0)
         return Status(
             **self._here(),
             chain_id=state.chain.hex(),
-            name=situation.genesis.name,
+            name=context.genesis.name,
             role=self._role(core),
-            task=situation.genesis.task.factory,
+            task=context.genesis.task.factory,
             syncing=core.syncing,
             height=header.height,
-            round=situation.round,
+            round=context.round,
             last_round=params.last_round,
-            done=situation.finished,
+            done=context.finished,
             view=view,
             phase=self._phase(core),
-            head_hash=situation.head_hash.hex(),
-            model_hash=situation.head_blob.root.hex(),
+            head_hash=context.head_hash.hex(),
+            model_hash=context.head_blob.root.hex(),
             state_hash=header.model.state.hex() if header.model else "",
             epoch=state.epoch,
             committee=[node.hex() for node in state.committee],
@@ -180,14 +180,14 @@ class Presenter:
     def _role(self, core: Core) -> str:
         if core.syncing:
             return "syncing"
-        if core.situation.judges:
+        if core.context.judges:
             return "committee"
-        return "trainer" if core.situation.trains and self._config.compute.train else "observer"
+        return "trainer" if core.context.trains and self._config.compute.train else "observer"
 
     def _phase(self, core: Core) -> str:
         if core.syncing:
             return "syncing"
-        if core.situation.finished:
+        if core.context.finished:
             return "idle"
         if not core.work.model_here:
             return "fetching the model"
@@ -201,30 +201,30 @@ class Presenter:
         return "waiting for cards" if phase == "collecting" else phase.replace("_", " ")
 
     def _trainer_phase(self, core: Core) -> str:
-        wants = core.situation.trains and self._config.compute.train
+        wants = core.context.trains and self._config.compute.train
         return "training" if wants and core.work.own_offer is None else "waiting for certificate"
 
     def missing(self, core: Core) -> list[NodeId]:
         """Nodes that something is awaited from, as far as this node can tell."""
-        situation, collection = core.situation, core.collection
-        if core.pbft is None or situation.finished or core.syncing:
+        context, collection = core.context, core.collection
+        if core.pbft is None or context.finished or core.syncing:
             return []
         if collection.own_card is None:
             offered = {slot.offer.author for slot in collection.slots.values()}
             return sorted(collection.expected(instant().mono) - offered)
-        if len(collection.first_cards) < situation.q:
-            return [node for node in situation.committee if node not in collection.first_cards]
+        if len(collection.first_cards) < context.q:
+            return [node for node in context.committee if node not in collection.first_cards]
         return list(core.pbft.missing)
 
     def _waiting_for(self, core: Core) -> str:
         missing = self.missing(core)
-        collecting = core.pbft is not None and core.collection.own_card is None and not core.situation.finished
+        collecting = core.pbft is not None and core.collection.own_card is None and not core.context.finished
         if collecting and not core.collection.expected(instant().mono):
             return "a trainer: no member that may train in this round is present"
         if not missing:
             return ""
         what = "an offer" if core.collection.own_card is None else "a vote"
-        if core.collection.own_card is not None and len(core.collection.first_cards) < core.situation.q:
+        if core.collection.own_card is not None and len(core.collection.first_cards) < core.context.q:
             what = "a score card"
         return f"{what} of {', '.join(short(node) for node in missing[:12])}"
 
@@ -232,8 +232,8 @@ class Presenter:
         return [*attack_warnings(self._config.attack), *self.warnings]
 
     def _stalled(self, core: Core) -> list[str]:
-        params = core.situation.params
-        if core.situation.finished or core.syncing:
+        params = core.context.params
+        if core.context.finished or core.syncing:
             return []
         age = instant().mono - core.collection.opened
         if age < params.collect_deadline + 10 * params.view_timeout:
@@ -241,30 +241,30 @@ class Presenter:
         return [f"nothing was committed for {age / 1000:.0f} s; waiting for {self._waiting_for(core) or _unheard(core)}"]
 
     def _recovering(self, core: Core) -> list[str]:
-        text = pending_warning(core.recoveries, core.situation.state.epoch)
+        text = pending_warning(core.recoveries, core.context.state.epoch)
         return [text] if text else []
 
     def round(self) -> RoundView:
         """The running round."""
         core = self._require_core()
-        situation, collection = core.situation, core.collection
+        context, collection = core.context, core.collection
         now = instant().mono
         view = core.pbft.view if core.pbft is not None else View(0)
-        deadline = collection.opened + situation.params.collect_deadline - now
+        deadline = collection.opened + context.params.collect_deadline - now
         return RoundView(
-            round=situation.round,
+            round=context.round,
             view=view,
             phase=self._phase(core),
-            leader=leader(situation.committee, situation.round, view).hex(),
+            leader=leader(context.committee, context.round, view).hex(),
             started_ms_ago=now - collection.opened,
-            deadline_ms=deadline if deadline > 0 and collection.own_card is None and not situation.finished else None,
+            deadline_ms=deadline if deadline > 0 and collection.own_card is None and not context.finished else None,
             offers=[
                 OfferView(
                     uploader=offer.author.hex(),
                     samples=offer.body.samples,
                     size=offer.body.blob.size,
                     have=offer.body.blob.root in collection.blobs,
-                    scored=collection.slots[digest].progress is Progress.SCORED,
+                    scored=collection.slots[digest].progress is OfferProgress.SCORED,
                 )
                 for digest, offer in sorted(collection.offers.items())
             ],
@@ -282,7 +282,7 @@ class Presenter:
         if core.pbft is None:
             return VotesView()
         missing, phase = set(core.pbft.missing), core.pbft.phase
-        given = [node.hex() for node in core.situation.committee if node not in missing]
+        given = [node.hex() for node in core.context.committee if node not in missing]
         return VotesView(
             prepare=given if phase is Phase.PREPARING else [],
             commit=given if phase is Phase.COMMITTING else [],
@@ -312,34 +312,34 @@ class Presenter:
     def committee(self) -> CommitteeView:
         """The committee of the running round."""
         core = self._require_core()
-        situation = core.situation
+        context = core.context
         view = core.pbft.view if core.pbft is not None else View(0)
-        balances = {account.node: account.balance for account in situation.state.accounts}
+        balances = {account.node: account.balance for account in context.state.accounts}
         present = core.collection.beacons | {self._node_id}
-        model = situation.head_header.model
+        model = context.head_header.model
         return CommitteeView(
-            round=situation.round,
-            epoch=situation.state.epoch,
-            quorum=quorum(len(situation.committee)),
-            faults=faults(len(situation.committee)),
+            round=context.round,
+            epoch=context.state.epoch,
+            quorum=quorum(len(context.committee)),
+            faults=faults(len(context.committee)),
             degraded=bool(model and model.degraded),
             members=[
                 CommitteeMember(
                     node_id=node.hex(),
                     seat=seat,
-                    leader=node == leader(situation.committee, situation.round, view),
+                    leader=node == leader(context.committee, context.round, view),
                     present=node in present,
                     balance=balances.get(node, 0),
                     me=node == self._node_id,
                 )
-                for seat, node in enumerate(situation.committee)
+                for seat, node in enumerate(context.committee)
             ],
         )
 
     def members(self) -> list[MemberView]:
         """All members, sorted by id."""
         core = self._require_core()
-        state = core.situation.state
+        state = core.context.state
         present = core.collection.beacons | {self._node_id} | core.previous_present
         return [
             MemberView(
@@ -390,8 +390,8 @@ class Presenter:
         begin = max(1, first)
         before = await self._store.segment(Round(begin - 1)) if begin > 1 else None
         core = self._require_core()
-        previous = core.situation.genesis.time if before is None else before.segment.model_header.time
-        committee = core.situation.genesis.committee
+        previous = core.context.genesis.time if before is None else before.segment.model_header.time
+        committee = core.context.genesis.committee
         if before is not None and before.segment.model_header.model is not None:
             committee = before.segment.model_header.model.committee
         for round_ in range(begin, begin + min(count, MAX_HISTORY)):
@@ -422,13 +422,13 @@ class Presenter:
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         """A model's payload."""
         core = self._require_core()
-        wanted = core.situation.round if round_ is None else round_
-        header = core.situation.head_header
+        wanted = core.context.round if round_ is None else round_
+        header = core.context.head_header
         accuracy = None
         if wanted == 0:
-            blob, height, block = core.situation.genesis.model, 0, core.situation.state.chain
-        elif wanted == core.situation.round and header.blob is not None:
-            blob, height, block = header.blob, header.height, core.situation.head_hash
+            blob, height, block = core.context.genesis.model, 0, core.context.state.chain
+        elif wanted == core.context.round and header.blob is not None:
+            blob, height, block = header.blob, header.height, core.context.head_hash
         else:
             found = await self._store.headers(Round(wanted), 1) if wanted > 0 else ()
             if not found or found[0].header.blob is None:
@@ -496,5 +496,5 @@ def _standing(account: Account) -> str:
 
 def _unheard(core: Core) -> str:
     """What a node without a part in the decision waits for, and which members of the committee it has not heard in this round."""
-    silent = [node for node in core.situation.committee if node not in core.collection.beacons and node != core.situation.me]
+    silent = [node for node in core.context.committee if node not in core.collection.beacons and node != core.context.me]
     return f"a certificate; nothing was heard of {', '.join(short(node) for node in silent[:12])}" if silent else "a certificate"

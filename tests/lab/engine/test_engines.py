@@ -10,7 +10,7 @@ from bflcd.lab.engine.base import Engine, Pace, Trainee, _by_member
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.learn.flat import FlatModel, tensors_of
-from bflcd.learn.protocol import Candidate, ScoreJob
+from bflcd.learn.protocol import ScoreJob, UpdateToScore
 from bflcd.learn.scoring import ROW_LOSS_LIMIT, Scorer, _micro_nats, evaluate
 from bflcd.learn.training import DeviceRows, never
 from bflcd.types import Digest, Round
@@ -133,7 +133,7 @@ def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damp
     tensors = tensors_of(scene.task.build_model())
     flat = FlatModel(scene.task.build_model(), tensors, CPU)
     candidates = tuple(
-        Candidate(Digest(number.to_bytes(32, "big")), join_payload(np.zeros(0, np.int64), u.numpy(), tensors, label="u"), "u")
+        UpdateToScore(Digest(number.to_bytes(32, "big")), join_payload(np.zeros(0, np.int64), u.numpy(), tensors, label="u"), "u")
         for number, u in enumerate(updates)
     )
     rows = DeviceRows(scene.pool.inputs[member], scene.pool.targets[member])

@@ -306,7 +306,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         APPLIED,
     ),
     mutant(
-        "seed-can-be-ground",
+        "seed-can-be-basis",
         "whoever makes a block chooses the next draw (section 5)",
         TRANSITION,
         "grandparent=state.parent,",

@@ -28,8 +28,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "follower-verifies-nothing",
         "the node hands catch-up a verifier that verifies nothing (section 8; row 48)",
         FOLLOWING,
-        "        verify_successor(previous, certified, situation.params, situation.head.state.managers, self._verify)\n",
-        "        assert situation and verify_successor\n",
+        "        verify_successor(previous, certified, context.params, context.head.state.managers, self._verify)\n",
+        "        assert context and verify_successor\n",
         FOLLOWED,
     ),
     mutant(
