@@ -58,6 +58,7 @@ from bflcd.core.records import EvidenceRecord, Head, RecoveryRecord, RoundRecord
 from bflcd.core.recovery_signatures import CONFLICT_HINT, RecoverySignatures
 from bflcd.core.retransmission import Retransmissions
 from bflcd.core.round_context import RoundContext
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement
@@ -101,15 +102,24 @@ _BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, Vie
 class Core:
     """One node. `handle` and `tick` take the time and return effects, which the runtime carries out in order."""
 
-    def __init__(self, genesis: Genesis, head: Head, signer: Signer, verify: Verify, private_seed: bytes, *, train: bool) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        head: Head,
+        signer: Signer,
+        verify: Verify,
+        private_seed: bytes,
+        *,
+        guard: SigningGuard,
+        train: bool,
+    ) -> None:
         """`private_seed`: secret randomness of this node, from which each round's draws follow. `train` False: never offers."""
         self._genesis = genesis
         self._signer = signer
         self._verify = verify
         self._private_seed = private_seed
+        self._guard = guard
         self._train = train
-        self._floor: Round | None = None
-        self._doubt = False
         self._synced_from = Round(0)
         self._early: deque[tuple[Round, MessageReceived]] = deque(maxlen=MAX_EARLY)
         self.last_judgement: Judgement | None = None
@@ -206,8 +216,6 @@ class Core:
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self.started = True
-        self._floor = event.signing_floor
-        self._doubt = event.fresh
         self._records = event.records
         signed = (r.certificate for r in event.records.recoveries if self.recoveries.complete(r.certificate))
         recoveries = sorted(signed, key=lambda certificate: certificate.recovery.epoch)
@@ -228,13 +236,12 @@ class Core:
         Where nobody has begun it is new; else it signs nothing up to the round after that head: two model blocks past it
         (design 6.3).
         """
-        if not self._doubt:
+        if not self._guard.in_doubt:
             return []
-        self._doubt = False
         known = max(round_, self.context.round)
-        if known > 0:
-            self._floor = Round(max(self._floor or 0, known + 1))
-            text = f"others stand at round {known}, and this node knows nothing of it: it signs nothing up to round {self._floor}"
+        if self._guard.confirmed(known):
+            held = f"it signs nothing up to round {self._guard.floor}"
+            text = f"others stand at round {known}, and this node knows nothing of it: {held}"
             return [self._notice("signing_held", text)]
         if self.syncing or not self.may_sign or not self.context.judges:
             return self._advance(now)
@@ -502,7 +509,7 @@ class Core:
             return refusal
         if self.syncing or not self.started:
             return "this node is catching up"
-        if self._floor is not None and self.context.round <= self._floor:
+        if self._guard.forbids(self.context.round):
             return "what this node signed before is not known for sure"
         return ""
 
@@ -559,9 +566,8 @@ class Core:
 
     @property
     def may_sign(self) -> bool:
-        """Whether the mark file allows signatures in this round (design 6.3), and no recovery that we signed forbids them."""
-        allowed = not self._doubt and (self._floor is None or self.context.round > self._floor)
-        return allowed and self.recoveries.signed <= self.context.state.epoch
+        """Whether the guard allows signatures in this round (design 6.3), and no recovery that we signed forbids them."""
+        return self._guard.allows(self.context.round) and self.recoveries.signed <= self.context.state.epoch
 
     @property
     def pbft(self) -> Pbft | None:

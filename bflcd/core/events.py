@@ -23,15 +23,9 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event of a core: records of the running round; the last round in which nothing may be signed, if any.
-
-    `fresh`: neither database nor mark file knew of a signature, so what this key signed before, if it did, is unknown: nothing is
-    signed before `Confirmed`.
-    """
+    """First event of a core: what the store holds of the running round."""
 
     records: RoundRecords
-    signing_floor: Round | None
-    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,12 @@ from bflcd.api.server import ApiServer
 from bflcd.config import Config, announced
 from bflcd.core.core import Core
 from bflcd.core.events import Confirmed, MessageReceived, Started
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
 from bflcd.errors import BflcError, Rejection
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import account_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
@@ -42,12 +42,12 @@ from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
 from bflcd.node.recovery.reorg import SupersededError
 from bflcd.node.recovery.service import RecoveryService
-from bflcd.node.runtime.loop import Runtime, newest_of
+from bflcd.node.runtime.loop import Runtime
 from bflcd.node.services import ChainService
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir, open_identity
-from bflcd.store.marks import MarkFile, holds, signing_floor
+from bflcd.store.marks import MarkFile
 from bflcd.store.protocol import BlockStore, DamagedBlobError
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, Millis, NodeId, Round, short
@@ -287,10 +287,10 @@ class Node:
         assert self._maintenance is not None
         self._group.create_task(self._start_worker())
         self._group.create_task(self._maintenance.run())
-        await self._first_look(fresh=started.fresh)
+        await self._first_look(self._guard)
         self._group.create_task(runtime.run(started))
-        if started.fresh:
-            self._group.create_task(self._confirm(runtime, faults(len(core.context.committee))))
+        if self._guard.in_doubt:
+            self._group.create_task(self._confirm(runtime, self._guard, len(core.context.committee)))
         self._group.create_task(self._hear(runtime))
         self._group.create_task(follower.run())
 
@@ -308,12 +308,11 @@ class Node:
         head = await self._store.head()
         records = await self._store.records(head.state.round)
         mark = self._marks.highest()
-        floor = signing_floor(mark, head.state.round, mark is not None and holds(mark, records))
-        if floor is not None:
-            logger.warning("the database is behind the mark file: nothing is signed up to round %d", floor)
-        newest_mark = newest_of(records)
-        if floor is None and newest_mark is not None and newest_mark != mark:
-            await self._marks.write(newest_mark)  # killed between the two: what is said again has its mark first (design 6.3)
+        guard = SigningGuard.after_restart(mark, head.state.round, records)
+        if guard.floor is not None:
+            logger.warning("what this node signed before is not known for sure: nothing is signed up to round %d", guard.floor)
+        if guard.overdue is not None:
+            await self._marks.write(guard.overdue)
         await self._store.discard_stale(head.state.round)
         is_member = account_of(head.state, self._identity.node_id) is not None
         if not is_member:
@@ -321,7 +320,9 @@ class Node:
                 "this node (%s) is no member of chain %s: it only follows", self._identity.node_id.hex(), short(head.state.chain)
             )
         private = digest(Domain.PRIVATE, self._identity.seed, head.state.chain)
-        core = Core(genesis, head, self._identity, self._verify, private, train=self._config.compute.train and is_member)
+        core = Core(
+            genesis, head, self._identity, self._verify, private, guard=guard, train=self._config.compute.train and is_member
+        )
         core.certificates.last = await self._store.certificate(head.state.round) if head.state.round else None
         spec = genesis.task.tensors
         fetcher = BlobFetcher(
@@ -358,6 +359,7 @@ class Node:
         )
         runtime = Runtime(
             core,
+            guard=guard,
             store=self._store,
             marks=self._marks,
             speaker=self._gossip,
@@ -366,7 +368,6 @@ class Node:
             compute=self._compute if attack is None else AttackingCompute(self._compute, attack, lambda: core.context),
             observer=watch,
         )
-        runtime.remember((*records.votes, *records.own))
         runtime.restricted = dict.fromkeys(await self._store.unpublished(), head.state.round)
         self._core, self._fetcher = core, fetcher
         self._maintenance = Maintenance(
@@ -405,11 +406,8 @@ class Node:
             self.presenter.note_accuracy(newest)
         self._peers.prefer(head.state.committee)
         self._context.update(round_=head.state.round, view=0)
-        fresh = mark is None and not (records.votes or records.own)
-        if fresh and head.state.round > 0:
-            # A node that had lost everything and was killed while it caught up looks like this: what it signed before is unknown.
-            floor = Round(head.state.round + 1)
-        return core, Started(records, floor, fresh), runtime, follower
+        self._guard = guard
+        return core, Started(records), runtime, follower
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round."""
@@ -421,26 +419,20 @@ class Node:
         except WorkerError as error:
             logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
 
-    async def _first_look(self, *, fresh: bool) -> None:
+    async def _first_look(self, guard: SigningGuard) -> None:
         """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""
-        if len(self._members) == 1:
-            return
         try:
             async with asyncio.timeout(FIRST_LOOK):
-                await self._claims.first()
-                if fresh:
-                    await self._claims.heard(len(self._members) - 1)
+                while not guard.may_begin(len(self._claims.all()), len(self._members)):
+                    await self._claims.more()
         except TimeoutError:
             logger.debug("no peer yet; starting at round %d", self._core.context.round if self._core else 0)
 
-    async def _confirm(self, runtime: Runtime, liars: int) -> None:
-        """Tell a node that knows nothing of what it signed where the others stand, as soon as more than `liars` have said so.
-
-        That takes nothing from a community: without so many it has no quorum either.
-        """
-        others = min(liars + 1, len(self._members) - 1)
-        await self._claims.heard(others)
-        await runtime.settle(Confirmed(self._claims.confirmed(others - 1) if others else Round(0)))
+    async def _confirm(self, runtime: Runtime, guard: SigningGuard, seats: int) -> None:
+        """Tell a node that knows nothing of what it signed where the others stand, once enough of them have said so."""
+        while (stands := guard.settled_by(tuple(self._claims.all().values()), seats, len(self._members))) is None:
+            await self._claims.more()
+        await runtime.settle(Confirmed(stands))
 
     async def _hear(self, runtime: Runtime) -> None:
         while True:

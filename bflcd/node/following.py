@@ -31,13 +31,11 @@ class RoundClaims:
     def __init__(self) -> None:
         self._rounds: dict[NodeId, Round] = {}
         self._changed = asyncio.Event()
-        self._first = asyncio.Event()
         self._more = asyncio.Event()
 
     def note(self, node: NodeId, round_: Round) -> None:
         """A member's own word on where it stands."""
         self._rounds[node] = round_
-        self._first.set()
         self._more.set()
         self._changed.set()
 
@@ -57,20 +55,10 @@ class RoundClaims:
         """The boldest claim."""
         return max(self._rounds.values(), default=Round(0))
 
-    def confirmed(self, liars: int) -> Round:
-        """The highest round that more than `liars` members claim to have reached: one of them is honest. 0 if nobody knows."""
-        claims = sorted(self._rounds.values(), reverse=True)
-        return claims[liars] if len(claims) > liars else Round(0)
-
-    async def first(self) -> None:
-        """Return once any member has said anything."""
-        await self._first.wait()
-
-    async def heard(self, members: int) -> None:
-        """Return once so many members have said something."""
-        while len(self._rounds) < members:
-            self._more.clear()
-            await self._more.wait()
+    async def more(self) -> None:
+        """Return once any member says something more."""
+        self._more.clear()
+        await self._more.wait()
 
     async def changed(self) -> None:
         """Return at the next claim."""

@@ -11,16 +11,14 @@ import asyncio
 import os
 import struct
 import threading
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from bflcd.core.records import RoundRecords
+from bflcd.core.signing_guard import Mark
 from bflcd.errors import InvariantError, MachineError
 from bflcd.store.lock import disk_error
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
-from bflcd.wire.envelope import payload_digest
 
 SECTOR_BYTES: Final = 4096
 """Larger than any disk's sector: what one torn write can spoil."""
@@ -33,42 +31,6 @@ _RECORD: Final = struct.Struct(f">8sQQQQI{HASH_BYTES}s")
 """Magic, sequence number, epoch, round, view, phase, digest. Sequence 0: nothing was signed yet."""
 
 _CHECKSUM_BYTES: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The place and digest of a signed vote, offer or card, as in its record (`VoteRecord`, `OwnRecord` with view 0)."""
-
-    epoch: Epoch
-    round: Round
-    view: View
-    phase: int
-    digest: Digest
-
-
-def holds(mark: Mark, records: RoundRecords) -> bool:
-    """Whether the records of the mark's round contain what the mark was written for."""
-    votes = any(
-        (v.epoch, v.round, v.view, v.phase, v.digest) == (mark.epoch, mark.round, mark.view, mark.phase, mark.digest)
-        for v in records.votes
-    )
-    return votes or any(
-        (o.epoch, o.round, o.phase, payload_digest(o.envelope)) == (mark.epoch, mark.round, mark.phase, mark.digest)
-        for o in records.own
-    )
-
-
-def signing_floor(mark: Mark | None, head_round: Round, has_records: bool) -> Round | None:
-    """The last round in which this node may sign nothing, or None if it is free (design 6.3).
-
-    `head_round`: round of the database's head, which is the undecided round; `has_records`: whether the database holds the
-    mark's own record (`holds`). Records are appended in order, so if the last is there, all are. A mark below the head belongs
-    to a decided round: nothing is left to contradict. Without a mark nothing was ever signed, as far as this file knows; a
-    caller that knows that both file and database were lost signs nothing until two model blocks past a confirmed head.
-    """
-    if mark is None or mark.round < head_round or (mark.round == head_round and has_records):
-        return None
-    return mark.round
 
 
 def _encode(sequence: int, mark: Mark) -> bytes:

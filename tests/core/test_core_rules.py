@@ -21,6 +21,7 @@ from bflcd.core.events import (
     WorkFailed,
 )
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
@@ -71,8 +72,8 @@ def awake(behind: tuple[World, NodeId]) -> Core:
     world, asleep = behind
     identity = world.identities[asleep]
     disk = world.disks[asleep]
-    core = Core(world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, train=True)
-    core.handle(Started(disk.found(0), None), world.instant())
+    core = Core(world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, guard=SigningGuard(), train=True)
+    core.handle(Started(disk.found(0)), world.instant())
     return core
 
 
@@ -89,8 +90,10 @@ def a_judge(world: World, *, floor: Round | None = None) -> tuple[Core, list[Eff
 
 def alone(world: World, identity: Identity, floor: Round | None = None) -> tuple[Core, list[Effect]]:
     disk = world.disks[identity.node_id]
-    core = Core(world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, train=True)
-    effects = core.handle(Started(disk.found(0), floor), world.instant())
+    core = Core(
+        world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, guard=SigningGuard(floor=floor), train=True
+    )
+    effects = core.handle(Started(disk.found(0)), world.instant())
     return core, effects
 
 

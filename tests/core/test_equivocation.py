@@ -10,6 +10,7 @@ from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Se
 from bflcd.core.events import EnvelopesFetched, Event, EvidenceFetched, MessageReceived, SegmentFetched, Started
 from bflcd.core.records import EvidenceRecord, RoundRecords
 from bflcd.core.segments import key_of
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import Rejection
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.envelope import seal
@@ -34,7 +35,15 @@ def a_lie(world: World, liar: NodeId) -> Evidence:
 def anew(world: World, node: NodeId) -> Core:
     """A fresh core on the node's disk; not started."""
     identity = world.identities[node]
-    return Core(world.genesis, world.disks[node].head, identity, world.verified.verify_once, identity.seed, train=True)
+    return Core(
+        world.genesis,
+        world.disks[node].head,
+        identity,
+        world.verified.verify_once,
+        identity.seed,
+        guard=SigningGuard(),
+        train=True,
+    )
 
 
 def evidence_in(effects: list[Effect]) -> list[Effect]:
@@ -106,7 +115,7 @@ def test_evidence_that_no_block_took_is_kept_and_said_in_the_next_round() -> Non
     piece, core = a_lie(world, liar), anew(world, node)
     reach(world, 1, 60_000)
     first = world.disks[peer].segments[1]
-    core.handle(Started(NOTHING, None), world.instant())
+    core.handle(Started(NOTHING), world.instant())
     core.handle(MessageReceived(piece, peer), world.instant())
     effects = core.handle(SegmentFetched(first, peer), world.instant())
     assert core.context.round == 1
@@ -117,7 +126,7 @@ def test_evidence_is_taken_up_again_after_a_restart() -> None:
     world = a_world()
     node, liar = sorted(world.cores)[:2]
     piece, core = a_lie(world, liar), anew(world, node)
-    effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),)), None), world.instant())
+    effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),))), world.instant())
     assert dict(core.evidence) == {evidence_id(piece): piece}
     assert Send(piece) in effects
 

@@ -89,7 +89,7 @@ def install(journal: Journal) -> None:
 
     async def journal_run(self: Runtime, first: Started) -> None:
         head = self.core.context
-        journal.line("started", head.round, head.head_hash.hex(), first.signing_floor, first.fresh)
+        journal.line("started", head.round, head.head_hash.hex(), self._guard.floor, self._guard.in_doubt)
         await run(self, first)
 
     async def journal_say(self: Runtime, effect: Send) -> None:

@@ -8,6 +8,7 @@ from bflcd.core.core import Core
 from bflcd.core.effects import Blame, Effect
 from bflcd.core.events import Instant, MessageReceived, Started
 from bflcd.core.records import Head
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -60,8 +61,10 @@ class Place:
     def core(self) -> Core:
         """A fresh judge: the third seat, so that others lead the first views."""
         identity = self.keys[self.head.state.committee[2]]
-        core = Core(self.genesis, self.head, identity, VerifiedEnvelopes().verify_once, identity.seed, train=True)
-        core.handle(Started(Disk(self.head).found(self.head.state.round), None), NOW)
+        core = Core(
+            self.genesis, self.head, identity, VerifiedEnvelopes().verify_once, identity.seed, guard=SigningGuard(), train=True
+        )
+        core.handle(Started(Disk(self.head).found(self.head.state.round)), NOW)
         return core
 
 

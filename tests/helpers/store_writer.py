@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from bflcd.core.records import Pin
-from bflcd.store.marks import Mark, MarkFile, holds, read, signing_floor
+from bflcd.core.signing_guard import Mark, holds, signing_floor
+from bflcd.store.marks import MarkFile, read
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from bflcd.wire.messages import Commit
@@ -71,7 +72,7 @@ async def check_acknowledged(directory: Path, lines: list[str], kept: int) -> No
         marks = [int(rest[0]) for kind, *rest in words if kind == "mark"]
         mark = read(directory / "marks")[1]
         assert not marks or (mark is not None and mark.round >= marks[-1])
-        assert signing_floor(mark, head.header.round, mark is not None and holds(mark, records)) is None
+        assert signing_floor(mark, head.header.round, has_record=mark is not None and holds(mark, records)) is None
     finally:
         await store.close()
 

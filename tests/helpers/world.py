@@ -48,6 +48,7 @@ from bflcd.core.records import (
     RoundRecords,
     VoteRecord,
 )
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity
 from bflcd.errors import InvariantError
@@ -138,12 +139,20 @@ class World:
     def start(self, node: NodeId, *, fresh: bool = False, told: bool = True) -> None:
         """`fresh`: it knows nothing of what it signed; `told`: but hears at once where the others stand."""
         disk, identity = self.disks[node], self.identities[node]
-        core = Core(self.genesis, disk.head, identity, self.verified.verify_once, identity.seed, train=True)
+        core = Core(
+            self.genesis,
+            disk.head,
+            identity,
+            self.verified.verify_once,
+            identity.seed,
+            guard=SigningGuard(in_doubt=fresh),
+            train=True,
+        )
         round_ = disk.head.state.round
         if round_:
             core.certificates.last = disk.segments[round_].certificate
         self.cores[node] = core
-        self.feed(node, Started(disk.found(round_), None, fresh))
+        self.feed(node, Started(disk.found(round_)))
         if fresh and told:
             self.feed(node, Confirmed(Round(max(self.rounds()))))
 

@@ -3,11 +3,12 @@
 from typing import Final
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.planted import blobs, consensus, core, evidence, forks, ledger, recovery, store, sync, wire
+from tests.mutants.planted import blobs, consensus, core, evidence, forks, guard, ledger, recovery, store, sync, wire
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *consensus.MUTANTS,
     *core.MUTANTS,
+    *guard.MUTANTS,
     *evidence.MUTANTS,
     *recovery.MUTANTS,
     *forks.MUTANTS,

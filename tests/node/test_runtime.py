@@ -11,6 +11,7 @@ from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, Fe
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, SegmentFetched, Started, Trained
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round_context import RoundContext
+from bflcd.core.signing_guard import SigningGuard, mark_of
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -80,10 +81,13 @@ class Hands:
 
 
 @asynccontextmanager
-async def running(tmp_path, core: ScriptedCore, store: MemoryStore, hands: Hands) -> AsyncIterator[Runtime]:
+async def running(
+    tmp_path, core: ScriptedCore, store: MemoryStore, hands: Hands, guard: SigningGuard | None = None
+) -> AsyncIterator[Runtime]:
     marks = MarkFile(tmp_path / "marks")
     runtime = Runtime(
         core,
+        guard=guard or SigningGuard(),
         store=store,
         marks=marks,
         speaker=hands,
@@ -93,7 +97,7 @@ async def running(tmp_path, core: ScriptedCore, store: MemoryStore, hands: Hands
         observer=hands,
     )
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(runtime.run(Started(NOTHING, None)))
+        task = group.create_task(runtime.run(Started(NOTHING)))
         yield runtime
         task.cancel()
     marks.close()
@@ -247,8 +251,9 @@ async def test_what_is_stored_again_does_not_take_the_mark_back(tmp_path, store)
     vote = make_vote(0)
     await store.persist((record, vote))
     core = ScriptedCore([[Persist((vote,))], [Persist((record,))]])
-    async with running(tmp_path, core, store, Hands(store)) as runtime:
-        runtime.remember((record,))
+    known = mark_of(record)
+    assert known is not None
+    async with running(tmp_path, core, store, Hands(store), SigningGuard(marked=(known,))) as runtime:
         await runtime.settle(BlobFetched(GENESIS.model.root))
         await runtime.settle(BlobFetched(GENESIS.model.root))
     mark = read(tmp_path / "marks")[1]

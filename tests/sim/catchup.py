@@ -42,10 +42,9 @@ class Following:
         """A member's word on where it stands."""
         self.claims[peer] = round_
         first = self._first
-        if first is not None and self.running and not self.looked:
-            alone = len(self.claims) < len(self.world.nodes) - 1
-            if not first.fresh or not alone:  # as `Node._first_look`
-                self._look_done(first)
+        heard = self.guard.may_begin(len(self.claims), len(self.world.nodes))
+        if first is not None and self.running and not self.looked and heard:
+            self._look_done(first)
         self.confirm()
         self._claims_changed()
 

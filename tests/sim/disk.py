@@ -6,11 +6,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from bflcd.core.records import Head, Record, RoundRecords
+from bflcd.core.signing_guard import Mark, mark_of
 from bflcd.errors import InvariantError
 from bflcd.ledger.state import State, genesis_header, genesis_state
-from bflcd.node.runtime.loop import mark_of
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.marks import Mark
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round

@@ -5,10 +5,9 @@ from typing import Any
 
 from bflcd.core.effects import Commit
 from bflcd.core.records import Record
+from bflcd.core.signing_guard import Mark
 from bflcd.errors import InvariantError, PeerError, RequestError
-from bflcd.node.runtime.loop import mark_of
 from bflcd.params import BlobRef
-from bflcd.store.marks import Mark
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round
 from tests.sim.disk import run_now
@@ -34,10 +33,9 @@ class Durable:
         if self.honest:
             self.world.safety.stored(self, records)
         self.boundary()
-        marks = [mark for record in records if (mark := mark_of(record)) is not None and mark not in self.marked]
-        if not marks:
+        mark = self.guard.mark_for(records)
+        if mark is None:
             return
-        mark = max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase))
         if self.disk.full:
             self._disk_full()
         if self.disk_ms:
@@ -46,7 +44,7 @@ class Durable:
             self.pending_mark = None
         try:
             self.disk.write_mark(mark)
-            self.marked.update(marks)
+            self.guard.marked(records)
         except InvariantError as error:
             if self.honest:
                 self._bug(error)

@@ -31,16 +31,15 @@ from bflcd.core.events import (
     Started,
 )
 from bflcd.core.records import Record
+from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, MachineError
-from bflcd.ledger.quorum import faults
 from bflcd.net.blob_server import BlobServer
 from bflcd.net.race import Race
 from bflcd.net.sync import ChainSync
-from bflcd.node.runtime.loop import PATIENCE_SECONDS, _joined, mark_of, newest_of
+from bflcd.node.runtime.loop import PATIENCE_SECONDS, _joined
 from bflcd.node.services import ChainService
-from bflcd.store.marks import Mark, holds, signing_floor
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.messages import Gossip
 from tests.sim.disk import Disk, run_now
@@ -106,8 +105,8 @@ class SimNode(Work, Following, Durable):
         self.following = False
         self.pending_records: tuple[Record, ...] = ()
         self.pending_mark: Mark | None = None
-        self.marked: set[Mark] = set()
-        self.doubt = False
+        self.guard = SigningGuard()
+        self.told = False
 
     # -- life and death -----------------------------------------------------------------------------------------------
 
@@ -139,16 +138,14 @@ class SimNode(Work, Following, Durable):
         records = disk.records(head.state.round)
         if self.liar is not None:
             records = self.liar.journal(records)
-        mark = disk.mark
-        floor = signing_floor(mark, head.state.round, mark is not None and holds(mark, records))
+        self.guard = SigningGuard.after_restart(disk.mark, head.state.round, records)
         if self.liar is not None:
-            floor = None
-        elif floor is None and not self._mark_newest(newest_of(records)):
+            self.guard = SigningGuard(in_doubt=self.guard.in_doubt)
+        elif not self._mark_newest(self.guard.overdue):
             return
-        self.marked = {mark for record in (*records.votes, *records.own) if (mark := mark_of(record)) is not None}
         run_now(disk.store.discard_stale(head.state.round))
         private = digest(Domain.PRIVATE, self.seed, head.state.chain)
-        self.core = Core(world.genesis, head, self.signer, world.verify, private, train=True)
+        self.core = Core(world.genesis, head, self.signer, world.verify, private, guard=self.guard, train=True)
         segment = disk.segment(head.state.round)
         self.core.certificates.last = None if segment is None else segment.certificate
         self.restricted = dict.fromkeys(run_now(disk.store.unpublished()), head.state.round)
@@ -167,11 +164,9 @@ class SimNode(Work, Following, Durable):
             fetch_blob=None,  # type: ignore[arg-type]
             on_misbehaviour=lambda *_: None,
         )
-        fresh = mark is None and not (records.votes or records.own)
-        if fresh and head.state.round > 0 and self.liar is None:
-            floor = Round(head.state.round + 1)
-        started = Started(records, floor, fresh)
-        world.note(self, "start", f"round {head.state.round}, floor {floor}, fresh {fresh}", b"%d" % head.state.round)
+        started = Started(records)
+        known = f"floor {self.guard.floor}, in doubt {self.guard.in_doubt}"
+        world.note(self, "start", f"round {head.state.round}, {known}", b"%d" % head.state.round)
         world.greet(self)
         if len(world.nodes) == 1:
             self._begin(started, self.life)
@@ -199,21 +194,19 @@ class SimNode(Work, Following, Durable):
         self.inbox.appendleft((started, None))
         self.inbox.extend((heard, None) for heard in self.waiting)
         self.waiting.clear()
-        self.doubt = started.fresh
         self.pump()
         self.confirm()
         self._claims_changed()
 
     def confirm(self) -> None:
         """As `Node._confirm`."""
-        if not self.doubt or not self.started or self.core is None:
+        if self.told or not self.guard.in_doubt or not self.started or self.core is None:
             return
-        others = min(faults(len(self.core.context.committee)) + 1, len(self.world.nodes) - 1)
-        claims = sorted(self.claims.values(), reverse=True)
-        if len(claims) < others:
+        stands = self.guard.settled_by(tuple(self.claims.values()), len(self.core.context.committee), len(self.world.nodes))
+        if stands is None:
             return
-        self.doubt = False
-        self.inbox.append((Confirmed(claims[others - 1] if others else Round(0)), None))
+        self.told = True
+        self.inbox.append((Confirmed(stands), None))
         self.pump()
 
     def crash(self, *, power: bool) -> None:

@@ -235,7 +235,7 @@ class Operators:
         if any(not node.core.work.model_here or any(job.alive for job in node.fetching.values()) for node in seats):  # type: ignore[union-attr]
             return False
         voting = [n.id for n in alive if n.core is not None and n.core.recoveries.signed <= recovery.epoch and not n.amnesia]
-        silent = [n.id for n in alive if n.core is not None and n.core._floor is not None and n.round <= n.core._floor]
+        silent = [n.id for n in alive if n.core is not None and n.guard.forbids(n.round)]
         able = [seat for seat in recovery.committee if seat in voting and seat not in silent]
         return len(able) >= len(recovery.committee) - faults(len(recovery.committee))
 

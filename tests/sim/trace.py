@@ -98,8 +98,8 @@ def mark_of_event(event: Any) -> bytes:
             return bytes(event.blob.root)
         case Scored(_, result):
             return b"".join(score.key + b"%d" % score.gain for score in result.scores)
-        case Started(records, floor, fresh):
-            return b"%d %d %r %r" % (len(records.votes), len(records.own), str(floor).encode(), fresh)
+        case Started(records):
+            return b"%d %d" % (len(records.votes), len(records.own))
         case Confirmed(round_):
             return b"%d" % round_
         case SyncChanged(active):
@@ -204,8 +204,8 @@ def words_of(item: Any, name: Any) -> str:
             return f"got {len(envelopes)} envelopes of r{round_} from {name(source)}"
         case SegmentFetched(certified, source):
             return f"got the segment {short(certified.certificate.digest)} from {name(source)}"
-        case Started(records, floor, fresh):
-            return f"started with {len(records.votes)} votes, {len(records.own)} own, floor {floor}, fresh {fresh}"
+        case Started(records):
+            return f"started with {len(records.votes)} votes, {len(records.own)} own"
         case Confirmed(round_):
             return f"more than f stand at round {round_}"
         case FetchBlob(blob, holders, round_):

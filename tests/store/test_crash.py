@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from bflcd.core.signing_guard import Mark, holds, signing_floor
 from bflcd.errors import MachineError
 from bflcd.store.database import FILE_NAME
-from bflcd.store.marks import Mark, MarkFile, holds, signing_floor
+from bflcd.store.marks import MarkFile
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
@@ -80,7 +81,7 @@ async def test_a_log_cut_anywhere_is_an_older_store_and_the_mark_notices(tmp_pat
             heads.add(None if head is None else round_)
             whole = holds(mark, await older.records(round_))
             assert whole is (cut == edges[-1])
-            assert signing_floor(marks.highest(), round_, whole) == (None if whole else chain.round)
+            assert signing_floor(marks.highest(), round_, has_record=whole) == (None if whole else chain.round)
         finally:
             await older.close()
         shutil.rmtree(directory)

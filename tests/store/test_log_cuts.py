@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bflcd.core.records import Record
+from bflcd.core.signing_guard import Mark, holds, signing_floor
 from bflcd.errors import MachineError
 from bflcd.store.database import FILE_NAME, Database
-from bflcd.store.marks import Mark, holds, signing_floor
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
@@ -128,7 +128,7 @@ async def check_older(directory: Path, known: History) -> int:
     try:
         assert await store.check(deep=True) == ()
         if await store.genesis() is None:
-            assert signing_floor(known.mark, Round(0), has_records=False) == known.mark.round
+            assert signing_floor(known.mark, Round(0), has_record=False) == known.mark.round
             return -1
         head = await store.head()
         round_ = head.header.round
@@ -139,7 +139,7 @@ async def check_older(directory: Path, known: History) -> int:
         assert [h.certificate for h in await store.headers(Round(1), 100)] == [s.certificate for s in known.segments[:round_]]
         records = await store.records(round_)
         whole = holds(known.mark, records)
-        floor = signing_floor(known.mark, round_, whole)
+        floor = signing_floor(known.mark, round_, has_record=whole)
         # Free to sign only if nothing that was signed is missing.
         assert floor is (None if whole else known.mark.round) or (whole and floor is None)
         assert whole is (

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bflcd.core.records import RoundRecords
+from bflcd.core.signing_guard import Mark, holds, signing_floor
 from bflcd.errors import InvariantError, MachineError
-from bflcd.store.marks import FILE_BYTES, SECTOR_BYTES, Mark, MarkFile, holds, read, signing_floor
+from bflcd.store.marks import FILE_BYTES, SECTOR_BYTES, MarkFile, read
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
 from tests.helpers.store import make_vote, own_offer, own_recovery, ref
@@ -151,7 +152,7 @@ def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_database_behind_the_file_may_not_sign(mark: Mark | None, head: int, has_record: bool, floor: int | None) -> None:
-    assert signing_floor(mark, Round(head), has_record) == floor
+    assert signing_floor(mark, Round(head), has_record=has_record) == floor
 
 
 def test_a_marks_record_is_recognised() -> None:
@@ -174,7 +175,7 @@ def test_a_managers_recovery_is_recognised_like_an_offer() -> None:
     mark = Mark(own.epoch, own.round, View(0), own.phase, payload_digest(own.envelope))
     assert holds(mark, RoundRecords((), (), (own,), ()))
     assert not holds(mark, RoundRecords((), (), (own_recovery(7, epoch=4), own_offer(7, ref(b"a"))), ()))
-    assert signing_floor(mark, Round(7), has_records=False) == 7
+    assert signing_floor(mark, Round(7), has_record=False) == 7
 
 
 async def test_after_a_recovery_was_signed_no_mark_of_a_lower_epoch_is_written(path: Path) -> None:

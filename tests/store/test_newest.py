@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bflcd.node.runtime.loop import mark_of, newest_of
+from bflcd.core.signing_guard import mark_of, newest_of
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import BlockStore
 from bflcd.store.sqlite import SqliteStore

@@ -9,8 +9,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -47,16 +46,17 @@ from bflcd.core.events import (
     Trained,
     WorkFailed,
 )
-from bflcd.core.records import OwnRecord, Record, RoundRecords, VoteRecord
+from bflcd.core.records import Record
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.protocol import Compute, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.net.exchange import Exchange
 from bflcd.net.race import Race
 from bflcd.params import BlobRef
-from bflcd.store.marks import Mark, MarkFile
+from bflcd.store.marks import MarkFile
 from bflcd.store.protocol import BlockStore, DamagedBlobError
-from bflcd.types import Digest, Millis, NodeId, Round, View, short
+from bflcd.types import Digest, Millis, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import MAX_RATE, Gossip
@@ -169,6 +169,7 @@ class Runtime:
         self,
         core: Core,
         *,
+        guard: SigningGuard,
         store: BlockStore,
         marks: MarkFile,
         speaker: Speaker,
@@ -178,6 +179,7 @@ class Runtime:
         observer: Observer,
     ) -> None:
         self.core = core
+        self._guard = guard
         self._store = store
         self._marks = marks
         self._speaker = speaker
@@ -191,7 +193,6 @@ class Runtime:
         self._work: list[_Job] = []
         self._pushes = 0
         self._ticked = Millis(0)
-        self._signed: set[Mark] = set()
         self._fetching: dict[tuple[Digest, str | None], asyncio.Task[None]] = {}
         self._payloads: OrderedDict[Digest, bytes] = OrderedDict()
         self.restricted: dict[Digest, Round] = {}
@@ -319,19 +320,14 @@ class Runtime:
 
     async def _persist(self, records: tuple[Record, ...]) -> None:
         await self._store.persist(records)
-        mark = _highest(self._signed, records)
+        mark = self._guard.mark_for(records)
         if mark is not None:
             await self._marks.write(mark)
-            self.remember(records)
-
-    def remember(self, records: Sequence[Record]) -> None:
-        """These are stored and marked. What the journal stores again after a restart changes nothing, so it must not take the
-        mark back from a later signature: a log that then lost that one would look whole."""
-        self._signed |= {mark for record in records if (mark := mark_of(record)) is not None}
+            self._guard.marked(records)
 
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
-        self._signed = {mark for mark in self._signed if mark.round >= effect.state.round}
+        self._guard.closed(effect.state.round)
         for header in effect.certified.segment.headers:
             if header.blob is not None:
                 self.restricted.pop(header.blob.root, None)
@@ -550,26 +546,3 @@ def _joined(effects: list[Effect]) -> list[Effect]:
 def rate_of(size: int, nanoseconds: int) -> int:
     """KiB/s of a pull of `size` bytes, as cards carry it: at least 1, since 0 says that nothing was measured."""
     return max(1, min(MAX_RATE, size * 1_000_000_000 // (1024 * max(1, nanoseconds))))
-
-
-def mark_of(record: Record) -> Mark | None:
-    """The mark of a record that stands for a signature."""
-    if isinstance(record, VoteRecord):
-        return Mark(record.epoch, record.round, record.view, record.phase, record.digest)
-    if isinstance(record, OwnRecord):
-        return Mark(record.epoch, record.round, View(0), record.phase, payload_digest(record.envelope))
-    return None
-
-
-def newest_of(records: RoundRecords) -> Mark | None:
-    """The mark of what a round's records show as signed last, if anything.
-
-    Not of the highest place: a card may follow a vote of a later view, and whatever the log loses, it loses from its end.
-    """
-    return None if records.newest is None else mark_of(records.newest)
-
-
-def _highest(known: AbstractSet[Mark], records: Sequence[Record]) -> Mark | None:
-    """The mark of the highest place among records that are signed now for the first time, if any is."""
-    marks = [mark for record in records if (mark := mark_of(record)) is not None and mark not in known]
-    return max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase), default=None)

@@ -241,8 +241,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "manager-may-vote-on",
         "a manager that has signed a recovery still trains, judges and votes in the epoch that it ends (rule 8)",
         CORE,
-        "return allowed and self.recoveries.signed <= self.context.state.epoch",
-        "return allowed",
+        " and self.recoveries.signed <= self.context.state.epoch\n",
+        "\n",
         SIGNED_ONCE,
     ),
     mutant(

@@ -49,14 +49,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CONFORMS,
     ),
     mutant(
-        "mark-file-ignored",
-        "a database behind the mark file signs again (rule 3; row 18)",
-        MARKS,
-        "    return mark.round\n",
-        "    return None\n",
-        MARKED,
-    ),
-    mutant(
         "mark-not-synced",
         "the mark is written and not forced to the disk (rule 3)",
         MARKS,
