@@ -9,10 +9,11 @@ from bflc_cli.client import read_api_file
 from bflc_cli.session import CommandError
 from bflcd.api.token import FILE_NAME, ApiFile, write_api_file
 from bflcd.config import CONFIG_FILE, config_text, load_config
+from bflcd.core.signing_guard import Mark
 from bflcd.crypto.identity import Identity
 from bflcd.crypto.keystore import read_key, read_passphrase, write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
-from bflcd.store.marks import Mark, MarkFile
+from bflcd.store.marks import MarkFile
 from bflcd.store.marks import read as read_mark
 from bflcd.types import Digest, Epoch, Round, View
 from tests.fuzz.target import Target

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from bflcd.core.records import OwnRecord, Pin, VoteRecord
-from bflcd.store.marks import Mark, MarkFile, holds
+from bflcd.core.signing_guard import Mark, holds
+from bflcd.store.marks import MarkFile
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round, View
 from bflcd.wire.envelope import payload_digest

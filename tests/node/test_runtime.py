@@ -11,14 +11,14 @@ from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, Fe
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, SegmentFetched, Started, Trained
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round_context import RoundContext
-from bflcd.core.signing_guard import SigningGuard, mark_of
+from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.runtime.loop import Runtime, _joined, rate_of
 from bflcd.params import BlobRef
 from bflcd.store.blobs import manifest_of
-from bflcd.store.marks import Mark, MarkFile, read
+from bflcd.store.marks import MarkFile, read
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round
