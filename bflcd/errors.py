@@ -119,3 +119,16 @@ class DialError(BflcError):
 
 class RequestError(BflcError):
     """A request to a peer got no usable answer: timed out, connection lost, answer too large."""
+
+
+def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of what went wrong together, what to report: a failure with a message for people if there is any, else the first."""
+    leaves: list[BaseException] = []
+    stack: list[BaseException] = [failures]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, BaseExceptionGroup):
+            stack.extend(reversed(item.exceptions))
+        else:
+            leaves.append(item)
+    return next((leaf for leaf in leaves if isinstance(leaf, BflcError)), leaves[0])

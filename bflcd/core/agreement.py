@@ -1,7 +1,7 @@
 """A judge's part in the decision of one round: the PBFT machine, and the segments that it asks for.
 
 Translates between the two pure machines below (`consensus.pbft`, `candidates`) and the node's effects. It closes nothing itself:
-the core looks at `decided` and `segment_of` after each call.
+that the round is decided, and which segments were found right, are facts that it tells the core.
 """
 
 from dataclasses import replace
@@ -14,6 +14,7 @@ from bflcd.core.collection import Collection
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.evidence_pool import EvidencePool
+from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.round_context import RoundContext
 from bflcd.core.segments import SegmentCandidate, SegmentCandidates
@@ -22,10 +23,9 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.transition import check_time, proposal_time
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, View, short
-from bflcd.wire.blocks import Certificate, Segment
+from bflcd.wire.blocks import Segment
 from bflcd.wire.codec import peek_number
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope, payload_digest
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ScoreCard, ViewChange, Vote
 from bflcd.wire.proposal import Proposal
 
@@ -48,12 +48,10 @@ class Agreement:
         self._collection = collection
         self._evidence = evidence
         self._candidates = SegmentCandidates(context, collection, evidence)
-        self.found: list[Evidence] = []
-        """Evidence that the machine came across; the core takes it from here."""
+        self._evidence_found: list[Fact] = []
+        self._facts: list[Fact] = []
         self._cards_told = False
         self.pbft = Pbft(context.instance, signer, verify, journal)
-        self.decided: Certificate | None = None
-        """The decision, once there is one."""
 
     def segment_of(self, digest: Digest) -> Segment | None:
         """The segment of this digest, if it was found right and is durable here."""
@@ -67,13 +65,13 @@ class Agreement:
 
     # -- what happens -------------------------------------------------------------------------------------------------
 
-    def tick(self, now: Instant) -> list[Effect]:
+    def tick(self, now: Instant) -> Step:
         """Let time pass."""
-        return self._translate(self.pbft.tick(now.mono), now)
+        return self._step(self._translate(self.pbft.tick(now.mono), now))
 
-    def heard(self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, now: Instant) -> list[Effect]:
+    def received(self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, now: Instant) -> Step:
         """Take a vote from the network; nothing of it is verified yet."""
-        return self._translate(self.pbft.handle(Received(message), now.mono), now)
+        return self._step(self._translate(self.pbft.handle(Received(message), now.mono), now))
 
     def aggregated(self, key: Digest, model: BlobRef) -> None:
         """Note the answer to `Aggregate`."""
@@ -85,7 +83,7 @@ class Agreement:
         if candidate is not None:
             candidate.expected.add(record.digest)
 
-    def walk(self, now: Instant) -> list[Effect]:
+    def walk(self, now: Instant) -> Step:
         """Go on with whatever is held now: tell the machine of q cards, bring segments on."""
         effects: list[Effect] = []
         context = self._context
@@ -97,14 +95,21 @@ class Agreement:
             effects.append(notice(context.round, "quorum_of_cards", f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards(), proposal_time(now.wall, context.state.time))
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
-        return effects + self._walk_candidates(now)
+        return self._step(effects + self._walk_candidates(now))
+
+    def _step(self, effects: list[Effect]) -> Step:
+        """The effects with what was found out on the way; what convicts somebody comes first."""
+        facts = self._evidence_found + self._facts
+        self._evidence_found, self._facts = [], []
+        return effects, facts
 
     # -- segments -----------------------------------------------------------------------------------------------------
 
     def _walk_candidates(self, now: Instant) -> list[Effect]:
         effects, finished = self._candidates.advance(now.mono)
         for candidate in finished:
-            if candidate.digest is not None:
+            if candidate.segment is not None and candidate.digest is not None:
+                self._facts.append(SegmentRight(candidate.segment))
                 for view in sorted(candidate.views):
                     built = Built(view, candidate.proposal, candidate.digest)
                     effects += self._translate(self.pbft.handle(built, now.mono), now)
@@ -144,13 +149,13 @@ class Agreement:
             case Broadcast(message) | Relay(message):
                 return [Send(message, context.judges_but_me)]
             case Decided(certificate):
-                self.decided = replace(certificate, recovery=context.recovery)
+                self._facts.append(RoundDecided(replace(certificate, recovery=context.recovery), ()))
                 return []
             case ViewEntered(view, leader):
                 text = f"view {view} of round {context.round}, led by {short(leader)}"
                 return [notice(context.round, "view", text, view=view, leader=leader.hex())]
             case Refused(author, rejection, text, proven, evidence):
-                self.found += [evidence] if evidence is not None else []
+                self._evidence_found += [EvidenceFound(evidence)] if evidence is not None else []
                 return [Blame(author if proven else None, rejection, text)]
 
     def _build(self, view: View, now: Instant) -> list[Effect]:

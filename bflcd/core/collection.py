@@ -158,6 +158,11 @@ class Collection:
             return None
         return held
 
+    def hold_own(self, card: Signed[ScoreCard]) -> None:
+        """Our card of this epoch: nothing more is scored for it."""
+        self.own_card = card
+        self.add_card(card)
+
     # -- blobs and scores ---------------------------------------------------------------------------------------------
 
     def blob_fetched(self, root: Digest, rate: int = 0) -> None:
@@ -279,8 +284,10 @@ class Collection:
         final = (OfferProgress.SCORED, OfferProgress.FAILED)
         return any(slot.progress not in final for slot in self.slots.values())
 
-    def next_change(self, now: Millis) -> Millis:
-        """When `expected` or the card's time may change by the passing of time alone."""
+    def deadline(self, now: Millis) -> Millis | None:
+        """When `expected` or the card's time may change by the passing of time alone; never once the own card is out."""
+        if self.own_card is not None:
+            return None
         context = self._context
         t0 = context.params.view_timeout
         edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]

@@ -46,7 +46,7 @@ class EquivocationHandler:
             notice(round_, "evidence", text, node=evidence.accused.hex()),
         ]
 
-    def heard(self, state: State, evidence: Evidence) -> list[Effect]:
+    def received(self, state: State, evidence: Evidence) -> list[Effect]:
         """Evidence that a peer brought, of this round or an earlier one. Raises PeerError if it proves nothing."""
         account = account_of(state, evidence.accused)
         if evidence_id(evidence) in self._pool or (account is not None and account.punished_round != NEVER):
@@ -54,7 +54,7 @@ class EquivocationHandler:
         self._check(state, evidence)
         return self.note(state.round, evidence)
 
-    def here(self, state: State, event: EvidenceFetched) -> list[Effect]:
+    def fetched(self, state: State, event: EvidenceFetched) -> list[Effect]:
         """Evidence that a proposal names, as a peer gave it."""
         effects: list[Effect] = []
         for piece in event.evidence:

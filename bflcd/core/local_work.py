@@ -47,7 +47,7 @@ class LocalWork:
         self._private_seed = private_seed
         self._train = train
         self.model_here = False
-        self.retry_at: Millis | None = None
+        self._retry_at: Millis | None = None
         """When what failed is tried again."""
         self.own_offer: Signed[Offer] | None = None
         self.trained: tuple[BlobRef, int] | None = None
@@ -59,6 +59,14 @@ class LocalWork:
         """Go on in a new epoch of the same round: the model, the work under way and what was trained stay."""
         self.model_here, self.trained = before.model_here, before.trained
         self.training, self.busy = before.training, before.busy
+
+    def has_offered(self, offer: Offer) -> None:
+        """What was trained before a restart, or in an older epoch, is not trained again."""
+        self.trained = (offer.blob, offer.samples)
+
+    def deadline(self) -> Millis | None:
+        """When what failed wants to be tried again."""
+        return self._retry_at
 
     # -- payloads -----------------------------------------------------------------------------------------------------
 
@@ -77,7 +85,7 @@ class LocalWork:
         self._collection.blob_lost(root)
         if root == self._context.head_blob.root:
             self.model_here = False
-            self.retry_at = now.mono
+            self._retry_at = now.mono
         return [notice(self._context.round, "blob_lost", f"the payload {short(root)} was damaged and is fetched again")]
 
     def blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
@@ -121,9 +129,9 @@ class LocalWork:
 
     def fetch_again(self, now: Instant) -> list[Effect]:
         """After a failure's pause: the model, if that is what is missing."""
-        if self.retry_at is None or now.mono < self.retry_at:
+        if self._retry_at is None or now.mono < self._retry_at:
             return []
-        self.retry_at = None
+        self._retry_at = None
         return [] if self.model_here else [self.fetch_model()]
 
     def start_training(self, *, may_sign: bool) -> list[Effect]:
@@ -190,8 +198,7 @@ class LocalWork:
     def _send_card(self, now: Instant) -> list[Effect]:
         state, collection = self._context.state, self._collection
         card = seal(collection.card_body(), self._signer)
-        collection.own_card = card
-        collection.add_card(card)
+        collection.hold_own(card)
         pins = tuple(Pin(entry.root, state.round) for entry in card.body.entries)
         named = tuple(OfferRecord(state.round, collection.offers[entry.offer].envelope) for entry in card.body.entries)
         own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
@@ -203,10 +210,10 @@ class LocalWork:
         ]
 
     def _can_begin(self) -> bool:
-        return self.model_here and not self.busy and self.retry_at is None
+        return self.model_here and not self.busy and self._retry_at is None
 
     def _retry_later(self, now: Instant) -> None:
-        self.retry_at = Millis(now.mono + self._context.params.view_timeout)
+        self._retry_at = Millis(now.mono + self._context.params.view_timeout)
 
     def _draw(self, purpose: bytes) -> int:
         drawn = digest(Domain.PRIVATE, self._private_seed, integer(self._context.round), purpose)

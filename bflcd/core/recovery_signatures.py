@@ -5,7 +5,8 @@ from typing import Final
 
 from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import check_recovery, merged
-from bflcd.core.effects import Effect, Halt, Persist, notice
+from bflcd.core.effects import Halt, Persist, notice
+from bflcd.core.facts import EpochGiven, Step
 from bflcd.core.records import OwnRecord, RecoveryRecord
 from bflcd.core.round_context import RoundContext
 from bflcd.crypto.identity import Signer
@@ -65,25 +66,30 @@ class RecoverySignatures:
         """Whether a quorum of managers signed it."""
         return len(certificate.signatures) >= self.needed
 
-    def grew(self, certificate: RecoveryCertificate, context: RoundContext) -> list[Effect] | None:
-        """What follows from what was joined. None: a quorum gives the running round a new committee, which must be adopted."""
+    def received(self, certificate: RecoveryCertificate, context: RoundContext) -> Step:
+        """What managers have signed of this round, from the network. Raises PeerError(BAD_RECOVERY)."""
+        joined, is_more = self.add(certificate)
+        return self.grown(joined, context) if is_more else ([], [])
+
+    def grown(self, certificate: RecoveryCertificate, context: RoundContext) -> Step:
+        """What follows from what was joined."""
         recovery, ours = certificate.recovery, context.recovery
         if not self.complete(certificate):
             text = (
                 f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
                 f"a new committee"
             )
-            return [notice(context.round, "recovery", text, epoch=recovery.epoch)]
+            return [notice(context.round, "recovery", text, epoch=recovery.epoch)], []
         if recovery.epoch != context.state.epoch:
-            return None
+            return [], [EpochGiven(certificate)]
         if ours is None or ours.recovery == recovery:
-            return []
+            return [], []
         both = sorted(set(dict(ours.signatures)) & set(dict(certificate.signatures)))
         text = (
             f"managers signed two different recoveries for epoch {recovery.epoch} of round {recovery.round}; "
             f"both carry the names of {', '.join(short(node) for node in both)}"
         )
-        return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)]
+        return [Persist((RecoveryRecord(recovery.round, certificate),)), Halt(text, CONFLICT_HINT)], []
 
     def refusal(self, recovery: Recovery, context: RoundContext) -> str:
         """Why this node may not sign a recovery of the running round; empty if it may."""
@@ -104,11 +110,16 @@ class RecoverySignatures:
         """
         envelope = seal(recovery, signer).envelope
         mine = RecoveryCertificate(recovery, proof, ((context.me, envelope.signature),))
-        RoundContext(context.genesis, context.head, context.me, mine)
+        context.require_fit(mine)
         joined, _ = self.add(mine)
         self.signed = recovery.epoch
         own = OwnRecord(context.round, recovery.epoch, number_of(Recovery), envelope)
         return mine, joined, Persist((own, RecoveryRecord(context.round, mine)))
+
+    def remember(self, own: Sequence[OwnRecord]) -> None:
+        """Take up for which epochs this node had signed a recovery before a restart."""
+        signed = (record.epoch for record in own if record.phase == number_of(Recovery))
+        self.signed = max((self.signed, *signed))
 
     def restored(self, records: Sequence[RecoveryRecord], context: RoundContext) -> list[RecoveryCertificate]:
         """What was signed before a restart and not yet by a quorum: joined again, to be said again."""

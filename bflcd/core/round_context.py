@@ -31,11 +31,8 @@ class RoundContext:
     """The ledger that the round is decided from: the head's, under the recovery."""
 
     def __post_init__(self) -> None:
-        """Raise PeerError(BAD_RECOVERY) if the recovery is not one of this round, or binds it to what can't be judged here."""
-        head, recovery = self.head.state, self.recovery
-        if recovery is not None and recovery.proof is not None:
-            state_at_proposal(head, recovery.proof)
-        object.__setattr__(self, "state", head if recovery is None else recovered(head, recovery.recovery))
+        head = self.head.state
+        object.__setattr__(self, "state", head if self.recovery is None else recovered(head, self.recovery.recovery))
 
     @property
     def params(self) -> Params:
@@ -55,11 +52,24 @@ class RoundContext:
 
     def counts(self, epoch: Epoch) -> bool:
         """Whether a segment first proposed in `epoch` can still be decided: the round's own, or what its recovery re-proposes."""
-        try:
-            self.state_of(epoch)
-        except PeerError:
-            return False
-        return True
+        proof = None if self.recovery is None else self.recovery.proof
+        return epoch == self.state.epoch or (proof is not None and proof.proposal.epoch == epoch)
+
+    @property
+    def first(self) -> "RoundContext":
+        """The round as its model header opened it, whatever managers have given it since."""
+        return self if self.recovery is None else RoundContext(self.genesis, self.head, self.me)
+
+    def under(self, recovery: RecoveryCertificate) -> "RoundContext":
+        """The round in the epoch of a recovery, which must be verified. Raises PeerError(BAD_RECOVERY) if it does not fit."""
+        self.require_fit(recovery)
+        return RoundContext(self.genesis, self.head, self.me, recovery)
+
+    def require_fit(self, recovery: RecoveryCertificate) -> None:
+        """Raise PeerError(BAD_RECOVERY) if a recovery is not one of this round, or binds it to what can't be judged here."""
+        if recovery.proof is not None:
+            state_at_proposal(self.head.state, recovery.proof)
+        recovered(self.head.state, recovery.recovery)
 
     def decided_by(self, certificate: Certificate, verify: Verify) -> "RoundContext":
         """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.
@@ -73,7 +83,7 @@ class RoundContext:
         if theirs is None or (ours is not None and theirs.recovery == ours.recovery):
             return self
         verify_recovery(theirs, self.first_instance, self.head.state.managers, verify)
-        return RoundContext(self.genesis, self.head, self.me, theirs)
+        return self.first.under(theirs)
 
     @property
     def round(self) -> Round:

@@ -4,10 +4,10 @@ Who was late or wrong stands behind everybody else for the questions after it, s
 none costs its patience once, not at each of a thousand segments.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
+from bflcd.scheduler import ASYNCIO, Scheduler, Task, TaskScope
 from bflcd.types import NodeId
 
 T = TypeVar("T")
@@ -19,10 +19,11 @@ LANES: Final = 3
 class Race:
     """Remembers between questions who was late. It refuses nobody: whoever is alone is asked, however often it failed."""
 
-    def __init__(self, patience: float, lanes: int = LANES) -> None:
+    def __init__(self, patience: float, lanes: int = LANES, *, scheduler: Scheduler = ASYNCIO) -> None:
         """`patience`: seconds that a peer may take before the next is asked too; `lanes`: those that are asked at a time."""
         self.patience = patience
         self.lanes = lanes
+        self._scheduler = scheduler
         self._failures: dict[NodeId, int] = {}
 
     def order(self, nodes: Iterable[NodeId]) -> list[NodeId]:
@@ -47,23 +48,19 @@ class Race:
         `who` is called again for each next peer: those that come meanwhile are asked too. `ask` returns None for an answer that
         is none, and must bound its own time; what it raises ends the race and is raised here. No task outlives the call.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                owing: dict[asyncio.Task[T | None], NodeId] = {}
-                answer = await self._first(group, who, ask, owing)
-                for task, late in owing.items():
-                    self.failed(late)
-                    task.cancel()
-                return answer
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        owing: dict[Task[T | None], NodeId] = {}
+        async with self._scheduler.scope() as scope:
+            answer = await self._first(scope, who, ask, owing)
+        for late in owing.values():
+            self.failed(late)
+        return answer
 
     async def _first(
         self,
-        group: asyncio.TaskGroup,
+        scope: TaskScope,
         who: Callable[[], Sequence[NodeId]],
         ask: Callable[[NodeId], Coroutine[Any, Any, T | None]],
-        owing: dict[asyncio.Task[T | None], NodeId],
+        owing: dict[Task[T | None], NodeId],
     ) -> T | None:
         """As `run`; leaves in `owing` who has not answered yet."""
         asked: set[NodeId] = set()
@@ -71,11 +68,11 @@ class Race:
             fresh = [node for node in self.order(who()) if node not in asked]
             if fresh and len(owing) < self.lanes:
                 asked.add(fresh[0])
-                owing[group.create_task(ask(fresh[0]))] = fresh[0]
+                owing[scope.start(ask(fresh[0]))] = fresh[0]
             elif not owing:
                 return None
-            done, _ = await asyncio.wait(owing, timeout=self.patience, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            await self._scheduler.first_done(owing, self.patience)
+            for task in [task for task in owing if task.done()]:
                 node, answer = owing.pop(task), task.result()
                 if answer is not None:
                     self.answered(node)

@@ -1,6 +1,5 @@
 """Catch-up: certified headers first, then segments from several peers at once, then blobs. Only certificates count (design 8)."""
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from bflcd.errors import PeerError, Rejection, RequestError, UsageError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.race import Race
 from bflcd.params import BlobRef, Genesis, check_genesis
+from bflcd.scheduler import ASYNCIO, Scheduler, Task
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, Round, short
 from bflcd.wire.blocks import (
     KIND_MODEL,
@@ -81,8 +81,10 @@ class ChainSync:
         on_progress: OnProgress = lambda _done, _target: None,
         on_unlinked: OnUnlinked | None = None,
         limits: SyncLimits | None = None,
+        scheduler: Scheduler = ASYNCIO,
     ) -> None:
         self._exchange = exchange
+        self._scheduler = scheduler
         self._chain = chain
         self._verify_header = verify_header
         self._apply = apply
@@ -91,8 +93,8 @@ class ChainSync:
         self._on_progress = on_progress
         self._on_unlinked = on_unlinked
         self._limits = SyncLimits() if limits is None else limits
-        self.headers_race = Race(self._limits.patience)
-        self.segments_race = Race(self._limits.patience)
+        self.headers_race = Race(self._limits.patience, scheduler=scheduler)
+        self.segments_race = Race(self._limits.patience, scheduler=scheduler)
         """Who was late or wrong, over all catch-ups; of headers and segments each, since a peer may have only one of them."""
 
     async def run(self, head: Header, claims: ClaimedRounds) -> Header:
@@ -117,6 +119,8 @@ class ChainSync:
 
         `only_reliable`: leave out who failed before. A node that got on returns to its round rather than wait for them.
         """
+        unlinked: list[NodeId] = []
+        refused: list[tuple[NodeId, PeerError]] = []
 
         def ahead() -> list[NodeId]:
             claimed = claims()
@@ -133,15 +137,21 @@ class ChainSync:
             except (PeerError, RequestError) as error:
                 logger.info("no headers from %s: %s", short(node), error)
                 return None
-            proven, wrong = await asyncio.to_thread(self._prove, head, reply.headers)
-            if not proven and self._on_unlinked is not None:
-                await self._on_unlinked(node)
+            proven, wrong = await self._scheduler.offload(self._prove, head, reply.headers)
+            if not proven:
+                unlinked.append(node)
             if wrong is not None:
-                logger.warning("headers of %s are refused: %s", short(node), wrong)
-                self._on_misbehaviour(node, wrong.rejection, str(wrong))
+                refused.append((node, wrong))
             return proven or None
 
-        return await self.headers_race.run(ahead, ask) or ()
+        proven = await self.headers_race.run(ahead, ask) or ()
+        if self._on_unlinked is not None:
+            for node in unlinked:
+                await self._on_unlinked(node)  # before anybody is blamed: its chain may have superseded ours
+        for node, wrong in refused:
+            logger.warning("headers of %s are refused: %s", short(node), wrong)
+            self._on_misbehaviour(node, wrong.rejection, str(wrong))
+        return proven
 
     def _prove(self, head: Header, headers: Sequence[CertifiedHeader]) -> tuple[tuple[CertifiedHeader, ...], PeerError | None]:
         """The longest proven beginning of `headers`, and why the rest was refused."""
@@ -169,19 +179,16 @@ class ChainSync:
         """Fetch the segments of proven headers, a window ahead of their application, and apply them in order."""
         previous = (head, *(certified.header for certified in batch))
         target = batch[-1].header.round
-        try:
-            async with asyncio.TaskGroup() as group:
-                coming: deque[asyncio.Task[CertifiedSegment]] = deque()
-                waiting = deque(zip(batch, previous, strict=False))
-                while coming or waiting:
-                    while waiting and len(coming) < self._limits.window:
-                        coming.append(group.create_task(self._segment(*waiting.popleft(), claims)))
-                    certified = await coming.popleft()
-                    await self._apply(certified)
-                    recent.append(tuple(header.blob for header in certified.segment.headers if header.blob is not None))
-                    self._on_progress(certified.segment.model_header.round, target)
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+        async with self._scheduler.scope() as scope:
+            coming: deque[Task[CertifiedSegment]] = deque()
+            waiting = deque(zip(batch, previous, strict=False))
+            while coming or waiting:
+                while waiting and len(coming) < self._limits.window:
+                    coming.append(scope.start(self._segment(*waiting.popleft(), claims)))
+                certified = await coming.popleft()
+                await self._apply(certified)
+                recent.append(tuple(header.blob for header in certified.segment.headers if header.blob is not None))
+                self._on_progress(certified.segment.model_header.round, target)
 
     async def _segment(self, wanted: CertifiedHeader, previous: Header, claims: ClaimedRounds) -> CertifiedSegment:
         """One segment from whichever peer gives the right one; rounds start at different peers, to share the work out."""
@@ -199,7 +206,7 @@ class ChainSync:
             try:
                 reply = await self._exchange.ask(node, GetSegment(self._chain, round_), deadline=self._limits.segment_deadline)
                 segment = reply.certified.segment
-                await asyncio.to_thread(check_segment, segment, wanted.header, previous)
+                await self._scheduler.offload(check_segment, segment, wanted.header, previous)
             except RequestError as error:
                 told.append(f"{short(node)}: {error}")
                 return None

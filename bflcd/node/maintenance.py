@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from bflcd.config import StoreSection
+from bflcd.core.core import Core
 from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob, WorkerError
 from bflcd.net.blobs import BlobFetcher
-from bflcd.node.runtime.loop import Runtime
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.runtime.ports import Network
+from bflcd.node.runtime.unpublished import Unpublished
+from bflcd.node.views.facts import Measures
 from bflcd.params import MILLION, BlobRef
 from bflcd.store.protocol import BlockStore, DamagedBlobError
 from bflcd.types import Digest, Round, short
@@ -40,19 +42,25 @@ class Maintenance:
         settings: StoreSection,
         store: BlockStore,
         *,
-        runtime: Runtime,
+        core: Core,
+        unpublished: Unpublished,
+        network: Network,
         fetcher: BlobFetcher,
         compute: WorkerClient,
-        presenter: Presenter,
+        measures: Measures,
+        warn: Callable[[str], None],
         on_look: Callable[[], None],
     ) -> None:
-        """`on_look` is called each time that the sizes are read."""
+        """`warn` tells the operator of something that lasts; `on_look` is called each time that the sizes are read."""
         self._settings = settings
         self._store = store
-        self._runtime = runtime
+        self._core = core
+        self._unpublished = unpublished
+        self._network = network
         self._fetcher = fetcher
         self._compute = compute
-        self._presenter = presenter
+        self._measures = measures
+        self._warn = warn
         self._on_look = on_look
         self._wake = asyncio.Event()
         self._closed: Round | None = None
@@ -73,7 +81,7 @@ class Maintenance:
 
     def _note_damage(self, root: Digest, error: DamagedBlobError) -> None:
         """Mend it with the next look, not at once: a disk that damages what was just mended must not keep the node busy."""
-        self._presenter.warn(str(error))
+        self._warn(str(error))
         if len(self._damaged) < MAX_DAMAGED:
             self._damaged[root] = None
 
@@ -85,7 +93,7 @@ class Maintenance:
             while self._damaged:
                 await self._mend(next(iter(self._damaged)))
             await self._look()
-            if not self._measured and self._runtime.core.context.finished:
+            if not self._measured and self._core.context.finished:
                 await self._measure()
             try:
                 async with asyncio.timeout(REFRESH):
@@ -97,7 +105,7 @@ class Maintenance:
         """Read the store's sizes anew, unless that takes a noticeable share of the time: on a large store it takes a while."""
         begun = self._clock()
         if begun >= self._next_look:
-            await self._presenter.refresh()
+            await self._measures.refresh()
             self._next_look = begun + LOOK_SHARE * (self._clock() - begun)
         self._on_look()
 
@@ -107,8 +115,8 @@ class Maintenance:
         if round_ is None:
             return
         await self._store.discard_stale(round_)
-        self._runtime.forget_restricted(round_)
-        if self._settings.mode == "pruned" and not self._runtime.core.syncing:
+        self._unpublished.forget(round_)
+        if self._settings.mode == "pruned" and not self._core.syncing:
             await self._store.prune(self._settings.keep, dry_run=False)
 
     async def _mend(self, root: Digest) -> None:
@@ -132,7 +140,7 @@ class Maintenance:
             manifest = None
         if manifest is not None:
             return manifest.blob
-        context = self._runtime.core.context
+        context = self._core.context
         for round_ in range(context.round, 0, -1):
             certified = await self._store.segment(Round(round_))
             headers = () if certified is None else certified.segment.headers
@@ -144,7 +152,7 @@ class Maintenance:
 
     async def _fetch(self, blob: BlobRef) -> None:
         try:
-            await self._fetcher.fetch(blob, self._runtime.connected, deadline=MEND_SECONDS)
+            await self._fetcher.fetch(blob, self._network.connected, deadline=MEND_SECONDS)
         except (RequestError, PeerError) as error:
             logger.warning("the damaged payload %s was not mended: %s", short(blob.root), error)
         else:
@@ -154,7 +162,7 @@ class Maintenance:
         """The finished model on the task's test data, for `status`."""
         if self._compute.ready is None:
             return
-        root = self._runtime.core.context.head_blob.root
+        root = self._core.context.head_blob.root
         try:
             data = await self._store.blob(root)
             if data is None:
@@ -168,4 +176,4 @@ class Maintenance:
             return
         self._measured = True
         if result.accuracy is not None:
-            self._presenter.test_accuracy = result.accuracy / MILLION
+            self._measures.test_accuracy = result.accuracy / MILLION

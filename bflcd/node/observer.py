@@ -13,7 +13,7 @@ from bflcd.log import LogContext
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
 from bflcd.node.following import RoundClaims
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.facts import NodeFacts
 from bflcd.types import NodeId, Round, short
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejecti
 
 
 class RuntimeObserver:
-    """Implements `runtime.Observer`. `on_closed` is told the round that a commit opened."""
+    """Implements `ports.Observer`. `on_closed` is told the round that a commit opened."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class RuntimeObserver:
         context: LogContext,
         bus: EventBus,
         metrics: Metrics,
-        presenter: Presenter,
+        facts: NodeFacts,
         gossip: GossipChannel,
         peers: PeerManager,
         claims: RoundClaims,
@@ -51,7 +51,7 @@ class RuntimeObserver:
         self._context = context
         self._bus = bus
         self._metrics = metrics
-        self._presenter = presenter
+        self._facts = facts
         self._gossip = gossip
         self._peers = peers
         self._claims = claims
@@ -74,7 +74,7 @@ class RuntimeObserver:
             self._cards_at = time.monotonic()
         if notice.type in _ALARMING:
             logger.warning("%s", notice.text)
-            self._presenter.warn(notice.text)
+            self._facts.warn(notice.text)
         else:
             level = logging.WARNING if notice.type in _GRAVE else logging.INFO if notice.type in _LOUD else logging.DEBUG
             logger.log(level, "%s", notice.text)
@@ -96,11 +96,11 @@ class RuntimeObserver:
         """A round is closed and durable."""
         segment, now = commit.certified.segment, time.monotonic()
         self._metrics.committed(sum(update.offer is not None for update in segment.updates), now - self._last_commit)
-        self._last_commit = self._presenter.committed_at = now
+        self._last_commit = self._facts.measures.committed_at = now
         if self._cards_at is not None:
             self._metrics.decision_seconds.observe(now - self._cards_at)
             self._cards_at = None
-        self._presenter.note_accuracy(commit.certified)
+        self._facts.measures.note_accuracy(commit.certified)
         self._peers.prefer(commit.state.committee)
         self._context.update(round_=commit.state.round, view=0)
         self._on_closed(commit.state.round)
@@ -108,7 +108,3 @@ class RuntimeObserver:
     def behind(self, round_: Round, peer: NodeId) -> None:
         """A peer brought word of a later round."""
         self._claims.hint(peer, round_)
-
-    def connected(self) -> tuple[NodeId, ...]:
-        """Members that are connected now."""
-        return self._peers.members()

@@ -1,6 +1,6 @@
 """Answers to what peers ask of the chain and of the running round, and who may see which blob."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from bflcd.consensus.events import Prepared
@@ -11,11 +11,9 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handler
-from bflcd.node.runtime.loop import Runtime
-from bflcd.params import Genesis
+from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.store.protocol import BlockStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
-from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
     CertificateReply,
@@ -34,20 +32,23 @@ from bflcd.wire.requests import (
     SegmentReply,
 )
 
+CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetCertificate, GetEvidence, GetPrepared)
+"""What is asked of a chain and its running round."""
+
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
 """Cards of one answer, together: below the reply's own limit."""
 
 
 class ChainService:
-    """Serves the chain from the store, and the running round from the core. `runtime` is None until the genesis is known."""
+    """Serves the chain from the store, and the running round from the core."""
 
-    def __init__(self, store: BlockStore, genesis: Callable[[], Genesis | None]) -> None:
+    def __init__(self, core: Core, store: BlockStore, unpublished: Unpublished) -> None:
+        self._core = core
         self._store = store
-        self._genesis = genesis
-        self.runtime: Runtime | None = None
+        self._unpublished = unpublished
 
     def handlers(self) -> Mapping[type, Handler]:
-        """For `Exchange.serve`."""
+        """What is answered, by the request's kind."""
         return {
             GetGenesis: self._answer_genesis,
             GetHeaders: self._answer_headers,
@@ -60,70 +61,60 @@ class ChainService:
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
         """Whether a member may have a blob: an unpublished update is for the committee of its round only (design 5.2)."""
-        runtime = self.runtime
-        if runtime is None:
-            return False
-        round_ = runtime.restricted.get(root)
-        context = runtime.core.context
+        round_, context = self._unpublished.round_of(root), self._core.context
         return round_ is None or (round_ == context.round and peer in context.committee)
 
-    def _core(self, chain: Digest) -> Core:
-        runtime = self.runtime
-        if runtime is None:
-            raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
-        ours = runtime.core.context.state.chain
+    def _require_chain(self, chain: Digest) -> None:
+        ours = self._core.context.state.chain
         if chain != ours:
             raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(ours)}")
-        return runtime.core
 
     async def _answer_genesis(self, _: NodeId, request: GetGenesis) -> GenesisReply:
-        genesis = self._genesis()
-        if genesis is None:
-            raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
-        ours = chain_id_of(genesis)
-        if request.chain not in (ZERO_DIGEST, ours):
-            raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(ours)}")
-        return GenesisReply(genesis)
+        if request.chain != ZERO_DIGEST:
+            self._require_chain(request.chain)
+        return GenesisReply(self._core.context.genesis)
 
     async def _answer_headers(self, _: NodeId, request: GetHeaders) -> Headers:
-        self._core(request.chain)
+        self._require_chain(request.chain)
         return Headers(await self._store.headers(request.first, request.count))
 
     async def _answer_segment(self, _: NodeId, request: GetSegment) -> SegmentReply:
-        self._core(request.chain)
+        self._require_chain(request.chain)
         certified = await self._store.segment(request.round)
         if certified is None:
             raise PeerError(Rejection.UNAVAILABLE, f"the segment of round {request.round} is not committed here")
         return SegmentReply(certified)
 
     async def _answer_certificate(self, _: NodeId, request: GetCertificate) -> CertificateReply:
-        self._core(request.chain)
+        self._require_chain(request.chain)
         certificate = await self._store.certificate(request.round)
         if certificate is None:
             raise PeerError(Rejection.UNAVAILABLE, f"round {request.round} is not committed here")
         return CertificateReply(certificate)
 
     async def _answer_envelopes(self, peer: NodeId, request: GetEnvelopes) -> Envelopes:
-        core = self._core(request.chain)
-        context, collection = core.context, core.collection
+        self._require_chain(request.chain)
+        context = self._core.context
         if request.round != context.round:
             raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {context.round}")
         if peer not in context.committee:
             raise PeerError(Rejection.NOT_COMMITTEE, "cards and offers of a running round are for its committee")
         found, size = [], 0
         for digest in request.digests[:MAX_COMMITTEE]:
-            held = collection.cards.get(digest) or collection.offers.get(digest)
+            held = self._core.signed_message(digest)
             if held is not None and size < MAX_ENVELOPE_BYTES:
-                found.append(held.envelope)
-                size += len(held.envelope.payload)
+                found.append(held)
+                size += len(held.payload)
         return Envelopes(tuple(found))
 
     async def _answer_evidence(self, _: NodeId, request: GetEvidence) -> EvidenceReply:
-        held = self._core(request.chain).evidence
-        return EvidenceReply(tuple(held[id_] for id_ in request.ids if id_ in held))
+        self._require_chain(request.chain)
+        found = (self._core.evidence(id_) for id_ in request.ids)
+        return EvidenceReply(tuple(piece for piece in found if piece is not None))
 
     async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
-        context = self._core(request.chain).context
+        self._require_chain(request.chain)
+        context = self._core.context
         if (request.round, request.parent) != (context.round, context.head_hash):
             raise PeerError(Rejection.UNAVAILABLE, f"this node is in round {context.round}, after {short(context.head_hash)}")
         return PreparedReply(highest_proof(context.head.state, await self._store.records(context.round)))

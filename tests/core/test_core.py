@@ -11,6 +11,7 @@ from bflcd.core.records import OwnRecord, VoteRecord
 from bflcd.types import Digest, NodeId, Round, Signature
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World, leader_of
 
@@ -254,12 +255,12 @@ def test_a_restarted_trainer_sends_the_same_offer_again() -> None:
     world = a_world()
     reach(world, 1, 60_000)
     trainer = next(n for n in world.cores if world.cores[n].context.trains)
-    world.run_until(lambda: world.cores[trainer].work.own_offer is not None, 5_000)
-    offer = world.cores[trainer].work.own_offer
+    world.run_until(lambda: round_of(world.cores[trainer]).work.own_offer is not None, 5_000)
+    offer = round_of(world.cores[trainer]).work.own_offer
     world.kill(trainer)
     world.start(trainer)
     assert offer is not None
-    restored = world.cores[trainer].work.own_offer
+    restored = round_of(world.cores[trainer]).work.own_offer
     assert restored is not None
     assert restored.envelope == offer.envelope
 

@@ -13,6 +13,7 @@ from bflcd.wire.codec import peek_number
 from bflcd.wire.envelope import Envelope, seal
 from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 from bflcd.wire.tensors import payload_size, update_label
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -77,10 +78,10 @@ def test_three_different_cards_to_each_member_do_not_stall_the_round() -> None:
     liar = world.identities[min(committee)]
     world.kill(liar.node_id)
     others = [member for member in committee if member != liar.node_id]
-    assert world.run_until(lambda: all(len(world.cores[member].collection.offers) >= 6 for member in others), 5_000)
+    assert world.run_until(lambda: all(len(round_of(world.cores[member]).collection.offers) >= 6 for member in others), 5_000)
     gain = 0
     for member in others:
-        offers = sorted(world.cores[member].collection.offers.values(), key=lambda offer: (offer.author, offer.digest))
+        offers = sorted(round_of(world.cores[member]).collection.offers.values(), key=lambda offer: (offer.author, offer.digest))
         for _ in range(3):
             gain += 1
             entries = tuple(
@@ -185,7 +186,7 @@ def test_offers_that_cards_name_outlive_their_author_and_a_power_loss() -> None:
     committee = next(iter(world.cores.values())).context.committee
     world.drop = lambda sender, _receiver, _now: sender in committee and carded(world, committee)
     assert world.run_until(lambda: carded(world, committee), 20_000)
-    named = {entry.uploader for node in committee for entry in world.cores[node].collection.own_card.body.entries}
+    named = {entry.uploader for node in committee for entry in round_of(world.cores[node]).collection.own_card.body.entries}
     survivors = [node for node in world.cores if node not in named]
     for node in list(world.cores):
         world.kill(node)
@@ -198,4 +199,4 @@ def test_offers_that_cards_name_outlive_their_author_and_a_power_loss() -> None:
 
 def carded(world: World, committee: tuple[NodeId, ...]) -> bool:
     """Whether every member has made its card."""
-    return all(world.cores[node].collection.own_card is not None for node in committee if node in world.cores)
+    return all(round_of(world.cores[node]).collection.own_card is not None for node in committee if node in world.cores)

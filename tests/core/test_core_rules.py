@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.core.core import MAX_EARLY_EACH, Core
+from bflcd.core.core import Core
+from bflcd.core.early_messages import MAX_EARLY_EACH
 from bflcd.core.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
 from bflcd.core.events import (
     BlobFetched,
@@ -43,6 +44,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.messages import (
     Commit as CommitVote,
 )
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -108,7 +110,7 @@ def beacon_of(core: Core, identity: Identity, **changes: object) -> Envelope:
 
 def offer_of(core: Core, identity: Identity, number: int = 0) -> Envelope:
     state = core.context.state
-    size = core.collection._payload_bytes
+    size = round_of(core).collection._payload_bytes
     blob = replace(core.context.head_blob, root=Digest(bytes([number, 7]) * 16), size=size)
     committee = committee_hash(state.epoch, state.committee)
     body = Offer(state.chain, state.round, state.epoch, core.context.head_hash, committee, blob, 100)
@@ -230,7 +232,7 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
 
     def own() -> object:
         core = world.cores[node]
-        return core.work.own_offer if kind is Offer else core.collection.own_card
+        return round_of(core).work.own_offer if kind is Offer else round_of(core).collection.own_card
 
     assert world.run_until(lambda: own() is not None, 30_000)
     before, said, persisted = own(), [], []
@@ -287,7 +289,7 @@ def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> 
     core, _ = a_judge(world)
     core.handle(BlobFetched(core.context.head_blob.root), world.instant())
     core.handle(MessageReceived(offer_of(core, trainer), trainer.node_id), world.instant())
-    (slot,) = core.collection.slots.values()
+    (slot,) = round_of(core).collection.slots.values()
     root = slot.offer.body.blob.root
     for answer in answers:
         core.handle(answer(root), world.instant())
@@ -336,7 +338,7 @@ def test_an_update_that_was_here_before_its_offer_has_no_rate():
     root = open_envelope(envelope, (Offer,)).body.blob.root
     core.handle(BlobFetched(root, 4_321), world.instant())
     assert not [e for e in core.handle(MessageReceived(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
-    assert [slot.rate for slot in core.collection.slots.values()] == [0]
+    assert [slot.rate for slot in round_of(core).collection.slots.values()] == [0]
 
 
 def proposal_at(world: World, core: Core, wall: int) -> MessageReceived:
@@ -387,8 +389,10 @@ def test_a_justified_re_proposal_is_not_held_against_the_clock():
     from bflcd.consensus.effects import Check
 
     wish = Check(body.proposal, body.digest, View(1), heard.peer, reproposal=True)
-    assert blamed(core.agreement._check(wish, world.instant())) == []
-    assert blamed(core.agreement._check(replace(wish, reproposal=False), world.instant())) == [(heard.peer, Rejection.BAD_TIME)]
+    assert blamed(round_of(core).agreement._check(wish, world.instant())) == []
+    assert blamed(round_of(core).agreement._check(replace(wish, reproposal=False), world.instant())) == [
+        (heard.peer, Rejection.BAD_TIME)
+    ]
 
 
 # -- forged names -------------------------------------------------------------------------------------------------------------
@@ -407,9 +411,9 @@ def test_what_is_said_in_anothers_name_is_refused_and_costs_who_passed_it_on():
     for envelope in (beacon_of(core, trainer), offer_of(core, trainer), empty_card_of(core, member)):
         effects = core.handle(MessageReceived(forged(envelope), peer), world.instant())
         assert blamed(effects) == [(peer, Rejection.BAD_SIGNATURE)]
-    assert not core.collection.offers
-    assert not core.collection.cards
-    assert trainer.node_id not in core.collection.beacons
+    assert not round_of(core).collection.offers
+    assert not round_of(core).collection.cards
+    assert trainer.node_id not in round_of(core).collection.beacons
 
 
 def test_a_forged_vote_costs_not_the_member_that_it_names():
@@ -428,9 +432,9 @@ def test_a_forged_card_that_was_asked_for_is_not_kept():
     true = empty_card_of(core, member)
     effects = core.handle(EnvelopesFetched(Round(0), (forged(true),), member.node_id), world.instant())
     assert blamed(effects) == [(member.node_id, Rejection.BAD_SIGNATURE)]
-    assert not core.collection.cards
+    assert not round_of(core).collection.cards
     assert blamed(core.handle(EnvelopesFetched(Round(0), (true,), member.node_id), world.instant())) == []
-    assert [card.envelope for card in core.collection.cards.values()] == [true]
+    assert [card.envelope for card in round_of(core).collection.cards.values()] == [true]
 
 
 def test_one_author_has_a_few_places_among_the_messages_of_the_next_round():
@@ -456,7 +460,7 @@ def test_a_node_whose_database_is_behind_its_mark_file_signs_nothing_in_that_rou
         for millis in (T0, 100 * T0, 1_000 * T0):
             effects += core.tick(later(world, millis))
         assert not {Persist, Train} & set(kinds(effects))
-        assert not core.may_sign
+        assert not round_of(core).may_sign
         free, effects = alone(world, identity)
         effects += free.handle(BlobFetched(free.context.head_blob.root), world.instant())
         effects += free.tick(later(world, 1_000 * T0))
@@ -465,13 +469,13 @@ def test_a_node_whose_database_is_behind_its_mark_file_signs_nothing_in_that_rou
 
 def events_given_to_pbft(core: Core) -> list[Event]:
     given: list[Event] = []
-    handle = core.agreement.pbft.handle
+    handle = round_of(core).agreement.pbft.handle
 
     def recording(event, now):
         given.append(event)
         return handle(event, now)
 
-    core.agreement.pbft.handle = recording
+    round_of(core).agreement.pbft.handle = recording
     return given
 
 
@@ -480,13 +484,14 @@ def test_a_segment_answers_only_for_the_digest_that_it_has():
     world = a_world()
     world.start_all()
     assert world.run_until(
-        lambda: any(c.agreement and any(x.done for x in c.agreement._candidates) for c in world.cores.values()), 30_000
+        lambda: any(a and any(x.done for x in a._candidates) for a in (round_of(c).agreement for c in world.cores.values())),
+        30_000,
     )
-    core = next(c for c in world.cores.values() if c.agreement and any(x.done for x in c.agreement._candidates))
-    candidate = next(x for x in core.agreement._candidates if x.done)
+    core = next(c for c in world.cores.values() if (a := round_of(c).agreement) and any(x.done for x in a._candidates))
+    candidate = next(x for x in round_of(core).agreement._candidates if x.done)
     given = events_given_to_pbft(core)
     candidate.expected |= {candidate.digest, Digest(bytes([9]) * 32)}
-    core.agreement._answer_checks(candidate, world.instant())
+    round_of(core).agreement._answer_checks(candidate, world.instant())
     assert {event.digest: event.refused for event in given} == {
         candidate.digest: None,
         Digest(bytes([9]) * 32): Rejection.BAD_SEGMENT,
@@ -496,7 +501,7 @@ def test_a_segment_answers_only_for_the_digest_that_it_has():
 def test_a_prepared_candidate_is_not_pushed_out_by_other_proposals():
     world = a_world()
     core, _ = a_judge(world)
-    candidates = core.agreement._candidates
+    candidates = round_of(core).agreement._candidates
     state = core.context.state
     kept = candidates.add(Proposal(epoch=state.epoch, time=Millis(1), cards=(Digest(bytes(32)),)))
     kept.digest = candidates.prepared = header_hash(core.context.head_header)
@@ -509,5 +514,7 @@ def test_a_card_without_entries_waits_for_the_deadline():
     """Given a judge that hears of no trainer at all, then its empty card is due at the collect deadline and not before."""
     world = a_world(collect_deadline=100_000)
     core, _ = a_judge(world)
-    opened = core.collection.opened
-    assert [core.collection.card_due(Millis(opened + wait)) for wait in (0, 40 * T0, 99_999, 100_000)] == [False] * 3 + [True]
+    opened = round_of(core).collection.opened
+    assert [round_of(core).collection.card_due(Millis(opened + wait)) for wait in (0, 40 * T0, 99_999, 100_000)] == [
+        False
+    ] * 3 + [True]

@@ -1,7 +1,7 @@
 """Each rule of genesis in whole communities, in virtual time: what the members measure decides who judges next (paper IV-B)."""
 
 from collections.abc import Iterator
-from typing import Any, cast
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +9,8 @@ from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import Outcome, validate_segment
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.members import members_view
+from bflcd.node.views.round import round_view
 from bflcd.params import ELECTIONS
 from bflcd.types import NodeId
 from tests.helpers.ledger import make_genesis
@@ -101,14 +102,11 @@ def test_the_ledger_knows_how_fast_each_update_came_and_who_was_there() -> None:
 def test_the_operator_sees_rate_and_availability() -> None:
     """Given a judged round, when a node is asked, then it shows shares of 0 to 1, and KiB/s as the judges measured them."""
     world, _ = played("multi-factor")
-    core, nothing = next(iter(world.cores.values())), cast(Any, None)
-    shown = Presenter(
-        nothing, core.context.me, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing
-    )
-    shown.core = core
+    core = next(iter(world.cores.values()))
+    seen, facts = core.snapshot(world.instant()), SimpleNamespace(config=SimpleNamespace(compute=SimpleNamespace(train=True)))
     accounts = core.context.state.accounts
-    assert [member.availability for member in shown.members()] == [account.availability / 1_000_000 for account in accounts]
-    decided = shown.round().last_decision
+    assert [member.availability for member in members_view(seen)] == [account.availability / 1_000_000 for account in accounts]
+    decided = round_view(seen, facts).last_decision
     assert {row.uploader: row.rate for row in decided} == {
         row.uploader: world.rate(NodeId(bytes.fromhex(row.uploader))) for row in decided
     }

@@ -17,6 +17,7 @@ from bflcd.wire.envelope import seal
 from bflcd.wire.evidence import Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import Prepare, ScoreCard
 from bflcd.wire.proposal import Proposal
+from tests.helpers.inside import pool_of
 from tests.helpers.scenes import a_trainer, a_world, committee_of, leader_in, reach
 from tests.helpers.world import World
 
@@ -87,9 +88,9 @@ def test_evidence_with_a_forged_message_convicts_nobody(which: str) -> None:
         effects = core.handle(event, world.instant())
         assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.BAD_SIGNATURE)]
         assert evidence_in(effects) == []
-    assert len(core.evidence) == 0
+    assert len(pool_of(core)) == 0
     assert [e for e in core.handle(EvidenceFetched(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
-    assert dict(core.evidence) == {evidence_id(piece): piece}
+    assert dict(pool_of(core)) == {evidence_id(piece): piece}
 
 
 def test_a_node_brings_no_evidence_against_itself() -> None:
@@ -127,7 +128,7 @@ def test_evidence_is_taken_up_again_after_a_restart() -> None:
     node, liar = sorted(world.cores)[:2]
     piece, core = a_lie(world, liar), anew(world, node)
     effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),))), world.instant())
-    assert dict(core.evidence) == {evidence_id(piece): piece}
+    assert dict(pool_of(core)) == {evidence_id(piece): piece}
     assert Send(piece) in effects
 
 
@@ -180,7 +181,7 @@ def test_a_block_with_evidence_that_was_found_right_outlives_a_restart() -> None
     assert world.disks[node].found(0).evidence == (), "nobody told it, so its proposal has the only copy"
     world.kill(node)
     world.start(node)
-    assert dict(world.cores[node].evidence) == {evidence_id(piece): piece}
+    assert dict(pool_of(world.cores[node])) == {evidence_id(piece): piece}
 
 
 def test_proposals_that_differ_in_their_evidence_are_two() -> None:

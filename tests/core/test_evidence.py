@@ -14,6 +14,8 @@ from bflcd.types import Digest, Millis, NodeId, Round, View
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.evidence import MAX_EVIDENCE, Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
+from tests.helpers.inside import pool_of as evidence_pool_of
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_community, place_of
 from tests.helpers.scenes import a_world, committee_of, leader_in, one_state, reach
 from tests.helpers.world import World
@@ -114,9 +116,9 @@ def accounts(world: World) -> dict[NodeId, int]:
 
 def segment_from(core: Core, signed: Signed[PrePrepare]) -> Signed[PrePrepare]:
     """Another proposal of the same leader that is just as right: it closes the round a millisecond later."""
-    assert core.agreement is not None
+    assert round_of(core).agreement is not None
     proposal = replace(signed.body.proposal, time=Millis(signed.body.proposal.time + 1))
-    candidates = core.agreement._candidates
+    candidates = round_of(core).agreement._candidates
     candidate = candidates.add(proposal)
     assert candidate is not None
     candidates.advance(Millis(0))
@@ -180,7 +182,7 @@ def test_a_leader_that_tells_each_half_its_own_story_is_punished(seed: int, righ
         assert leader not in model.committee
     one_state(world)
     assert world.disks[leader].head.state.burnt > 0
-    assert all(len(core.evidence) == 0 for core in world.cores.values()), "nothing waits any more"
+    assert all(len(evidence_pool_of(core)) == 0 for core in world.cores.values()), "nothing waits any more"
 
 
 def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
@@ -198,7 +200,7 @@ def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
     reach(world, 6, 60_000)
     assert said
     assert accounts(world) == {}
-    assert all(len(core.evidence) == 0 for core in world.cores.values())
+    assert all(len(evidence_pool_of(core)) == 0 for core in world.cores.values())
 
 
 def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_not_blamed() -> None:
@@ -213,4 +215,4 @@ def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_no
     pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
     effects = core.handle(MessageReceived(evidence_of(*pair), brought_by), world.instant())
     assert effects == [CatchUp(ahead.round, brought_by)]
-    assert len(core.evidence) == 0
+    assert len(evidence_pool_of(core)) == 0

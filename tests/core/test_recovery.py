@@ -15,6 +15,7 @@ from bflcd.types import Epoch, Millis, NodeId, Round
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Announcement
 from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -106,7 +107,7 @@ def test_one_who_was_declared_gone_and_comes_back_gets_seats_again() -> None:
 def test_what_was_trained_is_offered_in_the_new_epoch_and_not_trained_again() -> None:
     world, dead = stuck()
     world.run_until(lambda: False, 4 * T0)
-    before = {node for node, core in world.cores.items() if core.work.trained is not None}
+    before = {node for node, core in world.cores.items() if round_of(core).work.trained is not None}
     assert before
     again: set[NodeId] = set()
     answer = world.answer
@@ -240,8 +241,8 @@ def test_a_manager_signs_no_lower_or_equal_epoch_and_votes_no_more_in_the_old_on
     core = world.cores[manager]
     recovery = a_recovery(world, dead, epoch=3)
     world.feed(manager, RecoverySigned(recovery, None))
-    assert core.recoveries.signed == 3
-    assert not core.may_sign
+    assert round_of(core).recoveries.signed == 3
+    assert not round_of(core).may_sign
     for epoch in (1, 3):
         again = replace(recovery, epoch=Epoch(epoch), committee=tuple(reversed(recovery.committee)))
         effects = core.handle(RecoverySigned(again, None), world.instant())
@@ -268,7 +269,7 @@ def test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopt
     keys = sorted([*others, *(node for node in world.genesis.managers if node not in managers(world))])
     world.feed(manager, MessageReceived(certified(world.identities, a_recovery(world, dead), keys), others[0]))
     core = world.cores[manager]
-    assert (core.context.state.epoch, core.recoveries.signed, core.may_sign) == (1, 3, False)
+    assert (core.context.state.epoch, round_of(core).recoveries.signed, round_of(core).may_sign) == (1, 3, False)
     again = replace(a_recovery(world, dead, epoch=2), retired=())
     effects = core.handle(RecoverySigned(again, None), world.instant())
     assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]

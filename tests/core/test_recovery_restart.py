@@ -12,6 +12,7 @@ from bflcd.types import NodeId
 from bflcd.wire.recovery import ProposalBasis, RecoveryCertificate
 from tests.core.test_recovery import T0, a_recovery, certified, managers, prepared_and_stuck, sign, stuck
 from tests.core.test_recovery_again import without_commits
+from tests.helpers.inside import round_of
 from tests.helpers.world import World
 
 
@@ -59,7 +60,7 @@ def test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restar
     world.feed(manager, RecoverySigned(recovery, None))
     seen = restarted(world, manager)
     world.run_until(lambda: False, 20 * T0)
-    assert not world.cores[manager].may_sign
+    assert not round_of(world.cores[manager]).may_sign
     assert votes(seen) == []
     said = [effect.message for effect in seen if isinstance(effect, Send) and isinstance(effect.message, RecoveryCertificate)]
     assert said, "and it says again what it had signed"

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from bflcd.core.effects import Commit, Send
 from bflcd.core.events import Event, MessageReceived, Started
+from bflcd.node.runtime.delivery import Delivery
+from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Runtime
 from bflcd.wire.codec import decode_any
 from bflcd.wire.envelope import Envelope, payload_digest
@@ -46,6 +48,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._seen: dict[tuple[str, Place, str], None] = {}
+        self.me = b""
+        """Of the node that runs."""
 
     def line(self, kind: str, *fields: object) -> None:
         """One line, in the kernel's hands when this returns."""
@@ -85,31 +89,31 @@ def _envelopes(message: object) -> tuple[Envelope, ...]:
 
 def install(journal: Journal) -> None:
     """Have every runtime of this process write down what it starts with, says, hears and has committed."""
-    run, say, commit, submit = Runtime.run, Runtime._say, Runtime._commit, Runtime.submit
+    run, send, commit, put = Runtime.run, Delivery.send, Runtime._commit, QueueInbox.put
 
     async def journal_run(self: Runtime, first: Started) -> None:
-        head = self.core.context
+        journal.me, head = self._core.context.me, self._core.context
         journal.line("started", head.round, head.head_hash.hex(), self._guard.floor, self._guard.in_doubt)
         await run(self, first)
 
-    async def journal_say(self: Runtime, effect: Send) -> None:
+    async def journal_send(self: Delivery, effect: Send) -> None:
         for envelope in _envelopes(effect.message):
-            if envelope.author == self.core.context.me:
+            if envelope.author == journal.me:
                 journal.message("said", envelope)
-        await say(self, effect)
+        await send(self, effect)
 
     async def journal_commit(self: Runtime, effect: Commit) -> None:
         await commit(self, effect)
         certificate = effect.certified.certificate
         journal.line("committed", effect.certified.segment.model_header.round, certificate.digest.hex())
 
-    async def journal_submit(self: Runtime, event: Event) -> None:
+    async def journal_put(self: QueueInbox, event: Event) -> None:
         if isinstance(event, MessageReceived):
             for envelope in _envelopes(event.message):
                 journal.message("heard", envelope)
-        await submit(self, event)
+        await put(self, event)
 
     Runtime.run = journal_run  # type: ignore[assignment,method-assign]
-    Runtime._say = journal_say  # type: ignore[method-assign]
+    Delivery.send = journal_send  # type: ignore[method-assign]
     Runtime._commit = journal_commit  # type: ignore[method-assign]
-    Runtime.submit = journal_submit  # type: ignore[method-assign]
+    QueueInbox.put = journal_put  # type: ignore[method-assign]

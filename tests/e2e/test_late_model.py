@@ -7,6 +7,7 @@ from bflcd.core.effects import Aggregate, Effect, FetchBlob
 from bflcd.core.events import BlobFetched, Event
 from bflcd.node.services import ChainService
 from bflcd.types import Digest, NodeId, Round
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -26,7 +27,7 @@ class SlowModel(World):
             yield BlobFetched(effect.blob.root), SLOW_MS
             return
         if isinstance(effect, Aggregate):
-            self.premature += effect.model.root not in self.cores[node].collection.blobs
+            self.premature += effect.model.root not in round_of(self.cores[node]).collection.blobs
         yield from super().answer(node, effect)
 
 

@@ -1,11 +1,6 @@
 """When nothing is committed any more, `status` says so, and who is missing."""
 
-from typing import Any
-
-import pytest
-
-from bflcd.node.views import presenter as presenting
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.status import _stalled
 from bflcd.types import NodeId, short
 from tests.helpers.scenes import T0, a_world, committee_of, reach
 from tests.helpers.world import World
@@ -13,15 +8,12 @@ from tests.helpers.world import World
 DEADLINE = 5_000
 
 
-def warnings_of(world: World, node: NodeId, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def warnings_of(world: World, node: NodeId) -> list[str]:
     """The stall warnings of a node's status, at the world's time."""
-    parts: Any = None
-    shown = Presenter(parts, node, parts, parts, parts, ring=parts, addresses=parts, stop=parts, device=parts)
-    monkeypatch.setattr(presenting, "instant", world.instant)
-    return shown._stalled(world.cores[node])
+    return _stalled(world.cores[node].snapshot(world.instant()))
 
 
-def test_nothing_commits_for_ten_t0_and_status_names_who_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_commits_for_ten_t0_and_status_names_who_is_missing() -> None:
     """Given f + 1 members that are gone, when 10 T0 have passed since the deadline, then judges and trainers say who is missing."""
     world = a_world(collect_deadline=DEADLINE)
     reach(world, 2, 60_000)
@@ -31,10 +23,10 @@ def test_nothing_commits_for_ten_t0_and_status_names_who_is_missing(monkeypatch:
     for node in gone:
         world.kill(node)
     world.run_until(lambda: False, DEADLINE + 9 * T0)
-    assert [warnings_of(world, node, monkeypatch) for node in (committee[2], trainer)] == [[], []]
+    assert [warnings_of(world, node) for node in (committee[2], trainer)] == [[], []]
     world.run_until(lambda: False, 2 * T0)
     for node in (committee[2], trainer):
-        (warning,) = warnings_of(world, node, monkeypatch)
+        (warning,) = warnings_of(world, node)
         assert warning.startswith("nothing was committed for ")
         named = [other for other in committee if short(other) in warning]
         assert set(named) <= set(gone) or node == committee[2]
@@ -42,4 +34,4 @@ def test_nothing_commits_for_ten_t0_and_status_names_who_is_missing(monkeypatch:
     for node in gone:
         world.start(node)
     reach(world, 3, 60_000)
-    assert warnings_of(world, trainer, monkeypatch) == []
+    assert warnings_of(world, trainer) == []

@@ -10,6 +10,7 @@ from bflcd.types import Digest, NodeId
 from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.messages import Commit as CommitVote
 from bflcd.wire.messages import JustifiedPrePrepare, PrePrepare
+from tests.helpers.inside import round_of
 from tests.helpers.scenes import (
     COMMIT,
     PRE_PREPARE,
@@ -182,7 +183,9 @@ def test_row_51_a_leader_cannot_leave_out_what_the_cards_say(lie: str, figure: F
     usual = usual_round(5)
     world = a_world(seed=5)
     reach(world, 2, 60_000)
-    assert world.run_until(lambda: sum(c.own_card is not None for c in (k.collection for k in world.cores.values())) >= 1, 10_000)
+    assert world.run_until(
+        lambda: sum(c.own_card is not None for c in (round_of(k).collection for k in world.cores.values())) >= 1, 10_000
+    )
     lying_leader(world, lie)
     figure(51, elapsed(world, 3) - usual, spent(1) + T0, "ms more")
     node = next(iter(world.cores))

@@ -18,6 +18,7 @@ from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.messages import Announcement, Beacon, Commit, JustifiedPrePrepare, Offer, PrePrepare
 from bflcd.wire.tensors import payload_size, update_label
 from tests.core.test_recovery import a_recovery, sign, stuck
+from tests.helpers.inside import last_certificate, pending_certificate, round_of
 from tests.helpers.scenes import Figure, a_trainer, a_world, committee_of, leader_in, mostly_slow, one_state, reach
 from tests.helpers.world import World
 
@@ -150,7 +151,7 @@ def test_row_25_a_contradiction_is_seen_while_the_decided_segment_is_still_on_it
     core, true = world.cores[late], world.disks[liar].segments[3].certificate
     assert core.context.round == 2
     core.handle(MessageReceived(Announcement(true), liar), world.instant())
-    assert core.certificates.pending == true
+    assert pending_certificate(core) == true
     assert core.handle(MessageReceived(Announcement(true), liar), world.instant()) == [], "the same again is no contradiction"
     effects = core.handle(MessageReceived(Announcement(forged(world, 3, true).certificate), liar), world.instant())
     assert isinstance(effects[-1], Halt)
@@ -162,7 +163,7 @@ def test_row_25_a_contradiction_in_a_recovered_round_is_seen() -> None:
     sign(world, a_recovery(world, dead))
     reach(world, 3, 60_000)
     node, liar = list(world.cores)[:2]
-    ours = world.cores[node].certificates.last
+    ours = last_certificate(world.cores[node])
     assert ours is not None
     assert (ours.round, ours.epoch) == (2, 1)
     other = Announcement(forged(world, 3, ours).certificate)
@@ -180,12 +181,12 @@ def test_row_25_who_stands_on_another_block_is_shown_our_certificate() -> None:
     world.drop = lambda _s, r, _n: r == node  # it answers at most once every T0
     world.run_until(lambda: False, 2 * 1_250)
     context = core.context
-    core.collection.beacons.discard(other)  # on its branch it has said nothing that counts on ours
+    round_of(core).collection.beacons.discard(other)  # on its branch it has said nothing that counts on ours
     body = Beacon(
         context.state.chain, core.context.round, context.state.epoch, Digest(bytes(32)), context.instance.committee_hash
     )
     effects = core.handle(MessageReceived(seal(body, world.identities[other]).envelope, other), world.instant())
-    assert Send(Announcement(core.certificates.last)) in effects  # type: ignore[arg-type]
+    assert Send(Announcement(last_certificate(core))) in effects  # type: ignore[arg-type]
 
 
 def punished(world: World, node: NodeId) -> int:

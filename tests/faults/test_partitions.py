@@ -5,6 +5,7 @@ import pytest
 from bflcd.core.events import Event, MessageReceived
 from bflcd.ledger.transition import MAX_CLOCK_LEAD
 from bflcd.types import NodeId
+from tests.helpers.inside import pbft_of, round_of
 from tests.helpers.scenes import (
     COMMIT,
     PREPARE,
@@ -135,11 +136,11 @@ def test_row_53_halves_that_stand_in_different_views_meet(seed: int, pause: int,
     world = a_world(seed=seed)
     reach(world, 2, 60_000)
     committee = committee_of(world)
-    assert world.run_until(lambda: all(len(world.cores[n].collection.first_cards) >= 3 for n in committee), 60_000)
+    assert world.run_until(lambda: all(len(round_of(world.cores[n]).collection.first_cards) >= 3 for n in committee), 60_000)
     stopped = [Paused(world, node) for node in committee[:2]]
     world.drop = lambda s, r, _n: (s in committee[:2]) != (r in committee[:2])
     world.run_until(lambda: False, pause)
-    views = {core.pbft.view for node in committee if (core := world.cores[node]).pbft is not None}
+    views = {pbft_of(core).view for node in committee if pbft_of(core := world.cores[node]) is not None}
     assert set(world.rounds()) == {2}
     assert len(views) > 1, "they stand in different views"
     for node in stopped:

@@ -5,6 +5,7 @@ from bflcd.types import MicroNats, PartsPerMillion
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import CardEntry, ScoreCard
 from tests.helpers.hostile import hostile_world
+from tests.helpers.inside import round_of
 from tests.helpers.places import PLACE
 
 
@@ -17,8 +18,10 @@ def test_cards_that_give_one_trainer_the_offer_of_another_crash_nobody():
     liars, honest = seats[:2], [world.cores[seat] for seat in seats[2:]]
     for liar in liars:
         world.kill(liar)
-    assert world.run_until(lambda: all(len(judge.collection.offers) >= 3 and judge.work.model_here for judge in honest), 5_000)
-    held = sorted(honest[0].collection.offers.values(), key=lambda offer: offer.author)
+    assert world.run_until(
+        lambda: all(len(round_of(judge).collection.offers) >= 3 and round_of(judge).work.model_here for judge in honest), 5_000
+    )
+    held = sorted(round_of(honest[0]).collection.offers.values(), key=lambda offer: offer.author)
     instance = core.context.instance
     values = (instance.chain, instance.round, instance.epoch, instance.parent, instance.committee_hash)
     entry = CardEntry(
@@ -35,5 +38,5 @@ def test_cards_that_give_one_trainer_the_offer_of_another_crash_nobody():
         for judge in seats[2:]:
             world.feed(judge, MessageReceived(seal(card, world.identities[liar]).envelope, liar))
     world.run_until(lambda: False, 30_000)
-    assert all(len(judge.collection.first_cards) == 4 for judge in honest)
+    assert all(len(round_of(judge).collection.first_cards) == 4 for judge in honest)
     assert all(judge.context.round == 0 for judge in honest), "two of four decide nothing"

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from bflcd.core.core import MAX_EARLY
+from bflcd.core.early_messages import MAX_EARLY
 from bflcd.core.events import BlobFetched, BlobLost, BlobMissing, EnvelopesFetched, MessageReceived, SegmentFetched
 from bflcd.errors import PeerError
 from bflcd.types import Digest, Round
@@ -26,7 +26,7 @@ gossip = st.one_of([messages(kind) for kind in GOSSIP])
 index = st.integers(0, 10_000)
 wrappers = st.sampled_from(("bare", "pre-prepare", "view-change"))
 
-LARGEST_EARLY = ("._early", MAX_EARLY)
+LARGEST_EARLY = ("._early._held", MAX_EARLY)
 OTHERWISE = 2_048
 """No container of a core in a community of six may hold more: signatures remembered are the most."""
 

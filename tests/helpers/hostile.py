@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bflcd.core.core import MAX_EARLY, Core
+from bflcd.core.core import Core
+from bflcd.core.early_messages import MAX_EARLY
 from bflcd.core.effects import Effect, Send
 from bflcd.core.events import Event
 from bflcd.types import NodeId

@@ -34,6 +34,7 @@ from bflcd.wire.messages import (
     ViewChange,
 )
 from bflcd.wire.tensors import payload_size, update_label
+from tests.helpers.inside import pbft_of, pending_certificate, round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import Disk
 
@@ -166,13 +167,13 @@ def another(place: Place, kind: type) -> Envelope:
 
 def counted(core: Core) -> dict[str, object]:
     """All that a core took from others for its round: what a refused message must leave as it is."""
-    collection, pbft = core.collection, core.pbft
+    collection, pbft = round_of(core).collection, pbft_of(core)
     taken: dict[str, object] = {
         "round": core.context.round,
         "beacons": frozenset(collection.beacons),
         "offers": frozenset(collection.offers),
         "cards": frozenset(collection.cards),
-        "certificate": core.certificates.pending,
+        "certificate": pending_certificate(core),
     }
     if pbft is not None:
         taken |= {

@@ -139,6 +139,7 @@ class World:
     def start(self, node: NodeId, *, fresh: bool = False, told: bool = True) -> None:
         """`fresh`: it knows nothing of what it signed; `told`: but hears at once where the others stand."""
         disk, identity = self.disks[node], self.identities[node]
+        round_ = disk.head.state.round
         core = Core(
             self.genesis,
             disk.head,
@@ -146,11 +147,9 @@ class World:
             self.verified.verify_once,
             identity.seed,
             guard=SigningGuard(in_doubt=fresh),
+            last=disk.segments[round_].certificate if round_ else None,
             train=True,
         )
-        round_ = disk.head.state.round
-        if round_:
-            core.certificates.last = disk.segments[round_].certificate
         self.cores[node] = core
         self.feed(node, Started(disk.found(round_)))
         if fresh and told:
@@ -254,14 +253,13 @@ class World:
                 other = self.cores.get(source)
                 found: tuple[object, ...] = ()
                 if other is not None and not self.drop(node, source, self.now) and other.context.round == round_:
-                    held = other.collection
-                    found = tuple(s.envelope for d in digests if (s := held.cards.get(d) or held.offers.get(d)) is not None)
+                    found = tuple(held for d in digests if (held := other.signed_message(d)) is not None)
                 yield EnvelopesFetched(round_, found, source), self.delay()
             case FetchEvidence(round_, ids, source):
                 other = self.cores.get(source)
                 pieces: tuple[Evidence, ...] = ()
                 if other is not None and not self.drop(node, source, self.now):
-                    pieces = tuple(other.evidence[id_] for id_ in ids if id_ in other.evidence)
+                    pieces = tuple(piece for id_ in ids if (piece := other.evidence(id_)) is not None)
                 yield EvidenceFetched(round_, pieces, source), self.delay()
             case FetchSegment(round_, holders):
                 for other in (*holders, *self.cores):

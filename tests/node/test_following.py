@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from bflcd.api.event_bus import EventBus
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import Follower, RoundClaims
+from bflcd.scheduler import ASYNCIO
 from bflcd.store.memory import MemoryStore
-from bflcd.types import Millis, Signature
+from bflcd.types import Signature
 from bflcd.wire.blocks import CertifiedHeader
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
@@ -29,16 +29,17 @@ def world() -> World:
 @pytest.fixture
 def follower(world: World) -> Follower:
     core = next(iter(world.cores.values()))
-    runtime = SimpleNamespace(core=core)
     return Follower(
-        runtime,
-        RoundClaims(),
-        SimpleNamespace(),
-        SimpleNamespace(),
-        EventBus(lambda: Millis(0)),
+        core,
+        RoundClaims(lambda: None),
+        inbox=SimpleNamespace(),
+        exchange=SimpleNamespace(),
         store=MemoryStore(),
+        fetch=SimpleNamespace(),
         verify=VerifiedEnvelopes().verify_once,
+        scheduler=ASYNCIO,
         on_misbehaviour=lambda *_: None,
+        on_progress=lambda *_: None,
     )
 
 

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from bflcd.api.event_bus import EventBus
 from bflcd.config import StoreSection
 from bflcd.core.events import SyncChanged
 from bflcd.core.records import Head
@@ -18,46 +17,61 @@ from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.params import BlobRef
+from bflcd.scheduler import ASYNCIO
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError, PruneReport
-from bflcd.types import Digest, Height, Millis, Round
+from bflcd.types import Digest, Height, Round
 from bflcd.wire.blocks import header_hash
 from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis(last_round=1)
 HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
-SITUATION = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
+CONTEXT = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
 
 
-class Runtime:
-    """What maintenance and follower ask of the runtime."""
+class Around:
+    """What maintenance and follower ask of the node: inbox, network, unpublished updates."""
 
     def __init__(self) -> None:
-        self.core = SimpleNamespace(context=SITUATION, syncing=False)
+        self.core = SimpleNamespace(context=CONTEXT, syncing=False)
         self.forgotten: list[Round] = []
         self.settled: list[object] = []
 
     def connected(self) -> tuple[()]:
         return ()
 
-    def forget_restricted(self, round_: Round) -> None:
-        self.forgotten.append(round_)
+    def forget(self, before: Round) -> None:
+        self.forgotten.append(before)
 
     async def settle(self, event: object) -> None:
         self.settled.append(event)
 
 
-class Presenter:
+class Shown:
+    """What status shows of it."""
+
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.test_accuracy: float | None = None
         self.looks = 0
 
-    def warn(self, text: str) -> None:
-        self.warnings.append(text)
-
     async def refresh(self) -> None:
         self.looks += 1
+
+
+def maintenance_of(store: MemoryStore, fetcher: object, around: Around, shown: Shown, **settings: object) -> Maintenance:
+    return Maintenance(
+        StoreSection(**settings),
+        store,
+        core=around.core,
+        unpublished=around,
+        network=around,
+        fetcher=fetcher,
+        compute=Worker(),
+        measures=shown,
+        warn=shown.warnings.append,
+        on_look=lambda: None,
+    )
 
 
 class Fetcher:
@@ -86,22 +100,12 @@ async def store() -> MemoryStore:
 
 
 @asynccontextmanager
-async def keeping(
-    store: MemoryStore, fetcher: Fetcher, **settings: object
-) -> AsyncIterator[tuple[Maintenance, Runtime, Presenter]]:
-    runtime, presenter = Runtime(), Presenter()
-    maintenance = Maintenance(
-        StoreSection(**settings),
-        store,
-        runtime=runtime,
-        fetcher=fetcher,
-        compute=Worker(),
-        presenter=presenter,
-        on_look=lambda: None,
-    )
+async def keeping(store: MemoryStore, fetcher: Fetcher, **settings: object) -> AsyncIterator[tuple[Maintenance, Around, Shown]]:
+    around, shown = Around(), Shown()
+    maintenance = maintenance_of(store, fetcher, around, shown, **settings)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(maintenance.run())
-        yield maintenance, runtime, presenter
+        yield maintenance, around, shown
         task.cancel()
 
 
@@ -137,11 +141,11 @@ async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> No
     data = b"a payload"
     ref = await store.put_blob(data)
     fetcher = Fetcher(store, data)
-    async with keeping(store, fetcher) as (maintenance, _, presenter):
+    async with keeping(store, fetcher) as (maintenance, _, shown):
         maintenance.damaged(ref.root, DamagedBlobError(ref.root, 0))
         await until(lambda: fetcher.fetched == 1)
-        await until(lambda: presenter.looks >= 1)
-    assert presenter.warnings == [str(DamagedBlobError(ref.root, 0))]
+        await until(lambda: shown.looks >= 1)
+    assert shown.warnings == [str(DamagedBlobError(ref.root, 0))]
     assert await store.blob(ref.root) == data
 
 
@@ -155,9 +159,9 @@ async def test_a_payload_whose_manifest_is_damaged_too_is_fetched_by_its_block(s
 
     fetcher = Fetcher(store, model)
     monkeypatch.setattr(store, "manifest", manifest)
-    async with keeping(store, fetcher) as (maintenance, _, presenter):
+    async with keeping(store, fetcher) as (maintenance, _, shown):
         maintenance.damaged(ref.root, DamagedBlobError(ref.root, 0))
-        await until(lambda: fetcher.fetched == 1 and presenter.looks >= 1)
+        await until(lambda: fetcher.fetched == 1 and shown.looks >= 1)
     assert ref == GENESIS.model
     assert await store.blob(ref.root) == model
 
@@ -178,15 +182,15 @@ async def test_the_finished_model_is_measured_once_it_is_here_and_damage_does_no
 
     monkeypatch.setattr(store, "blob", blob)
     fetcher = Fetcher(store, model)
-    async with keeping(store, fetcher) as (_, _, presenter):
+    async with keeping(store, fetcher) as (_, _, shown):
         await until(lambda: fetcher.fetched >= 1)
         damaged[0] = False
-        await until(lambda: presenter.test_accuracy == 0.91)
+        await until(lambda: shown.test_accuracy == 0.91)
 
 
 async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_round() -> None:
     """Given a member that claims round 1000 and proves nothing, when the node asks, then it goes on with its round meanwhile."""
-    runtime, claims, asked = Runtime(), RoundClaims(), []
+    around, claims, asked = Around(), RoundClaims(lambda: None), []
 
     class Exchange:
         async def ask(self, peer: object, request: object, *, deadline: float) -> object:
@@ -194,25 +198,26 @@ async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_rou
             raise RequestError("silence")
 
     follower = Follower(
-        runtime,
+        around.core,
         claims,
-        Exchange(),
-        Fetcher(MemoryStore(), b"x"),
-        EventBus(lambda: Millis(0)),
+        inbox=around,
+        exchange=Exchange(),
         store=MemoryStore(),
+        fetch=Fetcher(MemoryStore(), b"x").fetch,
         verify=lambda _: True,
+        scheduler=ASYNCIO,
         on_misbehaviour=lambda *_: None,
+        on_progress=lambda *_: None,
     )
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(follower.run())
-        claims.note(IDENTITIES[1].node_id, Round(1000))
-        await until(lambda: len(asked) >= 1 and runtime.settled)
-        task.cancel()
-    assert runtime.settled == [SyncChanged(active=False)]
+    claims.note(IDENTITIES[1].node_id, Round(1000))
+    await follower.follow()
+    assert len(asked) >= 1
+    assert around.settled == [SyncChanged(active=False)]
 
 
 def test_claims_rise_by_hints_and_forget_who_is_gone() -> None:
-    claims = RoundClaims()
+    told: list[None] = []
+    claims = RoundClaims(lambda: told.append(None))
     one, two = IDENTITIES[1].node_id, IDENTITIES[2].node_id
     claims.note(one, Round(5))
     claims.hint(two, Round(3))
@@ -220,29 +225,22 @@ def test_claims_rise_by_hints_and_forget_who_is_gone() -> None:
     assert (claims.highest(), claims.all()) == (5, {one: 5, two: 3})
     claims.forget(one)
     assert claims.all() == {two: 3}
+    assert len(told) == 3
 
 
 async def test_looks_at_a_large_store_take_a_fiftieth_of_the_time(store: MemoryStore) -> None:
     """Given a store whose sizes take a second to read, when rounds close all the time, then they are read each 50 s."""
     now = [0.0]
 
-    class Slow(Presenter):
+    class Slow(Shown):
         async def refresh(self) -> None:
             await super().refresh()
             now[0] += 1.0
 
-    presenter = Slow()
-    maintenance = Maintenance(
-        StoreSection(),
-        store,
-        runtime=Runtime(),
-        fetcher=Fetcher(store, b""),
-        compute=Worker(),
-        presenter=presenter,
-        on_look=lambda: None,
-    )
+    shown = Slow()
+    maintenance = maintenance_of(store, Fetcher(store, b""), Around(), shown)
     maintenance._clock = lambda: now[0]
     for _ in range(100):
         await maintenance._look()
         now[0] += 1.0
-    assert presenter.looks == 3  # at 0, 50 and 100
+    assert shown.looks == 3  # at 0, 50 and 100

@@ -1,7 +1,6 @@
 """What a manager's node proposes for a stuck round, and what it refuses to sign, over whole cores in virtual time (design 6.8)."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -15,14 +14,16 @@ from bflcd.node.recovery.observation import best_of, doubt_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.services import highest_proof
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.members import members_view
+from bflcd.node.views.status import _recovering
 from bflcd.types import Epoch, Millis, NodeId, Round, View, short
-from bflcd.wire.blocks import committee_hash
+from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
 from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
 from tests.core.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
+from tests.helpers.inside import round_of
 from tests.helpers.world import World
 
 LOOK = RecoveryRequest(dry_run=True)
@@ -47,6 +48,7 @@ class Desk(RecoveryService):
             sign=self._feed,
             verify=world.verified.verify_once,
             on_misbehaviour=lambda peer, rejection, _: self.blamed.append((peer, rejection)),
+            clock=world.instant,
         )
 
     def _connected(self) -> dict[NodeId, Round]:
@@ -55,6 +57,10 @@ class Desk(RecoveryService):
 
     async def records(self, round_: Round) -> RoundRecords:
         return self.world.disks[self.node].found(round_)
+
+    async def certificate(self, round_: Round) -> Certificate | None:
+        segment = self.world.disks[self.node].segments.get(round_)
+        return None if segment is None else segment.certificate
 
     async def ask(self, peer: NodeId, request: GetPrepared, *, deadline: float) -> PreparedReply:
         assert 0 < deadline <= 5
@@ -144,7 +150,7 @@ async def test_nothing_is_signed_while_a_quorum_may_come_together_unless_forced(
         await desk.recover(SIGN)
     assert refused.value.code == "not_needed"
     assert refused.value.hint
-    assert world.cores[manager].recoveries.signed == 0
+    assert round_of(world.cores[manager]).recoveries.signed == 0
     assert (await desk.recover(RecoveryRequest(force=True))).signed
 
 
@@ -180,9 +186,11 @@ async def test_who_has_signed_waits_and_signs_nothing_twice() -> None:
     spread(world)
     again = await desk.recover(SIGN)
     assert (again.action, again.signed, again.refusal) == ("wait", False, "")
-    assert world.cores[desk.node].recoveries.signed == 1
+    assert round_of(world.cores[desk.node]).recoveries.signed == 1
     core = world.cores[managers(world)[1]]
-    assert pending_warning(core.recoveries, core.context.state.epoch).startswith("1 of 3 managers have signed")
+    assert pending_warning(core.snapshot(world.instant()).recoveries, core.context.state.epoch).startswith(
+        "1 of 3 managers have signed"
+    )
     newer = await desk.recover(RecoveryRequest(new=True))
     assert (newer.proposal.epoch, newer.signed) == (2, True)
 
@@ -210,7 +218,7 @@ async def test_nothing_but_what_was_shown_is_signed() -> None:
     with pytest.raises(OperatorError) as refused:
         await desk.recover(RecoveryRequest(expect=shown.proposal.id))
     assert refused.value.code == "changed"
-    assert world.cores[first].recoveries.signed == 0
+    assert round_of(world.cores[first]).recoveries.signed == 0
     joined = await desk.recover(SIGN)
     assert joined.proposal.committee == reversed_
     assert len(joined.proposal.signed_by) == 2
@@ -360,8 +368,8 @@ async def test_who_was_heard_and_is_not_connected_is_neither_seated_nor_retired_
     seats = core.context.committee
     heard, unheard = [node for node in sorted(world.cores) if node not in (*seats, desk.node)][:2]
     desk.cut_off = {heard, unheard}
-    core.collection.beacons -= {unheard}
-    core.collection.beacons |= {heard, *dead}
+    round_of(core).collection.beacons -= {unheard}
+    round_of(core).collection.beacons |= {heard, *dead}
     proposal = (await desk.recover(LOOK)).proposal
     assert proposal.retired == ids(sorted([*dead, unheard]))
     assert heard.hex() not in proposal.committee
@@ -373,15 +381,13 @@ def test_the_ledger_and_status_show_what_a_recovery_did() -> None:
     first, other = managers(world)[:2]
     world.feed(other, MessageReceived(signed(world, a_recovery(world, dead), None, first), first))
     core = world.cores[other]
-    nothing: Any = None
-    shown = Presenter(nothing, other, nothing, nothing, nothing, ring=nothing, addresses=nothing, stop=nothing, device=nothing)
-    shown.core = core
-    assert [text[:31] for text in shown._recovering(core)] == ["1 of 3 managers have signed to "]
+    assert [text[:31] for text in _recovering(core.snapshot(world.instant()))] == ["1 of 3 managers have signed to "]
     state = core.context.head.state
     marks = {dead[0]: {"retired_round": 2}, dead[1]: {"punished_round": 1, "retired_round": 2}}
     accounts = tuple(replace(account, **marks.get(account.node, {})) for account in state.accounts)
-    core.context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
-    standings = {member.node_id: member.standing for member in shown.members()}
+    context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
+    seen = replace(core.snapshot(world.instant()), context=context)
+    standings = {member.node_id: member.standing for member in members_view(seen)}
     assert [standings[node.hex()] for node in (*dead, other)] == ["retired", "punished", "member"]
 
 
@@ -411,7 +417,7 @@ async def test_wishes_that_mean_nothing_are_refused() -> None:
         with pytest.raises(OperatorError) as refused:
             await desk.recover(request)
         assert refused.value.code == "doubtful"
-    assert world.cores[desk.node].recoveries.signed == 0
+    assert round_of(world.cores[desk.node]).recoveries.signed == 0
     assert (await desk.recover(RecoveryRequest(committee=alive[:4]))).proposal.committee == alive[:4]
 
 
@@ -422,7 +428,7 @@ async def test_a_punished_member_gets_no_seat() -> None:
     bad = next(node for node in sorted(world.cores) if node != desk.node)
     state = core.context.head.state
     accounts = tuple(replace(a, punished_round=1) if a.node == bad else a for a in state.accounts)
-    core.context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
+    round_of(core).context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
     assert bad.hex() not in (await desk.recover(LOOK)).proposal.committee
     with pytest.raises(UsageError, match="punished"):
         await desk.recover(RecoveryRequest(committee=[bad.hex()]))
@@ -431,7 +437,7 @@ async def test_a_punished_member_gets_no_seat() -> None:
 async def test_a_node_that_catches_up_or_has_finished_has_nothing_to_sign() -> None:
     world, _ = stuck()
     desk = Desk(world, managers(world)[0])
-    world.cores[desk.node].syncing = True
+    world.cores[desk.node]._syncing = True
     with pytest.raises(OperatorError) as refused:
         await desk.recover(LOOK)
     assert refused.value.code == "syncing"

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from bflcd.api.event_bus import EventBus
 from bflcd.core.events import Event
 from bflcd.errors import Rejection
 from bflcd.ledger.recovery import judged_from
@@ -15,10 +14,11 @@ from bflcd.ledger.transition import apply
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError, find_superseding, state_at, take_back
+from bflcd.scheduler import ASYNCIO
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import BlockStore
 from bflcd.store.sqlite import SqliteStore
-from bflcd.types import Millis, NodeId, Round
+from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment
 from bflcd.wire.requests import GetHeaders, Headers
 from tests.core.test_recovery import a_recovery, sign, stuck
@@ -132,21 +132,23 @@ async def test_the_follower_finds_it_when_a_peers_headers_do_not_follow_ours(sto
         settled.append(event)
 
     punished: list[tuple[NodeId, Rejection]] = []
-    claims = RoundClaims()
+    claims = RoundClaims(lambda: None)
     claims.note(NodeId(bytes(32)), Round(6))
     follower = Follower(
-        SimpleNamespace(core=core, settle=settle),
+        core,
         claims,
-        Peer(theirs),
-        SimpleNamespace(),
-        EventBus(lambda: Millis(0)),
+        inbox=SimpleNamespace(settle=settle),
+        exchange=Peer(theirs),
         store=store,
+        fetch=SimpleNamespace(),
         verify=VERIFY,
+        scheduler=ASYNCIO,
+        on_progress=lambda *_: None,
         on_misbehaviour=lambda node, rejection, _text: punished.append((node, rejection)),
     )
     head = await store.head()
     with pytest.raises(SupersededError):
-        await follower._catch_up.run(head.header, claims.all)
+        await follower._chain_sync.run(head.header, claims.all)
     assert punished == [], "the peer told the truth"
     assert len(settled) == 1
     assert (await store.head()).header.round == FORKED - 1

@@ -15,8 +15,15 @@ from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.runtime.loop import Runtime, _joined, rate_of
+from bflcd.node.runtime.clock import instant
+from bflcd.node.runtime.fetch import rate_of
+from bflcd.node.runtime.inbox import QueueInbox
+from bflcd.node.runtime.loop import Ports, Runtime, _joined
+from bflcd.node.runtime.network import PeerNetwork
+from bflcd.node.runtime.numbers import WorkerNumbers
+from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.params import BlobRef
+from bflcd.scheduler import ASYNCIO
 from bflcd.store.blobs import manifest_of
 from bflcd.store.marks import MarkFile, read
 from bflcd.store.memory import MemoryStore
@@ -62,7 +69,7 @@ class ScriptedCore:
 
 
 class Hands:
-    """Fetcher, speaker, observer in one; `give` is what a fetch puts into the store."""
+    """Fetcher, channel, asker, worker and observer in one; a fetch finds what lies in the store."""
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
@@ -76,29 +83,46 @@ class Hands:
         if not await self.store.has_blob(blob.root):
             raise RequestError("nobody has it")
 
-    def connected(self) -> tuple[()]:
-        return ()
+
+class Running:
+    """A runtime and its ports."""
+
+    def __init__(self, core: ScriptedCore, store: MemoryStore, hands: Hands, guard: SigningGuard, marks: MarkFile) -> None:
+        self.inbox = QueueInbox()
+        self.unpublished = Unpublished((), Round(0))
+        context = core.context
+        ports = Ports(
+            clock=instant,
+            scheduler=ASYNCIO,
+            inbox=self.inbox,
+            store=store,
+            marks=marks,
+            network=PeerNetwork(hands, tuple),
+            asker=hands,
+            fetcher=hands,
+            numbers=WorkerNumbers(hands, SPEC),
+            observer=hands,
+        )
+        self.runtime = Runtime(
+            core,
+            ports,
+            chain=context.state.chain,
+            me=context.me,
+            params=context.params,
+            guard=guard,
+            unpublished=self.unpublished,
+        )
 
 
 @asynccontextmanager
 async def running(
     tmp_path, core: ScriptedCore, store: MemoryStore, hands: Hands, guard: SigningGuard | None = None
-) -> AsyncIterator[Runtime]:
+) -> AsyncIterator[Running]:
     marks = MarkFile(tmp_path / "marks")
-    runtime = Runtime(
-        core,
-        guard=guard or SigningGuard(),
-        store=store,
-        marks=marks,
-        speaker=hands,
-        asker=hands,
-        fetcher=hands,
-        compute=hands,
-        observer=hands,
-    )
+    made = Running(core, store, hands, guard or SigningGuard(), marks)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(runtime.run(Started(NOTHING)))
-        yield runtime
+        task = group.create_task(made.runtime.run(Started(NOTHING)))
+        yield made
         task.cancel()
     marks.close()
 
@@ -125,7 +149,7 @@ async def test_a_fetch_that_was_cancelled_with_its_round_is_answered_when_it_is_
     hands.hold_first = True
     async with running(tmp_path, core, store, hands) as runtime:
         await until(lambda: hands.fetches == 1)
-        await runtime.submit(BlobFetched(Digest(bytes(32))))
+        await runtime.inbox.put(BlobFetched(Digest(bytes(32))))
         await until(lambda: BlobFetched(model.root) in core.events)
 
 
@@ -168,13 +192,13 @@ async def test_the_rate_of_an_update_that_came_here_is_told_and_of_nothing_else(
                 await self.store.put_blob(data)
 
     hands = Clock(store)
-    monkeypatch.setattr("bflcd.node.runtime.loop.time.monotonic_ns", lambda: hands.time)
+    monkeypatch.setattr("bflcd.scheduler.time.monotonic_ns", lambda: hands.time)
     blobs = ((update, "a"), (here, "b"), (model, None))
     script = [FetchBlob(blob, (), Round(0), label, anyone=False) for blob, label in blobs]
     core = ScriptedCore([[], *([effect] for effect in script)])
     async with running(tmp_path, core, store, hands) as runtime:
         for blob, _ in blobs:
-            await runtime.submit(BlobFetched(Digest(bytes(32))))
+            await runtime.inbox.put(BlobFetched(Digest(bytes(32))))
             await until(lambda root=blob.root: any(isinstance(e, BlobFetched) and e.root == root for e in core.events))
     found = {event.root: event.rate for event in core.events if isinstance(event, BlobFetched) and event.root != bytes(32)}
     assert found == {update.root: rate_of(update.size, 20_000_000), here.root: 0, model.root: 0}
@@ -254,8 +278,8 @@ async def test_what_is_stored_again_does_not_take_the_mark_back(tmp_path, store)
     known = mark_of(record)
     assert known is not None
     async with running(tmp_path, core, store, Hands(store), SigningGuard(marked=(known,))) as runtime:
-        await runtime.settle(BlobFetched(GENESIS.model.root))
-        await runtime.settle(BlobFetched(GENESIS.model.root))
+        await runtime.inbox.settle(BlobFetched(GENESIS.model.root))
+        await runtime.inbox.settle(BlobFetched(GENESIS.model.root))
     mark = read(tmp_path / "marks")[1]
     assert mark is not None
     assert (mark.view, mark.phase, mark.digest) == (vote.view, vote.phase, vote.digest)
@@ -275,9 +299,10 @@ async def test_an_update_is_restricted_from_its_first_byte_here_until_it_stands_
     async with running(tmp_path, core, store, Worker(store)) as runtime:
         await until(lambda: len(core.events) >= 3)
         trained = next(event for event in core.events if isinstance(event, Trained))
-        assert runtime.restricted == {trained.blob.root: 0, theirs.root: 0}
-        runtime.forget_restricted(Round(1))
-        assert runtime.restricted == {}
+        kept = runtime.unpublished
+        assert [kept.round_of(root) for root in (trained.blob.root, theirs.root, model.root)] == [0, 0, None]
+        kept.forget(Round(1))
+        assert [kept.round_of(root) for root in (trained.blob.root, theirs.root)] == [None, None]
 
 
 async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path, store) -> None:
@@ -297,7 +322,7 @@ async def test_of_what_a_peer_answers_only_what_was_asked_for_is_taken(tmp_path,
 
 async def test_a_segment_comes_from_the_next_holder_while_the_first_is_silent(tmp_path, store, monkeypatch) -> None:
     """Given a holder that takes the request and answers nothing, when another has the segment, then its deadline isn't waited for."""
-    monkeypatch.setattr("bflcd.node.runtime.loop.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("bflcd.node.runtime.fetch.PATIENCE_SECONDS", 0.05)
     community = make_community()
     certified = certify(community, play_gains(community, {community.outsiders[0]: 1000}).segment)
     silent, giver = IDENTITIES[1].node_id, IDENTITIES[2].node_id

@@ -8,13 +8,15 @@ from bflcd.core.records import Head
 from bflcd.core.round_context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.node.services import ChainService
+from bflcd.node.runtime.unpublished import Unpublished
+from bflcd.node.services import CHAIN_REQUESTS, ChainService
+from bflcd.node.standing import Newcomer
 from bflcd.store.memory import MemoryStore
-from bflcd.types import Digest, Round
+from bflcd.types import ZERO_DIGEST, Digest, Round
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
-from bflcd.wire.requests import GetCertificate, GetEnvelopes, GetHeaders, GetSegment
+from bflcd.wire.requests import GetCertificate, GetEnvelopes, GetGenesis, GetHeaders, GetSegment
 from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis()
@@ -28,24 +30,31 @@ SAID = seal(Beacon(STATE.chain, STATE.round, STATE.epoch, ROOT, OTHER), IDENTITI
 async def service() -> ChainService:
     store = MemoryStore()
     await store.initialise(GENESIS, HEADER, STATE)
-    found = ChainService(store, lambda: GENESIS)
     context = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
-    collection = SimpleNamespace(cards={SAID.digest: SAID}, offers={})
-    found.runtime = SimpleNamespace(restricted={}, core=SimpleNamespace(context=context, collection=collection))
-    return found
+    core = SimpleNamespace(context=context, signed_message={SAID.digest: SAID.envelope}.get)
+    return ChainService(core, store, Unpublished((), Round(0)))
 
 
 async def test_an_unpublished_update_is_for_the_committee_of_its_round(service: ChainService) -> None:
     """Row 47 and design 5.2: of this round to its committee, of another round to nobody; what is published to every member."""
-    service.runtime.restricted |= {ROOT: Round(0), ELSEWHERE: Round(1)}
+    service._unpublished.made(ROOT, Round(0))
+    service._unpublished.offered(ELSEWHERE, Round(1))
     assert [service.may_serve(peer, ROOT) for peer in (MEMBER, TRAINER)] == [True, False]
     assert [service.may_serve(peer, ELSEWHERE) for peer in (MEMBER, TRAINER)] == [False, False]
     assert [service.may_serve(peer, OTHER) for peer in (MEMBER, TRAINER)] == [True, True]
 
 
-async def test_before_the_genesis_nothing_is_served(service: ChainService) -> None:
-    service.runtime = None
-    assert not service.may_serve(MEMBER, OTHER)
+async def test_before_the_genesis_nothing_is_served() -> None:
+    newcomer = Newcomer()
+    assert not newcomer.may_serve(MEMBER, OTHER)
+    assert not newcomer.is_member(MEMBER)
+    with pytest.raises(PeerError) as caught:
+        await newcomer.answer(MEMBER, GetGenesis(ZERO_DIGEST))
+    assert caught.value.rejection is Rejection.UNAVAILABLE
+
+
+async def test_what_is_asked_of_a_chain_has_its_handler(service: ChainService) -> None:
+    assert set(service.handlers()) == set(CHAIN_REQUESTS)
 
 
 async def test_cards_of_a_running_round_are_for_its_committee(service: ChainService) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from bflcd.learn.protocol import ScoreResult, UpdateScore
-from bflcd.params import BlobRef, Genesis
+from bflcd.params import Genesis
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.tensors import payload_size
 
@@ -52,14 +52,14 @@ def aggregate_bytes(
     return _expand(seed, genesis.model.size)
 
 
-def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, BlobRef, bool]]) -> ScoreResult:
-    """One member's scores: (offer, blob, whether it is honest work). Members differ by some noise."""
+def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, Digest, bool]]) -> ScoreResult:
+    """One member's scores: (offer, root, whether it is honest work). Members differ by some noise."""
     found = []
-    for key, blob, good in offers:
-        quality = 1_000 + draw("quality", blob.root) % 100_000 if good else BAD_GAIN
-        noise = draw("noise", judge, blob.root) % 10_000
-        accuracy = 500_000 + draw("accuracy", judge, blob.root) % 100_000 if good else 100_000
-        norm = 3_500 + draw("norm", blob.root) % 1_000
+    for key, root, good in offers:
+        quality = 1_000 + draw("quality", root) % 100_000 if good else BAD_GAIN
+        noise = draw("noise", judge, root) % 10_000
+        accuracy = 500_000 + draw("accuracy", judge, root) % 100_000 if good else 100_000
+        norm = 3_500 + draw("norm", root) % 1_000
         found.append(UpdateScore(key, MicroNats(quality - noise), PartsPerMillion(accuracy), norm))
     base = 2_000_000 + draw("base", judge, model) % 100_000
     return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), (), 0.0)

@@ -11,6 +11,7 @@ from bflcd.wire.blocks import committee_hash, segment_digest
 from bflcd.wire.envelope import Signed, seal
 from bflcd.wire.messages import Beacon, CardEntry, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.tensors import payload_size, update_label
+from tests.helpers.inside import round_of
 from tests.sim import compute
 from tests.sim.node import SimNode
 
@@ -71,9 +72,9 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
     Its time differs, and where we hold more than q cards, so do the cards.
     """
     core = node.core
-    if core is None or core.agreement is None:
+    if core is None or round_of(core).agreement is None:
         return None
-    context, collection = core.context, core.collection
+    context, collection = core.context, round_of(core).collection
     first = sorted(collection.first_cards.values(), key=lambda card: card.author)
     cards = list(first[number % (len(first) - context.q + 1) :][: context.q]) if len(first) >= context.q else []
     if len(cards) < context.q:

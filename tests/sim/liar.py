@@ -18,6 +18,7 @@ from bflcd.wire.messages import (
     ScoreCard,
     ViewChange,
 )
+from tests.helpers.inside import pbft_of, round_of
 from tests.sim.node import SimNode
 from tests.sim.trace import signed_part
 
@@ -76,15 +77,15 @@ class Strategy:
 
     def view(self) -> int:
         core = self.node.core
-        return 0 if core is None or core.pbft is None else core.pbft.view
+        return 0 if core is None or pbft_of(core) is None else pbft_of(core).view
 
     def judges(self) -> bool:
         core = self.node.core
-        return core is not None and core.started and core.context.judges and core.agreement is not None
+        return core is not None and core._started and core.context.judges and round_of(core).agreement is not None
 
     def ready(self) -> bool:
         core = self.node.core
-        return core is not None and core.started and not core.syncing
+        return core is not None and core._started and not core.syncing
 
 
 STRATEGIES: dict[str, type[Strategy]] = {}

@@ -12,6 +12,7 @@ from bflcd.wire.messages import (
     Offer,
     ScoreCard,
 )
+from tests.helpers.inside import round_of
 from tests.sim import forge
 from tests.sim.liar import Said, Strategy, body_of, strategy
 
@@ -38,13 +39,13 @@ class LeftOutCards(Strategy):
 
     def act(self) -> None:
         core = self.node.core
-        if self.judges() and core is not None and core.agreement is not None:
-            core.agreement._chosen_cards = self._emptiest  # type: ignore[method-assign]
+        if self.judges() and core is not None and round_of(core).agreement is not None:
+            round_of(core).agreement._chosen_cards = self._emptiest  # type: ignore[method-assign]
 
     def _emptiest(self, *_: Any) -> Any:
         core = self.node.core
         assert core is not None
-        cards = core.collection.ready_cards()[::-1][: core.context.q]
+        cards = round_of(core).collection.ready_cards()[::-1][: core.context.q]
         return tuple(sorted(cards, key=lambda card: card.author))
 
 

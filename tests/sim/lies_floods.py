@@ -16,6 +16,7 @@ from bflcd.wire.messages import (
     Prepare,
     ScoreCard,
 )
+from tests.helpers.inside import last_certificate
 from tests.sim import forge
 from tests.sim.liar import Strategy, body_of, strategy
 from tests.sim.trace import signed_part
@@ -119,9 +120,9 @@ class ForgedNames(Strategy):
         for body in bodies:
             for _ in range(3):
                 self.tell(Envelope(victim, encode(body), Signature(self.rng.randbytes(64))))
-        if core.certificates.last is not None:
+        if last_certificate(core) is not None:
             forged = replace(
-                core.certificates.last,
+                last_certificate(core),
                 digest=junk,
                 round=Round(here["round"]),
                 parent=here["parent"],

@@ -18,6 +18,7 @@ from bflcd.wire.messages import (
     PrePrepare,
     ScoreCard,
 )
+from tests.helpers.inside import pbft_of
 from tests.sim import forge
 from tests.sim.liar import BODIES, HOUR, Liar, Said, Strategy, body_of, strategy
 
@@ -130,10 +131,10 @@ class ForgedProof(Strategy):
     def act(self) -> None:
         """Its true proof, with a proposal that does not give the digest."""
         core = self.node.core
-        if not self.judges() or core is None or core.pbft is None or core.pbft.prepared is None:
+        if not self.judges() or core is None or pbft_of(core) is None or pbft_of(core).prepared is None:
             return
-        prepared = core.pbft.prepared
-        claimed = forge.view_change(self.node, core.pbft.view + 1, prepared.view, prepared.digest).envelope
+        prepared = pbft_of(core).prepared
+        claimed = forge.view_change(self.node, pbft_of(core).view + 1, prepared.view, prepared.digest).envelope
         wrong = replace(prepared.proposal, time=prepared.proposal.time + 1)
         self.tell(JustifiedViewChange(claimed, prepared.prepares, wrong))
 

@@ -1,6 +1,6 @@
 """Who reaches whom in the simulated world, and how messages and questions travel; a part of `World`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bflcd.core.events import MessageReceived
@@ -10,7 +10,6 @@ from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP
 from tests.sim.node import SimNode
-from tests.sim.work import Ask
 
 HEARTBEAT: Final = 5_000
 """As `PeerSettings.heartbeat_period`."""
@@ -49,16 +48,11 @@ class Links:
                 if self.net.connected(node.index, other.index) and not other.paused:
                     node.claim(other.id, other.status())
                 else:
-                    node.claims.pop(other.id, None)
+                    node.claims.forget(other.id)
         self.after(HEARTBEAT, self._heartbeat, node)
 
-    def say(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
-        """As `Runtime._say`: push to those it concerns, gossip what can't be pushed."""
-        self.record_said(node, message, to)
-        connected = set(self.connected(node))
-        if not to or not set(to) <= connected:
-            self.publish(node, message)
-            return
+    def push(self, node: SimNode, message: Any, to: Sequence[NodeId]) -> int | None:
+        """Straight to those it concerns; milliseconds until it is known that not all have it, None if they do."""
         arrived = True
         for target in to:
             other = self.by_id[target]
@@ -67,8 +61,7 @@ class Links:
                 arrived = False
             else:
                 self._send(node, node, other, message, delay)
-        if not arrived:
-            self.after(self.rng.randint(*PUSH_FAILS), self._publish_later, node, node.life, message)
+        return None if arrived else self.rng.randint(*PUSH_FAILS)
 
     def tell(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
         """A liar's way: to exactly these, by gossip or push, and to nobody else."""
@@ -79,10 +72,6 @@ class Links:
                 delay = self.net.transit(node.index, other.index)
                 if delay is not None:
                     self._send(node, node, other, message, delay)
-
-    def _publish_later(self, node: SimNode, life: int, message: Any) -> None:
-        if node.life == life:
-            self.publish(node, message)
 
     def publish(self, node: SimNode, message: Any) -> None:
         """Gossip: to everybody that it reaches, straight or through another."""
@@ -126,27 +115,27 @@ class Links:
             raise PeerError(Rejection.WRONG_CHAIN, "another chain, or no member")
         return found
 
-    def ask(self, node: SimNode, ask: Ask, answer: Callable[[object], None]) -> None:
+    def ask(self, node: SimNode, asked: NodeId, request: Any, deadline: int, answer: Callable[[object], None]) -> None:
         """A request over a stream: what is lost is sent again below us, a closed link or a dead peer fails it."""
-        peer = self.by_id.get(ask.peer)
+        peer = self.by_id.get(asked)
         if peer is None or not peer.running or not self.net.connected(node.index, peer.index):
             self.after(self.rng.randint(1, 200), answer, RequestError("not connected"))
             return
-        self.after(self._stream(node, peer), self._serve, node, peer, ask, answer)
+        self.after(self._stream(node, peer), self._serve, node, peer, request, deadline, answer)
 
     def _stream(self, a: SimNode, b: SimNode) -> int:
         delay = self.net.transit(a.index, b.index)
         return self.rng.randint(200, 1_000) if delay is None else min(delay, 1_000)
 
-    def _serve(self, node: SimNode, peer: SimNode, ask: Ask, answer: Callable[[object], None]) -> None:
+    def _serve(self, node: SimNode, peer: SimNode, request: Any, deadline: int, answer: Callable[[object], None]) -> None:
         reply: object
         if not peer.running or peer.paused or not self.net.connected(node.index, peer.index):
-            self.after(self.rng.choice([100, ask.deadline]), answer, RequestError("the stream broke"))
+            self.after(self.rng.choice([100, deadline]), answer, RequestError("the stream broke"))
             return
         try:
-            reply = peer.answer(node.id, ask.request)
+            reply = peer.answer(node.id, request)
             if peer.liar is not None:
-                reply = peer.liar.reply(node.id, ask.request, reply)
+                reply = peer.liar.reply(node.id, request, reply)
             if reply is not None and (self.setup.codec or peer.liar is not None):
                 reply = decode_any(encode(reply), (type(reply),))
         except PeerError as error:
@@ -154,6 +143,6 @@ class Links:
         except ValueError:  # a liar's answer that has no encoding
             reply = None
         if reply is None:
-            self.after(ask.deadline, answer, RequestError("no answer in time"))
+            self.after(deadline, answer, RequestError("no answer in time"))
         else:
             self.after(self._stream(peer, node), answer, reply)

@@ -1,59 +1,50 @@
-"""A simulated daemon: the real core, services and store rules; what the runtime and the composition root do, in virtual time."""
+"""A simulated daemon: the product's engine over virtual ports, and how its process lives and dies."""
 
-from collections import deque
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from bflcd.core.core import Core
-from bflcd.core.effects import (
-    Aggregate,
-    Blame,
-    CancelWork,
-    CatchUp,
-    Commit,
-    Effect,
-    FetchBlob,
-    FetchEnvelopes,
-    FetchEvidence,
-    FetchSegment,
-    Halt,
-    Notice,
-    Persist,
-    Score,
-    Send,
-    Train,
-)
-from bflcd.core.events import (
-    Confirmed,
-    Event,
-    Instant,
-    MessageReceived,
-    Started,
-)
-from bflcd.core.records import Record
+from bflcd.core.effects import Effect, Halt, Send
+from bflcd.core.events import Confirmed, Event, Instant, MessageReceived
+from bflcd.core.records import Head, Record, RoundRecords
 from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer
-from bflcd.errors import InvariantError, MachineError
+from bflcd.errors import InvariantError, MachineError, PeerError, RequestError
 from bflcd.net.blob_server import BlobServer
-from bflcd.net.race import Race
-from bflcd.net.sync import ChainSync
-from bflcd.node.runtime.loop import PATIENCE_SECONDS, _joined
+from bflcd.net.sync import SyncLimits
+from bflcd.node.engine import Engine, open_engine
+from bflcd.node.following import Follower, RoundClaims
+from bflcd.node.recovery.reorg import SupersededError
+from bflcd.node.runtime.loop import Ports
 from bflcd.node.services import ChainService
+from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Millis, NodeId, Round
-from bflcd.wire.messages import Gossip
 from tests.sim.disk import Disk, run_now
-from tests.sim.durable import Durable
+from tests.sim.fibers import STOPPED_MS, Fiber, Pause, VirtualInbox, VirtualScheduler
+from tests.sim.ports import (
+    Crash,
+    SimObserver,
+    VirtualFetcher,
+    VirtualMarks,
+    VirtualNetwork,
+    VirtualNumbers,
+    VirtualStore,
+)
 
 if TYPE_CHECKING:
     from tests.sim.strategies import Liar
     from tests.sim.world import World
 
-from tests.sim.catchup import Following
-from tests.sim.work import FIRST_LOOK, LEAST_SLEEP, MAX_WAITING, SETTLED, Crash, Job, Work
+FIRST_LOOK = 1_500
+"""As `app.FIRST_LOOK`."""
+
+BUGS = (InvariantError, MachineError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What ends a daemon with exit code 5, or as a failed machine."""
 
 
-class SimNode(Work, Following, Durable):
+class SimNode:
     """One machine: its process while it runs, its disk always."""
 
     def __init__(self, world: "World", index: int, signer: Signer, seed: bytes) -> None:
@@ -83,50 +74,71 @@ class SimNode(Work, Following, Durable):
         self.amnesia = False
         """Whether this disk forgot something that it had acknowledged."""
         self.attempts = 0
+        self.before: Head = world.genesis_head
+        """The head before the newest commit."""
         self._reset()
 
     def _reset(self) -> None:
-        self.core: Core | None = None
+        self.engine: Engine | None = None
         self.started = False
-        self.inbox: deque[tuple[Event, Job | None]] = deque()
-        self.waiting: deque[MessageReceived] = deque()
-        self.busy: Generator[int, None, None] | None = None
-        self.sleeping = False
-        self.pumping = False
-        self.wake: int | None = None
-        self.ticked = -LEAST_SLEEP
-        self.jobs: list[Job] = []
-        self.fetching: dict[tuple[Digest, str | None], Job] = {}
-        self.payloads: dict[Digest, None] = {}
-        self.claims: dict[NodeId, Round] = {}
-        self.looked = False
-        self.restricted: dict[Digest, Round] = {}
+        self.looked = self.told = self.following = False
+        self.fibers: list[Fiber] = []
+        self.halted: tuple[Fiber, object] | None = None
+        """What a paused process was about to do."""
+        self.waiting: list[MessageReceived] = []
+        self.inbox = VirtualInbox(self)
+        self.network = VirtualNetwork(self)
+        self.claims = RoundClaims(self._claimed)
         self.damaged: dict[Digest, None] = {}
-        self.following = False
         self.pending_records: tuple[Record, ...] = ()
         self.pending_mark: Mark | None = None
-        self.guard = SigningGuard()
-        self.told = False
 
-    # -- life and death -----------------------------------------------------------------------------------------------
+    # -- what the world asks of it ------------------------------------------------------------------------------------
 
     @property
     def honest(self) -> bool:
         return self.liar is None
 
     @property
+    def core(self) -> Core | None:
+        return None if self.engine is None else self.engine.core
+
+    @property
+    def guard(self) -> SigningGuard:
+        return SigningGuard() if self.engine is None else self.engine.guard
+
+    @property
     def round(self) -> int:
         return self.disk.head.state.round
 
-    def instant(self) -> Instant:
-        now = self.world.now
-        return Instant(Millis(1_000 + now + 7_919 * self.life), Millis(self.world.wall + now + self.wall_offset))
+    @property
+    def fetching(self) -> bool:
+        assert self.engine is not None
+        return any(fetch.task is not None and fetch.task.alive for fetch in self.runtime._fetch._running.values())
 
-    def mono(self, now: int) -> int:
-        return 1_000 + now + 7_919 * self.life
+    def mono(self) -> int:
+        return 1_000 + self.world.now + 7_919 * self.life
+
+    def instant(self) -> Instant:
+        return Instant(Millis(self.mono()), Millis(self.world.wall + self.world.now + self.wall_offset))
+
+    def status(self) -> Round:
+        """What we say of where we stand."""
+        stands = Round(self.round)
+        return stands if self.liar is None else self.liar.status(stands)
+
+    def answer(self, peer: NodeId, request: object) -> object:
+        """What our services reply. Raises PeerError."""
+        return run_now(self._handlers[type(request)](peer, request))
+
+    def forget_payloads(self) -> None:
+        """What is read from now on comes from the disk."""
+        if self.engine is not None:
+            self.runtime._payloads._held.clear()
+
+    # -- life and death -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Boot, as `app._make_core` and `_live` do."""
         if self.running or self.gone:
             return
         self._reset()
@@ -134,80 +146,90 @@ class SimNode(Work, Following, Durable):
         self.running = True
         self.paused = False
         world, disk = self.world, self.disk
-        head = disk.head
-        records = disk.records(head.state.round)
-        if self.liar is not None:
-            records = self.liar.journal(records)
-        self.guard = SigningGuard.after_restart(disk.mark, head.state.round, records)
-        if self.liar is not None:
-            self.guard = SigningGuard(in_doubt=self.guard.in_doubt)
-        elif not self._mark_newest(self.guard.overdue):
+        if self.honest and disk.full and self._guard_of(disk.mark, disk.head.state.round, self._records()).overdue is not None:
+            world.note(self, "disk full", "it does not start", b"full")
+            self.running = False
+            world.down(self)
             return
-        run_now(disk.store.discard_stale(head.state.round))
-        private = digest(Domain.PRIVATE, self.seed, head.state.chain)
-        self.core = Core(world.genesis, head, self.signer, world.verify, private, guard=self.guard, train=True)
-        segment = disk.segment(head.state.round)
-        self.core.certificates.last = None if segment is None else segment.certificate
-        self.restricted = dict.fromkeys(run_now(disk.store.unpublished()), head.state.round)
-        self._service = ChainService(disk.store, lambda: world.genesis)
-        self._service.runtime = self  # type: ignore[assignment]
+        chain = disk.head.state.chain
+        self.engine = engine = run_now(
+            open_engine(
+                world.genesis,
+                VirtualStore(self),  # type: ignore[arg-type]
+                VirtualMarks(self),
+                signer=self.signer,
+                verify=world.verify,
+                private_seed=digest(Domain.PRIVATE, self.seed, chain),
+                train=True,
+                guard_of=self._guard_of,
+            )
+        )
+        self.runtime = engine.runtime(self._ports(engine.core))
+        self.service = ChainService(engine.core, disk.store, engine.unpublished)
+        engine.core.handle = partial(self._handled, engine.core.handle)  # type: ignore[method-assign]
+        engine.core.tick = partial(self._ticked, engine.core.tick)  # type: ignore[method-assign]
+        self.runtime._one = partial(self._watched, self.runtime._one)  # type: ignore[method-assign]
         blobs = BlobServer(
-            disk.store, chain=lambda: head.state.chain, may_serve=self._service.may_serve, on_damage=self._damage_seen
+            disk.store, chain=lambda: chain, may_serve=self.service.may_serve, on_damage=self._damage_seen, reads=2**20
         )
-        self._handlers = {**self._service.handlers(), **blobs.handlers()}
-        self.segment_race = Race(PATIENCE_SECONDS)
-        self._catch_up = ChainSync(
-            None,  # type: ignore[arg-type]
-            chain=head.state.chain,
-            verify_header=self._verify_header,
-            apply=None,  # type: ignore[arg-type]
-            fetch_blob=None,  # type: ignore[arg-type]
-            on_misbehaviour=lambda *_: None,
-        )
-        started = Started(records)
+        self._handlers = {**self.service.handlers(), **blobs.handlers()}
         known = f"floor {self.guard.floor}, in doubt {self.guard.in_doubt}"
-        world.note(self, "start", f"round {head.state.round}, {known}", b"%d" % head.state.round)
+        world.note(self, "start", f"round {self.round}, {known}", b"%d" % self.round)
         world.greet(self)
-        if len(world.nodes) == 1:
-            self._begin(started, self.life)
+        if self.guard.may_begin(0, len(world.nodes)):
+            self._begin(self.life)
         else:
-            world.after(FIRST_LOOK, self._look_over, started, self.life)
-            self._first = started
+            world.after(FIRST_LOOK, self._begin, self.life)
 
-    _first: Started | None = None
+    def _records(self) -> RoundRecords:
+        return self.disk.records(self.disk.head.state.round)
 
-    def _look_over(self, started: Started, life: int) -> None:
-        if life == self.life and not self.looked and self.running:
-            self._look_done(started)
+    def _guard_of(self, mark: Mark | None, head: Round, records: RoundRecords) -> SigningGuard:
+        guard = SigningGuard.after_restart(mark, head, records)
+        return guard if self.honest else SigningGuard(in_doubt=guard.in_doubt)
 
-    def _look_done(self, started: Started) -> None:
-        self.looked = True
-        self._first = None
-        if self.core is None:
-            return
-        self._begin(started, self.life)
+    def _ports(self, core: Core) -> Ports:
+        scheduler: Any = VirtualScheduler(self)
+        network: Any = self.network
+        fetcher: Any = VirtualFetcher(self)
+        self.follower = Follower(
+            core,
+            self.claims,
+            inbox=self.inbox,
+            exchange=network,
+            store=VirtualStore(self),  # type: ignore[arg-type]
+            fetch=fetcher.fetch,
+            verify=self.world.verify,
+            scheduler=scheduler,
+            on_misbehaviour=lambda *_: None,
+            on_progress=lambda *_: None,
+            limits=SyncLimits(window=1),
+        )
+        return Ports(
+            clock=self.instant,
+            scheduler=scheduler,
+            inbox=self.inbox,
+            store=VirtualStore(self),  # type: ignore[arg-type]
+            marks=VirtualMarks(self),
+            network=network,
+            asker=network,
+            fetcher=fetcher,
+            numbers=VirtualNumbers(self),
+            observer=SimObserver(self, self.claims.hint),
+        )
 
-    def _begin(self, started: Started, life: int) -> None:
-        if life != self.life or not self.running:
+    def _begin(self, life: int) -> None:
+        """The first look is over: the core starts."""
+        if life != self.life or not self.running or self.started or self.engine is None:
             return
         self.started = self.looked = True
-        self.inbox.appendleft((started, None))
-        self.inbox.extend((heard, None) for heard in self.waiting)
+        for message in self.waiting:
+            self.inbox.add(message)
         self.waiting.clear()
-        self.pump()
-        self.confirm()
-        self._claims_changed()
-
-    def confirm(self) -> None:
-        """As `Node._confirm`."""
-        if self.told or not self.guard.in_doubt or not self.started or self.core is None:
-            return
-        stands = self.guard.settled_by(tuple(self.claims.values()), len(self.core.context.committee), len(self.world.nodes))
-        if stands is None:
-            return
-        self.told = True
-        self.inbox.append((Confirmed(stands), None))
-        self.pump()
+        self.loop = Fiber(self, self.runtime.run(self.engine.started), stands_still=True)
+        self.loop.step()
+        self._confirm()
+        self._follow()
 
     def crash(self, *, power: bool) -> None:
         """The process dies where it stands; with `power`, blobs that nothing made durable are lost too."""
@@ -215,12 +237,11 @@ class SimNode(Work, Following, Durable):
             return
         world = self.world
         world.note(self, "power loss" if power else "kill -9", "", b"crash")
-        half_done = self.pending_records
-        mark = self.pending_mark
+        half_done, mark = self.pending_records, self.pending_mark
         self.running = False
         self.life += 1
-        for job in self.jobs:
-            job.alive = False
+        for fiber in self.fibers:
+            fiber.kill()
         if power:
             self.disk.lose_power()
         if half_done and world.rng.random() < 0.5:
@@ -230,121 +251,30 @@ class SimNode(Work, Following, Durable):
             self.disk.write_mark(mark)
         self._reset()
 
-    def _bug(self, error: BaseException) -> None:
-        """An error that ends the daemon with exit code 5, or as a failed machine."""
+    def failed(self, fiber: Fiber, error: Exception) -> None:
+        """Nobody waits for what a fiber raised: the process ends, or starts anew."""
+        if isinstance(error, SupersededError):
+            self.world.note(self, "superseded", str(error), b"")
+            self.crash(power=False)
+            self.world.after(0, self.start)
+            return
+        if not isinstance(error, Crash):
+            if not isinstance(error, BUGS) or self.world.raise_errors:
+                raise error
+            self._violated(error)
+        if self.running:
+            self.crash(power=fiber is self.loop and self.world.rng.random() < 0.5)
+            self.world.down(self)
+
+    def bug(self, error: BaseException, *, always: bool = False) -> None:
+        """An error that ends the daemon; a liar's goes on unless `always`."""
+        if always or self.honest:
+            self._violated(error)
+            raise Crash from error
+
+    def _violated(self, error: BaseException) -> None:
         if self.honest:
             self.world.safety.violate(f"{self.name} dies of {type(error).__name__}: {error}")
-        raise Crash from error
-
-    def resume(self) -> None:
-        if self.paused:
-            self.paused = False
-            self.world.note(self, "resumes", "", b"")
-            self.pump()
-
-    def pause(self) -> None:
-        if self.running and not self.paused:
-            self.paused = True
-            self.world.note(self, "is paused", "", b"")
-
-    def status(self) -> Round:
-        """What we say of where we stand."""
-        stands = Round(self.round)
-        return stands if self.liar is None else self.liar.status(stands)
-
-    # -- the core's loop ----------------------------------------------------------------------------------------------
-
-    def post(self, event: Event, job: Job | None = None) -> None:
-        if not self.running:
-            return
-        if not self.started:
-            if isinstance(event, MessageReceived):
-                self.waiting.append(event)
-            return
-        if isinstance(event, MessageReceived) and len(self.inbox) >= MAX_WAITING:
-            return
-        self.inbox.append((event, job))
-        self.pump()
-
-    def pump(self) -> None:
-        """Go on until there is nothing to do, or the disk makes us wait."""
-        if self.pumping:
-            return
-        self.pumping = True
-        life = self.life
-        try:
-            self._pump()
-        except Crash:
-            if life == self.life:
-                self.crash(power=self.world.rng.random() < 0.5)
-                self.world.down(self)
-        finally:
-            self.pumping = False
-
-    def _pump(self) -> None:
-        while self.running and self.started and not self.paused and not self.sleeping:
-            if self.busy is None:
-                self.busy = self._next()
-                if self.busy is None:
-                    return
-            wait = next(self.busy, None)
-            if wait is None:
-                self.busy = None
-            else:
-                self.sleeping = True
-                self.world.after(wait, self._woken, self.life)
-
-    def _woken(self, life: int) -> None:
-        if life == self.life:
-            self.sleeping = False
-            self.pump()
-
-    def _next(self) -> Generator[int, None, None] | None:
-        """The next event's effects, or those of a tick that is due."""
-        core, now = self.core, self.world.now
-        assert core is not None
-        if self.wake is not None and self.wake <= now:  # the deadline, as it was when we began to wait for it
-            self.wake = None
-            self.ticked = now
-            return self._carry_out(self._core_says("tick", None))
-        if self.inbox:
-            return self._take(*self.inbox.popleft())
-        deadline = core.deadline(self.instant())
-        if deadline is None:
-            self.wake = None
-            return None
-        at = max(deadline - self.mono(0), self.ticked + LEAST_SLEEP, now)
-        if self.wake is None or self.wake != at:
-            self.wake = at
-            self.world.after(at - now, self._tick_due, self.life, at)
-        return None
-
-    def _tick_due(self, life: int, at: int) -> None:
-        if life == self.life and self.wake == at:
-            self.pump()
-
-    def _take(self, event: Event, job: Job | None) -> Generator[int, None, None]:
-        yield from self._carry_out(self._core_says("event", event))
-        if job is not None:
-            self._drive(job, SETTLED)
-
-    def _core_says(self, kind: str, event: Event | None) -> list[Effect]:
-        world, core = self.world, self.core
-        assert core is not None
-        world.events += 1
-        if event is not None:
-            world.trace_event(self, event)
-        try:
-            effects = core.tick(self.instant()) if event is None else core.handle(event, self.instant())
-        except (InvariantError, MachineError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            if world.raise_errors:
-                raise
-            self._bug(error)
-        if self.honest:
-            world.safety.check_bounds(self)
-        if event is None and effects:
-            world.note(self, "tick", "", b"")
-        return effects
 
     def boundary(self) -> None:
         """Between two effects, and between the writes of one: where a process can die."""
@@ -354,57 +284,153 @@ class SimNode(Work, Following, Durable):
                 self.crash_in = None
                 raise Crash
 
-    def _carry_out(self, effects: list[Effect]) -> Generator[int, None, None]:
-        for effect in _joined(effects):
-            self.world.trace_effect(self, effect)
-            if isinstance(effect, Persist):
-                yield from self._persist(effect.records)
-            elif isinstance(effect, Commit):
-                yield from self._commit(effect)
-            else:
-                self._one(effect)
-            if self.world.watch is not None:
-                self.world.watch(self, effect)
-            self.boundary()
+    def disk_full(self) -> None:
+        self.world.note(self, "disk full", "it stops", b"full")
+        raise Crash
 
-    def _one(self, effect: Effect) -> None:
-        match effect:
-            case Send(message, to):
-                self._say(message, to)
-            case Train():
-                self.spawn(effect.round, self._train(effect))
-            case Score():
-                self.spawn(effect.round, self._score(effect))
-            case CancelWork(round_):
-                for job in self.jobs:
-                    job.alive = job.alive and job.round >= round_
-            case FetchBlob():
-                self._fetch_blob(effect)
-            case FetchEnvelopes():
-                self.spawn(effect.round, self._fetch_envelopes(effect))
-            case FetchEvidence():
-                self.spawn(effect.round, self._fetch_evidence(effect))
-            case Halt(text):
-                self._bug(MachineError(text, code="halted"))
-            case FetchSegment():
-                self.spawn(effect.round, self._fetch_segment(effect))
-            case Aggregate():
-                self.spawn(effect.round, self._aggregate(effect))
-            case CatchUp(round_, peer):
-                self.claim(peer, max(round_, self.claims.get(peer, Round(0))))
-            case Blame():
-                self.world.safety.blamed(self, effect)
-            case Notice():
-                pass
-            case _:
-                raise AssertionError(f"the simulated runtime knows no {type(effect).__name__}")
+    async def write_time(self) -> None:
+        if self.disk_ms:
+            await Pause(lambda fiber: self.world.after(self.disk_ms, fiber.step))
 
-    # -- the network --------------------------------------------------------------------------------------------------
+    def _stored(self, records: tuple[Record, ...]) -> None:
+        try:
+            self.disk.persist(records)
+        except InvariantError as error:
+            if self.honest:
+                self.world.safety.violate(f"{self.name} was about to contradict itself: {error}")
 
-    def _say(self, message: Gossip, to: tuple[NodeId, ...]) -> None:
-        if self.liar is not None:
-            for said, targets in self.liar.say(message, to):
-                self.world.say(self, said, targets)
+    def pause(self) -> None:
+        if self.running and not self.paused:
+            self.paused = True
+            self.world.note(self, "is paused", "", b"")
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
+            self.world.note(self, "resumes", "", b"")
+            halted, self.halted = self.halted, None
+            if halted is not None:
+                halted[0].step(halted[1])
+
+    def stopped(self, fiber: Fiber, value: object) -> None:
+        """A paused process was to go on."""
+        if fiber is self.loop:
+            self.halted = fiber, value
+        else:
+            self.world.after(STOPPED_MS, fiber.step, value)
+
+    # -- events and effects -------------------------------------------------------------------------------------------
+
+    def post(self, event: Event, settled: Callable[[], None] | None = None) -> None:
+        if not self.running:
             return
-        self.world.safety.said(self, message)
-        self.world.say(self, message, to)
+        if not self.started:
+            if isinstance(event, MessageReceived):
+                self.waiting.append(event)
+            return
+        self.inbox.add(event, settled)
+
+    def _handled(self, handle: Callable[[Event, Instant], list[Effect]], event: Event, now: Instant) -> list[Effect]:
+        self.world.trace_event(self, event)
+        return self._said(lambda: handle(event, now))
+
+    def _ticked(self, tick: Callable[[Instant], list[Effect]], now: Instant) -> list[Effect]:
+        effects = self._said(lambda: tick(now))
+        if effects:
+            self.world.note(self, "tick", "", b"")
+        return effects
+
+    def _said(self, ask: Callable[[], list[Effect]]) -> list[Effect]:
+        self.world.events += 1
+        try:
+            effects = ask()
+        except BUGS as error:
+            if self.world.raise_errors:
+                raise
+            self.bug(error, always=True)
+            raise
+        if self.honest:
+            self.world.safety.check_bounds(self)
+        return effects
+
+    async def _watched(self, carry_out: Callable[[Effect], Any], effect: Effect) -> None:
+        self.world.trace_effect(self, effect)
+        if isinstance(effect, Send):
+            for said in self._words(effect):
+                self.world.record_said(self, said.message, said.to)
+                await carry_out(said)
+        elif isinstance(effect, Halt):
+            self.bug(MachineError(effect.text, code="halted"), always=True)
+        else:
+            await carry_out(effect)
+        if self.world.watch is not None:
+            self.world.watch(self, effect)
+        self.boundary()
+
+    def _words(self, effect: Send) -> list[Send]:
+        if self.liar is not None:
+            return [Send(message, to) for message, to in self.liar.say(effect.message, effect.to)]
+        self.world.safety.said(self, effect.message)
+        return [effect]
+
+    # -- what others say of where they stand --------------------------------------------------------------------------
+
+    def claim(self, peer: NodeId, round_: Round) -> None:
+        """A member's word on where it stands."""
+        self.claims.note(peer, round_)
+
+    def _claimed(self) -> None:
+        if self.engine is not None and not self.started and self.guard.may_begin(len(self.claims.all()), len(self.world.nodes)):
+            self._begin(self.life)
+        self._confirm()
+        self._follow()
+
+    def _confirm(self) -> None:
+        """As `app` does for a node that knows nothing of what it signed."""
+        if self.told or not self.guard.in_doubt or not self.started or self.core is None:
+            return
+        claims = tuple(self.claims.all().values())
+        stands = self.guard.settled_by(claims, len(self.core.context.committee), len(self.world.nodes))
+        if stands is not None:
+            self.told = True
+            self.post(Confirmed(stands))
+
+    def _follow(self) -> None:
+        if self.started and not self.following and self.follower.behind():
+            self.following = True
+            self._start_job(self._followed())
+
+    async def _followed(self) -> None:
+        await self.follower.follow()
+        self.following = False
+
+    def _start_job(self, work: Any) -> None:
+        self.fibers = [fiber for fiber in self.fibers if fiber.alive]
+        self.world.after(0, Fiber(self, work, stands_still=True).step)
+
+    # -- maintenance --------------------------------------------------------------------------------------------------
+
+    def tidy(self, life: int, round_: Round) -> None:
+        """As `Maintenance`."""
+        if life != self.life or self.engine is None:
+            return
+        run_now(self.disk.store.discard_stale(round_))
+        self.engine.unpublished.forget(round_)
+        if self.pruned_keep and not self.engine.core.syncing:
+            run_now(self.disk.store.prune(self.pruned_keep, dry_run=False))
+        while self.damaged:
+            root = next(iter(self.damaged))
+            del self.damaged[root]
+            manifest = run_now(self.disk.store.manifest(root))
+            self.disk.drop_blob(root)
+            if manifest is not None:
+                self._start_job(self._mend(manifest.blob))
+
+    async def _mend(self, blob: Any) -> None:
+        try:
+            await VirtualFetcher(self).fetch(blob, self.network.connected)
+        except (RequestError, PeerError):
+            return
+
+    def _damage_seen(self, root: Digest, _: DamagedBlobError) -> None:
+        self.damaged[root] = None

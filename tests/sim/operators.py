@@ -12,6 +12,7 @@ from bflcd.node.recovery.observation import best_of, rank_of
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId
 from bflcd.wire.recovery import PreparedProof, Recovery, claim_of
+from tests.helpers.inside import round_of
 from tests.sim.node import SimNode
 from tests.sim.scene import Scene
 
@@ -59,7 +60,7 @@ class Operators:
 
     def needed(self, core: Core) -> bool:
         """Whether no quorum of the running committee can come together."""
-        able = [node.id for node in self.alive() if node.core is not None and node.core.may_sign]
+        able = [node.id for node in self.alive() if node.core is not None and round_of(node.core).may_sign]
         return sum(seat in able for seat in core.context.committee) < core.context.q
 
     def proofs(self, core: Core) -> dict[NodeId, PreparedProof]:
@@ -112,7 +113,7 @@ class Operators:
         world, rng = self.world, self.rng
         best = best_of(self.proofs(core))
         proof = None if best is None else best[1]
-        epochs = [m.core.recoveries.next_epoch(core.context.state.epoch) for m in managers if m.core is not None]
+        epochs = [round_of(m.core).recoveries.next_epoch(core.context.state.epoch) for m in managers if m.core is not None]
         recovery = self._recovery(core, proof, Epoch(max(epochs)))
         first = self.attempts == 0
         self.attempts += 1
@@ -232,9 +233,11 @@ class Operators:
         if len(alive) < len(self.world.living):
             return False
         seats = [node for node in alive if node.id in recovery.committee and node.core is not None]
-        if any(not node.core.work.model_here or any(job.alive for job in node.fetching.values()) for node in seats):  # type: ignore[union-attr]
+        if any(not round_of(node.core).work.model_here or node.fetching for node in seats):  # type: ignore[union-attr]
             return False
-        voting = [n.id for n in alive if n.core is not None and n.core.recoveries.signed <= recovery.epoch and not n.amnesia]
+        voting = [
+            n.id for n in alive if n.core is not None and round_of(n.core).recoveries.signed <= recovery.epoch and not n.amnesia
+        ]
         silent = [n.id for n in alive if n.core is not None and n.guard.forbids(n.round)]
         able = [seat for seat in recovery.committee if seat in voting and seat not in silent]
         return len(able) >= len(recovery.committee) - faults(len(recovery.committee))

@@ -270,7 +270,7 @@ def compute(scene: Scene) -> None:
 
     def damage(node: SimNode) -> None:
         root = node.disk.damage(rng, [other.disk for other in world.living if other is not node])
-        node.payloads.clear()
+        node.forget_payloads()
         if root is not None:
             world.note(node, "damage", root.hex()[:8], root)
 

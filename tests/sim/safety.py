@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.recovery import instance_of
-from bflcd.core.core import MAX_EARLY, MAX_EARLY_EACH
+from bflcd.core.early_messages import MAX_EARLY, MAX_EARLY_EACH
 from bflcd.core.effects import Blame, Commit
 from bflcd.core.records import EvidenceRecord, Head, Record
 from bflcd.core.round_context import RoundContext
@@ -23,6 +23,7 @@ from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import Announcement, Beacon, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.messages import Commit as CommitVote
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
+from tests.helpers.inside import pool_of, round_of
 from tests.sim.trace import signed_part
 
 if TYPE_CHECKING:
@@ -140,13 +141,13 @@ class Safety:
     def unpunished(self, before: int) -> set[NodeId]:
         """Whom honest nodes have been able to convict since a round before `before`, and no block does."""
         for node in self.world.living:
-            for piece in () if node.core is None else node.core.evidence.values():
+            for piece in () if node.core is None else pool_of(node.core).values():
                 self.noted.setdefault(piece.accused, node.round)
         return {accused for accused in self.convicted() if self.noted[accused] <= before}
 
     def convicted(self) -> set[NodeId]:
         """Against whom somebody honest holds evidence that is in no block yet."""
-        held = (node.core.evidence.values() for node in self.world.living if node.core is not None)
+        held = (pool_of(node.core).values() for node in self.world.living if node.core is not None)
         return {piece.accused for pieces in held for piece in pieces if piece.accused not in self.punished}
 
     def _durable(self, node: "SimNode", body: Any, envelope: Envelope) -> None:
@@ -159,7 +160,7 @@ class Safety:
             self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that is not durable")
         elif node.disk.mark is None or (node.disk.mark.round, node.disk.mark.epoch) < (body.round, body.epoch):
             self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that its mark file does not know")
-        elif node.disk.mark.round == body.round and node.disk.mark not in node.disk.newest and node.core.may_sign:
+        elif node.disk.mark.round == body.round and node.disk.mark not in node.disk.newest and round_of(node.core).may_sign:
             self.violate(
                 f"{node.name} says a {type(body).__name__} of round {body.round} and its mark is not of its newest record"
             )
@@ -262,16 +263,16 @@ class Safety:
             return
         if len(core._early) > MAX_EARLY:
             self.violate(f"{node.name} keeps {len(core._early)} early messages")
-        signed = sum(node.id in dict(held.signatures) for held in core.recoveries.held())
-        if len(core._retransmissions._entries) > MAX_RESENDS + signed:
-            self.violate(f"{node.name} says {len(core._retransmissions._entries)} things again and again")
-        collection, members = core.collection, len(self.world.nodes)
+        signed = sum(node.id in dict(held.signatures) for held in round_of(core).recoveries.held())
+        if len(round_of(core).retransmissions._entries) > MAX_RESENDS + signed:
+            self.violate(f"{node.name} says {len(round_of(core).retransmissions._entries)} things again and again")
+        collection, members = round_of(core).collection, len(self.world.nodes)
         if len(collection.offers) > MAX_SLOTS_EACH * members or len(collection.cards) > MAX_SLOTS_EACH * members:
             self.violate(f"{node.name} holds {len(collection.offers)} offers and {len(collection.cards)} cards")
-        if core.agreement is not None:
-            if sum(1 for _ in core.agreement._candidates) > MAX_CANDIDATES:
+        if round_of(core).agreement is not None:
+            if sum(1 for _ in round_of(core).agreement._candidates) > MAX_CANDIDATES:
                 self.violate(f"{node.name} works on more than {MAX_CANDIDATES} proposals")
-            self._check_votes(node, core.agreement.pbft)
+            self._check_votes(node, round_of(core).agreement.pbft)
 
     def _check_votes(self, node: "SimNode", pbft: Any) -> None:
         for buffer in (pbft._prepares, pbft._commits):
@@ -284,6 +285,6 @@ class Safety:
         """At the end: no author had more than its share of the early messages."""
         if node.core is None:
             return
-        counts = Counter(signed_part(heard.message).author for _, heard in node.core._early)  # type: ignore[union-attr]
+        counts = node.core._early.by_author()
         if any(count > MAX_EARLY_EACH for count in counts.values()):
             self.violate(f"{node.name} keeps more than {MAX_EARLY_EACH} early messages of one author")

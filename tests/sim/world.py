@@ -14,6 +14,7 @@ from bflcd.types import Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import chain_id_of, header_hash
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.recovery import Recovery
+from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.sim.links import HEARTBEAT, Links
 from tests.sim.network import Network
@@ -181,7 +182,9 @@ class World(Links):
         ahead = max(self.nodes, key=lambda node: node.round)
         committee = ahead.disk.head.state.committee
         seats = [self.by_id[node] for node in committee]
-        silent = [node for node in seats if not node.honest or node.gone or (node.core is not None and not node.core.may_sign)]
+        silent = [
+            node for node in seats if not node.honest or node.gone or (node.core is not None and not round_of(node.core).may_sign)
+        ]
         return len(silent) > faults(len(committee))
 
     def _model_lost(self) -> bool:

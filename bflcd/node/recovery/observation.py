@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import check_proof
-from bflcd.core.core import Core
+from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.types import Digest, Epoch, NodeId
 from bflcd.wire.codec import encode
@@ -53,36 +53,35 @@ def recovery_id(recovery: Recovery) -> Digest:
     return digest(Domain.MESSAGE, encode(recovery))
 
 
-def seats_now(core: Core, seen: Observation) -> tuple[SeatNow, ...]:
+def seats_now(core: CoreSnapshot, seen: Observation) -> tuple[SeatNow, ...]:
     """The running committee in seat order, as this node sees it."""
-    context, collection = core.context, core.collection
+    context = core.context
     signed = {manager for held in pending_recoveries(core) for manager, _ in held.signatures}
     if core.recoveries.signed > context.state.epoch:
         signed.add(context.me)
-    awaited = set(core.pbft.missing) if core.pbft is not None else set()
     return tuple(
         SeatNow(
             node,
             connected=node == context.me or node in seen.connected,
-            heard=node == context.me or node in collection.beacons,
-            awaited=node in awaited,
+            heard=node == context.me or node in core.present,
+            awaited=node in core.awaited,
             signed=node in signed,
         )
         for node in context.committee
     )
 
 
-def pending_recoveries(core: Core) -> tuple[RecoveryCertificate, ...]:
+def pending_recoveries(core: CoreSnapshot) -> tuple[RecoveryCertificate, ...]:
     """What managers have signed for a later epoch of the running round; highest epoch first, then most signatures."""
     epoch = core.context.state.epoch
-    later = [c for c in core.recoveries.held() if c.recovery.epoch > epoch and not core.recoveries.complete(c)]
+    later = [c for c in core.recoveries.held if c.recovery.epoch > epoch and not core.recoveries.complete(c)]
     return tuple(sorted(later, key=lambda c: (-c.recovery.epoch, -len(c.signatures), recovery_id(c.recovery))))
 
 
-def known_epochs(core: Core, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, ProposalBasis]:
+def known_epochs(core: CoreSnapshot, stored: Iterable[RecoveryCertificate]) -> Mapping[Epoch, ProposalBasis]:
     """Committee and retired members of each epoch of the running round, as its header or a quorum of managers gave them."""
     base, ours = core.context.first_instance, core.context.recovery
-    complete = [c for c in (*stored, *core.recoveries.held(), *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
+    complete = [c for c in (*stored, *core.recoveries.held, *(() if ours is None else (ours,))) if core.recoveries.complete(c)]
     given = {c.recovery.epoch: ProposalBasis(c.recovery.committee, c.recovery.retired) for c in complete}
     return {base.epoch: ProposalBasis(base.committee, ())} | given
 

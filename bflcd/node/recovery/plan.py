@@ -5,13 +5,13 @@ nobody for alive who isn't connected now (a beacon of this round may be older th
 names every reason to keep the pen away. What was found prepared comes first: a recovery that leaves it out may undo a decision.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bflcd.core.core import Core
 from bflcd.core.round_context import RoundContext
+from bflcd.core.snapshot import CoreSnapshot
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import recovered
@@ -59,9 +59,10 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class PlanInput:
-    """What a plan is made from."""
+    """What a plan is made from. `refusal`: why the core would not sign a recovery now, empty if it would."""
 
-    core: Core
+    core: CoreSnapshot
+    refusal: Callable[[Recovery], str]
     seen: Observation
     found: Found
     request: PlanRequest
@@ -166,7 +167,7 @@ def _new_recovery(inputs: PlanInput) -> Recovery:
     return Recovery(
         chain=context.state.chain,
         round=context.round,
-        epoch=core.recoveries.next_epoch(context.state.epoch),
+        epoch=core.recoveries.next,
         parent=context.head_hash,
         committee=committee,
         retired=retired,
@@ -182,7 +183,7 @@ def _default_committee(context: RoundContext, seen: Observation) -> tuple[NodeId
     return tuple([*old, *(node for node in members if node not in old)][: context.params.committee_size])
 
 
-def _default_retired(core: Core, seen: Observation, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+def _default_retired(core: CoreSnapshot, seen: Observation, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
     """Seats that are not connected, and members that are neither connected nor heard in this round; nobody who is.
 
     Every node keeps connections to the committee, so a seat without one is silent whatever it said earlier in the round.
@@ -190,7 +191,7 @@ def _default_retired(core: Core, seen: Observation, committee: tuple[NodeId, ...
     context = core.context
     here = {*seen.connected, context.me, *committee}
     seats = [node for node in context.committee if node not in here]
-    heard = core.collection.beacons
+    heard = core.present
     others = [a.node for a in context.state.accounts if a.node not in here and a.node not in seats and a.node not in heard]
     return tuple(sorted([*seats, *others][:MAX_COMMITTEE]))
 
@@ -254,9 +255,9 @@ def _refusal(inputs: PlanInput, seats: tuple[SeatNow, ...], recovery: Recovery, 
     if context.me not in context.state.managers:
         hint = f"the managers are {_names(context.state.managers)}"
         return Refusal("not_manager", "this node is no manager: its signature would count for nothing", hint, lasting=True)
-    refused = inputs.core.recovery_refusal(recovery)
+    refused = inputs.refusal(recovery)
     if refused:
-        return Refusal("refused", f"the recovery is not signed: {refused}", "seen at it again with --dry-run", lasting=True)
+        return Refusal("refused", f"the recovery is not signed: {refused}", "look at it again with --dry-run", lasting=True)
     voting = sum(seat.votes for seat in seats)
     if voting >= context.q:
         return Refusal(

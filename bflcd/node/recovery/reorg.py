@@ -5,7 +5,6 @@ Then two certificates stand, and the one of the higher epoch counts. This is the
 is told loudly, nothing is thrown away, and a lower or equal epoch never does it.
 """
 
-import asyncio
 import logging
 from typing import Final
 
@@ -16,6 +15,7 @@ from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.exchange import Exchange
 from bflcd.params import Genesis
+from bflcd.scheduler import ASYNCIO, Scheduler
 from bflcd.store.protocol import BlockStore
 from bflcd.types import NodeId, Round, short
 from bflcd.wire.blocks import CertifiedHeader, Header, chain_id_of, header_hash
@@ -36,7 +36,7 @@ class SupersededError(BflcError):
 
 
 async def find_superseding(
-    exchange: Exchange, store: BlockStore, peer: NodeId, genesis: Genesis, verify: Verify
+    exchange: Exchange, store: BlockStore, peer: NodeId, genesis: Genesis, verify: Verify, *, scheduler: Scheduler = ASYNCIO
 ) -> CertifiedHeader | None:
     """The first header of `peer` that stands in the place of one of ours and supersedes it; proved by our header before it."""
     head = (await store.head()).header.round
@@ -56,7 +56,7 @@ async def find_superseding(
     mine, theirs = ours[index], reply.headers[index]
     previous = ours[index - 1].header if index else await _header_before(store, first, genesis)
     try:
-        await asyncio.to_thread(verify_successor, previous, theirs, genesis.params, genesis.managers, verify)
+        await scheduler.offload(verify_successor, previous, theirs, genesis.params, genesis.managers, verify)
     except PeerError as error:
         logger.info(
             "the headers of %s differ from ours from round %d on, and are not proved: %s", short(peer), first + index, error
@@ -71,13 +71,13 @@ async def _header_before(store: BlockStore, first: Round, genesis: Genesis) -> H
     return (await store.headers(Round(first - 1), 1))[0].header
 
 
-async def take_back(store: BlockStore, superseding: CertifiedHeader) -> SupersededError:
+async def take_back(store: BlockStore, superseding: CertifiedHeader, *, scheduler: Scheduler = ASYNCIO) -> SupersededError:
     """Archive every block from the superseded one on and return to the model before it; the result says what was done.
 
     Raises MachineError if a segment that is needed to compute the ledger at that model is not held.
     """
     to, head = Round(superseding.header.round - 1), await store.head()
-    await store.rewind(to, await state_at(store, to))
+    await store.rewind(to, await state_at(store, to, scheduler=scheduler))
     certificate = superseding.certificate
     return SupersededError(
         f"rounds {to} to {head.header.round - 1} as this node had them are superseded: managers gave round {to} to another "
@@ -86,7 +86,7 @@ async def take_back(store: BlockStore, superseding: CertifiedHeader) -> Supersed
     )
 
 
-async def state_at(store: BlockStore, round_: Round) -> State:
+async def state_at(store: BlockStore, round_: Round, *, scheduler: Scheduler = ASYNCIO) -> State:
     """The ledger at the model of `round_`, from the genesis on. Raises MachineError (no_genesis, not_held)."""
     genesis = await store.genesis()
     if genesis is None:
@@ -101,7 +101,7 @@ async def state_at(store: BlockStore, round_: Round) -> State:
                 code="not_held",
             )
         before = judged_from(state, certified)
-        state = await asyncio.to_thread(apply, genesis.params, before, header, certified.segment, _held_to_be_true)
+        state = await scheduler.offload(apply, genesis.params, before, header, certified.segment, _held_to_be_true)
         header = certified.segment.model_header
     return state
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from bflcd.api.schema import PreparedView, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
-from bflcd.core.recovery_signatures import RecoverySignatures
+from bflcd.core.snapshot import RecoveriesSeen
 from bflcd.ledger.quorum import quorum
 from bflcd.node.recovery.observation import recovery_id
 from bflcd.node.recovery.plan import Action, Plan
@@ -12,13 +12,13 @@ from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, cl
 
 
 def recovery_view(
-    plan: Plan, recoveries: RecoverySignatures, stalled_ms: int, *, signed: bool = False, adopted: bool = False
+    plan: Plan, recoveries: RecoveriesSeen, stalled_ms: int, *, signed: bool = False, adopted: bool = False
 ) -> RecoveryView:
     """The answer. `recoveries`: what managers have signed by now."""
     context, found = plan.context, plan.found
     managers = context.state.managers
     signers = _signers(plan.recovery, recoveries)
-    later = [held for held in recoveries.held() if held.recovery.epoch > context.state.epoch]
+    later = [held for held in recoveries.held if held.recovery.epoch > context.state.epoch]
     pending = [held for held in later if not recoveries.complete(held)]
     objections = {entry.id: entry.objection for entry in plan.pending}
     refusal = plan.refusal
@@ -79,8 +79,8 @@ def _prepared(proof: PreparedProof, holder: NodeId | None) -> PreparedView:
     )
 
 
-def _signers(recovery: Recovery, recoveries: RecoverySignatures) -> list[NodeId]:
-    return next((_authors(held) for held in recoveries.held() if held.recovery == recovery), [])
+def _signers(recovery: Recovery, recoveries: RecoveriesSeen) -> list[NodeId]:
+    return next((_authors(held) for held in recoveries.held if held.recovery == recovery), [])
 
 
 def _authors(certificate: RecoveryCertificate) -> list[NodeId]:
@@ -167,9 +167,9 @@ def _signatures(plan: Plan, signers: Sequence[NodeId], needed: int) -> str:
     return f"{have}; {left} more are needed{mine}. Each of the others ({_names(others)}) types: bflc-cli --datadir DIR recover"
 
 
-def pending_warning(recoveries: RecoverySignatures, epoch: Epoch) -> str:
+def pending_warning(recoveries: RecoveriesSeen, epoch: Epoch) -> str:
     """What `status` warns of while managers' signatures are being collected; empty if there are none."""
-    later = [c for c in recoveries.held() if c.recovery.epoch > epoch and not recoveries.complete(c)]
+    later = [c for c in recoveries.held if c.recovery.epoch > epoch and not recoveries.complete(c)]
     if not later:
         return ""
     first = later[0]

@@ -3,22 +3,24 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 from bflcd.api.schema import RecoveryRequest, RecoveryView
 from bflcd.core.core import Core
 from bflcd.core.events import RecoverySigned
 from bflcd.core.records import RoundRecords
-from bflcd.core.recovery_signatures import RecoverySignatures
 from bflcd.core.round_context import RoundContext
+from bflcd.core.snapshot import CoreSnapshot, RecoveriesSeen
 from bflcd.errors import OperatorError, PeerError, RequestError, UsageError
 from bflcd.net.exchange import OnMisbehaviour, printable
 from bflcd.node.recovery.observation import Found, Observation, best_of, check_found, doubt_of, known_epochs
 from bflcd.node.recovery.plan import Action, Plan, PlanInput, PlanRequest, make_plan
 from bflcd.node.recovery.report import recovery_view
-from bflcd.node.runtime.loop import instant
+from bflcd.node.runtime.ports import Clock
 from bflcd.node.services import highest_proof
 from bflcd.types import HASH_BYTES, MAX_COMMITTEE, Digest, NodeId, Round, short
+from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Verify
 from bflcd.wire.recovery import PreparedProof
 from bflcd.wire.requests import GetPrepared, PreparedReply
@@ -56,6 +58,10 @@ class Records(Protocol):
         """As `BlockStore.records`."""
         ...
 
+    async def certificate(self, round_: Round) -> Certificate | None:
+        """As `BlockStore.certificate`."""
+        ...
+
 
 class RecoveryService:
     """Plans and signs recoveries of the running round, one request at a time.
@@ -73,8 +79,10 @@ class RecoveryService:
         sign: Callable[[RecoverySigned], Awaitable[None]],
         verify: Verify,
         on_misbehaviour: OnMisbehaviour,
+        clock: Clock,
     ) -> None:
         self._core = core
+        self._clock = clock
         self._store = store
         self._asker = asker
         self._peers = peers
@@ -90,40 +98,39 @@ class RecoveryService:
         """
         wish = plan_request_of(request)
         async with self._turn:
-            core, (context, found) = self._core, await self._look_around()
-            plan = make_plan(PlanInput(core, self._observe(context), found, wish))
-            recoveries = core.recoveries  # of this round, whatever follows from the signature
+            core, found = await self._look_around()
+            plan = make_plan(PlanInput(core, self._core.recovery_refusal, self._observe(core.context), found, wish))
             if request.dry_run:
-                return self._view(plan, recoveries)
+                return self._view(plan, core.recoveries)
             if request.expect is not None and request.expect != plan.id.hex():
                 raise OperatorError(
                     "what would be signed is no longer what was shown: another manager has signed, or a member came or went",
-                    hint="seen at it again",
+                    hint="look at it again",
                     code="changed",
                 )
             if plan.refusal is not None:
                 raise OperatorError(plan.refusal.text, hint=plan.refusal.hint, code=plan.refusal.code)
             if plan.action is Action.WAIT:
-                return self._view(plan, recoveries)
-            await self._have_signed(plan, recoveries)
-            return self._view(plan, recoveries, signed=True)
+                return self._view(plan, core.recoveries)
+            return self._view(plan, await self._have_signed(plan, core.recoveries), signed=True)
 
-    async def _look_around(self) -> tuple[RoundContext, Found]:
+    async def _look_around(self) -> tuple[CoreSnapshot, Found]:
         """The running round and what was found prepared in it. Raises OperatorError if it closes while its members are asked."""
         for _ in range(ATTEMPTS):
-            context = self._require_round()
+            context = self._require_round().context
             found = await self._find(context)
-            if self._core.context is context:
-                return context, found
+            core = self._core.snapshot(self._clock())
+            if core.context is context:
+                return core, found
         raise OperatorError(
             f"rounds close faster than their members can be asked, the last one {context.round}",
             hint="this community needs no recovery",
             code="not_needed",
         )
 
-    def _require_round(self) -> RoundContext:
+    def _require_round(self) -> CoreSnapshot:
         """The running round, if there is one that this node takes part in. Raises OperatorError."""
-        core = self._core
+        core = self._core.snapshot(self._clock())
         if core.syncing or not core.started:
             raise OperatorError("this node is catching up: it can't say where the community stands", hint="wait", code="syncing")
         if core.context.finished:
@@ -132,36 +139,47 @@ class RecoveryService:
                 hint="there is nothing to decide",
                 code="done",
             )
-        return core.context
+        return core
 
     def _observe(self, context: RoundContext) -> Observation:
         peers = {node: round_ for node, round_ in self._peers().items() if node != context.me}
         return Observation(frozenset(peers), frozenset(node for node, round_ in peers.items() if round_ > context.round))
 
-    async def _have_signed(self, plan: Plan, recoveries: RecoverySignatures) -> None:
-        """Have the core sign; what it has signed it holds. Raises OperatorError if it refuses after all."""
+    async def _have_signed(self, plan: Plan, before: RecoveriesSeen) -> RecoveriesSeen:
+        """Have the core sign; returns what managers have signed then. Raises OperatorError if it refuses after all."""
         recovery = plan.recovery
         logger.warning("this manager signs that round %d goes on in epoch %d", recovery.round, recovery.epoch)
         await self._sign(RecoverySigned(recovery, plan.proof))
-        if not any(held.recovery == recovery and plan.context.me in dict(held.signatures) for held in recoveries.held()):
+        now = await self._signed(plan, before)
+        if not any(held.recovery == recovery and plan.context.me in dict(held.signatures) for held in now.held):
             raise OperatorError(
                 "the recovery is not signed: the round has moved on, or the recovery does not hold",
                 hint="`bflc-cli logs` says which",
                 code="refused",
             )
+        return now
 
-    def _view(self, plan: Plan, recoveries: RecoverySignatures, *, signed: bool = False) -> RecoveryView:
-        now = self._core.context
+    async def _signed(self, plan: Plan, before: RecoveriesSeen) -> RecoveriesSeen:
+        """What managers have signed of the plan's round by now; if it is closed, what it was closed by."""
+        now = self._core.snapshot(self._clock())
+        if now.context.round == plan.recovery.round:
+            return now.recoveries
+        certificate = await self._store.certificate(Round(plan.recovery.round + 1))
+        closed_by = None if certificate is None else certificate.recovery
+        return replace(before, held=() if closed_by is None else (closed_by,))
+
+    def _view(self, plan: Plan, recoveries: RecoveriesSeen, *, signed: bool = False) -> RecoveryView:
+        core = self._core.snapshot(self._clock())
+        now = core.context
         adopted = now.round > plan.recovery.round or (now.recovery is not None and now.recovery.recovery == plan.recovery)
-        open_for = max(0, instant().mono - self._core.collection.opened)
-        return recovery_view(plan, recoveries, open_for, signed=signed, adopted=adopted)
+        return recovery_view(plan, recoveries, max(0, core.at - core.opened), signed=signed, adopted=adopted)
 
     # -- what was prepared --------------------------------------------------------------------------------------------
 
     async def _find(self, context: RoundContext) -> Found:
         """The highest prepared proof that this node or a connected member holds."""
         records = await self._store.records(context.round)
-        epochs = known_epochs(self._core, [record.certificate for record in records.recoveries])
+        epochs = known_epochs(self._core.snapshot(self._clock()), [record.certificate for record in records.recoveries])
         own = highest_proof(context.head.state, records)
         given: dict[NodeId, PreparedProof] = {} if own is None else {context.me: own}
         silent: dict[NodeId, str] = {node: "not connected" for node in context.committee if node != context.me}

@@ -97,17 +97,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "own-update-unrestricted",
         "a trainer serves its unpublished update to any member (section 5.2; row 47)",
-        RUNTIME,
-        "        self.restricted[blob.root] = job.round\n",
+        "bflcd/node/runtime/compute.py",
+        "        self._unpublished.made(blob.root, job.round)\n",
         "",
         RUN,
     ),
     mutant(
         "fetched-update-unrestricted",
         "a judge serves the updates that it scores to any member (section 5.2; row 47)",
-        RUNTIME,
-        "            self.restricted.setdefault(root, effect.round)\n",
-        "            self.restricted.pop(root, None)\n",
+        "bflcd/node/runtime/fetch.py",
+        "            self._unpublished.offered(root, effect.round)\n",
+        "            pass\n",
         RUN,
     ),
     mutant(
@@ -121,9 +121,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "specification-unchecked",
         "a fetched update is not held against the genesis specification (row 37)",
-        RUNTIME,
-        "            split_payload(data, spec, label=effect.label)\n",
-        "            assert data and spec\n",
+        "bflcd/node/runtime/fetch.py",
+        "            self._numbers.check(data, effect.label)\n",
+        "            assert data\n",
         RUN,
     ),
     mutant(

@@ -186,9 +186,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "votes-that-contradict-forgotten",
         "what the PBFT machine finds of liars never becomes evidence (rule 9; row 5)",
-        CORE,
-        "effects = effects + [effect for piece in found for effect in self._equivocation.note(self.context.round, piece)]",
-        "effects = effects + [effect for piece in found[:0] for effect in self._equivocation.note(self.context.round, piece)]",
+        "bflcd/core/core.py",
+        "                return self._node.equivocation.note(self.context.round, evidence)\n",
+        "                return []\n",
         PUNISHED,
     ),
     mutant(
@@ -202,17 +202,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "evidence-forgotten-by-restart",
         "stored evidence is not taken up again (rule 9)",
-        CORE,
-        "        for record in event.records.evidence:\n            self.evidence.add(record.evidence)\n",
+        "bflcd/core/core.py",
+        "        for record in event.records.evidence:\n            self._node.evidence.add(record.evidence)\n",
         "",
         TAKEN,
     ),
     mutant(
         "evidence-of-a-proposal-forgotten",
         "a restarted member that prepared a block with evidence can't propose it again (rules 1 and 9; row 52)",
-        CORE,
-        "                self.evidence.add(piece, wanted=True)\n",
-        "                pass\n",
+        "bflcd/core/restart.py",
+        "            round_.node.evidence.add(piece, wanted=True)\n",
+        "            pass\n",
         TAKEN,
     ),
     mutant(

@@ -62,17 +62,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "fork-of-the-running-round-unseen",
         "while a decided round waits for its segment, the contradicting certificate is not looked at (row 25)",
-        CERTIFICATES,
-        "if self.pending is not None and certificate.round == context.round:",
-        "if self.pending is not None and certificate.round < 0:",
+        "bflcd/core/certificates.py",
+        "if pending is not None and certificate.round == context.round:",
+        "if pending is not None and certificate.round < 0:",
         FORKED,
     ),
     mutant(
         "fork-of-a-recovered-round-refused",
         "a true contradiction in a recovered round is held against its first committee and blamed (rule 8; row 25)",
-        CERTIFICATES,
-        "= certificate, decided.instance, None",
-        "= certificate, decided.first_instance, None",
+        "bflcd/core/core.py",
+        "*self._certificates.closed(self.context, certificate, context.instance, now),",
+        "*self._certificates.closed(self.context, certificate, context.first_instance, now),",
         FORKED,
     ),
 )

@@ -1,0 +1,150 @@
+"""What becomes of a message: of the running round, of one that is past or to come, of an epoch that is over."""
+
+from dataclasses import replace
+from typing import Final
+
+from bflcd.core.certificates import Certificates
+from bflcd.core.early_messages import EarlyMessages
+from bflcd.core.effects import Blame, Effect
+from bflcd.core.events import Instant, MessageReceived
+from bflcd.core.facts import SomethingNew, Step
+from bflcd.core.round_context import RoundContext
+from bflcd.core.round_state import NodeParts, RoundState
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.roles import account_of
+from bflcd.types import Epoch, NodeId, Round, short
+from bflcd.wire.envelope import Envelope, Signed, open_envelope
+from bflcd.wire.evidence import Evidence
+from bflcd.wire.messages import (
+    PUNISHABLE,
+    Announcement,
+    Beacon,
+    Commit,
+    JustifiedPrePrepare,
+    JustifiedViewChange,
+    Offer,
+    Prepare,
+    PrePrepare,
+    PunishableBody,
+    ScoreCard,
+    SignedBody,
+    ViewChange,
+)
+from bflcd.wire.recovery import RecoveryCertificate
+
+BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+"""What a bare or justified envelope may hold."""
+
+
+class Reception:
+    """Leads each message to the part that it concerns. Whatever is refused raises PeerError and has changed nothing."""
+
+    def __init__(self, node: NodeParts, certificates: Certificates, early: EarlyMessages) -> None:
+        self._node = node
+        self._certificates = certificates
+        self._early = early
+
+    def received(self, round_: RoundState, event: MessageReceived, now: Instant, *, syncing: bool) -> Step:
+        """Take a message that nobody has checked yet. `syncing`: no part is taken in the round. Raises PeerError."""
+        message, context = event.message, round_.context
+        if isinstance(message, Announcement):
+            decision = round_.decision
+            pending = None if decision is None else decision.certificate
+            return self._certificates.announced(context, pending, message.certificate, event.peer, now, syncing=syncing)
+        if isinstance(message, Evidence):
+            return self._evidence(context, message, event.peer, now)
+        if isinstance(message, RecoveryCertificate):
+            return self._recovery(round_, message, event.peer, now, syncing=syncing)
+        envelope = _signed_part(message)
+        signed: Signed[SignedBody] = open_envelope(envelope, BODIES)
+        body = signed.body
+        if body.chain != context.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(body.chain)}")
+        if body.round != context.round:
+            return self._other_round(round_, event, envelope, body.round, now), []
+        if context.finished or syncing or envelope.author == context.me:
+            return [], []
+        if body.epoch != context.state.epoch:
+            return self._other_epoch(context, body.epoch, now), []
+        if isinstance(body, Beacon | Offer | ScoreCard):
+            return _collected(round_, Signed(body, envelope))
+        return _vote(round_, message, event.peer, now)
+
+    def _other_round(
+        self, round_: RoundState, event: MessageReceived, envelope: Envelope, of: Round, now: Instant
+    ) -> list[Effect]:
+        """Who lags is answered, who is one round ahead is kept, who is further ahead shows that we are behind."""
+        context, author = round_.context, envelope.author
+        if account_of(context.state, author) is None:
+            raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
+        if of < context.round:
+            return self._certificates.answer(context, now)
+        if not self._node.verify(envelope):
+            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {of} in the name of {short(author)}")
+        if of == context.round + 1:
+            self._early.keep(of, author, event)
+            return round_.want_segment(now, (event.peer, author))
+        return self._certificates.fall_behind(context, of, event.peer, now)
+
+    def _other_epoch(self, context: RoundContext, epoch: Epoch, now: Instant) -> list[Effect]:
+        """A recovery has ended the lower epochs of this round; who still speaks in one is told of it, at most once every T0.
+
+        Whoever speaks of a higher one tells us when it hears us.
+        """
+        if context.recovery is None or epoch > context.state.epoch:
+            return []
+        return self._certificates.answer_epoch(context, context.recovery, now)
+
+    def _evidence(self, context: RoundContext, evidence: Evidence, peer: NodeId, now: Instant) -> Step:
+        state = context.state
+        first: Signed[PunishableBody] = open_envelope(evidence.first, PUNISHABLE)
+        if first.body.chain == state.chain and first.body.round > state.round:
+            # not ours to judge yet, and perhaps true
+            return self._certificates.fall_behind(context, first.body.round, peer, now), []
+        return _news(self._node.equivocation.received(state, evidence))
+
+    def _recovery(
+        self, round_: RoundState, certificate: RecoveryCertificate, peer: NodeId, now: Instant, *, syncing: bool
+    ) -> Step:
+        recovery, context = certificate.recovery, round_.context
+        if recovery.chain != context.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a recovery of chain {short(recovery.chain)}")
+        if recovery.round < context.round:
+            return self._certificates.answer(context, now), []
+        if recovery.round > context.round:
+            return self._certificates.fall_behind(context, recovery.round, peer, now), []
+        if syncing or context.finished or recovery.epoch < context.state.epoch:
+            return [], []
+        return round_.recoveries.received(certificate, context)
+
+
+def _collected(round_: RoundState, signed: Signed[Beacon | Offer | ScoreCard]) -> Step:
+    match signed.body:
+        case Beacon():
+            return _news(round_.intake.beacon(Signed(signed.body, signed.envelope)))
+        case Offer():
+            return _news(round_.intake.offer(Signed(signed.body, signed.envelope)))
+        case ScoreCard():
+            return _news(round_.intake.card(Signed(signed.body, signed.envelope)) if round_.context.judges else [])
+
+
+def _news(effects: list[Effect]) -> Step:
+    """What is received again has no effects, and changes nothing."""
+    return effects, [SomethingNew()] if effects else []
+
+
+def _vote(round_: RoundState, message: Envelope | JustifiedPrePrepare | JustifiedViewChange, peer: NodeId, now: Instant) -> Step:
+    if round_.agreement is None:
+        return [], []
+    effects, facts = round_.agreement.received(message, now)
+    # what is not proven against its author counts against who passed it on
+    named = [replace(effect, node=peer) if isinstance(effect, Blame) and effect.node is None else effect for effect in effects]
+    return named, [*facts, SomethingNew()]
+
+
+def _signed_part(message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> Envelope:
+    if isinstance(message, JustifiedPrePrepare):
+        return message.pre_prepare
+    if isinstance(message, JustifiedViewChange):
+        return message.view_change
+    return message

@@ -1,0 +1,310 @@
+"""A node on its chain: every part is there from the start, and all that runs is a task of one TaskGroup."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bflcd.api.event_bus import EventBus
+from bflcd.api.metrics import Metrics
+from bflcd.config import Config
+from bflcd.core.events import Confirmed, MessageReceived
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.identity import Identity
+from bflcd.errors import Rejection
+from bflcd.learn.client import WorkerClient
+from bflcd.learn.protocol import WorkerError
+from bflcd.ledger.roles import account_of
+from bflcd.log import LogContext
+from bflcd.net.blobs import BlobFetcher
+from bflcd.net.exchange import Exchange
+from bflcd.net.gossip import GossipChannel
+from bflcd.net.peers import PeerManager
+from bflcd.node.attack import AttackingCompute
+from bflcd.node.engine import Engine, MarkFile, open_engine
+from bflcd.node.following import Follower, RoundClaims
+from bflcd.node.maintenance import Maintenance
+from bflcd.node.observer import RuntimeObserver
+from bflcd.node.recovery.service import RecoveryService
+from bflcd.node.runtime.clock import clock, instant
+from bflcd.node.runtime.inbox import QueueInbox
+from bflcd.node.runtime.loop import Ports
+from bflcd.node.runtime.network import PeerNetwork
+from bflcd.node.runtime.numbers import WorkerNumbers
+from bflcd.node.services import ChainService
+from bflcd.node.standing import NodeOfChain
+from bflcd.node.views.facts import NodeFacts
+from bflcd.node.views.presenter import OnChain
+from bflcd.params import Genesis
+from bflcd.scheduler import ASYNCIO
+from bflcd.store.protocol import BlockStore
+from bflcd.types import NodeId, Round, short
+from bflcd.wire.envelope import Verify
+from bflcd.wire.tensors import payload_size, update_label
+
+FIRST_LOOK: Final = 1.5
+"""Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
+
+logger = logging.getLogger(__name__)
+
+
+class Bell:
+    """Rings for everybody who waits; whoever was busy meanwhile asks for what came after what it knows."""
+
+    def __init__(self) -> None:
+        self.rings = 0
+        self._next = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake everybody."""
+        self.rings += 1
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def after(self, rings: int) -> None:
+        """Return once it has rung more than `rings` times."""
+        while self.rings <= rings:
+            await self._next.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node has before it knows its chain, and keeps on it. `sent_bytes`: of payloads, since the start."""
+
+    config: Config
+    identity: Identity
+    store: BlockStore
+    marks: MarkFile
+    log: LogContext
+    exchange: Exchange
+    gossip: GossipChannel
+    peers: PeerManager
+    metrics: Metrics
+    bus: EventBus
+    facts: NodeFacts
+    verify: Verify
+    punish: Callable[[NodeId, Rejection, str], None]
+    sent_bytes: Callable[[], int]
+
+
+async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
+    """Take up the chain of `genesis`, which the store holds."""
+    private_seed = digest(Domain.PRIVATE, around.identity.seed, (await around.store.head()).state.chain)
+    engine = await open_engine(
+        genesis,
+        around.store,
+        around.marks,
+        signer=around.identity,
+        verify=around.verify,
+        private_seed=private_seed,
+        train=around.config.compute.train,
+    )
+    if engine.guard.floor is not None:
+        text = "what this node signed before is not known for sure: nothing is signed up to round %d"
+        logger.warning(text, engine.guard.floor)
+    node = RunningNode(genesis, around, engine, private_seed)
+    await node.look()
+    return node
+
+
+class RunningNode:
+    """Everything that needs the chain. `standing` is what peers meet, `view` what the operator sees."""
+
+    def __init__(self, genesis: Genesis, around: Surroundings, engine: Engine, private_seed: bytes) -> None:
+        self._around = around
+        self._engine = engine
+        core = engine.core
+        self._claimed = Bell()
+        self._claims = RoundClaims(self._claimed.ring)
+        self._inbox = QueueInbox()
+        network = PeerNetwork(around.gossip, around.peers.members)
+        self._fetcher = _fetcher_of(genesis, around, engine)
+        self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
+        attack = around.config.attack.for_worker(around.identity.node_id)
+        compute = self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context)
+        self._maintenance = Maintenance(
+            around.config.store,
+            around.store,
+            core=core,
+            unpublished=engine.unpublished,
+            network=network,
+            fetcher=self._fetcher,
+            compute=self._worker,
+            measures=around.facts.measures,
+            warn=around.facts.warn,
+            on_look=self._count,
+        )
+        self._runtime = engine.runtime(
+            Ports(
+                clock=instant,
+                scheduler=ASYNCIO,
+                inbox=self._inbox,
+                store=around.store,
+                marks=around.marks,
+                network=network,
+                asker=around.exchange,
+                fetcher=self._fetcher,
+                numbers=WorkerNumbers(compute, genesis.task.tensors),
+                observer=self._observer(),
+            )
+        )
+        self._follower = Follower(
+            core,
+            self._claims,
+            inbox=self._inbox,
+            exchange=around.exchange,
+            store=around.store,
+            fetch=self._fetcher.fetch,
+            verify=around.verify,
+            scheduler=ASYNCIO,
+            on_misbehaviour=around.punish,
+            on_progress=self._progress,
+        )
+        service = ChainService(core, around.store, engine.unpublished)
+        self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures)
+        self.view = OnChain(
+            core, around.store, around.facts, recover=self._recovery().recover, clock=instant, device=self._device
+        )
+
+    def _observer(self) -> RuntimeObserver:
+        around = self._around
+        return RuntimeObserver(
+            me=around.identity.node_id,
+            context=around.log,
+            bus=around.bus,
+            metrics=around.metrics,
+            facts=around.facts,
+            gossip=around.gossip,
+            peers=around.peers,
+            claims=self._claims,
+            on_closed=self._maintenance.round_closed,
+        )
+
+    def _recovery(self) -> RecoveryService:
+        around = self._around
+        return RecoveryService(
+            self._engine.core,
+            store=around.store,
+            asker=around.exchange,
+            peers=lambda: {info.node: info.round for info in around.peers.peers() if info.member},
+            sign=self._inbox.settle,
+            verify=around.verify,
+            on_misbehaviour=around.punish,
+            clock=instant,
+        )
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def look(self) -> None:
+        """Read from the store what status shows from the first moment on."""
+        head, measures = self._engine.core.context.head, self._around.facts.measures
+        await measures.refresh()
+        newest = await self._around.store.segment(head.state.round) if head.state.round else None
+        if newest is not None:
+            measures.note_accuracy(newest)
+        self._around.peers.prefer(head.state.committee)
+        self._around.log.update(round_=head.state.round, view=0)
+
+    async def run(self) -> None:
+        """Take part until cancelled. Raises SupersededError once blocks were taken back: the node has to start anew."""
+        context = self._engine.core.context
+        if account_of(context.state, context.me) is None:
+            # members give a stranger nothing but the genesis: asking for more would only get this node banned
+            self._around.facts.warn(
+                f"this node ({context.me.hex()}) is no member of chain {short(context.state.chain)}: "
+                "members give it nothing; its id has to stand in the genesis"
+            )
+            return
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_worker())
+                group.create_task(self._maintenance.run())
+                await self._first_look()
+                group.create_task(self._runtime.run(self._engine.started))
+                if self._engine.guard.in_doubt:
+                    group.create_task(self._confirm())
+                group.create_task(self._receive())
+                group.create_task(self._follow())
+        finally:
+            await self._worker.close()
+
+    async def _start_worker(self) -> None:
+        """Start the worker early: bad data must be told at once, not in the first round."""
+        if not self._around.config.compute.train and not self._engine.core.context.judges:
+            return
+        try:
+            await self._worker.start()
+        except WorkerError as error:
+            logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
+
+    async def _first_look(self) -> None:
+        """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""
+        guard = self._engine.guard
+        try:
+            async with asyncio.timeout(FIRST_LOOK):
+                while not guard.may_begin(len(self._claims.all()), self._members()):
+                    await self._claimed.after(self._claimed.rings)
+        except TimeoutError:
+            logger.debug("no peer yet; starting at round %d", self._engine.core.context.round)
+
+    async def _confirm(self) -> None:
+        """Tell a node that knows nothing of what it signed where the others stand, once enough of them have said so."""
+        guard, seats = self._engine.guard, len(self._engine.core.context.committee)
+        while (stands := guard.settled_by(tuple(self._claims.all().values()), seats, self._members())) is None:
+            await self._claimed.after(self._claimed.rings)
+        await self._inbox.settle(Confirmed(stands))
+
+    async def _receive(self) -> None:
+        while True:
+            received = await self._around.gossip.receive()
+            await self._inbox.put(MessageReceived(received.message, received.forwarder))
+
+    async def _follow(self) -> None:
+        while True:
+            heard = self._claimed.rings
+            await self._follower.follow()
+            await self._claimed.after(heard)
+
+    # -- small callbacks ----------------------------------------------------------------------------------------------
+
+    def _members(self) -> int:
+        return len(self._engine.core.context.state.accounts)
+
+    def _progress(self, done: Round, target: Round) -> None:
+        logger.info("catching up: round %d of %d", done, target)
+        self._around.bus.publish("sync", done, f"catching up: round {done} of {target}", target=int(target))
+
+    def _count(self) -> None:
+        self._around.metrics.totals(
+            received=self._fetcher.received_bytes, sent=self._around.sent_bytes(), worker_starts=self._worker.starts
+        )
+
+    def _device(self) -> str:
+        return "" if self._worker.ready is None else self._worker.ready.device
+
+
+def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobFetcher:
+    """No payload of this chain is larger than an update of the longest label, or the first model."""
+    chain = engine.core.context.state.chain
+    longest = update_label(chain, Round(2**53), around.identity.node_id)
+    return BlobFetcher(
+        around.exchange,
+        around.store,
+        chain=lambda: chain,
+        max_bytes=max(payload_size(genesis.task.tensors, longest), genesis.model.size),
+        now=clock,
+        on_misbehaviour=around.punish,
+    )
+
+
+def _worker_of(genesis: Genesis, config: Config, me: NodeId, private_seed: bytes) -> WorkerClient:
+    return WorkerClient(
+        genesis.task,
+        config.data.for_worker(),
+        validation_fraction=genesis.params.validation_fraction,
+        split_seed=int.from_bytes(digest(Domain.PRIVATE, private_seed, b"split")[:7], "big"),
+        device=config.compute.device,
+        threads=config.compute.threads,
+        attack=config.attack.for_worker(me),
+    )

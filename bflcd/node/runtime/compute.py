@@ -1,0 +1,122 @@
+"""Training, scoring, aggregation: what the core asks for, read from the store, computed, and answered with an event."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from bflcd.core.effects import Aggregate, Score, Train
+from bflcd.core.events import Aggregated, BlobLost, Scored, Trained, WorkFailed
+from bflcd.errors import PeerError, RequestError
+from bflcd.learn.aggregate import WeightedUpdate
+from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
+from bflcd.node.runtime.payloads import Payloads
+from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, RoundStore
+from bflcd.node.runtime.unpublished import Unpublished
+from bflcd.params import Params
+from bflcd.scheduler import Scheduler
+from bflcd.store.protocol import DamagedBlobError
+from bflcd.types import Digest, NodeId, Round, short
+from bflcd.wire.tensors import update_label
+
+logger = logging.getLogger(__name__)
+
+REFETCH_SECONDS: Final = 1.0
+"""Pause after a damaged payload: a disk that damages it again must not keep the node busy."""
+
+
+class ComputeJobs:
+    """Each method is the work of one job."""
+
+    def __init__(
+        self,
+        *,
+        chain: Digest,
+        me: NodeId,
+        params: Params,
+        scheduler: Scheduler,
+        inbox: Inbox,
+        store: RoundStore,
+        payloads: Payloads,
+        unpublished: Unpublished,
+        numbers: Numbers,
+        network: Network,
+        fetcher: Fetcher,
+    ) -> None:
+        self._label: Callable[[Round], str] = lambda round_: update_label(chain, round_, me)
+        self._params = params
+        self._scheduler = scheduler
+        self._inbox = inbox
+        self._store = store
+        self._payloads = payloads
+        self._unpublished = unpublished
+        self._numbers = numbers
+        self._network = network
+        self._fetcher = fetcher
+
+    async def train(self, job: Train) -> None:
+        """Answers `Trained` or `WorkFailed`."""
+        started = self._scheduler.now_ns()
+        try:
+            model = await self._payloads.read(job.model)
+            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round)))
+        except WorkerError as error:
+            await self._inbox.put(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
+            return
+        except DamagedBlobError as error:
+            await self._lost(error)
+            await self._inbox.put(WorkFailed(job.round, training=True, text=str(error)))
+            return
+        blob = await self._store.put_blob(result.update)
+        self._unpublished.made(blob.root, job.round)
+        took = (self._scheduler.now_ns() - started) / 1e9
+        logger.debug("trained in %.2f s, of them %.2f in the worker", took, result.seconds)
+        await self._inbox.put(Trained(job.round, blob, result.samples, result.loss))
+
+    async def score(self, job: Score) -> None:
+        """Answers `Scored` or `WorkFailed`."""
+        try:
+            updates = [UpdateToScore(key, await self._payloads.read(blob), label) for key, blob, label in job.offers]
+            model = await self._payloads.read(job.model)
+            rows, damping = self._params.score_rows, self._params.score_damping
+            result = await self._numbers.score(ScoreJob(job.round, model, tuple(updates), job.seed, rows, damping))
+        except WorkerError as error:
+            await self._inbox.put(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
+            return
+        except DamagedBlobError as error:
+            await self._lost(error)
+            await self._inbox.put(WorkFailed(job.round, training=False, text=str(error)))
+            return
+        logger.debug("scored %d updates in %.2f s", len(updates), result.seconds)
+        await self._inbox.put(Scored(job.round, result))
+
+    async def aggregate(self, job: Aggregate) -> None:
+        """Answers `Aggregated`; what is damaged meanwhile is fetched again, for as long as the round runs."""
+        while True:
+            try:
+                updates = [WeightedUpdate(weight, label, await self._payloads.read(blob)) for weight, blob, label in job.updates]
+                model = await self._payloads.read(job.model)
+                break
+            except DamagedBlobError as error:
+                logger.warning("%s", error)
+                await self._payloads.forget(error.root)
+                await self._fetch_again(job, error.root)
+                await self._scheduler.sleep(REFETCH_SECONDS)
+        data = await self._numbers.aggregate(job.rule, model, updates, job.limit)
+        await self._inbox.put(Aggregated(job.key, await self._store.put_blob(data)))
+
+    async def _fetch_again(self, job: Aggregate, root: Digest) -> None:
+        blob = next(blob for blob in (job.model, *(update[1] for update in job.updates)) if blob.root == root)
+        while True:
+            try:
+                await self._fetcher.fetch(blob, self._network.connected())
+            except (RequestError, PeerError) as error:
+                logger.warning("the damaged payload %s is not to be had: %s", short(root), error)
+                await self._scheduler.sleep(REFETCH_SECONDS)
+            else:
+                return
+
+    async def _lost(self, error: DamagedBlobError) -> None:
+        """A payload that a job needs is damaged here: the core has it fetched again."""
+        logger.warning("%s", error)
+        await self._payloads.forget(error.root)
+        await self._inbox.put(BlobLost(error.root))

@@ -1,0 +1,169 @@
+"""What the interpreter of the core's effects asks of the world: the daemon has the real thing, the simulated world its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bflcd.core.effects import Blame, Commit, Effect, Notice
+from bflcd.core.events import Event, Instant
+from bflcd.core.records import Record
+from bflcd.core.signing_guard import Mark
+from bflcd.learn.aggregate import WeightedUpdate
+from bflcd.learn.protocol import ScoreJob, ScoreResult, TrainJob, TrainResult
+from bflcd.ledger.state import State
+from bflcd.params import BlobRef
+from bflcd.types import Digest, Millis, NodeId, Round
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.messages import Gossip
+
+
+class Machine(Protocol):
+    """The core: events and time in, effects out."""
+
+    def handle(self, event: Event, now: Instant) -> list[Effect]:
+        """Take an event."""
+        ...
+
+    def tick(self, now: Instant) -> list[Effect]:
+        """Let time pass."""
+        ...
+
+    def deadline(self, now: Instant) -> Millis | None:
+        """When `tick` wants to run, at the latest."""
+        ...
+
+
+class Clock(Protocol):
+    """Both clocks."""
+
+    def __call__(self) -> Instant:
+        """Now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An event that waits for the core; `settled` is called once its effects are carried out."""
+
+    event: Event
+    settled: Callable[[], None] | None = None
+
+
+class Inbox(Protocol):
+    """Events on their way to the core, in order, bounded."""
+
+    async def put(self, event: Event) -> None:
+        """Queue an event; waits while there is no room."""
+        ...
+
+    async def settle(self, event: Event) -> None:
+        """Queue an event and wait until its effects are carried out."""
+        ...
+
+    def take(self) -> Delivered | None:
+        """The oldest event, if there is one."""
+        ...
+
+    async def wait(self, until: Millis | None) -> None:
+        """Return when there is an event, or at `until`."""
+        ...
+
+
+class Marks(Protocol):
+    """The mark file."""
+
+    async def write(self, mark: Mark) -> None:
+        """Make the mark durable."""
+        ...
+
+
+class RoundStore(Protocol):
+    """The part of the store that a running round needs; each method as in `BlockStore`."""
+
+    async def persist(self, records: Sequence[Record]) -> None:
+        """As `BlockStore.persist`."""
+        ...
+
+    async def commit(self, certified: CertifiedSegment, state: State) -> None:
+        """As `BlockStore.commit`."""
+        ...
+
+    async def put_blob(self, data: bytes) -> BlobRef:
+        """As `BlockStore.put_blob`."""
+        ...
+
+    async def has_blob(self, root: Digest) -> bool:
+        """As `BlockStore.has_blob`."""
+        ...
+
+    async def blob(self, root: Digest) -> bytes | None:
+        """As `BlockStore.blob`."""
+        ...
+
+    async def drop_blob(self, root: Digest) -> None:
+        """As `BlockStore.drop_blob`."""
+        ...
+
+
+class Network(Protocol):
+    """Members, messages to them, questions to one of them."""
+
+    def connected(self) -> tuple[NodeId, ...]:
+        """Members that are connected now."""
+        ...
+
+    async def publish(self, message: Gossip) -> None:
+        """Gossip a message to all."""
+        ...
+
+    async def push(self, message: Gossip, to: Sequence[NodeId]) -> bool:
+        """Bring a message straight to these members; whether all of them have confirmed it."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Gets payloads from peers."""
+
+    async def fetch(self, blob: BlobRef, holders: tuple[NodeId, ...]) -> None:
+        """Get a blob into the store. Raises RequestError if nobody gives it."""
+        ...
+
+
+class Numbers(Protocol):
+    """What is computed from payloads."""
+
+    async def train(self, job: TrainJob) -> TrainResult:
+        """As `Compute.train`. Raises WorkerError."""
+        ...
+
+    async def score(self, job: ScoreJob) -> ScoreResult:
+        """As `Compute.score`. Raises WorkerError."""
+        ...
+
+    async def aggregate(self, rule: str, model: bytes, updates: Sequence[WeightedUpdate], limit: int | None) -> bytes:
+        """The next model's payload, exact."""
+        ...
+
+    def check(self, payload: bytes, label: str | None) -> None:
+        """Hold a payload against the genesis specification. Raises PeerError(BAD_TENSOR)."""
+        ...
+
+
+class Observer(Protocol):
+    """Who is told of what happens: logs, event bus, metrics, peer scores. None of it may block."""
+
+    def notice(self, notice: Notice) -> None:
+        """Something worth knowing happened."""
+        ...
+
+    def blame(self, blame: Blame) -> None:
+        """A node did what is refused."""
+        ...
+
+    def committed(self, commit: Commit) -> None:
+        """A segment is durable."""
+        ...
+
+    def behind(self, round_: Round, peer: NodeId) -> None:
+        """A peer is ahead of what we can follow."""
+        ...

@@ -1,0 +1,154 @@
+"""What a node is to its peers: a newcomer until it knows the genesis, from then on a node of its chain."""
+
+from typing import Protocol
+
+from bflcd.core.core import Core
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.roles import account_of
+from bflcd.node.following import RoundClaims
+from bflcd.node.maintenance import Maintenance
+from bflcd.node.runtime.clock import wall_clock
+from bflcd.node.services import ChainService
+from bflcd.node.views.facts import Measures
+from bflcd.store.protocol import DamagedBlobError
+from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
+from bflcd.version import __version__
+from bflcd.wire.requests import Status
+
+
+class Standing(Protocol):
+    """Asked by the transport, the channels and the peer manager. Nothing of it may block."""
+
+    @property
+    def chain(self) -> Digest:
+        """Id of the chain, zero while there is none."""
+        ...
+
+    def is_member(self, node: NodeId) -> bool:
+        """Whether a node belongs to the community now."""
+        ...
+
+    def is_alone(self) -> bool:
+        """Whether the community has one member only."""
+        ...
+
+    def status(self) -> Status:
+        """What peers are told."""
+        ...
+
+    def may_serve(self, peer: NodeId, root: Digest) -> bool:
+        """Whether a peer may have a payload."""
+        ...
+
+    async def answer(self, peer: NodeId, request: object) -> object:
+        """The reply to a request about the chain. Raises PeerError."""
+        ...
+
+    def heard_of(self, node: NodeId, status: Status) -> None:
+        """A peer says where it stands."""
+        ...
+
+    def lost(self, node: NodeId) -> None:
+        """A peer is gone."""
+        ...
+
+    def damaged(self, root: Digest, error: DamagedBlobError) -> None:
+        """A payload that was to be served is damaged on the disk."""
+        ...
+
+
+class Newcomer:
+    """On no chain yet: it has nothing, believes nobody, and says so."""
+
+    chain = ZERO_DIGEST
+
+    def is_member(self, _: NodeId) -> bool:
+        """See `Standing`."""
+        return False
+
+    def is_alone(self) -> bool:
+        """See `Standing`."""
+        return False
+
+    def status(self) -> Status:
+        """See `Standing`."""
+        return Status(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock())
+
+    def may_serve(self, _: NodeId, __: Digest) -> bool:
+        """See `Standing`."""
+        return False
+
+    async def answer(self, _: NodeId, __: object) -> object:
+        """See `Standing`."""
+        raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
+
+    def heard_of(self, _: NodeId, __: Status) -> None:
+        """See `Standing`."""
+
+    def lost(self, _: NodeId) -> None:
+        """See `Standing`."""
+
+    def damaged(self, _: Digest, __: DamagedBlobError) -> None:
+        """See `Standing`."""
+
+
+class NodeOfChain:
+    """On a chain, as its ledger stands now."""
+
+    def __init__(
+        self, core: Core, service: ChainService, claims: RoundClaims, maintenance: Maintenance, measures: Measures
+    ) -> None:
+        self._core = core
+        self._service = service
+        self._claims = claims
+        self._maintenance = maintenance
+        self._measures = measures
+        self._handlers = service.handlers()
+
+    @property
+    def chain(self) -> Digest:
+        """See `Standing`."""
+        return self._core.context.state.chain
+
+    def is_member(self, node: NodeId) -> bool:
+        """See `Standing`."""
+        return account_of(self._core.context.state, node) is not None
+
+    def is_alone(self) -> bool:
+        """See `Standing`."""
+        return len(self._core.context.state.accounts) == 1
+
+    def status(self) -> Status:
+        """See `Standing`."""
+        context = self._core.context
+        return Status(
+            chain=context.state.chain,
+            round=context.round,
+            height=context.head_header.height,
+            head=context.head_hash,
+            epoch=context.state.epoch,
+            oldest_payload=self._measures.stats.oldest_payload,
+            version=__version__,
+            time=wall_clock(),
+        )
+
+    def may_serve(self, peer: NodeId, root: Digest) -> bool:
+        """See `Standing`."""
+        return self._service.may_serve(peer, root)
+
+    async def answer(self, peer: NodeId, request: object) -> object:
+        """See `Standing`."""
+        return await self._handlers[type(request)](peer, request)
+
+    def heard_of(self, node: NodeId, status: Status) -> None:
+        """See `Standing`."""
+        if status.chain == self.chain and self.is_member(node):
+            self._claims.note(node, status.round)
+
+    def lost(self, node: NodeId) -> None:
+        """See `Standing`."""
+        self._claims.forget(node)
+
+    def damaged(self, root: Digest, error: DamagedBlobError) -> None:
+        """See `Standing`."""
+        self._maintenance.damaged(root, error)

@@ -1,0 +1,75 @@
+"""The chain behind the running round: its history, its models, and what of them is still held."""
+
+from bflcd.api.history import base_of, history_row
+from bflcd.api.schema import MAX_HISTORY, HistoryRow, ModelView, PruneView
+from bflcd.core.round_context import RoundContext
+from bflcd.errors import OperatorError
+from bflcd.params import MILLION, BlobRef
+from bflcd.store.protocol import BlockStore, PruneReport
+from bflcd.types import Digest, Height, Round
+
+
+async def history(store: BlockStore, context: RoundContext, first: int, count: int) -> list[HistoryRow]:
+    """Models of rounds first, first + 1, ...; round 0 was never decided and has no row."""
+    rows: list[HistoryRow] = []
+    begin = max(1, first)
+    before = await store.segment(Round(begin - 1)) if begin > 1 else None
+    previous = context.genesis.time if before is None else before.segment.model_header.time
+    committee = context.genesis.committee
+    if before is not None and before.segment.model_header.model is not None:
+        committee = before.segment.model_header.model.committee
+    for round_ in range(begin, begin + min(count, MAX_HISTORY)):
+        certified = await store.segment(Round(round_))
+        if certified is None:
+            break
+        rows.append(history_row(certified, previous, committee))
+        header = certified.segment.model_header
+        previous = header.time
+        committee = header.model.committee if header.model is not None else committee
+    return rows
+
+
+def prune_view(report: PruneReport, keep: int, *, dry_run: bool) -> PruneView:
+    """What a prune did, or would do."""
+    return PruneView(
+        dry_run=dry_run,
+        keep=keep,
+        height=report.height,
+        round=report.round,
+        blobs=report.blobs,
+        payload_bytes=report.payload_bytes,
+        freed=report.freed,
+    )
+
+
+async def model(store: BlockStore, context: RoundContext, round_: int | None) -> tuple[bytes, ModelView]:
+    """A model's payload; None means the newest. Raises OperatorError (not_found, pruned)."""
+    wanted = context.round if round_ is None else round_
+    blob, height, block = await _model_block(store, context, wanted)
+    scored = await store.segment(Round(wanted + 1))
+    base = None if scored is None else base_of([card.payload for card in scored.segment.model.cards])
+    data = await store.blob(blob.root)
+    if data is None:
+        raise OperatorError(
+            f"the payload of round {wanted} is not held here", hint="ask an archive node, or a later round", code="pruned"
+        )
+    return data, ModelView(
+        round=wanted,
+        height=height,
+        root=blob.root.hex(),
+        size=blob.size,
+        block_hash=block.hex(),
+        accuracy=None if base is None else base[1] / MILLION,
+    )
+
+
+async def _model_block(store: BlockStore, context: RoundContext, wanted: int) -> tuple[BlobRef, Height, Digest]:
+    """Payload, height and hash of the model block of a round. Raises OperatorError(not_found)."""
+    if wanted == 0:
+        return context.genesis.model, Height(0), context.state.chain
+    if wanted == context.round:
+        return context.head_blob, context.head_header.height, context.head_hash
+    found = await store.headers(Round(wanted), 1) if wanted > 0 else ()
+    if not found or found[0].header.blob is None:
+        raise OperatorError(f"there is no model of round {wanted}", hint="see `bflc-cli history`", code="not_found")
+    return found[0].header.blob, found[0].header.height, found[0].certificate.digest

@@ -1,0 +1,92 @@
+"""What a process knows of itself, whatever its chain, and what is measured of the node now and then."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bflcd.api.history import base_of
+from bflcd.api.metrics import resident_bytes
+from bflcd.config import Config
+from bflcd.crypto.identity import peer_id_of
+from bflcd.net.peers import PeerManager
+from bflcd.node.attack import attack_warnings
+from bflcd.params import MILLION
+from bflcd.store.protocol import BlockStore, StoreStats
+from bflcd.types import NodeId, Round
+from bflcd.version import __version__
+from bflcd.wire.blocks import CertifiedSegment
+
+MAX_WARNINGS: Final = 10
+"""Warnings of lasting things that are shown."""
+
+
+@dataclass(slots=True)
+class Measures:
+    """What others measure and status shows. `committed_at`: seconds of the monotonic clock at the newest commit."""
+
+    store: BlockStore
+    stats: StoreStats = field(default_factory=lambda: StoreStats(0, 0, 0, Round(0)))
+    committed_at: float | None = None
+    accuracy: tuple[float, int] | None = None
+    """By the cards of the newest round that has any, and the model that they judged."""
+    test_accuracy: float | None = None
+
+    def note_accuracy(self, certified: CertifiedSegment) -> None:
+        """Remember what the cards of a committed round say of the model before it."""
+        base = base_of([card.payload for card in certified.segment.model.cards])
+        if base is not None:
+            self.accuracy = (base[1] / MILLION, certified.segment.model_header.round - 1)
+
+    async def refresh(self) -> None:
+        """Read the store's sizes anew."""
+        self.stats = await self.store.stats()
+
+
+class NodeFacts:
+    """This process. `addresses`: where it listens."""
+
+    def __init__(
+        self,
+        config: Config,
+        node_id: NodeId,
+        peers: PeerManager,
+        measures: Measures,
+        *,
+        addresses: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self.config = config
+        self.node_id = node_id
+        self.peers = peers
+        self.measures = measures
+        self.api_url = ""
+        self._addresses = addresses
+        self._started = time.monotonic()
+        self._warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
+
+    def warn(self, text: str) -> None:
+        """Add to the warnings of lasting things; the newest few are shown."""
+        self._warnings.append(text)
+
+    def warnings(self) -> list[str]:
+        """What the operator has to know, whatever the chain."""
+        return [*attack_warnings(self.config.attack), *self._warnings, *self.peers.warnings()]
+
+    def here(self) -> dict[str, Any]:
+        """The fields of `Status` that are the same on every chain."""
+        mode = self.config.store
+        return {
+            "version": __version__,
+            "node_id": self.node_id.hex(),
+            "peer_id": peer_id_of(self.node_id),
+            "store_mode": mode.mode,
+            "keep": mode.keep if mode.mode == "pruned" else 0,
+            "size_on_disk": self.measures.stats.size_on_disk,
+            "uptime": time.monotonic() - self._started,
+            "listen": list(self._addresses()),
+            "api": self.api_url,
+            "pid": os.getpid(),
+            "memory_rss": resident_bytes(),
+        }

@@ -1,0 +1,79 @@
+"""Who is in the community: its committee, its members, connected peers."""
+
+from bflcd.api.schema import CommitteeMember, CommitteeView, MemberView, Peer
+from bflcd.core.snapshot import CoreSnapshot
+from bflcd.crypto.identity import peer_id_of
+from bflcd.ledger.quorum import faults, leader, quorum
+from bflcd.ledger.state import NEVER, Account
+from bflcd.net.peer import PeerInfo
+from bflcd.params import MILLION
+
+
+def committee_view(core: CoreSnapshot) -> CommitteeView:
+    """The committee of the running round."""
+    context = core.context
+    balances = {account.node: account.balance for account in context.state.accounts}
+    present = core.present | {context.me}
+    model = context.head_header.model
+    return CommitteeView(
+        round=context.round,
+        epoch=context.state.epoch,
+        quorum=quorum(len(context.committee)),
+        faults=faults(len(context.committee)),
+        degraded=bool(model and model.degraded),
+        members=[
+            CommitteeMember(
+                node_id=node.hex(),
+                seat=seat,
+                leader=node == leader(context.committee, context.round, core.view),
+                present=node in present,
+                balance=balances.get(node, 0),
+                me=node == context.me,
+            )
+            for seat, node in enumerate(context.committee)
+        ],
+    )
+
+
+def members_view(core: CoreSnapshot) -> list[MemberView]:
+    """All members, sorted by id."""
+    state, me = core.context.state, core.context.me
+    present = core.present | {me} | core.present_before
+    return [
+        MemberView(
+            node_id=account.node.hex(),
+            balance=account.balance,
+            packed_round=account.packed_round,
+            packed_score=account.packed_score,
+            seat_round=account.seat_round,
+            availability=account.availability / MILLION,
+            present=account.node in present,
+            manager=account.node in state.managers,
+            me=account.node == me,
+            standing=_standing(account),
+        )
+        for account in state.accounts
+    ]
+
+
+def peer_view(info: PeerInfo) -> Peer:
+    """One open connection."""
+    return Peer(
+        node_id=info.node.hex(),
+        peer_id=peer_id_of(info.node),
+        address=info.address,
+        inbound=info.inbound,
+        latency_ms=info.latency_ms,
+        round=info.round,
+        height=info.height,
+        score=info.score,
+        version=info.version,
+        last_seen_ms=info.last_seen_ms,
+    )
+
+
+def _standing(account: Account) -> str:
+    """What the ledger holds against a member: being proved a liar weighs more than having been gone."""
+    if account.punished_round != NEVER:
+        return "punished"
+    return "member" if account.retired_round == NEVER else "retired"

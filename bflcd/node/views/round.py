@@ -1,0 +1,71 @@
+"""The running round: offers, cards, votes, and what the last one decided."""
+
+from bflcd.api.schema import CardView, DecisionRow, OfferView, RoundView, VotesView
+from bflcd.consensus.status import Phase
+from bflcd.core.snapshot import CoreSnapshot
+from bflcd.learn.protocol import NORM_SCALE_BITS
+from bflcd.ledger.quorum import leader
+from bflcd.node.views.facts import NodeFacts
+from bflcd.node.views.status import missing, phase_of, waiting_for
+from bflcd.params import MILLION
+
+
+def round_view(core: CoreSnapshot, facts: NodeFacts) -> RoundView:
+    """The running round as this node sees it."""
+    context = core.context
+    deadline = core.opened + context.params.collect_deadline - core.at
+    return RoundView(
+        round=context.round,
+        view=core.view,
+        phase=phase_of(core, facts),
+        leader=leader(context.committee, context.round, core.view).hex(),
+        started_ms_ago=core.at - core.opened,
+        deadline_ms=deadline if deadline > 0 and not core.card_sent and not context.finished else None,
+        offers=[
+            OfferView(
+                uploader=seen.offer.author.hex(),
+                samples=seen.offer.body.samples,
+                size=seen.offer.body.blob.size,
+                have=seen.held,
+                scored=seen.scored,
+            )
+            for seen in core.offers
+        ],
+        cards=[
+            CardView(member=member.hex(), entries=entries, mine=member == context.me) for member, entries in core.cards.items()
+        ],
+        votes=_votes(core),
+        missing=[node.hex() for node in missing(core)],
+        waiting_for=waiting_for(core),
+        last_decision=_last_decision(core),
+    )
+
+
+def _votes(core: CoreSnapshot) -> VotesView:
+    given = [node.hex() for node in core.context.committee if node not in core.awaited]
+    return VotesView(
+        prepare=given if core.phase is Phase.PREPARING else [],
+        commit=given if core.phase is Phase.COMMITTING else [],
+        view_change=given if core.phase is Phase.VIEW_CHANGE else [],
+    )
+
+
+def _last_decision(core: CoreSnapshot) -> list[DecisionRow]:
+    if core.last is None:
+        return []
+    judgement = core.last.judgement
+    weights = {packed.offer: weight for packed, weight in zip(judgement.packed, core.last.weights, strict=True)}
+    return [
+        DecisionRow(
+            uploader=offer.uploader.hex(),
+            score=offer.score,
+            gain=offer.gain,
+            accuracy=None if offer.accuracy is None else offer.accuracy / MILLION,
+            norm=None if offer.norm is None else offer.norm / 2**NORM_SCALE_BITS,
+            rate=offer.rate,
+            weight=weights.get(offer.offer, 0),
+            packed=offer.reason is None,
+            reason="" if offer.reason is None else offer.reason.value,
+        )
+        for offer in judgement.offers
+    ]

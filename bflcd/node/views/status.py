@@ -1,0 +1,160 @@
+"""Where the node stands, and what holds it up."""
+
+import time
+from typing import Any, Final
+
+from bflcd.api.schema import Status
+from bflcd.consensus.status import Phase
+from bflcd.core.snapshot import CoreSnapshot
+from bflcd.ledger.quorum import leader
+from bflcd.node.recovery.report import pending_warning
+from bflcd.node.views.facts import NodeFacts
+from bflcd.types import ZERO_DIGEST, NodeId, short
+from bflcd.wire.blocks import model_height
+
+MAX_NAMED: Final = 12
+"""Nodes that one text names."""
+
+NOWHERE: Final[dict[str, Any]] = {
+    "chain_id": "",
+    "name": "",
+    "role": "syncing",
+    "task": "",
+    "syncing": True,
+    "height": 0,
+    "round": 0,
+    "last_round": 0,
+    "done": False,
+    "view": 0,
+    "phase": "waiting for the genesis",
+    "head_hash": ZERO_DIGEST.hex(),
+    "model_hash": ZERO_DIGEST.hex(),
+    "state_hash": ZERO_DIGEST.hex(),
+    "epoch": 0,
+    "committee": [],
+    "leader": "",
+    "committee_size": 0,
+    "places": 0,
+    "members": 0,
+    "peers": 0,
+    "prune_height": -1,
+    "oldest_payload_round": 0,
+    "waiting_for": "a peer that gives the genesis; check --bootstrap",
+}
+"""Where a node stands that is on no chain yet."""
+
+
+def status_without_chain(facts: NodeFacts) -> Status:
+    """Before the genesis is known."""
+    return Status(**NOWHERE, **facts.here(), warnings=facts.warnings())
+
+
+def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
+    """On a chain. `device`: where training and scoring run, empty while that is not known."""
+    context, measures = core.context, facts.measures
+    header, state, params = context.head_header, context.state, context.params
+    return Status(
+        **facts.here(),
+        chain_id=state.chain.hex(),
+        name=context.genesis.name,
+        role=_role(core, facts),
+        task=context.genesis.task.factory,
+        syncing=core.syncing,
+        height=header.height,
+        round=context.round,
+        last_round=params.last_round,
+        done=context.finished,
+        view=core.view,
+        phase=phase_of(core, facts),
+        head_hash=context.head_hash.hex(),
+        model_hash=context.head_blob.root.hex(),
+        state_hash=header.model.state.hex() if header.model else "",
+        epoch=state.epoch,
+        committee=[node.hex() for node in state.committee],
+        leader=leader(state.committee, state.round, core.view).hex(),
+        committee_size=params.committee_size,
+        places=params.places,
+        members=len(state.accounts),
+        peers=len(facts.peers.members()),
+        prune_height=model_height(measures.stats.oldest_payload, params.places) - 1,
+        oldest_payload_round=measures.stats.oldest_payload,
+        last_commit_age=None if measures.committed_at is None else time.monotonic() - measures.committed_at,
+        accuracy=None if measures.accuracy is None else measures.accuracy[0],
+        accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
+        test_accuracy=measures.test_accuracy,
+        warnings=[*facts.warnings(), *_stalled(core), *_recovering(core)],
+        waiting_for=waiting_for(core),
+        device=device,
+    )
+
+
+def _role(core: CoreSnapshot, facts: NodeFacts) -> str:
+    if core.syncing:
+        return "syncing"
+    if core.context.judges:
+        return "committee"
+    return "trainer" if core.context.trains and facts.config.compute.train else "observer"
+
+
+def phase_of(core: CoreSnapshot, facts: NodeFacts) -> str:
+    """What the node does now, as in `Status.phase`."""
+    if core.syncing:
+        return "syncing"
+    if core.context.finished:
+        return "idle"
+    if not core.model_held:
+        return "fetching the model"
+    if core.decided:
+        return "fetching the segment"
+    if core.phase is None:
+        trains = core.context.trains and facts.config.compute.train
+        return "training" if trains and not core.offered else "waiting for certificate"
+    if not core.card_sent:
+        return "scoring" if core.scoring else "collecting"
+    return "waiting for cards" if core.phase is Phase.COLLECTING else core.phase.value.replace("_", " ")
+
+
+def missing(core: CoreSnapshot) -> list[NodeId]:
+    """Nodes that something is awaited from, as far as this node can tell."""
+    context = core.context
+    if core.phase is None or context.finished or core.syncing:
+        return []
+    if not core.card_sent:
+        return sorted(core.expected - {seen.offer.author for seen in core.offers})
+    if len(core.cards) < context.q:
+        return [node for node in context.committee if node not in core.cards]
+    return list(core.awaited)
+
+
+def waiting_for(core: CoreSnapshot) -> str:
+    """Who is missing, in words; empty when all is well."""
+    collecting = core.phase is not None and not core.card_sent and not core.context.finished
+    if collecting and not core.expected:
+        return "a trainer: no member that may train in this round is present"
+    nodes = missing(core)
+    if not nodes:
+        return ""
+    what = "an offer" if not core.card_sent else "a score card" if len(core.cards) < core.context.q else "a vote"
+    return f"{what} of {_named(nodes)}"
+
+
+def _stalled(core: CoreSnapshot) -> list[str]:
+    params, age = core.context.params, core.at - core.opened
+    if core.context.finished or core.syncing or age < params.collect_deadline + 10 * params.view_timeout:
+        return []
+    return [f"nothing was committed for {age / 1000:.0f} s; waiting for {waiting_for(core) or _unheard(core)}"]
+
+
+def _recovering(core: CoreSnapshot) -> list[str]:
+    text = pending_warning(core.recoveries, core.context.state.epoch)
+    return [text] if text else []
+
+
+def _unheard(core: CoreSnapshot) -> str:
+    """What a node without a part in the decision waits for, and which members of the committee it has not heard in this round."""
+    silent = [node for node in core.context.committee if node not in core.present and node != core.context.me]
+    return f"a certificate; nothing was heard of {_named(silent)}" if silent else "a certificate"
+
+
+def _named(nodes: list[NodeId]) -> str:
+    return ", ".join(short(node) for node in nodes[:MAX_NAMED])

@@ -1,0 +1,34 @@
+"""What tests look at inside of a core, and the product does not."""
+
+from bflcd.consensus.pbft import Pbft
+from bflcd.core.core import Core
+from bflcd.core.evidence_pool import EvidencePool
+from bflcd.core.round_state import RoundState
+from bflcd.wire.blocks import Certificate
+
+
+def round_of(core: Core) -> RoundState:
+    """The running round."""
+    return core._round
+
+
+def pbft_of(core: Core) -> Pbft | None:
+    """This round's machine, if the node holds a seat."""
+    agreement = core._round.agreement
+    return None if agreement is None else agreement.pbft
+
+
+def pool_of(core: Core) -> EvidencePool:
+    """What is held against members."""
+    return core._node.evidence
+
+
+def last_certificate(core: Core) -> Certificate | None:
+    """That of the newest committed round."""
+    return core._certificates._last
+
+
+def pending_certificate(core: Core) -> Certificate | None:
+    """That of the running round."""
+    decision = core._round.decision
+    return None if decision is None else decision.certificate
