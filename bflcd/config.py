@@ -134,9 +134,9 @@ class AttackSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The same, as the worker of node `me` takes it; None for an honest one."""
         if not self.name:
             return None
-        liars = (me, *(NodeId(bytes.fromhex(node)) for node in self.accomplices))
+        adversaries = (me, *(NodeId(bytes.fromhex(node)) for node in self.accomplices))
         lies: LiesName | None = None if self.lies == "usual" else self.lies
-        return AttackConfig(self.name, tuple(dict.fromkeys(liars)), self.strength or None, lies)
+        return AttackConfig(self.name, tuple(dict.fromkeys(adversaries)), self.strength or None, lies)
 
 
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,11 +10,11 @@ from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import Frame, FrameError
 from bflcd.learn.protocol import (
+    AttackContext,
     EvaluateJob,
     EvaluateResult,
     ScoreJob,
     ScoreResult,
-    Strike,
     TrainJob,
     TrainResult,
     UpdateScore,
@@ -150,13 +150,13 @@ def job_frame(job: Job) -> Frame:
     """Kind `train`, `score` or `evaluate`."""
     match job:
         case TrainJob():
-            strike = _strike_fields(job.strike)
-            fields: dict[str, Any] = {"round": job.round, "seed": job.seed, "label": job.label, "strike": strike}
+            context = _context_fields(job.attack)
+            fields: dict[str, Any] = {"round": job.round, "seed": job.seed, "label": job.label, "attack": context}
             return Frame("train", fields, (job.model,))
         case ScoreJob():
             candidates = [[candidate.key, candidate.label] for candidate in job.candidates]
             fields = {"round": job.round, "seed": job.seed, "rows": job.rows, "damping": job.damping}
-            fields |= {"candidates": candidates, "strike": _strike_fields(job.strike)}
+            fields |= {"candidates": candidates, "attack": _context_fields(job.attack)}
             return Frame("score", fields, (job.model, *(candidate.update for candidate in job.candidates)))
         case EvaluateJob():
             return Frame("evaluate", {}, (job.model,))
@@ -168,14 +168,14 @@ def job_of(frame: Frame) -> Job:
     fields, payloads = frame.fields, frame.payloads
     match frame.kind:
         case "train":
-            return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"], _strike(fields["strike"]))
+            return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"], _context(fields["attack"]))
         case "score":
             keys, (model, *updates) = fields["candidates"], payloads
             candidates = tuple(
                 UpdateToScore(Digest(key), update, label) for (key, label), update in zip(keys, updates, strict=True)
             )
             numbers = fields["seed"], fields["rows"], fields["damping"]
-            return ScoreJob(Round(fields["round"]), model, candidates, *numbers, _strike(fields["strike"]))
+            return ScoreJob(Round(fields["round"]), model, candidates, *numbers, _context(fields["attack"]))
         case "evaluate":
             return EvaluateJob(payloads[0])
     raise FrameError(f"{frame.kind!r} is no job")
@@ -250,12 +250,12 @@ def _tensors(listed: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
 def _attack(fields: dict[str, Any] | None) -> AttackConfig | None:
     if fields is None:
         return None
-    return AttackConfig(liars=tuple(NodeId(node) for node in fields.pop("liars")), **fields)
+    return AttackConfig(adversaries=tuple(NodeId(node) for node in fields.pop("adversaries")), **fields)
 
 
-def _strike_fields(strike: Strike | None) -> list[int] | None:
-    return None if strike is None else [strike.trainers, strike.conspirators, strike.seed]
+def _context_fields(context: AttackContext | None) -> list[int] | None:
+    return None if context is None else [context.trainers, context.conspirators, context.seed]
 
 
-def _strike(fields: list[int] | None) -> Strike | None:
-    return None if fields is None else Strike(*fields)
+def _context(fields: list[int] | None) -> AttackContext | None:
+    return None if fields is None else AttackContext(*fields)

@@ -113,12 +113,12 @@ def split_validation(rows: int, fraction: int, seed: int) -> tuple[Indices, Indi
 
 def _held_out(rows: int, writers: Labels | None, percent: int, seed: int) -> NDArray[np.bool_]:
     """Mask of the rows for testing: `percent` of the rows, or the rows of `percent` of the writers."""
-    generator = _stream(seed, _HOLD_OUT_STREAM)
+    rng = _stream(seed, _HOLD_OUT_STREAM)
     mask = np.zeros(rows, dtype=np.bool_)
     if writers is not None:
         everyone = np.unique(writers)
-        return np.isin(writers, generator.permutation(everyone)[: len(everyone) * percent // 100])
-    mask[generator.permutation(rows)[: rows * percent // 100]] = True
+        return np.isin(writers, rng.permutation(everyone)[: len(everyone) * percent // 100])
+    mask[rng.permutation(rows)[: rows * percent // 100]] = True
     return mask
 
 
@@ -134,13 +134,13 @@ def _by_dirichlet(labels: Labels, config: DataConfig) -> list[Indices]:
     Node i draws a label mix q_i from a symmetric Dirichlet(alpha) (Hsu et al. 2019) and a size s_i, lognormal; it gets a
     share of the rows of label c in proportion to s_i * q_i[c].
     """
-    generator = _stream(config.seed, _DEAL_STREAM)
+    rng = _stream(config.seed, _DEAL_STREAM)
     classes = np.unique(labels)
-    sizes = generator.lognormal(0.0, SIZE_SIGMA, size=config.count)
-    shares = generator.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
+    sizes = rng.lognormal(0.0, SIZE_SIGMA, size=config.count)
+    shares = rng.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
     owners = np.empty(len(labels), dtype=np.int64)
     for column, label in enumerate(classes):
-        rows = generator.permutation(np.flatnonzero(labels == label))
+        rows = rng.permutation(np.flatnonzero(labels == label))
         bounds = np.concatenate(([0.0], np.cumsum(shares[:, column])))
         if bounds[-1] == 0.0:  # with a tiny alpha every draw for this label can underflow: then deal it evenly
             bounds = np.arange(config.count + 1, dtype=np.float64)

@@ -18,9 +18,9 @@ from typing import Final
 import torch
 
 from bflcd.errors import OperatorError, PeerError
+from bflcd.learn.adversary import Adversary, poisoned
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
-from bflcd.learn.liar import Liar, poisoned
 from bflcd.learn.messages import (
     Job,
     Ready,
@@ -118,10 +118,10 @@ class Session:
         self._model = FlatModel(self._task.build_model(), setup.task.tensors, device)
         rows = Rows(data.own.inputs[training], data.own.targets[training])
         self._training = DeviceRows.of(rows, device)
-        self._liar: Liar | None = None
+        self._adversary: Adversary | None = None
         if setup.attack is not None:
-            lured = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
-            self._liar = Liar(setup.attack, setup.task.tensors, lured)
+            poisoned_rows = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
+            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows)
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)
@@ -140,20 +140,20 @@ class Session:
                 return evaluate(self._model, self._task, self._test, job.model, cancelled)
 
     def _train(self, job: TrainJob, cancelled: Cancelled) -> TrainResult:
-        liar, strike = self._liar, job.strike
-        if liar is not None:
-            liar.see(job.round, job.model)
-        if liar is None or strike is None:
+        adversary, context = self._adversary, job.attack
+        if adversary is not None:
+            adversary.see(job.round, job.model)
+        if adversary is None or context is None:
             return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
-        trained = train(self._model, self._task, self._spec, liar.rows, job, cancelled=cancelled)
-        return liar.forge(trained, job, strike)
+        trained = train(self._model, self._task, self._spec, adversary.rows, job, cancelled=cancelled)
+        return adversary.forge(trained, job, context)
 
     def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
-        liar = self._liar
-        if liar is not None:
-            liar.see(job.round, job.model)
+        adversary = self._adversary
+        if adversary is not None:
+            adversary.see(job.round, job.model)
         measured = self._scorer.score(job, cancelled)
-        return measured if liar is None or job.strike is None else liar.report(measured, job)
+        return measured if adversary is None or job.attack is None else adversary.report(measured, job)
 
 
 def _device(name: str) -> torch.device:

@@ -29,11 +29,11 @@ from bflcd.learn.messages import (
     train_result,
 )
 from bflcd.learn.protocol import (
+    AttackContext,
     EvaluateJob,
     EvaluateResult,
     ScoreJob,
     ScoreResult,
-    Strike,
     TrainJob,
     TrainResult,
     UpdateScore,
@@ -58,7 +58,7 @@ def frames() -> tuple[Frame, ...]:
         describe_frame(DescribeRequest("digits", {"a": "b"}, 1, DATA)),
         description_frame(TaskDescription((("a", "b"),), SPEC, b"model")),
         job_frame(TrainJob(Round(1), b"model", 3, "label")),
-        job_frame(TrainJob(Round(1), b"model", 3, "label", Strike(4, 2, 7))),
+        job_frame(TrainJob(Round(1), b"model", 3, "label", AttackContext(4, 2, 7))),
         job_frame(ScoreJob(Round(1), b"model", (UpdateToScore(KEY, b"update", "label"),), 3, 256, 4)),
         job_frame(EvaluateJob(b"model")),
         result_frame(TrainResult(b"update", 10, 0.5, 0.1)),
