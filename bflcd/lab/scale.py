@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from bflcd.lab.config import SimulationConfig
-from bflcd.learn.datasets.images import open_images
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from bflcd.crypto.identity import node_id_of
 from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig, PartitionKind
-from bflcd.learn.datasets.images import open_images
+from bflcd.learn.datasets.readers import open_images
 from bflcd.params import MILLION, Params, default_committee
 from bflcd.setup.genesis_plan import default_places
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId

@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.errors import OperatorError
 from bflcd.learn.data import DataConfig
-from bflcd.learn.datasets.images import open_images
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.task import find_task
 from tests.helpers.learning import write_leaf, write_npz
 

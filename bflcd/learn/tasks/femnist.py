@@ -7,7 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from bflcd.learn.data import DataConfig, bad_data
-from bflcd.learn.datasets.images import SIDE, ImageSource, open_images
+from bflcd.learn.datasets.images import SIDE, ImageSource
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT, Indices, deal_rows, select_rows
 from bflcd.learn.task import Community, Dataset, Rows, Task
 from bflcd.learn.tasks.nets import LightCnn, SmallAlexNet, SmallCnn, image_batch
