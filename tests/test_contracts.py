@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PURE_FOLDERS = ("core", "ledger", "consensus", "wire")
 """No I/O, no clock, no asyncio, no global randomness, no logging (design 3)."""
 
-PURE_FILES = ("limits.py", "crypto/hashing.py", "crypto/identity.py", "learn/aggregate.py", "store/pruning.py")
+PURE_FILES = ("limits.py", "registry.py", "crypto/hashing.py", "crypto/identity.py", "learn/aggregate.py", "store/pruning.py")
 """As much, in folders that have other things to do too."""
 
 IMPURE_MODULES = frozenset(

@@ -5,9 +5,9 @@ how the updates become a step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,9 +25,10 @@ from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.judgement import OfferJudgement
+from bflcd.registry import entry_of
 from bflcd.wire.tensors import VALUE_LIMIT
 
-ROOT_ROWS = 100
+ROOT_ROWS: Final = 100
 """Rows of FLTrust's server (Cao et al. 2021, V-A)."""
 
 
@@ -175,13 +176,13 @@ class Bflc(Framework):
         return sum(self.chain.device_of(offer.uploader) not in self.adversaries.members for offer in offers)
 
 
+FRAMEWORKS: Final[Mapping[str, type[Framework]]] = {"bflc": Bflc, "stand-alone": StandAlone, **dict.fromkeys(RULES, Server)}
+"""By the names of `bflcd.lab.config.Framework`."""
+
+
 def make_framework(config: SimulationConfig, devices: Devices, engine: Engine) -> Framework:
     """The framework that `config` names."""
-    if config.framework == "bflc":
-        return Bflc(config, devices, engine)
-    if config.framework == "stand-alone":
-        return StandAlone(config, devices, engine)
-    return Server(config, devices, engine)
+    return entry_of(FRAMEWORKS, config.framework, "framework")(config, devices, engine)
 
 
 def acceptable(updates: Tensor) -> list[bool]:

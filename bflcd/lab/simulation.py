@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import torch
@@ -11,19 +11,17 @@ from torch import Tensor
 from bflcd.errors import OperatorError
 from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.devices import load_devices
-from bflcd.lab.engine.base import Engine, Pace, Precision
+from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Products
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.frameworks import Bflc, make_framework
 from bflcd.learn.attacks import TARGET_CLASS
+from bflcd.learn.device import DeviceName, find_device
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.ledger.state import State
+from bflcd.registry import entry_of
 from bflcd.wire.tensors import split_payload
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-
-DEVICES: Final[tuple[DeviceName, ...]] = ("auto", "cpu", "cuda")
 
 STACK: Final = 256
 """Devices of one stack on a GPU."""
@@ -43,13 +41,15 @@ class Machine:
 
     def torch_device(self) -> torch.device:
         """Raises OperatorError (`bad_device`)."""
-        has_gpu = torch.cuda.is_available()
-        if self.device == "cuda" and not has_gpu:
-            raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
-        device = torch.device("cuda" if has_gpu and self.device != "cpu" else "cpu")
-        if device.type == "cpu" and self.precision == "tf32":
-            raise OperatorError("precision tf32 is a GPU's", hint="use float32 or bf16", code="bad_device")
+        device = find_device(self.device)
+        if device.type == "cpu" and self.products.rounded:
+            raise OperatorError(f"precision {self.precision} is a GPU's", hint="use float32 or bf16", code="bad_device")
         return device
+
+    @property
+    def products(self) -> Products:
+        """What the precision says."""
+        return entry_of(PRECISIONS, self.precision, "precision")
 
 
 class Simulation:
@@ -66,7 +66,7 @@ class Simulation:
         self._task, self._spec = task, config.task_spec(tensors)
         self._devices = load_devices(config, task, device)
         self.engine: Engine
-        if device.type == "cuda" or machine.precision == "bf16":
+        if device.type == "cuda" or machine.products.dtype != torch.float32:
             self.engine = StackedEngine(task, self._devices.pool, precision=machine.precision, stack=machine.stack)
         else:
             self.engine = LoopEngine(task, self._devices.pool, threads=machine.threads or None)

@@ -255,17 +255,25 @@ def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], rng:
     An accomplice's gain is the lied accuracy's share of the base's loss, the most that there is to gain; its norm is said to be
     the usual one, since the band around the usual norm would give it away.
     """
-    if lies is Lies.NONE:
-        return measured
+    match lies:
+        case Lies.NONE:
+            return measured
+        case Lies.PROMOTE:
+            return _promoted(measured, accomplices, rng)
+        case Lies.DEFAME:
+            said = _promoted(measured, accomplices, rng)
+            gains, accuracies = np.where(accomplices, said.gains, DEFAMED_GAIN), np.where(accomplices, said.accuracies, 0)
+            return replace(said, gains=gains, accuracies=accuracies)
+
+
+def _promoted(measured: Measurements, accomplices: NDArray[np.bool_], rng: np.random.Generator) -> Measurements:
+    """The same for everybody else, and for accomplices what the paper's liars claim."""
     claims = rng.integers(*LIED_ACCURACY, size=len(accomplices), endpoint=True)
     gains = np.where(accomplices, claims * max(measured.base_loss, 0) // MILLION, measured.gains)
     accuracies = np.where(accomplices, claims, measured.accuracies)
     norms, honest = measured.norms, measured.norms[~accomplices]
     if honest.size:
         norms = np.where(accomplices, np.sort(honest)[(honest.size - 1) // 2], norms)
-    if lies is Lies.DEFAME:
-        gains = np.where(accomplices, gains, DEFAMED_GAIN)
-        accuracies = np.where(accomplices, accuracies, 0)
     return Measurements(gains, accuracies, norms, measured.base_loss)
 
 

@@ -19,6 +19,7 @@ import torch
 
 from bflcd.errors import OperatorError, PeerError
 from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
 from bflcd.learn.messages import (
@@ -104,7 +105,7 @@ class Session:
 
     def __init__(self, setup: Setup) -> None:
         """Load everything. Raises OperatorError."""
-        device = _device(setup.device)
+        device = _deterministic(find_device(setup.device))
         self._spec, self._task = setup.task, find_task(setup.task.factory, dict(setup.task.options))
         data = self._task.load(setup.data)
         if len(data.own) == 0:
@@ -156,19 +157,14 @@ class Session:
         return measured if adversary is None or job.attack is None else adversary.report(measured, job)
 
 
-def _device(name: str) -> torch.device:
-    """`cpu`, `cuda`, or for `auto` cuda where there is one. Raises OperatorError (`bad_device`)."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise OperatorError(f"device {name!r} is unknown", hint="use auto, cpu or cuda", code="bad_device")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    return torch.device("cuda")
+def _deterministic(device: torch.device) -> torch.device:
+    """The same device, told to give the same floats each time."""
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return device
 
 
 def _serve(session: Session, pipes: Pipes) -> None:

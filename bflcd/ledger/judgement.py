@@ -7,7 +7,7 @@ keeps the base's accuracy, which is often better than an honest one's, and gains
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
 from bflcd.params import MILLION, Params
+from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard
@@ -36,6 +37,15 @@ HALF_RIGHT: Final = PartsPerMillion(500_000)
 
 LEAST_SHARE: Final = PartsPerMillion(100)
 """Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
+
+ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
+"""What ranks an offer, of its median gain and its median accuracy."""
+
+SCORES: Final[Mapping[str, ScoreRule]] = {
+    "gain": lambda gain, _: gain,
+    "accuracy": lambda _, accuracy: MicroNats(accuracy),
+}
+"""By the names of `bflcd.params.SCORE_RULES`."""
 
 T = TypeVar("T", MicroNats, PartsPerMillion, int)
 
@@ -93,7 +103,7 @@ class Judgement:
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
     """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
 
-    Raises InvariantError at another number of cards.
+    Raises InvariantError at another number of cards, or a score rule that there is not.
     """
     m = len(state.committee)
     f, q = faults(m), quorum(m)
@@ -104,7 +114,8 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     least = MicroNats(-margin(params, base_accuracy))
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
-    offers = [_rate(params, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
+    score_of = entry_of(SCORES, params.score_rule, "score rule")
+    offers = [_rate(score_of, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
     offers = _rank(params, state, _hold_to_band(offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
@@ -146,7 +157,7 @@ def _uploaders_of_two(entries: dict[Key, list[CardEntry]], f: int) -> frozenset[
     return frozenset(uploader for uploader, count in counts.items() if count > 1)
 
 
-def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
+def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
     """Judge one offer by itself in a committee of m: everything but the norm band and the places. `least`: the gain it needs."""
     uploader, offer, root = key
     f, q = faults(m), quorum(m)
@@ -165,7 +176,7 @@ def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m:
         reason = Reason.ZERO_NORM
     elif gain < least:
         reason = Reason.BELOW_MARGIN
-    score = gain if params.score_rule == "gain" or accuracy is None else MicroNats(accuracy)
+    score = None if gain is None or accuracy is None else score_of(gain, accuracy)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason)
 
 

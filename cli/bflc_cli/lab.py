@@ -65,10 +65,11 @@ class Bench:
     def machine(self) -> "Machine":
         """Where it is computed. Raises UsageError."""
         from bflcd.lab.engine.base import PRECISIONS  # noqa: PLC0415 - torch
-        from bflcd.lab.simulation import DEVICES, Machine  # noqa: PLC0415
+        from bflcd.lab.simulation import Machine  # noqa: PLC0415
+        from bflcd.learn.device import DEVICES  # noqa: PLC0415
 
         device = _one_of("--device", self.device, DEVICES)
-        return Machine(device, _one_of("--precision", self.precision, PRECISIONS), self.stack, self.threads)
+        return Machine(device, _one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
 
 
 @lab_app.callback()

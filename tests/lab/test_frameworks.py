@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.errors import InvariantError
 from bflcd.lab.chain import LabChain
 from bflcd.lab.config import Framework, SimulationConfig
 from bflcd.lab.devices import load_devices
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
-from bflcd.lab.frameworks import ROOT_ROWS, Bflc, acceptable, fixed_norms, make_framework
+from bflcd.lab.frameworks import FRAMEWORKS, ROOT_ROWS, Bflc, acceptable, fixed_norms, make_framework
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.lab.simulation import Machine, Simulation
@@ -86,6 +87,12 @@ def closed_rounds(framework: Bflc, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(LabChain, "close", close)
     return found
+
+
+def test_every_framework_is_there_and_any_other_is_our_bug():
+    assert set(FRAMEWORKS) == set(Framework.__args__)
+    with pytest.raises(InvariantError, match="'swarm' is no framework"):
+        begin(tiny(framework="swarm"), by_rows)
 
 
 # -- servers ------------------------------------------------------------------------------------------------------------------

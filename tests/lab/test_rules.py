@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from bflcd.lab import rules
-from bflcd.lab.config import Framework
 from bflcd.lab.rules import RULES, AggregationInput
 
 WIDTH = 6
@@ -162,7 +161,3 @@ def test_one_outlier_moves_the_mean_and_no_robust_rule():
 def test_equal_updates_are_the_step(name):
     updates = np.tile(np.linspace(-1, 1, WIDTH, dtype=np.float32), (6, 1))
     close(ran(name, updates, np.arange(1, 7, dtype=np.float32), 2, updates[0]), updates[0])
-
-
-def test_every_framework_with_a_server_has_its_rule():
-    assert {*RULES, "bflc", "stand-alone"} == set(Framework.__args__)

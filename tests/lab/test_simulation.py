@@ -4,12 +4,14 @@ import msgspec
 import pytest
 import torch
 
-from bflcd.errors import OperatorError, UsageError
+from bflcd.errors import InvariantError, OperatorError, UsageError
 from bflcd.lab.config import SimulationConfig
+from bflcd.lab.engine.base import PRECISIONS, Precision
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.records import RunFiles
-from bflcd.lab.simulation import DEVICES, Machine, Simulation
+from bflcd.lab.simulation import Machine, Simulation
+from bflcd.learn.device import DEVICES
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
@@ -173,6 +175,7 @@ def test_the_engine_fits_the_machine(precision, kind):
         (Machine("cuda"), False, "no usable GPU"),
         (Machine("cpu", "tf32"), True, "tf32"),
         (Machine("auto", "tf32"), False, "tf32"),
+        (Machine("mps"), True, "'mps' is unknown"),
     ],
 )
 def test_a_machine_computes_where_it_is_told_to_or_says_why_not(monkeypatch, machine, gpu, found):
@@ -184,6 +187,12 @@ def test_a_machine_computes_where_it_is_told_to_or_says_why_not(monkeypatch, mac
         machine.torch_device()
     assert caught.value.code == "bad_device"
     assert caught.value.hint
+
+
+def test_any_other_precision_is_our_bug():
+    assert set(PRECISIONS) == set(Precision.__args__)
+    with pytest.raises(InvariantError, match="'fp8' is no precision"):
+        Simulation(tiny(), Machine("cpu", "fp8"))
 
 
 @pytest.mark.parametrize(
