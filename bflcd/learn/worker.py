@@ -23,18 +23,16 @@ from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
 from bflcd.learn.messages import (
+    DescribeRequest,
     Job,
     Ready,
     Result,
     Setup,
     TaskDescription,
-    describe_of,
-    description_frame,
     error_frame,
+    frame_of,
     job_of,
-    ready_frame,
-    result_frame,
-    setup_of,
+    read_as,
 )
 from bflcd.learn.partition import split_validation
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
@@ -170,7 +168,7 @@ def _deterministic(device: torch.device) -> torch.device:
 def _serve(session: Session, pipes: Pipes) -> None:
     while True:
         try:
-            answer = result_frame(session.run(job_of(pipes.next_job()), pipes))
+            answer = frame_of(session.run(job_of(pipes.next_job()), pipes))
         except JobCancelledError:
             answer = Frame("cancelled")
         except Exception as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
@@ -191,11 +189,11 @@ def _explain(error: Exception) -> Exception:
 
 
 def _describe(frame: Frame) -> Frame:
-    request = describe_of(frame)
+    request = read_as(frame, DescribeRequest)
     task = find_task(request.factory, request.options)
     options = tuple(sorted(task.pin(request.data).items()))
     spec, model = initial_model(task, request.seed)
-    return description_frame(TaskDescription(options, spec, model))
+    return frame_of(TaskDescription(options, spec, model))
 
 
 def main() -> None:
@@ -211,7 +209,7 @@ def main() -> None:
             if frame.kind == "describe":
                 pipes.send(_describe(frame))
                 continue
-            setup = setup_of(frame)
+            setup = read_as(frame, Setup)
             torch.set_num_threads(setup.threads)
             session = Session(setup)
         except OperatorError as error:
@@ -222,7 +220,7 @@ def main() -> None:
             reason = f"the task failed before its first job: {type(error).__name__}: {error}"
             pipes.send(error_frame(OperatorError(reason, hint="see the traceback in the log; mend the task", code="bad_task")))
             continue
-        pipes.send(ready_frame(session.ready))
+        pipes.send(frame_of(session.ready))
         _serve(session, pipes)
 
 

@@ -12,7 +12,7 @@ from bflcd.learn.adversary import Adversary, poisoned
 from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
-from bflcd.learn.messages import Setup, job_frame, job_of, setup_frame, setup_of
+from bflcd.learn.messages import Setup, frame_of, job_of, read_as
 from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows
@@ -192,10 +192,10 @@ def test_a_label_names_its_uploader():
 
 def test_what_an_attacker_needs_travels_to_the_worker():
     setup = Setup(task_spec("digits", SPEC), DataConfig(), 0, 1, "cpu", 1, AttackConfig("noise", ADVERSARIES, 2.5, "smear"))
-    assert setup_of(setup_frame(setup)) == setup
-    assert setup_of(setup_frame(replace(setup, attack=None))).attack is None
+    assert read_as(frame_of(setup), Setup) == setup
+    assert read_as(frame_of(replace(setup, attack=None)), Setup).attack is None
     for job in (train_job(), train_job(context=None), replace(score_job(ME, STRANGER), attack=None), score_job(FRIEND)):
-        assert job_of(job_frame(job)) == job
+        assert job_of(frame_of(job)) == job
 
 
 @pytest.fixture(scope="module")
