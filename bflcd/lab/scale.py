@@ -20,9 +20,6 @@ class ScaleName(StrEnum):
     full = "full"
 
 
-SEEDS: Final = 3
-"""Seeds of an experiment, unless it is told otherwise."""
-
 DIGITS: Final = SimulationConfig(task="digits", devices=100, rounds=60, learning_rate=0.1, rate_decay=0.98, every=3)
 """Without data: the digits that scikit-learn ships, 15 rows a device. A look at how it works."""
 

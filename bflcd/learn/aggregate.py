@@ -24,14 +24,11 @@ from bflcd.errors import InvariantError
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.params import TensorSpec
 from bflcd.registry import entry_of
-from bflcd.types import MAX_PLACES
+from bflcd.types import MAX_PLACES, MAX_WEIGHT
 from bflcd.wire.tensors import Floats, join_payload, split_payload
 
 FRACTION_BITS: Final = 24
 """Fixed-point places: finer than float32 resolves around 1."""
-
-MAX_WEIGHT: Final = 2**16
-"""Largest weight of one update; larger claims are clamped by the ledger."""
 
 FIXED_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
 """Fixed-point form of +-2^10."""

@@ -148,7 +148,11 @@ class WorkerClient:
         except BaseException:
             self._kill(process)
             raise
-        logger.info("compute worker %d runs on %s", process.pid, self._ready.device)
+        ready = self._ready
+        logger.info(
+            "compute worker %d runs on %s: %d rows to train on, %d to judge on, %d to test on",
+            process.pid, ready.device, ready.training_rows, ready.validation_rows, ready.test_rows,
+        )  # fmt: skip
         return process
 
     def _read(self, process: Process, expected: type[T], frame: Frame) -> T:

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
+from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
@@ -110,7 +111,9 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     if len(cards) != q or len({card.author for card in cards}) != q:
         raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
     bodies = [card.body for card in cards]
-    base_accuracy = _lower_median([body.base_accuracy for body in bodies if body.base_accuracy is not None])
+    losses = [body.base_loss for body in bodies if body.base_loss is not None]
+    accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
+    base_accuracy = lower_median(accuracies) if accuracies else None
     least = MicroNats(-margin(params, base_accuracy))
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
@@ -122,7 +125,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
         offers=tuple(offers),
         packed=tuple(_in_order(state, [offer for offer in offers if offer.reason is None])),
         present=_present(bodies, f),
-        base_loss=_lower_median([body.base_loss for body in bodies if body.base_loss is not None]),
+        base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
     )
 
@@ -168,7 +171,7 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], least: MicroNat
     gain = _worst_filled_median([entry.gain for entry in found], q)
     accuracy = _worst_filled_median([entry.accuracy for entry in found], q)
     rate = _worst_filled_median([entry.rate for entry in found], q)
-    norm = _lower_median([entry.norm for entry in found])
+    norm = lower_median([entry.norm for entry in found])
     reason = None
     if gain is None:
         reason = Reason.UNSCORED
@@ -186,9 +189,9 @@ def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
     Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
     """
     usual = [offer.norm for offer in offers if offer.reason is None and offer.norm and offer.gain is not None and offer.gain > 0]
-    middle = _lower_median(usual)
-    if len(usual) < MIN_RATED or middle is None:
+    if len(usual) < MIN_RATED:
         return offers
+    middle = lower_median(usual)
     return [_in_band(offer, middle) for offer in offers]
 
 
@@ -225,7 +228,3 @@ def _worst_filled_median(values: list[T], q: int) -> T | None:
     """sorted[(q - 1) // 2] of q values of which the absent ones are worst; None where it falls on an absent one."""
     index = (q - 1) // 2 - (q - len(values))
     return sorted(values)[index] if index >= 0 else None
-
-
-def _lower_median(values: Sequence[T]) -> T | None:
-    return sorted(values)[(len(values) - 1) // 2] if values else None

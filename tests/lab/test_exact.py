@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from bflcd.errors import InvariantError
 from bflcd.lab import exact
 from bflcd.lab.exact import RULES
-from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate
 from bflcd.learn.aggregate import RULES as DAEMONS_RULES
+from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.types import MAX_WEIGHT
+from bflcd.wire.tensors import split_payload
+from tests.helpers.tensors import encode_tensors
 
 STEP = 2.0**-24
 
