@@ -46,7 +46,10 @@ MAX_COMMITTEE: Final = 64
 """Seats; a segment with the fullest cards of a quorum of them stays under 17 MB, a justified pre-prepare under 64 KiB."""
 
 MAX_PLACES: Final = 2**11
-"""k; with weights up to 2^16 the aggregate's sum stays below 2^62 (design 5)."""
+"""k, the update blocks of a round."""
+
+MAX_WEIGHT: Final = 2**16
+"""Of one update: with MAX_PLACES of values up to 2^10 the aggregate's sum stays below 2^62 (design 5)."""
 
 MAX_NORM: Final = 2**22
 """Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PURE_FOLDERS = ("core", "ledger", "consensus", "wire")
 """No I/O, no clock, no asyncio, no global randomness, no logging (design 3)."""
 
-PURE_FILES = ("limits.py", "crypto/hashing.py", "crypto/identity.py", "learn/aggregate.py", "store/pruning.py")
+PURE_FILES = ("limits.py", "registry.py", "crypto/hashing.py", "crypto/identity.py", "learn/aggregate.py", "store/pruning.py")
 """As much, in folders that have other things to do too."""
 
 IMPURE_MODULES = frozenset(
@@ -55,6 +55,68 @@ def imports_of(path):
 def test_pure_code_imports_nothing_impure(path):
     found = {name.split(".")[0] for name in imports_of(path)} & IMPURE_MODULES
     assert found == set()
+
+
+def modules():
+    """Every module of the product by its dotted name."""
+    return {
+        ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__"): path
+        for base, package in ((ROOT, "bflcd"), (ROOT / "cli", "bflc_cli"))
+        for path in sorted((base / package).rglob("*.py"))
+    }
+
+
+def run_imports_of(tree):
+    """The import statements that run, those inside functions too; what stands under TYPE_CHECKING never does."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from run_imports_of(ast.Module(node.orelse, []))
+        else:
+            yield from run_imports_of(node)
+
+
+def graph_of(known):
+    """Which of the `known` modules each of them imports."""
+
+    def named(node):
+        if isinstance(node, ast.Import):
+            return [name.name for name in node.names]
+        inner = [f"{node.module}.{name.name}" for name in node.names]
+        return [name if name in known else node.module for name in inner]
+
+    return {
+        module: {name for node in run_imports_of(ast.parse(text)) for name in named(node) if name in known}
+        for module, text in known.items()
+    }
+
+
+def in_cycles(graph):
+    """Modules that import themselves by way of others: what is left once all that import nothing left are gone, both ways."""
+    left = set(graph)
+    while True:
+        idle = {one for one in left if not graph[one] & left or not any(one in graph[other] for other in left)}
+        if not idle:
+            return sorted(left)
+        left -= idle
+
+
+def test_no_modules_import_each_other():
+    """A late import only hides a cycle: what both sides need belongs below them."""
+    assert in_cycles(graph_of({module: path.read_text() for module, path in modules().items()})) == []
+
+
+def test_a_cycle_is_found_though_one_side_imports_late():
+    sources = {
+        "p.a": "from p import b",
+        "p.b": "def f():\n    from p.c import x",
+        "p.c": "import p.a\nif TYPE_CHECKING:\n    from p.d import y",
+        "p.d": "from p.a import z",
+        "p": "",
+    }
+    assert in_cycles(graph_of(sources)) == ["p.a", "p.b", "p.c"]
+    assert in_cycles(graph_of(sources | {"p.b": "import os"})) == []
 
 
 def test_the_import_contracts_hold():

@@ -10,6 +10,7 @@ import typer
 from bflc_cli.main import app as control
 from bflcd.__main__ import app as daemon
 from bflcd.config import FLAGS, SETTINGS
+from bflcd.learn.aggregate import RULES
 from bflcd.learn.attacks import ATTACKS
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +155,11 @@ def test_the_table_of_attacks_is_the_registry():
     rows = re.findall(r"^\| `([a-z-]+)` \| (.*?) \| ([0-9.]+), .*? \| (\w+) \|$", text, re.MULTILINE)
     expected = [(name, found.text, f"{found.attack.strength:g}", found.attack.lies.value) for name, found in ATTACKS.items()]
     assert rows == expected
+
+
+def test_the_decision_on_aggregation_states_every_rule_of_the_registry():
+    text = (ROOT / "docs" / "adr" / "0003-exact-aggregation.md").read_text()
+    assert re.findall(r"^- `([a-z-]+)`[:,]", text, re.MULTILINE) == list(RULES)
 
 
 def test_every_flag_of_a_setting_is_one_of_start():

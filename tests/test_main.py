@@ -5,17 +5,24 @@ import re
 import stat
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import pytest
+import typer
 
-from bflcd.__main__ import main
-from bflcd.config import load_config
+from bflcd.__main__ import app, main
+from bflcd.commands.community import Partition
+from bflcd.commands.node import Device, Format, Level
+from bflcd.config import ComputeSection, DataSection, LogSection, load_config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.crypto.keystore import read_key
 from bflcd.errors import InvariantError, MachineError, OperatorError, PeerError, Rejection, UsageError
 from bflcd.exit_codes import run_command
+from bflcd.learn.data import PARTITIONS
+from bflcd.learn.device import DEVICES
 from bflcd.learn.protocol import WorkerError
 from bflcd.setup.genesis_file import read_genesis
+from bflcd.setup.options import CommunityOptions
 from bflcd.version import __version__
 from bflcd.wire.blocks import chain_id_of
 from tests.helpers.ledger import make_identities
@@ -78,6 +85,21 @@ def test_genesis_is_composed_from_the_ids_that_init_printed(tmp_path, capsys):
 def test_a_genesis_is_a_testnets_only_if_that_is_asked_for(tmp_path):
     assert main(["genesis", *MEMBERS, "--small-community", "--testnet", "--output", str(tmp_path / "genesis.json")]) == 0
     assert read_genesis(tmp_path / "genesis.json").testnet
+
+
+def test_both_commands_that_make_a_community_take_every_flag_of_one():
+    known = typer.main.get_command(app).commands
+    found = [{flag for parameter in known[name].params for flag in parameter.opts} for name in ("genesis", "testnet")]
+    flags = {hint.__metadata__[0].default for hint in get_type_hints(CommunityOptions, include_extras=True).values()}
+    assert len(flags) == 10
+    assert [flags - one for one in found] == [set(), set()]
+
+
+def test_flags_and_configuration_name_what_the_rest_of_the_program_knows():
+    data, compute, log = (get_type_hints(section) for section in (DataSection, ComputeSection, LogSection))
+    assert tuple(Partition) == get_args(data["partition"]) == PARTITIONS
+    assert tuple(Device) == get_args(compute["device"]) == DEVICES
+    assert (tuple(Level), tuple(Format)) == (get_args(log["level"]), get_args(log["format"]))
 
 
 def test_version(capsys):

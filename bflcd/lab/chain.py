@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.lab.draws import Draw, generator
+from bflcd.lab.rng import Draw, generator
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import NEVER, Account, State
@@ -123,7 +123,7 @@ class LabChain:
         """The device behind a node id."""
         return self._numbers[node]
 
-    def chosen_cards(self, liars: frozenset[int]) -> tuple[int, ...]:
+    def chosen_cards(self, adversaries: frozenset[int]) -> tuple[int, ...]:
         """Whose q cards the leader packs, as positions in the committee.
 
         A leader chooses which f cards to leave out, and nothing else: one that lies leaves out honest ones, an honest one is
@@ -132,8 +132,8 @@ class LabChain:
         members = self.committee
         leader = members[self.state.round % len(members)]
         order = generator(self._seed, Draw.CARDS, self.state.round).permutation(len(members))
-        if leader in liars:
-            order = np.array(sorted(order, key=lambda position: members[position] not in liars))
+        if leader in adversaries:
+            order = np.array(sorted(order, key=lambda position: members[position] not in adversaries))
         return tuple(sorted(int(position) for position in order[: self.quorum]))
 
     def close(self, offering: Sequence[int], samples: Sequence[int], cards: Sequence[tuple[int, CardLines]]) -> Decision:

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from bflcd.errors import OperatorError
-from bflcd.lab.draws import Draw, generator, number
-from bflcd.lab.setting import Setting
+from bflcd.lab.config import SimulationConfig
+from bflcd.lab.rng import Draw, generator, number
 from bflcd.learn.attacks import TARGET_CLASS, Attack, stamp
 from bflcd.learn.partition import split_validation
 from bflcd.learn.task import Community, Rows, Task
@@ -21,40 +21,42 @@ Positions = NDArray[np.int64]
 class Devices:
     """Positions are rows of `pool`.
 
-    `all_rows`: what each device holds; `training`, `validation`: as a daemon would split it; `lured`: what a liar trains on,
-    by device; `liars` sorted. `test`: rows that nobody holds; `triggered`: those of them that a backdoor should turn, with its
-    trigger and their true classes, empty without one.
+    `all_rows`: what each device holds; `training`, `validation`: as a daemon would split it; `poisoned_rows`: what an adversary
+    trains on, by device; `adversaries` sorted. `test`: rows that nobody holds; `triggered`: those of them that a backdoor should
+    turn, with its trigger and their true classes, empty without one.
     """
 
     pool: DeviceRows
     all_rows: tuple[Positions, ...]
     training: tuple[Positions, ...]
     validation: tuple[Positions, ...]
-    lured: dict[int, Positions]
-    liars: tuple[int, ...]
+    poisoned_rows: dict[int, Positions]
+    adversaries: tuple[int, ...]
     test: DeviceRows
     triggered: DeviceRows | None
 
     def trained_on(self, device: int, *, split: bool) -> Positions:
         """The rows that `device` trains on; `split`: it holds some back for judging."""
-        lured = self.lured.get(device)
-        if lured is not None:
-            return lured
+        poisoned_rows = self.poisoned_rows.get(device)
+        if poisoned_rows is not None:
+            return poisoned_rows
         return self.training[device] if split else self.all_rows[device]
 
 
-def load_devices(setting: Setting, task: Task, device: torch.device) -> Devices:
-    """Deal the rows, draw the liars, poison what they train on, and move all of it to `device` once.
+def load_devices(config: SimulationConfig, task: Task, device: torch.device) -> Devices:
+    """Deal the rows, draw the adversaries, poison what they train on, and move all of it to `device` once.
 
     Raises OperatorError for data that is missing, bad, or too little for so many devices.
     """
-    community = task.load_all(setting.data_config())
-    _check(setting, community)
-    liars = tuple(sorted(generator(setting.seed, Draw.LIARS).permutation(setting.devices)[: setting.liar_count].tolist()))
-    rows, lured = _with_poison(community, setting.find_attack(), liars)
-    fraction = setting.params().validation_fraction
+    community = task.load_all(config.data_config())
+    _check(config, community)
+    adversaries = tuple(
+        sorted(generator(config.seed, Draw.ADVERSARIES).permutation(config.devices)[: config.adversary_count].tolist())
+    )
+    rows, poisoned_rows = _with_poison(community, config.find_attack(), adversaries)
+    fraction = config.params().validation_fraction
     splits = [
-        split_validation(len(part), fraction, number(setting.seed, Draw.VALIDATION, device=i))
+        split_validation(len(part), fraction, number(config.seed, Draw.VALIDATION, device=i))
         for i, part in enumerate(community.parts)
     ]
     assert community.test is not None
@@ -63,43 +65,43 @@ def load_devices(setting: Setting, task: Task, device: torch.device) -> Devices:
         all_rows=community.parts,
         training=tuple(part[kept] for part, (kept, _) in zip(community.parts, splits, strict=True)),
         validation=tuple(part[held] for part, (_, held) in zip(community.parts, splits, strict=True)),
-        lured=lured,
-        liars=liars,
+        poisoned_rows=poisoned_rows,
+        adversaries=adversaries,
         test=DeviceRows.of(community.test, device),
-        triggered=_triggered(setting.find_attack(), community.test, device),
+        triggered=_triggered(config.find_attack(), community.test, device),
     )
 
 
-def _check(setting: Setting, community: Community) -> None:
+def _check(config: SimulationConfig, community: Community) -> None:
     empty = sum(len(part) == 0 for part in community.parts)
     if empty:
         raise OperatorError(
-            f"{empty} of {setting.devices} devices would hold no row of {len(community.rows)}",
-            hint="simulate fewer devices (--devices)" + (", or raise --alpha" if setting.partition == "dirichlet" else ""),
+            f"{empty} of {config.devices} devices would hold no row of {len(community.rows)}",
+            hint="simulate fewer devices (--devices)" + (", or raise --alpha" if config.partition == "dirichlet" else ""),
             code="bad_data",
         )
     if community.test is None or len(community.test) == 0:
         raise OperatorError(
-            f"the task {setting.task} has no test rows, so there is nothing to measure on",
+            f"the task {config.task} has no test rows, so there is nothing to measure on",
             hint="use data with test rows, or a test_percent above 0",
             code="bad_data",
         )
 
 
-def _with_poison(community: Community, attack: Attack | None, liars: tuple[int, ...]) -> tuple[Rows, dict[int, Positions]]:
-    """All rows, those that liars have poisoned behind the others, and where each liar's stand."""
+def _with_poison(community: Community, attack: Attack | None, adversaries: tuple[int, ...]) -> tuple[Rows, dict[int, Positions]]:
+    """All rows, those that adversaries have poisoned behind the others, and where each adversary's stand."""
     if attack is None or type(attack).poison is Attack.poison:
         return community.rows, {}
     rows, classes = community.rows, int(community.rows.targets.max()) + 1
-    inputs, targets, lured, end = [rows.inputs], [rows.targets], {}, len(rows)
-    for liar in liars:
-        part = community.parts[liar]
+    inputs, targets, poisoned_rows, end = [rows.inputs], [rows.targets], {}, len(rows)
+    for adversary in adversaries:
+        part = community.parts[adversary]
         poisoned, relabelled = attack.poison(rows.inputs[part], rows.targets[part], classes)
         inputs.append(poisoned)
         targets.append(relabelled)
-        lured[liar] = np.arange(end, end + len(part))
+        poisoned_rows[adversary] = np.arange(end, end + len(part))
         end += len(part)
-    return Rows(np.concatenate(inputs), np.concatenate(targets)), lured
+    return Rows(np.concatenate(inputs), np.concatenate(targets)), poisoned_rows
 
 
 def _triggered(attack: Attack | None, test: Rows, device: torch.device) -> DeviceRows | None:

@@ -3,14 +3,15 @@
 Integer arithmetic has one result on every machine, so a GPU may do it. A test holds both against each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from bflcd.errors import InvariantError
 from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS, scale_to
-from bflcd.params import AGGREGATIONS
+from bflcd.registry import entry_of
 
 _COLUMNS = 2**20
 """Coordinates sorted at a time."""
@@ -23,12 +24,12 @@ def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int],
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """
-    if rule not in AGGREGATIONS or len(updates) != len(weights):
-        raise InvariantError(f"rule {rule!r}, {len(updates)} updates, {len(weights)} weights; rules: {', '.join(AGGREGATIONS)}")
+    step_of = entry_of(RULES, rule, "aggregation rule")
+    if len(updates) != len(weights):
+        raise InvariantError(f"{len(updates)} updates, but {len(weights)} weights")
     if len(updates) == 0:
         return model
-    step = _fedavg(updates, weights) if rule == "fedavg" else _median(updates)
-    return _to_floats(_to_fixed(model) + _shortened(step, limit))
+    return _to_floats(_to_fixed(model) + _shortened(step_of(updates, weights), limit))
 
 
 def _fedavg(updates: Tensor, weights: Sequence[int]) -> Tensor:
@@ -38,13 +39,17 @@ def _fedavg(updates: Tensor, weights: Sequence[int]) -> Tensor:
     return _divide(total, sum(weights))
 
 
-def _median(updates: Tensor) -> Tensor:
+def _median(updates: Tensor, _weights: Sequence[int]) -> Tensor:
     result = torch.empty_like(updates[0], dtype=torch.int64)
     low, high = (len(updates) - 1) // 2, len(updates) // 2
     for begin in range(0, len(result), _COLUMNS):
         ranked = _to_fixed(updates[:, begin : begin + _COLUMNS]).sort(dim=0).values
         result[begin : begin + _COLUMNS] = ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
     return result
+
+
+RULES: Final[Mapping[str, Callable[[Tensor, Sequence[int]], Tensor]]] = {"fedavg": _fedavg, "median": _median}
+"""By the names of `bflcd.learn.aggregate.RULES`."""
 
 
 def _shortened(step: Tensor, limit: int | None) -> Tensor:

@@ -5,29 +5,30 @@ how the updates become a step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bflcd.lab.adversaries import Adversaries
 from bflcd.lab.chain import CardLines, LabChain
+from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices
-from bflcd.lab.draws import Draw, generator, number
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
 from bflcd.lab.exact import aggregate
-from bflcd.lab.liars import Liars
-from bflcd.lab.rules import RULES, Round
-from bflcd.lab.setting import Setting
+from bflcd.lab.rng import Draw, generator, number
+from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.judgement import OfferJudgement
+from bflcd.registry import entry_of
 from bflcd.wire.tensors import VALUE_LIMIT
 
-ROOT_ROWS = 100
+ROOT_ROWS: Final = 100
 """Rows of FLTrust's server (Cao et al. 2021, V-A)."""
 
 
@@ -42,9 +43,9 @@ class Step:
 class Framework(ABC):
     """Goes from model to model; `moved` is the last step, zeros at first."""
 
-    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
-        self._setting, self._devices, self._engine = setting, devices, engine
-        self.liars = Liars(setting, devices.liars)
+    def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
+        self._config, self._devices, self._engine = config, devices, engine
+        self.adversaries = Adversaries(config, devices.adversaries)
         self.moved = torch.zeros(engine.weights, device=engine.device)
         self.round = 0
 
@@ -62,40 +63,40 @@ class Framework(ABC):
     def _updates(self, model: Tensor, offering: Sequence[int], pace: Pace, *, split: bool) -> tuple[Tensor, list[int]]:
         """What `offering` offer, [offering, weights], and the samples that they claim."""
         rows = [self._devices.trained_on(device, split=split) for device in offering]
-        seeds = [number(self._setting.seed, Draw.TRAINING, self.round, device) for device in offering]
+        seeds = [number(self._config.seed, Draw.TRAINING, self.round, device) for device in offering]
         trainees = [Trainee(part, seed) for part, seed in zip(rows, seeds, strict=True)]
         updates = self._engine.train(model, trainees, pace)
-        self.liars.forge(offering, updates, self.moved, self.round)
+        self.adversaries.forge(offering, updates, self.moved, self.round)
         return updates, [len(part) for part in rows]
 
 
 class Server(Framework):
     """A server that draws its trainers and trusts its rule."""
 
-    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
-        super().__init__(setting, devices, engine)
-        self._rule = RULES[setting.framework]
+    def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
+        super().__init__(config, devices, engine)
+        self._rule = RULES[config.framework]
         pool = np.concatenate(devices.all_rows)
-        drawn = generator(setting.seed, Draw.ROOT_ROWS).permutation(len(pool))[:ROOT_ROWS]
+        drawn = generator(config.seed, Draw.ROOT_ROWS).permutation(len(pool))[:ROOT_ROWS]
         self._root = np.sort(pool[drawn])
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
-        setting = self._setting
-        drawn = generator(setting.seed, Draw.SERVER, self.round).permutation(setting.devices)[: setting.at_work]
+        config = self._config
+        drawn = generator(config.seed, Draw.SERVER, self.round).permutation(config.devices)[: config.at_work]
         offering = sorted(drawn.tolist())
         updates, claims = self._updates(model, offering, pace, split=False)
         valid = [line for line, fine in enumerate(acceptable(updates)) if fine]
-        facts = {"trainers": len(offering), "liars": sum(device in self.liars.members for device in offering)}
+        facts = {"trainers": len(offering), "liars": sum(device in self.adversaries.members for device in offering)}
         if not valid:
             return Step(model, facts | {"packed": 0})
         places = torch.tensor(valid, device=updates.device)
         trusted = None
-        if setting.framework == "fltrust":
-            seed = number(setting.seed, Draw.ROOT_ROWS, self.round)
+        if config.framework == "fltrust":
+            seed = number(config.seed, Draw.ROOT_ROWS, self.round)
             trusted = self._engine.train(model, [Trainee(self._root, seed)], pace)[0]
         claimed = torch.tensor([float(claims[line]) for line in valid], device=updates.device)
-        f = sum(offering[line] in self.liars.members for line in valid)
-        return Step(model + self._rule(Round(updates[places], claimed, f, trusted)), facts | {"packed": len(valid)})
+        f = sum(offering[line] in self.adversaries.members for line in valid)
+        return Step(model + self._rule(AggregationInput(updates[places], claimed, f, trusted)), facts | {"packed": len(valid)})
 
 
 class StandAlone(Framework):
@@ -103,27 +104,27 @@ class StandAlone(Framework):
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         rows = np.sort(np.concatenate(self._devices.all_rows))
-        trainee = Trainee(rows, number(self._setting.seed, Draw.CENTRAL, self.round))
+        trainee = Trainee(rows, number(self._config.seed, Draw.CENTRAL, self.round))
         return Step(model + self._engine.train(model, [trainee], pace)[0], {"trainers": 1})
 
 
 class Bflc(Framework):
     """This project: trainers and judges by the ledger, one card a judge, the daemons' own decision and aggregate."""
 
-    def __init__(self, setting: Setting, devices: Devices, engine: Engine) -> None:
-        super().__init__(setting, devices, engine)
-        self.chain = LabChain.simulated(setting.params(), setting.devices, setting.seed)
+    def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
+        super().__init__(config, devices, engine)
+        self.chain = LabChain.simulated(config.params(), config.devices, config.seed)
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
-        chain, lying = self.chain, self.liars.members
+        chain, lying = self.chain, self.adversaries.members
         committee, offering = chain.committee, list(chain.trainers)
-        self.liars.watch(committee)
+        self.adversaries.watch(committee)
         updates, samples = self._updates(model, offering, pace, split=True)
         valid = [line for line, fine in enumerate(acceptable(updates)) if fine]  # all others are refused before they are scored
         offering, samples = [offering[line] for line in valid], [samples[line] for line in valid]
         updates = updates[torch.tensor(valid, device=updates.device, dtype=torch.int64)]
         scores = self._scores(model, updates, committee)
-        norms = fixed_norms(updates) if self._setting.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
+        norms = fixed_norms(updates) if self._config.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
         chosen = chain.chosen_cards(lying)
         cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
         decision = chain.close(offering, samples, cards)
@@ -154,7 +155,7 @@ class Bflc(Framework):
         )
 
     def _scores(self, model: Tensor, updates: Tensor, committee: Sequence[int]) -> Scores:
-        params, seed = self.chain.params, self._setting.seed
+        params, seed = self.chain.params, self._config.seed
         members = []
         for member in committee:
             held = self._devices.validation[member]
@@ -166,22 +167,22 @@ class Bflc(Framework):
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
         base_loss = int(scores.base_losses[line])
         measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
-        said = self.liars.report(member, measured, offering, self.round)
+        said = self.adversaries.report(member, measured, offering, self.round)
         return CardLines(
             said.gains, said.accuracies, said.norms, int(scores.base_losses[line]), int(scores.base_accuracies[line])
         )
 
     def _honest(self, offers: Sequence[OfferJudgement]) -> int:
-        return sum(self.chain.device_of(offer.uploader) not in self.liars.members for offer in offers)
+        return sum(self.chain.device_of(offer.uploader) not in self.adversaries.members for offer in offers)
 
 
-def make_framework(setting: Setting, devices: Devices, engine: Engine) -> Framework:
-    """The framework that the setting names."""
-    if setting.framework == "bflc":
-        return Bflc(setting, devices, engine)
-    if setting.framework == "stand-alone":
-        return StandAlone(setting, devices, engine)
-    return Server(setting, devices, engine)
+FRAMEWORKS: Final[Mapping[str, type[Framework]]] = {"bflc": Bflc, "stand-alone": StandAlone, **dict.fromkeys(RULES, Server)}
+"""By the names of `bflcd.lab.config.Framework`."""
+
+
+def make_framework(config: SimulationConfig, devices: Devices, engine: Engine) -> Framework:
+    """The framework that `config` names."""
+    return entry_of(FRAMEWORKS, config.framework, "framework")(config, devices, engine)
 
 
 def acceptable(updates: Tensor) -> list[bool]:

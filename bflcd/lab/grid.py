@@ -8,42 +8,42 @@ from typing import Any
 
 import msgspec
 
+from bflcd.lab.config import Rules, SimulationConfig
 from bflcd.lab.records import Run
-from bflcd.lab.setting import Rules, Setting
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What makes a variant or a scenario: fields of `Setting`, fields of its `Rules`, and a name for people.
+    """What makes a variant or a scenario: fields of `SimulationConfig`, fields of its `Rules`, and a name for people.
 
     `whole` replaces the rules before `rules` change single ones.
     """
 
     label: str
-    setting: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
     rules: dict[str, Any] = field(default_factory=dict)
     whole: Rules | None = None
 
-    def apply(self, setting: Setting) -> Setting:
-        """`setting` with the changes."""
-        rules = msgspec.structs.replace(self.whole or setting.rules, **self.rules)
-        return msgspec.structs.replace(setting, rules=rules, **self.setting)
+    def apply(self, config: SimulationConfig) -> SimulationConfig:
+        """`config` with the changes."""
+        rules = msgspec.structs.replace(self.whole or config.rules, **self.rules)
+        return msgspec.structs.replace(config, rules=rules, **self.config)
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
     """`base` with every variant under every scenario for every seed; `wanted` leaves combinations out."""
 
-    base: Setting
+    base: SimulationConfig
     variants: tuple[Change, ...]
     scenarios: tuple[Change, ...]
     seeds: tuple[int, ...]
     wanted: Callable[[str, str], bool] = lambda _variant, _scenario: True
 
-    def settings(self) -> list[Setting]:
+    def configs(self) -> list[SimulationConfig]:
         """Every simulation, each once, all of the first seed before the second: an interrupted experiment has whole tables."""
         found = {
-            self.setting(variant.label, scenario.label, seed): None
+            self.config(variant.label, scenario.label, seed): None
             for seed in self.seeds
             for scenario in self.scenarios
             for variant in self.variants
@@ -51,7 +51,7 @@ class Grid:
         }
         return list(found)
 
-    def setting(self, variant: str, scenario: str, seed: int) -> Setting:
+    def config(self, variant: str, scenario: str, seed: int) -> SimulationConfig:
         """The simulation of one cell and seed; the variant's changes come last."""
         changed = _named(self.variants, variant).apply(_named(self.scenarios, scenario).apply(self.base))
         return msgspec.structs.replace(changed, seed=seed)
@@ -104,14 +104,14 @@ class Results:
 
     def __init__(self, grid: Grid, runs: Sequence[Run]) -> None:
         self.grid = grid
-        self._runs = {run.setting: run for run in runs}
+        self._runs = {run.config: run for run in runs}
 
     def runs(self, variant: str, scenario: str) -> list[Run]:
         """Of one cell, in the order of the seeds; those that have ended."""
         if not self.grid.wanted(variant, scenario):
             return []
-        settings = (self.grid.setting(variant, scenario, seed) for seed in self.grid.seeds)
-        return [self._runs[setting] for setting in settings if setting in self._runs]
+        configs = (self.grid.config(variant, scenario, seed) for seed in self.grid.seeds)
+        return [self._runs[config] for config in configs if config in self._runs]
 
     def spread(self, variant: str, scenario: str, value: Callable[[Run], float] = Run.last) -> Spread:
         """Of a value of each run of a cell: by default its accuracy in per cent."""
@@ -120,8 +120,8 @@ class Results:
 
     def paired(self, variant: str, against: str, scenario: str) -> Spread:
         """Of the differences in accuracy, in points, seed by seed."""
-        first = {run.setting.seed: run.last() for run in self.runs(variant, scenario)}
-        second = {run.setting.seed: run.last() for run in self.runs(against, scenario)}
+        first = {run.config.seed: run.last() for run in self.runs(variant, scenario)}
+        second = {run.config.seed: run.last() for run in self.runs(against, scenario)}
         return spread([100.0 * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())])
 
     def data(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bflcd.errors import MachineError, OperatorError
-from bflcd.lab.setting import Setting
+from bflcd.lab.config import SimulationConfig
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.version import __version__
 
@@ -32,7 +32,7 @@ LAST_MEASUREMENTS: Final = 3
 class Run:
     """A simulation's records, one a round; those in which the test rows were measured hold `accuracy` and `loss`."""
 
-    setting: Setting
+    config: SimulationConfig
     rounds: tuple[dict[str, Any], ...]
     machine: dict[str, Any] = field(default_factory=dict)
 
@@ -58,9 +58,9 @@ class Run:
 class RunFiles:
     """The two files of one simulation in `folder`, which exists."""
 
-    def __init__(self, folder: Path, setting: Setting) -> None:
-        self._setting = setting
-        self._lines, self._checkpoint = folder / f"{setting.id}.jsonl", folder / f"{setting.id}.npz"
+    def __init__(self, folder: Path, config: SimulationConfig) -> None:
+        self._config = config
+        self._lines, self._checkpoint = folder / f"{config.id}.jsonl", folder / f"{config.id}.npz"
 
     def finished(self) -> Run | None:
         """The run, if it has ended. Raises OperatorError (`bad_results`) for a file that is none of ours."""
@@ -69,7 +69,7 @@ class RunFiles:
         found = self._read()
         if not found or "end" not in found[-1]:
             return None
-        return Run(self._setting, tuple(found[1:-1]), found[0]["machine"])
+        return Run(self._config, tuple(found[1:-1]), found[0]["machine"])
 
     def begin(self, simulation: Simulation, machine: Machine) -> list[dict[str, Any]]:
         """Take `simulation` to where its checkpoint is, if there is one; its records up to there. Raises MachineError."""
@@ -77,7 +77,7 @@ class RunFiles:
         if self._checkpoint.exists() and self._lines.exists():
             done = self._restore(simulation)
         head = {
-            "setting": msgspec.to_builtins(self._setting),
+            "setting": msgspec.to_builtins(self._config),
             "machine": describe(machine),
             "version": __version__,
         }

@@ -1,7 +1,7 @@
 """Aggregation rules of the literature, as their papers state them, for servers that BFLC is compared with.
 
 Each maps updates [n, weights] of one round to the step [weights] that the model takes. `claims` [n] are the numbers of samples,
-`liars` is the number f that the rules which need one are told: the true one, which flatters them.
+`adversaries` is the number f that the rules which need one are told: the true one, which flatters them.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,52 +21,52 @@ WEISZFELD_TOLERANCE: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class AggregationInput:
     """What a server knows of one round. `trusted` [weights]: FLTrust's own update from its root rows, None for other rules."""
 
     updates: Tensor
     claims: Tensor
-    liars: int
+    adversaries: int
     trusted: Tensor | None = None
 
 
-Rule = Callable[[Round], Tensor]
+Rule = Callable[[AggregationInput], Tensor]
 
 
-def fedavg(round_: Round) -> Tensor:
+def fedavg(given: AggregationInput) -> Tensor:
     """The mean by samples (McMahan et al. 2017)."""
-    return _mean(round_.updates, round_.claims)
+    return _mean(given.updates, given.claims)
 
 
-def coordinate_median(round_: Round) -> Tensor:
+def coordinate_median(given: AggregationInput) -> Tensor:
     """CwMed: the median of each coordinate, of an even count the mean of the middle two (Yin et al. 2018)."""
-    count = len(round_.updates)
-    return _by_rank(round_.updates, (count - 1) // 2, count // 2 + 1)
+    count = len(given.updates)
+    return _by_rank(given.updates, (count - 1) // 2, count // 2 + 1)
 
 
-def trimmed_mean(round_: Round) -> Tensor:
+def trimmed_mean(given: AggregationInput) -> Tensor:
     """The mean of each coordinate without its f largest and f smallest (Yin et al. 2018); f below half."""
-    count = len(round_.updates)
-    cut = min(round_.liars, (count - 1) // 2)
-    return _by_rank(round_.updates, cut, count - cut)
+    count = len(given.updates)
+    cut = min(given.adversaries, (count - 1) // 2)
+    return _by_rank(given.updates, cut, count - cut)
 
 
-def multi_krum(round_: Round) -> Tensor:
+def multi_krum(given: AggregationInput) -> Tensor:
     """The mean of the n - f updates nearest to their n - f - 2 nearest (Blanchard et al. 2017); f at most (n - 3) / 2."""
-    count = len(round_.updates)
-    f = max(0, min(round_.liars, (count - 3) // 2))
+    count = len(given.updates)
+    f = max(0, min(given.adversaries, (count - 3) // 2))
     if count < 3:
-        return round_.updates.mean(0)
-    distances = _squared_distances(round_.updates)
+        return given.updates.mean(0)
+    distances = _squared_distances(given.updates)
     nearest = distances.sort(dim=1).values[:, 1 : 1 + max(1, count - f - 2)].sum(1)
     chosen = nearest.argsort(stable=True)[: count - f]
-    return round_.updates[chosen.sort().values].mean(0)
+    return given.updates[chosen.sort().values].mean(0)
 
 
-def geometric_median(round_: Round) -> Tensor:
+def geometric_median(given: AggregationInput) -> Tensor:
     """RFA: the smoothed geometric median by Weiszfeld's steps, weighted by samples (Pillutla et al. 2022)."""
-    updates, shares = round_.updates, round_.claims / round_.claims.sum()
-    middle = _mean(updates, round_.claims)
+    updates, shares = given.updates, given.claims / given.claims.sum()
+    middle = _mean(updates, given.claims)
     for _ in range(WEISZFELD_STEPS):
         distances = torch.stack([torch.linalg.vector_norm(update - middle) for update in updates]).double()
         weights = shares / distances.clamp(min=WEISZFELD_SMOOTHING)
@@ -78,18 +78,18 @@ def geometric_median(round_: Round) -> Tensor:
     return middle
 
 
-def fltrust(round_: Round) -> Tensor:
+def fltrust(given: AggregationInput) -> Tensor:
     """Updates scaled to the server's own, weighted by max(0, cosine with it) (Cao et al. 2021)."""
-    trusted = round_.trusted
+    trusted = given.trusted
     assert trusted is not None
     size = torch.linalg.vector_norm(trusted)
-    norms = torch.stack([torch.linalg.vector_norm(update) for update in round_.updates])
-    alike = (round_.updates @ trusted) / (norms * size).clamp(min=1e-12)
+    norms = torch.stack([torch.linalg.vector_norm(update) for update in given.updates])
+    alike = (given.updates @ trusted) / (norms * size).clamp(min=1e-12)
     scores = alike.clamp(min=0.0)
     total = scores.sum()
     if total <= 0:
         return torch.zeros_like(trusted)
-    return _combined(round_.updates, scores * size / norms.clamp(min=1e-12) / total)
+    return _combined(given.updates, scores * size / norms.clamp(min=1e-12) / total)
 
 
 RULES: Final[Mapping[str, Rule]] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bflcd.errors import MachineError
+from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.records import Run, RunFiles
-from bflcd.lab.setting import Setting, check_setting
 from bflcd.lab.simulation import Machine, Simulation
 
 CHECKPOINT_SECONDS: Final = 20.0
@@ -21,7 +21,7 @@ class Observer(Protocol):
         """So many rounds are to be done in all, those of finished simulations left out."""
         ...
 
-    def step(self, setting: Setting, round_: int, accuracy: float | None) -> None:
+    def step(self, config: SimulationConfig, round_: int, accuracy: float | None) -> None:
         """A round of a simulation is done; its latest measured accuracy."""
         ...
 
@@ -32,44 +32,44 @@ class Silent:
     def plan(self, rounds: int) -> None:
         """Say nothing."""
 
-    def step(self, setting: Setting, round_: int, accuracy: float | None) -> None:
+    def step(self, config: SimulationConfig, round_: int, accuracy: float | None) -> None:
         """Say nothing."""
 
 
-def run_all(settings: Sequence[Setting], machine: Machine, folder: Path, observer: Observer | None = None) -> list[Run]:
-    """The runs of `settings`, in their order; what `folder` holds already is not run again.
+def run_all(configs: Sequence[SimulationConfig], machine: Machine, folder: Path, observer: Observer | None = None) -> list[Run]:
+    """The runs of `configs`, in their order; what `folder` holds already is not run again.
 
     Raises UsageError, OperatorError (`bad_results`, data, device), MachineError; what was done by then is kept.
     """
     observer = observer or Silent()
-    for setting in settings:
-        check_setting(setting)
+    for config in configs:
+        check_config(config)
     _make(folder)
     machine.torch_device()
-    observer.plan(sum(setting.rounds for setting in _unfinished(settings, folder)))
-    return [run(setting, machine, folder, observer) for setting in settings]
+    observer.plan(sum(config.rounds for config in _unfinished(configs, folder)))
+    return [run(config, machine, folder, observer) for config in configs]
 
 
-def run(setting: Setting, machine: Machine, folder: Path, observer: Observer | None = None) -> Run:
+def run(config: SimulationConfig, machine: Machine, folder: Path, observer: Observer | None = None) -> Run:
     """One simulation to its end, or what is there of it. Raises as `run_all` does."""
     observer = observer or Silent()
-    files = RunFiles(folder, setting)
+    files = RunFiles(folder, config)
     finished = files.finished()
     if finished is not None:
         return finished
     begun = time.perf_counter()
-    simulation = Simulation(setting, machine)
+    simulation = Simulation(config, machine)
     records = files.begin(simulation, machine)
     accuracy = next((record["accuracy"] for record in reversed(records) if "accuracy" in record), None)
     for record in records:
-        observer.step(setting, record["round"], accuracy)
+        observer.step(config, record["round"], accuracy)
     last = time.monotonic()
     while not simulation.done:
         record = simulation.advance()
         records.append(record)
         files.append(record)
         accuracy = record.get("accuracy", accuracy)
-        observer.step(setting, simulation.round, accuracy)
+        observer.step(config, simulation.round, accuracy)
         if time.monotonic() - last > CHECKPOINT_SECONDS and not simulation.done:
             files.checkpoint(simulation)
             last = time.monotonic()
@@ -79,8 +79,8 @@ def run(setting: Setting, machine: Machine, folder: Path, observer: Observer | N
     return found
 
 
-def _unfinished(settings: Iterable[Setting], folder: Path) -> list[Setting]:
-    return [setting for setting in settings if RunFiles(folder, setting).finished() is None]
+def _unfinished(configs: Iterable[SimulationConfig], folder: Path) -> list[SimulationConfig]:
+    return [config for config in configs if RunFiles(folder, config).finished() is None]
 
 
 def _make(folder: Path) -> None:

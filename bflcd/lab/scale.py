@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from bflcd.lab.setting import Setting
-from bflcd.learn.datasets.images import open_images
+from bflcd.lab.config import SimulationConfig
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT
 
 
@@ -20,16 +20,13 @@ class ScaleName(StrEnum):
     full = "full"
 
 
-SEEDS: Final = 3
-"""Seeds of an experiment, unless it is told otherwise."""
-
-DIGITS: Final = Setting(task="digits", devices=100, rounds=60, learning_rate=0.1, rate_decay=0.98, every=3)
+DIGITS: Final = SimulationConfig(task="digits", devices=100, rounds=60, learning_rate=0.1, rate_decay=0.98, every=3)
 """Without data: the digits that scikit-learn ships, 15 rows a device. A look at how it works."""
 
 BASES: Final = {
-    ScaleName.small: Setting(devices=100, limit=50, local_epochs=2, rounds=30, rate_decay=0.96, every=5),
-    ScaleName.medium: Setting(devices=100, limit=110, local_epochs=2, rounds=40, rate_decay=0.97, every=4),
-    ScaleName.full: Setting(devices=900, local_epochs=2, rounds=150, rate_decay=0.985, every=5),
+    ScaleName.small: SimulationConfig(devices=100, limit=50, local_epochs=2, rounds=30, rate_decay=0.96, every=5),
+    ScaleName.medium: SimulationConfig(devices=100, limit=110, local_epochs=2, rounds=40, rate_decay=0.97, every=4),
+    ScaleName.full: SimulationConfig(devices=900, local_epochs=2, rounds=150, rate_decay=0.985, every=5),
 }
 
 MODELS: Final = {ScaleName.small: "light", ScaleName.medium: "light", ScaleName.full: "alexnet"}
@@ -53,11 +50,11 @@ class Plan:
     """What all experiments of one call share: data, size, training (`base`: no attack, 10 % active) and seeds."""
 
     scale: ScaleName
-    base: Setting
+    base: SimulationConfig
     seeds: tuple[int, ...]
 
     @property
-    def under_attack(self) -> Setting:
+    def under_attack(self) -> SimulationConfig:
         """`base` with enough devices at work for a committee."""
         scale = ScaleName.small if self.base.data is None else self.scale
         return msgspec.structs.replace(self.base, active=AT_WORK[scale])

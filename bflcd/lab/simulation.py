@@ -2,28 +2,26 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import torch
 from torch import Tensor
 
 from bflcd.errors import OperatorError
+from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.devices import load_devices
-from bflcd.lab.engine.base import Engine, Pace, Precision
+from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Products
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.frameworks import Bflc, make_framework
-from bflcd.lab.setting import Setting, check_setting
 from bflcd.learn.attacks import TARGET_CLASS
+from bflcd.learn.device import DeviceName, find_device
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.ledger.state import State
+from bflcd.registry import entry_of
 from bflcd.wire.tensors import split_payload
-
-DeviceName = Literal["auto", "cpu", "cuda"]
-
-DEVICES: Final[tuple[DeviceName, ...]] = ("auto", "cpu", "cuda")
 
 STACK: Final = 256
 """Devices of one stack on a GPU."""
@@ -43,42 +41,44 @@ class Machine:
 
     def torch_device(self) -> torch.device:
         """Raises OperatorError (`bad_device`)."""
-        has_gpu = torch.cuda.is_available()
-        if self.device == "cuda" and not has_gpu:
-            raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
-        device = torch.device("cuda" if has_gpu and self.device != "cpu" else "cpu")
-        if device.type == "cpu" and self.precision == "tf32":
-            raise OperatorError("precision tf32 is a GPU's", hint="use float32 or bf16", code="bad_device")
+        device = find_device(self.device)
+        if device.type == "cpu" and self.products.rounded:
+            raise OperatorError(f"precision {self.precision} is a GPU's", hint="use float32 or bf16", code="bad_device")
         return device
+
+    @property
+    def products(self) -> Products:
+        """What the precision says."""
+        return entry_of(PRECISIONS, self.precision, "precision")
 
 
 class Simulation:
     """The model, the ledger and the round that comes next. Stepping it to the end twice gives the same numbers."""
 
-    def __init__(self, setting: Setting, machine: Machine) -> None:
+    def __init__(self, config: SimulationConfig, machine: Machine) -> None:
         """Load the data, make the first model. Raises UsageError, OperatorError."""
-        check_setting(setting)
+        check_config(config)
         device = machine.torch_device()
-        task = find_task(setting.task, dict(setting.options))
-        task.pin(setting.data_config())
-        tensors, payload = initial_model(task, setting.seed)
-        self.setting = setting
-        self._task, self._spec = task, setting.task_spec(tensors)
-        self._devices = load_devices(setting, task, device)
+        task = find_task(config.task, dict(config.options))
+        task.pin(config.data_config())
+        tensors, payload = initial_model(task, config.seed)
+        self.config = config
+        self._task, self._spec = task, config.task_spec(tensors)
+        self._devices = load_devices(config, task, device)
         self.engine: Engine
-        if device.type == "cuda" or machine.precision == "bf16":
+        if device.type == "cuda" or machine.products.dtype != torch.float32:
             self.engine = StackedEngine(task, self._devices.pool, precision=machine.precision, stack=machine.stack)
         else:
             self.engine = LoopEngine(task, self._devices.pool, threads=machine.threads or None)
         counters, weights = split_payload(payload, tensors, label=None)
         if counters.size:
             raise OperatorError(
-                f"the model of task {setting.task} counts batches; the laboratory simulates models of weights only",
+                f"the model of task {config.task} counts batches; the laboratory simulates models of weights only",
                 hint="use layers without counters, such as group normalisation",
                 code="bad_model",
             )
         self.model = torch.from_numpy(weights.copy()).to(device)
-        self._framework = make_framework(setting, self._devices, self.engine)
+        self._framework = make_framework(config, self._devices, self.engine)
 
     @property
     def round(self) -> int:
@@ -88,19 +88,19 @@ class Simulation:
     @property
     def done(self) -> bool:
         """Whether the last round is done."""
-        return self.round >= self.setting.rounds
+        return self.round >= self.config.rounds
 
     def advance(self) -> dict[str, Any]:
         """Do one round; what is recorded of it: the round, who took part and was packed, seconds, and at times the test rows."""
-        begun, setting = time.perf_counter(), self.setting
-        pace = Pace(self._task.learning_rate(self._spec, self.round), setting.momentum, setting.batch_size, setting.local_epochs)
+        begun, config = time.perf_counter(), self.config
+        pace = Pace(self._task.learning_rate(self._spec, self.round), config.momentum, config.batch_size, config.local_epochs)
         step = self._framework.step(self.model, pace)
         self.model = step.model
         record: dict[str, Any] = {"round": self.round, **step.facts}
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize()
         record["seconds"] = round(time.perf_counter() - begun, 4)
-        if self.round % setting.every == 0 or self.done:
+        if self.round % config.every == 0 or self.done:
             record |= self.measure()
         return record
 
@@ -123,7 +123,7 @@ class Simulation:
     def memory(self) -> bytes:
         """Everything else, as JSON."""
         chain = self._framework.chain.state if isinstance(self._framework, Bflc) else None
-        return msgspec.json.encode(_Memory(self.round, self._framework.liars.awake, chain))
+        return msgspec.json.encode(_Memory(self.round, self._framework.adversaries.awake, chain))
 
     def restore(self, vectors: dict[str, Tensor], memory: bytes) -> None:
         """Go on where `vectors` and `memory` were taken.
@@ -136,7 +136,7 @@ class Simulation:
                 raise ValueError(f"it holds a model of {vector.numel()} weights, not {self.model.numel()}")
         self.model = vectors["model"].to(self.engine.device)
         self._framework.moved = vectors["moved"].to(self.engine.device)
-        self._framework.round, self._framework.liars.awake = found.round, found.awake
+        self._framework.round, self._framework.adversaries.awake = found.round, found.awake
         if found.chain is not None and isinstance(self._framework, Bflc):
             self._framework.chain.state = found.chain
 

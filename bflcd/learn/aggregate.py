@@ -12,7 +12,7 @@ inside it. So every weight becomes a fixed-point integer, F(x) = rint(x * 2^24),
 Multiplying a float32 by 2^24 only shifts its exponent, and converting back rounds once, so both ends are exact too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Final
@@ -22,15 +22,13 @@ from numpy.typing import NDArray
 
 from bflcd.errors import InvariantError
 from bflcd.learn.protocol import NORM_SCALE_BITS
-from bflcd.params import AGGREGATIONS, TensorSpec
-from bflcd.types import MAX_PLACES
+from bflcd.params import TensorSpec
+from bflcd.registry import entry_of
+from bflcd.types import MAX_PLACES, MAX_WEIGHT
 from bflcd.wire.tensors import Floats, join_payload, split_payload
 
 FRACTION_BITS: Final = 24
 """Fixed-point places: finer than float32 resolves around 1."""
-
-MAX_WEIGHT: Final = 2**16
-"""Largest weight of one update; larger claims are clamped by the ledger."""
 
 FIXED_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
 """Fixed-point form of +-2^10."""
@@ -70,16 +68,16 @@ def aggregate(
     Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
     range or more than 2^11 updates, which the ledger rules out.
     """
-    if rule not in AGGREGATIONS:
-        raise InvariantError(f"{rule!r} is no aggregation rule; known: {', '.join(AGGREGATIONS)}")
+    step_of = entry_of(RULES, rule, "aggregation rule")
     counters, floats = split_payload(model, spec, label=None)
-    step = _fedavg(updates, spec) if rule == "fedavg" else _median(updates, spec)
+    step = step_of(updates, spec)
     if step is None:
         return bytes(model)
     return join_payload(counters, _to_floats(_to_fixed(floats) + _shortened(step, limit)), spec, label=None)
 
 
-def _fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+def fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+    """The mean by weights, one update at a time; None of no updates (design 5; McMahan et al. 2017)."""
     total, weights = None, 0
     for count, update in enumerate(updates, start=1):
         _check_place(count, update)
@@ -91,7 +89,8 @@ def _fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> 
     return None if total is None else _divide(total, weights)
 
 
-def _median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+def coordinate_median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
+    """The median of each coordinate, whatever the weights; None of no updates (design 5; Yin et al. 2018)."""
     columns = []
     for count, update in enumerate(updates, start=1):
         _check_place(count, update)
@@ -105,6 +104,13 @@ def _median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> 
         ranked = np.sort(np.stack([_to_fixed(column[begin:end]) for column in columns]), axis=0)
         result[begin:end] = ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
     return result
+
+
+Rule = Callable[[Iterable[WeightedUpdate], tuple[TensorSpec, ...]], Fixed | None]
+"""The step that updates give, before it is held to its limit."""
+
+RULES: Final[Mapping[str, Rule]] = {"fedavg": fedavg, "median": coordinate_median}
+"""By the names of `bflcd.params.AGGREGATIONS`."""
 
 
 def _shortened(step: Fixed, limit: int | None) -> Fixed:

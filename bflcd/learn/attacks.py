@@ -1,6 +1,6 @@
 """Attacks on the learning, by name: for the laboratory, for tests, and for daemons of a testnet.
 
-A liar can do three things: train on poisoned rows (`poison`), offer something else than it trained (`forge`), and, once it
+An adversary can do three things: train on poisoned rows (`poison`), offer something else than it trained (`forge`), and, once it
 sits in a committee, lie about what it measured (`lie`). Here stands what it says, not how it says it: protocol attacks
 (equivocation, silence, floods) are in the fault catalogue. Formulas use methods of tensors only, so that a name can be checked
 without importing torch.
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LIED_ACCURACY: Final = (900_000, 1_000_000)
-"""What liars in the committee claim for each other, in millionths: the paper's 90 to 100 % (V-B)."""
+"""What adversaries in the committee claim for each other, in millionths: the paper's 90 to 100 % (V-B)."""
 
-SMEARED_GAIN: Final = -10 * MILLION
-"""What a smearing liar claims for an honest update, in micro-nats: worse than guessing among 20,000 classes."""
+DEFAMED_GAIN: Final = -10 * MILLION
+"""What a defaming adversary claims for an honest update, in micro-nats: worse than guessing among 20,000 classes."""
 
 TRIGGER_PIXELS: Final = 4
 """Side of the square of ink that a backdoor looks for, in the lower right corner."""
@@ -37,13 +37,13 @@ TARGET_CLASS: Final = 0
 
 
 class Lies(Enum):
-    """What liars in the committee say of offers."""
+    """What adversaries in the committee say of offers."""
 
     NONE = "none"
     """What they measured."""
     PROMOTE = "promote"
     """Each other's updates are nearly perfect, the honest ones are what they measured (the paper, V-B)."""
-    SMEAR = "smear"
+    DEFAME = "smear"
     """Each other's updates are nearly perfect, the honest ones are the worst there can be."""
 
 
@@ -53,13 +53,13 @@ LiesName = Literal["none", "promote", "smear"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the liars of one round know and share.
+    """What the adversaries of one round know and share.
 
-    `honest` [liars, weights]: what each of them would offer if it were honest (trained on its poisoned rows, if it poisons
+    `honest` [adversaries, weights]: what each of them would offer if it were honest (trained on its poisoned rows, if it poisons
     them). `moved` [weights]: what the last round did to the model, zeros before there was one. `others` [updates, weights]:
     offers of honest trainers, None where nobody can see them. `trainers`: how many offer in this round. `noise(shared)`: standard
-    normal numbers [liars, weights]; with `shared`, one vector for all. `conspirators`: how many of the trainers lie, where one
-    knows of more than whose updates it has; a liar with a machine of its own has but its own.
+    normal numbers [adversaries, weights]; with `shared`, one vector for all. `conspirators`: how many of the trainers lie, where
+    one knows of more than whose updates it has; an adversary with a machine of its own has but its own.
     """
 
     honest: "Tensor"
@@ -77,7 +77,7 @@ class Attack:
     strength: float = 1.0
     lies: Lies = Lies.PROMOTE
     waits: bool = False
-    """Behave until liars hold more than half of the seats, then strike for good (the paper, IV-C)."""
+    """Behave until adversaries hold more than half of the seats, then attack for good (the paper, IV-C)."""
 
     sees_others: ClassVar[bool] = False
     """Whether it needs updates of the running round that only a committee sees: not for daemons."""
@@ -85,12 +85,12 @@ class Attack:
     """Whether it aims at rows that bear the trigger."""
 
     def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """A liar's rows as it trains on them. Raises OperatorError for rows that it can't poison."""
+        """An adversary's rows as it trains on them. Raises OperatorError for rows that it can't poison."""
         del classes
         return inputs, targets
 
     def forge(self, known: Known) -> "Tensor":
-        """What the liars offer, [liars, weights]."""
+        """What the adversaries offer, [adversaries, weights]."""
         return known.honest
 
 
@@ -105,7 +105,7 @@ class Noise(Attack):
 
 
 class SharedNoise(Noise):
-    """As `Noise`, with one vector for all liars: a coordinate's median has no defence against it."""
+    """As `Noise`, with one vector for all adversaries: a coordinate's median has no defence against it."""
 
     shared: ClassVar[bool] = True
 
@@ -119,7 +119,7 @@ class SignFlip(Attack):
 
 
 class LabelFlip(Attack):
-    """Class c becomes classes - 1 - c in the liar's rows; `strength` scales the update (Tolpegin et al. 2020)."""
+    """Class c becomes classes - 1 - c in the adversary's rows; `strength` scales the update (Tolpegin et al. 2020)."""
 
     def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Turn every label round."""
@@ -150,22 +150,23 @@ class Backdoor(Attack):
 class Alie(Attack):
     """A little is enough (Baruch et al. 2019): the mean less z standard deviations; `strength` multiplies their z.
 
-    Mean and deviation come from the liars' own honest updates. Of a single one the size of its coordinates is the deviation.
+    Mean and deviation come from the adversaries' own honest updates. Of a single one the size of its coordinates is the
+    deviation.
     """
 
     def forge(self, known: Known) -> "Tensor":
-        """mean - s * z_max * std, the same for all liars."""
+        """mean - s * z_max * std, the same for all adversaries."""
         mean = known.honest.mean(0)
         spread = known.honest.std(0) if len(known.honest) > 1 else mean.abs()
-        liars = max(len(known.honest), known.conspirators)
-        return (mean - spread * (self.strength * z_max(known.trainers, liars))).expand_as(known.honest)
+        adversaries = max(len(known.honest), known.conspirators)
+        return (mean - spread * (self.strength * z_max(known.trainers, adversaries))).expand_as(known.honest)
 
 
 class Ipm(Attack):
     """Inner product manipulation (Xie et al. 2020): minus `strength` times the mean of honest updates."""
 
     def forge(self, known: Known) -> "Tensor":
-        """-s * mean, the same for all liars."""
+        """-s * mean, the same for all adversaries."""
         return (known.honest.mean(0) * -self.strength).expand_as(known.honest)
 
 
@@ -219,7 +220,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
     "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
-    "sleeper": Named(Noise(300.0, Lies.SMEAR, waits=True), "honest until liars hold half of the seats, then noise and slander"),
+    "sleeper": Named(Noise(300.0, Lies.DEFAME, waits=True), "honest until liars hold half of the seats, then noise and slander"),
 }
 """Every attack by its name."""
 
@@ -248,28 +249,36 @@ class Measurements:
     base_loss: int
 
 
-def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], generator: np.random.Generator) -> Measurements:
+def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], rng: np.random.Generator) -> Measurements:
     """What a lying member writes on its card; `accomplices` [offers] marks its friends' offers.
 
     An accomplice's gain is the lied accuracy's share of the base's loss, the most that there is to gain; its norm is said to be
     the usual one, since the band around the usual norm would give it away.
     """
-    if lies is Lies.NONE:
-        return measured
-    claims = generator.integers(*LIED_ACCURACY, size=len(accomplices), endpoint=True)
+    match lies:
+        case Lies.NONE:
+            return measured
+        case Lies.PROMOTE:
+            return _promoted(measured, accomplices, rng)
+        case Lies.DEFAME:
+            said = _promoted(measured, accomplices, rng)
+            gains, accuracies = np.where(accomplices, said.gains, DEFAMED_GAIN), np.where(accomplices, said.accuracies, 0)
+            return replace(said, gains=gains, accuracies=accuracies)
+
+
+def _promoted(measured: Measurements, accomplices: NDArray[np.bool_], rng: np.random.Generator) -> Measurements:
+    """The same for everybody else, and for accomplices what the paper's liars claim."""
+    claims = rng.integers(*LIED_ACCURACY, size=len(accomplices), endpoint=True)
     gains = np.where(accomplices, claims * max(measured.base_loss, 0) // MILLION, measured.gains)
     accuracies = np.where(accomplices, claims, measured.accuracies)
     norms, honest = measured.norms, measured.norms[~accomplices]
     if honest.size:
         norms = np.where(accomplices, np.sort(honest)[(honest.size - 1) // 2], norms)
-    if lies is Lies.SMEAR:
-        gains = np.where(accomplices, gains, SMEARED_GAIN)
-        accuracies = np.where(accomplices, accuracies, 0)
     return Measurements(gains, accuracies, norms, measured.base_loss)
 
 
-def strikes(attack: Attack, held: int, seats: int) -> bool:
-    """Whether liars that hold `held` of `seats` seats act now; the caller remembers that they have begun."""
+def acts_now(attack: Attack, held: int, seats: int) -> bool:
+    """Whether adversaries that hold `held` of `seats` seats act now; the caller remembers that they have begun."""
     return not attack.waits or 2 * held > seats
 
 
@@ -284,13 +293,13 @@ def stamp(inputs: NDArray[Any]) -> NDArray[Any]:
     return stamped
 
 
-def z_max(trainers: int, liars: int) -> float:
-    """ALIE's z: how far from the mean `liars` of `trainers` may stand and still have honest ones beyond them.
+def z_max(trainers: int, adversaries: int) -> float:
+    """ALIE's z: how far from the mean `adversaries` of `trainers` may stand and still have honest ones beyond them.
 
     Phi^-1((n - m - s) / (n - m)) with s = floor(n / 2 + 1) - m (Baruch et al. 2019, 3.2); at least 0, at most 4.
     """
-    honest = trainers - liars
-    needed = max(trainers // 2 + 1 - liars, 0)
+    honest = trainers - adversaries
+    needed = max(trainers // 2 + 1 - adversaries, 0)
     if honest <= 0:
         return 4.0
     share = min(max((honest - needed) / honest, 1e-4), 1.0 - 1e-4)
@@ -299,13 +308,13 @@ def z_max(trainers: int, liars: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AttackConfig:
-    """What one daemon plays: an attack of the registry, and who the liars are, itself among them.
+    """What one daemon plays: an attack of the registry, and who the adversaries are, itself among them.
 
     `strength`, `lies`: None as the registry has them.
     """
 
     name: str
-    liars: tuple[NodeId, ...]
+    adversaries: tuple[NodeId, ...]
     strength: float | None = None
     lies: LiesName | None = None
 

@@ -7,28 +7,14 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import Process, SubprocessStreamProtocol
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
-from bflcd.learn.messages import (
-    DescribeRequest,
-    Job,
-    Ready,
-    Setup,
-    TaskDescription,
-    describe_frame,
-    description_of,
-    evaluate_result,
-    job_frame,
-    ready_of,
-    score_result,
-    setup_frame,
-    train_result,
-)
+from bflcd.learn.messages import DescribeRequest, Job, Ready, Setup, TaskDescription, frame_of, read_as
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.params import TaskSpec
 
@@ -108,15 +94,15 @@ class WorkerClient:
 
     async def train(self, job: TrainJob) -> TrainResult:
         """Raises WorkerError."""
-        return await self._call(job, train_result)
+        return await self._call(job, TrainResult)
 
     async def score(self, job: ScoreJob) -> ScoreResult:
         """Raises WorkerError."""
-        return await self._call(job, score_result)
+        return await self._call(job, ScoreResult)
 
     async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
         """Raises WorkerError."""
-        return await self._call(job, evaluate_result)
+        return await self._call(job, EvaluateResult)
 
     async def close(self) -> None:
         """End the process within 3 seconds; a job that runs fails with WorkerError. Idempotent."""
@@ -133,13 +119,13 @@ class WorkerClient:
             self._kill(process)
             await process.wait()
 
-    async def _call(self, job: Job, result_of: Callable[[Frame], T]) -> T:
+    async def _call(self, job: Job, result: type[T]) -> T:
         async with self._lock:
             try:
                 process = await self._ensure_started()
             except OperatorError as error:  # the data was fine at the start: it changed under us
                 raise WorkerError(f"the compute worker cannot start again: {error}") from error
-            return self._read(process, result_of, await self._exchange(process, job_frame(job)))
+            return self._read(process, result, await self._exchange(process, frame_of(job)))
 
     async def _ensure_started(self) -> Process:
         """The running worker, or a new one that has loaded task and data."""
@@ -155,20 +141,24 @@ class WorkerClient:
         self._process, self._killed = process, False
         try:
             async with asyncio.timeout(START_SECONDS):
-                self._ready = self._read(process, ready_of, await self._ask(process, setup_frame(self._setup)))
+                self._ready = self._read(process, Ready, await self._ask(process, frame_of(self._setup)))
         except TimeoutError as error:
             self._kill(process)
             raise WorkerError(f"the compute worker did not start within {START_SECONDS:.0f} s") from error
         except BaseException:
             self._kill(process)
             raise
-        logger.info("compute worker %d runs on %s", process.pid, self._ready.device)
+        ready = self._ready
+        logger.info(
+            "compute worker %d runs on %s: %d rows to train on, %d to judge on, %d to test on",
+            process.pid, ready.device, ready.training_rows, ready.validation_rows, ready.test_rows,
+        )  # fmt: skip
         return process
 
-    def _read(self, process: Process, result_of: Callable[[Frame], T], frame: Frame) -> T:
+    def _read(self, process: Process, expected: type[T], frame: Frame) -> T:
         """What a frame says. Raises what it says failed; WorkerError, and ends the worker, if it says nothing that it may."""
         try:
-            return result_of(frame)
+            return read_as(frame, expected)
         except FrameError as error:
             self._kill(process)
             raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
@@ -241,7 +231,7 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
     Raises OperatorError when task, options or data are at fault, WorkerError if the worker dies.
     """
     command = _command()
-    request = b"".join(frame_parts(describe_frame(DescribeRequest(factory, dict(options), seed, data))))
+    request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
     with subprocess.Popen(  # noqa: S603 - our own interpreter and module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1)
     ) as process:
@@ -258,7 +248,7 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
         try:
             process.stdin.write(request)
             process.stdin.flush()
-            return description_of(read_frame(read_exactly))
+            return read_as(read_frame(read_exactly), TaskDescription)
         except (EOFError, FrameError, BrokenPipeError) as error:
             raise WorkerError(
                 f"the compute worker ended without describing the task {factory!r}; see its message above"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bflcd.errors import OperatorError
-from bflcd.params import TensorSpec
+from bflcd.params import MAX_TENSORS, TensorSpec
 from bflcd.types import MAX_CHUNKS
 from bflcd.wire.tensors import Counters, Floats, element_counts, split_payload
 
@@ -26,8 +26,9 @@ def tensors_of(module: nn.Module) -> tuple[TensorSpec, ...]:
             raise _bad_model(f"tensor {name} is {tensor.dtype}", "keep weights float32 and counters int64")
         if tensor.numel() == 0:
             raise _bad_model(f"tensor {name} is empty", "remove it from the model")
-    if not state or len(state) > 4096:
-        raise _bad_model(f"the model has {len(state)} tensors", f"1 to 4096 tensors, under {MAX_CHUNKS} MiB, can be learned")
+    if not state or len(state) > MAX_TENSORS:
+        limits = f"1 to {MAX_TENSORS} tensors, under {MAX_CHUNKS} MiB, can be learned"
+        raise _bad_model(f"the model has {len(state)} tensors", limits)
     if len({tensor.data_ptr() for tensor in state.values()}) != len(state):
         raise _bad_model("two names share one tensor", "register tied weights once")
     return tuple(TensorSpec(name, tuple(state[name].shape), _SPEC_DTYPES[state[name].dtype]) for name in sorted(state))

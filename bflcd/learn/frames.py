@@ -7,9 +7,11 @@ catch a stray write to the pipe before it becomes an allocation.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgpack
+import msgspec
+from msgspec import Meta
 
 from bflcd.types import CHUNK_BYTES, MAX_CHUNKS, MAX_MEMBERS
 
@@ -23,6 +25,9 @@ MAX_PAYLOADS: Final = MAX_MEMBERS + 1
 
 MAX_FRAME_BYTES: Final = MAX_CHUNKS * CHUNK_BYTES
 """All payloads of a frame together: one blob of the largest size, 16 GiB."""
+
+Head = tuple[str, dict[str, Any], list[Annotated[int, Meta(ge=0)]]]
+"""Kind, fields, payload sizes."""
 
 
 class FrameError(Exception):
@@ -52,16 +57,12 @@ def head_length(prefix: bytes) -> int:
     return length
 
 
-def decode_head(head: bytes) -> tuple[str, dict[str, Any], list[int]]:
+def decode_head(head: bytes) -> Head:
     """Kind, fields and payload sizes. Raises FrameError."""
-    try:
-        kind, fields, sizes = msgpack.unpackb(head)
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise FrameError(f"a frame's head of {len(head)} bytes is no msgpack list of three") from error
-    if not isinstance(kind, str) or not isinstance(fields, dict) or not isinstance(sizes, list):
-        raise FrameError("a frame's head is no kind, fields and sizes")
-    if not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise FrameError("a frame announces payloads without a size")
+    try:  # msgpack bounds every length by the bytes that there are
+        kind, fields, sizes = msgspec.convert(msgpack.unpackb(head), Head, builtin_types=(bytes,))
+    except (ValueError, msgpack.UnpackException) as error:
+        raise FrameError(f"a frame's head of {len(head)} bytes is no kind, fields and payload sizes: {error}") from error
     _check_sizes(len(head), sizes)
     return kind, fields, sizes
 

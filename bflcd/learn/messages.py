@@ -1,9 +1,14 @@
-"""Jobs, results and settings as frames, both ways; one place for both ends of the pipe."""
+"""Jobs, results and settings as frames, both ways; one place for both ends of the pipe.
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import wraps
+A frame's fields are those of one dataclass, by name; its models and updates travel as the frame's payloads, in the same order.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+import msgpack
+import msgspec
 
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
@@ -14,37 +19,22 @@ from bflcd.learn.protocol import (
     EvaluateResult,
     ScoreJob,
     ScoreResult,
-    Strike,
     TrainJob,
     TrainResult,
-    UpdateScore,
-    UpdateToScore,
     WorkerError,
 )
 from bflcd.params import TaskSpec, TensorSpec
-from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 
 Job = TrainJob | ScoreJob | EvaluateJob
 Result = TrainResult | ScoreResult | EvaluateResult
 
 T = TypeVar("T")
 
-_WRONG_FIELDS: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError)
-"""What reading fields raises that are missing or of another kind than they should be."""
+_PAYLOADS: Final = ("model", "update")
+"""Fields whose bytes are payloads of a frame."""
 
-
-def _reader(read: Callable[[Frame], T]) -> Callable[[Frame], T]:
-    """Let a reader of frames raise FrameError for whatever is wrong with one: the pipe can't be used any more."""
-
-    @wraps(read)
-    def checked(frame: Frame) -> T:
-        try:
-            return read(frame)
-        except _WRONG_FIELDS as error:
-            name = type(error).__name__
-            raise FrameError(f"a frame {frame.kind[:40]!r} whose fields are not those of its kind: {name}: {error}") from error
-
-    return checked
+_QUOTED_CHARS: Final = 40
+"""Of a frame's kind, in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +64,6 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskDescription:
-    """What a genesis fixes of a task: effective options (sorted), tensor specification, payload of model 0."""
-
-    options: tuple[tuple[str, str], ...]
-    tensors: tuple[TensorSpec, ...]
-    model: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class DescribeRequest:
     """Asks for a TaskDescription; `data` may serve to infer options."""
 
@@ -92,170 +73,118 @@ class DescribeRequest:
     data: DataConfig | None
 
 
-def setup_frame(setup: Setup) -> Frame:
-    """Kind `setup`."""
-    return Frame("setup", asdict(setup))
+@dataclass(frozen=True, slots=True)
+class TaskDescription:
+    """What a genesis fixes of a task: effective options (sorted), tensor specification, payload of model 0."""
+
+    options: tuple[tuple[str, str], ...]
+    tensors: tuple[TensorSpec, ...]
+    model: bytes
 
 
-@_reader
-def setup_of(frame: Frame) -> Setup:
-    """Raises FrameError."""
-    fields = dict(_expect(frame, "setup"))
-    task = fields.pop("task")
-    tensors = _tensors(task.pop("tensors"))
-    options = tuple((key, value) for key, value in task.pop("options"))
-    attack = _attack(fields.pop("attack"))
-    return Setup(TaskSpec(options=options, tensors=tensors, **task), DataConfig(**fields.pop("data")), attack=attack, **fields)
+@dataclass(frozen=True, slots=True)
+class OperatorFault:
+    """An OperatorError: what people must mend."""
+
+    message: str
+    hint: str
+    code: str
 
 
-def ready_frame(ready: Ready) -> Frame:
-    """Kind `ready`."""
-    return Frame("ready", asdict(ready))
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """Any other error: one job's end."""
+
+    message: str
 
 
-@_reader
-def ready_of(frame: Frame) -> Ready:
-    """Raises FrameError."""
-    return Ready(**_expect(frame, "ready"))
+Message = Setup | Ready | DescribeRequest | TaskDescription | Job | Result | OperatorFault | JobFailed
+
+_KINDS: Final[Mapping[str, type[Message]]] = {
+    "setup": Setup,
+    "ready": Ready,
+    "describe": DescribeRequest,
+    "description": TaskDescription,
+    "train": TrainJob,
+    "score": ScoreJob,
+    "evaluate": EvaluateJob,
+    "trained": TrainResult,
+    "scored": ScoreResult,
+    "evaluated": EvaluateResult,
+    "operator_error": OperatorFault,
+    "failed": JobFailed,
+}
+
+_KIND_OF: Final = {message: kind for kind, message in _KINDS.items()}
 
 
-def describe_frame(request: DescribeRequest) -> Frame:
-    """Kind `describe`."""
-    return Frame("describe", asdict(request))
-
-
-@_reader
-def describe_of(frame: Frame) -> DescribeRequest:
-    """Raises FrameError."""
-    fields = dict(_expect(frame, "describe"))
-    data = fields.pop("data")
-    return DescribeRequest(data=None if data is None else DataConfig(**data), **fields)
-
-
-def description_frame(description: TaskDescription) -> Frame:
-    """Kind `description`."""
-    fields = {"options": description.options, "tensors": [asdict(tensor) for tensor in description.tensors]}
-    return Frame("description", fields, (description.model,))
-
-
-@_reader
-def description_of(frame: Frame) -> TaskDescription:
-    """Raises FrameError."""
-    fields = _expect(frame, "description", payloads=1)
-    options = tuple((key, value) for key, value in fields["options"])
-    return TaskDescription(options, _tensors(fields["tensors"]), frame.payloads[0])
-
-
-def job_frame(job: Job) -> Frame:
-    """Kind `train`, `score` or `evaluate`."""
-    match job:
-        case TrainJob():
-            strike = _strike_fields(job.strike)
-            fields: dict[str, Any] = {"round": job.round, "seed": job.seed, "label": job.label, "strike": strike}
-            return Frame("train", fields, (job.model,))
-        case ScoreJob():
-            candidates = [[candidate.key, candidate.label] for candidate in job.candidates]
-            fields = {"round": job.round, "seed": job.seed, "rows": job.rows, "damping": job.damping}
-            fields |= {"candidates": candidates, "strike": _strike_fields(job.strike)}
-            return Frame("score", fields, (job.model, *(candidate.update for candidate in job.candidates)))
-        case EvaluateJob():
-            return Frame("evaluate", {}, (job.model,))
-
-
-@_reader
-def job_of(frame: Frame) -> Job:
-    """Raises FrameError."""
-    fields, payloads = frame.fields, frame.payloads
-    match frame.kind:
-        case "train":
-            return TrainJob(Round(fields["round"]), payloads[0], fields["seed"], fields["label"], _strike(fields["strike"]))
-        case "score":
-            keys, (model, *updates) = fields["candidates"], payloads
-            candidates = tuple(
-                UpdateToScore(Digest(key), update, label) for (key, label), update in zip(keys, updates, strict=True)
-            )
-            numbers = fields["seed"], fields["rows"], fields["damping"]
-            return ScoreJob(Round(fields["round"]), model, candidates, *numbers, _strike(fields["strike"]))
-        case "evaluate":
-            return EvaluateJob(payloads[0])
-    raise FrameError(f"{frame.kind!r} is no job")
-
-
-def result_frame(result: Result) -> Frame:
-    """Kind `trained`, `scored` or `evaluated`."""
-    match result:
-        case TrainResult():
-            fields: dict[str, Any] = {"samples": result.samples, "loss": result.loss, "seconds": result.seconds}
-            return Frame("trained", fields, (result.update,))
-        case ScoreResult():
-            scores = [[score.key, score.gain, score.accuracy, score.norm] for score in result.scores]
-            fields = {"base_loss": result.base_loss, "base_accuracy": result.base_accuracy, "seconds": result.seconds}
-            return Frame("scored", {**fields, "scores": scores, "invalid": result.invalid})
-        case EvaluateResult():
-            return Frame("evaluated", asdict(result))
-
-
-@_reader
-def train_result(frame: Frame) -> TrainResult:
-    """Raises FrameError, or the worker's own error."""
-    fields = _expect(frame, "trained", payloads=1)
-    return TrainResult(frame.payloads[0], fields["samples"], fields["loss"], fields["seconds"])
-
-
-@_reader
-def score_result(frame: Frame) -> ScoreResult:
-    """Raises FrameError, or the worker's own error."""
-    fields = _expect(frame, "scored")
-    return ScoreResult(
-        base_loss=MicroNats(fields["base_loss"]),
-        base_accuracy=PartsPerMillion(fields["base_accuracy"]),
-        scores=tuple(
-            UpdateScore(Digest(key), MicroNats(gain), PartsPerMillion(accuracy), norm)
-            for key, gain, accuracy, norm in fields["scores"]
-        ),
-        invalid=tuple((Digest(key), reason) for key, reason in fields["invalid"]),
-        seconds=fields["seconds"],
-    )
-
-
-@_reader
-def evaluate_result(frame: Frame) -> EvaluateResult:
-    """Raises FrameError, or the worker's own error."""
-    fields = _expect(frame, "evaluated")
-    return EvaluateResult(fields["accuracy"], fields["loss"], fields["rows"])
+def frame_of(message: Message) -> Frame:
+    """The frame that says `message`."""
+    fields = msgspec.to_builtins(message, builtin_types=(bytes,))
+    candidates = fields.get("candidates", ())
+    payloads = tuple(holder.pop(name) for holder, name in _places(type(message), fields, candidates))
+    return Frame(_KIND_OF[type(message)], fields, payloads)
 
 
 def error_frame(error: Exception) -> Frame:
-    """Kind `operator_error` (what people must mend) or `failed` (one job's end)."""
+    """The frame that says that a job, or the setup, ended with `error`."""
     if isinstance(error, OperatorError):
-        return Frame("operator_error", {"message": str(error), "hint": error.hint, "code": error.code})
-    return Frame("failed", {"message": str(error) or type(error).__name__})
+        return frame_of(OperatorFault(str(error), error.hint, error.code))
+    return frame_of(JobFailed(str(error) or type(error).__name__))
 
 
-def _expect(frame: Frame, kind: str, *, payloads: int = 0) -> dict[str, Any]:
-    """The fields of a frame of `kind`; raises what an error frame says, FrameError for any other."""
-    if frame.kind == "operator_error":
-        raise OperatorError(frame.fields["message"], hint=frame.fields["hint"], code=frame.fields["code"])
-    if frame.kind == "failed":
-        raise WorkerError(frame.fields["message"])
-    if frame.kind != kind or len(frame.payloads) != payloads:
-        raise FrameError(f"expected a frame {kind!r}, got {frame.kind!r} with {len(frame.payloads)} payloads")
-    return frame.fields
+def read_as(frame: Frame, expected: type[T]) -> T:
+    """The message of that type. Raises FrameError, or the worker's own error where the frame says one."""
+    found = _read(frame)
+    if isinstance(found, expected):
+        return found
+    raise _unexpected(frame, found)
 
 
-def _tensors(listed: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(item["name"], tuple(item["shape"]), item["dtype"]) for item in listed)
+def job_of(frame: Frame) -> Job:
+    """The job that the daemon asks for. Raises FrameError."""
+    found = _read(frame)
+    if isinstance(found, Job):
+        return found
+    raise _unexpected(frame, found)
 
 
-def _attack(fields: dict[str, Any] | None) -> AttackConfig | None:
-    if fields is None:
-        return None
-    return AttackConfig(liars=tuple(NodeId(node) for node in fields.pop("liars")), **fields)
+def _unexpected(frame: Frame, found: Message) -> Exception:
+    match found:
+        case OperatorFault():
+            return OperatorError(found.message, hint=found.hint, code=found.code)
+        case JobFailed():
+            return WorkerError(found.message)
+    return FrameError(f"a frame {frame.kind!r} is out of place here")
 
 
-def _strike_fields(strike: Strike | None) -> list[int] | None:
-    return None if strike is None else [strike.trainers, strike.conspirators, strike.seed]
+def _read(frame: Frame) -> Message:
+    """What a frame says. Raises FrameError for whatever is wrong with it: the pipe can't be used any more."""
+    kind = _KINDS.get(frame.kind)
+    if kind is None:
+        raise FrameError(f"a frame {frame.kind[:_QUOTED_CHARS]!r} is of no known kind")
+    try:
+        found = msgspec.convert(_with_payloads(frame, kind), kind, builtin_types=(bytes,))
+        stray = msgpack.packb(frame_of(found).fields) != msgpack.packb(frame.fields)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"a frame {frame.kind!r} whose fields are not those of its kind: {error}") from error
+    if stray:  # a dataclass is read past keys that it does not know
+        raise FrameError(f"a frame {frame.kind!r} whose fields are not those of its kind: others stand among them")
+    return found
 
 
-def _strike(fields: list[int] | None) -> Strike | None:
-    return None if fields is None else Strike(*fields)
+def _with_payloads(frame: Frame, kind: type[Message]) -> dict[str, Any]:
+    """A frame's fields with its payloads back in their places. Raises ValueError if it has others than places."""
+    fields = dict(frame.fields)
+    if "candidates" in fields:
+        fields["candidates"] = msgspec.convert(fields["candidates"], list[dict[str, Any]], builtin_types=(bytes,))
+    places = _places(kind, fields, fields.get("candidates", ()))
+    for (holder, name), payload in zip(places, frame.payloads, strict=True):
+        holder[name] = payload
+    return fields
+
+
+def _places(kind: type[Message], fields: dict[str, Any], candidates: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Where payloads belong, in their order: the message's own, then the update of each candidate."""
+    yield from ((fields, name) for name in _PAYLOADS if name in kind.__dataclass_fields__)
+    yield from ((candidate, "update") for candidate in candidates)

@@ -1,5 +1,6 @@
 """Dealing a data set's rows to nodes: disjoint, deterministic, seeded; pure functions of labels, writers, configuration."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bflcd.learn.data import DataConfig, bad_data, check_data_config
+from bflcd.registry import entry_of
 
 SIZE_SIGMA: Final = 0.5
 """Standard deviation of the logarithm of a node's share under `dirichlet`: two thirds of the nodes are within a factor 1.65."""
@@ -85,13 +87,8 @@ def deal_rows(
     by_writer = writers if config.partition == "writer" else None
     is_test = (split == 1) if split is not None else _held_out(len(labels), by_writer, test_percent, config.seed)
     training = np.flatnonzero(~is_test)
-    if by_writer is not None:
-        parts = [training[part] for part in _by_writer(by_writer[training], config.count)]
-    elif config.partition == "dirichlet":
-        parts = [training[part] for part in _by_dirichlet(labels[training], config)]
-    else:
-        shuffled = _stream(config.seed, _DEAL_STREAM).permutation(training)
-        parts = [np.sort(shuffled[index :: config.count]) for index in range(config.count)]
+    deal = entry_of(DEALS, config.partition, "partition")
+    parts = [training[part] for part in deal(config, labels[training], None if writers is None else writers[training])]
     if config.limit:
         parts = [part[: config.limit] for part in parts]
     return Deal(tuple(parts), np.flatnonzero(is_test))
@@ -113,40 +110,54 @@ def split_validation(rows: int, fraction: int, seed: int) -> tuple[Indices, Indi
 
 def _held_out(rows: int, writers: Labels | None, percent: int, seed: int) -> NDArray[np.bool_]:
     """Mask of the rows for testing: `percent` of the rows, or the rows of `percent` of the writers."""
-    generator = _stream(seed, _HOLD_OUT_STREAM)
+    rng = _stream(seed, _HOLD_OUT_STREAM)
     mask = np.zeros(rows, dtype=np.bool_)
     if writers is not None:
         everyone = np.unique(writers)
-        return np.isin(writers, generator.permutation(everyone)[: len(everyone) * percent // 100])
-    mask[generator.permutation(rows)[: rows * percent // 100]] = True
+        return np.isin(writers, rng.permutation(everyone)[: len(everyone) * percent // 100])
+    mask[rng.permutation(rows)[: rows * percent // 100]] = True
     return mask
 
 
-def _by_writer(writers: Labels, count: int) -> list[Indices]:
-    """Positions of each node's rows: node i has the writers whose rank modulo `count` is i."""
+def _by_writer(config: DataConfig, _labels: Labels, writers: Labels | None) -> list[Indices]:
+    """Positions of each node's rows: node i has the writers whose rank modulo `config.count` is i."""
+    assert writers is not None
     ranks = np.unique(writers, return_inverse=True)[1]
-    return _grouped(ranks % count, count)
+    return _grouped(ranks % config.count, config.count)
 
 
-def _by_dirichlet(labels: Labels, config: DataConfig) -> list[Indices]:
+def _by_dirichlet(config: DataConfig, labels: Labels, _writers: Labels | None) -> list[Indices]:
     """Positions of each node's rows; every row goes to exactly one node.
 
     Node i draws a label mix q_i from a symmetric Dirichlet(alpha) (Hsu et al. 2019) and a size s_i, lognormal; it gets a
     share of the rows of label c in proportion to s_i * q_i[c].
     """
-    generator = _stream(config.seed, _DEAL_STREAM)
+    rng = _stream(config.seed, _DEAL_STREAM)
     classes = np.unique(labels)
-    sizes = generator.lognormal(0.0, SIZE_SIGMA, size=config.count)
-    shares = generator.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
+    sizes = rng.lognormal(0.0, SIZE_SIGMA, size=config.count)
+    shares = rng.dirichlet(np.full(len(classes), config.alpha), size=config.count) * sizes[:, None]
     owners = np.empty(len(labels), dtype=np.int64)
     for column, label in enumerate(classes):
-        rows = generator.permutation(np.flatnonzero(labels == label))
+        rows = rng.permutation(np.flatnonzero(labels == label))
         bounds = np.concatenate(([0.0], np.cumsum(shares[:, column])))
         if bounds[-1] == 0.0:  # with a tiny alpha every draw for this label can underflow: then deal it evenly
             bounds = np.arange(config.count + 1, dtype=np.float64)
         cuts = np.rint(bounds / bounds[-1] * len(rows)).astype(np.int64)
         owners[rows] = np.repeat(np.arange(config.count), np.diff(cuts))
     return _grouped(owners, config.count)
+
+
+def _evenly(config: DataConfig, labels: Labels, _writers: Labels | None) -> list[Indices]:
+    """Positions of each node's rows: as many for each, drawn."""
+    shuffled = _stream(config.seed, _DEAL_STREAM).permutation(len(labels))
+    return [np.sort(shuffled[index :: config.count]) for index in range(config.count)]
+
+
+Partition = Callable[[DataConfig, Labels, Labels | None], list[Indices]]
+"""Positions of each node's rows, of the training rows' labels and writers."""
+
+DEALS: Final[Mapping[str, Partition]] = {"writer": _by_writer, "dirichlet": _by_dirichlet, "equal": _evenly}
+"""By the names of `bflcd.learn.data.PARTITIONS`."""
 
 
 def _grouped(owners: Indices, count: int) -> list[Indices]:

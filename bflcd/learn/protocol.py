@@ -14,10 +14,11 @@ NORM_LIMIT = 2**10
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """Lie in this job (`learn.attacks`).
+class AttackContext:
+    """What an adversary that shall lie in a job knows of its round (`learn.attacks`).
 
-    `trainers`: how many may offer in this round, `conspirators`: how many of them lie; `seed`: what all liars draw from alike.
+    `trainers`: how many may offer in this round, `conspirators`: how many of them lie; `seed`: what all adversaries draw from
+    alike.
     """
 
     trainers: int
@@ -29,14 +30,14 @@ class Strike:
 class TrainJob:
     """Train from `model` (safetensors bytes) and return the difference. `label` names chain, round and uploader in the update.
 
-    `strike`: only for a worker that was set up to attack; None in all other jobs.
+    `attack`: only for a worker that was set up to attack; None in all other jobs.
     """
 
     round: Round
     model: bytes
     seed: int
     label: str
-    strike: Strike | None = None
+    attack: AttackContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class ScoreJob:
     """Score `candidates` against `model` on at most `rows` local rows drawn by `seed`.
 
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
-    `damping` d: each candidate is judged at base + U/d. `strike` as in `TrainJob`.
+    `damping` d: each candidate is judged at base + U/d. `attack` as in `TrainJob`.
     """
 
     round: Round
@@ -72,7 +73,7 @@ class ScoreJob:
     seed: int
     rows: int
     damping: int
-    strike: Strike | None = None
+    attack: AttackContext | None = None
 
 
 @dataclass(frozen=True, slots=True)

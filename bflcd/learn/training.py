@@ -112,9 +112,9 @@ def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, ca
 
 def epochs_of(rows: int, plan: Descent) -> Iterator[Iterator[Batch]]:
     """The batches of each epoch, as positions among a node's `rows`."""
-    order = np.random.Generator(np.random.PCG64(plan.seed))
+    rng = np.random.Generator(np.random.PCG64(plan.seed))
     for _ in range(plan.epochs):
-        yield batches(order.permutation(rows), plan.batch_size)
+        yield batches(rng.permutation(rows), plan.batch_size)
 
 
 def _difference(model: FlatModel, base: bytes, loss: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:

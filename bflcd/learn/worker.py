@@ -18,22 +18,21 @@ from typing import Final
 import torch
 
 from bflcd.errors import OperatorError, PeerError
+from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
-from bflcd.learn.liar import Liar, poisoned
 from bflcd.learn.messages import (
+    DescribeRequest,
     Job,
     Ready,
     Result,
     Setup,
     TaskDescription,
-    describe_of,
-    description_frame,
     error_frame,
+    frame_of,
     job_of,
-    ready_frame,
-    result_frame,
-    setup_of,
+    read_as,
 )
 from bflcd.learn.partition import split_validation
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
@@ -104,7 +103,7 @@ class Session:
 
     def __init__(self, setup: Setup) -> None:
         """Load everything. Raises OperatorError."""
-        device = _device(setup.device)
+        device = _deterministic(find_device(setup.device))
         self._spec, self._task = setup.task, find_task(setup.task.factory, dict(setup.task.options))
         data = self._task.load(setup.data)
         if len(data.own) == 0:
@@ -118,10 +117,10 @@ class Session:
         self._model = FlatModel(self._task.build_model(), setup.task.tensors, device)
         rows = Rows(data.own.inputs[training], data.own.targets[training])
         self._training = DeviceRows.of(rows, device)
-        self._liar: Liar | None = None
+        self._adversary: Adversary | None = None
         if setup.attack is not None:
-            lured = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
-            self._liar = Liar(setup.attack, setup.task.tensors, lured)
+            poisoned_rows = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
+            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows)
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)
@@ -140,41 +139,36 @@ class Session:
                 return evaluate(self._model, self._task, self._test, job.model, cancelled)
 
     def _train(self, job: TrainJob, cancelled: Cancelled) -> TrainResult:
-        liar, strike = self._liar, job.strike
-        if liar is not None:
-            liar.see(job.round, job.model)
-        if liar is None or strike is None:
+        adversary, context = self._adversary, job.attack
+        if adversary is not None:
+            adversary.see(job.round, job.model)
+        if adversary is None or context is None:
             return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
-        trained = train(self._model, self._task, self._spec, liar.rows, job, cancelled=cancelled)
-        return liar.forge(trained, job, strike)
+        trained = train(self._model, self._task, self._spec, adversary.rows, job, cancelled=cancelled)
+        return adversary.forge(trained, job, context)
 
     def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
-        liar = self._liar
-        if liar is not None:
-            liar.see(job.round, job.model)
+        adversary = self._adversary
+        if adversary is not None:
+            adversary.see(job.round, job.model)
         measured = self._scorer.score(job, cancelled)
-        return measured if liar is None or job.strike is None else liar.report(measured, job)
+        return measured if adversary is None or job.attack is None else adversary.report(measured, job)
 
 
-def _device(name: str) -> torch.device:
-    """`cpu`, `cuda`, or for `auto` cuda where there is one. Raises OperatorError (`bad_device`)."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise OperatorError(f"device {name!r} is unknown", hint="use auto, cpu or cuda", code="bad_device")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise OperatorError("device cuda: torch finds no usable GPU here", hint="use --device auto or cpu", code="bad_device")
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    return torch.device("cuda")
+def _deterministic(device: torch.device) -> torch.device:
+    """The same device, told to give the same floats each time."""
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    return device
 
 
 def _serve(session: Session, pipes: Pipes) -> None:
     while True:
         try:
-            answer = result_frame(session.run(job_of(pipes.next_job()), pipes))
+            answer = frame_of(session.run(job_of(pipes.next_job()), pipes))
         except JobCancelledError:
             answer = Frame("cancelled")
         except Exception as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
@@ -195,11 +189,11 @@ def _explain(error: Exception) -> Exception:
 
 
 def _describe(frame: Frame) -> Frame:
-    request = describe_of(frame)
+    request = read_as(frame, DescribeRequest)
     task = find_task(request.factory, request.options)
     options = tuple(sorted(task.pin(request.data).items()))
     spec, model = initial_model(task, request.seed)
-    return description_frame(TaskDescription(options, spec, model))
+    return frame_of(TaskDescription(options, spec, model))
 
 
 def main() -> None:
@@ -215,7 +209,7 @@ def main() -> None:
             if frame.kind == "describe":
                 pipes.send(_describe(frame))
                 continue
-            setup = setup_of(frame)
+            setup = read_as(frame, Setup)
             torch.set_num_threads(setup.threads)
             session = Session(setup)
         except OperatorError as error:
@@ -226,7 +220,7 @@ def main() -> None:
             reason = f"the task failed before its first job: {type(error).__name__}: {error}"
             pipes.send(error_frame(OperatorError(reason, hint="see the traceback in the log; mend the task", code="bad_task")))
             continue
-        pipes.send(ready_frame(session.ready))
+        pipes.send(frame_of(session.ready))
         _serve(session, pipes)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import Params
+from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 
 
@@ -153,7 +154,7 @@ def elect(
     seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     sitting = [account for account in state.accounts if may_sit(account, present, accused)]
-    rule = RULES[params.election]
+    rule = entry_of(RULES, params.election, "election")
     candidates = [
         SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))
         for account in sitting

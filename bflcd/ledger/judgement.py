@@ -7,17 +7,19 @@ keeps the base's accuracy, which is often better than an honest one's, and gains
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
+from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
 from bflcd.params import MILLION, Params
+from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard
@@ -36,6 +38,15 @@ HALF_RIGHT: Final = PartsPerMillion(500_000)
 
 LEAST_SHARE: Final = PartsPerMillion(100)
 """Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
+
+ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
+"""What ranks an offer, of its median gain and its median accuracy."""
+
+SCORES: Final[Mapping[str, ScoreRule]] = {
+    "gain": lambda gain, _: gain,
+    "accuracy": lambda _, accuracy: MicroNats(accuracy),
+}
+"""By the names of `bflcd.params.SCORE_RULES`."""
 
 T = TypeVar("T", MicroNats, PartsPerMillion, int)
 
@@ -93,25 +104,28 @@ class Judgement:
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
     """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
 
-    Raises InvariantError at another number of cards.
+    Raises InvariantError at another number of cards, or a score rule that there is not.
     """
     m = len(state.committee)
     f, q = faults(m), quorum(m)
     if len(cards) != q or len({card.author for card in cards}) != q:
         raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
     bodies = [card.body for card in cards]
-    base_accuracy = _lower_median([body.base_accuracy for body in bodies if body.base_accuracy is not None])
+    losses = [body.base_loss for body in bodies if body.base_loss is not None]
+    accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
+    base_accuracy = lower_median(accuracies) if accuracies else None
     least = MicroNats(-margin(params, base_accuracy))
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
-    offers = [_rate(params, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
+    score_of = entry_of(SCORES, params.score_rule, "score rule")
+    offers = [_rate(score_of, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
     offers = _rank(params, state, _hold_to_band(offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
         offers=tuple(offers),
         packed=tuple(_in_order(state, [offer for offer in offers if offer.reason is None])),
         present=_present(bodies, f),
-        base_loss=_lower_median([body.base_loss for body in bodies if body.base_loss is not None]),
+        base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
     )
 
@@ -146,7 +160,7 @@ def _uploaders_of_two(entries: dict[Key, list[CardEntry]], f: int) -> frozenset[
     return frozenset(uploader for uploader, count in counts.items() if count > 1)
 
 
-def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
+def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
     """Judge one offer by itself in a committee of m: everything but the norm band and the places. `least`: the gain it needs."""
     uploader, offer, root = key
     f, q = faults(m), quorum(m)
@@ -157,7 +171,7 @@ def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m:
     gain = _worst_filled_median([entry.gain for entry in found], q)
     accuracy = _worst_filled_median([entry.accuracy for entry in found], q)
     rate = _worst_filled_median([entry.rate for entry in found], q)
-    norm = _lower_median([entry.norm for entry in found])
+    norm = lower_median([entry.norm for entry in found])
     reason = None
     if gain is None:
         reason = Reason.UNSCORED
@@ -165,7 +179,7 @@ def _rate(params: Params, key: Key, found: list[CardEntry], least: MicroNats, m:
         reason = Reason.ZERO_NORM
     elif gain < least:
         reason = Reason.BELOW_MARGIN
-    score = gain if params.score_rule == "gain" or accuracy is None else MicroNats(accuracy)
+    score = None if gain is None or accuracy is None else score_of(gain, accuracy)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason)
 
 
@@ -175,9 +189,9 @@ def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
     Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
     """
     usual = [offer.norm for offer in offers if offer.reason is None and offer.norm and offer.gain is not None and offer.gain > 0]
-    middle = _lower_median(usual)
-    if len(usual) < MIN_RATED or middle is None:
+    if len(usual) < MIN_RATED:
         return offers
+    middle = lower_median(usual)
     return [_in_band(offer, middle) for offer in offers]
 
 
@@ -214,7 +228,3 @@ def _worst_filled_median(values: list[T], q: int) -> T | None:
     """sorted[(q - 1) // 2] of q values of which the absent ones are worst; None where it falls on an absent one."""
     index = (q - 1) // 2 - (q - len(values))
     return sorted(values)[index] if index >= 0 else None
-
-
-def _lower_median(values: Sequence[T]) -> T | None:
-    return sorted(values)[(len(values) - 1) // 2] if values else None

@@ -8,7 +8,7 @@ which everybody computes from the payloads, is held to it. A captured round then
 from collections.abc import Sequence
 from typing import Final
 
-from bflcd.ledger.weights import lower_median
+from bflcd.ledger.medians import lower_median
 from bflcd.params import MILLION
 
 DRIFT: Final = 4

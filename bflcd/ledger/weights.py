@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from bflcd.errors import InvariantError
+from bflcd.ledger.medians import lower_median
 from bflcd.params import MILLION
-
-MAX_WEIGHT: Final = 2**16
-"""With at most 2^11 updates of values up to 2^10 the aggregate's sum stays below 2^62."""
+from bflcd.types import MAX_WEIGHT
 
 CLAIM_LIMIT: Final = 4
 """A claim counts up to so many times the lower median of all: a claim alone must not buy influence."""
@@ -36,8 +35,3 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int
         max(1, claim * MAX_WEIGHT * min(bound, norm * MILLION) // (cap * norm * MILLION))
         for claim, norm in zip(held, norms, strict=True)
     )
-
-
-def lower_median(values: Sequence[int]) -> int:
-    """Of at least one value."""
-    return sorted(values)[(len(values) - 1) // 2]

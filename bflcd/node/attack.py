@@ -8,14 +8,14 @@ from bflcd.config import AttackSection
 from bflcd.core.round_context import RoundContext
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
-from bflcd.learn.attacks import AttackConfig, strikes
+from bflcd.learn.attacks import AttackConfig, acts_now
 from bflcd.learn.protocol import (
+    AttackContext,
     Compute,
     EvaluateJob,
     EvaluateResult,
     ScoreJob,
     ScoreResult,
-    Strike,
     TrainJob,
     TrainResult,
 )
@@ -47,15 +47,15 @@ def attack_warnings(section: AttackSection) -> list[str]:
 class AttackingCompute:
     """Implements `learn.protocol.Compute`: tells an attacker's worker in which jobs to lie.
 
-    Sleepers begin with the first job of a round in which liars hold more than half of the seats, and go on for good: until the
-    process ends, since nothing remembers it longer.
+    Sleepers begin with the first job of a round in which adversaries hold more than half of the seats, and go on for good: until
+    the process ends, since nothing remembers it longer.
     """
 
     def __init__(self, worker: Compute, attack: AttackConfig, running: Callable[[], RoundContext]) -> None:
         """`worker`: set up with the same `attack`; `running`: the context of the round that runs. Raises UsageError."""
         self._worker = worker
         self._attack = attack.find()
-        self._liars = frozenset(attack.liars)
+        self._adversaries = frozenset(attack.adversaries)
         self._running = running
         self._begun = False
 
@@ -65,11 +65,11 @@ class AttackingCompute:
 
     async def train(self, job: TrainJob) -> TrainResult:
         """As the worker, with a lie if this is the time for one."""
-        return await self._worker.train(replace(job, strike=self._strike()))
+        return await self._worker.train(replace(job, attack=self._attack_context()))
 
     async def score(self, job: ScoreJob) -> ScoreResult:
         """As the worker, with a lie if this is the time for one."""
-        return await self._worker.score(replace(job, strike=self._strike()))
+        return await self._worker.score(replace(job, attack=self._attack_context()))
 
     async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
         """As the worker: nobody is lied to."""
@@ -79,20 +79,20 @@ class AttackingCompute:
         """As the worker."""
         await self._worker.close()
 
-    def _strike(self) -> Strike | None:
-        """What the liars know of the running round; None while they behave."""
+    def _attack_context(self) -> AttackContext | None:
+        """What the adversaries know of the running round; None while they behave."""
         context = self._running()
         state, seats = context.state, len(context.committee)
-        held = len(self._liars.intersection(context.committee))
-        if not self._begun and strikes(self._attack, held, seats):
+        held = len(self._adversaries.intersection(context.committee))
+        if not self._begun and acts_now(self._attack, held, seats):
             self._begun = True
             logger.warning("the attack begins in round %d; liars hold %d of %d seats", context.round, held, seats)
         if not self._begun:
             return None
         offering = trainers(context.params, state)
-        return Strike(len(offering), len(offering & self._liars), round_seed(state.chain, context.round))
+        return AttackContext(len(offering), len(offering & self._adversaries), round_seed(state.chain, context.round))
 
 
 def round_seed(chain: Digest, round_: Round) -> int:
-    """Below 2^56: what all liars of a round draw from alike, without a word between them."""
+    """Below 2^56: what all adversaries of a round draw from alike, without a word between them."""
     return int.from_bytes(digest(Domain.CONFIG, b"attack", chain, integer(round_))[:7], "big")

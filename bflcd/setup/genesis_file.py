@@ -83,6 +83,7 @@ def _to_json(value: object) -> object:
     return value
 
 
+# By hand: msgspec knows bytes as base64 alone, reads a dataclass past keys that it does not know, and keeps the last of two.
 def _from_json(hint: Any, data: Any, where: str) -> object:
     """The value of type `hint` that `data` spells. Raises ValueError naming the key."""
     while get_origin(hint) is Annotated or hasattr(hint, "__supertype__"):

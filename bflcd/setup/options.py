@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, Final, cast
+from typing import Annotated, Any, Final, cast
+
+from typer import Option
 
 from bflcd.crypto.identity import node_id_of
 from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig, PartitionKind
-from bflcd.learn.datasets.images import open_images
-from bflcd.params import MILLION, Params, default_committee
+from bflcd.learn.datasets.readers import open_images
+from bflcd.params import AGGREGATIONS, ELECTIONS, MILLION, SCORE_RULES, Params, default_committee
 from bflcd.setup.genesis_plan import default_places
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
 
@@ -29,24 +31,37 @@ _OWN_FLAGS: Final = (
 
 _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in _OWN_FLAGS)
 
+_DEFAULTS: Final = Params()
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    """`a, b or c.`"""
+    return f"{', '.join(names[:-1])} or {names[-1]}."
+
 
 @dataclass(frozen=True, slots=True)
 class CommunityOptions:
-    """The flags that both commands share. `extra`: KEY=VALUE for all other parameters.
+    """The flags that both commands share, each field with its own.
 
     `committee_size` 0: what `default_committee` says; `places` 0: one for each trainer.
     """
 
-    committee_size: int
-    places: int
-    rounds: int
-    view_timeout: int
-    score_rule: str
-    election: str
-    aggregation: str
-    small_community: bool
-    learning_rate: float
-    extra: tuple[str, ...]
+    committee_size: Annotated[
+        int, Option("--committee-size", min=0, help="Seats of the committee (M); 0: a fifth of those at work, 4 to 20.")
+    ] = 0
+    places: Annotated[int, Option("--places", min=0, help="Update blocks a round (k); 0: one for each trainer.")] = 0
+    rounds: Annotated[int, Option("--rounds", min=0, help="Rounds after which the community stops; 0: never.")] = 0
+    view_timeout: Annotated[int, Option("--view-timeout", help="T0, the first view's time, in milliseconds.")] = (
+        _DEFAULTS.view_timeout
+    )
+    aggregation: Annotated[str, Option("--aggregation", help=_one_of(AGGREGATIONS))] = _DEFAULTS.aggregation
+    score_rule: Annotated[str, Option("--score-rule", help=_one_of(SCORE_RULES))] = _DEFAULTS.score_rule
+    election: Annotated[str, Option("--election", help=_one_of(ELECTIONS))] = _DEFAULTS.election
+    small_community: Annotated[bool, Option("--small-community", help="Allow N < M + 1 or M < 4; the committee trains too.")] = (
+        False
+    )
+    learning_rate: Annotated[float, Option("--learning-rate", min=0.0, help="Learning rate of the first round; 0: 0.05.")] = 0.0
+    extra: Annotated[list[str] | None, Option("--param", help="KEY=VALUE: any other parameter of the genesis.")] = None
 
     def params(self, members: int) -> Params:
         """The protocol's parameters for so many members. Raises UsageError."""
@@ -73,7 +88,7 @@ class CommunityOptions:
         return given
 
     def _extra(self) -> dict[str, str]:
-        found = parse_options(self.extra, "--param")
+        found = parse_options(self.extra or (), "--param")
         known = (*_FREE, *_TRAINING)
         unknown = next((key for key in found if key not in known), None)
         if unknown is not None:

@@ -124,7 +124,7 @@ def _check_plan(plan: TestnetPlan) -> None:
 
 
 def _check_attack(plan: TestnetPlan) -> None:
-    """A community may be made to fail, but somebody in it has to be honest, and liars have to know what to play."""
+    """A community may be made to fail, but somebody in it has to be honest, and adversaries have to know what to play."""
     if bool(plan.attack) != bool(plan.attackers):
         raise UsageError("--attack and --attackers go together", hint="say what they play, and how many of the nodes do")
     if not plan.attack:

@@ -10,6 +10,7 @@ from bflcd.types import (
     MAX_COMMITTEE,
     MAX_NORM,
     MAX_PLACES,
+    MAX_WEIGHT,
     SIGNATURE_BYTES,
     Amount,
     Digest,
@@ -92,7 +93,7 @@ class ModelBody:
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name
-    weights: Annotated[tuple[Annotated[int, Between(1, 2**16)], ...], Size(0, MAX_PLACES)]
+    weights: Annotated[tuple[Annotated[int, Between(1, MAX_WEIGHT)], ...], Size(0, MAX_PLACES)]
     rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
     evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)] = ()
     step_limit: Annotated[int, Between(1, MAX_STEP)] | None = None

@@ -19,10 +19,10 @@ from bflcd.errors import UsageError
 from bflcd.learn.attacks import ATTACKS
 
 if TYPE_CHECKING:
+    from bflcd.lab.config import SimulationConfig
     from bflcd.lab.grid import Grid, Results
     from bflcd.lab.report import Report
     from bflcd.lab.scale import Plan
-    from bflcd.lab.setting import Setting
     from bflcd.lab.simulation import Machine
 
 lab_app = typer.Typer(
@@ -65,10 +65,11 @@ class Bench:
     def machine(self) -> "Machine":
         """Where it is computed. Raises UsageError."""
         from bflcd.lab.engine.base import PRECISIONS  # noqa: PLC0415 - torch
-        from bflcd.lab.simulation import DEVICES, Machine  # noqa: PLC0415
+        from bflcd.lab.simulation import Machine  # noqa: PLC0415
+        from bflcd.learn.device import DEVICES  # noqa: PLC0415
 
         device = _one_of("--device", self.device, DEVICES)
-        return Machine(device, _one_of("--precision", self.precision, PRECISIONS), self.stack, self.threads)
+        return Machine(device, _one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
 
 
 @lab_app.callback()
@@ -151,7 +152,7 @@ def fig3(
     begun = time.monotonic()
     with _progress(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
-        report = fig3_report(bench.seeds[0], devices=community, draws=elections, progress=lambda: bar.advance(task))
+        report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
     _conclude(bench.session, report, bench.output / "fig3", time.monotonic() - begun, 0)
 
 
@@ -256,8 +257,8 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""
+    from bflcd.lab.config import changed  # noqa: PLC0415
     from bflcd.lab.runner import run_all  # noqa: PLC0415 - torch
-    from bflcd.lab.setting import changed  # noqa: PLC0415
 
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
@@ -278,7 +279,7 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     need_matplotlib()
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with _progress(bench.session) as bar:
-        runs = run_all(grid.settings(), machine, folder / "runs", _Shown(bar, None))
+        runs = run_all(grid.configs(), machine, folder / "runs", _Shown(bar, None))
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 
@@ -309,12 +310,12 @@ class _Shown:
         """The number of rounds is known."""
         self._bar.update(self._task, total=rounds)
 
-    def step(self, setting: "Setting", round_: int, accuracy: float | None) -> None:
+    def step(self, config: "SimulationConfig", round_: int, accuracy: float | None) -> None:
         """One more is done."""
         self._done += 1
         rate = self._done / max(time.monotonic() - self._begun, 1e-9)
-        lying = f" {setting.attack} {setting.liars:.0%}" if setting.attack else ""
-        note = f"{setting.framework}{lying} seed {setting.seed}: round {round_}, {share(accuracy)}"
+        lying = f" {config.attack} {config.liars:.0%}" if config.attack else ""
+        note = f"{config.framework}{lying} seed {config.seed}: round {round_}, {share(accuracy)}"
         self._bar.update(self._task, advance=1, rate=f"{rate:.2f} rounds/s", note=note)
 
 

@@ -16,8 +16,9 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.lab import NETS, flat_of, make_scene, noise_rows, tiny
+from tests.helpers.tensors import encode_tensors
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")]
 
@@ -167,9 +168,9 @@ def test_the_aggregate_is_the_daemons_bytes():
 
 
 @pytest.mark.parametrize(
-    "setting", [tiny(rounds=8, every=8), tiny(rounds=8, every=8, framework="fedavg", attack="noise", liars=0.2, strength=1.0)]
+    "config", [tiny(rounds=8, every=8), tiny(rounds=8, every=8, framework="fedavg", attack="noise", liars=0.2, strength=1.0)]
 )
-def test_rounds_on_a_gpu_end_where_they_do_on_a_cpu(setting):
+def test_rounds_on_a_gpu_end_where_they_do_on_a_cpu(config):
     """Within two points, with noise of another generator too; and twice on one GPU is the same."""
     found = {}
     for name, machine in (
@@ -178,7 +179,7 @@ def test_rounds_on_a_gpu_end_where_they_do_on_a_cpu(setting):
         ("again", Machine("cuda")),
         ("bf16", Machine("cuda", "bf16")),
     ):
-        simulation = Simulation(setting, machine)
+        simulation = Simulation(config, machine)
         while not simulation.done:
             record = simulation.advance()
         found[name] = (record["accuracy"], simulation.model.cpu())
@@ -188,8 +189,8 @@ def test_rounds_on_a_gpu_end_where_they_do_on_a_cpu(setting):
 
 
 def test_an_interrupted_simulation_goes_on_where_it_was_kept():
-    setting = tiny(rounds=4, attack="sleeper", liars=0.5)
-    whole, first, second = (Simulation(setting, Machine("cuda")) for _ in range(3))
+    config = tiny(rounds=4, attack="sleeper", liars=0.5)
+    whole, first, second = (Simulation(config, Machine("cuda")) for _ in range(3))
     for _ in range(4):
         whole.advance()
     for _ in range(2):

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bflcd.lab.config import Rules, SimulationConfig
 from bflcd.lab.engine.base import Pace, Trainee
-from bflcd.lab.setting import Rules, Setting
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel, tensors_of
 from bflcd.learn.protocol import TrainJob
@@ -213,7 +213,7 @@ def daemons_update(scene: Scene, trainee: Trainee) -> Tensor:
 
 TINY_RULES = Rules(committee=0.2, validation=0.2, norm_clip=0.0)
 
-TINY = Setting(
+TINY = SimulationConfig(
     rules=TINY_RULES,
     task="digits",
     devices=20,
@@ -228,7 +228,7 @@ TINY = Setting(
 """Twenty devices of 76 digits; four of them judge, sixteen train. A round is a tenth of a second."""
 
 
-def tiny(rules: dict[str, Any] | None = None, **changes: Any) -> Setting:
+def tiny(rules: dict[str, Any] | None = None, **changes: Any) -> SimulationConfig:
     """TINY with changes, of its rules too."""
     return msgspec.structs.replace(TINY, rules=msgspec.structs.replace(TINY_RULES, **(rules or {})), **changes)
 

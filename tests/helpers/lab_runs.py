@@ -2,33 +2,33 @@
 
 from collections.abc import Callable
 
+from bflcd.lab.config import SimulationConfig
 from bflcd.lab.grid import Grid, Results
 from bflcd.lab.records import Run
-from bflcd.lab.setting import Setting
 
 
-def accuracy_of(setting: Setting) -> float:
+def accuracy_of(config: SimulationConfig) -> float:
     """Between 0.5 and 0.9, another for each setting, the same on every machine."""
-    return 0.5 + int(setting.id, 16) % 4001 / 10_000
+    return 0.5 + int(config.id, 16) % 4001 / 10_000
 
 
-def pretended(setting: Setting, accuracy: Callable[[Setting], float] = accuracy_of) -> Run:
-    """Four rounds, measured in the second and the fourth; a committee of six in which liars hold 2, 3, 4 and 5 seats."""
+def pretended(config: SimulationConfig, accuracy: Callable[[SimulationConfig], float] = accuracy_of) -> Run:
+    """Four rounds, measured in the second and the fourth; a committee of six in which adversaries hold 2, 3, 4 and 5 seats."""
     rounds = []
-    lying, last = setting.liars > 0, accuracy(setting)
+    lying, last = config.liars > 0, accuracy(config)
     for number in range(1, 5):
         record = {"round": number, "trainers": 20, "liars": 5 if lying else 0, "packed": 16, "seconds": 0.5}
-        if setting.framework == "bflc":
+        if config.framework == "bflc":
             record |= {"seats": 6, "seats_liars": number + 1 if lying else 0, "packed_liars": 4 if lying else 0}
             record |= {"refused_honest": 3, "paid": 1000, "paid_liars": 250 if lying else 0}
         if number % 2 == 0:
             record |= {"accuracy": last if number == 4 else last - 0.1, "loss": 1.0}
-            if setting.attack == "backdoor":
+            if config.attack == "backdoor":
                 record["attack_success"] = 0.25 * (number // 2)
         rounds.append(record)
-    return Run(setting, tuple(rounds), {"device": "cpu"})
+    return Run(config, tuple(rounds), {"device": "cpu"})
 
 
-def results_of(grid: Grid, accuracy: Callable[[Setting], float] = accuracy_of) -> Results:
+def results_of(grid: Grid, accuracy: Callable[[SimulationConfig], float] = accuracy_of) -> Results:
     """The grid, all of it run."""
-    return Results(grid, [pretended(setting, accuracy) for setting in grid.settings()])
+    return Results(grid, [pretended(config, accuracy) for config in grid.configs()])

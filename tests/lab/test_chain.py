@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.lab.chain import POOL, CardLines, LabChain
-from bflcd.lab.draws import Draw, generator
+from bflcd.lab.rng import Draw, generator
 from bflcd.ledger.election import Merit, elect
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import trainers
@@ -208,22 +208,22 @@ def test_what_no_daemon_would_take_is_refused(harm, rejection):
 
 
 @given(seed=st.integers(0, 1000), lying=st.sets(st.integers(0, 6)), round_=st.integers(0, 20), leads=st.booleans())
-def test_a_leader_packs_q_cards_and_a_liar_leaves_out_honest_ones_first(seed, lying, round_, leads):
+def test_a_leader_packs_q_cards_and_an_adversary_leaves_out_honest_ones_first(seed, lying, round_, leads):
     chain = LabChain.simulated(Params(committee_size=7, places=20), 20, seed)
     chain.state = replace(chain.state, round=round_)
     members = chain.committee
     leader = members[round_ % 7]
-    liars = {members[position] for position in lying}
-    liars = frozenset(liars | {leader} if leads else liars - {leader})
-    chosen = chain.chosen_cards(liars)
+    adversaries = {members[position] for position in lying}
+    adversaries = frozenset(adversaries | {leader} if leads else adversaries - {leader})
+    chosen = chain.chosen_cards(adversaries)
     assert list(chosen) == sorted(set(chosen))
     assert len(chosen) == chain.quorum == quorum(7) == 7 - faults(7)
     assert set(chosen) <= set(range(7))
     if leads:
         left_out = [members[position] for position in range(7) if position not in chosen]
-        honest = 7 - len(liars)
-        assert sum(member not in liars for member in left_out) == min(honest, faults(7))
-    assert chain.chosen_cards(liars) == chosen
+        honest = 7 - len(adversaries)
+        assert sum(member not in adversaries for member in left_out) == min(honest, faults(7))
+    assert chain.chosen_cards(adversaries) == chosen
 
 
 def test_an_honest_leader_leaves_out_anybody():

@@ -1,4 +1,4 @@
-"""Devices hold what daemons would hold: the same rows, the same split; liars are drawn, and only they train on poisoned rows."""
+"""Devices hold what daemons would hold: the same rows, the same split; adversaries are drawn, and only they train on poisoned rows."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bflcd.errors import OperatorError
+from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices, load_devices
-from bflcd.lab.draws import Draw, number
-from bflcd.lab.setting import Setting
+from bflcd.lab.rng import Draw, number
 from bflcd.learn.attacks import ATTACKS, TARGET_CLASS, stamp
 from bflcd.learn.data import DataConfig
 from bflcd.learn.partition import split_validation
@@ -21,8 +21,8 @@ LINE = "tests.helpers.worker_tasks:LineTask"
 NOISE = "tests.helpers.lab:NetTask"
 
 
-def load(setting: Setting) -> Devices:
-    return load_devices(setting, find_task(setting.task, dict(setting.options)), CPU)
+def load(config: SimulationConfig) -> Devices:
+    return load_devices(config, find_task(config.task, dict(config.options)), CPU)
 
 
 # -- every node's rows at once ------------------------------------------------------------------------------------------------
@@ -85,9 +85,9 @@ def test_all_at_once_everybody_holds_what_it_would_load_alone(files, name, optio
 
 @pytest.mark.parametrize("validation", [0.0, 0.2, 0.5])
 def test_each_device_splits_its_rows_as_a_daemon_would(validation):
-    setting = tiny({"validation": validation}, seed=5)
-    devices = load(setting)
-    dealt = find_task("digits", {}).load_all(setting.data_config())
+    config = tiny({"validation": validation}, seed=5)
+    devices = load(config)
+    dealt = find_task("digits", {}).load_all(config.data_config())
     for device, part in enumerate(dealt.parts):
         private = number(5, Draw.VALIDATION, device=device)
         training, held = split_validation(len(part), round(validation * 1e6), private)
@@ -102,40 +102,40 @@ def test_each_device_splits_its_rows_as_a_daemon_would(validation):
     assert devices.triggered is None
 
 
-# -- liars --------------------------------------------------------------------------------------------------------------------
+# -- adversaries --------------------------------------------------------------------------------------------------------------------
 
 
-def test_liars_are_drawn_by_the_seed_and_more_of_them_are_those_and_others():
+def test_adversaries_are_drawn_by_the_seed_and_more_of_them_are_those_and_others():
     few, more, others = (
-        load(tiny(attack="noise", liars=share, seed=seed)).liars for share, seed in ((0.2, 1), (0.5, 1), (0.2, 2))
+        load(tiny(attack="noise", liars=share, seed=seed)).adversaries for share, seed in ((0.2, 1), (0.5, 1), (0.2, 2))
     )
     assert (len(few), len(more), len(others)) == (4, 10, 4)
     assert list(few) == sorted(few)
     assert set(few) < set(more)
     assert few != others
-    assert load(tiny(attack="noise", liars=0.2, seed=1)).liars == few
-    assert load(tiny()).liars == ()
+    assert load(tiny(attack="noise", liars=0.2, seed=1)).adversaries == few
+    assert load(tiny()).adversaries == ()
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_poisoned_rows_stand_behind_the_others_and_only_liars_train_on_them(attack):
-    """Given any attack, when the rows are dealt, then all rows are where they were, and what liars poison of theirs is appended."""
-    setting = tiny(attack=attack, liars=0.3)
-    devices, honest = load(setting), load(tiny())
+def test_poisoned_rows_stand_behind_the_others_and_only_adversaries_train_on_them(attack):
+    """Given any attack, when the rows are dealt, then all rows are where they were, and what adversaries poison of theirs is appended."""
+    config = tiny(attack=attack, liars=0.3)
+    devices, honest = load(config), load(tiny())
     end = len(honest.pool)
     assert torch.equal(devices.pool.inputs[:end], honest.pool.inputs)
     assert torch.equal(devices.pool.targets[:end], honest.pool.targets)
     poisons = attack in ("label-flip", "replacement", "backdoor")
-    assert set(devices.lured) == (set(devices.liars) if poisons else set())
-    for device in range(setting.devices):
+    assert set(devices.poisoned_rows) == (set(devices.adversaries) if poisons else set())
+    for device in range(config.devices):
         for split in (True, False):
             rows = devices.trained_on(device, split=split)
-            if device in devices.lured:
+            if device in devices.poisoned_rows:
                 assert rows.min() >= end
                 assert len(rows) == len(devices.all_rows[device])
             else:
                 assert np.array_equal(rows, honest.trained_on(device, split=split))
-    appended = np.concatenate([np.arange(0), *(devices.lured[liar] for liar in sorted(devices.lured))])
+    appended = np.concatenate([np.arange(0), *(devices.poisoned_rows[adversary] for adversary in sorted(devices.poisoned_rows))])
     assert np.array_equal(appended, np.arange(end, len(devices.pool)))
     for device, (validation, expected) in enumerate(zip(devices.validation, honest.validation, strict=True)):
         assert np.array_equal(validation, expected), device
@@ -144,16 +144,16 @@ def test_poisoned_rows_stand_behind_the_others_and_only_liars_train_on_them(atta
 @pytest.mark.parametrize("attack", ["label-flip", "replacement"])
 def test_turned_labels(attack):
     devices = load(tiny(attack=attack, liars=0.3))
-    for liar, rows in devices.lured.items():
-        own = devices.all_rows[liar]
+    for adversary, rows in devices.poisoned_rows.items():
+        own = devices.all_rows[adversary]
         assert torch.equal(devices.pool.inputs[rows], devices.pool.inputs[own])
         assert torch.equal(devices.pool.targets[rows], 9 - devices.pool.targets[own])
 
 
 def test_a_backdoor_marks_every_second_row_and_is_measured_where_the_class_is_another():
     devices = load(tiny(attack="backdoor", liars=0.3))
-    for liar, rows in devices.lured.items():
-        own = devices.all_rows[liar]
+    for adversary, rows in devices.poisoned_rows.items():
+        own = devices.all_rows[adversary]
         before, after = devices.pool.inputs[own].numpy(), devices.pool.inputs[rows].numpy()
         assert np.array_equal(after[::2], stamp(before[::2]))
         assert np.array_equal(after[1::2], before[1::2])
@@ -169,7 +169,7 @@ def test_a_backdoor_marks_every_second_row_and_is_measured_where_the_class_is_an
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"),
+    ("config", "words"),
     [
         (tiny(devices=len(digits_labels())), "would hold no row"),
         (tiny(devices=900, partition="dirichlet", alpha=0.01), "raise --alpha"),
@@ -179,9 +179,9 @@ def test_a_backdoor_marks_every_second_row_and_is_measured_where_the_class_is_an
     ],
     ids=["too many devices", "too much skew", "nothing to measure on", "no writers", "no images"],
 )
-def test_data_that_does_not_suffice_is_refused(setting, words):
+def test_data_that_does_not_suffice_is_refused(config, words):
     with pytest.raises(OperatorError) as caught:
-        load(setting)
+        load(config)
     assert words in str(caught.value) + caught.value.hint
     assert caught.value.code == "bad_data"
     assert caught.value.hint

@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
 from bflcd.lab import exact
-from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate
+from bflcd.lab.exact import RULES
+from bflcd.learn.aggregate import RULES as DAEMONS_RULES
+from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.types import MAX_WEIGHT
+from bflcd.wire.tensors import split_payload
+from tests.helpers.tensors import encode_tensors
 
 STEP = 2.0**-24
-RULES = ("fedavg", "median")
 
 values = st.one_of(
     st.sampled_from([0.0, -0.0, 1024.0, -1024.0, 1023.99993896484375, STEP, -STEP, STEP / 2, -STEP / 2, 1.5 * STEP, -2.5 * STEP]),
@@ -85,7 +88,13 @@ def test_nothing_that_came_in_is_changed():
     assert torch.equal(updates, kept[1])
 
 
-@pytest.mark.parametrize(("rule", "weights"), [("mean", [1]), ("fedavg", []), ("median", [1, 2])])
-def test_what_the_ledger_rules_out_is_our_bug(rule, weights):
-    with pytest.raises(InvariantError, match="weights"):
+def test_the_rules_are_the_daemons():
+    assert tuple(RULES) == tuple(DAEMONS_RULES)
+
+
+@pytest.mark.parametrize(
+    ("rule", "weights", "words"), [("mean", [1], "'mean'"), ("fedavg", [], "weights"), ("median", [1, 2], "weights")]
+)
+def test_what_the_ledger_rules_out_is_our_bug(rule, weights, words):
+    with pytest.raises(InvariantError, match=words):
         exact.aggregate(rule, torch.zeros(2), torch.zeros((1, 2)), weights, None)

@@ -8,21 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.errors import InvariantError
 from bflcd.lab.chain import LabChain
+from bflcd.lab.config import Framework, SimulationConfig
 from bflcd.lab.devices import load_devices
-from bflcd.lab.draws import Draw, generator, number
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
-from bflcd.lab.frameworks import ROOT_ROWS, Bflc, acceptable, fixed_norms, make_framework
-from bflcd.lab.rules import RULES, Round
-from bflcd.lab.setting import Framework, Setting
+from bflcd.lab.frameworks import FRAMEWORKS, ROOT_ROWS, Bflc, acceptable, fixed_norms, make_framework
+from bflcd.lab.rng import Draw, generator, number
+from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons_aggregate
 from bflcd.learn.scoring import fixed_norm
 from bflcd.learn.task import find_task
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.lab import CPU, tiny
+from tests.helpers.tensors import encode_tensors
 
 WIDTH = 3
 PACE = Pace(0.1, 0.9, 16, 1)
@@ -63,11 +65,11 @@ class Pretended(Engine):
         )
 
 
-def begin(setting: Setting, update: Callable[[Trainee], Sequence[float]]):
+def begin(config: SimulationConfig, update: Callable[[Trainee], Sequence[float]]):
     """A framework before its first round, with a pretended engine, and its devices."""
-    devices = load_devices(setting, find_task(setting.task, dict(setting.options)), CPU)
+    devices = load_devices(config, find_task(config.task, dict(config.options)), CPU)
     engine = Pretended(update)
-    return make_framework(setting, devices, engine), engine, devices
+    return make_framework(config, devices, engine), engine, devices
 
 
 def by_rows(trainee: Trainee) -> list[float]:
@@ -88,11 +90,17 @@ def closed_rounds(framework: Bflc, monkeypatch: pytest.MonkeyPatch):
     return found
 
 
+def test_every_framework_is_there_and_any_other_is_our_bug():
+    assert set(FRAMEWORKS) == set(Framework.__args__)
+    with pytest.raises(InvariantError, match="'swarm' is no framework"):
+        begin(tiny(framework="swarm"), by_rows)
+
+
 # -- servers ------------------------------------------------------------------------------------------------------------------
 
 
-def drawn_in(setting: Setting, round_: int) -> list[int]:
-    return sorted(generator(setting.seed, Draw.SERVER, round_).permutation(setting.devices)[: setting.at_work].tolist())
+def drawn_in(config: SimulationConfig, round_: int) -> list[int]:
+    return sorted(generator(config.seed, Draw.SERVER, round_).permutation(config.devices)[: config.at_work].tolist())
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -100,17 +108,17 @@ def test_a_server_applies_its_rule_to_those_it_drew(name):
     """Given a server, when it goes two rounds, then each time the devices of its draw train on all of their rows, and the step is
     the rule's over their updates and claims.
     """
-    setting = tiny(framework=name, active=0.4, partition="dirichlet", attack="zero", liars=0.25)
-    framework, engine, devices = begin(setting, by_rows)
+    config = tiny(framework=name, active=0.4, partition="dirichlet", attack="zero", liars=0.25)
+    framework, engine, devices = begin(config, by_rows)
     model, roots = torch.zeros(WIDTH), []
     for round_ in range(2):
         engine.trained.clear()
         step = framework.step(model, PACE)
-        offering = drawn_in(setting, round_)
+        offering = drawn_in(config, round_)
         trainees = engine.trained[: len(offering)]
         assert [trainee.seed for trainee in trainees] == [number(0, Draw.TRAINING, round_, device) for device in offering]
         assert all(np.array_equal(t.rows, devices.all_rows[d]) for t, d in zip(trainees, offering, strict=True))
-        honest = [device not in devices.liars for device in offering]
+        honest = [device not in devices.adversaries for device in offering]
         updates = torch.tensor([by_rows(trainee) for trainee in trainees]) * torch.tensor(honest)[:, None]
         claims = torch.tensor([float(len(trainee.rows)) for trainee in trainees])
         trusted = None
@@ -121,7 +129,7 @@ def test_a_server_applies_its_rule_to_those_it_drew(name):
             roots.append(root.rows.tolist())
             assert roots == [roots[0]] * len(roots)
             trusted = torch.tensor(by_rows(root))
-        expected = model + RULES[name](Round(updates, claims, honest.count(False), trusted))
+        expected = model + RULES[name](AggregationInput(updates, claims, honest.count(False), trusted))
         torch.testing.assert_close(step.model, expected)
         torch.testing.assert_close(framework.moved, expected - model)
         assert step.facts == {"trainers": 8, "liars": honest.count(False), "packed": 8}
@@ -134,9 +142,9 @@ BROKEN = [[float("nan"), 0.0, 0.0], [float("inf"), 0.0, 0.0], [0.0, -1024.5, 0.0
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_a_server_leaves_out_what_may_not_travel(broken):
-    setting = tiny(framework="fedavg", active=0.4)
-    out = number(0, Draw.TRAINING, 0, drawn_in(setting, 0)[3])
-    framework, _, _ = begin(setting, lambda trainee: broken if trainee.seed == out else [0.5, 0.0, 0.0])
+    config = tiny(framework="fedavg", active=0.4)
+    out = number(0, Draw.TRAINING, 0, drawn_in(config, 0)[3])
+    framework, _, _ = begin(config, lambda trainee: broken if trainee.seed == out else [0.5, 0.0, 0.0])
     step = framework.step(torch.zeros(WIDTH), PACE)
     torch.testing.assert_close(step.model, torch.tensor([0.5, 0.0, 0.0]))
     assert step.facts == {"trainers": 8, "liars": 0, "packed": 7}
@@ -158,8 +166,8 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
     """Given three rounds, then the ledger's trainers train on their training rows, the members of its committee judge on their
     validation rows and write cards, and the next model is the daemons' aggregate of what was packed, by the ledger's weights.
     """
-    setting = tiny({"norm_clip": 0.25}, partition="dirichlet")
-    framework, engine, devices = begin(setting, by_rows)
+    config = tiny({"norm_clip": 0.25}, partition="dirichlet")
+    framework, engine, devices = begin(config, by_rows)
     assert isinstance(framework, Bflc)
     rounds = closed_rounds(framework, monkeypatch)
     model = torch.linspace(-1, 1, WIDTH)
@@ -210,11 +218,11 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_may_not_travel_is_refused_before_it_is_scored(monkeypatch, broken):
     """Given an update that is not finite or beyond +-2^10, when the round is judged, then no member scores it and no card names it."""
-    setting = tiny()
-    chain = LabChain.simulated(setting.params(), setting.devices, setting.seed)
+    config = tiny()
+    chain = LabChain.simulated(config.params(), config.devices, config.seed)
     out = chain.trainers[5]
     seed = number(0, Draw.TRAINING, 0, out)
-    framework, engine, _ = begin(setting, lambda trainee: broken if trainee.seed == seed else [0.5, 0.1, 0.0])
+    framework, engine, _ = begin(config, lambda trainee: broken if trainee.seed == seed else [0.5, 0.1, 0.0])
     rounds = closed_rounds(framework, monkeypatch)
     step = framework.step(torch.zeros(WIDTH), PACE)
     updates, _, _ = engine.scored[0]
@@ -261,22 +269,22 @@ def test_members_judge_on_as_many_rows_as_they_may_drawn_anew_each_round():
 @pytest.mark.parametrize(("band", "packed"), [(True, 14), (False, 16)])
 def test_norms_are_looked_at_unless_the_rules_say_otherwise(band, packed):
     """Given two honest gains of a hundredth and of a thousandfold norm, then the band refuses both, and without it they count."""
-    setting = tiny({"norm_band": band})
-    chain = LabChain.simulated(setting.params(), setting.devices, setting.seed)
+    config = tiny({"norm_band": band})
+    chain = LabChain.simulated(config.params(), config.devices, config.seed)
     odd = {number(0, Draw.TRAINING, 0, chain.trainers[i]): scale for i, scale in ((2, 0.001), (9, 900.0))}
     framework, _, _ = begin(
-        setting, lambda trainee: [0.5, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
+        config, lambda trainee: [0.5, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
     )
     assert framework.step(torch.zeros(WIDTH), PACE).facts["packed"] == packed
 
 
-def test_liars_facts_are_told(monkeypatch):
-    setting = tiny(attack="sign-flip", liars=0.3, lies=None)
-    framework, _, devices = begin(setting, lambda _: [0.5, 0.0, 0.0])
+def test_adversaries_facts_are_told(monkeypatch):
+    config = tiny(attack="sign-flip", liars=0.3, lies=None)
+    framework, _, devices = begin(config, lambda _: [0.5, 0.0, 0.0])
     rounds = closed_rounds(framework, monkeypatch)
     committee, trainers = framework.chain.committee, framework.chain.trainers
     step = framework.step(torch.zeros(WIDTH), PACE)
-    lying = set(devices.liars)
+    lying = set(devices.adversaries)
     decision = rounds[0][3]
     paid = framework.chain.rewards(decision)
     assert {key: step.facts[key] for key in ("liars", "packed_liars", "seats_liars", "refused_honest", "paid_liars")} == {
@@ -303,9 +311,9 @@ def test_norms_are_the_workers(weights):
 # -- with a real engine -------------------------------------------------------------------------------------------------------
 
 
-def ran(setting: Setting, machine: Machine = MACHINE):
+def ran(config: SimulationConfig, machine: Machine = MACHINE):
     """A whole simulation, and its records."""
-    simulation = Simulation(setting, machine)
+    simulation = Simulation(config, machine)
     records = []
     while not simulation.done:
         records.append(simulation.advance())
@@ -322,11 +330,11 @@ def test_every_framework_goes_two_rounds_under_attack_and_learns_something(name)
 
 
 def test_bflc_packs_no_sign_flipper_after_the_first_rounds_and_learns():
-    """Given three of ten devices that offer four times the opposite, and seats by score, when twelve rounds have gone, then liars have
+    """Given three of ten devices that offer four times the opposite, and seats by score, when twelve rounds have gone, then adversaries have
     lost their seats and their places after the first rounds, and the model is nearly as good as without them.
     """
-    setting = tiny({"score_margin": 0.05, "election": "score"}, rounds=12, every=12, attack="sign-flip", liars=0.3)
-    _, records = ran(setting)
+    config = tiny({"score_margin": 0.05, "election": "score"}, rounds=12, every=12, attack="sign-flip", liars=0.3)
+    _, records = ran(config)
     assert records[0]["liars"] >= 4
     assert [record["packed_liars"] for record in records[3:]] == [0] * 9
     assert [record["seats_liars"] for record in records[3:]] == [0] * 9
@@ -336,9 +344,9 @@ def test_bflc_packs_no_sign_flipper_after_the_first_rounds_and_learns():
 
 
 def test_noise_stops_a_plain_mean_and_not_bflc():
-    setting = {"rounds": 6, "every": 6, "attack": "noise", "liars": 0.3}
-    assert ran(tiny(framework="fedavg", **setting))[1][-1]["accuracy"] < 0.5
-    assert ran(tiny(**setting))[1][-1]["accuracy"] > 0.85
+    config = {"rounds": 6, "every": 6, "attack": "noise", "liars": 0.3}
+    assert ran(tiny(framework="fedavg", **config))[1][-1]["accuracy"] < 0.5
+    assert ran(tiny(**config))[1][-1]["accuracy"] > 0.85
 
 
 def test_sleepers_strike_once_they_hold_more_than_half_of_the_seats():
@@ -352,14 +360,14 @@ def test_sleepers_strike_once_they_hold_more_than_half_of_the_seats():
 
 
 def test_the_result_does_not_hang_on_threads_or_on_the_size_of_a_stack():
-    """Given liars that add noise, when the same is computed by one thread, by two, and in stacks of 1 and of 7, then it is the same:
+    """Given adversaries that add noise, when the same is computed by one thread, by two, and in stacks of 1 and of 7, then it is the same:
     bit for bit in a loop, and in stacks as far as an engine of another kind can be.
     """
-    setting = tiny(rounds=3, attack="noise", liars=0.2)
-    one, two = (ran(setting, Machine("cpu", threads=n)) for n in (1, 2))
+    config = tiny(rounds=3, attack="noise", liars=0.2)
+    one, two = (ran(config, Machine("cpu", threads=n)) for n in (1, 2))
     assert torch.equal(one[0].model, two[0].model)
     assert facts_of(one[1]) == facts_of(two[1])
-    small, large = (ran(setting, Machine("cpu", "bf16", stack=n)) for n in (1, 7))
+    small, large = (ran(config, Machine("cpu", "bf16", stack=n)) for n in (1, 7))
     torch.testing.assert_close(small[0].model, large[0].model, atol=2e-3, rtol=0)
 
 

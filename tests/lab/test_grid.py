@@ -6,9 +6,9 @@ from statistics import stdev
 import msgspec
 import pytest
 
+from bflcd.lab.config import PAPER
 from bflcd.lab.grid import Change, Grid, Results, Spread, difference, mean_curve, spread
 from bflcd.lab.records import LAST_MEASUREMENTS, Run
-from bflcd.lab.setting import PAPER
 from tests.helpers.lab import tiny
 
 OURS, THEIRS, HALF = Change("ours"), Change("theirs", {"framework": "fedavg"}), Change("half", rules={"places": 0.5})
@@ -19,19 +19,19 @@ def grid(variants=(OURS, THEIRS, HALF), scenarios=(CLEAN, LYING), seeds=(0, 1), 
     return Grid(tiny(), variants, scenarios, seeds, **more)
 
 
-def run_of(setting, *accuracies) -> Run:
+def run_of(config, *accuracies) -> Run:
     """Measurements in every second round."""
     rounds = []
     for number, accuracy in enumerate(accuracies, 1):
         rounds += [{"round": 2 * number - 1, "seconds": 1.0}, {"round": 2 * number, "seconds": 0.5, "accuracy": accuracy}]
-    return Run(setting, tuple(rounds))
+    return Run(config, tuple(rounds))
 
 
 # -- what is run --------------------------------------------------------------------------------------------------------------
 
 
 def test_every_combination_once_the_first_seed_first():
-    found = grid().settings()
+    found = grid().configs()
     assert found == [
         tiny(rules, seed=seed, **more, **lying)
         for seed in (0, 1)
@@ -44,20 +44,20 @@ def test_equal_simulations_are_run_once():
     """Stand-alone training knows no scenario: three columns are one run a seed."""
     alone = Change("alone", {"framework": "stand-alone", "active": 0.5})
     shares = tuple(Change(f"{share}", {"active": share}) for share in (0.5, 0.6, 0.7))
-    assert len(grid((OURS, alone), shares, (0, 1)).settings()) == 2 * (3 + 1)
+    assert len(grid((OURS, alone), shares, (0, 1)).configs()) == 2 * (3 + 1)
 
 
 def test_the_variants_changes_come_last_and_whole_rules_before_single_ones():
     paper = Change("paper", {"rounds": 9}, rules={"committee": 0.3}, whole=PAPER)
-    found = grid((paper,), (Change("s", {"rounds": 5, "liars": 0.1}, rules={"places": 0.25}),)).setting("paper", "s", 7)
+    found = grid((paper,), (Change("s", {"rounds": 5, "liars": 0.1}, rules={"places": 0.25}),)).config("paper", "s", 7)
     expected = msgspec.structs.replace(PAPER, committee=0.3)
     assert found == msgspec.structs.replace(tiny(), rounds=9, liars=0.1, seed=7, rules=expected)
 
 
 def test_combinations_that_nobody_wants_are_left_out():
     made = grid(wanted=lambda variant, scenario: (variant, scenario) != ("theirs", "lying"))
-    assert len(made.settings()) == 2 * 5
-    results = Results(made, [run_of(setting, 0.5) for setting in made.settings()])
+    assert len(made.configs()) == 2 * 5
+    results = Results(made, [run_of(config, 0.5) for config in made.configs()])
     assert results.runs("theirs", "lying") == []
     assert results.spread("theirs", "lying").text() == "-"
 
@@ -116,7 +116,7 @@ def results_of(values) -> Results:
     """`values`: accuracies in per cent by variant and scenario, one a seed; None for a run that has not ended."""
     made = grid(seeds=(0, 1, 2))
     runs = [
-        run_of(made.setting(variant, scenario, seed), accuracy / 100)
+        run_of(made.config(variant, scenario, seed), accuracy / 100)
         for (variant, scenario), row in values.items()
         for seed, accuracy in enumerate(row)
         if accuracy is not None
@@ -137,7 +137,7 @@ def test_cells_pairs_and_data():
     assert (paired.mean, paired.count) == (pytest.approx(2.0), 2)
     assert paired.deviation == pytest.approx(stdev([-1.0, 5.0]))
     assert results.paired("ours", "half", "lying").count == 0
-    assert [run.setting.seed for run in results.runs("theirs", "clean")] == [0, 2]
+    assert [run.config.seed for run in results.runs("theirs", "clean")] == [0, 2]
     assert results.data() == {
         "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
         "theirs": {"clean": [81.0, 85.0], "lying": []},

@@ -60,7 +60,7 @@ def test_a_finished_run_is_lines_of_json_and_no_checkpoint(tmp_path):
     assert tuple(rounds) == found.rounds
     assert set(end) == {"end"}
     assert end["end"]["seconds"] >= 0
-    assert found.setting == SETTING
+    assert found.config == SETTING
     assert RunFiles(tmp_path, SETTING).finished() == found
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.lab import runner
+from bflcd.lab.config import SimulationConfig
 from bflcd.lab.records import Run
 from bflcd.lab.runner import run, run_all
-from bflcd.lab.setting import Setting
 from bflcd.lab.simulation import Machine
 from tests.helpers.lab import tiny
 
@@ -29,8 +29,8 @@ class Watcher:
     def plan(self, rounds: int) -> None:
         self.planned.append(rounds)
 
-    def step(self, setting: Setting, round_: int, accuracy: float | None) -> None:
-        self.steps.append((setting.id, round_, accuracy))
+    def step(self, config: SimulationConfig, round_: int, accuracy: float | None) -> None:
+        self.steps.append((config.id, round_, accuracy))
         if len(self.steps) == self._last:
             raise KilledError
 
@@ -85,15 +85,15 @@ def test_what_has_ended_is_not_run_again(tmp_path, monkeypatch, whole):
     begun = []
     genuine = runner.Simulation
 
-    def simulation(setting, machine):
-        begun.append(setting)
-        return genuine(setting, machine)
+    def simulation(config, machine):
+        begun.append(config)
+        return genuine(config, machine)
 
     monkeypatch.setattr(runner, "Simulation", simulation)
     watcher = Watcher()
     found = run_all([others[1], SETTING, others[0]], MACHINE, tmp_path, watcher)
     assert begun == [SETTING]
-    assert [one.setting for one in found] == [others[1], SETTING, others[0]]
+    assert [one.config for one in found] == [others[1], SETTING, others[0]]
     assert (found[0], found[2]) == (first[1], first[0])
     assert facts(found[1]) == facts(whole)
     assert watcher.planned == [SETTING.rounds]
@@ -102,7 +102,7 @@ def test_what_has_ended_is_not_run_again(tmp_path, monkeypatch, whole):
     assert watcher.steps[2][2] == watcher.steps[1][2] == whole.curve()[0][1]
 
 
-def test_nothing_is_begun_before_all_settings_make_sense(tmp_path):
+def test_nothing_is_begun_before_all_configs_make_sense(tmp_path):
     with pytest.raises(UsageError):
         run_all([tiny(rounds=2), tiny(liars=0.5)], MACHINE, tmp_path / "new")
     assert not (tmp_path / "new").exists()

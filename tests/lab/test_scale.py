@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from bflcd.errors import OperatorError
+from bflcd.lab.config import check_config
 from bflcd.lab.devices import load_devices
 from bflcd.lab.scale import AT_WORK, BASES, DIGITS, MODELS, SCHEDULES, TEST_ROWS, ScaleName, make_plan
-from bflcd.lab.setting import check_setting
 from bflcd.learn.task import find_task
 from bflcd.learn.tasks.femnist import NETS
 from tests.helpers.lab import CPU
@@ -55,7 +55,7 @@ def test_data_is_dealt_by_writer_where_writers_are_known(files, scale, file, exp
     schedule = SCHEDULES[network] if scale is ScaleName.full else {"learning_rate": SCHEDULES[network]["learning_rate"]}
     assert base == msgspec.structs.replace(BASES[scale], **{**common, **schedule, **expected})
     if base.devices >= 100:
-        check_setting(base)
+        check_config(base)
 
 
 @pytest.mark.parametrize("file", ["writers.npz", "whole.npz"])
@@ -82,9 +82,9 @@ def test_under_attack_enough_devices_are_at_work_for_a_committee(scale):
     plan = make_plan(scale, SEEDS)
     digits = AT_WORK[ScaleName.small]  # without data there are a hundred devices at every scale
     assert plan.under_attack == msgspec.structs.replace(plan.base, active=digits)
-    check_setting(plan.under_attack)
+    check_config(plan.under_attack)
     base = msgspec.structs.replace(BASES[scale], active=AT_WORK[scale])
-    check_setting(base)
+    check_config(base)
     assert base.at_work >= 4 * base.seats
 
 

@@ -4,12 +4,14 @@ import msgspec
 import pytest
 import torch
 
-from bflcd.errors import OperatorError, UsageError
+from bflcd.errors import InvariantError, OperatorError, UsageError
+from bflcd.lab.config import SimulationConfig
+from bflcd.lab.engine.base import PRECISIONS, Precision
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.records import RunFiles
-from bflcd.lab.setting import Setting
-from bflcd.lab.simulation import DEVICES, Machine, Simulation
+from bflcd.lab.simulation import Machine, Simulation
+from bflcd.learn.device import DEVICES
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
@@ -45,8 +47,8 @@ def finish(simulation: Simulation):
 def uninterrupted():
     """Each setting's simulation at its end, and its records."""
     found = {}
-    for name, setting in SETTINGS.items():
-        simulation = Simulation(setting, MACHINE)
+    for name, config in SETTINGS.items():
+        simulation = Simulation(config, MACHINE)
         found[name] = (finish(simulation), simulation)
     return found
 
@@ -57,18 +59,18 @@ def test_an_interruption_after_any_round_changes_nothing(tmp_path, uninterrupted
     When another process takes it up, Then its records but their seconds, its model, its last step and its ledger are those of one
     that nobody interrupted.
     """
-    setting, (records, whole) = SETTINGS[name], uninterrupted[name]
-    for last in range(setting.rounds):
+    config, (records, whole) = SETTINGS[name], uninterrupted[name]
+    for last in range(config.rounds):
         folder = tmp_path / str(last)
         folder.mkdir()
-        first, files = Simulation(setting, MACHINE), RunFiles(folder, setting)
+        first, files = Simulation(config, MACHINE), RunFiles(folder, config)
         assert files.begin(first, MACHINE) == []
         for round_ in range(last + 1):
             if round_ == last:
                 files.checkpoint(first)
             files.append(first.advance())
-        second = Simulation(setting, MACHINE)
-        done = RunFiles(folder, setting).begin(second, MACHINE)
+        second = Simulation(config, MACHINE)
+        done = RunFiles(folder, config).begin(second, MACHINE)
         assert second.round == last
         assert [facts(record) for record in done] == records[:last]
         assert finish(second) == records[last:]
@@ -107,17 +109,17 @@ def test_memory_is_json_and_nothing_else_is_taken_for_it():
 
 
 def test_it_begins_with_the_model_of_a_genesis():
-    setting = tiny(seed=3)
+    config = tiny(seed=3)
     spec, payload = initial_model(find_task("digits", {}), 3)
     flat = FlatModel(find_task("digits", {}).build_model(), spec, CPU)
     flat.load(payload)
-    assert torch.equal(Simulation(setting, MACHINE).model, flat.weights)
+    assert torch.equal(Simulation(config, MACHINE).model, flat.weights)
 
 
 def test_it_measures_what_a_daemon_would():
     """On the common test rows, every so many rounds and at the end."""
-    setting = tiny(rounds=5, every=2)
-    simulation = Simulation(setting, MACHINE)
+    config = tiny(rounds=5, every=2)
+    simulation = Simulation(config, MACHINE)
     records = []
     while not simulation.done:
         records.append(simulation.advance())
@@ -128,7 +130,7 @@ def test_it_measures_what_a_daemon_would():
     spec, _ = initial_model(task, 0)
     flat = FlatModel(task.build_model(), spec, CPU)
     payload = join_payload(flat.counters.numpy(), simulation.model.numpy(), spec, label=None)
-    test = DeviceRows.of(task.load_all(setting.data_config()).test, CPU)
+    test = DeviceRows.of(task.load_all(config.data_config()).test, CPU)
     expected = evaluate(flat, task, test, payload, never)
     assert records[-1]["accuracy"] == pytest.approx(expected.accuracy / 1e6, abs=2e-6)
     assert records[-1]["loss"] == pytest.approx(expected.loss / 1e6, abs=2e-6)
@@ -173,6 +175,7 @@ def test_the_engine_fits_the_machine(precision, kind):
         (Machine("cuda"), False, "no usable GPU"),
         (Machine("cpu", "tf32"), True, "tf32"),
         (Machine("auto", "tf32"), False, "tf32"),
+        (Machine("mps"), True, "'mps' is unknown"),
     ],
 )
 def test_a_machine_computes_where_it_is_told_to_or_says_why_not(monkeypatch, machine, gpu, found):
@@ -186,8 +189,14 @@ def test_a_machine_computes_where_it_is_told_to_or_says_why_not(monkeypatch, mac
     assert caught.value.hint
 
 
+def test_any_other_precision_is_our_bug():
+    assert set(PRECISIONS) == set(Precision.__args__)
+    with pytest.raises(InvariantError, match="'fp8' is no precision"):
+        Simulation(tiny(), Machine("cpu", "fp8"))
+
+
 @pytest.mark.parametrize(
-    ("setting", "code"),
+    ("config", "code"),
     [
         (tiny(liars=0.2), "bad_setting"),
         (tiny(task="nonsense"), "unknown_task"),
@@ -197,8 +206,8 @@ def test_a_machine_computes_where_it_is_told_to_or_says_why_not(monkeypatch, mac
     ],
     ids=["no attack", "no task", "no option", "no data", "a model that counts"],
 )
-def test_what_cannot_be_simulated_is_refused_before_it_begins(setting: Setting, code):
+def test_what_cannot_be_simulated_is_refused_before_it_begins(config: SimulationConfig, code):
     with pytest.raises((OperatorError, UsageError)) as caught:
-        Simulation(setting, MACHINE)
+        Simulation(config, MACHINE)
     assert caught.value.code == code
     assert caught.value.hint

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError, PeerError
-from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate, aggregate
-from bflcd.params import TensorSpec
-from bflcd.wire.tensors import decode_tensors, encode_tensors, split_payload
+from bflcd.learn.aggregate import RULES, WeightedUpdate, aggregate
+from bflcd.params import AGGREGATIONS, TensorSpec
+from bflcd.types import MAX_WEIGHT
+from bflcd.wire.tensors import split_payload
 from tests.helpers.learning import SPEC, payload
+from tests.helpers.tensors import decode_tensors, encode_tensors
 
 ONE = (TensorSpec("w", (2,), "F32"),)
 STEP = 2.0**-24
@@ -43,17 +45,25 @@ def back(x):
     return np.float32(clamped / 2**24)  # exact in float64, then one rounding
 
 
+def mean_by_hand(weights, column):
+    return round(Fraction(sum(w * f for w, f in zip(weights, column, strict=True)), sum(weights)))
+
+
+def median_by_hand(_weights, column):
+    ranked = sorted(column)
+    return round(Fraction(ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2], 2))
+
+
+BY_HAND = {"fedavg": mean_by_hand, "median": median_by_hand}
+
+
 def step_by_hand(rule, entries):
-    steps = []
-    for place in range(2):
-        column = [fixed(pair[place]) for _, pair in entries]
-        if rule == "fedavg":
-            total = sum(w * f for (w, _), f in zip(entries, column, strict=True))
-            steps.append(round(Fraction(total, sum(weight for weight, _ in entries))))
-        else:
-            column.sort()
-            steps.append(round(Fraction(column[(len(column) - 1) // 2] + column[len(column) // 2], 2)))
-    return steps
+    weights = [weight for weight, _ in entries]
+    return [BY_HAND[rule](weights, [fixed(pair[place]) for _, pair in entries]) for place in range(2)]
+
+
+def test_every_rule_of_genesis_is_there_and_no_other():
+    assert tuple(RULES) == AGGREGATIONS
 
 
 def reference(rule, model, entries, limit=None):
@@ -68,7 +78,7 @@ def reference(rule, model, entries, limit=None):
 limits = st.one_of(st.none(), st.integers(1, 2**28), st.integers(1, 2**14))
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@pytest.mark.parametrize("rule", RULES)
 @given(model=pairs, entries=updates, limit=limits, data=st.data())
 def test_equals_exact_fractions_in_any_order(rule, model, entries, limit, data):
     result = aggregate(rule, one(model), weighted(entries), ONE, limit)
@@ -77,7 +87,7 @@ def test_equals_exact_fractions_in_any_order(rule, model, entries, limit, data):
     assert aggregate(rule, one(model), iter(weighted(shuffled)), ONE, limit) == result
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@pytest.mark.parametrize("rule", RULES)
 @given(entries=updates, limit=st.integers(1, 2**23))
 def test_a_step_keeps_its_direction_and_to_the_limit(rule, entries, limit):
     steps = np.array(step_by_hand(rule, entries), dtype=np.float64) * STEP
@@ -145,13 +155,13 @@ def test_ties_go_to_the_even_integer(base, update, weights, expected):
     assert decode_tensors(result, ONE, label=None)["w"][0] == expected * STEP
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@pytest.mark.parametrize("rule", RULES)
 def test_without_updates_the_model_is_its_own_successor(rule):
     model = one((2.0**-30, 5.0))  # would be rounded away by fixed point
     assert aggregate(rule, model, [], ONE, None) == model
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@pytest.mark.parametrize("rule", RULES)
 def test_counters_come_from_the_parent(rule):
     model = payload(range(9), count=41)
     result = aggregate(rule, model, [WeightedUpdate(3, "u", payload([1.0] * 9, label="u", count=99))], SPEC, None)
@@ -196,7 +206,7 @@ def test_what_the_ledger_rules_out_is_our_bug(rule, entries, error):
         aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE, None)
 
 
-@pytest.mark.parametrize("rule", ["fedavg", "median"])
+@pytest.mark.parametrize("rule", RULES)
 def test_a_broken_payload_is_the_peers_fault(rule):
     with pytest.raises(PeerError, match="label"):
         aggregate(rule, one((0.0, 0.0)), [WeightedUpdate(1, "v", one((0.0, 0.0), "u"))], ONE, None)

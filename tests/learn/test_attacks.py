@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.attacks import (
     ATTACKS,
+    DEFAMED_GAIN,
     LIED_ACCURACY,
-    SMEARED_GAIN,
     TARGET_CLASS,
     Alie,
     Attack,
@@ -27,11 +27,11 @@ from bflcd.learn.attacks import (
     Measurements,
     Noise,
     Shrunken,
+    acts_now,
     find_attack,
     for_daemon,
     lie,
     stamp,
-    strikes,
     z_max,
 )
 from bflcd.types import NodeId
@@ -45,11 +45,11 @@ OWN_NOISE = [[1.0, 0.0, -1.0, 2.0], [0.0, 1.0, 1.0, 0.0]]
 SHARED_NOISE = [[1.0, -1.0, 0.0, 0.5]] * 2
 
 
-def known(liars=2, *, conspirators=0):
+def known(adversaries=2, *, conspirators=0):
     def noise(shared):
-        return torch.tensor((SHARED_NOISE if shared else OWN_NOISE)[:liars])
+        return torch.tensor((SHARED_NOISE if shared else OWN_NOISE)[:adversaries])
 
-    return Known(torch.tensor(HONEST[:liars]), torch.tensor(MOVED), torch.tensor(OTHERS), 10, noise, conspirators)
+    return Known(torch.tensor(HONEST[:adversaries]), torch.tensor(MOVED), torch.tensor(OTHERS), 10, noise, conspirators)
 
 
 # -- what is offered ------------------------------------------------------------------------------------------------------
@@ -76,18 +76,18 @@ def known(liars=2, *, conspirators=0):
         ("sleeper", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
     ],
 )
-def test_what_two_liars_offer(name, strength, offered):
+def test_what_two_adversaries_offer(name, strength, offered):
     torch.testing.assert_close(find_attack(name, strength=strength).forge(known()), torch.tensor(offered))
 
 
 def test_a_little_is_enough_stays_z_deviations_below_the_mean():
-    """Given four liars among ten trainers, two of whom share what they trained: z = 0.4307, deviations by n - 1 = 1."""
+    """Given four adversaries among ten trainers, two of whom share what they trained: z = 0.4307, deviations by n - 1 = 1."""
     mean, spread = torch.tensor([2.0, 1.0, 3.0, 2.0]), torch.tensor([2.0, 2.0, 2.0, 4.0]) / 2**0.5
     offered = Alie(2.0).forge(known(conspirators=4))
     torch.testing.assert_close(offered, (mean - 2 * 0.4307 * spread).expand(2, 4), atol=1e-3, rtol=0)
 
 
-def test_a_liar_that_sees_only_itself_takes_its_own_size_for_the_deviation():
+def test_an_adversary_that_sees_only_itself_takes_its_own_size_for_the_deviation():
     offered = Alie(1.0).forge(known(1, conspirators=4))
     torch.testing.assert_close(offered, torch.tensor(HONEST[:1]) * (1 - 0.4307), atol=1e-3, rtol=0)
     assert torch.equal(Alie(1.0).forge(known(1)), torch.tensor(HONEST[:1]))  # z is 0: one of ten is within nobody's half
@@ -108,7 +108,7 @@ def test_every_attack_keeps_shape_and_type_and_leaves_what_it_was_given(name):
 
 
 @pytest.mark.parametrize(
-    ("trainers", "liars", "z"),
+    ("trainers", "adversaries", "z"),
     [
         (50, 24, 1.4261),  # the paper's example: 24 of 26 honest ones, a share of 0.9231
         (50, 12, 0.3360),  # 24 of 38: 0.6316
@@ -121,14 +121,14 @@ def test_every_attack_keeps_shape_and_type_and_leaves_what_it_was_given(name):
         (2, 5, 4.0),
     ],
 )
-def test_z_max_is_that_of_the_paper(trainers, liars, z):
-    assert z_max(trainers, liars) == pytest.approx(z, abs=1e-3)
+def test_z_max_is_that_of_the_paper(trainers, adversaries, z):
+    assert z_max(trainers, adversaries) == pytest.approx(z, abs=1e-3)
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
-def test_z_max_stays_in_its_bounds_and_rises_with_the_liars(trainers, liars):
-    assert 0.0 <= z_max(trainers, liars) <= 4.0
-    assert z_max(trainers, liars) <= z_max(trainers, liars + 1) + 1e-9
+def test_z_max_stays_in_its_bounds_and_rises_with_the_adversaries(trainers, adversaries):
+    assert 0.0 <= z_max(trainers, adversaries) <= 4.0
+    assert z_max(trainers, adversaries) <= z_max(trainers, adversaries + 1) + 1e-9
 
 
 # -- what is trained on ---------------------------------------------------------------------------------------------------
@@ -207,8 +207,8 @@ def test_promoting_lifts_accomplices_and_leaves_the_others():
 
 
 def test_smearing_also_buries_the_others():
-    said, promoted = told(Lies.SMEAR), told(Lies.PROMOTE)
-    assert said.gains.tolist() == [SMEARED_GAIN, promoted.gains[1], SMEARED_GAIN, SMEARED_GAIN]
+    said, promoted = told(Lies.DEFAME), told(Lies.PROMOTE)
+    assert said.gains.tolist() == [DEFAMED_GAIN, promoted.gains[1], DEFAMED_GAIN, DEFAMED_GAIN]
     assert said.accuracies.tolist() == [0, promoted.accuracies[1], 0, 0]
     assert said.norms.tolist() == promoted.norms.tolist()
 
@@ -226,7 +226,7 @@ def test_a_base_without_loss_leaves_nothing_to_gain():
     assert told(Lies.PROMOTE, Measurements(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, -5)).gains[1] == 0
 
 
-@given(st.sampled_from([Lies.PROMOTE, Lies.SMEAR]), st.integers(0, 2**32), st.integers(0, 10**9))
+@given(st.sampled_from([Lies.PROMOTE, Lies.DEFAME]), st.integers(0, 2**32), st.integers(0, 10**9))
 def test_lies_are_integers_that_a_card_may_carry(lies, seed, base_loss):
     said = told(lies, Measurements(MEASURED.gains, MEASURED.accuracies, MEASURED.norms, base_loss), seed=seed)
     assert {column.dtype for column in (said.gains, said.accuracies, said.norms)} == {np.dtype(np.int64)}
@@ -234,20 +234,20 @@ def test_lies_are_integers_that_a_card_may_carry(lies, seed, base_loss):
     assert ((said.accuracies >= 0) & (said.accuracies <= 1_000_000)).all()
 
 
-# -- who strikes, and what is an attack -----------------------------------------------------------------------------------
+# -- who acts when, and what is an attack ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("waits", "held", "seats", "now"),
     [(False, 0, 4, True), (True, 0, 4, False), (True, 2, 4, False), (True, 3, 4, True), (True, 3, 6, False), (True, 4, 7, True)],
 )
-def test_sleepers_strike_with_more_than_half_of_the_seats(waits, held, seats, now):
-    assert strikes(Noise(waits=waits), held, seats) is now
+def test_sleepers_act_with_more_than_half_of_the_seats(waits, held, seats, now):
+    assert acts_now(Noise(waits=waits), held, seats) is now
 
 
 def test_an_attack_is_found_by_name_and_changed_on_demand():
     assert find_attack("noise") == Noise(300.0, Lies.PROMOTE)
-    assert find_attack("noise", strength=3.0, lies=Lies.SMEAR) == Noise(3.0, Lies.SMEAR)
+    assert find_attack("noise", strength=3.0, lies=Lies.DEFAME) == Noise(3.0, Lies.DEFAME)
     assert find_attack("zero", strength=0.5) == Shrunken(0.5)
     assert find_attack("sleeper", lies=Lies.NONE).waits
     assert AttackConfig("noise", (), 3.0, "none").find() == Noise(3.0, Lies.NONE)

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from bflcd.errors import OperatorError
+from bflcd.errors import InvariantError, OperatorError
 from bflcd.learn.data import DataConfig
-from bflcd.learn.datasets.images import open_images
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.task import find_task
 from tests.helpers.learning import write_leaf, write_npz
 
@@ -69,6 +69,11 @@ def test_idx_with_its_test_partner(tmp_path, compress, stem, turned):
         assert source.split.tolist() == [0, 0, 0, 0, 1, 1]
         expected = PIXELS[[1, 4]]
         np.testing.assert_array_equal(source.images(np.array([1, 4])), expected.transpose(0, 2, 1) if turned else expected)
+
+
+def test_any_other_way_to_transpose_is_our_bug(tmp_path):
+    with pytest.raises(InvariantError, match="'maybe' is no way to transpose; known: auto, yes, no"):
+        open_images(str(write_idx(tmp_path, "train", PIXELS, range(6))), transpose="maybe")
 
 
 def bad_npz(name, **columns):

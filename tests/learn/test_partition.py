@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import OperatorError
-from bflcd.learn.data import DataConfig
-from bflcd.learn.partition import select_rows, split_validation
+from bflcd.learn.data import PARTITIONS, DataConfig
+from bflcd.learn.partition import DEALS, select_rows, split_validation
 
 ROWS = 600
 LABELS = np.arange(ROWS) % 10
@@ -22,8 +22,12 @@ def parts(kind, count, *, split=None, seed=3, alpha=0.5, limit=0):
     ]
 
 
+def test_every_partition_of_a_configuration_is_there_and_no_other():
+    assert tuple(DEALS) == PARTITIONS
+
+
 @pytest.mark.parametrize("split", [None, SPLIT], ids=["held out", "own test rows"])
-@pytest.mark.parametrize("kind", ["writer", "dirichlet", "equal"])
+@pytest.mark.parametrize("kind", PARTITIONS)
 @given(seed=st.integers(0, 2**63 - 1), count=st.integers(1, 6))
 def test_every_row_is_in_one_part_or_in_the_common_test_rows(kind, split, seed, count):
     selections = parts(kind, count, split=split, seed=seed, alpha=5.0)

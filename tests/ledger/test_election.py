@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bflcd.errors import InvariantError
 from bflcd.ledger.election import DRAWN_FROM, RULES, Election, Merit, SeatCandidate, by_factors, elect, may_sit
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import NEVER, State
@@ -254,6 +255,8 @@ def drawn(members: list[int], state: State) -> list[int]:
 def test_every_rule_of_genesis_is_there_and_no_other() -> None:
     assert tuple(RULES) == ELECTIONS
     assert Params().election in RULES
+    with pytest.raises(InvariantError, match="'lottery' is no election"):
+        run(START.state, {}, ALL, rule="lottery")
 
 
 def test_a_random_election_draws_the_packed_by_the_rounds_seed_whatever_their_scores() -> None:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason, judge, margin
+from bflcd.ledger.judgement import SCORES, Judgement, OfferJudgement, Reason, judge, margin
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.params import MILLION, Params
+from bflcd.params import MILLION, SCORE_RULES, Params
 from bflcd.types import Digest, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, Offer, ScoreCard
@@ -264,6 +264,13 @@ def test_accuracy_ranks_where_the_community_says_so_and_gain_still_qualifies() -
     judgement, offers = judge_rows(c, rows)
     assert [(o.uploader, o.score, o.gain) for o in judgement.packed] == [(b, 200, 5), (a, 100, 900)]
     assert offers[bad].reason is Reason.BELOW_MARGIN
+
+
+def test_every_score_rule_of_genesis_is_there_and_any_other_is_our_bug() -> None:
+    assert tuple(SCORES) == SCORE_RULES
+    c = make_community()
+    with pytest.raises(InvariantError, match="'luck' is no score rule; known: gain, accuracy"):
+        judge(replace(c.params, score_rule="luck"), c.state, make_cards(c, {}, {}))
 
 
 def test_present_is_whom_f_plus_one_cards_list() -> None:

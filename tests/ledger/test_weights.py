@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.weights import CLAIM_LIMIT, MAX_WEIGHT, weights
+from bflcd.ledger.weights import CLAIM_LIMIT, weights
 from bflcd.params import MILLION
+from bflcd.types import MAX_WEIGHT
 
 
 @pytest.mark.parametrize(

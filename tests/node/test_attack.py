@@ -9,7 +9,7 @@ from bflcd.core.records import Head
 from bflcd.core.round_context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
-from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, Strike, TrainJob, TrainResult
+from bflcd.learn.protocol import AttackContext, EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack, round_seed
 from bflcd.types import Digest, NodeId, Round
@@ -60,9 +60,9 @@ def context(committee, round_=0):
     return RoundContext(GENESIS, Head(header, header_hash(header), state), NODES[9])
 
 
-def attacker(name, liars, situations):
+def attacker(name, adversaries, situations):
     worker, rounds = Worker(), iter(situations)
-    return worker, AttackingCompute(worker, AttackConfig(name, tuple(liars)), lambda: next(rounds))
+    return worker, AttackingCompute(worker, AttackConfig(name, tuple(adversaries)), lambda: next(rounds))
 
 
 # -- where ----------------------------------------------------------------------------------------------------------------
@@ -93,13 +93,13 @@ def test_an_attacker_is_warned_of_itself():
 # -- when -----------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_worker_is_told_what_the_liars_know_of_the_round():
-    """Given two liars of ten nodes, one of whom holds one of four seats, then six train, one of them a liar."""
+async def test_the_worker_is_told_what_the_adversaries_know_of_the_round():
+    """Given two adversaries of ten nodes, one of whom holds one of four seats, then six train, one of them an adversary."""
     worker, compute = attacker("noise", (NODES[0], NODES[9]), [context(NODES[:4], 7)] * 2)
     assert await compute.train(TRAIN) is TRAINED
     assert await compute.score(SCORE) is SCORED
-    strike = Strike(trainers=6, conspirators=1, seed=round_seed(CHAIN, Round(7)))
-    assert worker.asked == [replace(TRAIN, strike=strike), replace(SCORE, strike=strike)]
+    known = AttackContext(trainers=6, conspirators=1, seed=round_seed(CHAIN, Round(7)))
+    assert worker.asked == [replace(TRAIN, attack=known), replace(SCORE, attack=known)]
 
 
 async def test_all_else_reaches_the_worker_as_it_is():
@@ -112,26 +112,26 @@ async def test_all_else_reaches_the_worker_as_it_is():
 
 @pytest.mark.parametrize("name", ["sleeper", "noise"])
 async def test_a_sleeper_waits_for_more_than_half_of_the_seats_and_then_goes_on(name, caplog):
-    """Given five liars, When they hold 0, 2, 3 and again 0 of four seats, Then sleepers strike from the third round on."""
-    liars = NODES[5:]
-    seats = [NODES[:4], (*NODES[:2], *liars[:2]), (NODES[0], *liars[:3]), NODES[:4]]
-    worker, compute = attacker(name, liars, [context(committee, round_) for round_, committee in enumerate(seats)])
+    """Given five adversaries, When they hold 0, 2, 3 and again 0 of four seats, Then sleepers attack from the third round on."""
+    adversaries = NODES[5:]
+    seats = [NODES[:4], (*NODES[:2], *adversaries[:2]), (NODES[0], *adversaries[:3]), NODES[:4]]
+    worker, compute = attacker(name, adversaries, [context(committee, round_) for round_, committee in enumerate(seats)])
     for job in (TRAIN, SCORE, TRAIN, SCORE):
         await (compute.train(job) if job is TRAIN else compute.score(job))
     waited = 2 if name == "sleeper" else 0
-    assert [job.strike is not None for job in worker.asked] == [index >= waited for index in range(4)]
+    assert [job.attack is not None for job in worker.asked] == [index >= waited for index in range(4)]
     begun = [record.getMessage() for record in caplog.records]
     assert begun == [f"the attack begins in round {waited}; liars hold {3 if waited else 0} of 4 seats"]
 
 
-def test_all_liars_draw_alike_and_anew_each_round():
+def test_all_adversaries_draw_alike_and_anew_each_round():
     seeds = [round_seed(CHAIN, Round(0)), round_seed(CHAIN, Round(1)), round_seed(Digest(bytes(32)), Round(0))]
     assert len(set(seeds)) == 3
     assert round_seed(CHAIN, Round(0)) == seeds[0]
     assert all(0 <= seed < 2**56 for seed in seeds)
 
 
-def test_the_node_itself_is_one_of_the_liars():
+def test_the_node_itself_is_one_of_the_adversaries():
     me, other = NodeId(bytes([1]) * 32), NodeId(bytes([2]) * 32)
     section = AttackSection(name="alie", accomplices=(other.hex(), me.hex()), strength=2.0, lies="none")
     assert section.for_worker(me) == AttackConfig("alie", (me, other), 2.0, "none")

@@ -3,25 +3,12 @@
 import pytest
 
 from bflcd.errors import UsageError
-from bflcd.params import MAX_COMMITTEE, Params, default_committee
+from bflcd.params import MAX_COMMITTEE, default_committee
 from bflcd.setup.options import CommunityOptions
 
-DEFAULTS = Params()
 
-
-def options(*extra, committee_size=0, places=0, small_community=False):
-    return CommunityOptions(
-        committee_size,
-        places,
-        rounds=0,
-        view_timeout=DEFAULTS.view_timeout,
-        score_rule=DEFAULTS.score_rule,
-        election=DEFAULTS.election,
-        aggregation=DEFAULTS.aggregation,
-        small_community=small_community,
-        learning_rate=0.0,
-        extra=extra,
-    )
+def options(*extra, **given):
+    return CommunityOptions(extra=list(extra), **given)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,8 @@ def test_the_last_nodes_attack_together_on_a_testnet(tmp_path):
     assert [config.attack.name for config in found[3:]] == ["sign-flip"] * 3
     for index in (3, 4, 5):
         attack = found[index].attack.for_worker(ids[index])
-        assert attack.liars[0] == ids[index]
-        assert sorted(attack.liars) == sorted(ids[3:])
+        assert attack.adversaries[0] == ids[index]
+        assert sorted(attack.adversaries) == sorted(ids[3:])
 
 
 def test_one_attacker_alone_and_all_but_one(tmp_path):

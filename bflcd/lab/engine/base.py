@@ -1,7 +1,7 @@
 """What a simulation asks of an engine: train many devices, score many updates on many members' rows, measure one model."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,7 +16,21 @@ from bflcd.params import MILLION
 
 Precision = Literal["float32", "tf32", "bf16"]
 
-PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "bf16")
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """How products are computed: their type, and whether a GPU may round those of float32 (to TF32)."""
+
+    dtype: torch.dtype
+    rounded: bool = False
+
+
+PRECISIONS: Final[Mapping[str, Products]] = {
+    "float32": Products(torch.float32),
+    "tf32": Products(torch.float32, rounded=True),
+    "bf16": Products(torch.bfloat16),
+}
+"""By the names of `Precision`."""
 
 Positions = NDArray[np.int64]
 """Positions among the rows that an engine holds."""

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim.sgd import sgd
 
-from bflcd.lab.engine.base import Engine, Pace, Precision, Trainee
+from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Trainee
 from bflcd.lab.engine.stack import Stack
 from bflcd.learn.flat import tensors_of
 from bflcd.learn.scoring import bounded_losses
 from bflcd.learn.task import Task
 from bflcd.learn.training import Descent, DeviceRows, epochs_of
+from bflcd.registry import entry_of
 
 ACTIVATIONS: Final = 2**24
 """Rows times models of one pass without gradients, times the elements of one input row: bounds activations."""
@@ -43,12 +44,11 @@ class StackedEngine(Engine):
     def __init__(self, task: Task, pool: DeviceRows, *, precision: Precision = "float32", stack: int = 256) -> None:
         """Raises OperatorError (`bad_model`)."""
         self._task, self._pool, self.device = task, pool, pool.inputs.device
-        self._precision: Precision = precision
+        self._products = entry_of(PRECISIONS, precision, "precision")
         module = task.build_model().to(self.device)
         spec = tensors_of(module)
         self.weights = sum(int(np.prod(tensor.shape)) for tensor in spec)
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._stack = Stack(module, spec, dtype, task.transform(pool.inputs[:3]))
+        self._stack = Stack(module, spec, self._products.dtype, task.transform(pool.inputs[:3]))
         self._size = stack
 
     @property
@@ -143,23 +143,23 @@ class StackedEngine(Engine):
         found = torch.autograd.grad(total, list(weights.values()))
         return [gradient.contiguous() for gradient in found]  # the fused step reads them in the order of the weights
 
-    def _allowed(self) -> "_Products":
-        return _Products(self._precision)
+    def _allowed(self) -> "_Rounding":
+        return _Rounding(allowed=self._products.rounded)
 
 
-class _Products:
-    """While it is entered, products of float32 are rounded as the precision says; what held before comes back.
+class _Rounding:
+    """While it is entered, products of float32 are rounded or not; what held before comes back.
 
     Those of matrices have one switch, cuDNN's convolutions another, which is on by default.
     """
 
-    def __init__(self, precision: Precision) -> None:
-        self._rounded = precision == "tf32"
+    def __init__(self, *, allowed: bool) -> None:
+        self._allowed = allowed
         self._before = ("", False)
 
     def __enter__(self) -> None:
         self._before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
-        self._set("high" if self._rounded else "highest", self._rounded)
+        self._set("high" if self._allowed else "highest", self._allowed)
 
     def __exit__(self, *_: object) -> None:
         self._set(*self._before)

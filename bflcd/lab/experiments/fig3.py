@@ -1,7 +1,7 @@
-"""Fig. 3 of the paper: how likely an attack on the committee succeeds, over its share p and the liars' share q (IV-C).
+"""Fig. 3 of the paper: how likely an attack on the committee succeeds, over its share p and the adversaries' share q (IV-C).
 
-The paper counts more than half of the seats, since the median of the scores is then the liars'. Consensus itself, which the paper
-leaves to its blockchain, is lost with more than a third: both are shown.
+The paper counts more than half of the seats, since the median of the scores is then the adversaries'. Consensus itself, which
+the paper leaves to its blockchain, is lost with more than a third: both are shown.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from bflcd.lab.committee_capture import ELECTIONS_DRAWN, capture_of, elected
 from bflcd.lab.plots import COLOURS, new_figure
 from bflcd.lab.report import Drawing, Report, Table
-from bflcd.lab.seats import ELECTIONS_DRAWN, elected, seats_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,42 +30,42 @@ POINTS: Final = len(P_DRAWN) * len(Q_DRAWN)
 
 def point(devices: int, p: float, q: float) -> dict[str, Any]:
     """One point: `probability` of more than half of the seats, `beyond_faults` of more than f. Raises UsageError."""
-    seats = seats_of(devices, p, q)
+    capture = capture_of(devices, p, q)
     return {
         "devices": devices,
         "p": p,
         "q": q,
-        "seats": seats.seats,
-        "liars": seats.liars,
-        "probability": seats.majority,
-        "beyond_faults": seats.beyond_faults,
+        "seats": capture.seats,
+        "liars": capture.adversaries,
+        "probability": capture.majority,
+        "beyond_faults": capture.beyond_faults,
     }
 
 
 def fig3_report(
-    seed: int, *, devices: int = DEVICES, draws: int = ELECTIONS_DRAWN, progress: Callable[[], None] = lambda: None
+    seed: int, *, devices: int = DEVICES, elections: int = ELECTIONS_DRAWN, progress: Callable[[], None] = lambda: None
 ) -> Report:
     """The surfaces, and a table of exact values beside simulated elections; `progress` is called after each point of it."""
     rows, points = [], []
     for p in P_DRAWN:
         for q in Q_DRAWN:
-            seats = seats_of(devices, p, q)
-            majority, beyond = elected(seats, seed, draws=draws)
-            found = point(devices, p, q) | {"elected_majority": majority, "elected_beyond_faults": beyond, "elections": draws}
+            capture = capture_of(devices, p, q)
+            majority, beyond = elected(capture, seed, elections=elections)
+            found = point(devices, p, q) | {"elected_majority": majority, "elected_beyond_faults": beyond, "elections": elections}
             points.append(found)
             rows.append(
                 (
-                    f"{seats.seats}",
+                    f"{capture.seats}",
                     f"{100 * q:g} %",
-                    _probability(seats.majority),
+                    _probability(capture.majority),
                     _probability(majority),
-                    _probability(seats.beyond_faults),
+                    _probability(capture.beyond_faults),
                     _probability(beyond),
                 )
             )
             progress()
     header = ("seats M", "liars q", "over M/2, exact", "over M/2, elected", "over f, exact", "over f, elected")
-    table = Table(f"{devices} devices, {draws} elections a point", header, tuple(rows))
+    table = Table(f"{devices} devices, {elections} elections a point", header, tuple(rows))
     data = {"points": points, "surface": _surface(devices)}
     return Report(
         "fig3",
@@ -77,12 +77,12 @@ def fig3_report(
 
 
 def _surface(devices: int) -> dict[str, Any]:
-    grid = [[seats_of(devices, p, q) for q in Q_GRID] for p in P_GRID]
+    grid = [[capture_of(devices, p, q) for q in Q_GRID] for p in P_GRID]
     return {
         "p": P_GRID,
         "q": Q_GRID,
-        "majority": [[seats.majority for seats in row] for row in grid],
-        "beyond_faults": [[seats.beyond_faults for seats in row] for row in grid],
+        "majority": [[capture.majority for capture in row] for row in grid],
+        "beyond_faults": [[capture.beyond_faults for capture in row] for row in grid],
     }
 
 

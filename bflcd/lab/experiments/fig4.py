@@ -1,15 +1,15 @@
-"""Fig. 4 of the paper: accuracy over the share of liars, of BFLC and of other rules, attack by attack (V-B)."""
+"""Fig. 4 of the paper: accuracy over the share of adversaries, of BFLC and of other rules, attack by attack (V-B)."""
 
 from math import isnan, nan
 from typing import TYPE_CHECKING, Final
 
 from bflcd.errors import UsageError
+from bflcd.lab.config import PAPER
 from bflcd.lab.grid import Change, Grid, Results, Spread, spread
 from bflcd.lab.plots import draw_cells, draw_lines, line_of, new_figure
 from bflcd.lab.records import Run
 from bflcd.lab.report import Drawing, Report, Table, share_of
 from bflcd.lab.scale import Plan
-from bflcd.lab.setting import PAPER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +31,11 @@ FRAMEWORKS: Final = (
 )
 
 ATTACKS_SHOWN: Final = ("noise",)
-"""The paper's pointwise Gaussian noise, each liar its own; others by name."""
+"""The paper's pointwise Gaussian noise, each adversary its own; others by name."""
 
 
 def fig4_grid(plan: Plan, attacks: tuple[str, ...] = ATTACKS_SHOWN, shares: tuple[float, ...] = SHARES) -> Grid:
-    """Frameworks by attacks and shares; without liars all attacks are one scenario.
+    """Frameworks by attacks and shares; without adversaries all attacks are one scenario.
 
     Raises UsageError (`bad_setting`) for shares that are none, or if nobody ever lies.
     """
@@ -59,9 +59,9 @@ def scenario(attack: str, share: float) -> str:
 
 
 def fig4_report(results: Results) -> Report:
-    """A table an attack, what the attack brought the liars, and a figure; of several attacks, all of them at a glance."""
-    attacks = list(dict.fromkeys(change.setting["attack"] for change in results.grid.scenarios if change.setting))
-    shares = sorted({change.setting.get("liars", 0.0) for change in results.grid.scenarios})
+    """A table an attack, what the attack brought the adversaries, and a figure; of several attacks, all of them at a glance."""
+    attacks = list(dict.fromkeys(change.config["attack"] for change in results.grid.scenarios if change.config))
+    shares = sorted({change.config.get("liars", 0.0) for change in results.grid.scenarios})
     names = [variant.label for variant in results.grid.variants]
     tables = []
     for attack in attacks:
@@ -101,7 +101,7 @@ def _success(results: Results, name: str, column: str) -> Spread:
 
 
 def _captured(results: Results, attacks: list[str], shares: list[float]) -> Table:
-    """What liars got under BFLC: seats, places, pay, in per cent of all."""
+    """What adversaries got under BFLC: seats, places, pay, in per cent of all."""
     header = ("BFLC: liars' part of seats / places / pay, per cent", *(share_of(share) for share in shares if share > 0))
     rows = []
     for variant in results.grid.variants[:2]:

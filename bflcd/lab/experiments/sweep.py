@@ -19,7 +19,7 @@ _SWEPT: Final = ("no liars", "sign flip 30 %", "sleepers 30 %")
 
 
 def sweep_grid(plan: Plan) -> Grid:
-    """Every combination without liars, under flipped updates, and under sleepers."""
+    """Every combination without adversaries, under flipped updates, and under sleepers."""
     variants = tuple(
         Change(
             f"{share_of(committee)}, {'all' if places == 1.0 else share_of(places)}, {margin:g}, {election}",

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
+from bflcd.lab.config import PAPER
 from bflcd.lab.grid import Change, Grid, Results, difference, mean_curve
 from bflcd.lab.plots import Line, draw_lines, line_of, new_figure
 from bflcd.lab.report import Drawing, Report, Table, share_of
 from bflcd.lab.scale import Plan
-from bflcd.lab.setting import PAPER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def table1_report(results: Results) -> Report:
 
 def _draw_table(results: Results) -> "Figure":
     figure, (ax,) = new_figure(width=5.2)
-    share = [100 * scenario.setting["active"] for scenario in results.grid.scenarios]
+    share = [100 * scenario.config["active"] for scenario in results.grid.scenarios]
     lines = []
     for variant in results.grid.variants:
         cells = [results.spread(variant.label, scenario.label) for scenario in results.grid.scenarios]

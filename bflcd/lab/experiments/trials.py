@@ -1,4 +1,4 @@
-"""What two experiments share: a list of variants of BFLC's rules, tried without liars and under several attacks."""
+"""What two experiments share: a list of variants of BFLC's rules, tried without adversaries and under several attacks."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ SCENARIOS: Final = (
 
 
 def trial_report(name: str, title: str, results: Results, reference: str) -> Report:
-    """Accuracy, difference to the reference variant, and the liars' part of seats, by variant and scenario."""
+    """Accuracy, difference to the reference variant, and the adversaries' part of seats, by variant and scenario."""
     variants, columns = [v.label for v in results.grid.variants], [s.label for s in results.grid.scenarios]
     header = ("variant", *columns)
     accuracy = [(v, *(results.spread(v, column).text(1) for column in columns)) for v in variants]

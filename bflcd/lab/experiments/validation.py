@@ -2,11 +2,11 @@
 
 from typing import Final
 
+from bflcd.lab.config import PAPER
 from bflcd.lab.experiments.trials import SCENARIOS, trial_report
 from bflcd.lab.grid import Change, Grid, Results
 from bflcd.lab.report import Report
 from bflcd.lab.scale import Plan
-from bflcd.lab.setting import PAPER
 
 REFERENCE: Final = "defaults"
 

@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from bflcd.errors import OperatorError
 from bflcd.learn.data import bad_data, missing_data
 from bflcd.learn.datasets.images import PIXELS, SIDE, Images, check_count, check_rows
+from bflcd.registry import entry_of
 
 _IMAGES: Final = "-images-idx3-ubyte"
 _LABELS: Final = "-labels-idx1-ubyte"
@@ -18,6 +20,13 @@ _IMAGE_MAGIC: Final = 2051
 _LABEL_MAGIC: Final = 2049
 _MAX_ROWS: Final = 2**26
 _ROWS_AT_ONCE: Final = 1024
+
+TRANSPOSES: Final[Mapping[str, Callable[[Path], bool]]] = {
+    "auto": lambda path: path.name.startswith("emnist"),
+    "yes": lambda _: True,
+    "no": lambda _: False,
+}
+"""Whether a file's images lie on their side, by the task's option."""
 
 
 def find_idx(place: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]] | None:
@@ -54,7 +63,8 @@ class IdxSource:
         self._starts = np.cumsum([0, *(len(part) for part in labels)])
         self.labels = np.concatenate(labels)
         self.split = np.repeat(np.array([0] * len(training) + [1] * len(test)), [len(p) for p in labels]) if test else None
-        self._turned = [transpose == "yes" or (transpose == "auto" and path.name.startswith("emnist")) for path in self._files]
+        is_turned = entry_of(TRANSPOSES, transpose, "way to transpose")
+        self._turned = [is_turned(path) for path in self._files]
         check_rows(self._files[0], self.labels)
         for path, part in zip(self._files, labels, strict=True):
             with _open(path, _IMAGE_MAGIC, (SIDE, SIDE)) as (_, rows):

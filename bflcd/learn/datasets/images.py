@@ -1,4 +1,4 @@
-"""What every image reader offers, and the choice of reader by path."""
+"""What every image reader offers, and what it refuses of any data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bflcd.learn.data import bad_data, missing_data
+from bflcd.learn.data import bad_data
 
 SIDE: Final = 28
 """Height and width of an image, in pixels."""
@@ -39,36 +39,6 @@ class ImageSource(Protocol):
     def images(self, rows: NDArray[np.int64]) -> Images:
         """The pixels of `rows` (ascending), read now."""
         ...
-
-
-def open_images(path: str | None, *, transpose: str = "auto") -> ImageSource:
-    """The reader for `path`: an .npz, a LEAF .json or folder of them, an EMNIST idx file or folder of them.
-
-    `transpose` (`auto`, `yes`, `no`) concerns idx files alone. Raises OperatorError: `missing_data` if nothing is there,
-    else `bad_data`.
-    """
-    from bflcd.learn.datasets.idx import IdxSource, find_idx  # noqa: PLC0415 - the readers import this module
-    from bflcd.learn.datasets.leaf import LeafSource, find_leaf  # noqa: PLC0415
-    from bflcd.learn.datasets.npz import NpzSource  # noqa: PLC0415
-
-    if path is None:
-        raise missing_data("the task femnist needs a data file and none is configured", "set data.path (--data FILE)")
-    place = Path(path)
-    if not place.exists():
-        raise missing_data(f"{path}: no such file or folder", "correct data.path (--data FILE)")
-    try:
-        if place.suffix == ".npz":
-            return NpzSource(place)
-        if leaf := find_leaf(place):
-            return LeafSource(leaf)
-        if idx := find_idx(place):
-            return IdxSource(idx, transpose=transpose)
-    except OSError as error:
-        raise missing_data(f"{path}: cannot be read: {error.strerror or error}", "check the path and its permissions") from error
-    raise bad_data(
-        f"{path}: no data in a known format",
-        "give an .npz with images and labels, LEAF's FEMNIST .json (or its folder), or EMNIST's ...-images-idx3-ubyte[.gz]",
-    )
 
 
 def check_rows(path: Path, labels: NDArray[np.generic], **columns: NDArray[np.generic] | None) -> None:

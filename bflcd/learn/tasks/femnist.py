@@ -7,7 +7,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from bflcd.learn.data import DataConfig, bad_data
-from bflcd.learn.datasets.images import SIDE, ImageSource, open_images
+from bflcd.learn.datasets.idx import TRANSPOSES
+from bflcd.learn.datasets.images import SIDE, ImageSource
+from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT, Indices, deal_rows, select_rows
 from bflcd.learn.task import Community, Dataset, Rows, Task
 from bflcd.learn.tasks.nets import LightCnn, SmallAlexNet, SmallCnn, image_batch
@@ -46,7 +48,7 @@ class FemnistTask(Task):
         self._model = self.choice("model", tuple(NETS))
         self._test_percent = self.integer("test_percent", 0, 90)
         self._test_rows = self.integer("test_rows", 0, 2**31)
-        self._transpose = self.choice("transpose", ("auto", "yes", "no"))
+        self._transpose = self.choice("transpose", tuple(TRANSPOSES))
 
     def pin(self, data: DataConfig | None) -> dict[str, str]:
         """`classes`, if open: one more than the largest label of the data, or 62 without data."""

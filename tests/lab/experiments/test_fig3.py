@@ -6,9 +6,9 @@ import pytest
 
 from bflcd.errors import UsageError
 from bflcd.lab import report as report_module
+from bflcd.lab.committee_capture import capture_of
 from bflcd.lab.experiments.fig3 import P_DRAWN, P_GRID, POINTS, Q_DRAWN, Q_GRID, _probability, fig3_report, point
 from bflcd.lab.report import write_report
-from bflcd.lab.seats import seats_of
 
 
 def test_the_papers_point():
@@ -33,7 +33,7 @@ def test_the_whole_figure(tmp_path, monkeypatch):
     """Given sixty devices and ten elections a point, then every point is told exactly and as elected, and the surfaces rise with q."""
     monkeypatch.setattr(report_module, "DOTS", 50)
     steps = []
-    report = fig3_report(1, devices=60, draws=10, progress=lambda: steps.append(1))
+    report = fig3_report(1, devices=60, elections=10, progress=lambda: steps.append(1))
     assert len(steps) == POINTS == len(P_DRAWN) * len(Q_DRAWN)
     points = report.data["points"]
     assert [(one["p"], one["q"]) for one in points] == [(p, q) for p in P_DRAWN for q in Q_DRAWN]
@@ -50,7 +50,7 @@ def test_the_whole_figure(tmp_path, monkeypatch):
     for name in ("majority", "beyond_faults"):
         for p, row in zip(P_GRID, surface[name], strict=True):
             assert row == sorted(row)
-            assert row[10] == getattr(seats_of(60, p, Q_GRID[10]), name)
+            assert row[10] == getattr(capture_of(60, p, Q_GRID[10]), name)
     written = write_report(report, tmp_path)
     assert [path.name for path in written] == ["fig3.md", "fig3.json", "fig3.png", "fig3.svg"]
     assert json.loads(written[1].read_text())["points"] == points

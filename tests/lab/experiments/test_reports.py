@@ -7,12 +7,12 @@ import pytest
 
 from bflcd.errors import UsageError
 from bflcd.lab import report as report_module
+from bflcd.lab.config import PAPER, check_config
 from bflcd.lab.experiments import fig4, sweep, table1, trials, validation
 from bflcd.lab.experiments.cost import AGREEMENT, Counted, cost_report
 from bflcd.lab.grid import Grid, Results
 from bflcd.lab.report import Report, write_report
 from bflcd.lab.scale import BASES, Plan, ScaleName, make_plan
-from bflcd.lab.setting import PAPER, check_setting
 from bflcd.learn.attacks import ATTACKS
 from tests.helpers.lab import tiny
 from tests.helpers.lab_runs import pretended, results_of
@@ -35,12 +35,12 @@ def cells(report: Report, title: str) -> dict[str, tuple[str, ...]]:
 
 
 def mean(grid: Grid, variant: str, scenario: str, digits: int) -> str:
-    values = [100 * pretended(grid.setting(variant, scenario, seed)).last() for seed in SEEDS]
+    values = [100 * pretended(grid.config(variant, scenario, seed)).last() for seed in SEEDS]
     return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
 def paired(grid: Grid, variant: str, against: str, scenario: str) -> str:
-    both = [[pretended(grid.setting(name, scenario, seed)).last() for name in (variant, against)] for seed in SEEDS]
+    both = [[pretended(grid.config(name, scenario, seed)).last() for name in (variant, against)] for seed in SEEDS]
     values = [100 * (ours - theirs) for ours, theirs in both]
     return f"{fmean(values):+.2f} ± {stdev(values) / 2**0.5:.2f}"
 
@@ -65,8 +65,8 @@ def check_asked(grid: Grid) -> None:
     """Labels are told apart, every simulation could be run."""
     for changes in (grid.variants, grid.scenarios):
         assert len({change.label for change in changes}) == len(changes)
-    for setting in grid.settings():
-        check_setting(setting)
+    for config in grid.configs():
+        check_config(config)
 
 
 @pytest.fixture(params=ScaleName)
@@ -102,10 +102,10 @@ def test_table_1_beside_the_papers():
 
 def test_stand_alone_training_is_run_once_a_seed_and_ends_at_the_same_rate():
     grid = table1.table1_grid(PLAN)
-    alone = [setting for setting in grid.settings() if setting.framework == "stand-alone"]
+    alone = [config for config in grid.configs() if config.framework == "stand-alone"]
     assert len(alone) == len(SEEDS)
     assert alone[0].rate_decay ** alone[0].rounds == pytest.approx(PLAN.base.rate_decay**PLAN.base.rounds)
-    assert len(grid.settings()) == len(SEEDS) * (3 * 5 + 1)
+    assert len(grid.configs()) == len(SEEDS) * (3 * 5 + 1)
 
 
 def test_table_1_asks_for_what_can_be_run(shipped):
@@ -126,7 +126,7 @@ def test_a_table_of_runs_that_have_not_ended():
 
 def test_fig_4(tmp_path):
     """Given a backdoor, noise and two shares, then each attack has its table, the backdoor one of triggered rows too, and what
-    liars got under both of BFLC's rules is told in parts of seats, places and pay.
+    adversaries got under both of BFLC's rules is told in parts of seats, places and pay.
     """
     grid = fig4.fig4_grid(PLAN, ("backdoor", "noise"), (0.0, 0.2, 0.4))
     report = fig4.fig4_report(results_of(grid))
@@ -163,23 +163,23 @@ def test_what_has_not_ended_has_no_worst_attack(tmp_path):
     write_report(report, tmp_path)
 
 
-def test_fig_4_without_the_column_of_no_liars():
+def test_fig_4_without_the_column_of_no_adversaries():
     report = fig4.fig4_report(results_of(fig4.fig4_grid(PLAN, ("noise",), (0.2,))))
     assert len(report.tables) == 2
     assert all(len(row) == 1 for row in cells(report, "noise").values())
 
 
 @pytest.mark.parametrize("shares", [(0.0,), ()])
-def test_fig_4_without_liars_shows_nothing_and_is_refused(shares):
+def test_fig_4_without_adversaries_shows_nothing_and_is_refused(shares):
     with pytest.raises(UsageError) as caught:
         fig4.fig4_grid(PLAN, ("noise",), shares)
     assert caught.value.hint
 
 
-def test_without_liars_all_attacks_are_one_scenario():
+def test_without_adversaries_all_attacks_are_one_scenario():
     grid = fig4.fig4_grid(PLAN, ("noise", "zero", "ipm"), (0.0, 0.3))
     assert [change.label for change in grid.scenarios] == ["no liars", "noise 30 %", "zero 30 %", "ipm 30 %"]
-    assert len(grid.settings()) == len(SEEDS) * len(fig4.FRAMEWORKS) * 4
+    assert len(grid.configs()) == len(SEEDS) * len(fig4.FRAMEWORKS) * 4
 
 
 def test_fig_4_asks_for_what_can_be_run(shipped):
@@ -209,7 +209,7 @@ def test_a_trial_of_rules(tmp_path, name):
     for variant in variants:
         assert accuracy[variant] == tuple(mean(grid, variant, scenario, 1) for scenario in scenarios)
         assert honest[variant] == ("15.0",) * len(scenarios)
-        # of committees of six, liars hold 2, 3, 4 and 5 seats: more than f = 1 in every round, more than half in two of four
+        # of committees of six, adversaries hold 2, 3, 4 and 5 seats: more than f = 1 in every round, more than half in two of four
         assert seats[variant] == tuple("0 / 0" if scenario == "no liars" else "100 / 50" for scenario in scenarios)
     assert cells(report, "Difference") == {
         variant: tuple(paired(grid, variant, reference, scenario) for scenario in scenarios)
@@ -226,16 +226,16 @@ def test_every_variant_of_a_trial_changes_something(name, shipped):
     check_asked(grid_of(shipped))
     grid = grid_of(Plan(shipped.scale, BASES[shipped.scale], SEEDS))
     assert reference in [variant.label for variant in grid.variants]
-    found = {grid.setting(variant.label, "no liars", 0).params() for variant in grid.variants}
-    bandless = sum(not grid.setting(variant.label, "no liars", 0).rules.norm_band for variant in grid.variants)
+    found = {grid.config(variant.label, "no liars", 0).params() for variant in grid.variants}
+    bandless = sum(not grid.config(variant.label, "no liars", 0).rules.norm_band for variant in grid.variants)
     assert len(found) >= len(grid.variants) - bandless
-    assert len({grid.setting(variant.label, "no liars", 0).id for variant in grid.variants}) == len(grid.variants)
+    assert len({grid.config(variant.label, "no liars", 0).id for variant in grid.variants}) == len(grid.variants)
 
 
 def test_the_reference_of_the_trials_are_the_defaults():
     grid = validation.validation_grid(PLAN)
-    assert grid.setting(validation.REFERENCE, "no liars", 0).rules == PLAN.base.rules
-    swept = sweep.sweep_grid(PLAN).setting(sweep.REFERENCE, "no liars", 0)
+    assert grid.config(validation.REFERENCE, "no liars", 0).rules == PLAN.base.rules
+    swept = sweep.sweep_grid(PLAN).config(sweep.REFERENCE, "no liars", 0)
     assert swept.rules == PLAN.base.rules
 
 
@@ -243,7 +243,7 @@ def test_every_trial_is_put_through_the_same():
     assert validation.validation_grid(PLAN).scenarios == trials.SCENARIOS
     assert {change.label for change in sweep.sweep_grid(PLAN).scenarios} < {change.label for change in trials.SCENARIOS}
     assert PAPER.committee != 0.2
-    assert validation.validation_grid(PLAN).setting("the paper's rules", "no liars", 0).rules.committee == 0.2
+    assert validation.validation_grid(PLAN).config("the paper's rules", "no liars", 0).rules.committee == 0.2
 
 
 # -- the cost of consensus ----------------------------------------------------------------------------------------------------

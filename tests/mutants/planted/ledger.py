@@ -118,7 +118,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "election-of-genesis-ignored",
         "whatever genesis says, seats go by score (paper IV-B)",
         ELECTION,
-        "rule = RULES[params.election]",
+        'rule = entry_of(RULES, params.election, "election")',
         'rule = RULES["score"]',
         ELECTED,
         COMMUNITIES,

@@ -8,7 +8,7 @@ import numpy as np
 class Draw(IntEnum):
     """What is drawn; numbers are never reused, so that a new draw moves no other."""
 
-    LIARS = 1
+    ADVERSARIES = 1
     """Which devices lie."""
     FIRST_COMMITTEE = 2
     TRAINING = 3
@@ -19,9 +19,9 @@ class Draw(IntEnum):
     """The rows that a member scores on in a round."""
     LIES = 6
     FORGERY = 7
-    """The noise of a liar's update."""
+    """The noise of an adversary's update."""
     SHARED_FORGERY = 8
-    """The noise that liars share."""
+    """The noise that adversaries share."""
     CARDS = 9
     """Which cards an honest leader leaves out."""
     ROOT_ROWS = 10

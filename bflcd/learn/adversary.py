@@ -9,7 +9,7 @@ from torch import Tensor
 from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
 from bflcd.learn.data import bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
-from bflcd.learn.protocol import ScoreJob, ScoreResult, Strike, TrainJob, TrainResult, UpdateScore
+from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows
 from bflcd.params import TensorSpec
@@ -17,12 +17,12 @@ from bflcd.types import MicroNats, PartsPerMillion, Round
 from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload, uploader_of
 
 
-class Liar:
+class Adversary:
     """Falsifies one worker's results. It has to `see` the model of every job: some attacks offer what changed since the last."""
 
     def __init__(self, config: AttackConfig, spec: tuple[TensorSpec, ...], rows: DeviceRows) -> None:
         """`spec`: the tensors of models and updates; `rows`: what it trains on while it lies. Raises UsageError."""
-        self._attack, self._liars, self._spec = config.find(), frozenset(config.liars), spec
+        self._attack, self._adversaries, self._spec = config.find(), frozenset(config.adversaries), spec
         self.rows = rows
         self._round = Round(-1)
         self._model: Tensor | None = None
@@ -34,25 +34,25 @@ class Liar:
             weights = as_tensor(split_payload(model, self._spec, label=None)[1])
             self._round, self._model_before, self._model = round_, self._model, weights
 
-    def forge(self, trained: TrainResult, job: TrainJob, strike: Strike) -> TrainResult:
+    def forge(self, trained: TrainResult, job: TrainJob, context: AttackContext) -> TrainResult:
         """The forged update in the place of the one `trained`, with the same claims beside it."""
         counters, weights = split_payload(trained.update, self._spec, label=job.label)
         honest = as_tensor(weights)
 
-        def noise(shared: bool) -> Tensor:  # on the CPU, so that liars with and without a GPU share theirs
-            drawn = torch.Generator().manual_seed(strike.seed if shared else job.seed)
-            return torch.randn(honest.shape, generator=drawn)[None]
+        def noise(shared: bool) -> Tensor:  # on the CPU, so that adversaries with and without a GPU share theirs
+            rng = torch.Generator().manual_seed(context.seed if shared else job.seed)
+            return torch.randn(honest.shape, generator=rng)[None]
 
         moved = torch.zeros_like(honest)
         if self._model is not None and self._model_before is not None:
             moved = self._model - self._model_before
-        forged = self._attack.forge(Known(honest[None], moved, None, strike.trainers, noise, strike.conspirators))[0]
+        forged = self._attack.forge(Known(honest[None], moved, None, context.trainers, noise, context.conspirators))[0]
         return replace(trained, update=join_payload(counters, _admissible(forged), self._spec, label=job.label))
 
     def report(self, measured: ScoreResult, job: ScoreJob) -> ScoreResult:
         """What it says of the candidates in the place of what it has `measured`."""
         uploaders = {candidate.key: uploader_of(candidate.label) for candidate in job.candidates}
-        accomplices = np.array([uploaders[score.key] in self._liars for score in measured.scores], dtype=np.bool_)
+        accomplices = np.array([uploaders[score.key] in self._adversaries for score in measured.scores], dtype=np.bool_)
         truth = Measurements(
             gains=np.array([score.gain for score in measured.scores], dtype=np.int64),
             accuracies=np.array([score.accuracy for score in measured.scores], dtype=np.int64),
@@ -82,6 +82,6 @@ def poisoned(attack: Attack, training: Rows, data: Dataset) -> Rows:
 
 
 def _admissible(forged: Tensor) -> Floats:
-    """The nearest update that may travel: finite and within +-2^10, so that a liar does offer something."""
+    """The nearest update that may travel: finite and within +-2^10, so that an adversary does offer something."""
     bounded = torch.nan_to_num(forged, nan=0.0, posinf=VALUE_LIMIT, neginf=-VALUE_LIMIT).clamp_(-VALUE_LIMIT, VALUE_LIMIT)
     return to_numpy(bounded)

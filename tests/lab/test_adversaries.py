@@ -1,4 +1,4 @@
-"""What liars do, and when: nothing before they are awake, nothing for anybody else."""
+"""What adversaries do, and when: nothing before they are awake, nothing for anybody else."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import UsageError
-from bflcd.lab.liars import Liars
-from bflcd.learn.attacks import ATTACKS, LIED_ACCURACY, SMEARED_GAIN, Lies, Measurements
+from bflcd.lab.adversaries import Adversaries
+from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, LIED_ACCURACY, Lies, Measurements
 from tests.helpers.lab import tiny
 
 OFFERING = (3, 5, 6, 8, 11, 15)
@@ -18,8 +18,8 @@ THEIRS = [0, 2, 4]
 WIDTH = 40
 
 
-def liars(attack, members=MEMBERS, **changes):
-    return Liars(tiny(attack=attack, liars=0.2, **changes), members)
+def adversaries(attack, members=MEMBERS, **changes):
+    return Adversaries(tiny(attack=attack, liars=0.2, **changes), members)
 
 
 def updates(seed=0):
@@ -28,12 +28,12 @@ def updates(seed=0):
 
 def forged(attack, *, round_=2, offering=OFFERING, moved=None, **changes):
     found = updates()[: len(offering)]
-    liars(attack, **changes).forge(offering, found, torch.ones(WIDTH) if moved is None else moved, round_)
+    adversaries(attack, **changes).forge(offering, found, torch.ones(WIDTH) if moved is None else moved, round_)
     return found
 
 
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "sleeper"])
-def test_an_attack_changes_what_liars_offer_and_nothing_else(attack):
+def test_an_attack_changes_what_adversaries_offer_and_nothing_else(attack):
     found, before = forged(attack), updates()
     assert torch.equal(found[THEIRS], before[THEIRS])
     poisons_only = attack == "label-flip"
@@ -63,15 +63,15 @@ def test_a_copycat_takes_from_the_honest():
     assert torch.equal(found[MINE], updates()[THEIRS])
 
 
-def test_noise_is_as_large_as_said_and_each_liars_own():
-    """Given noise of 300 honest deviations, then a liar's is of that size, the same in whatever company and place it offers, other
-    in another round and for another liar, and one for all if it is shared.
+def test_noise_is_as_large_as_said_and_each_adversaries_own():
+    """Given noise of 300 honest deviations, then an adversary's is of that size, the same in whatever company and place it offers, other
+    in another round and for another adversary, and one for all if it is shared.
     """
     found, before = forged("noise"), updates()
     size = (found - before).square().mean(1).sqrt() / before.square().mean(1).sqrt()
     assert all(180 < float(size[line]) < 420 for line in MINE)
     alone = updates()[3:4]
-    liars("noise").forge(OFFERING[3:4], alone, torch.zeros(WIDTH), 2)
+    adversaries("noise").forge(OFFERING[3:4], alone, torch.zeros(WIDTH), 2)
     assert torch.equal(alone[0], found[3])
     direction = torch.nn.functional.normalize((found - before)[MINE])
     assert float((direction @ direction.T).fill_diagonal_(0).abs().max()) < 0.6
@@ -82,7 +82,7 @@ def test_noise_is_as_large_as_said_and_each_liars_own():
 
 
 def test_nobody_forges_where_nobody_lies():
-    for made, offering in ((liars("", members=()), OFFERING), (liars("sign-flip"), OFFERING[::2])):
+    for made, offering in ((adversaries("", members=()), OFFERING), (adversaries("sign-flip"), OFFERING[::2])):
         found = updates()[: len(offering)]
         made.forge(offering, found, torch.zeros(WIDTH), 0)
         assert torch.equal(found, updates()[: len(offering)])
@@ -93,7 +93,7 @@ def test_nobody_forges_where_nobody_lies():
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=8))
 def test_sleepers_wake_at_more_than_half_of_the_seats_and_stay_awake(rounds):
-    made = Liars(tiny(attack="sleeper", liars=0.4), range(100, 120))
+    made = Adversaries(tiny(attack="sleeper", liars=0.4), range(100, 120))
     assert not made.awake
     expected = False
     for lying, honest in rounds:
@@ -105,7 +105,7 @@ def test_sleepers_wake_at_more_than_half_of_the_seats_and_stay_awake(rounds):
 
 @pytest.mark.parametrize("awake", [False, True])
 def test_sleepers_are_honest_until_then(awake):
-    made = liars("sleeper")
+    made = adversaries("sleeper")
     made.watch([5, 8, 1] if awake else [5, 8, 1, 2])
     found, measured = updates(), measured_of()
     made.forge(OFFERING, found, torch.zeros(WIDTH), 0)
@@ -115,7 +115,7 @@ def test_sleepers_are_honest_until_then(awake):
 
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "sleeper"])
 def test_everybody_else_begins_at_once(attack):
-    assert liars(attack).awake
+    assert adversaries(attack).awake
 
 
 # -- cards --------------------------------------------------------------------------------------------------------------------
@@ -129,15 +129,15 @@ def measured_of():
 
 def test_honest_members_write_what_they_measured():
     measured = measured_of()
-    assert liars("noise").report(3, measured, OFFERING, 0) is measured
-    assert liars("noise", members=()).report(5, measured, OFFERING, 0) is measured
-    assert liars("noise", lies=Lies.NONE).report(5, measured, OFFERING, 0) is measured
+    assert adversaries("noise").report(3, measured, OFFERING, 0) is measured
+    assert adversaries("noise", members=()).report(5, measured, OFFERING, 0) is measured
+    assert adversaries("noise", lies=Lies.NONE).report(5, measured, OFFERING, 0) is measured
 
 
-@pytest.mark.parametrize("lies", [Lies.PROMOTE, Lies.SMEAR])
+@pytest.mark.parametrize("lies", [Lies.PROMOTE, Lies.DEFAME])
 def test_lying_members_praise_each_other(lies):
     measured = measured_of()
-    said = liars("noise", lies=lies).report(9, measured, OFFERING, 4)
+    said = adversaries("noise", lies=lies).report(9, measured, OFFERING, 4)
     low, high = LIED_ACCURACY
     assert np.all((said.accuracies[MINE] >= low) & (said.accuracies[MINE] <= high))
     assert np.array_equal(said.gains[MINE], said.accuracies[MINE] * 2)
@@ -147,14 +147,14 @@ def test_lying_members_praise_each_other(lies):
         assert np.array_equal(said.gains[THEIRS], measured.gains[THEIRS])
         assert np.array_equal(said.accuracies[THEIRS], measured.accuracies[THEIRS])
     else:
-        assert set(said.gains[THEIRS]) == {SMEARED_GAIN}
+        assert set(said.gains[THEIRS]) == {DEFAMED_GAIN}
         assert set(said.accuracies[THEIRS]) == {0}
-    again = liars("noise", lies=lies).report(9, measured, OFFERING, 4)
+    again = adversaries("noise", lies=lies).report(9, measured, OFFERING, 4)
     assert np.array_equal(again.accuracies, said.accuracies)
-    other = liars("noise", lies=lies).report(15, measured, OFFERING, 4)
+    other = adversaries("noise", lies=lies).report(15, measured, OFFERING, 4)
     assert not np.array_equal(other.accuracies[MINE], said.accuracies[MINE])
 
 
 def test_an_attack_that_there_is_not():
     with pytest.raises(UsageError, match="no attack"):
-        liars("nonsense")
+        adversaries("nonsense")

@@ -5,7 +5,7 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.lab.draws import Draw, generator, number
+from bflcd.lab.rng import Draw, generator, number
 
 keys = st.tuples(st.integers(0, 2**53), st.sampled_from(Draw), st.integers(0, 10**5), st.integers(0, 2**14))
 
@@ -27,7 +27,7 @@ def test_other_keys_are_other_streams(one, other):
 def test_what_is_drawn_has_a_number_of_its_own_that_never_changes():
     """Results on disk were drawn by these numbers: an interrupted run of an older version goes on by them."""
     assert {draw.name: draw.value for draw in Draw} == {
-        "LIARS": 1,
+        "ADVERSARIES": 1,
         "FIRST_COMMITTEE": 2,
         "TRAINING": 3,
         "VALIDATION": 4,

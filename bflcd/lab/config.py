@@ -28,7 +28,7 @@ Framework = Literal["bflc", "fedavg", "cwmed", "trimmed-mean", "multi-krum", "ge
 """`bflc`: this project; `stand-alone`: one machine that holds everybody's rows; all others: a server with that rule."""
 
 _ID_DIGITS: Final = 12
-"""Hexadecimal digits of a setting's id: with 10^6 settings two collide once in 10^2 laboratories."""
+"""Hexadecimal digits of a configuration's id: with 10^6 of them two collide once in 10^2 laboratories."""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,7 +71,7 @@ Six places for ten trainers, as in its authors' program; the paper gives no numb
 """
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One simulation. Shares are from 0 to 1; the seed draws the partition, the first model, and everything else."""
 
     framework: Framework = "bflc"
@@ -114,13 +114,13 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return default_committee(self.at_work) if share is None else max(LEAST_COMMITTEE, round(self.at_work * share))
 
     @property
-    def liar_count(self) -> int:
+    def adversary_count(self) -> int:
         """Devices that lie."""
         return round(self.liars * self.devices) if self.attack else 0
 
     @property
     def id(self) -> str:
-        """The same for equal settings on every machine; a data file counts by its name, not by where it lies."""
+        """The same for equal ones on every machine; a data file counts by its name, not by where it lies."""
         named = msgspec.to_builtins(self) | {"data": None if self.data is None else Path(self.data).name}
         if self.framework != "bflc":
             del named["rules"]  # nobody follows them
@@ -166,9 +166,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
 
-def changed(setting: Setting, assignments: Sequence[str]) -> Setting:
-    """`setting` with each KEY=VALUE applied; keys of the rules too. Raises UsageError (`bad_setting`) naming what is wrong."""
-    mine, rules = dict.fromkeys(setting.__struct_fields__), set(setting.rules.__struct_fields__)
+def changed(config: SimulationConfig, assignments: Sequence[str]) -> SimulationConfig:
+    """`config` with each KEY=VALUE applied; keys of the rules too. Raises UsageError (`bad_setting`) naming what is wrong."""
+    mine, rules = dict.fromkeys(config.__struct_fields__), set(config.rules.__struct_fields__)
     values: dict[str, Any] = {}
     inner: dict[str, Any] = {}
     for assignment in assignments:
@@ -178,21 +178,21 @@ def changed(setting: Setting, assignments: Sequence[str]) -> Setting:
             raise _bad(f"{assignment!r} sets nothing", f"write KEY=VALUE with a key of {known}")
         (inner if key in rules else values)[key] = None if value == "" else value
     try:
-        old = msgspec.to_builtins(setting)
-        return msgspec.convert({**old, **values, "rules": {**old["rules"], **inner}}, Setting, strict=False)
+        old = msgspec.to_builtins(config)
+        return msgspec.convert({**old, **values, "rules": {**old["rules"], **inner}}, SimulationConfig, strict=False)
     except msgspec.ValidationError as error:
         raise _bad(str(error), "see docs/lab.md for what each key takes") from error
 
 
-def check_setting(setting: Setting) -> None:
+def check_config(config: SimulationConfig) -> None:
     """Raise UsageError (`bad_setting`) naming the first thing that makes no sense."""
-    rules = setting.rules
+    rules = config.rules
     try:
-        msgspec.convert(msgspec.to_builtins(setting), Setting)  # a constructor checks no limits
+        msgspec.convert(msgspec.to_builtins(config), SimulationConfig)  # a constructor checks no limits
     except msgspec.ValidationError as error:
         raise _bad(str(error), "see docs/lab.md for what each key takes") from error
-    check_data_config(setting.data_config())
-    setting.find_attack()
+    check_data_config(config.data_config())
+    config.find_attack()
     for name, value, known in (
         ("score_rule", rules.score_rule, SCORE_RULES),
         ("election", rules.election, ELECTIONS),
@@ -200,13 +200,13 @@ def check_setting(setting: Setting) -> None:
     ):
         if value not in known:
             raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")
-    if setting.framework == "bflc" and setting.at_work <= setting.seats:
+    if config.framework == "bflc" and config.at_work <= config.seats:
         raise _bad(
-            f"{setting.at_work} devices at work, of which {setting.seats} judge: nobody trains",
+            f"{config.at_work} devices at work, of which {config.seats} judge: nobody trains",
             "raise the share of active devices, or lower the committee's",
         )
-    if setting.liars > 0 and not setting.attack:
-        raise _bad(f"{setting.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
+    if config.liars > 0 and not config.attack:
+        raise _bad(f"{config.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
 
 
 def _bad(message: str, hint: str) -> UsageError:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import OperatorError, UsageError
-from bflcd.lab.setting import PAPER, Rules, Setting, changed, check_setting
+from bflcd.lab.config import PAPER, Rules, SimulationConfig, changed, check_config
 from bflcd.learn.attacks import Lies
 from bflcd.learn.data import DataConfig
 from bflcd.params import MILLION, Params, TaskSpec, TensorSpec, default_committee
@@ -22,7 +22,7 @@ replace = msgspec.structs.replace
 
 def test_the_rules_are_by_default_those_of_a_genesis():
     """Field by field; only seats, places and who is active follow from the size of the simulated community."""
-    found, genesis = Setting().params(), Params()
+    found, genesis = SimulationConfig().params(), Params()
     of_the_size = {"committee_size", "places", "active_fraction"}
     for field in dataclasses.fields(Params):
         if field.name not in of_the_size:
@@ -34,11 +34,11 @@ def test_the_rules_are_by_default_those_of_a_genesis():
 
 def test_training_is_by_default_that_of_a_genesis():
     tensors = (TensorSpec("w", (1,), "F32"),)
-    assert Setting().task_spec(tensors) == TaskSpec("femnist", (), tensors)
+    assert SimulationConfig().task_spec(tensors) == TaskSpec("femnist", (), tensors)
 
 
 @pytest.mark.parametrize(
-    ("setting", "expected"),
+    ("config", "expected"),
     [
         (tiny(), (20, 4, 20, MILLION)),
         (tiny({"places": 0.5}), (20, 4, 8, MILLION)),
@@ -52,14 +52,14 @@ def test_training_is_by_default_that_of_a_genesis():
         (tiny(framework="fedavg", devices=4, active=0.5), (2, 4, 4, 0)),
     ],
 )
-def test_numbers_of_the_protocol(setting, expected):
-    params = setting.params()
-    assert (setting.at_work, params.committee_size, params.places, params.active_fraction) == expected
-    assert params.committee_size == setting.seats
+def test_numbers_of_the_protocol(config, expected):
+    params = config.params()
+    assert (config.at_work, params.committee_size, params.places, params.active_fraction) == expected
+    assert params.committee_size == config.seats
 
 
 def test_the_papers_rules():
-    params = replace(Setting(), rules=PAPER).params()
+    params = replace(SimulationConfig(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
     assert (params.score_margin, params.election, params.aggregation) == (10 * MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
@@ -71,19 +71,19 @@ def test_shares_become_millionths_and_never_nothing():
     assert tiny({"validation": 0.0}).params().validation_fraction == 0
 
 
-def test_liars_are_counted_only_under_an_attack():
-    assert [tiny(attack="noise", liars=share).liar_count for share in (0.0, 0.3, 0.52, 1.0)] == [0, 6, 10, 20]
-    assert tiny(liars=0.3).liar_count == 0
+def test_adversaries_are_counted_only_under_an_attack():
+    assert [tiny(attack="noise", liars=share).adversary_count for share in (0.0, 0.3, 0.52, 1.0)] == [0, 6, 10, 20]
+    assert tiny(liars=0.3).adversary_count == 0
 
 
 def test_the_data_is_dealt_as_for_a_testnet():
-    setting = tiny(data="/data/d.npz", partition="dirichlet", alpha=0.3, limit=9, seed=4)
-    assert setting.data_config() == DataConfig("/data/d.npz", "dirichlet", 0, 20, 4, 0.3, 9)
+    config = tiny(data="/data/d.npz", partition="dirichlet", alpha=0.3, limit=9, seed=4)
+    assert config.data_config() == DataConfig("/data/d.npz", "dirichlet", 0, 20, 4, 0.3, 9)
 
 
 def test_an_attack_is_found_by_name_strength_and_lies():
-    attack = tiny(attack="noise", strength=2.5, lies=Lies.SMEAR).find_attack()
-    assert (attack.strength, attack.lies) == (2.5, Lies.SMEAR)
+    attack = tiny(attack="noise", strength=2.5, lies=Lies.DEFAME).find_attack()
+    assert (attack.strength, attack.lies) == (2.5, Lies.DEFAME)
     assert tiny().find_attack() is None
 
 
@@ -130,7 +130,7 @@ OTHER_RULES = {
 
 def test_every_field_and_every_rule_shows_in_the_id():
     """And nothing is left out of these two tables."""
-    assert {*OTHER, "rules"} == {*Setting.__struct_fields__}
+    assert {*OTHER, "rules"} == {*SimulationConfig.__struct_fields__}
     assert {*OTHER_RULES} == {*Rules.__struct_fields__}
     found = [tiny().id, *(tiny(**{name: value}).id for name, value in OTHER.items())]
     found += [tiny({name: value}).id for name, value in OTHER_RULES.items()]
@@ -150,16 +150,16 @@ def test_an_id_does_not_hang_on_rules_that_nobody_follows():
 
 
 def test_an_id_survives_writing_and_reading():
-    setting = tiny({"committee": 0.3}, attack="noise", lies=Lies.SMEAR, strength=2.0, options=(("test_percent", "15"),))
-    again = msgspec.json.decode(msgspec.json.encode(setting), type=Setting)
-    assert again == setting
-    assert again.id == setting.id
+    config = tiny({"committee": 0.3}, attack="noise", lies=Lies.DEFAME, strength=2.0, options=(("test_percent", "15"),))
+    again = msgspec.json.decode(msgspec.json.encode(config), type=SimulationConfig)
+    assert again == config
+    assert again.id == config.id
 
 
 # -- changes ------------------------------------------------------------------------------------------------------------------
 
 
-def test_assignments_reach_the_setting_and_its_rules():
+def test_assignments_reach_the_config_and_its_rules():
     found = changed(
         tiny(attack="noise", strength=2.0, data="d.npz"),
         ["rounds=7", "score_margin=0.05", "liars=0.25", "lies=smear", "norm_band=false", "strength=", "data=", "committee=", "framework=cwmed"],
@@ -168,7 +168,7 @@ def test_assignments_reach_the_setting_and_its_rules():
         {"score_margin": 0.05, "norm_band": False, "committee": None},
         rounds=7,
         liars=0.25,
-        lies=Lies.SMEAR,
+        lies=Lies.DEFAME,
         attack="noise",
         framework="cwmed",
     )
@@ -218,14 +218,14 @@ def test_any_other_words_are_refused_or_set_something(text):
     except UsageError:
         return
     assert "=" in text
-    assert isinstance(found, Setting)
+    assert isinstance(found, SimulationConfig)
 
 
 # -- checks -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"),
+    ("config", "words"),
     [
         (tiny({"score_rule": "loss"}), "score_rule"),
         (tiny({"election": "by-hand"}), "election"),
@@ -249,19 +249,19 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny(partition="random"), "partition"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(setting, words):
+def test_configs_that_make_no_sense_are_named(config, words):
     """A setting that was made by hand, not from text, has passed no limit: an experiment's --liars and --active come so."""
     with pytest.raises(OperatorError, match=words) as caught:
-        check_setting(setting)
+        check_config(config)
     assert caught.value.code in ("bad_setting", "unknown_attack")
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    "setting",
+    "config",
     [
-        Setting(),
-        replace(Setting(), rules=PAPER),
+        SimulationConfig(),
+        replace(SimulationConfig(), rules=PAPER),
         tiny(),
         tiny(devices=5),
         tiny(framework="fedavg", devices=2),
@@ -270,7 +270,7 @@ def test_settings_that_make_no_sense_are_named(setting, words):
         tiny(attack="noise"),
     ],
 )
-def test_settings_that_make_sense(setting):
-    check_setting(setting)
-    params = setting.params()
+def test_configs_that_make_sense(config):
+    check_config(config)
+    params = config.params()
     assert params.committee_size >= 4

@@ -1,4 +1,4 @@
-"""What the liars of a simulation do in a round; remembers whether sleepers have begun to strike."""
+"""What the adversaries of a simulation do in a round; remembers whether sleepers have begun to attack."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.lab.draws import Draw, generator, number
-from bflcd.lab.setting import Setting
-from bflcd.learn.attacks import Attack, Known, Lies, Measurements, lie, strikes
+from bflcd.lab.config import SimulationConfig
+from bflcd.lab.rng import Draw, generator, number
+from bflcd.learn.attacks import Attack, Known, Lies, Measurements, acts_now, lie
 
 
-class Liars:
+class Adversaries:
     """The devices that lie, `members`, and how."""
 
-    def __init__(self, setting: Setting, members: Sequence[int]) -> None:
+    def __init__(self, config: SimulationConfig, members: Sequence[int]) -> None:
         """Raises UsageError for an attack that there is not."""
-        self._seed, self._attack = setting.seed, setting.find_attack() or Attack(lies=Lies.NONE)
+        self._seed, self._attack = config.seed, config.find_attack() or Attack(lies=Lies.NONE)
         self.members = frozenset(members)
         self.awake = not self._attack.waits
 
     def watch(self, committee: Sequence[int]) -> None:
         """A round opens: sleepers that hold more than half of the seats begin."""
-        self.awake = self.awake or strikes(self._attack, sum(device in self.members for device in committee), len(committee))
+        self.awake = self.awake or acts_now(self._attack, sum(device in self.members for device in committee), len(committee))
 
     def forge(self, offering: Sequence[int], updates: Tensor, moved: Tensor, round_: int) -> None:
-        """Put what the liars among `offering` offer in the place of what they trained, in `updates` [offering, weights]."""
+        """Put what the adversaries among `offering` offer in the place of what they trained, in `updates` [offering, weights]."""
         mine = [line for line, device in enumerate(offering) if device in self.members]
         if not mine or not self.awake:
             return
@@ -44,8 +44,8 @@ class Liars:
 
     @staticmethod
     def _noise(like: Tensor, seed: int) -> Tensor:
-        drawn = torch.Generator(like.device).manual_seed(seed)
-        return torch.randn(like.shape, generator=drawn, device=like.device, dtype=like.dtype)
+        rng = torch.Generator(like.device).manual_seed(seed)
+        return torch.randn(like.shape, generator=rng, device=like.device, dtype=like.dtype)
 
     def report(self, member: int, measured: Measurements, offering: Sequence[int], round_: int) -> Measurements:
         """What `member` writes on its card of what it measured of those `offering`."""

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from bflcd.errors import OperatorError, PeerError
-from bflcd.learn.attacks import ATTACKS, SMEARED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
+from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
-from bflcd.learn.liar import Liar, poisoned
-from bflcd.learn.messages import Setup, job_frame, job_of, setup_frame, setup_of
-from bflcd.learn.protocol import ScoreJob, ScoreResult, Strike, TrainJob, TrainResult, UpdateScore, UpdateToScore
+from bflcd.learn.messages import Setup, frame_of, job_of, read_as
+from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows
 from bflcd.types import Digest, NodeId, Round
@@ -22,8 +22,8 @@ from tests.helpers.learning import SPEC, payload, task_spec
 
 CHAIN = Digest(bytes([9]) * 32)
 ME, FRIEND, STRANGER = (NodeId(bytes([number]) * 32) for number in (1, 2, 3))
-LIARS = (ME, FRIEND)
-STRIKE = Strike(trainers=10, conspirators=2, seed=77)
+ADVERSARIES = (ME, FRIEND)
+CONTEXT = AttackContext(trainers=10, conspirators=2, seed=77)
 HONEST = np.array([1.0, -2.0, 3.0, 0.5, -0.5, 1.5, 2.0, -1.0, 4.0], np.float32)
 NO_ROWS = DeviceRows(torch.zeros(0), torch.zeros(0))
 
@@ -32,19 +32,19 @@ def label_of(node, round_=0):
     return update_label(CHAIN, Round(round_), node)
 
 
-def train_job(round_=0, *, node=ME, seed=3, strike=STRIKE, model=None):
-    return TrainJob(Round(round_), payload(np.zeros(9)) if model is None else model, seed, label_of(node, round_), strike)
+def train_job(round_=0, *, node=ME, seed=3, context=CONTEXT, model=None):
+    return TrainJob(Round(round_), payload(np.zeros(9)) if model is None else model, seed, label_of(node, round_), context)
 
 
 def trained(job, weights=HONEST):
     return TrainResult(payload(weights, label=job.label, count=6), 48, 0.25, 0.1)
 
 
-def forged(config, job=None, weights=HONEST, liar=None):
-    """The weights that a liar offers for an update with `weights`, whose claims must stay."""
+def forged(config, job=None, weights=HONEST, adversary=None):
+    """The weights that an adversary offers for an update with `weights`, whose claims must stay."""
     job = job or train_job()
     honest = trained(job, weights)
-    offered = (liar or Liar(config, SPEC, NO_ROWS)).forge(honest, job, job.strike)
+    offered = (adversary or Adversary(config, SPEC, NO_ROWS)).forge(honest, job, job.attack)
     counters, found = split_payload(offered.update, SPEC, label=job.label)
     assert counters.tolist() == [6]
     assert replace(offered, update=b"") == replace(honest, update=b"")
@@ -59,51 +59,51 @@ def forged(config, job=None, weights=HONEST, liar=None):
     [("sign-flip", None, HONEST * -4), ("ipm", 2.0, HONEST * -2), ("zero", None, HONEST * 0), ("label-flip", None, HONEST)],
 )
 def test_the_forged_update_takes_the_honest_ones_place(name, strength, offered):
-    assert forged(AttackConfig(name, LIARS, strength)).tolist() == offered.tolist()
+    assert forged(AttackConfig(name, ADVERSARIES, strength)).tolist() == offered.tolist()
 
 
 def test_own_noise_follows_from_the_jobs_seed_and_common_noise_from_the_rounds():
-    """Given two liars, whose jobs have seeds of their own, then only shared noise is the same for both."""
+    """Given two adversaries, whose jobs have seeds of their own, then only shared noise is the same for both."""
     jobs = [train_job(node=node, seed=seed) for node, seed in ((ME, 3), (FRIEND, 4))]
     for name, alike in (("noise", False), ("shared-noise", True)):
-        offered = [forged(AttackConfig(name, LIARS), job) - HONEST for job in jobs]
+        offered = [forged(AttackConfig(name, ADVERSARIES), job) - HONEST for job in jobs]
         assert np.array_equal(*offered) is alike
-        again = forged(AttackConfig(name, LIARS), jobs[0]) - HONEST
+        again = forged(AttackConfig(name, ADVERSARIES), jobs[0]) - HONEST
         assert np.array_equal(again, offered[0])
         size = np.sqrt(np.square(HONEST).mean())
         assert 20 * size < np.sqrt(np.square(offered[0]).mean()) < 300 * size
-    other_round = train_job(strike=replace(STRIKE, seed=78))
+    other_round = train_job(context=replace(CONTEXT, seed=78))
     assert not np.array_equal(
-        forged(AttackConfig("shared-noise", LIARS), other_round), forged(AttackConfig("shared-noise", LIARS))
+        forged(AttackConfig("shared-noise", ADVERSARIES), other_round), forged(AttackConfig("shared-noise", ADVERSARIES))
     )
 
 
-def test_alie_counts_all_liars_of_the_round():
-    job = train_job(strike=Strike(trainers=10, conspirators=4, seed=1))
-    assert forged(AttackConfig("alie", LIARS), job) == pytest.approx(HONEST - 0.4307 * np.abs(HONEST), abs=1e-3)
-    assert forged(AttackConfig("alie", LIARS), train_job(strike=Strike(10, 1, 1))).tolist() == HONEST.tolist()
+def test_alie_counts_all_adversaries_of_the_round():
+    job = train_job(context=AttackContext(trainers=10, conspirators=4, seed=1))
+    assert forged(AttackConfig("alie", ADVERSARIES), job) == pytest.approx(HONEST - 0.4307 * np.abs(HONEST), abs=1e-3)
+    assert forged(AttackConfig("alie", ADVERSARIES), train_job(context=AttackContext(10, 1, 1))).tolist() == HONEST.tolist()
 
 
 def test_a_replay_offers_what_changed_since_the_last_model_seen():
-    """Given a liar that trains in round 4, judges in round 5 and trains in round 6, then it replays the step from 5 to 6."""
-    liar = Liar(AttackConfig("replay", LIARS), SPEC, NO_ROWS)
+    """Given an adversary that trains in round 4, judges in round 5 and trains in round 6, then it replays the step from 5 to 6."""
+    adversary = Adversary(AttackConfig("replay", ADVERSARIES), SPEC, NO_ROWS)
     models = {round_: payload(np.full(9, float(round_) ** 2)) for round_ in (4, 5, 6)}
-    liar.see(Round(4), models[4])
-    assert forged(None, train_job(4), liar=liar).tolist() == [0.0] * 9
-    liar.see(Round(5), models[5])
-    liar.see(Round(5), models[5])
+    adversary.see(Round(4), models[4])
+    assert forged(None, train_job(4), adversary=adversary).tolist() == [0.0] * 9
+    adversary.see(Round(5), models[5])
+    adversary.see(Round(5), models[5])
     for _ in range(2):  # a second job of a round, after a failure, replays the same
-        liar.see(Round(6), models[6])
-        assert forged(None, train_job(6), liar=liar).tolist() == [11.0] * 9
+        adversary.see(Round(6), models[6])
+        assert forged(None, train_job(6), adversary=adversary).tolist() == [11.0] * 9
 
 
 def test_a_broken_model_is_not_remembered():
-    liar = Liar(AttackConfig("replay", LIARS), SPEC, NO_ROWS)
-    liar.see(Round(1), payload(np.ones(9)))
+    adversary = Adversary(AttackConfig("replay", ADVERSARIES), SPEC, NO_ROWS)
+    adversary.see(Round(1), payload(np.ones(9)))
     with pytest.raises(PeerError, match="bad_tensor"):
-        liar.see(Round(2), b"broken")
-    liar.see(Round(2), payload(np.full(9, 3.0)))
-    assert forged(None, train_job(2), liar=liar).tolist() == [2.0] * 9
+        adversary.see(Round(2), b"broken")
+    adversary.see(Round(2), payload(np.full(9, 3.0)))
+    assert forged(None, train_job(2), adversary=adversary).tolist() == [2.0] * 9
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_broken_model_is_not_remembered():
     ],
 )
 def test_what_may_not_travel_is_cut_to_what_may(name, strength, weights, offered):
-    assert forged(AttackConfig(name, LIARS, strength), weights=weights).tolist() == offered.tolist()
+    assert forged(AttackConfig(name, ADVERSARIES, strength), weights=weights).tolist() == offered.tolist()
 
 
 def test_no_number_becomes_zero():
@@ -123,9 +123,9 @@ def test_no_number_becomes_zero():
         def forge(self, known):
             return known.honest * float("nan")
 
-    liar = Liar(AttackConfig("noise", LIARS), SPEC, NO_ROWS)
-    liar._attack = Nonsense()
-    assert forged(None, liar=liar).tolist() == [0.0] * 9
+    adversary = Adversary(AttackConfig("noise", ADVERSARIES), SPEC, NO_ROWS)
+    adversary._attack = Nonsense()
+    assert forged(None, adversary=adversary).tolist() == [0.0] * 9
 
 
 # -- poisoning ------------------------------------------------------------------------------------------------------------
@@ -151,9 +151,9 @@ def test_targets_that_are_no_labels_are_refused_only_where_they_would_be_poisone
 # -- judging --------------------------------------------------------------------------------------------------------------
 
 
-def score_job(*uploaders, strike=STRIKE):
+def score_job(*uploaders, context=CONTEXT):
     candidates = [UpdateToScore(Digest(bytes([i + 1]) * 32), b"", label_of(node)) for i, node in enumerate(uploaders)]
-    return ScoreJob(Round(0), b"", tuple(candidates), 5, 100, 4, strike)
+    return ScoreJob(Round(0), b"", tuple(candidates), 5, 100, 4, context)
 
 
 def test_accomplices_are_known_by_whose_update_it_is():
@@ -162,7 +162,7 @@ def test_accomplices_are_known_by_whose_update_it_is():
     scores = tuple(UpdateScore(job.candidates[i].key, 1000 * (i + 1), 500_000, 64 + i) for i in (0, 2))
     measured = ScoreResult(2_000_000, 400_000, scores, ((job.candidates[1].key, "broken"),), 0.5)
     said = {
-        lies: Liar(AttackConfig("noise", LIARS, None, lies), SPEC, NO_ROWS).report(measured, job)
+        lies: Adversary(AttackConfig("noise", ADVERSARIES, None, lies), SPEC, NO_ROWS).report(measured, job)
         for lies in ("none", "promote", "smear")
     }
     assert said["none"] == measured
@@ -172,13 +172,13 @@ def test_accomplices_are_known_by_whose_update_it_is():
         assert (friend.key, friend.norm, friend.gain) == (scores[1].key, 64, friend.accuracy * 2)
         assert 900_000 <= friend.accuracy <= 1_000_000
         assert replace(said[lies], scores=()) == replace(measured, scores=())
-    assert said["smear"].scores[0] == UpdateScore(scores[0].key, SMEARED_GAIN, 0, 64)
+    assert said["smear"].scores[0] == UpdateScore(scores[0].key, DEFAMED_GAIN, 0, 64)
     assert all(type(number) is int for score in said["smear"].scores for number in (score.gain, score.accuracy, score.norm))
 
 
 def test_a_job_without_candidates_has_nothing_to_lie_about():
     measured = ScoreResult(1, 2, (), (), 0.0)
-    assert Liar(AttackConfig("noise", LIARS), SPEC, NO_ROWS).report(measured, score_job()) == measured
+    assert Adversary(AttackConfig("noise", ADVERSARIES), SPEC, NO_ROWS).report(measured, score_job()) == measured
 
 
 def test_a_label_names_its_uploader():
@@ -191,11 +191,11 @@ def test_a_label_names_its_uploader():
 
 
 def test_what_an_attacker_needs_travels_to_the_worker():
-    setup = Setup(task_spec("digits", SPEC), DataConfig(), 0, 1, "cpu", 1, AttackConfig("noise", LIARS, 2.5, "smear"))
-    assert setup_of(setup_frame(setup)) == setup
-    assert setup_of(setup_frame(replace(setup, attack=None))).attack is None
-    for job in (train_job(), train_job(strike=None), replace(score_job(ME, STRANGER), strike=None), score_job(FRIEND)):
-        assert job_of(job_frame(job)) == job
+    setup = Setup(task_spec("digits", SPEC), DataConfig(), 0, 1, "cpu", 1, AttackConfig("noise", ADVERSARIES, 2.5, "smear"))
+    assert read_as(frame_of(setup), Setup) == setup
+    assert read_as(frame_of(replace(setup, attack=None)), Setup).attack is None
+    for job in (train_job(), train_job(context=None), replace(score_job(ME, STRANGER), attack=None), score_job(FRIEND)):
+        assert job_of(frame_of(job)) == job
 
 
 @pytest.fixture(scope="module")
@@ -203,24 +203,24 @@ def digits():
     return describe_task("digits", {}, seed=1)
 
 
-async def played(digits, attack, strike, *, liars=LIARS, **changes):
+async def played(digits, attack, context, *, adversaries=ADVERSARIES, **changes):
     """One node's update in round 0 and its scores of two honest updates, the second by a friend."""
     spec = replace(task_spec("digits", digits.tensors), options=digits.options)
-    config = None if attack is None else AttackConfig(attack, liars, **changes)
+    config = None if attack is None else AttackConfig(attack, adversaries, **changes)
     client = WorkerClient(
         spec, DataConfig(index=1, count=20), validation_fraction=250_000, split_seed=9, device="cpu", attack=config
     )
     try:
-        job = TrainJob(Round(0), digits.model, 3, label_of(ME), strike)
+        job = TrainJob(Round(0), digits.model, 3, label_of(ME), context)
         update = await client.train(job)
         own = split_payload(update.update, digits.tensors, label=job.label)[1]
-        fair = replace(job, strike=None)
+        fair = replace(job, attack=None)
         honest = [await client.train(replace(fair, label=label_of(node))) for node in (STRANGER, FRIEND)]
         candidates = [
             UpdateToScore(Digest(bytes([i]) * 32), result.update, label_of(node))
             for i, (result, node) in enumerate(zip(honest, (STRANGER, FRIEND), strict=True))
         ]
-        scored = await client.score(ScoreJob(Round(0), digits.model, tuple(candidates), 5, 100, 4, strike))
+        scored = await client.score(ScoreJob(Round(0), digits.model, tuple(candidates), 5, 100, 4, context))
     finally:
         await client.close()
     return own, update.samples, scored
@@ -232,27 +232,27 @@ def honest(digits):
     return asyncio.run(played(digits, None, None))
 
 
-@pytest.mark.parametrize(("attack", "strike"), [(None, STRIKE), ("sign-flip", None), ("label-flip", None)])
-async def test_a_worker_that_shall_not_lie_does_not(digits, honest, attack, strike):
-    own, samples, scored = await played(digits, attack, strike)
+@pytest.mark.parametrize(("attack", "context"), [(None, CONTEXT), ("sign-flip", None), ("label-flip", None)])
+async def test_a_worker_that_shall_not_lie_does_not(digits, honest, attack, context):
+    own, samples, scored = await played(digits, attack, context)
     assert np.array_equal(own, honest[0])
     assert samples == honest[1]
     assert replace(scored, seconds=0) == replace(honest[2], seconds=0)
 
 
 async def test_a_worker_that_shall_lie_offers_the_forgery_and_falsifies_its_scores(digits, honest):
-    own, samples, scored = await played(digits, "sign-flip", STRIKE, lies="smear")
+    own, samples, scored = await played(digits, "sign-flip", CONTEXT, lies="smear")
     assert np.array_equal(own, honest[0] * -4)
     assert samples == honest[1]
     stranger, friend = scored.scores
-    assert (stranger.gain, stranger.accuracy, stranger.norm) == (SMEARED_GAIN, 0, honest[2].scores[0].norm)
+    assert (stranger.gain, stranger.accuracy, stranger.norm) == (DEFAMED_GAIN, 0, honest[2].scores[0].norm)
     assert friend.accuracy >= 900_000 > honest[2].scores[1].accuracy
     assert (scored.base_loss, scored.base_accuracy) == (honest[2].base_loss, honest[2].base_accuracy)
 
 
 @pytest.mark.parametrize("attack", ["label-flip", "backdoor"])
 async def test_a_worker_that_poisons_trains_on_other_rows(digits, honest, attack):
-    own, samples, _ = await played(digits, attack, STRIKE, strength=1.0)
+    own, samples, _ = await played(digits, attack, CONTEXT, strength=1.0)
     assert samples == honest[1]
     assert np.abs(own - honest[0]).max() > 1e-3
     cosine = float(own @ honest[0] / np.linalg.norm(own) / np.linalg.norm(honest[0]))
@@ -263,7 +263,7 @@ async def test_rows_that_cannot_be_poisoned_are_told_at_the_start():
     described = describe_task("tests.helpers.worker_tasks:LineTask", {}, seed=1)
     spec = replace(task_spec("tests.helpers.worker_tasks:LineTask", described.tensors), options=described.options)
     client = WorkerClient(
-        spec, DataConfig(), validation_fraction=0, split_seed=9, device="cpu", attack=AttackConfig("backdoor", LIARS)
+        spec, DataConfig(), validation_fraction=0, split_seed=9, device="cpu", attack=AttackConfig("backdoor", ADVERSARIES)
     )
     with pytest.raises(OperatorError, match="can't bear a backdoor's trigger") as caught:
         await client.start()
@@ -273,6 +273,6 @@ async def test_rows_that_cannot_be_poisoned_are_told_at_the_start():
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS if not find_attack(name).sees_others])
 def test_every_attack_of_a_daemon_gives_an_update_that_may_travel(name):
-    found = forged(AttackConfig(name, LIARS))
+    found = forged(AttackConfig(name, ADVERSARIES))
     assert found.shape == HONEST.shape
     assert np.isfinite(found).all()

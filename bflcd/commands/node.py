@@ -1,0 +1,171 @@
+"""`bflcd init` and `bflcd start`: one machine's key, configuration, and daemon."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bflcd.commands.flags import (
+    AnnounceOption,
+    BootstrapOption,
+    ChainOption,
+    DataDirOption,
+    DataOption,
+    ListenOption,
+    NameOption,
+    PassphraseOption,
+)
+from bflcd.config import Config, LoadedConfig, load_config, write_config
+from bflcd.crypto.identity import Identity, peer_id_of
+from bflcd.crypto.keystore import read_passphrase, write_key
+from bflcd.errors import OperatorError, UsageError
+from bflcd.setup.datadir import DataDir
+
+
+class Device(StrEnum):
+    """Where the worker computes."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Level(StrEnum):
+    """Least severe record that is shown."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+class Format(StrEnum):
+    """Form of the log on the terminal."""
+
+    auto = "auto"
+    text = "text"
+    json = "json"
+
+
+def init(
+    *,
+    datadir: DataDirOption,
+    listen: ListenOption = None,
+    bootstrap: BootstrapOption = None,
+    announce: AnnounceOption = None,
+    chain_id: ChainOption = None,
+    name: NameOption = None,
+    data: DataOption = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Make a key and a configuration for one machine."""
+    flags = _given(
+        {
+            "node.listen": listen,
+            "node.bootstrap": bootstrap,
+            "node.announce": announce,
+            "node.chain_id": chain_id,
+            "node.name": name,
+            "data.path": data,
+            "node.passphrase_file": passphrase_file,
+        }
+    )
+    place = DataDir(datadir)
+    place.make()
+    identity = _make_node(place, load_config(datadir, {}, flags))
+    _print_made(datadir, identity)
+    typer.echo(f"next       bflcd start --datadir {datadir}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
+    typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
+
+
+def start(
+    *,
+    datadir: DataDirOption,
+    bootstrap: BootstrapOption = None,
+    listen: ListenOption = None,
+    announce: AnnounceOption = None,
+    chain_id: ChainOption = None,
+    name: NameOption = None,
+    device: Annotated[Device | None, typer.Option("--device", help="Where to train and score.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", help="Threads of the compute worker.")] = None,
+    data: DataOption = None,
+    observe: Annotated[bool, typer.Option("--observe", help="Only follow the chain: neither train nor validate.")] = False,
+    attack: Annotated[
+        str | None,
+        typer.Option("--attack", help="Lie to the others as a learning attack does, to see what that helps; on a testnet only."),
+    ] = None,
+    prune_keep: Annotated[int | None, typer.Option("--prune-keep", help="Keep the payloads of the last N rounds only.")] = None,
+    archive: Annotated[bool, typer.Option("--archive", help="Keep everything.")] = False,
+    api_port: Annotated[int | None, typer.Option("--api-port", help="Port of the control interface; 0: a free one.")] = None,
+    passphrase_file: PassphraseOption = None,
+    log_level: Annotated[Level | None, typer.Option("--log-level", help="Least severe line shown.")] = None,
+    log_format: Annotated[Format | None, typer.Option("--log-format", help="Form of the lines shown.")] = None,
+) -> int:
+    """Run the node until SIGTERM or Ctrl-C."""
+    if archive and prune_keep is not None:
+        raise UsageError("--archive and --prune-keep contradict each other", hint="give one of them")
+    flags = _given(
+        {
+            "node.bootstrap": bootstrap,
+            "node.listen": listen,
+            "node.announce": announce,
+            "node.chain_id": chain_id,
+            "node.name": name,
+            "node.passphrase_file": passphrase_file,
+            "compute.device": device,
+            "compute.threads": threads,
+            "compute.train": False if observe else None,
+            "data.path": data,
+            "attack.name": attack,
+            "store.mode": "archive" if archive else "pruned" if prune_keep is not None else None,
+            "store.keep": prune_keep,
+            "api.port": api_port,
+            "log.level": log_level,
+            "log.format": log_format,
+        }
+    )
+    place = DataDir(datadir)
+    place.check(may_be_absent=True)
+    loaded = load_config(datadir, os.environ, flags)
+    if not place.key.exists():
+        _first_start(place, loaded)
+    from bflcd.node.app import run  # noqa: PLC0415 - imports the network and the store, which no other command needs
+
+    return run(loaded.config)
+
+
+def _given(flags: dict[str, Any]) -> dict[str, object]:
+    """The flags that were given, as plain values."""
+    plain = {key: str(value) if isinstance(value, Path | StrEnum) else value for key, value in flags.items()}
+    return {key: value for key, value in plain.items() if value is not None}
+
+
+def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
+    """A key for a directory that has none; refused where it would join nothing. Raises OperatorError."""
+    if not loaded.config.node.bootstrap and not place.genesis.exists():
+        raise OperatorError(
+            f"{place.path}: no key, no genesis and no first peer: there is nothing to join",
+            hint="give --bootstrap MULTIADDR, or run `bflcd init` and put genesis.json there",
+            code="nothing_to_join",
+        )
+    identity = _make_node(place, loaded)
+    _print_made(place.path, identity)
+
+
+def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
+    """Key and, unless there is one, a configuration with what `loaded` says of node and data."""
+    place.make()
+    passphrase_file = loaded.config.node.passphrase_file
+    identity = Identity.generate()
+    write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
+    if not place.config.exists():
+        write_config(place.config, Config(node=loaded.config.node, data=loaded.config.data))
+    return identity
+
+
+def _print_made(datadir: Path, identity: Identity) -> None:
+    typer.echo(f"directory  {datadir}")
+    typer.echo(f"node id    {identity.node_id.hex()}")
+    typer.echo(f"peer id    {peer_id_of(identity.node_id)}")

@@ -1,0 +1,69 @@
+"""What a value must be: by its type and limits, as an address or a path, and beside the others."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bflcd.config.refusals import bad, cut, nearest, not_allowed, shown
+from bflcd.config.sections import Config
+from bflcd.config.settings import PATHS, SETTINGS, Setting
+from bflcd.errors import UsageError
+from bflcd.learn.attacks import for_daemon
+from bflcd.net import multiaddr
+
+_ADDRESS_READERS: Final[dict[str, Callable[[str], object]]] = {
+    "node.listen": multiaddr.parse_listening,
+    "node.bootstrap": multiaddr.parse_dialable,
+    "node.announce": multiaddr.parse,
+}
+
+
+def checked(key: str, raw: object, origin: str) -> object:
+    """What `raw` means as the value of `key`. Raises UsageError naming `origin`, the key, and what is allowed."""
+    setting = SETTINGS.get(key)
+    if setting is None:
+        raise bad(f"{origin}: {key} is no setting of bflcd", nearest(key, SETTINGS))
+    if isinstance(raw, bool) and not isinstance(setting.default, bool):
+        raise not_allowed(setting, raw, origin)
+    try:
+        value: object = msgspec.convert(raw, setting.type)
+    except ValueError as error:  # msgspec's, or a variable whose bytes are no UTF-8
+        raise not_allowed(setting, raw, origin) from error
+    if key in _ADDRESS_READERS:
+        assert isinstance(value, tuple)
+        for address in value:
+            _check_address(key, address, origin)
+    return _absolute(setting, str(value), origin) if key in PATHS and value else value
+
+
+def _absolute(setting: Setting, text: str, origin: str) -> str:
+    try:
+        return str(Path(text).expanduser().absolute())
+    except RuntimeError as error:  # ~somebody whom this machine does not know
+        raise not_allowed(setting, text, origin) from error
+
+
+def _check_address(key: str, address: str, origin: str) -> None:
+    try:
+        _ADDRESS_READERS[key](address)
+    except ValueError as error:
+        text = f"{origin}: {key}: {shown(address)} is no usable address: {cut(str(error))}"
+        raise bad(text, f"{key}: {SETTINGS[key].allowed}") from error
+
+
+def check_together(config: Config, origins: Mapping[str, str]) -> None:
+    """Raise UsageError for values that each alone may be, but not beside the others."""
+    if config.data.index >= config.data.count:
+        raise bad(
+            f"{origins['data.index']}: data.index = {config.data.index} is no part of data.count = {config.data.count}",
+            f"data.index: 0 to {config.data.count - 1}",
+        )
+    if not config.node.listen:
+        raise bad(f"{origins['node.listen']}: node.listen is empty", f"node.listen: {SETTINGS['node.listen'].allowed}")
+    if config.attack.name:
+        try:
+            for_daemon(config.attack.name)
+        except UsageError as error:
+            raise UsageError(cut(f"{origins['attack.name']}: attack.name: {error}"), hint=error.hint, code=error.code) from error

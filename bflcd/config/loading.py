@@ -1,0 +1,129 @@
+"""A configuration from `config.toml` in the data directory, environment `BFLCD_*` and flags, in rising order (design 11)."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bflcd.config.checks import check_together, checked
+from bflcd.config.refusals import bad, nearest
+from bflcd.config.sections import Config
+from bflcd.config.settings import ENV_PREFIX, FIXED, FLAGS, PATHS, SETTINGS, Setting, build, section_names
+
+CONFIG_FILE: Final = "config.toml"
+
+MAX_CONFIG_BYTES: Final = 1024 * 1024
+"""Largest configuration file that is read."""
+
+_OTHER_VARIABLES: Final = ("BFLCD_DATADIR",)
+"""Variables of the commands that are no setting of a section."""
+
+_TRUE: Final = frozenset(("1", "true", "yes", "on"))
+_FALSE: Final = frozenset(("0", "false", "no", "off"))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration, and for each `section.key` where its value came from: a file, a variable, a flag, or `default`."""
+
+    config: Config
+    origins: dict[str, str]
+
+
+def load_config(datadir: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> LoadedConfig:
+    """The configuration of the data directory `datadir`: its file (if any), then `env`, then `flags` (by `section.key`).
+
+    A relative path in the file starts at the data directory, one in a variable or flag at the working directory. Raises
+    UsageError naming the file, variable or flag, the key, and what is allowed.
+    """
+    values: dict[str, object] = {}
+    origins = dict.fromkeys(SETTINGS, "default")
+    path = datadir / CONFIG_FILE
+    layers = (
+        _from_file(path, datadir),
+        _from_environment(env),
+        {key: (value, f"flag {FLAGS.get(key, key)}") for key, value in flags.items()},
+    )
+    for layer in layers:
+        for key, (raw, origin) in layer.items():
+            values[key] = checked(key, raw, origin)
+            origins[key] = origin
+    values[FIXED], origins[FIXED] = datadir.absolute(), "flag --datadir"
+    config = build(values)
+    check_together(config, origins)
+    return LoadedConfig(config, origins)
+
+
+def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise bad(f"{path}: cannot be read: {error.strerror}", "check its owner and mode") from error
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise bad(f"{path}: above {MAX_CONFIG_BYTES} bytes", "this is no configuration of bflcd")
+    try:
+        tables = tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number with thousands of digits
+        raise bad(f"{path}: no valid TOML: {error}", "mend that line") from error
+    found: dict[str, tuple[object, str]] = {}
+    for section, table in tables.items():
+        if not isinstance(table, dict):
+            raise bad(
+                f"{path}: {section} stands outside a section",
+                f"put it under one of {', '.join(f'[{name}]' for name in section_names())}",
+            )
+        for name, value in table.items():
+            key = f"{section}.{name}"
+            _known(key, f"{path}", section)
+            found[key] = (_anchored(key, value, datadir), str(path))
+    return found
+
+
+def _known(key: str, where: str, section: str) -> None:
+    if key == FIXED:
+        raise bad(f"{where}: {key} is no key of the file", "give the data directory with --datadir")
+    if section not in section_names():
+        raise bad(f"{where}: [{section}] is no section", f"sections: {', '.join(section_names())}")
+    if key not in SETTINGS:
+        raise bad(f"{where}: {key} is no setting of bflcd", nearest(key, SETTINGS))
+
+
+def _anchored(key: str, value: object, datadir: Path) -> object:
+    if key in PATHS and isinstance(value, str) and value and not value.startswith("~"):
+        return str(datadir.absolute() / value)
+    return value
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    by_variable = {setting.variable: setting for key, setting in SETTINGS.items() if key != FIXED}
+    found: dict[str, tuple[object, str]] = {}
+    for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
+        if variable in _OTHER_VARIABLES:
+            continue
+        setting = by_variable.get(variable)
+        if setting is None:
+            raise bad(f"environment variable {variable} is no setting of bflcd", nearest(variable, by_variable))
+        found[setting.key] = (_parsed(setting, env[variable]), f"environment variable {variable}")
+    return found
+
+
+def _parsed(setting: Setting, text: str) -> object:
+    """A variable's text as the file would hold it; what does not parse is left for the check to refuse."""
+    if setting.is_list:
+        return [part for part in re.split(r"[,\s]+", text) if part]
+    if isinstance(setting.default, bool):
+        lowered = text.strip().lower()
+        return True if lowered in _TRUE else False if lowered in _FALSE else text
+    try:
+        if isinstance(setting.default, int):
+            return int(text)
+        if isinstance(setting.default, float):
+            return float(text)
+    except ValueError:
+        return text
+    return text

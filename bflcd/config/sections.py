@@ -1,0 +1,132 @@
+"""What a node's operator decides, section by section, each key with its limits and what is allowed, for people."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from bflcd.learn.attacks import AttackConfig, LiesName
+from bflcd.learn.data import DataConfig
+from bflcd.net import multiaddr
+from bflcd.types import MAX_MEMBERS, NodeId
+
+Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
+NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who the node is and whom it meets. `datadir` is where the file stands, so no key of the file."""
+
+    datadir: Annotated[Path, Meta(description="the data directory")] = Path()
+    name: Annotated[str, Meta(max_length=64, description="a name for people, up to 64 characters")] = ""
+    listen: Annotated[Addresses, Meta(description="multiaddrs to listen on: /ip4/ADDRESS/tcp/PORT, port 0 for any free one")] = (
+        "/ip4/127.0.0.1/tcp/0",
+    )
+    bootstrap: Annotated[Addresses, Meta(description="multiaddrs of first peers, each ending in /p2p/PEERID")] = ()
+    announce: Annotated[Addresses, Meta(description="multiaddrs that others can reach this node at, if not those of listen")] = ()
+    chain_id: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9a-f]{64})?$", description="the only chain to join, 64 hexadecimal digits; empty: trust the first peer"
+        ),
+    ] = ""
+    passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
+
+
+class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the node keeps (design 9)."""
+
+    mode: Annotated[
+        Literal["archive", "pruned"], Meta(description="archive (keep everything) or pruned (payloads of the last rounds)")
+    ] = "archive"
+    keep: Annotated[int, Meta(ge=1, le=2**31, description="rounds whose payloads a pruned node keeps, 1 to 2^31")] = 2
+
+
+class ApiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The control interface; loopback only."""
+
+    host: Annotated[
+        Literal["127.0.0.1", "::1"], Meta(description="127.0.0.1 or ::1: the control interface never leaves the machine")
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="0 to 65535; 0 takes a free one, which api.json then names")] = 0
+
+
+class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The worker process that trains and scores (design 10)."""
+
+    device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto, cpu or cuda")] = "auto"
+    threads: Annotated[int, Meta(ge=1, le=1024, description="threads of the worker, 1 to 1024")] = 1
+    train: Annotated[bool, Meta(description="true or false; false only follows the chain (an observer)")] = True
+
+
+class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """This node's share of a data set; same fields as `bflcd.learn.data.DataConfig`."""
+
+    path: Annotated[Text, Meta(description="file or folder with the data; empty for tasks that bring theirs")] = ""
+    partition: Annotated[
+        Literal["writer", "dirichlet", "equal"],
+        Meta(description="how the data is dealt to the nodes: writer, dirichlet or equal"),
+    ] = "equal"
+    index: Annotated[int, Meta(ge=0, lt=2**20, description="this node's part, 0 to data.count - 1")] = 0
+    count: Annotated[int, Meta(ge=1, le=2**20, description="parts that the data is dealt into, 1 to 2^20")] = 1
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of the deal, 0 to 2^63 - 1, the same on every node")] = 0
+    alpha: Annotated[
+        float, Meta(ge=1e-3, le=1e6, description="label skew of dirichlet, 0.001 (few labels each) to 1000000 (none)")
+    ] = 0.5
+    limit: Annotated[int, Meta(ge=0, le=2**40, description="at most this many rows, 0 for all")] = 0
+
+    def for_worker(self) -> DataConfig:
+        """The same, as the worker takes it."""
+        return DataConfig(self.path or None, self.partition, self.index, self.count, self.seed, self.alpha, self.limit)
+
+
+class AttackSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a node of a testnet plays against the others (`bflcd.learn.attacks`); without a name the rest says nothing."""
+
+    name: Annotated[str, Meta(max_length=64, description="a learning attack to play, on a testnet only; empty: be honest")] = ""
+    accomplices: Annotated[
+        tuple[NodeIdText, ...],
+        Meta(max_length=MAX_MEMBERS, description="node ids of the other liars, 64 hexadecimal digits each"),
+    ] = ()
+    strength: Annotated[
+        float, Meta(ge=0.0, le=1e9, description="strength in the attack's own unit, up to 1000000000; 0: the usual one")
+    ] = 0.0
+    lies: Annotated[
+        Literal["usual", "none", "promote", "smear"],
+        Meta(description="usual (as the attack has it), or what a liar in the committee says: none, promote or smear"),
+    ] = "usual"
+
+    def for_worker(self, me: NodeId) -> AttackConfig | None:
+        """The same, as the worker of node `me` takes it; None for an honest one."""
+        if not self.name:
+            return None
+        adversaries = (me, *(NodeId(bytes.fromhex(node)) for node in self.accomplices))
+        lies: LiesName | None = None if self.lies == "usual" else self.lies
+        return AttackConfig(self.name, tuple(dict.fromkeys(adversaries)), self.strength or None, lies)
+
+
+class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written to the terminal; the file under `log/` always has JSON lines."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")] = "info"
+    format: Annotated[Literal["auto", "text", "json"], Meta(description="auto (colour on a terminal), text or json")] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that a node's operator decides; genesis decides the rest (`bflcd.params`)."""
+
+    node: NodeSection = NodeSection()
+    store: StoreSection = StoreSection()
+    api: ApiSection = ApiSection()
+    compute: ComputeSection = ComputeSection()
+    data: DataSection = DataSection()
+    attack: AttackSection = AttackSection()
+    log: LogSection = LogSection()
+
+
+def announced(config: Config, node: NodeId) -> tuple[str, ...]:
+    """The addresses that the operator wants told to others, each with this node's own id at its end."""
+    return tuple(str(multiaddr.parse(address).with_peer(node)) for address in config.node.announce)
