@@ -258,40 +258,46 @@ class Collection:
         return scored, {slot.offer.author for slot in self.slots.values() if slot.progress in final}
 
     def card_due(self, now: Millis) -> bool:
-        """Whether the own card is to be sent now (design 5.3)."""
-        due_at = self.card_due_at(now)
-        return due_at is not None and now >= due_at
+        """Whether the own card is to be sent now (design 5.3): at once, after the grace, or at the collect deadline.
 
-    def card_due_at(self, now: Millis) -> Millis:
-        """When, as far as is known now, the own card is due: at once, after the grace, or at the collect deadline."""
-        params = self._context.params
-        deadline = Millis(self.opened + params.collect_deadline)
-        scored, settled = self._settled()
-        expected = self.expected(now)
-        if scored and expected <= settled and not self._pending():
-            return now
-        count = len(expected)
-        enough = max(1, min(params.places, count - max(1, count // 4)))
-        if scored < enough:
+        The grace runs from the first call at which enough offers are scored, for as long as they are enough.
+        """
+        if not self._enough_scored(now):
             self._grace_from = None
-            return deadline
-        if self._grace_from is None:
+        elif self._grace_from is None:
             self._grace_from = now
-        grace = max((self._grace_from - self.opened) // 4, params.view_timeout)
-        return Millis(min(deadline, self._grace_from + grace))
+        return now >= self._card_due_at(now)
+
+    def _card_due_at(self, now: Millis) -> Millis:
+        """When, as far as is known now, the own card is due."""
+        params = self._context.params
+        scored, settled = self._settled()
+        if scored and self.expected(now) <= settled and not self._pending():
+            return now
+        deadline = Millis(self.opened + params.collect_deadline)
+        if not self._enough_scored(now):
+            return deadline
+        begun = now if self._grace_from is None else self._grace_from
+        grace = max((begun - self.opened) // 4, params.view_timeout)
+        return Millis(min(deadline, begun + grace))
+
+    def _enough_scored(self, now: Millis) -> bool:
+        """Whether so many offers are scored that the rest gets no more than the grace."""
+        count = len(self.expected(now))
+        return self._settled()[0] >= max(1, min(self._context.params.places, count - max(1, count // 4)))
 
     def _pending(self) -> bool:
         final = (OfferProgress.SCORED, OfferProgress.FAILED)
         return any(slot.progress not in final for slot in self.slots.values())
 
     def deadline(self, now: Millis) -> Millis | None:
-        """When `expected` or the card's time may change by the passing of time alone; never once the own card is out."""
+        """When the own card is due, or `expected` changes by the passing of time alone; never once the card is out."""
         if self.own_card is not None:
             return None
         context = self._context
         t0 = context.params.view_timeout
         edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
-        return Millis(min([edge for edge in edges if edge > now] + [max(self.card_due_at(now), now + 1)]))
+        return Millis(min([edge for edge in edges if edge > now] + [self._card_due_at(now)]))
 
     def card_body(self) -> ScoreCard:
         """The own card as it stands."""

@@ -101,7 +101,11 @@ class RoundState:
             return self.work.deadline()
         waits = [self.retransmissions.deadline(), self.work.deadline()]
         if self.agreement is not None:
-            waits += [self.agreement.deadline(), self.collection.deadline(now)]
+            waits.append(self.agreement.deadline())
+            if self.may_sign and not self.context.bound:
+                waits.append(self.collection.deadline(now))
+        if self.decision is not None and self._segment_asked is not None:
+            waits.append(Millis(self._segment_asked + self.context.params.view_timeout))
         return min((wait for wait in waits if wait is not None), default=None)
 
     # -- the decision's segment ---------------------------------------------------------------------------------------

@@ -72,6 +72,9 @@ class SegmentCandidate:
     refused: Rejection | None = None
     text: str = ""
     asked_at: dict[bytes, Millis] = field(default_factory=dict)
+    """When what is missing was asked for last."""
+    missing: set[bytes] = field(default_factory=set)
+    """What the last walk had to ask for."""
     attempts: int = 0
     reported: bool = False
 
@@ -148,6 +151,7 @@ class SegmentCandidates:
         finished: list[SegmentCandidate] = []
         for candidate in tuple(self._all.values()):
             if not candidate.done:
+                candidate.missing.clear()
                 try:
                     effects += self._walk(candidate, now)
                 except PeerError as error:
@@ -301,6 +305,7 @@ class SegmentCandidates:
         return order[(candidate.attempts - 1) % len(order)]
 
     def _may_ask(self, candidate: SegmentCandidate, what: bytes, now: Millis) -> bool:
+        candidate.missing.add(what)
         last = candidate.asked_at.get(what)
         if last is not None and now - last < RETRY:
             return False
@@ -309,5 +314,5 @@ class SegmentCandidates:
 
     def retry_at(self) -> Millis | None:
         """When an unfinished candidate wants to ask again."""
-        waits = [max(c.asked_at.values()) + RETRY for c in self._all.values() if not c.done and c.asked_at]
+        waits = [c.asked_at[what] + RETRY for c in self._all.values() if not c.done for what in c.missing]
         return Millis(min(waits)) if waits else None

@@ -14,15 +14,12 @@ if TYPE_CHECKING:
 MAX_WAITING = 4_096
 """Messages that wait for the core before new ones are dropped."""
 
-STOPPED_MS = 100
-"""How often a job looks whether its paused process runs again."""
-
 
 class Pause:
-    """What a coroutine waits for. `arm` is told whom to go on with; `wire`: a paused process's network goes on."""
+    """What a coroutine waits for; `arm` is told whom to go on with."""
 
-    def __init__(self, arm: Callable[["Fiber"], None], *, wire: bool = False) -> None:
-        self.arm, self.wire = arm, wire
+    def __init__(self, arm: Callable[["Fiber"], None]) -> None:
+        self.arm = arm
 
     def __await__(self) -> Generator["Pause", Any, Any]:
         return (yield self)
@@ -31,26 +28,21 @@ class Pause:
 class Fiber:
     """One running coroutine of a node. It begins at once, and goes on inside of whatever it waited for."""
 
-    def __init__(self, node: "SimNode", work: Coroutine[Any, Any, Any], *, stands_still: bool = False) -> None:
-        """`stands_still`: it is of the process, which can be paused; else it only carries messages."""
-        self.node, self.work, self.stands_still = node, work, stands_still
+    def __init__(self, node: "SimNode", work: Coroutine[Any, Any, Any]) -> None:
+        self.node, self.work = node, work
         self.alive = True
         self.cancelled = self.over = False
         self.value: Any = None
         self.error: Exception | None = None
         self.waiters: list[Callable[[], None]] = []
-        self._wire = False
         node.fibers.append(self)
 
     def step(self, value: object = None) -> None:
-        """Go on with what was waited for; an exception is raised there."""
+        """Go on with what was waited for; an exception is raised there. A paused process goes on when it is resumed."""
         if not self.alive:
             return
-        if self.node.paused and self.stands_still and not self._wire:
-            self.node.stopped(self, value)
-            return
-        if self.cancelled and not self._wire:
-            self.kill()
+        if self.node.paused:
+            self.node.halted.append((self, value))
             return
         try:
             pause = self.work.throw(value) if isinstance(value, Exception) else self.work.send(value)
@@ -59,7 +51,6 @@ class Fiber:
         except Exception as error:  # noqa: BLE001 - whoever waits for it is told, or the node
             self._end(None, error)
         else:
-            self._wire = pause.wire
             if self.alive:
                 pause.arm(self)
 
@@ -76,7 +67,7 @@ class Fiber:
         self.alive = False
         try:
             self.work.close()
-        except (RuntimeError, ValueError):  # it is what runs just now, or waits while it is being closed
+        except (RuntimeError, ValueError):  # it is what runs just now
             return
 
     # -- as `scheduler.Task` ------------------------------------------------------------------------------------------
@@ -96,6 +87,7 @@ class Fiber:
 
     def cancel(self) -> bool:
         self.cancelled = True
+        self.kill()
         return True
 
     def cancelling(self) -> int:
@@ -119,11 +111,9 @@ class Scope:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for fiber in self.fibers:
             fiber.kill()
-        if kind is None:
-            await Pause(lambda fiber: fiber.step())  # a process that was paused, or a job that was cancelled, ends its wait here
 
 
 class VirtualScheduler:
@@ -136,19 +126,14 @@ class VirtualScheduler:
         return self.node.world.now * 1_000_000
 
     async def sleep(self, seconds: float) -> None:
-        """With 0 a job begins: from then on it stands still with its process."""
-        await Pause(lambda fiber: self._sleep(fiber, round(1000 * seconds)))
-
-    def _sleep(self, fiber: Fiber, milliseconds: int) -> None:
-        fiber.stands_still = fiber.stands_still or not milliseconds
-        self.node.world.after(milliseconds, fiber.step)
+        await Pause(lambda fiber: self.node.world.after(round(1000 * seconds), fiber.step))
 
     def scope(self) -> Scope:
         return Scope(self.node)
 
     async def first_done(self, tasks: Collection[Fiber], seconds: float) -> None:
         if not any(task.done() for task in tasks):
-            await Pause(lambda fiber: self._wait(fiber, list(tasks), round(1000 * seconds)), wire=True)
+            await Pause(lambda fiber: self._wait(fiber, list(tasks), round(1000 * seconds)))
 
     def _wait(self, fiber: Fiber, tasks: list[Fiber], milliseconds: int) -> None:
         told = False

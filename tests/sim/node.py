@@ -17,12 +17,12 @@ from bflcd.net.sync import SyncLimits
 from bflcd.node.engine import Engine, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError
-from bflcd.node.runtime.loop import Ports
+from bflcd.node.runtime.loop import LEAST_PAUSE, Ports
 from bflcd.node.services import ChainService
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Millis, NodeId, Round
 from tests.sim.disk import Disk, run_now
-from tests.sim.fibers import STOPPED_MS, Fiber, Pause, VirtualInbox, VirtualScheduler
+from tests.sim.fibers import Fiber, Pause, VirtualInbox, VirtualScheduler
 from tests.sim.ports import (
     Crash,
     SimObserver,
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 FIRST_LOOK = 1_500
 """As `app.FIRST_LOOK`."""
+
+MAX_IDLE_TICKS = 10
+"""Ticks in a row that bring nothing: a core that wants more of them spins."""
 
 BUGS = (InvariantError, MachineError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError)
 """What ends a daemon with exit code 5, or as a failed machine."""
@@ -81,10 +84,11 @@ class SimNode:
     def _reset(self) -> None:
         self.engine: Engine | None = None
         self.started = False
-        self.looked = self.told = self.following = False
+        self.told = self.following = False
+        self.idle_ticks = self.ticked = 0
         self.fibers: list[Fiber] = []
-        self.halted: tuple[Fiber, object] | None = None
-        """What a paused process was about to do."""
+        self.halted: list[tuple[Fiber, object]] = []
+        """What a paused process was about to do, in order."""
         self.waiting: list[MessageReceived] = []
         self.inbox = VirtualInbox(self)
         self.network = VirtualNetwork(self)
@@ -222,11 +226,11 @@ class SimNode:
         """The first look is over: the core starts."""
         if life != self.life or not self.running or self.started or self.engine is None:
             return
-        self.started = self.looked = True
+        self.started = True
         for message in self.waiting:
             self.inbox.add(message)
         self.waiting.clear()
-        self.loop = Fiber(self, self.runtime.run(self.engine.started), stands_still=True)
+        self.loop = Fiber(self, self.runtime.run(self.engine.started))
         self.loop.step()
         self._confirm()
         self._follow()
@@ -308,16 +312,9 @@ class SimNode:
         if self.paused:
             self.paused = False
             self.world.note(self, "resumes", "", b"")
-            halted, self.halted = self.halted, None
-            if halted is not None:
-                halted[0].step(halted[1])
-
-    def stopped(self, fiber: Fiber, value: object) -> None:
-        """A paused process was to go on."""
-        if fiber is self.loop:
-            self.halted = fiber, value
-        else:
-            self.world.after(STOPPED_MS, fiber.step, value)
+            halted, self.halted = self.halted, []
+            for fiber, value in halted:
+                fiber.step(value)
 
     # -- events and effects -------------------------------------------------------------------------------------------
 
@@ -338,6 +335,10 @@ class SimNode:
         effects = self._said(lambda: tick(now))
         if effects:
             self.world.note(self, "tick", "", b"")
+        self.idle_ticks = 0 if effects or now.mono - self.ticked > 2 * LEAST_PAUSE else self.idle_ticks + 1
+        self.ticked = now.mono
+        if self.idle_ticks > MAX_IDLE_TICKS:
+            self.world.safety.violate(f"{self.name} wants to be ticked every moment, and does nothing then")
         return effects
 
     def _said(self, ask: Callable[[], list[Effect]]) -> list[Effect]:
@@ -406,7 +407,7 @@ class SimNode:
 
     def _start_job(self, work: Any) -> None:
         self.fibers = [fiber for fiber in self.fibers if fiber.alive]
-        self.world.after(0, Fiber(self, work, stands_still=True).step)
+        self.world.after(0, Fiber(self, work).step)
 
     # -- maintenance --------------------------------------------------------------------------------------------------
 

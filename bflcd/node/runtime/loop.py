@@ -128,8 +128,6 @@ class Runtime:
             fetcher=ports.fetcher,
             observer=ports.observer,
         )
-        self._wake: Millis | None = None
-        """When the core is ticked next, as it was when there was nothing else to do."""
         self._ticked = Millis(0)
 
     async def run(self, first: Event) -> None:
@@ -145,18 +143,18 @@ class Runtime:
                     delivered.settled()
 
     async def _next(self) -> Delivered | None:
-        """The next event, or None when the core's deadline has come."""
+        """The next event, or None when the core's deadline has come: timers run also while events never cease."""
         while True:
             now = self._clock()
-            if self._wake is not None and self._wake <= now.mono:
-                self._wake, self._ticked = None, now.mono
+            deadline = self._core.deadline(now)
+            wake = None if deadline is None else max(deadline, Millis(self._ticked + LEAST_PAUSE))
+            if wake is not None and wake <= now.mono:
+                self._ticked = now.mono
                 return None
             delivered = self._inbox.take()
             if delivered is not None:
                 return delivered
-            deadline = self._core.deadline(now)
-            self._wake = None if deadline is None else max(deadline, Millis(self._ticked + LEAST_PAUSE), now.mono)
-            await self._inbox.wait(self._wake)
+            await self._inbox.wait(wake)
 
     async def _carry_out(self, effects: list[Effect]) -> None:
         for effect in _joined(effects):
