@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 from typing import Final
 
-from bflcd.api.schema import Event, LogView
+from bflcd.api.schema.events import Event, LogView
 from bflcd.errors import OperatorError
 from bflcd.types import Millis
 

@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from bflcd.api.schema import Status
+from bflcd.api.schema.status import Status
 from bflcd.errors import Rejection
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST

@@ -5,22 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from bflcd.api.schema import (
-    CommitteeView,
-    Event,
-    Health,
-    HistoryRow,
-    LogView,
-    MemberView,
-    Peer,
-    PruneRequest,
-    PruneView,
-    RecoveryRequest,
-    RecoveryView,
-    RoundView,
-    Status,
-    StopView,
-)
+from bflcd.api.schema.chain import HistoryRow, PruneRequest, PruneView
+from bflcd.api.schema.events import Event, LogView
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Health, Peer, Status, StopView
 from bflcd.version import __version__
 
 _REF_TEMPLATE: Final = "#/components/schemas/{name}"

@@ -12,8 +12,12 @@ from aiohttp import web
 
 from bflcd.api.envelope import ok
 from bflcd.api.metrics import CONTENT_TYPE, Metrics
+from bflcd.api.node_view import NodeView
 from bflcd.api.openapi import openapi
-from bflcd.api.schema import MAX_HISTORY, Event, Health, NodeView, PruneRequest, PruneView, RecoveryRequest
+from bflcd.api.schema.chain import MAX_HISTORY, PruneRequest, PruneView
+from bflcd.api.schema.events import Event
+from bflcd.api.schema.recovery import RecoveryRequest
+from bflcd.api.schema.status import Health
 from bflcd.errors import UsageError
 from bflcd.store.pruning import keep_for_height
 

@@ -18,8 +18,8 @@ from aiohttp.typedefs import Handler
 
 from bflcd.api.envelope import failure, failure_of
 from bflcd.api.metrics import Metrics
+from bflcd.api.node_view import NodeView
 from bflcd.api.routes import OPEN_PATHS, Routes
-from bflcd.api.schema import NodeView
 from bflcd.api.token import ApiFile, new_token, remove_api_file, write_api_file
 from bflcd.errors import MachineError, UsageError
 

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from bflc_cli.session import CommandError, Session
-from bflcd.api.schema import Event
+from bflcd.api.schema.events import Event
 from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
 

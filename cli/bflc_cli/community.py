@@ -18,7 +18,8 @@ from bflc_cli.fleet import Overview
 from bflc_cli.session import CommandError
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
-from bflcd.api.schema import HistoryRow, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.status import Status
 
 ASK_SECONDS: Final = 2.0
 """What one node may take to answer before it is shown as silent."""

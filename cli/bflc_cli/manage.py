@@ -15,7 +15,7 @@ from bflc_cli.client import connect, find_daemon, process_runs, read_api_file
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import short, size
-from bflcd.api.schema import PruneView
+from bflcd.api.schema.chain import PruneView
 from bflcd.errors import UsageError
 
 PRUNE_SECONDS: Final = 3600.0

@@ -10,7 +10,10 @@ from rich.console import RenderableType
 from bflc_cli.client import connect
 from bflc_cli.session import Session
 from bflc_cli.tables import committee_view, history_view, members_view, peers_view, round_view, status_view
-from bflcd.api.schema import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status
 
 
 def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], RenderableType], **params: int | None) -> None:

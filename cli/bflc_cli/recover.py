@@ -12,7 +12,8 @@ from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import short, yes
-from bflcd.api.schema import MemberView, RecoveryView
+from bflcd.api.schema.members import MemberView
+from bflcd.api.schema.recovery import RecoveryView
 from bflcd.errors import UsageError
 
 LEAST_DIGITS: Final = 4

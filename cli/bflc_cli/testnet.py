@@ -20,7 +20,7 @@ from bflc_cli.fleet import Fleet, Overview, Stopped, read_overview, signals_stop
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
-from bflcd.api.schema import Status
+from bflcd.api.schema.status import Status
 
 if TYPE_CHECKING:
     from bflcd.inspect.chain_check import VerifyReport

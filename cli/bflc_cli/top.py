@@ -24,7 +24,10 @@ from bflc_cli.curve import curve
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, nats, share, short, size
-from bflcd.api.schema import CommitteeView, HistoryRow, Peer, RoundView, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.members import CommitteeView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status
 from bflcd.errors import UsageError
 
 HISTORY_ROWS: Final = 400

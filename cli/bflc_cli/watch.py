@@ -15,7 +15,7 @@ from rich.text import Text
 
 from bflc_cli.client import connect
 from bflc_cli.session import SCHEMA, CommandError, Session, emit_json
-from bflcd.api.schema import Event
+from bflcd.api.schema.events import Event
 
 LOG_FILE: Final = Path("log", "bflcd.log")
 """JSON lines, in the data directory (`bflcd.log`)."""

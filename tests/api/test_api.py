@@ -11,7 +11,7 @@ import pytest
 from bflcd.api import routes as api_routes
 from bflcd.api.metrics import Metrics
 from bflcd.api.openapi import OPERATIONS
-from bflcd.api.schema import RecoveryRequest
+from bflcd.api.schema.recovery import RecoveryRequest
 from bflcd.api.server import MAX_BODY_BYTES, ApiServer
 from bflcd.api.token import ApiFile, remove_api_file, write_api_file
 from bflcd.errors import InvariantError, MachineError, UsageError

@@ -19,7 +19,7 @@ from bflc_cli.curve import curve
 from bflc_cli.fleet import NodeEntry, Overview
 from bflc_cli.main import main
 from bflc_cli.top import Frame, render
-from bflcd.api.schema import HistoryRow
+from bflcd.api.schema.chain import HistoryRow
 from tests.helpers.fake_node import IDS, FakeNode, ServedNode, history_row, status_of
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from bflcd.api.schema import RecoveryRequest, RecoveryView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.core.core import Core
 from bflcd.core.events import RecoverySigned
 from bflcd.core.records import RoundRecords

@@ -8,27 +8,12 @@ from typing import Any, Final
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.history import base_of, history_row
 from bflcd.api.metrics import resident_bytes
-from bflcd.api.schema import (
-    MAX_HISTORY,
-    CardView,
-    CommitteeMember,
-    CommitteeView,
-    DecisionRow,
-    Event,
-    HistoryRow,
-    LogView,
-    MemberView,
-    ModelView,
-    OfferView,
-    Peer,
-    PruneView,
-    RecoveryRequest,
-    RecoveryView,
-    RoundView,
-    Status,
-    StopView,
-    VotesView,
-)
+from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneView
+from bflcd.api.schema.events import Event, LogView
+from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
+from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
+from bflcd.api.schema.status import Peer, Status, StopView
 from bflcd.config import Config
 from bflcd.consensus.status import Phase
 from bflcd.core.collection import OfferProgress
