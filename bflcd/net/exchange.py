@@ -16,13 +16,11 @@ from bflcd.wire.requests import (
     LEGAL_REPLIES,
     OPEN_TO_STRANGERS,
     Addresses,
-    CertificateReply,
     Chunk,
     Envelopes,
     EvidenceReply,
     GenesisReply,
     GetAddresses,
-    GetCertificate,
     GetChunk,
     GetEnvelopes,
     GetEvidence,
@@ -70,7 +68,7 @@ class Lane:
 LANES: Final = (
     Lane(
         "/bflc/1/small",
-        (GetStatus, GetAddresses, GetCertificate, GetEnvelopes, GetEvidence, GetPrepared),
+        (GetStatus, GetAddresses, GetEnvelopes, GetEvidence, GetPrepared),
         at_once=64,
         per_peer=16,
         waiting=512,
@@ -154,9 +152,6 @@ class Exchange:
     async def ask(self, peer: NodeId, request: GetChunk, *, deadline: float) -> Chunk: ...
     @overload
     async def ask(self, peer: NodeId, request: GetAddresses, *, deadline: float) -> Addresses: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetCertificate, *, deadline: float) -> CertificateReply: ...
-
     @overload
     async def ask(self, peer: NodeId, request: GetEvidence, *, deadline: float) -> EvidenceReply: ...
 

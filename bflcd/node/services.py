@@ -18,11 +18,9 @@ from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
-    CertificateReply,
     Envelopes,
     EvidenceReply,
     GenesisReply,
-    GetCertificate,
     GetEnvelopes,
     GetEvidence,
     GetGenesis,
@@ -53,7 +51,6 @@ class ChainService:
             GetHeaders: self._answer_headers,
             GetSegment: self._answer_segment,
             GetEnvelopes: self._answer_envelopes,
-            GetCertificate: self._answer_certificate,
             GetEvidence: self._answer_evidence,
             GetPrepared: self._answer_prepared,
         }
@@ -95,13 +92,6 @@ class ChainService:
         if certified is None:
             raise PeerError(Rejection.UNAVAILABLE, f"the segment of round {request.round} is not committed here")
         return SegmentReply(certified)
-
-    async def _answer_certificate(self, _: NodeId, request: GetCertificate) -> CertificateReply:
-        self._core(request.chain)
-        certificate = await self._store.certificate(request.round)
-        if certificate is None:
-            raise PeerError(Rejection.UNAVAILABLE, f"round {request.round} is not committed here")
-        return CertificateReply(certificate)
 
     async def _answer_envelopes(self, peer: NodeId, request: GetEnvelopes) -> Envelopes:
         core = self._core(request.chain)

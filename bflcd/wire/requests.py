@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from bflcd.limits import Between, Name, Size
 from bflcd.params import BlobRef, Genesis
 from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Digest, Epoch, Height, Millis, NodeId, Round
-from bflcd.wire.blocks import MAX_SEGMENT_BYTES, Certificate, CertifiedHeader, CertifiedSegment
+from bflcd.wire.blocks import MAX_SEGMENT_BYTES, CertifiedHeader, CertifiedSegment
 from bflcd.wire.codec import message
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.evidence import MAX_EVIDENCE, MAX_EVIDENCE_BYTES, Evidence
@@ -172,23 +172,6 @@ class Addresses:
     addresses: Annotated[tuple[tuple[NodeId, Address], ...], Size(0, MAX_ADDRESSES)]
 
 
-@message(66, max_bytes=REQUEST)
-@dataclass(frozen=True, slots=True)
-class GetCertificate:
-    """The certificate that closed round `round`, if the peer has it."""
-
-    chain: Digest
-    round: Round
-
-
-@message(67, max_bytes=128 * 1024)
-@dataclass(frozen=True, slots=True)
-class CertificateReply:
-    """A round's certificate."""
-
-    certificate: Certificate
-
-
 @message(70, max_bytes=REQUEST)
 @dataclass(frozen=True, slots=True)
 class GetEvidence:
@@ -242,7 +225,6 @@ LEGAL_REPLIES: Final[dict[type, type]] = {
     GetManifest: Manifest,
     GetChunk: Chunk,
     GetAddresses: Addresses,
-    GetCertificate: CertificateReply,
     GetEvidence: EvidenceReply,
     GetPrepared: PreparedReply,
 }

@@ -13,7 +13,6 @@ from bflcd.wire.codec import decode_any, encode, number_of
 from bflcd.wire.requests import (
     LEGAL_REPLIES,
     GetAddresses,
-    GetCertificate,
     GetChunk,
     GetEnvelopes,
     GetGenesis,
@@ -33,7 +32,6 @@ ASKED = (
     GetGenesis(ZERO_DIGEST),
     GetHeaders(ROOT, Round(1), 8),
     GetSegment(ROOT, Round(1)),
-    GetCertificate(ROOT, Round(1)),
     GetEnvelopes(ROOT, Round(1), (ROOT,)),
     GetManifest(ROOT, BlobRef(ROOT, 1).root),
     GetChunk(ROOT, ROOT, 0),

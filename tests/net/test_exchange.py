@@ -16,7 +16,6 @@ from bflcd.wire.requests import (
     Chunk,
     GenesisReply,
     GetAddresses,
-    GetCertificate,
     GetChunk,
     GetEnvelopes,
     GetEvidence,
@@ -42,7 +41,6 @@ REQUESTS = {
     GetManifest: GetManifest(CHAIN, CHAIN),
     GetChunk: GetChunk(CHAIN, CHAIN, 0),
     GetAddresses: GetAddresses(CHAIN),
-    GetCertificate: GetCertificate(CHAIN, Round(1)),
     GetEvidence: GetEvidence(CHAIN, (CHAIN,)),
     GetPrepared: GetPrepared(CHAIN, Round(1), CHAIN),
 }

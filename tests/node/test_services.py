@@ -14,7 +14,7 @@ from bflcd.types import Digest, Round
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
-from bflcd.wire.requests import GetCertificate, GetEnvelopes, GetHeaders, GetSegment
+from bflcd.wire.requests import GetEnvelopes, GetEvidence, GetHeaders, GetPrepared, GetSegment
 from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis()
@@ -66,7 +66,8 @@ async def test_cards_of_a_running_round_are_for_its_committee(service: ChainServ
         GetEnvelopes(ROOT, Round(0), (ROOT,)),
         GetHeaders(ROOT, Round(1), 1),
         GetSegment(ROOT, Round(1)),
-        GetCertificate(ROOT, Round(1)),
+        GetEvidence(ROOT, (ROOT,)),
+        GetPrepared(ROOT, Round(0), ROOT),
     ],
     ids=lambda request: type(request).__name__,
 )
