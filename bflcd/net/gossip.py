@@ -6,7 +6,7 @@ Signatures are not checked here: the machines that understand a message check th
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
@@ -217,7 +217,7 @@ class GossipChannel:
             raise PeerError(Rejection.UNKNOWN_KIND, "this message is not gossiped")
         if len(data) > limit_of(kind):
             raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {kind.__name__}")
-        message = cast("Gossip", decode_any(data, GOSSIP))
+        message: Gossip = decode_any(data, GOSSIP)
         author, chain = _author_and_chain(message, forwarder)
         if chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")

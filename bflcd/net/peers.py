@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
 from bflcd.net.dialing import Attempt, DialBook, Source, at_seen_host
-from bflcd.net.exchange import Exchange, Handler, printable
+from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
 from bflcd.net.peer import AddressBook, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
 from bflcd.net.protocol import Connected, PeerEvent
@@ -145,7 +145,7 @@ class PeerManager:
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
         return tuple(found)
 
-    def handlers(self) -> Mapping[type, Handler]:
+    def handlers(self) -> Handlers:
         """Answers to GetStatus and GetAddresses, for `Exchange.serve`."""
         return {GetStatus: self._answer_status, GetAddresses: self._answer_addresses}
 

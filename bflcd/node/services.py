@@ -10,7 +10,7 @@ from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
-from bflcd.net.exchange import Handler
+from bflcd.net.exchange import Handlers
 from bflcd.node.runtime.loop import Runtime
 from bflcd.params import Genesis
 from bflcd.store.protocol import BlockStore
@@ -44,7 +44,7 @@ class ChainService:
         self._genesis = genesis
         self.runtime: Runtime | None = None
 
-    def handlers(self) -> Mapping[type, Handler]:
+    def handlers(self) -> Handlers:
         """For `Exchange.serve`."""
         return {
             GetGenesis: self._answer_genesis,

@@ -184,7 +184,7 @@ def decode(data: bytes, cls: type[T]) -> T:
     return value
 
 
-def decode_any(data: bytes, allowed: tuple[type, ...]) -> object:
+def decode_any(data: bytes, allowed: tuple[type[T], ...]) -> T:
     """Decode whichever of `allowed` the message says it is. Raises PeerError."""
     number = peek_number(data)
     cls = _CLASSES.get(number)
