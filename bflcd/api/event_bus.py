@@ -43,11 +43,6 @@ class EventBus:
         self._wakers: set[asyncio.Event] = set()
         self._max_watchers = max_watchers
 
-    @property
-    def last_seq(self) -> int:
-        """Number of the newest event; 0 before the first."""
-        return self._last
-
     def publish(self, type_: str, round_: int, text: str, **fields: Field) -> Event:
         """Add an event and wake its readers. After `close` it is still numbered, and nobody hears it."""
         self._last += 1

@@ -102,10 +102,6 @@ class Exchange:
         self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
         self._turns = {lane: asyncio.Semaphore(LIMITS[lane].at_once) for lane in Lane}
         self._open = dict.fromkeys(Lane, 0)
-        self.failures = 0
-        """Requests that failed by our own or the machine's fault since the start."""
-        self.refusals = 0
-        """Requests that were refused since the start."""
 
     async def ask(self, peer: NodeId, request: Request[ReplyT], *, deadline: float) -> ReplyT:
         """Send a request and decode its one legal reply, within `deadline` seconds.
@@ -158,7 +154,6 @@ class Exchange:
             reply = await self._in_turn(lane, peer, kind, request)
             encoded = self._encoded(kind, reply)
         except PeerError as error:
-            self.refusals += 1
             if error.rejection in _COSTLY:
                 self._report(peer, error.rejection, str(error))
             encoded = encode(_refusal(error))
@@ -205,7 +200,6 @@ class Exchange:
         return encode(reply)
 
     def _failed(self, peer: NodeId, error: Exception) -> Refused:
-        self.failures += 1
         logger.error("answering %s failed by our own fault", short(peer), exc_info=error)
         if self._on_failure is not None:
             self._on_failure(error)

@@ -132,8 +132,6 @@ class GossipChannel:
         self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._invalid = PeerBuckets(INVALID, now)
-        self.refused = 0
-        """Messages refused by the cheap checks since the start."""
         transport.subscribe(topic, self._receive)
         transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
 
@@ -163,16 +161,6 @@ class GossipChannel:
         if not self._invalid.take(forwarder):
             self._on_misbehaviour(forwarder, rejection, text)
 
-    @property
-    def waiting(self) -> int:
-        """Messages in the queue."""
-        return len(self._inbox)
-
-    @property
-    def dropped(self) -> int:
-        """Messages that a limit pushed out of the queue since the start."""
-        return self._inbox.dropped
-
     async def _pushed(self, peer: NodeId, data: bytes) -> bytes:
         """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
         if not self._is_member(peer):
@@ -180,7 +168,6 @@ class GossipChannel:
         if self._forwarded.take(peer):
             self._take_in(peer, data)
         else:
-            self.refused += 1
             self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
         return b""
 
@@ -190,7 +177,6 @@ class GossipChannel:
         What is above its rate costs no score: others may be sending what it said long ago.
         """
         if not self._forwarded.take(forwarder):
-            self.refused += 1
             return False
         return self._take_in(forwarder, data)
 
@@ -201,7 +187,6 @@ class GossipChannel:
         try:
             message, author = self._check(forwarder, data)
         except PeerError as error:
-            self.refused += 1
             logger.debug("gossip through %s is refused: %s", short(forwarder), error)
             self.invalid(forwarder, error.rejection, f"gossip: {error}")
             return False

@@ -216,11 +216,10 @@ class MemoryTransport:
         self._peer_handler = handler
 
     def _link(self, other: "MemoryTransport", address: str) -> None:
-        now = int(asyncio.get_running_loop().time() * 1000)
         cut = asyncio.Event()
         own = f"/memory/{self._number}/p2p/{peer_id_of(self.node_id)}"
-        self._open(_Link(ConnectionInfo(other.node_id, address, inbound=False, opened_ms=now), other, cut))
-        other._open(_Link(ConnectionInfo(self.node_id, own, inbound=True, opened_ms=now), self, cut))  # noqa: SLF001 - the other end
+        self._open(_Link(ConnectionInfo(other.node_id, address, inbound=False), other, cut))
+        other._open(_Link(ConnectionInfo(self.node_id, own, inbound=True), self, cut))  # noqa: SLF001 - the other end
 
     def _open(self, link: _Link) -> None:
         self._links[link.info.peer] = link

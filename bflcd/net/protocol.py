@@ -57,7 +57,6 @@ class ConnectionInfo:
     peer: NodeId
     address: str
     inbound: bool
-    opened_ms: int
 
 
 class Transport(Protocol):

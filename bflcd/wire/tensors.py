@@ -8,8 +8,6 @@ The weights of a payload are one contiguous run, which aggregation and training 
 """
 
 import json
-from collections.abc import Mapping
-from itertools import groupby
 from math import prod
 from typing import Any, Final
 
@@ -69,12 +67,8 @@ def header_bytes(spec: tuple[TensorSpec, ...], label: str | None) -> bytes:
 
 def element_counts(spec: tuple[TensorSpec, ...]) -> tuple[int, int]:
     """Number of counters (I64) and of weights (F32)."""
-    counts = {dtype: sum(prod(t.shape) for t in tensors) for dtype, tensors in groupby(_by_dtype(spec), lambda t: t.dtype)}
-    return counts.get("I64", 0), counts.get("F32", 0)
-
-
-def _by_dtype(spec: tuple[TensorSpec, ...]) -> list[TensorSpec]:
-    return [tensor for tensor, _, _ in _layout(spec)]
+    counters, floats = (sum(prod(tensor.shape) for tensor in spec if tensor.dtype == dtype) for dtype in _DTYPES)
+    return counters, floats
 
 
 def payload_size(spec: tuple[TensorSpec, ...], label: str | None) -> int:
@@ -128,44 +122,6 @@ def _check_values(floats: Floats) -> None:
         raise PeerError(
             Rejection.BAD_TENSOR, f"a weight is not finite or beyond +-{VALUE_LIMIT:g} (smallest {low:g}, largest {high:g})"
         )
-
-
-def encode_tensors(arrays: Mapping[str, NDArray[np.generic]], spec: tuple[TensorSpec, ...], *, label: str | None) -> bytes:
-    """The canonical payload of named arrays: float32 for "F32", int64 for "I64".
-
-    Raises PeerError(BAD_TENSOR) if names, shapes or dtypes are not exactly those of `spec`, or a weight is not finite or
-    beyond +-2^10.
-    """
-    if arrays.keys() != {tensor.name for tensor in spec}:
-        differing = sorted(arrays.keys() ^ {tensor.name for tensor in spec})
-        raise PeerError(Rejection.BAD_TENSOR, f"tensors missing or not in the specification: {', '.join(differing[:8])}")
-    parts = [header_bytes(spec, label)]
-    for tensor in _by_dtype(spec):
-        array, dtype = arrays[tensor.name], _DTYPES[tensor.dtype]
-        if array.shape != tensor.shape or array.dtype != dtype:
-            raise PeerError(
-                Rejection.BAD_TENSOR,
-                f"{tensor.name} is {array.dtype}{list(array.shape)}, the specification says {dtype}{list(tensor.shape)}",
-            )
-        if tensor.dtype == "F32":
-            _check_values(array.astype(np.float32, copy=False))
-        parts.append(array.astype(dtype, copy=False).tobytes())
-    return b"".join(parts)
-
-
-def decode_tensors(
-    data: bytes | memoryview, spec: tuple[TensorSpec, ...], *, label: str | None
-) -> dict[str, NDArray[np.generic]]:
-    """Named read-only views of a payload's tensors, in the order of `spec`. Raises as `split_payload` does."""
-    counters, floats = split_payload(data, spec, label=label)
-    found: dict[str, NDArray[np.generic]] = {}
-    shift = 8 * counters.size
-    for tensor, begin, end in _layout(spec):
-        if tensor.dtype == "I64":
-            found[tensor.name] = counters[begin // 8 : end // 8].reshape(tensor.shape)
-        else:
-            found[tensor.name] = floats[(begin - shift) // 4 : (end - shift) // 4].reshape(tensor.shape)
-    return {tensor.name: found[tensor.name] for tensor in spec}
 
 
 def blob_ref(payload: bytes) -> BlobRef:

@@ -80,7 +80,6 @@ class Daemon:
     console: IO[bytes] | None = None
     code: int | None = None
     wanted: bool = False
-    told: bool = False
 
     @property
     def running(self) -> bool:

@@ -5,8 +5,6 @@ from typing import Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
-_BLOCKS: Final = "▁▂▃▄▅▆▇█"
-
 
 def short(hexadecimal: str) -> str:
     """The first eight digits of an id or a hash."""
@@ -61,13 +59,3 @@ def round_of(round_: int) -> str:
 def yes(value: bool) -> str:
     """`yes`, or nothing."""
     return "yes" if value else ""
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The last `width` values as one line of blocks, between the least and the greatest of them."""
-    shown = list(values)[-max(width, 1) :]
-    if not shown:
-        return ""
-    low, high = min(shown), max(shown)
-    span = (high - low) or 1.0
-    return "".join(_BLOCKS[min(int((value - low) / span * len(_BLOCKS)), len(_BLOCKS) - 1)] for value in shown)

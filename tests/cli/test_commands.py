@@ -17,7 +17,7 @@ import pytest
 
 from bflc_cli import client
 from bflc_cli.main import hoist, main
-from bflc_cli.text import duration, size, sparkline
+from bflc_cli.text import duration, size
 from bflcd.api.token import ApiFile, write_api_file
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
@@ -494,9 +494,3 @@ def test_durations(value, text):
 
 def test_sizes():
     assert [size(v) for v in (0, 1023, 1024, 2**30 * 3)] == ["0 B", "1023 B", "1.0 KiB", "3.0 GiB"]
-
-
-def test_sparkline():
-    assert sparkline([0, 1, 2, 3], 3) == "▁▅█"
-    assert sparkline([], 5) == ""
-    assert len(sparkline([1.0] * 9, 4)) == 4

@@ -6,9 +6,10 @@ import numpy as np
 
 from bflcd.errors import PeerError
 from bflcd.types import Digest, NodeId, Round
-from bflcd.wire.tensors import decode_tensors, encode_tensors, split_payload, update_label
+from bflcd.wire.tensors import split_payload, update_label
 from tests.fuzz.target import Target
 from tests.helpers.learning import SPEC, payload
+from tests.helpers.tensors import decode_tensors, encode_tensors
 
 LABEL = update_label(Digest(bytes(32)), Round(7), NodeId(bytes([1]) * 32))
 

@@ -16,8 +16,9 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.lab import NETS, flat_of, make_scene, noise_rows, tiny
+from tests.helpers.tensors import encode_tensors
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device")]
 

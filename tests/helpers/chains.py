@@ -16,8 +16,9 @@ from bflcd.types import View
 from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Commit
-from bflcd.wire.tensors import encode_tensors, update_label
+from bflcd.wire.tensors import update_label
 from tests.helpers.ledger import Community, by_digest, make_cards, make_genesis, make_offer
+from tests.helpers.tensors import encode_tensors
 
 TRAINERS = 2
 

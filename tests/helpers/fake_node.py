@@ -22,7 +22,7 @@ from bflcd.crypto.hashing import root_of
 from bflcd.errors import OperatorError
 from bflcd.params import TensorSpec
 from bflcd.types import Millis
-from bflcd.wire.tensors import encode_tensors
+from tests.helpers.tensors import encode_tensors
 
 IDS = [f"{i:02x}" * 32 for i in range(1, 9)]
 SPEC = (TensorSpec("bias", (3,), "F32"),)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bflcd.params import TaskSpec, TensorSpec
-from bflcd.wire.tensors import encode_tensors
+from tests.helpers.tensors import encode_tensors
 
 SPEC = (
     TensorSpec("a.bias", (3,), "F32"),

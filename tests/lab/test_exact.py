@@ -11,7 +11,8 @@ from bflcd.lab import exact
 from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
+from tests.helpers.tensors import encode_tensors
 
 STEP = 2.0**-24
 RULES = ("fedavg", "median")

@@ -21,8 +21,9 @@ from bflcd.learn.aggregate import aggregate as daemons_aggregate
 from bflcd.learn.scoring import fixed_norm
 from bflcd.learn.task import find_task
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.lab import CPU, tiny
+from tests.helpers.tensors import encode_tensors
 
 WIDTH = 3
 PACE = Pace(0.1, 0.9, 16, 1)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from bflcd.errors import InvariantError, PeerError
 from bflcd.learn.aggregate import MAX_WEIGHT, WeightedUpdate, aggregate
 from bflcd.params import TensorSpec
-from bflcd.wire.tensors import decode_tensors, encode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.learning import SPEC, payload
+from tests.helpers.tensors import decode_tensors, encode_tensors
 
 ONE = (TensorSpec("w", (2,), "F32"),)
 STEP = 2.0**-24

@@ -12,8 +12,9 @@ from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, batches, initial_model, never, train
 from bflcd.types import Round
-from bflcd.wire.tensors import decode_tensors, split_payload
+from bflcd.wire.tensors import split_payload
 from tests.helpers.learning import task_spec
+from tests.helpers.tensors import decode_tensors
 from tests.helpers.worker_tasks import LineTask
 
 CPU = torch.device("cpu")

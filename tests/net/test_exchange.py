@@ -178,7 +178,7 @@ async def test_refusals_of_a_handler_reach_the_asker_with_their_reason():
 @pytest.mark.parametrize(
     "raised", [ZeroDivisionError("a bug"), MachineError("disk full", code="disk_full")], ids=["bug", "machine"]
 )
-async def test_our_own_fault_is_counted_and_reported_but_not_told_in_detail(raised, caplog):
+async def test_our_own_fault_is_logged_and_reported_but_not_told_in_detail(raised, caplog):
     async def fail(_peer, _request):
         raise raised
 
@@ -186,7 +186,7 @@ async def test_our_own_fault_is_counted_and_reported_but_not_told_in_detail(rais
         error = await refused_with(b, a, ASKED[GetStatus])
         assert error.rejection is Rejection.UNAVAILABLE
         assert str(raised) not in str(error)
-        assert (a.failures, a.exchange.failures) == ([raised], 1)
+        assert a.failures == [raised]
         assert "Traceback" in caplog.text
 
 

@@ -104,7 +104,7 @@ async def until_gossip_flows(nodes, message):
     for _ in range(40):
         await nodes[0].gossip.publish(message)
         try:
-            await until(lambda: all(node.gossip.waiting for node in nodes[1:]), 0.5)
+            await until(lambda: all(len(node.gossip._inbox) for node in nodes[1:]), 0.5)
         except TimeoutError:
             continue
         for node in nodes[1:]:

@@ -82,11 +82,6 @@ class Libp2pTransport:
         """Our own id."""
         return self._identity.node_id
 
-    @property
-    def dropped(self) -> int:
-        """Gossip messages lost because this process was too slow; for metrics."""
-        return self._bridge.dropped
-
     # Life
 
     async def start(self) -> None:
