@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from bflcd.api.schema.envelope import ok_envelope
 from bflcd.config import Config, LoadedConfig, load_config, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
@@ -345,7 +346,7 @@ def version(
             "python": platform.python_version(),
             "system": platform.platform(),
         }
-        typer.echo(json.dumps({"schema": 1, "status": "ok", "data": data}))
+        typer.echo(json.dumps(ok_envelope(data)))
     else:
         typer.echo(f"{PROGRAM} {__version__}, protocol {WIRE_VERSION}, Python {platform.python_version()}")
 

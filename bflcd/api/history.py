@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bflcd.api.schema.chain import HistoryRow
+from bflcd.ledger.weights import lower_median
 from bflcd.params import MILLION
 from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import CertifiedSegment
@@ -13,11 +14,11 @@ from bflcd.wire.messages import ScoreCard
 def base_of(cards: Sequence[bytes]) -> tuple[MicroNats, PartsPerMillion] | None:
     """Lower medians of the base's loss and accuracy over card payloads; None if no card has them."""
     bodies = [decode(card, ScoreCard) for card in cards]
-    losses = sorted(body.base_loss for body in bodies if body.base_loss is not None)
-    accuracies = sorted(body.base_accuracy for body in bodies if body.base_accuracy is not None)
+    losses = [body.base_loss for body in bodies if body.base_loss is not None]
+    accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
     if not losses or not accuracies:
         return None
-    return losses[(len(losses) - 1) // 2], accuracies[(len(accuracies) - 1) // 2]
+    return MicroNats(lower_median(losses)), PartsPerMillion(lower_median(accuracies))
 
 
 def history_row(certified: CertifiedSegment, previous_time: Millis, committee: tuple[NodeId, ...]) -> HistoryRow:

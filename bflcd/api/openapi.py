@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from bflcd.api.route import Integer, Route
+from bflcd.api.schema.envelope import SCHEMA
 from bflcd.version import __version__
 
 _REF_TEMPLATE: Final = "#/components/schemas/{name}"
@@ -14,7 +15,7 @@ _ERROR: Final = {
     "type": "object",
     "required": ["schema", "status", "code", "message", "hint"],
     "properties": {
-        "schema": {"const": 1},
+        "schema": {"const": SCHEMA},
         "status": {"const": "error"},
         "code": {"type": "string"},
         "message": {"type": "string"},
@@ -84,7 +85,7 @@ def _content(answer: Any, schema_of: dict[Any, dict[str, Any]]) -> dict[str, Any
     envelope = {
         "type": "object",
         "required": ["schema", "status", "data"],
-        "properties": {"schema": {"const": 1}, "status": {"const": "ok"}, "data": schema_of[answer]},
+        "properties": {"schema": {"const": SCHEMA}, "status": {"const": "ok"}, "data": schema_of[answer]},
     }
     return {"application/json": {"schema": envelope}}
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 
-from bflcd.api.envelope import ok
 from bflcd.api.metrics import Metrics
 from bflcd.api.node_view import NodeView
+from bflcd.api.responses import ok
 from bflcd.errors import UsageError
 
 

@@ -16,9 +16,9 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bflcd.api.envelope import failure, failure_of
 from bflcd.api.metrics import Metrics
 from bflcd.api.node_view import NodeView
+from bflcd.api.responses import failure, failure_of
 from bflcd.api.route import Backend, Route
 from bflcd.api.routes import ROUTES, open_paths, register
 from bflcd.api.token import ApiFile, new_token, remove_api_file, write_api_file

@@ -63,7 +63,7 @@ class Server:
         """What one connection gets for these bytes."""
         if self._api is None:
             logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-            logging.getLogger("bflcd.api.envelope").setLevel(logging.CRITICAL)
+            logging.getLogger("bflcd.api.responses").setLevel(logging.CRITICAL)
             self._api = ApiServer(FakeNode(), Metrics(), Path(tempfile.mkdtemp(prefix="fuzz-api-")))
             await self._api.start()
         assert self._api._runner is not None
