@@ -5,11 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import RequestHandler
+from bflcd.net.protocol import RequestTransport
 from bflcd.types import CHUNK_BYTES, NodeId, short
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, number_of, peek_number
 from bflcd.wire.requests import REQUESTS, Chunk, Lane, Refused, ReplyT, Request
@@ -67,18 +67,6 @@ STRANGER_BYTES: Final = Rate(per_second=2**20, burst=16 * 2**20)
 
 OFFLOAD_BYTES: Final = 256 * 1024
 """Replies above this are decoded in a thread, except chunks, which `large_chunk` takes."""
-
-
-class RequestTransport(Protocol):
-    """The part of a transport that carries requests."""
-
-    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
-        """As `Transport.serve`."""
-        ...
-
-    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
-        """As `Transport.request`."""
-        ...
 
 
 class Exchange:

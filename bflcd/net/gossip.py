@@ -12,7 +12,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestHandler
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestTransport
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
@@ -82,16 +82,8 @@ class OnTraffic(Protocol):
         ...
 
 
-class GossipTransport(Protocol):
+class GossipTransport(RequestTransport, Protocol):
     """The part of a transport that carries gossip and pushes."""
-
-    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
-        """As `Transport.serve`."""
-        ...
-
-    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
-        """As `Transport.request`."""
-        ...
 
     def subscribe(self, topic: str, handler: GossipHandler) -> None:
         """As `Transport.subscribe`."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
 from bflcd.net.exchange import LIMITS, MEMBER_REQUESTS, STRANGER_REQUESTS, large_chunk
 from bflcd.net.memory import MemoryNetwork
+from bflcd.net.protocol import Service
 from bflcd.types import CHUNK_BYTES, ZERO_DIGEST, Height, NodeId, Round
 from bflcd.wire.codec import decode, decode_any, encode, registered
 from bflcd.wire.requests import (
@@ -154,7 +155,7 @@ async def test_an_illegal_reply_is_the_peers_fault(answer, rejection):
 
 async def test_a_reply_above_its_limit_is_a_request_error():
     async with clique([{}, {}]) as (a, b):
-        a.transport._services[GetStatus.lane.value] = (_huge, 4096, 1)
+        a.transport._services[GetStatus.lane.value] = Service(_huge, 4096, 1)
         with pytest.raises(RequestError):
             await b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0)
 
@@ -207,7 +208,7 @@ async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(mem
             a.members.discard(b.id)
         lane = GetStatus.lane.value
         request = encode(ASKED[GetStatus])
-        handler = a.transport._services[lane][0]
+        handler = a.transport._services[lane].handler
         for _ in range(int(rate.burst)):
             assert await handler(b.id, request) == encode(status(3))
         assert a.faults == []
@@ -248,7 +249,7 @@ async def test_at_most_the_lanes_limit_of_handlers_runs_at_once_and_the_queue_is
 
     lane, limits = GetHeaders.lane, LIMITS[GetHeaders.lane]
     async with clique([{GetHeaders: slow}, {}]) as (a, b):
-        handler = a.transport._services[lane.value][0]
+        handler = a.transport._services[lane.value].handler
         async with asyncio.TaskGroup() as group:
             room = limits.at_once + limits.waiting
             asks = [group.create_task(handler(b.id, encode(ASKED[GetHeaders]))) for _ in range(room)]
@@ -268,7 +269,7 @@ def test_whatever_bytes_arrive_they_are_answered_and_nothing_breaks(garbage, req
         node = build_node(MemoryNetwork(), 1, {identity(2).node_id}, ManualClock())
         node.exchange.serve({GetStatus: answer_status})
         for lane in Lane:
-            handler = node.transport._services[lane.value][0]
+            handler = node.transport._services[lane.value].handler
             for peer in (2, 3):
                 payload = request[: len(request) // 2] + garbage if as_tail else garbage
                 reply = await handler(identity(peer).node_id, payload)

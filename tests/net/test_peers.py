@@ -309,9 +309,9 @@ async def test_hearsay_about_strangers_and_garbage_is_not_dialled():
         honest = a.node.transport._services[Lane.SMALL.value]
 
         async def answer(peer, payload):
-            return await (lie if peek_number(payload) == number_of(GetAddresses) else honest[0])(peer, payload)
+            return await (lie if peek_number(payload) == number_of(GetAddresses) else honest.handler)(peer, payload)
 
-        a.node.transport._services[Lane.SMALL.value] = (answer, *honest[1:])
+        a.node.transport._services[Lane.SMALL.value] = replace(honest, handler=answer)
         b.manager.add_address(a.address)
         await until(lambda: b.connected == {a.id})
         await asyncio.sleep(0.3)
