@@ -9,7 +9,8 @@ import pytest
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.memory import MemoryNetwork
-from bflcd.net.peers import PeerCallbacks, PeerManager, PeerSettings
+from bflcd.net.peer import PeerCallbacks, PeerSettings
+from bflcd.net.peers import PeerManager
 from bflcd.types import Height, Round
 from bflcd.wire.codec import encode, number_of, peek_number
 from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
