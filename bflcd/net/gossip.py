@@ -6,7 +6,7 @@ Signatures are not checked here: the machines that understand a message check th
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
@@ -74,10 +74,17 @@ class ForwardedMessage:
     message: Gossip
 
 
-class OnTraffic(Protocol):
-    """Told of each message that was sent, or taken in after the cheap checks; must not block."""
+Way = Literal["push", "gossip"]
+"""How a message travels: straight to one peer that confirms it, or to all through the mesh."""
 
-    def __call__(self, *, outgoing: bool, kind: str, size: int) -> None:
+
+class OnTraffic(Protocol):
+    """Told of each message that was sent, or taken in after the cheap checks; must not block.
+
+    A push counts once a peer; a gossiped message once, however many neighbours pass it on.
+    """
+
+    def __call__(self, *, outgoing: bool, kind: str, way: Way, size: int) -> None:
         """`kind`: the message's class; `size` in bytes."""
         ...
 
@@ -131,13 +138,13 @@ class GossipChannel:
         """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
         data = encode(message)
         await self._transport.publish(self._topic, data)
-        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="gossip", size=len(data))
 
     async def push(self, peer: NodeId, message: Gossip) -> None:
         """Bring a message of ours straight to one peer; returns when it has it. Raises RequestError."""
         data = encode(message)
         await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=0)
-        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="push", size=len(data))
 
     async def receive(self) -> ForwardedMessage:
         """The next message that passed the cheap checks. For one reader."""
@@ -158,7 +165,7 @@ class GossipChannel:
         if not self._is_member(peer):
             raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
         if self._forwarded.take(peer):
-            self._take_in(peer, data)
+            self._take_in(peer, data, "push")
         else:
             self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
         return b""
@@ -170,19 +177,19 @@ class GossipChannel:
         """
         if not self._forwarded.take(forwarder):
             return False
-        return self._take_in(forwarder, data)
+        return self._take_in(forwarder, data, "gossip")
 
-    def _take_in(self, forwarder: NodeId, data: bytes) -> bool:
+    def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
         """Check in rising order of cost, then queue."""
         if self._chain() == ZERO_DIGEST:
             return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
         try:
             message, author = self._check(forwarder, data)
         except PeerError as error:
-            logger.debug("gossip through %s is refused: %s", short(forwarder), error)
-            self.invalid(forwarder, error.rejection, f"gossip: {error}")
+            logger.debug("a %s of %s is refused: %s", way, short(forwarder), error)
+            self.invalid(forwarder, error.rejection, f"{way}: {error}")
             return False
-        self._on_traffic(outgoing=False, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data))
         self._inbox.put(Waiting(forwarder, author, message, len(data)))
         return True
 
@@ -210,7 +217,7 @@ def kind_of(message: Gossip) -> str:
     return type(message).__name__
 
 
-def _uncounted(*, outgoing: bool, kind: str, size: int) -> None:
+def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
     """Nobody counts."""
 
 

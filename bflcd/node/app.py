@@ -190,7 +190,7 @@ class Node:
             now=clock,
             on_misbehaviour=self._punish,
             verified=self._verified,
-            on_traffic=self.metrics.gossiped,
+            on_traffic=self.metrics.message,
         )
         self._peers = PeerManager(
             self._transport,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bflcd.errors import PeerError, Rejection
+from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel, chain_of_payload
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
@@ -310,12 +310,32 @@ async def test_a_push_goes_to_one_peer():
     assert listener.requested == [(BOB.node_id, PUSH, encode(beacon(ALICE)))]
 
 
-async def test_traffic_is_counted_by_kind_both_ways():
+async def test_traffic_is_counted_by_direction_kind_and_way():
     counted = []
-    listener = Listener(on_traffic=lambda **seen: counted.append((seen["outgoing"], seen["kind"], seen["size"])))
+    listener = Listener(on_traffic=lambda **seen: counted.append(tuple(seen[key] for key in ("outgoing", "kind", "way", "size"))))
     message = beacon(ALICE)
     await listener.channel.publish(message)
     await listener.channel.push(BOB.node_id, message)
     assert listener.hear(Announcement(CERTIFICATE))
+    await listener.pushed(BOB.node_id, encode(message))
     size, other = len(encode(message)), len(encode(Announcement(CERTIFICATE)))
-    assert counted == [(True, "Beacon", size), (True, "Beacon", size), (False, "Announcement", other)]
+    assert counted == [
+        (True, "Beacon", "gossip", size),
+        (True, "Beacon", "push", size),
+        (False, "Announcement", "gossip", other),
+        (False, "Beacon", "push", size),
+    ]
+
+
+async def test_what_did_not_arrive_or_is_no_message_is_not_counted():
+    counted = []
+    listener = Listener(on_traffic=lambda **seen: counted.append(seen))
+
+    async def lost(*_args, **_options):
+        raise RequestError("no answer")
+
+    listener.request = lost
+    with pytest.raises(RequestError):
+        await listener.channel.push(BOB.node_id, beacon(ALICE))
+    assert not listener.hear(b"garbage")
+    assert counted == []
