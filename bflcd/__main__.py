@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from bflcd.api.schema.envelope import ok_envelope
 from bflcd.commands.community import new_genesis, new_testnet
 from bflcd.commands.node import init, start
 from bflcd.exit_codes import run_command
@@ -40,7 +41,7 @@ def version(
             "python": platform.python_version(),
             "system": platform.platform(),
         }
-        typer.echo(json.dumps({"schema": 1, "status": "ok", "data": data}))
+        typer.echo(json.dumps(ok_envelope(data)))
     else:
         typer.echo(f"{PROGRAM} {__version__}, protocol {WIRE_VERSION}, Python {platform.python_version()}")
 

@@ -22,7 +22,3 @@ class Between:
 
 Name = Annotated[str, Size(1, 128)]
 """A short identifier."""
-
-U16 = Annotated[int, Between(0, 2**16 - 1)]
-U32 = Annotated[int, Between(0, 2**32 - 1)]
-U63 = Annotated[int, Between(0, 2**63 - 1)]

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from itertools import islice
 from typing import Final
 
-from bflcd.api.schema import Event, LogView
+from bflcd.api.schema.events import Event, LogView
 from bflcd.errors import OperatorError
 from bflcd.types import Millis
 
@@ -42,11 +42,6 @@ class EventBus:
         self._closed = False
         self._wakers: set[asyncio.Event] = set()
         self._max_watchers = max_watchers
-
-    @property
-    def last_seq(self) -> int:
-        """Number of the newest event; 0 before the first."""
-        return self._last
 
     def publish(self, type_: str, round_: int, text: str, **fields: Field) -> Event:
         """Add an event and wake its readers. After `close` it is still numbered, and nobody hears it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bflcd.api.schema import HistoryRow
+from bflcd.api.schema.chain import HistoryRow
 from bflcd.ledger.medians import lower_median
 from bflcd.params import MILLION
 from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion

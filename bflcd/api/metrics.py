@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from bflcd.api.schema import Status
+from bflcd.api.schema.status import Status
 from bflcd.errors import Rejection
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -37,8 +37,12 @@ class Metrics:
         self.decision_seconds: Final = self._histogram(
             "bflc_decision_seconds", "From q cards held to the certificate stored", DECISION_SECONDS
         )
-        self.bytes: Final = self._counter("bflc_bytes", "Payload bytes moved", ("direction", "channel"))
-        self.gossip: Final = self._counter("bflc_gossip_messages", "Gossip messages", ("direction", "kind"))
+        self.bytes: Final = self._counter("bflc_bytes", "Bytes of pushes, gossip, payloads", ("direction", "channel"))
+        self.messages: Final = self._counter(
+            "bflc_messages",
+            "Messages of a round sent and taken in: pushed to one peer, or gossiped to all",
+            ("direction", "kind", "way"),
+        )
         self.refusals: Final = self._counter("bflc_refusals", "What peers sent and this node refused", ("rejection",))
         self._totals = (0, 0, 0)
         self._gauges: Final = {name: self._gauge(f"bflc_{name}", text) for name, text in _GAUGES.items()}
@@ -66,11 +70,11 @@ class Metrics:
         """Count a refusal."""
         self.refusals.labels(rejection.value).inc()
 
-    def gossiped(self, *, outgoing: bool, kind: str, size: int) -> None:
-        """Count a gossip message. `kind` must be a name of ours, never the peer's text."""
+    def message(self, *, outgoing: bool, kind: str, way: str, size: int) -> None:
+        """Count a message and its bytes. `kind` and `way` must be names of ours, never the peer's text."""
         direction = "out" if outgoing else "in"
-        self.gossip.labels(direction, kind).inc()
-        self.bytes.labels(direction, "gossip").inc(size)
+        self.messages.labels(direction, kind, way).inc()
+        self.bytes.labels(direction, way).inc(size)
 
     def totals(self, *, received: int, sent: int, worker_starts: int) -> None:
         """Take over what others count since the start: bytes of payloads, and worker processes."""

@@ -16,10 +16,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bflcd.api.envelope import failure, failure_of
 from bflcd.api.metrics import Metrics
-from bflcd.api.routes import OPEN_PATHS, Routes
-from bflcd.api.schema import NodeView
+from bflcd.api.node_view import NodeView
+from bflcd.api.responses import failure, failure_of
+from bflcd.api.route import Backend, Route
+from bflcd.api.routes import ROUTES, open_paths, register
 from bflcd.api.token import ApiFile, new_token, remove_api_file, write_api_file
 from bflcd.errors import MachineError, UsageError
 
@@ -38,20 +39,30 @@ logger = logging.getLogger(__name__)
 class ApiServer:
     """Serves a NodeView. `start` binds and writes `api.json`; `close` takes both back."""
 
-    def __init__(self, node: NodeView, metrics: Metrics, datadir: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        node: NodeView,
+        metrics: Metrics,
+        datadir: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        routes: tuple[Route, ...] = ROUTES,
+    ) -> None:
         """Raises UsageError unless `host` is a loopback address: the API has no encryption."""
         self._host = _loopback(host)
         self._port = port
         self._datadir = datadir
         self._token = new_token()
-        self._routes = Routes(node, metrics)
+        self._backend = Backend(node, metrics, routes, asyncio.Event())
+        self._open = open_paths(routes)
         self._runner: web.AppRunner | None = None
         self.url = ""
 
     async def start(self) -> str:
         """Bind, write `api.json`, return the URL. Raises MachineError if the port is taken or the file can't be written."""
         app = web.Application(middlewares=[self._guard], client_max_size=MAX_BODY_BYTES)
-        self._routes.register(app)
+        register(app, self._backend)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS, handler_cancellation=True)
         await runner.setup()
         try:
@@ -83,7 +94,7 @@ class ApiServer:
         try:
             remove_api_file(self._datadir, self._token)
         finally:
-            self._routes.close()
+            self._backend.closing.set()
             await runner.cleanup()
 
     @web.middleware
@@ -106,7 +117,7 @@ class ApiServer:
             return failure(403, "bad_host", "the Host header must name this machine's loopback address and the API's port")
         if "Origin" in request.headers:
             return failure(403, "bad_origin", "the API does not answer web pages")
-        if request.path in OPEN_PATHS:
+        if request.path in self._open:
             return None
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         # A header's bytes that are no UTF-8 come as surrogates, which a plain `encode` does not take.

@@ -1,24 +1,12 @@
 """The store of a data directory, read beside a daemon that may be running: nothing is locked, nothing can be written."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote
 
-import aiosqlite
-
-from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import OperatorError
-from bflcd.store.database import BUSY_TIMEOUT_MS, FILE_NAME, Database, machine_errors
-from bflcd.store.lock import DirectoryLock
+from bflcd.store.database import FILE_NAME, Database
 from bflcd.store.sqlite import SqliteStore
-
-
-class _NoLock(DirectoryLock):
-    """Stands where a writer would hold the directory's lock."""
-
-    def __init__(self) -> None:
-        self._descriptor = -1
 
 
 @asynccontextmanager
@@ -36,15 +24,8 @@ async def open_reader(directory: Path) -> AsyncIterator[SqliteStore]:
         ) from error
     except OSError as error:
         raise OperatorError(f"{path}: {error.strerror}", hint="run as its owner", code="no_permission") from error
-    async with AsyncExitStack() as stack:
-        with machine_errors(path, "opening the store"):
-            connections = [await stack.enter_async_context(_connect(path)) for _ in range(4)]
-        yield SqliteStore(directory, _NoLock(), Database(path, *connections))
-
-
-@asynccontextmanager
-async def _connect(path: Path) -> AsyncIterator[aiosqlite.Connection]:
-    uri = f"file:{quote(str(path))}?mode=ro"
-    async with aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000) as connection:
-        await connection.create_function("chunk_hash", 1, chunk_hash, deterministic=True)
-        yield connection
+    store = SqliteStore(directory, None, await Database.open_read_only(path))
+    try:
+        yield store
+    finally:
+        await store.close()

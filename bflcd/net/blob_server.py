@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.net.exchange import Handler
+from bflcd.net.exchange import Handlers
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.requests import Chunk, GetChunk, GetManifest, Manifest
@@ -52,7 +52,7 @@ class BlobServer:
         self.sent_bytes = 0
         """Bytes of chunks that were given out since the start."""
 
-    def handlers(self) -> Mapping[type, Handler]:
+    def handlers(self) -> Handlers:
         """For `Exchange.serve`."""
         return {GetManifest: self._answer_manifest, GetChunk: self._answer_chunk}
 

@@ -5,40 +5,14 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol, overload
+from typing import Any, Final
 
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import RequestHandler
+from bflcd.net.protocol import RequestTransport
 from bflcd.types import CHUNK_BYTES, NodeId, short
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, number_of, peek_number
-from bflcd.wire.requests import (
-    LEGAL_REPLIES,
-    OPEN_TO_STRANGERS,
-    Addresses,
-    CertificateReply,
-    Chunk,
-    Envelopes,
-    EvidenceReply,
-    GenesisReply,
-    GetAddresses,
-    GetCertificate,
-    GetChunk,
-    GetEnvelopes,
-    GetEvidence,
-    GetGenesis,
-    GetHeaders,
-    GetManifest,
-    GetPrepared,
-    GetSegment,
-    GetStatus,
-    Headers,
-    Manifest,
-    PreparedReply,
-    Refused,
-    SegmentReply,
-    Status,
-)
+from bflcd.wire.requests import REQUESTS, Chunk, Lane, Refused, ReplyT, Request
 
 logger = logging.getLogger(__name__)
 
@@ -52,36 +26,31 @@ OnFailure = Callable[[Exception], None]
 """Told that a handler failed by our own or the machine's fault; must not block."""
 
 
+Handlers = Mapping[type[Request[Any]], Handler]
+"""Who answers which kind of request."""
+
+
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """Requests of one weight, with streams and limits of their own, so that chunks never delay a heartbeat.
+class LaneLimits:
+    """What one lane may take.
 
     `at_once`: handlers that run at a time, over all peers; `per_peer`: requests of one peer that are in work at a time;
     `waiting`: how many more may wait for their turn before the rest is told BUSY.
     """
 
-    protocol: str
-    requests: tuple[type, ...]
     at_once: int
     per_peer: int
     waiting: int
 
 
-LANES: Final = (
-    Lane(
-        "/bflc/1/small",
-        (GetStatus, GetAddresses, GetCertificate, GetEnvelopes, GetEvidence, GetPrepared),
-        at_once=64,
-        per_peer=16,
-        waiting=512,
-    ),
-    Lane("/bflc/1/chain", (GetGenesis, GetHeaders, GetSegment), at_once=4, per_peer=4, waiting=128),
-    Lane("/bflc/1/blob", (GetManifest, GetChunk), at_once=16, per_peer=8, waiting=512),
-)
+LIMITS: Final = {
+    Lane.SMALL: LaneLimits(at_once=64, per_peer=16, waiting=512),
+    Lane.CHAIN: LaneLimits(at_once=4, per_peer=4, waiting=128),
+    Lane.BLOB: LaneLimits(at_once=16, per_peer=8, waiting=512),
+}
 """Replies of the chain lane take up to 33 MB, of the blob lane 1 MiB: at most about 150 MB are being sent at a time."""
 
-_LANE_OF: Final[dict[type, Lane]] = {request: lane for lane in LANES for request in lane.requests}
-_CLASS_OF: Final[dict[int, type]] = {number_of(request): request for request in LEGAL_REPLIES}
+_CLASS_OF: Final = {number_of(kind): kind for kind in REQUESTS}
 
 HANDLER_SECONDS: Final = 30.0
 """Longest that one answer may take, waiting included; who asked has given up by then."""
@@ -100,20 +69,8 @@ OFFLOAD_BYTES: Final = 256 * 1024
 """Replies above this are decoded in a thread, except chunks, which `large_chunk` takes."""
 
 
-class RequestTransport(Protocol):
-    """The part of a transport that carries requests."""
-
-    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
-        """As `Transport.serve`."""
-        ...
-
-    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
-        """As `Transport.request`."""
-        ...
-
-
 class Exchange:
-    """Asks peers and answers them. Strangers (peers for which `is_member` is False) get only what OPEN_TO_STRANGERS lists."""
+    """Asks peers and answers them. Strangers (peers for which `is_member` is False) get only what is `for_strangers`."""
 
     def __init__(
         self,
@@ -128,63 +85,31 @@ class Exchange:
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._on_failure = on_failure
-        self._handlers: dict[type, Handler] = {}
+        self._handlers: Handlers = {}
         self._requests = {True: PeerBuckets(MEMBER_REQUESTS, now), False: PeerBuckets(STRANGER_REQUESTS, now)}
         self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
-        self._turns = {lane: asyncio.Semaphore(lane.at_once) for lane in LANES}
-        self._open = dict.fromkeys(LANES, 0)
-        self.failures = 0
-        """Requests that failed by our own or the machine's fault since the start."""
-        self.refusals = 0
-        """Requests that were refused since the start."""
+        self._turns = {lane: asyncio.Semaphore(LIMITS[lane].at_once) for lane in Lane}
+        self._open = dict.fromkeys(Lane, 0)
 
-    @overload
-    async def ask(self, peer: NodeId, request: GetStatus, *, deadline: float) -> Status: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetGenesis, *, deadline: float) -> GenesisReply: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetHeaders, *, deadline: float) -> Headers: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetSegment, *, deadline: float) -> SegmentReply: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetEnvelopes, *, deadline: float) -> Envelopes: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetManifest, *, deadline: float) -> Manifest: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetChunk, *, deadline: float) -> Chunk: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetAddresses, *, deadline: float) -> Addresses: ...
-    @overload
-    async def ask(self, peer: NodeId, request: GetCertificate, *, deadline: float) -> CertificateReply: ...
-
-    @overload
-    async def ask(self, peer: NodeId, request: GetEvidence, *, deadline: float) -> EvidenceReply: ...
-
-    @overload
-    async def ask(self, peer: NodeId, request: GetPrepared, *, deadline: float) -> PreparedReply: ...
-    async def ask(self, peer: NodeId, request: object, *, deadline: float) -> object:
+    async def ask(self, peer: NodeId, request: Request[ReplyT], *, deadline: float) -> ReplyT:
         """Send a request and decode its one legal reply, within `deadline` seconds.
 
         Raises RequestError (not connected, lost, late), PeerError with the peer's own rejection if it refused, or with ours
         (MALFORMED, TOO_LARGE) if what it sent is no legal reply; that is also reported as misbehaviour.
         """
-        expected = LEGAL_REPLIES[type(request)]
+        expected: type[ReplyT] = request.reply
         data = await self._transport.request(
             peer,
-            _LANE_OF[type(request)].protocol,
+            request.lane.value,
             encode(request),
             deadline=deadline,
             max_response=max(limit_of(expected), limit_of(Refused)),
         )
         try:
-            reply: object = large_chunk(data) if expected is Chunk else None
-            if reply is not None:
+            reply = await _decoded(data, expected)
+            if not isinstance(reply, Refused):
                 return reply
-            if len(data) > OFFLOAD_BYTES:
-                reply = await asyncio.to_thread(decode_any, data, (expected, Refused))
-            else:
-                reply = decode_any(data, (expected, Refused))
-            rejection = Rejection(reply.rejection) if isinstance(reply, Refused) else None
+            rejection = Rejection(reply.rejection)
         except (PeerError, ValueError) as error:
             # An unknown name in Refused counts as malformed too: no honest peer of this wire version sends one.
             rejection = error.rejection if isinstance(error, PeerError) else Rejection.MALFORMED
@@ -192,22 +117,20 @@ class Exchange:
             text = f"{short(peer)} answered {type(request).__name__} with no legal reply: {error}"
             self._report(peer, rejection, text)
             raise PeerError(rejection, text) from error
-        if rejection is not None and isinstance(reply, Refused):
-            raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {printable(reply.text)}")
-        return reply
+        raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {printable(reply.text)}")
 
-    def serve(self, handlers: Mapping[type, Handler]) -> None:
+    def serve(self, handlers: Handlers) -> None:
         """Register what is answered; call once, before the transport starts. A request without a handler is refused."""
-        unknown = [kind.__name__ for kind in handlers if kind not in LEGAL_REPLIES]
+        unknown = [kind.__name__ for kind in handlers if kind not in REQUESTS]
         if unknown:
             raise ValueError(f"these are no requests: {', '.join(unknown)}")
         self._handlers = dict(handlers)
-        for lane in LANES:
+        for lane in Lane:
             self._transport.serve(
-                lane.protocol,
+                lane.value,
                 partial(self._answer, lane),
-                max_request=max(limit_of(request) for request in lane.requests),
-                max_concurrent=lane.per_peer,
+                max_request=max(limit_of(kind) for kind in REQUESTS if kind.lane is lane),
+                max_concurrent=LIMITS[lane].per_peer,
             )
 
     async def _answer(self, lane: Lane, peer: NodeId, payload: bytes) -> bytes:
@@ -219,7 +142,6 @@ class Exchange:
             reply = await self._in_turn(lane, peer, kind, request)
             encoded = self._encoded(kind, reply)
         except PeerError as error:
-            self.refusals += 1
             if error.rejection in _COSTLY:
                 self._report(peer, error.rejection, str(error))
             encoded = encode(_refusal(error))
@@ -230,24 +152,25 @@ class Exchange:
             await asyncio.sleep(min(wait, HANDLER_SECONDS))
         return encoded
 
-    def _admit(self, lane: Lane, peer: NodeId, payload: bytes, *, member: bool) -> type:
+    def _admit(self, lane: Lane, peer: NodeId, payload: bytes, *, member: bool) -> type[Request[Any]]:
         """The cheap checks, in order of cost, before anything is decoded. Raises PeerError."""
         if not self._requests[member].take(peer):
             self._report(peer, Rejection.BUSY, f"{short(peer)} sends more requests a second than any honest node")
             raise PeerError(Rejection.BUSY, "too many requests a second; slow down")
         kind = _CLASS_OF.get(peek_number(payload))
-        if kind is None or kind not in lane.requests:
-            raise PeerError(Rejection.UNKNOWN_KIND, f"no request of {lane.protocol}")
-        if not member and kind not in OPEN_TO_STRANGERS:
+        if kind is None or kind.lane is not lane:
+            raise PeerError(Rejection.UNKNOWN_KIND, f"no request of {lane.value}")
+        if not member and not kind.for_strangers:
             raise PeerError(Rejection.NOT_MEMBER, "only members may ask for this; a manager has to admit you first")
         if kind not in self._handlers:
             raise PeerError(Rejection.UNAVAILABLE, f"{kind.__name__} is not served here")
         return kind
 
-    async def _in_turn(self, lane: Lane, peer: NodeId, kind: type, request: object) -> object:
+    async def _in_turn(self, lane: Lane, peer: NodeId, kind: type[Request[Any]], request: object) -> object:
         """Run the handler once one of the lane's turns is free."""
-        if self._open[lane] >= lane.at_once + lane.waiting:
-            raise PeerError(Rejection.BUSY, f"too many requests on {lane.protocol}; ask again later")
+        limits = LIMITS[lane]
+        if self._open[lane] >= limits.at_once + limits.waiting:
+            raise PeerError(Rejection.BUSY, f"too many requests on {lane.value}; ask again later")
         self._open[lane] += 1
         try:
             async with asyncio.timeout(HANDLER_SECONDS), self._turns[lane]:
@@ -259,13 +182,12 @@ class Exchange:
         finally:
             self._open[lane] -= 1
 
-    def _encoded(self, kind: type, reply: object) -> bytes:
-        if type(reply) is not LEGAL_REPLIES[kind]:
+    def _encoded(self, kind: type[Request[Any]], reply: object) -> bytes:
+        if type(reply) is not kind.reply:
             raise TypeError(f"the handler of {kind.__name__} returned a {type(reply).__name__}")
         return encode(reply)
 
     def _failed(self, peer: NodeId, error: Exception) -> Refused:
-        self.failures += 1
         logger.error("answering %s failed by our own fault", short(peer), exc_info=error)
         if self._on_failure is not None:
             self._on_failure(error)
@@ -279,6 +201,17 @@ class Exchange:
 
 _COSTLY: Final = frozenset({Rejection.MALFORMED, Rejection.TOO_LARGE, Rejection.UNKNOWN_KIND, Rejection.NOT_MEMBER})
 """Refusals that no honest peer provokes, at least not often: they cost score."""
+
+
+async def _decoded(data: bytes, expected: type[ReplyT]) -> ReplyT | Refused:
+    """A reply, decoded in a thread where it is large. Raises PeerError for anything but an `expected` or Refused."""
+    chunk = large_chunk(data) if expected is Chunk else None
+    if isinstance(chunk, expected):
+        return chunk
+    allowed: tuple[type[ReplyT | Refused], ...] = (expected, Refused)
+    if len(data) > OFFLOAD_BYTES:
+        return await asyncio.to_thread(decode_any, data, allowed)
+    return decode_any(data, allowed)
 
 
 _CHUNK_START: Final = encode(Chunk(bytes(2**16)))[:4]

@@ -6,13 +6,13 @@ Signatures are not checked here: the machines that understand a message check th
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Literal, Protocol
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestHandler
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestTransport
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
@@ -74,24 +74,23 @@ class ForwardedMessage:
     message: Gossip
 
 
-class OnTraffic(Protocol):
-    """Told of each message that was sent, or taken in after the cheap checks; must not block."""
+Way = Literal["push", "gossip"]
+"""How a message travels: straight to one peer that confirms it, or to all through the mesh."""
 
-    def __call__(self, *, outgoing: bool, kind: str, size: int) -> None:
+
+class OnTraffic(Protocol):
+    """Told of each message that was sent, or taken in after the cheap checks; must not block.
+
+    A push counts once a peer; a gossiped message once, however many neighbours pass it on.
+    """
+
+    def __call__(self, *, outgoing: bool, kind: str, way: Way, size: int) -> None:
         """`kind`: the message's class; `size` in bytes."""
         ...
 
 
-class GossipTransport(Protocol):
+class GossipTransport(RequestTransport, Protocol):
     """The part of a transport that carries gossip and pushes."""
-
-    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
-        """As `Transport.serve`."""
-        ...
-
-    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
-        """As `Transport.request`."""
-        ...
 
     def subscribe(self, topic: str, handler: GossipHandler) -> None:
         """As `Transport.subscribe`."""
@@ -132,8 +131,6 @@ class GossipChannel:
         self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._invalid = PeerBuckets(INVALID, now)
-        self.refused = 0
-        """Messages refused by the cheap checks since the start."""
         transport.subscribe(topic, self._receive)
         transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
 
@@ -141,13 +138,13 @@ class GossipChannel:
         """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
         data = encode(message)
         await self._transport.publish(self._topic, data)
-        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="gossip", size=len(data))
 
     async def push(self, peer: NodeId, message: Gossip) -> None:
         """Bring a message of ours straight to one peer; returns when it has it. Raises RequestError."""
         data = encode(message)
         await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=0)
-        self._on_traffic(outgoing=True, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="push", size=len(data))
 
     async def receive(self) -> ForwardedMessage:
         """The next message that passed the cheap checks. For one reader."""
@@ -163,24 +160,13 @@ class GossipChannel:
         if not self._invalid.take(forwarder):
             self._on_misbehaviour(forwarder, rejection, text)
 
-    @property
-    def waiting(self) -> int:
-        """Messages in the queue."""
-        return len(self._inbox)
-
-    @property
-    def dropped(self) -> int:
-        """Messages that a limit pushed out of the queue since the start."""
-        return self._inbox.dropped
-
     async def _pushed(self, peer: NodeId, data: bytes) -> bytes:
         """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
         if not self._is_member(peer):
             raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
         if self._forwarded.take(peer):
-            self._take_in(peer, data)
+            self._take_in(peer, data, "push")
         else:
-            self.refused += 1
             self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
         return b""
 
@@ -190,22 +176,20 @@ class GossipChannel:
         What is above its rate costs no score: others may be sending what it said long ago.
         """
         if not self._forwarded.take(forwarder):
-            self.refused += 1
             return False
-        return self._take_in(forwarder, data)
+        return self._take_in(forwarder, data, "gossip")
 
-    def _take_in(self, forwarder: NodeId, data: bytes) -> bool:
+    def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
         """Check in rising order of cost, then queue."""
         if self._chain() == ZERO_DIGEST:
             return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
         try:
             message, author = self._check(forwarder, data)
         except PeerError as error:
-            self.refused += 1
-            logger.debug("gossip through %s is refused: %s", short(forwarder), error)
-            self.invalid(forwarder, error.rejection, f"gossip: {error}")
+            logger.debug("a %s of %s is refused: %s", way, short(forwarder), error)
+            self.invalid(forwarder, error.rejection, f"{way}: {error}")
             return False
-        self._on_traffic(outgoing=False, kind=kind_of(message), size=len(data))
+        self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data))
         self._inbox.put(Waiting(forwarder, author, message, len(data)))
         return True
 
@@ -217,7 +201,7 @@ class GossipChannel:
             raise PeerError(Rejection.UNKNOWN_KIND, "this message is not gossiped")
         if len(data) > limit_of(kind):
             raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {kind.__name__}")
-        message = cast("Gossip", decode_any(data, GOSSIP))
+        message: Gossip = decode_any(data, GOSSIP)
         author, chain = _author_and_chain(message, forwarder)
         if chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")
@@ -233,7 +217,7 @@ def kind_of(message: Gossip) -> str:
     return type(message).__name__
 
 
-def _uncounted(*, outgoing: bool, kind: str, size: int) -> None:
+def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
     """Nobody counts."""
 
 

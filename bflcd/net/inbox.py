@@ -78,8 +78,6 @@ class Inbox(Generic[T]):
         self._lanes: OrderedDict[NodeId, _Lane[T]] = OrderedDict()
         self._size = 0
         self._arrived = asyncio.Event()
-        self.dropped = 0
-        """Messages that a limit pushed out since the start."""
 
     def put(self, item: Waiting[T]) -> None:
         """Queue a message; drops an older one of the same author, of the same forwarder, or of the fullest forwarder."""
@@ -87,10 +85,8 @@ class Inbox(Generic[T]):
         before = lane.size
         if lane.authors.get(item.author, 0) >= self._per_author:
             lane.drop_oldest_of(item.author)
-            self.dropped += 1
         elif len(lane.items) >= self._per_forwarder:
             lane.pop()
-            self.dropped += 1
         lane.push(item)
         self._size += lane.size - before
         while self._size > self._max_bytes:
@@ -117,6 +113,5 @@ class Inbox(Generic[T]):
     def _drop_from_fullest(self) -> None:
         forwarder, lane = max(self._lanes.items(), key=lambda entry: entry[1].size)
         self._size -= lane.pop().size
-        self.dropped += 1
         if not lane.items:
             del self._lanes[forwarder]

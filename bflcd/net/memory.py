@@ -10,9 +10,6 @@ from typing import Any, Final
 from bflcd.crypto.identity import Identity, node_id_of, peer_id_of
 from bflcd.errors import DialError, InvariantError, MachineError, RequestError
 from bflcd.net.protocol import (
-    MAX_GOSSIP_BYTES,
-    MAX_REQUEST_BYTES,
-    MAX_RESPONSE_BYTES,
     Connected,
     ConnectionInfo,
     Disconnected,
@@ -21,6 +18,10 @@ from bflcd.net.protocol import (
     PeerEvent,
     PeerEventHandler,
     RequestHandler,
+    Service,
+    check_gossip,
+    check_request,
+    check_service,
 )
 from bflcd.types import NodeId, short
 
@@ -130,7 +131,7 @@ class MemoryTransport:
         self._links: dict[NodeId, _Link] = {}
         self._peer_handler: PeerEventHandler = lambda _event: None
         self._topics: dict[str, GossipHandler] = {}
-        self._services: dict[str, tuple[RequestHandler, int, int]] = {}
+        self._services: dict[str, Service] = {}
         self._slots: dict[tuple[NodeId, str], asyncio.Semaphore] = {}
         self._seen: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
         self._serial = 0
@@ -216,11 +217,10 @@ class MemoryTransport:
         self._peer_handler = handler
 
     def _link(self, other: "MemoryTransport", address: str) -> None:
-        now = int(asyncio.get_running_loop().time() * 1000)
         cut = asyncio.Event()
         own = f"/memory/{self._number}/p2p/{peer_id_of(self.node_id)}"
-        self._open(_Link(ConnectionInfo(other.node_id, address, inbound=False, opened_ms=now), other, cut))
-        other._open(_Link(ConnectionInfo(self.node_id, own, inbound=True, opened_ms=now), self, cut))  # noqa: SLF001 - the other end
+        self._open(_Link(ConnectionInfo(other.node_id, address, inbound=False), other, cut))
+        other._open(_Link(ConnectionInfo(self.node_id, own, inbound=True), self, cut))  # noqa: SLF001 - the other end
 
     def _open(self, link: _Link) -> None:
         self._links[link.info.peer] = link
@@ -248,8 +248,7 @@ class MemoryTransport:
 
     async def publish(self, topic: str, message: bytes) -> None:
         """See `Transport.publish`."""
-        if len(message) > MAX_GOSSIP_BYTES:
-            raise ValueError(f"a gossip message has at most {MAX_GOSSIP_BYTES} bytes, not {len(message)}")
+        check_gossip(message)
         if not self._running:
             raise RequestError("the network is not running")
         self._serial += 1
@@ -279,14 +278,12 @@ class MemoryTransport:
     def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
         """See `Transport.serve`."""
         self._require_unstarted()
-        if not 0 <= max_request <= MAX_REQUEST_BYTES or max_concurrent < 1:
-            raise ValueError(f"{protocol}: requests of 0 to {MAX_REQUEST_BYTES} bytes, at least one at a time")
-        self._services[protocol] = (handler, max_request, max_concurrent)
+        check_service(protocol, max_request, max_concurrent)
+        self._services[protocol] = Service(handler, max_request, max_concurrent)
 
     async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
         """See `Transport.request`."""
-        if len(payload) > MAX_REQUEST_BYTES or not 0 <= max_response <= MAX_RESPONSE_BYTES:
-            raise ValueError(f"{protocol}: requests up to {MAX_REQUEST_BYTES}, responses up to {MAX_RESPONSE_BYTES} bytes")
+        check_request(protocol, payload, max_response)
         link = self._links.get(peer)
         if link is None:
             raise RequestError(f"{short(peer)} is not connected, {protocol} can't be asked")
@@ -335,12 +332,12 @@ class MemoryTransport:
     async def _answer(self, peer: NodeId, protocol: str, payload: bytes) -> bytes | None:
         if protocol not in self._services or not self._gate(peer):
             return None
-        handler, max_request, max_concurrent = self._services[protocol]
-        if len(payload) > max_request:
+        service = self._services[protocol]
+        if len(payload) > service.max_request:
             return None
-        async with self._slots.setdefault((peer, protocol), asyncio.Semaphore(max_concurrent)):
+        async with self._slots.setdefault((peer, protocol), asyncio.Semaphore(service.max_concurrent)):
             try:
-                return await handler(peer, payload)
+                return await service.handler(peer, payload)
             except Exception:  # noqa: BLE001 - by contract a handler's error closes the stream and costs nothing else
                 return None
 

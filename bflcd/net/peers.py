@@ -2,30 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
 from bflcd.net.dialing import Attempt, DialBook, Source, at_seen_host
-from bflcd.net.exchange import Exchange, Handler, printable
+from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
 from bflcd.net.peer import AddressBook, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
 from bflcd.net.protocol import Connected, PeerEvent
 from bflcd.net.scores import PeerScores
-from bflcd.types import ZERO_DIGEST, Height, Millis, NodeId, Round, short
+from bflcd.net.session import Session
+from bflcd.types import ZERO_DIGEST, Millis, NodeId, short
 from bflcd.wire.requests import MAX_ADDRESSES, Addresses, GetAddresses, GetStatus, Status
-
-__all__ = ["AddressBook", "PeerCallbacks", "PeerInfo", "PeerManager", "PeerSettings", "PeerTransport"]
 
 logger = logging.getLogger(__name__)
 
 STEADY: Final = Millis(10_000)
 """A connection that lived so long counts as a success: its loss is answered by dialling at once. Others back off."""
-
-FIRST_EXCHANGE: Final = 1.0
-"""Seconds: half the pause after the first exchange of addresses with a peer; it doubles each time."""
 
 MAX_OWN_ADDRESSES: Final = 16
 """Addresses that GetStatus may carry."""
@@ -35,28 +30,6 @@ MAX_DIALS: Final = 8
 
 WARNED_ADDRESSES: Final = 8
 """Addresses that the warning of being alone names, at most."""
-
-
-@dataclass(slots=True)
-class _Peer:
-    """A connected peer's session."""
-
-    node: NodeId
-    address: str
-    inbound: bool
-    connected: Millis
-    seen: Millis
-    latency: float | None = None
-    status: Status | None = None
-    up: bool = False
-    asked_addresses: Millis | None = None
-    task: asyncio.Task[None] | None = None
-    announced: tuple[str, ...] = ()
-    heard: Millis | None = None
-    """When its last heartbeat told its status."""
-    exchanges: int = 0
-    said: tuple[str, ...] = ()
-    """Its own addresses, as its last heartbeat wrote them."""
 
 
 class PeerManager:
@@ -95,7 +68,7 @@ class PeerManager:
         self._addresses = transport.addresses if addresses is None else addresses
         self._may_be_alone = may_be_alone
         self._dials = DialBook(transport.node_id, rng)
-        self._peers: dict[NodeId, _Peer] = {}
+        self._peers: dict[NodeId, Session] = {}
         self._dialling: set[NodeId] = set()
         self._preferred: frozenset[NodeId] = frozenset()
         self._group: asyncio.TaskGroup | None = None
@@ -145,7 +118,7 @@ class PeerManager:
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
         return tuple(found)
 
-    def handlers(self) -> Mapping[type, Handler]:
+    def handlers(self) -> Handlers:
         """Answers to GetStatus and GetAddresses, for `Exchange.serve`."""
         return {GetStatus: self._answer_status, GetAddresses: self._answer_addresses}
 
@@ -204,7 +177,7 @@ class PeerManager:
         if not isinstance(event, Connected):
             self._ended(event.peer)
         elif self._group is not None and event.peer not in self._peers:
-            peer = _Peer(event.peer, event.address, event.inbound, connected=self._now(), seen=self._now())
+            peer = Session(event.peer, event.address, event.inbound, connected=self._now(), seen=self._now())
             refusal = self._refusal(peer)
             self._peers[peer.node] = peer
             if refusal:
@@ -213,7 +186,7 @@ class PeerManager:
             else:
                 peer.task = self._group.create_task(self._session(peer))
 
-    def _refusal(self, peer: _Peer) -> str:
+    def _refusal(self, peer: Session) -> str:
         """Why a new connection is not wanted, or nothing."""
         if self._scores.is_banned(peer.node):
             return "it is banned"
@@ -226,7 +199,7 @@ class PeerManager:
             return f"{strangers} strangers are connected"
         return ""
 
-    async def _session(self, peer: _Peer) -> None:
+    async def _session(self, peer: Session) -> None:
         """Heartbeats of one peer, until it falls silent, turns out to be of another chain, or is a stranger for too long."""
         was_member = self._is_member(peer.node)
         while True:
@@ -236,22 +209,13 @@ class PeerManager:
                 self.drop(peer.node)
                 return
             was_member = member
-            pause = self._relieved(peer) or await self._heartbeat(peer)
+            pause = peer.relieved(self._settings, self._now()) or await self._heartbeat(peer)
             if pause is None:
                 self.drop(peer.node)
                 return
             await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
 
-    def _relieved(self, peer: _Peer) -> float | None:
-        """Seconds until a heartbeat is needed, if the peer's own has told of late what ours would ask: one of two is enough."""
-        now, period = self._now(), self._settings.heartbeat_period * 1000
-        if peer.status is None or peer.heard is None or peer.asked_addresses is None:
-            return None
-        if now - peer.asked_addresses >= self._exchange_pause(peer) or now - peer.heard >= period:
-            return None
-        return (peer.heard + 1.5 * period - now) / 1000
-
-    async def _heartbeat(self, peer: _Peer) -> float | None:
+    async def _heartbeat(self, peer: Session) -> float | None:
         """Ask for the status; returns the seconds until the next heartbeat, or None if the peer is given up."""
         own, started = self._status(), self._now()
         request = GetStatus(own.chain, own.round, own.height, own.head, self._addresses()[:MAX_OWN_ADDRESSES])
@@ -274,12 +238,10 @@ class PeerManager:
         self._greeted(peer, status, self._now() - started)
         await self._remember(peer)
         await self._exchange_addresses(peer)
-        return min(self._settings.heartbeat_period, self._exchange_pause(peer) / 1000)
+        return min(self._settings.heartbeat_period, peer.exchange_pause(self._settings) / 1000)
 
-    def _greeted(self, peer: _Peer, status: Status, elapsed: float) -> None:
-        peer.seen = self._now()
-        peer.status = status
-        peer.latency = float(elapsed) if peer.latency is None else 0.8 * peer.latency + 0.2 * elapsed
+    def _greeted(self, peer: Session, status: Status, elapsed: float) -> None:
+        peer.answered(status, elapsed, self._now())
         if peer.inbound and not self._is_member(peer.node):
             return  # A stranger's word about its height must not set anything in motion.
         if not peer.up:
@@ -289,19 +251,15 @@ class PeerManager:
             self._callbacks.up(peer.node, status)
         self._callbacks.status(peer.node, status)
 
-    async def _remember(self, peer: _Peer) -> None:
+    async def _remember(self, peer: Session) -> None:
         """Write down where a member is, once a connection."""
         addresses = peer.announced if peer.inbound else (peer.address,)
         if peer.asked_addresses is None and addresses and self._is_member(peer.node):
             await self._book.remember_address(peer.node, addresses[0])
 
-    def _exchange_pause(self, peer: _Peer) -> float:
-        """Milliseconds until a peer is asked for addresses again: soon at first, since all may be starting, knowing nobody."""
-        return min(self._settings.exchange_period, FIRST_EXCHANGE * 2.0 ** min(peer.exchanges, 16)) * 1000
-
-    async def _exchange_addresses(self, peer: _Peer) -> None:
+    async def _exchange_addresses(self, peer: Session) -> None:
         now, last = self._now(), peer.asked_addresses
-        if last is not None and now - last < self._exchange_pause(peer):
+        if last is not None and now - last < peer.exchange_pause(self._settings):
             return
         peer.asked_addresses = now
         peer.exchanges += 1
@@ -349,17 +307,16 @@ class PeerManager:
                 self._tell(peer, request)
         return own
 
-    def _tell(self, peer: _Peer, request: GetStatus) -> None:
+    def _tell(self, peer: Session, request: GetStatus) -> None:
         """Take what a member's heartbeat says of itself, as if it had answered ours."""
         if request.addresses != peer.said:
             peer.said = request.addresses
             peer.announced = tuple(self._learn_announced(peer, address) for address in request.addresses)
-        if peer.status is not None:
-            peer.heard = self._now()
-            peer.status = replace(peer.status, round=request.round, height=request.height, head=request.head)
-            self._callbacks.status(peer.node, peer.status)
+        status = peer.told(request, self._now())
+        if status is not None:
+            self._callbacks.status(peer.node, status)
 
-    def _learn_announced(self, peer: _Peer, address: str) -> str:
+    def _learn_announced(self, peer: Session, address: str) -> str:
         """Learn an address that a peer announces of itself; returns it with the host filled in."""
         try:
             address = at_seen_host(address, peer.address)
@@ -377,20 +334,8 @@ class PeerManager:
 
     # Views
 
-    def _info(self, peer: _Peer) -> PeerInfo:
-        status = peer.status
-        return PeerInfo(
-            node=peer.node,
-            address=peer.address,
-            inbound=peer.inbound,
-            member=self._is_member(peer.node),
-            latency_ms=peer.latency,
-            round=Round(0) if status is None else status.round,
-            height=Height(0) if status is None else status.height,
-            score=self._scores.score(peer.node),
-            version="" if status is None else printable(status.version),
-            last_seen_ms=self._now() - peer.seen,
-        )
+    def _info(self, peer: Session) -> PeerInfo:
+        return peer.info(member=self._is_member(peer.node), score=self._scores.score(peer.node), now=self._now())
 
     def _is_alone(self) -> bool:
         if self.members() or self._may_be_alone():

@@ -57,7 +57,45 @@ class ConnectionInfo:
     peer: NodeId
     address: str
     inbound: bool
-    opened_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A request protocol that is served: by whom, up to which size, and how many of one peer at a time."""
+
+    handler: RequestHandler
+    max_request: int
+    max_concurrent: int
+
+
+def check_service(protocol: str, max_request: int, max_concurrent: int) -> None:
+    """Raise ValueError for limits that no transport serves under."""
+    if not 0 <= max_request <= MAX_REQUEST_BYTES or max_concurrent < 1:
+        raise ValueError(f"{protocol}: requests of 0 to {MAX_REQUEST_BYTES} bytes, at least one at a time")
+
+
+def check_request(protocol: str, payload: bytes, max_response: int) -> None:
+    """Raise ValueError for a request that no transport carries."""
+    if len(payload) > MAX_REQUEST_BYTES or not 0 <= max_response <= MAX_RESPONSE_BYTES:
+        raise ValueError(f"{protocol}: requests up to {MAX_REQUEST_BYTES}, responses up to {MAX_RESPONSE_BYTES} bytes")
+
+
+def check_gossip(message: bytes) -> None:
+    """Raise ValueError for a message that no transport gossips."""
+    if len(message) > MAX_GOSSIP_BYTES:
+        raise ValueError(f"a gossip message has at most {MAX_GOSSIP_BYTES} bytes, not {len(message)}")
+
+
+class RequestTransport(Protocol):
+    """The part of a transport that carries requests."""
+
+    def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
+        """As `Transport.serve`."""
+        ...
+
+    async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
+        """As `Transport.request`."""
+        ...
 
 
 class Transport(Protocol):

@@ -1,4 +1,8 @@
-"""Remembers which envelopes were verified, so that a message that is re-sent byte for byte costs one signature check."""
+"""Remembers which envelopes were verified, so that a message that is re-sent byte for byte costs one signature check.
+
+The PBFT machine's own memory (`bflcd.consensus.authentication`) serves another end: it lasts one instance, is bounded by its
+seats, and keeps failures too, so that the pure machine never asks twice about one message, whatever verifies for it.
+"""
 
 from collections import OrderedDict
 from typing import Final

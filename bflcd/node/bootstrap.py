@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.metrics import Metrics
@@ -34,7 +34,7 @@ from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
 from bflcd.store.protocol import BlockStore, DamagedBlobError
 from bflcd.types import Digest, NodeId, short
-from bflcd.wire.requests import Status
+from bflcd.wire.requests import Request, Status
 
 CLOSE_SECONDS: Final = 4.0
 """What an orderly stop may take; systemd and Docker wait longer."""
@@ -77,7 +77,7 @@ class Bootstrap:
             now=clock,
             on_misbehaviour=self._punish,
             verified=self._verified,
-            on_traffic=self._metrics.gossiped,
+            on_traffic=self._metrics.message,
         )
         self._peers = PeerManager(
             self._transport,
@@ -199,7 +199,7 @@ class Bootstrap:
     def _damaged(self, root: Digest, error: DamagedBlobError) -> None:
         self._standing.damaged(root, error)
 
-    async def _answer(self, peer: NodeId, request: object) -> object:
+    async def _answer(self, peer: NodeId, request: Request[Any]) -> object:
         return await self._standing.answer(peer, request)
 
     def _is_member(self, node: NodeId) -> bool:

@@ -10,17 +10,15 @@ from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
-from bflcd.net.exchange import Handler
+from bflcd.net.exchange import Handlers
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.store.protocol import BlockStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
-    CertificateReply,
     Envelopes,
     EvidenceReply,
     GenesisReply,
-    GetCertificate,
     GetEnvelopes,
     GetEvidence,
     GetGenesis,
@@ -32,7 +30,7 @@ from bflcd.wire.requests import (
     SegmentReply,
 )
 
-CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetCertificate, GetEvidence, GetPrepared)
+CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetEvidence, GetPrepared)
 """What is asked of a chain and its running round."""
 
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
@@ -47,14 +45,13 @@ class ChainService:
         self._store = store
         self._unpublished = unpublished
 
-    def handlers(self) -> Mapping[type, Handler]:
+    def handlers(self) -> Handlers:
         """What is answered, by the request's kind."""
         return {
             GetGenesis: self._answer_genesis,
             GetHeaders: self._answer_headers,
             GetSegment: self._answer_segment,
             GetEnvelopes: self._answer_envelopes,
-            GetCertificate: self._answer_certificate,
             GetEvidence: self._answer_evidence,
             GetPrepared: self._answer_prepared,
         }
@@ -84,13 +81,6 @@ class ChainService:
         if certified is None:
             raise PeerError(Rejection.UNAVAILABLE, f"the segment of round {request.round} is not committed here")
         return SegmentReply(certified)
-
-    async def _answer_certificate(self, _: NodeId, request: GetCertificate) -> CertificateReply:
-        self._require_chain(request.chain)
-        certificate = await self._store.certificate(request.round)
-        if certificate is None:
-            raise PeerError(Rejection.UNAVAILABLE, f"round {request.round} is not committed here")
-        return CertificateReply(certificate)
 
     async def _answer_envelopes(self, peer: NodeId, request: GetEnvelopes) -> Envelopes:
         self._require_chain(request.chain)

@@ -1,6 +1,6 @@
 """What a node is to its peers: a newcomer until it knows the genesis, from then on a node of its chain."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from bflcd.core.core import Core
 from bflcd.errors import PeerError, Rejection
@@ -13,7 +13,7 @@ from bflcd.node.views.facts import Measures
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
 from bflcd.version import __version__
-from bflcd.wire.requests import Status
+from bflcd.wire.requests import Request, Status
 
 
 class Standing(Protocol):
@@ -40,7 +40,7 @@ class Standing(Protocol):
         """Whether a peer may have a payload."""
         ...
 
-    async def answer(self, peer: NodeId, request: object) -> object:
+    async def answer(self, peer: NodeId, request: Request[Any]) -> object:
         """The reply to a request about the chain. Raises PeerError."""
         ...
 
@@ -78,7 +78,7 @@ class Newcomer:
         """See `Standing`."""
         return False
 
-    async def answer(self, _: NodeId, __: object) -> object:
+    async def answer(self, _: NodeId, __: Request[Any]) -> object:
         """See `Standing`."""
         raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
 
@@ -136,7 +136,7 @@ class NodeOfChain:
         """See `Standing`."""
         return self._service.may_serve(peer, root)
 
-    async def answer(self, peer: NodeId, request: object) -> object:
+    async def answer(self, peer: NodeId, request: Request[Any]) -> object:
         """See `Standing`."""
         return await self._handlers[type(request)](peer, request)
 

@@ -1,12 +1,11 @@
 """A whole community on one machine: N data directories that belong together, for processes or for containers."""
 
-import json
 import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from bflcd.config import Config, set_values, write_config
 from bflcd.crypto.hashing import Domain, digest, integer
@@ -22,6 +21,8 @@ from bflcd.setup.compose import COMPOSE_PORT, compose_text
 from bflcd.setup.datadir import DataDir, make_empty
 from bflcd.setup.genesis_file import write_genesis
 from bflcd.setup.genesis_plan import GenesisPlan, TaskPlan, compose_genesis
+from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
+from bflcd.setup.overview import NodeEntry, Overview, overview_text
 from bflcd.types import Millis
 from bflcd.wire.blocks import chain_id_of
 
@@ -34,10 +35,6 @@ BOOTSTRAPS: Final = 3
 FIRST_PORT: Final = 20_000
 LAST_PORT: Final = 32_000
 """Ports are sought from the one up to the other: below those that Linux gives to outgoing connections."""
-
-TESTNET_FILE: Final = "testnet.json"
-
-Mode = Literal["loopback", "compose"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
             datadir = _write_node(plan.output / node.name, node, genesis)
             datadir.model.write_bytes(description.model)
             write_config(datadir.config, _config(plan, nodes, index))
-        (plan.output / TESTNET_FILE).write_text(_overview(plan, nodes, genesis), encoding="utf-8")
+        (plan.output / OVERVIEW_FILE).write_text(overview_text(_overview(plan, nodes, genesis)), encoding="utf-8")
         if plan.compose:
             text = compose_text(
                 [node.name for node in nodes], image=plan.image, data=plan.data.path, user=f"{os.getuid()}:{os.getgid()}"
@@ -182,29 +179,25 @@ def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Co
     return set_values(Config(), changes)
 
 
-def _overview(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], genesis: Genesis) -> str:
-    """What `bflc-cli testnet up` reads."""
-    mode: Mode = "compose" if plan.compose else "loopback"
-    fields = {
-        "schema": 1,
-        "name": plan.name,
-        "mode": mode,
-        "chain_id": chain_id_of(genesis).hex(),
-        "task": plan.task.factory,
-        "last_round": plan.params.last_round,
-        "nodes": [
-            {
-                "name": node.name,
-                "datadir": node.name,
-                "node_id": node.identity.node_id.hex(),
-                "peer_id": peer_id_of(node.identity.node_id),
-                "port": node.port,
-                "address": node.address,
-            }
+def _overview(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], genesis: Genesis) -> Overview:
+    return Overview(
+        name=plan.name,
+        mode="compose" if plan.compose else "loopback",
+        chain_id=chain_id_of(genesis).hex(),
+        task=plan.task.factory,
+        last_round=plan.params.last_round,
+        nodes=[
+            NodeEntry(
+                name=node.name,
+                datadir=node.name,
+                node_id=node.identity.node_id.hex(),
+                peer_id=peer_id_of(node.identity.node_id),
+                port=node.port,
+                address=node.address,
+            )
             for node in nodes
         ],
-    }
-    return json.dumps(fields, indent=2) + "\n"
+    )
 
 
 def free_ports(count: int, base: int) -> list[int]:

@@ -17,7 +17,7 @@ from bflcd.wire.codec import decode, encode
 
 def insert_head(writer: sqlite3.Connection, head: Head, *, certificate: bytes | None, segment: bytes | None) -> None:
     """A block's row, and the state after it in place of the one before."""
-    header, round_, state = encode(head.header), head.header.round, encode(head.state)
+    header, round_ = encode(head.header), head.header.round
     writer.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
@@ -30,6 +30,11 @@ def insert_head(writer: sqlite3.Connection, head: Head, *, certificate: bytes | 
             None if segment is None else checksum(round_, segment),
         ),
     )
+    _put_state(writer, head)
+
+
+def _put_state(writer: sqlite3.Connection, head: Head) -> None:
+    state = encode(head.state)
     writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
 
 
@@ -54,19 +59,33 @@ def insert_record(writer: sqlite3.Connection, row: Row) -> None:
         raise contradiction(row, Digest(held[0]))
 
 
+BLOCKS_SQL: Final = "SELECT round, hash, header, certificate, checksum FROM segments"
+"""What proves blocks without their segments."""
+
+SEGMENTS_SQL: Final = "SELECT round, hash, header, certificate, checksum, segment, segment_checksum FROM segments"
+
 HEAD_SQL: Final = (
     "SELECT round, hash, header, certificate, checksum, (SELECT value FROM chain WHERE name = 'state') "
     "FROM segments ORDER BY round DESC LIMIT 1"
 )
 
 
+def block_is_whole(columns: tuple[Any, ...]) -> bool:
+    """Whether the columns of `BLOCKS_SQL`, with which the row begins, are what was written."""
+    return bool(checksum(*columns[:4]) == columns[4])
+
+
+def _check_block(path: Path, columns: tuple[Any, ...]) -> None:
+    if not block_is_whole(columns):
+        raise damaged_row(path, f"the block of round {columns[0]}")
+
+
 def head_from_rows(path: Path, rows: list[tuple[Any, ...]]) -> Head:
     """The newest block and its state, both verified. LookupError if there is none."""
     if not rows:
         raise LookupError("the store holds no chain yet: initialise it with a genesis")
-    round_, digest, header, certificate, whole, state = rows[0]
-    if checksum(round_, digest, header, certificate) != whole:
-        raise damaged_row(path, f"the block of round {round_}")
+    _check_block(path, rows[0])
+    _, digest, header, _, _, state = rows[0]
     if not isinstance(state, bytes):  # gone, or what a torn page has left
         raise damaged_row(path, "the state at the head")
     try:
@@ -78,16 +97,12 @@ def head_from_rows(path: Path, rows: list[tuple[Any, ...]]) -> Head:
     return head
 
 
-BLOCK_SQL: Final = "SELECT round, hash, header, certificate, checksum FROM segments WHERE round = ?"
-
-
 def rewound(path: Path, rows: list[tuple[Any, ...]], round_: Round, state: State) -> Head:
     """The head that the model of `round_` makes, with the ledger that its header commits to. Raises ValueError, MachineError."""
     if not rows:
         raise ValueError(f"there is no model of round {round_} to return to")
-    _, digest, header, certificate, whole = rows[0]
-    if checksum(round_, digest, header, certificate) != whole:
-        raise damaged_row(path, f"the block of round {round_}")
+    _check_block(path, rows[0])
+    _, digest, header, _, _ = rows[0]
     head = Head(decode(header, Header), Digest(digest), state)
     check_state(head.header, state)
     return head
@@ -95,7 +110,7 @@ def rewound(path: Path, rows: list[tuple[Any, ...]], round_: Round, state: State
 
 def abandon_above(writer: sqlite3.Connection, head: Head) -> None:
     """Archive every block above `head`, drop what belongs to their rounds, and make `head` the head."""
-    round_, state = head.header.round, encode(head.state)
+    round_ = head.header.round
     writer.execute(
         "INSERT INTO abandoned (round, hash, header, certificate, segment) "
         "SELECT round, hash, header, certificate, segment FROM segments WHERE round > ?",
@@ -108,24 +123,24 @@ def abandon_above(writer: sqlite3.Connection, head: Head) -> None:
         "DELETE FROM pins WHERE round > ?",
     ):
         writer.execute(sql, (round_,))
-    writer.execute("INSERT OR REPLACE INTO chain VALUES ('state', ?, ?)", (state, checksum("state", state)))
+    _put_state(writer, head)
 
 
 def headers_from_rows(path: Path, first: Round, rows: list[tuple[Any, ...]]) -> tuple[CertifiedHeader, ...]:
     """Decode rows of rounds first, first + 1, ... up to the first gap. Raises MachineError(code="damaged_store")."""
     found = []
-    for expected, (round_, digest, header, certificate, whole) in enumerate(rows, first):
+    for expected, row in enumerate(rows, first):
+        round_, _, header, certificate, _ = row
         if round_ != expected:
             break
-        if checksum(round_, digest, header, certificate) != whole:
-            raise damaged_row(path, f"the block of round {round_}")
+        _check_block(path, row)
         found.append(CertifiedHeader(decode(header, Header), decode(certificate, Certificate)))
     return tuple(found)
 
 
 def segment_from_columns(path: Path, columns: tuple[Any, ...]) -> CertifiedSegment:
-    """Decode a row of `segments`, columns in the order of the table. Raises MachineError(code="damaged_store")."""
-    round_, digest, header, certificate, whole, segment, segment_whole = columns
-    if checksum(round_, digest, header, certificate) != whole or checksum(round_, segment) != segment_whole:
+    """Decode a row of `segments`, as `SEGMENTS_SQL` gives it. Raises MachineError(code="damaged_store")."""
+    round_, _, _, certificate, _, segment, whole = columns
+    if not block_is_whole(columns) or checksum(round_, segment) != whole:
         raise damaged_row(path, f"the segment of round {round_}")
     return CertifiedSegment(decode(segment, Segment), decode(certificate, Certificate))

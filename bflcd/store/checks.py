@@ -6,6 +6,7 @@ from typing import Any, Final
 from bflcd.crypto.hashing import chunk_count
 from bflcd.errors import MachineError, PeerError
 from bflcd.store.blobs import manifest_from_columns
+from bflcd.store.blocks import BLOCKS_SQL, SEGMENTS_SQL, block_is_whole
 from bflcd.store.chain import placed_payloads
 from bflcd.store.database import Database
 from bflcd.store.protocol import Damage
@@ -17,13 +18,6 @@ from bflcd.wire.codec import decode
 
 BATCH_ROWS: Final = 16
 """Rows read at a time: some 16 MiB of chunks, between which other readers get their turn."""
-
-_BLOCKS: Final = "SELECT round, hash, header, certificate, checksum FROM segments WHERE round >= ? ORDER BY round LIMIT ?"
-
-_SEGMENTS: Final = (
-    "SELECT round, hash, header, certificate, checksum, segment, segment_checksum FROM segments "
-    "WHERE round >= ? ORDER BY round LIMIT ?"
-)
 
 _FETCH_AGAIN: Final = "it is to be fetched again from a peer"
 
@@ -62,18 +56,18 @@ async def _check_chain(database: Database) -> AsyncIterator[Damage]:
 
 async def _check_segments(database: Database, *, deep: bool) -> AsyncIterator[Damage]:
     """Checksums, no gap between rounds; with `deep` the segments, and the index of payloads that follows from them."""
-    sql = _SEGMENTS if deep else _BLOCKS
+    sql = f"{SEGMENTS_SQL if deep else BLOCKS_SQL} WHERE round >= ? ORDER BY round LIMIT ?"
     expected = 0
     while True:
         rows = await database.query("checking", sql, (expected, BATCH_ROWS))
         if not rows:
             return
         for row in rows:
-            round_, digest, header, certificate, whole = row[:5]
+            round_ = row[0]
             if round_ != expected:
                 yield _broken(f"round {expected}", f"its block is missing; the next is of round {round_}")
             expected = round_ + 1
-            if checksum(round_, digest, header, certificate) != whole:
+            if not block_is_whole(row):
                 yield _broken(f"the block of round {round_}", "its row is not what was written")
             elif deep:
                 text = await _deep_segment(database, row)

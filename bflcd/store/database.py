@@ -12,8 +12,8 @@ bug). They are small instead, so that a vote waits little for one. The writer's 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -124,19 +124,21 @@ class Database:
 
         Raises MachineError: damaged_store, io_error, disk_full, newer_store (made by a newer version of bflcd).
         """
-        opened: list[aiosqlite.Connection] = []
-        try:
-            with machine_errors(path, "opening the store"):
-                writer = await _connect(path, "rwc", opened)
-                await _prepare(writer, path, migrations)
-                checkpointer = await _connect(path, "rw", opened)
-                await checkpointer.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+        async with _opening(path) as opened:
+            writer = await _connect(path, "rwc", opened)
+            await _prepare(writer, path, migrations)
+            checkpointer = await _connect(path, "rw", opened)
+            await checkpointer.execute(f"PRAGMA busy_timeout = {CHECKPOINT_WAIT_MS}")
+            await _connect(path, "ro", opened)
+            await _connect(path, "ro", opened)
+        return cls(path, *opened)
+
+    @classmethod
+    async def open_read_only(cls, path: Path) -> Self:
+        """Open the file at `path` beside whoever writes it: whatever would write fails. Raises MachineError as `open` does."""
+        async with _opening(path) as opened:
+            for _ in range(4):
                 await _connect(path, "ro", opened)
-                await _connect(path, "ro", opened)
-        except BaseException:
-            for connection in reversed(opened):
-                await connection.close()
-            raise
         return cls(path, *opened)
 
     async def close(self) -> None:
@@ -252,6 +254,19 @@ def _vacuum(pages: int, connection: sqlite3.Connection) -> tuple[int, bool]:
 def pragma(connection: sqlite3.Connection, name: str) -> int:
     """The value of an integer pragma."""
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+@asynccontextmanager
+async def _opening(path: Path) -> AsyncIterator[list[aiosqlite.Connection]]:
+    """A list for the connections that are opened inside; if that fails they are closed again."""
+    opened: list[aiosqlite.Connection] = []
+    try:
+        with machine_errors(path, "opening the store"):
+            yield opened
+    except BaseException:
+        for connection in reversed(opened):
+            await connection.close()
+        raise
 
 
 async def _connect(path: Path, mode: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:

@@ -7,6 +7,7 @@ from bflcd.store.blobs import BlobTable, payload_of
 from bflcd.store.database import Database
 from bflcd.store.protocol import PruneReport
 from bflcd.store.pruning import Needs, first_kept, is_stale, may_prune, prunable
+from bflcd.store.rows import damaged_row
 from bflcd.store.schema import PAGE_BYTES
 from bflcd.types import Digest, Height, Round
 
@@ -24,7 +25,8 @@ class Pruner:
 
     async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
         """See `BlockStore.prune`."""
-        needs = _needs_of(*await self._facts())
+        rounds, pins = await self._database.query("pruning", _ROUNDS), await self._database.query("pruning", _PINS, (0,))
+        needs = self._needs(rounds, pins)
         doomed = prunable(await self._blobs.payloads(), needs, keep)
         kept = first_kept(needs, keep)
         height = await self._database.query("pruning", "SELECT max(height) FROM payloads WHERE round < ?", (kept,))
@@ -40,14 +42,14 @@ class Pruner:
         def may_go(writer: sqlite3.Connection) -> bool:
             # The rule once more inside each deleting transaction: a record or a block may have come that needs the blob.
             payload = payload_of(writer, root)
-            needs = _needs_of(writer.execute(_ROUNDS).fetchall(), writer.execute(_PINS, (0,)).fetchall())
+            needs = self._needs(writer.execute(_ROUNDS).fetchall(), writer.execute(_PINS, (0,)).fetchall())
             return payload is not None and may_prune(payload, needs, keep)
 
         return await self._blobs.delete(root, may_go)
 
     async def discard_stale(self, round_: Round) -> None:
         """See `BlockStore.discard_stale`."""
-        pinned = _roots(await self._database.query("pruning", _PINS, (round_,)))
+        pinned = self._roots(await self._database.query("pruning", _PINS, (round_,)))
         for payload in await self._blobs.unsettled():
             if is_stale(payload, pinned, round_):
                 await self._discard_one(payload.root, round_)
@@ -56,13 +58,21 @@ class Pruner:
     async def _discard_one(self, root: Digest, round_: Round) -> None:
         def may_go(writer: sqlite3.Connection) -> bool:
             payload = payload_of(writer, root)
-            pinned = _roots(writer.execute(_PINS, (round_,)).fetchall())
+            pinned = self._roots(writer.execute(_PINS, (round_,)).fetchall())
             return payload is not None and is_stale(payload, pinned, round_)
 
         await self._blobs.delete(root, may_go)
 
-    async def _facts(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-        return await self._database.query("pruning", _ROUNDS), await self._database.query("pruning", _PINS, (0,))
+    def _needs(self, rounds: list[tuple[Any, ...]], pins: list[tuple[Any, ...]]) -> Needs:
+        """Raises MachineError if a torn page has left columns of other types: a pin that can't be read must not be forgotten."""
+        if not all(isinstance(value, int | None) for row in rounds for value in row):
+            raise damaged_row(self._database.path, "the list of undecided rounds")
+        return Needs(Round(rounds[0][0] or 0), frozenset(Round(row[1] or 0) for row in rounds), self._roots(pins))
+
+    def _roots(self, pins: list[tuple[Any, ...]]) -> frozenset[Digest]:
+        if not all(isinstance(root, bytes) for (root,) in pins):
+            raise damaged_row(self._database.path, "the list of pins")
+        return frozenset(Digest(root) for (root,) in pins)
 
     async def _return_space(self) -> int:
         """Return free pages to the disk in small steps: bytes by which the file shrinks."""
@@ -82,11 +92,3 @@ _ROUNDS: Final = (
 """The head's round beside each undecided one, the head's among them."""
 
 _PINS: Final = "SELECT root FROM pins WHERE round >= ?"
-
-
-def _needs_of(rounds: list[tuple[Any, ...]], pins: list[tuple[Any, ...]]) -> Needs:
-    return Needs(Round(rounds[0][0] or 0), frozenset(Round(row[1] or 0) for row in rounds), _roots(pins))
-
-
-def _roots(rows: list[tuple[Any, ...]]) -> frozenset[Digest]:
-    return frozenset(Digest(row[0]) for row in rows)

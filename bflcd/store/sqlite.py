@@ -12,8 +12,9 @@ from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.blobs import BlobTable
 from bflcd.store.blocks import (
-    BLOCK_SQL,
+    BLOCKS_SQL,
     HEAD_SQL,
+    SEGMENTS_SQL,
     abandon_above,
     head_from_rows,
     headers_from_rows,
@@ -38,10 +39,10 @@ from bflcd.wire.requests import Manifest
 
 
 class SqliteStore:
-    """`BlockStore` on a data directory, which it holds alone."""
+    """`BlockStore` on a data directory, which it holds alone unless it only reads."""
 
-    def __init__(self, directory: Path, lock: DirectoryLock, database: Database) -> None:
-        """Take an open database. Use `open`."""
+    def __init__(self, directory: Path, lock: DirectoryLock | None, database: Database) -> None:
+        """Take an open database, with the lock under which it may be written. Use `open`."""
         self.directory = directory
         self._lock = lock
         self._database = database
@@ -76,7 +77,8 @@ class SqliteStore:
         try:
             await self._database.close()
         finally:
-            self._lock.release()
+            if self._lock is not None:
+                self._lock.release()
 
     # The chain
 
@@ -137,7 +139,7 @@ class SqliteStore:
 
     async def rewind(self, round_: Round, state: State) -> None:
         """See `BlockStore`."""
-        rows = await self._database.query("reading a block", BLOCK_SQL, (round_,))
+        rows = await self._database.query("reading a block", f"{BLOCKS_SQL} WHERE round = ?", (round_,))
         head = await asyncio.to_thread(rewound, self._database.path, rows, round_, state)
 
         def work(writer: sqlite3.Connection) -> None:
@@ -153,8 +155,7 @@ class SqliteStore:
         """See `BlockStore`."""
         rows = await self._database.query(
             "reading a segment",
-            "SELECT round, hash, header, certificate, checksum, segment, segment_checksum FROM segments "
-            "WHERE round = ? AND segment IS NOT NULL",
+            f"{SEGMENTS_SQL} WHERE round = ? AND segment IS NOT NULL",
             (round_,),
         )
         return await asyncio.to_thread(segment_from_columns, self._database.path, rows[0]) if rows else None
@@ -170,7 +171,7 @@ class SqliteStore:
             raise ValueError(f"certified headers begin with round 1, not {first}; count {count}")
         rows = await self._database.query(
             "reading headers",
-            "SELECT round, hash, header, certificate, checksum FROM segments WHERE round >= ? ORDER BY round LIMIT ?",
+            f"{BLOCKS_SQL} WHERE round >= ? ORDER BY round LIMIT ?",
             (first, count),
         )
         return await asyncio.to_thread(headers_from_rows, self._database.path, first, rows)

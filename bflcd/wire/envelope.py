@@ -62,8 +62,7 @@ def seal(body: T, signer: Signer) -> Signed[T]:
 
 def open_envelope(envelope: Envelope, allowed: tuple[type[T], ...]) -> Signed[T]:
     """Decode an envelope's payload as one of `allowed`, without verifying the signature. Raises PeerError."""
-    body: T = decode_any(envelope.payload, allowed)  # type: ignore[assignment]
-    return Signed(body, envelope)
+    return Signed(decode_any(envelope.payload, allowed), envelope)
 
 
 def verify_envelope(envelope: Envelope) -> bool:

@@ -4,7 +4,7 @@ Every signed body names chain, round, epoch, the parent model block and the comm
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
 from bflcd.limits import Between, Size
 from bflcd.params import BlobRef
@@ -160,7 +160,7 @@ Vote = PrePrepare | Prepare | Commit | ViewChange
 PunishableBody = Offer | ScoreCard | PrePrepare | Prepare | Commit
 """Messages of which an honest node signs one in each place: two are evidence (design 6.9)."""
 
-PUNISHABLE: Final = (Offer, ScoreCard, PrePrepare, Prepare, Commit)
+PUNISHABLE: Final[tuple[type[PunishableBody], ...]] = get_args(PunishableBody)
 """`PunishableBody`, as the decoder wants it."""
 
 SignedBody = Beacon | Offer | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
@@ -201,5 +201,5 @@ class Announcement:
 Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Evidence | RecoveryCertificate
 """Everything that gossip carries. A bare Envelope holds a Beacon, Offer, ScoreCard, Prepare or Commit."""
 
-GOSSIP: Final = (Envelope, JustifiedPrePrepare, JustifiedViewChange, Announcement, Evidence, RecoveryCertificate)
+GOSSIP: Final[tuple[type[Gossip], ...]] = get_args(Gossip)
 """`Gossip`, as the decoder wants it."""

@@ -1,13 +1,14 @@
-"""Requests and their legal replies over direct streams (design 8)."""
+"""Requests over direct streams, each with its one legal reply and its lane (design 8)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from enum import Enum
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar, get_args
 
 from bflcd.limits import Between, Name, Size
 from bflcd.params import BlobRef, Genesis
 from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Digest, Epoch, Height, Millis, NodeId, Round
-from bflcd.wire.blocks import MAX_SEGMENT_BYTES, Certificate, CertifiedHeader, CertifiedSegment
-from bflcd.wire.codec import message
+from bflcd.wire.blocks import MAX_SEGMENT_BYTES, CertifiedHeader, CertifiedSegment
+from bflcd.wire.codec import message, registered
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.evidence import MAX_EVIDENCE, MAX_EVIDENCE_BYTES, Evidence
 from bflcd.wire.recovery import PreparedProof
@@ -18,25 +19,39 @@ MAX_HEADERS: Final = 256
 MAX_ADDRESSES: Final = 64
 """Addresses in one reply."""
 
-REQUEST: Final = 2048
+REQUEST_BYTES: Final = 2048
 """Bytes of most requests, at most."""
+
+ReplyT = TypeVar("ReplyT")
 
 Address = Annotated[str, Size(1, 256)]
 
 
-@message(50, max_bytes=8 * 1024)
-@dataclass(frozen=True, slots=True)
-class GetStatus:
-    """Heartbeat and introduction: who am I, where do I stand. `chain` is zero before the genesis is known."""
+class Lane(Enum):
+    """Requests of one weight, with streams and limits of their own, so that chunks never delay a heartbeat; the protocol's id."""
 
-    chain: Digest
-    round: Round
-    height: Height
-    head: Digest
-    addresses: Annotated[tuple[Address, ...], Size(0, 16)]
+    SMALL = "/bflc/1/small"
+    CHAIN = "/bflc/1/chain"
+    BLOB = "/bflc/1/blob"
 
 
-@message(51, max_bytes=REQUEST)
+class Request(Generic[ReplyT]):
+    """Base of all requests; its argument is the class of the one legal reply, besides Refused."""
+
+    __slots__ = ()
+
+    reply: ClassVar[type]
+    lane: ClassVar[Lane]
+    for_strangers: ClassVar[bool] = False
+    """Whether a peer that is no member may ask it."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        (base,) = cls.__dict__["__orig_bases__"]
+        (cls.reply,) = get_args(base)
+
+
+@message(51, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class Status:
     """The answer to GetStatus. `oldest_payload`: first round whose payloads are still held; `version` of the software."""
@@ -51,12 +66,19 @@ class Status:
     time: Millis
 
 
-@message(52, max_bytes=REQUEST)
+@message(50, max_bytes=8 * 1024)
 @dataclass(frozen=True, slots=True)
-class GetGenesis:
-    """Open to strangers. `chain` pins the expected chain id; zero asks for whatever the peer has."""
+class GetStatus(Request[Status]):
+    """Heartbeat and introduction: who am I, where do I stand. `chain` is zero before the genesis is known."""
+
+    lane = Lane.SMALL
+    for_strangers = True
 
     chain: Digest
+    round: Round
+    height: Height
+    head: Digest
+    addresses: Annotated[tuple[Address, ...], Size(0, 16)]
 
 
 @message(74, max_bytes=4 * 1024 * 1024 + 64)
@@ -67,14 +89,15 @@ class GenesisReply:
     genesis: Genesis
 
 
-@message(54, max_bytes=REQUEST)
+@message(52, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetHeaders:
-    """Certified model headers of rounds first, first + 1, ... (first >= 1)."""
+class GetGenesis(Request[GenesisReply]):
+    """Open to strangers. `chain` pins the expected chain id; zero asks for whatever the peer has."""
+
+    lane = Lane.CHAIN
+    for_strangers = True
 
     chain: Digest
-    first: Round
-    count: Annotated[int, Between(1, MAX_HEADERS)]
 
 
 @message(55, max_bytes=MAX_HEADERS * 128 * 1024)
@@ -85,13 +108,16 @@ class Headers:
     headers: Annotated[tuple[CertifiedHeader, ...], Size(0, MAX_HEADERS)]
 
 
-@message(56, max_bytes=REQUEST)
+@message(54, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetSegment:
-    """The committed segment whose model header says `round`."""
+class GetHeaders(Request[Headers]):
+    """Certified model headers of rounds first, first + 1, ... (first >= 1)."""
+
+    lane = Lane.CHAIN
 
     chain: Digest
-    round: Round
+    first: Round
+    count: Annotated[int, Between(1, MAX_HEADERS)]
 
 
 @message(75, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
@@ -102,14 +128,15 @@ class SegmentReply:
     certified: CertifiedSegment
 
 
-@message(58, max_bytes=MAX_COMMITTEE * 64)
+@message(56, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetEnvelopes:
-    """Signed cards or offers of the current round by payload digest: what a member misses to check a proposal."""
+class GetSegment(Request[SegmentReply]):
+    """The committed segment whose model header says `round`."""
+
+    lane = Lane.CHAIN
 
     chain: Digest
     round: Round
-    digests: Annotated[tuple[Digest, ...], Size(1, MAX_COMMITTEE)]
 
 
 @message(59, max_bytes=MAX_SEGMENT_BYTES)
@@ -120,13 +147,16 @@ class Envelopes:
     envelopes: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
 
 
-@message(60, max_bytes=REQUEST)
+@message(58, max_bytes=MAX_COMMITTEE * 64)
 @dataclass(frozen=True, slots=True)
-class GetManifest:
-    """The chunk hashes of a blob."""
+class GetEnvelopes(Request[Envelopes]):
+    """Signed cards or offers of the current round by payload digest: what a member misses to check a proposal."""
+
+    lane = Lane.SMALL
 
     chain: Digest
-    root: Digest
+    round: Round
+    digests: Annotated[tuple[Digest, ...], Size(1, MAX_COMMITTEE)]
 
 
 @message(61, max_bytes=MAX_CHUNKS * (HASH_BYTES + 2) + 256)
@@ -138,14 +168,15 @@ class Manifest:
     chunks: Annotated[tuple[Digest, ...], Size(1, MAX_CHUNKS)]
 
 
-@message(62, max_bytes=REQUEST)
+@message(60, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetChunk:
-    """One chunk of a blob."""
+class GetManifest(Request[Manifest]):
+    """The chunk hashes of a blob."""
+
+    lane = Lane.BLOB
 
     chain: Digest
     root: Digest
-    index: Annotated[int, Between(0, MAX_CHUNKS - 1)]
 
 
 @message(63, max_bytes=CHUNK_BYTES + 64)
@@ -156,12 +187,16 @@ class Chunk:
     data: Annotated[bytes, Size(1, CHUNK_BYTES)]
 
 
-@message(64, max_bytes=REQUEST)
+@message(62, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetAddresses:
-    """Where other members can be reached."""
+class GetChunk(Request[Chunk]):
+    """One chunk of a blob."""
+
+    lane = Lane.BLOB
 
     chain: Digest
+    root: Digest
+    index: Annotated[int, Between(0, MAX_CHUNKS - 1)]
 
 
 @message(65, max_bytes=MAX_ADDRESSES * 512)
@@ -172,30 +207,14 @@ class Addresses:
     addresses: Annotated[tuple[tuple[NodeId, Address], ...], Size(0, MAX_ADDRESSES)]
 
 
-@message(66, max_bytes=REQUEST)
+@message(64, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetCertificate:
-    """The certificate that closed round `round`, if the peer has it."""
+class GetAddresses(Request[Addresses]):
+    """Where other members can be reached."""
+
+    lane = Lane.SMALL
 
     chain: Digest
-    round: Round
-
-
-@message(67, max_bytes=128 * 1024)
-@dataclass(frozen=True, slots=True)
-class CertificateReply:
-    """A round's certificate."""
-
-    certificate: Certificate
-
-
-@message(70, max_bytes=REQUEST)
-@dataclass(frozen=True, slots=True)
-class GetEvidence:
-    """Evidence that a proposal names, by its ids."""
-
-    chain: Digest
-    ids: Annotated[tuple[Digest, ...], Size(1, MAX_EVIDENCE)]
 
 
 @message(71, max_bytes=MAX_EVIDENCE * MAX_EVIDENCE_BYTES + 64)
@@ -206,14 +225,15 @@ class EvidenceReply:
     evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)]
 
 
-@message(72, max_bytes=REQUEST)
+@message(70, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
-class GetPrepared:
-    """The highest prepared proof of a round that the peer holds: what managers look for before they sign a recovery."""
+class GetEvidence(Request[EvidenceReply]):
+    """Evidence that a proposal names, by its ids."""
+
+    lane = Lane.SMALL
 
     chain: Digest
-    round: Round
-    parent: Digest
+    ids: Annotated[tuple[Digest, ...], Size(1, MAX_EVIDENCE)]
 
 
 @message(73, max_bytes=32 * 1024)
@@ -224,7 +244,19 @@ class PreparedReply:
     proof: PreparedProof | None
 
 
-@message(69, max_bytes=REQUEST)
+@message(72, max_bytes=REQUEST_BYTES)
+@dataclass(frozen=True, slots=True)
+class GetPrepared(Request[PreparedReply]):
+    """The highest prepared proof of a round that the peer holds: what managers look for before they sign a recovery."""
+
+    lane = Lane.SMALL
+
+    chain: Digest
+    round: Round
+    parent: Digest
+
+
+@message(69, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why a request is not answered: the name of a Rejection and a text for people."""
@@ -233,20 +265,5 @@ class Refused:
     text: Annotated[str, Size(0, 512)]
 
 
-LEGAL_REPLIES: Final[dict[type, type]] = {
-    GetStatus: Status,
-    GetGenesis: GenesisReply,
-    GetHeaders: Headers,
-    GetSegment: SegmentReply,
-    GetEnvelopes: Envelopes,
-    GetManifest: Manifest,
-    GetChunk: Chunk,
-    GetAddresses: Addresses,
-    GetCertificate: CertificateReply,
-    GetEvidence: EvidenceReply,
-    GetPrepared: PreparedReply,
-}
-"""Each request's one legal reply, besides Refused."""
-
-OPEN_TO_STRANGERS: Final = (GetStatus, GetGenesis)
-"""What a peer that is no member may ask."""
+REQUESTS: Final[tuple[type[Request[Any]], ...]] = tuple(kind for kind in registered().values() if issubclass(kind, Request))
+"""All that a node serves."""

@@ -5,15 +5,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import httpx
 import msgspec
 
 from bflc_cli.session import CommandError, Session
-from bflcd.api.schema import Event
+from bflcd.api.schema.events import Event
 from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
+
+T = TypeVar("T")
 
 RETRY_SECONDS: Final = 0.1
 """Between two attempts to reach a daemon that is still starting."""
@@ -46,6 +48,10 @@ class Api:
     def get(self, path: str, **params: int | None) -> Any:
         """The `data` of a GET. Raises CommandError."""
         return self._ask("GET", path, params={name: value for name, value in params.items() if value is not None})
+
+    def read(self, path: str, kind: type[T], **params: int | None) -> T:
+        """The `data` of a GET as a `kind`. Raises CommandError, and msgspec's error if a daemon of another version answers."""
+        return msgspec.convert(self.get(path, **params), kind)
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None) -> Any:
         """The `data` of a POST. Raises CommandError."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -14,11 +13,12 @@ from rich.text import Text
 
 from bflc_cli.client import Api, read_api_file
 from bflc_cli.curve import curve
-from bflc_cli.fleet import Overview
 from bflc_cli.session import CommandError
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
-from bflcd.api.schema import HistoryRow, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.status import Status
+from bflcd.setup.overview import Overview
 
 ASK_SECONDS: Final = 2.0
 """What one node may take to answer before it is shown as silent."""
@@ -47,7 +47,7 @@ class Watched:
         try:
             if self.api is None:
                 self.api = Api(read_api_file(self.datadir), ASK_SECONDS)
-            self.status = msgspec.convert(self.api.get("/v1/status"), Status)
+            self.status = self.api.read("/v1/status", Status)
             self.silent, self.note = None, ""
         except CommandError as error:
             self.close()
@@ -85,8 +85,7 @@ class Community:
             if node.api is None or node.status.round <= known:
                 continue
             try:
-                found = node.api.get("/v1/history", first=known + 1, count=HISTORY_STEP)
-                self.rows += msgspec.convert(found, list[HistoryRow])
+                self.rows += node.api.read("/v1/history", list[HistoryRow], first=known + 1, count=HISTORY_STEP)
             except CommandError:
                 node.close()  # it is asked again at the next look
 

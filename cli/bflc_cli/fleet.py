@@ -17,6 +17,9 @@ import msgspec
 
 import bflcd
 from bflc_cli.session import CommandError
+from bflcd.api.token import FILE_NAME as API_FILE
+from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
+from bflcd.setup.overview import NodeEntry, Overview
 
 STOP_SECONDS: Final = 5.0
 """How long daemons may take to stop before they are killed."""
@@ -24,33 +27,12 @@ STOP_SECONDS: Final = 5.0
 CONSOLE_FILE: Final = "console.log"
 """What a daemon writes to its terminal: warnings and a last message; the log proper is log/bflcd.log."""
 
-OVERVIEW_FILE: Final = "testnet.json"
-
 TAIL_BYTES: Final = 16 * 1024
 
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2), Linux: the signal that a child gets when its parent dies."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class NodeEntry(msgspec.Struct, frozen=True):
-    """One node of `testnet.json`; `datadir` is relative to it."""
-
-    name: str
-    datadir: str
-    node_id: str
-
-
-class Overview(msgspec.Struct, frozen=True):
-    """What `bflcd testnet` wrote about the directory."""
-
-    name: str
-    mode: str
-    chain_id: str
-    task: str
-    last_round: int
-    nodes: list[NodeEntry]
 
 
 def read_overview(directory: Path) -> Overview:
@@ -80,7 +62,6 @@ class Daemon:
     console: IO[bytes] | None = None
     code: int | None = None
     wanted: bool = False
-    told: bool = False
 
     @property
     def running(self) -> bool:
@@ -134,7 +115,7 @@ class Fleet:
 
     def start(self, daemon: Daemon) -> None:
         """Start one. Raises CommandError."""
-        (daemon.datadir / "api.json").unlink(missing_ok=True)  # of a killed daemon: its port may be another program's by now
+        (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its port may be another program's by now
         try:
             daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
             daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module

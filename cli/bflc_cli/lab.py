@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bflc_cli.fleet import OVERVIEW_FILE, read_overview
+from bflc_cli.fleet import read_overview
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, share
 from bflcd.errors import UsageError
 from bflcd.learn.attacks import ATTACKS
+from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 
 if TYPE_CHECKING:
     from bflcd.lab.config import SimulationConfig

@@ -109,7 +109,7 @@ def _counters(exposition: str) -> Iterator[tuple[str, float]]:
 
     for family in text_string_to_metric_families(exposition):
         for sample in family.samples:
-            if sample.name == "bflc_gossip_messages_total" and sample.labels["direction"] == "out":
+            if sample.name == "bflc_messages_total" and sample.labels["direction"] == "out":
                 yield _SENT + sample.labels["kind"], sample.value
             elif sample.name == "bflc_validations_total":
                 yield _VALIDATIONS, sample.value

@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
-from bflc_cli.session import CommandError, emit_json, error_envelope, exit_code_for, make_session
+from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
+from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
 from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
 from bflcd.version import __version__

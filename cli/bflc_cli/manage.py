@@ -15,7 +15,7 @@ from bflc_cli.client import connect, find_daemon, process_runs, read_api_file
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import short, size
-from bflcd.api.schema import PruneView
+from bflcd.api.schema.chain import PruneView
 from bflcd.errors import UsageError
 
 PRUNE_SECONDS: Final = 3600.0
@@ -61,7 +61,7 @@ def prune(
     )
 
 
-async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry_run: bool) -> dict[str, Any]:
+async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry_run: bool) -> PruneView:
     from bflcd.store.pruning import keep_for_height  # noqa: PLC0415 - only a stopped node's store is opened here
     from bflcd.store.sqlite import SqliteStore  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry
         report = await store.prune(keep, dry_run=dry_run)
     finally:
         await store.close()
-    view = PruneView(
+    return PruneView(
         dry_run=dry_run,
         keep=keep,
         height=report.height,
@@ -87,8 +87,6 @@ async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry
         payload_bytes=report.payload_bytes,
         freed=report.freed,
     )
-    built: dict[str, Any] = msgspec.to_builtins(view)
-    return built
 
 
 def export(

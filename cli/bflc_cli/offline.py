@@ -104,4 +104,4 @@ async def measure_model(datadir: Path, root: str) -> float | None:
 
 def report_data(report: VerifyReport, test_accuracy: float | None) -> dict[str, Any]:
     """The report as JSON."""
-    return {**asdict(report), "findings": [asdict(finding) for finding in report.findings], "test_accuracy": test_accuracy}
+    return {**asdict(report), "test_accuracy": test_accuracy}

@@ -10,7 +10,10 @@ from rich.console import RenderableType
 from bflc_cli.client import connect
 from bflc_cli.session import Session
 from bflc_cli.tables import committee_view, history_view, members_view, peers_view, round_view, status_view
-from bflcd.api.schema import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status
 
 
 def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], RenderableType], **params: int | None) -> None:
@@ -49,7 +52,7 @@ def history(
     ctx: typer.Context,
     *,
     first: Annotated[int | None, typer.Option("--from", min=1, help="Round of the first row; default: the newest rows.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Rows.")] = 20,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_HISTORY, help="Rows.")] = 20,
 ) -> None:
     """Committed models: accuracy, packed updates, who decided."""
     _show(ctx, "/v1/history", list[HistoryRow], history_view, first=first, count=count)

@@ -12,7 +12,8 @@ from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import short, yes
-from bflcd.api.schema import MemberView, RecoveryView
+from bflcd.api.schema.members import MemberView
+from bflcd.api.schema.recovery import RecoveryView
 from bflcd.errors import UsageError
 
 LEAST_DIGITS: Final = 4
@@ -55,14 +56,14 @@ def recover(
         if dry_run or asks:
             view = _post(session, api, {**body, "dry_run": True})
             if dry_run:
-                session.emit(msgspec.to_builtins(view), lambda: session.show(recovery_view(view)))
+                session.emit(view, lambda: session.show(recovery_view(view)))
                 return
             session.show(recovery_view(view))
             if not _confirmed(view):
                 return
             body["expect"] = view.proposal.id
         done = _post(session, api, body)
-    session.emit(msgspec.to_builtins(done), lambda: session.show(_outcome(done)))
+    session.emit(done, lambda: session.show(_outcome(done)))
 
 
 def _post(session: Session, api: Api, body: dict[str, Any]) -> RecoveryView:
@@ -88,7 +89,7 @@ def _named(api: Api, committee: str | None, retire: str | None) -> dict[str, lis
     """The members that the options name, by whole ids. Raises UsageError."""
     if committee is None and retire is None:
         return {}
-    ids = [member.node_id for member in msgspec.convert(api.get("/v1/members"), list[MemberView])]
+    ids = [member.node_id for member in api.read("/v1/members", list[MemberView])]
     given = (("committee", "--committee", committee), ("retired", "--retire", retire))
     return {key: [whole_id(part, ids, option) for part in _parts(text)] for key, option, text in given if text is not None}
 
@@ -98,7 +99,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _pending(api: Api, given: str) -> str:
-    view = msgspec.convert(api.get(_PATH), RecoveryView)
+    view = api.read(_PATH, RecoveryView)
     return whole_id(given, [row.id for row in view.pending], "--join")
 
 

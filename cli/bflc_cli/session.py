@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from rich.console import Console, RenderableType
 
+from bflcd.api.schema.envelope import ok_envelope
 from bflcd.errors import OperatorError, UsageError
 from bflcd.exit_codes import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
-
-SCHEMA: Final = 1
-"""Version of the JSON envelope, the same as the API's."""
 
 PLAIN_WIDTH: Final = 1000
 """Columns where the output is no terminal: enough that no table is ever cut."""
@@ -77,7 +76,7 @@ class Session:
     def emit(self, data: Any, human: Callable[[], None]) -> None:
         """The command's result: as JSON with --json, else as `human` writes it to `out`."""
         if self.json:
-            emit_json({"schema": SCHEMA, "status": "ok", "data": data})
+            emit_json(ok_envelope(data))
         else:
             human()
 
@@ -94,8 +93,8 @@ def console_for(stream: Any) -> Console:
 
 
 def emit_json(envelope: dict[str, Any]) -> None:
-    """One JSON document on one line of stdout."""
-    sys.stdout.write(json.dumps(envelope, ensure_ascii=True, allow_nan=False) + "\n")
+    """One JSON document on one line of stdout; structures in it become objects."""
+    sys.stdout.write(json.dumps(envelope, ensure_ascii=True, allow_nan=False, default=msgspec.to_builtins) + "\n")
     sys.stdout.flush()
 
 
@@ -106,9 +105,3 @@ def exit_code_for(error: Exception) -> int:
     if isinstance(error, OperatorError) and error.code in EXIT_BY_CODE:
         return EXIT_BY_CODE[error.code]
     return exit_code_of(error)
-
-
-def error_envelope(code: str, message: str, hint: str, data: Any = None) -> dict[str, Any]:
-    """The JSON of a failure."""
-    envelope = {"schema": SCHEMA, "status": "error", "code": code, "message": message, "hint": hint}
-    return envelope if data is None else {**envelope, "data": data}

@@ -8,7 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, yes
-from bflcd.api.schema import CommitteeView, HistoryRow, MemberView, Peer, RoundView, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:

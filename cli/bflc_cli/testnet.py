@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import msgspec
 import typer
 from rich.live import Live
 from rich.text import Text
 
 from bflc_cli.community import Community, accuracy_view, live_view, plain_line, status_table
-from bflc_cli.fleet import Fleet, Overview, Stopped, read_overview, signals_stop
+from bflc_cli.fleet import Fleet, Stopped, read_overview, signals_stop
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
-from bflcd.api.schema import Status
+from bflcd.api.schema.status import Status
+from bflcd.setup.overview import Overview
 
 if TYPE_CHECKING:
     from bflcd.inspect.chain_check import VerifyReport
@@ -265,7 +265,7 @@ def _result(run: Run) -> dict[str, Any]:
         "accuracy": run.community.accuracies[-1][1] if run.community.accuracies else None,
         "test_accuracy": run.test_accuracy,
         "nodes": nodes,
-        "history": msgspec.to_builtins(rows),
+        "history": rows,
     }
 
 
@@ -338,7 +338,7 @@ def status(ctx: typer.Context, *, directory: Directory) -> None:
         community.refresh()
     finally:
         community.close()
-    data = {node.name: None if node.status is None else msgspec.to_builtins(node.status) for node in community.nodes}
+    data = {node.name: node.status for node in community.nodes}
     session.emit({"nodes": data, "running": len(community.answering())}, lambda: session.show(status_table(community.nodes)))
 
 

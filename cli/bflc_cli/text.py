@@ -1,6 +1,7 @@
 """Values as people read them: short ids, sizes, durations, shares."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -39,6 +40,11 @@ def duration(seconds: float | None) -> str:
     if whole < 86_400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def clock(moment: datetime) -> str:
+    """Local time of day to the millisecond."""
+    return moment.astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
 def share(value: float | None) -> str:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-import msgspec
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -24,7 +23,10 @@ from bflc_cli.curve import curve
 from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, nats, share, short, size
-from bflcd.api.schema import CommitteeView, HistoryRow, Peer, RoundView, Status
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.members import CommitteeView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status
 from bflcd.errors import UsageError
 
 HISTORY_ROWS: Final = 400
@@ -50,16 +52,16 @@ class Frame:
 
 def fetch(api: Api, known: list[HistoryRow]) -> Frame:
     """Ask for everything; history only from the last row that is known. Raises CommandError."""
-    status = msgspec.convert(api.get("/v1/status"), Status)
+    status = api.read("/v1/status", Status)
     rows = list(known)
     if not rows or rows[-1].round < status.round:
         first = rows[-1].round + 1 if rows else max(1, status.round - HISTORY_ROWS + 1)
-        rows += msgspec.convert(api.get("/v1/history", first=first, count=HISTORY_ROWS), list[HistoryRow])
+        rows += api.read("/v1/history", list[HistoryRow], first=first, count=HISTORY_ROWS)
     return Frame(
         status,
-        msgspec.convert(api.get("/v1/round"), RoundView),
-        msgspec.convert(api.get("/v1/committee"), CommitteeView),
-        msgspec.convert(api.get("/v1/peers"), list[Peer]),
+        api.read("/v1/round", RoundView),
+        api.read("/v1/committee", CommitteeView),
+        api.read("/v1/peers", list[Peer]),
         rows[-HISTORY_ROWS:],
     )
 

@@ -5,20 +5,19 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
-import msgspec
 import typer
 from rich.text import Text
 
 from bflc_cli.client import connect
-from bflc_cli.session import SCHEMA, CommandError, Session, emit_json
-from bflcd.api.schema import Event
-
-LOG_FILE: Final = Path("log", "bflcd.log")
-"""JSON lines, in the data directory (`bflcd.log`)."""
+from bflc_cli.session import CommandError, Session, emit_json
+from bflc_cli.text import clock
+from bflcd.api.schema.envelope import ok_envelope
+from bflcd.api.schema.events import Event
+from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
 
@@ -36,7 +35,7 @@ def logs(
 ) -> None:
     """The node's log, running or stopped. With --json and -f one document a line."""
     session: Session = ctx.obj
-    path = session.need_datadir() / LOG_FILE
+    path = session.need_datadir() / LOG_DIR / LOG_FILE
     with _open(path) as file:
         newest = _tail(path, file, lines)
         if session.json and not follow:
@@ -111,7 +110,7 @@ def _record(line: str) -> Any:
 def _print_line(session: Session, line: str) -> None:
     record = _record(line)
     if session.json:
-        emit_json({"schema": SCHEMA, "status": "ok", "data": record})
+        emit_json(ok_envelope(record))
         return
     if not isinstance(record, dict):
         session.out.print(Text(line))
@@ -130,7 +129,7 @@ def _print_line(session: Session, line: str) -> None:
 
 def _clock(value: object) -> str:
     try:
-        return datetime.fromisoformat(str(value)).astimezone().strftime("%H:%M:%S.%f")[:-3]
+        return clock(datetime.fromisoformat(str(value)))
     except ValueError:
         return str(value or "")
 
@@ -158,11 +157,11 @@ def events(
 
 def _print_event(session: Session, event: Event) -> None:
     if session.json:
-        emit_json({"schema": SCHEMA, "status": "ok", "data": msgspec.to_builtins(event)})
+        emit_json(ok_envelope(event))
         return
-    clock = datetime.fromtimestamp(event.time / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    when = clock(datetime.fromtimestamp(event.time / 1000, UTC))
     style = "yellow" if event.type in ("gap", "refused", "warning", "view") else "none"
-    session.out.print(Text(f"{clock} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
+    session.out.print(Text(f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
 
 
 def register(app: typer.Typer) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bflcd.api import routes as api_routes
+from bflcd.api import event_stream
 from bflcd.api.metrics import Metrics
-from bflcd.api.openapi import OPERATIONS
-from bflcd.api.schema import RecoveryRequest
+from bflcd.api.openapi import openapi
+from bflcd.api.route import Backend, Call, Integer, Route
+from bflcd.api.routes import ROUTES
+from bflcd.api.schema.recovery import RecoveryRequest
 from bflcd.api.server import MAX_BODY_BYTES, ApiServer
 from bflcd.api.token import ApiFile, remove_api_file, write_api_file
 from bflcd.errors import InvariantError, MachineError, UsageError
@@ -120,9 +122,9 @@ async def test_the_token_is_needed(client, authorization, expected):
         assert answer["hint"]
 
 
-@pytest.mark.parametrize("operation", [op for op in OPERATIONS if not op.open], ids=lambda op: op.path)
-async def test_no_path_but_the_health_check_is_open(client, operation):
-    status, answer = await client.json(operation.method.upper(), operation.path, headers={"Authorization": ""})
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.needs_token], ids=lambda route: route.path)
+async def test_no_path_but_the_health_check_is_open(client, route):
+    status, answer = await client.json(route.method.upper(), route.path, headers={"Authorization": ""})
     assert (status, answer["code"]) == (401, "bad_token")
 
 
@@ -371,7 +373,7 @@ async def test_event_streams_tell_of_a_gap(client, node):
 
 
 async def test_silent_event_streams_have_a_heartbeat(client, monkeypatch):
-    monkeypatch.setattr(api_routes, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.02)
     assert [e["comment"] for e in await read_events(client, 3)] == [": alive"] * 3
 
 
@@ -412,7 +414,9 @@ async def test_openapi_names_every_route_and_resolves(client):
     assert status == 200
     described = json.loads(body)
     assert described["openapi"] == "3.1.0"
-    assert set(described["paths"]) == {op.path for op in OPERATIONS}
+    assert {(method, path) for path, found in described["paths"].items() for method in found} == {
+        (r.method, r.path) for r in ROUTES
+    }
     text = json.dumps(described)
     for reference in {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
         assert reference in described["components"]["schemas"]
@@ -423,10 +427,67 @@ async def test_openapi_names_every_route_and_resolves(client):
     assert {"chain_id", "round", "warnings"} <= set(status_schema["properties"])
 
 
-async def test_every_route_is_described(node, tmp_path):
-    from aiohttp import web
+def test_openapi_gives_the_bounds_that_are_checked():
+    described = openapi(ROUTES)["paths"]
+    parameters = {p["name"]: p["schema"] for p in described["/v1/history"]["get"]["parameters"]}
+    assert parameters == {
+        "first": {"type": "integer", "minimum": 1, "maximum": 2**32},
+        "count": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+    }
+    assert described["/v1/prune"]["post"]["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/PruneRequest"
+    }
 
-    app = web.Application()
-    api_routes.Routes(node, Metrics()).register(app)
-    served = {(r.method.lower(), r.resource.canonical) for r in app.router.routes() if r.method != "HEAD"}
-    assert served == {(op.method, op.path) for op in OPERATIONS}
+
+async def served(server: ApiServer) -> set[tuple[str, str]]:
+    """Methods and paths that a started server routes; every GET answers HEAD too."""
+    assert server._runner is not None
+    found = ((r.method.lower(), r.resource.canonical) for r in server._runner.app.router.routes())
+    return {(method, path) for method, path in found if method != "head"}
+
+
+async def test_every_route_that_is_served_is_described_and_the_other_way_round(node, tmp_path):
+    server = ApiServer(node, Metrics(), tmp_path)
+    await server.start()
+    described = {(method, path) for path, methods in openapi(ROUTES)["paths"].items() for method in methods}
+    assert await served(server) == described
+    await server.close()
+
+
+@pytest.mark.parametrize("needs_token", [True, False])
+async def test_a_route_in_the_table_is_served_checked_and_described(node, tmp_path, needs_token):
+    """Given a table with one more route, When the server starts, Then it answers, checks, guards and describes that route too."""
+
+    async def double(backend: Backend, call: Call) -> dict[str, int]:
+        assert backend.node is node
+        return {"doubled": 2 * call.numbers["number"]}
+
+    more = Route(
+        "get",
+        "/v1/double",
+        "Twice a number",
+        double,
+        dict[str, int],
+        (Integer("number", 1, 9, "which", 4),),
+        needs_token=needs_token,
+    )
+    server = ApiServer(node, Metrics(), tmp_path, routes=(*ROUTES, more))
+    url = await server.start()
+    token = json.loads((tmp_path / "api.json").read_text())["token"]
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, url, token)
+        assert (await client.json("GET", "/v1/double?number=3"))[1]["data"] == {"doubled": 6}
+        assert (await client.json("GET", "/v1/double"))[1]["data"] == {"doubled": 8}
+        for wrong in ("?number=10", "?number=0", "?other=1"):
+            assert (await client.json("GET", f"/v1/double{wrong}"))[1]["code"] == "bad_argument"
+        assert (await client.json("GET", "/v1/double", headers={"Authorization": ""}))[0] == (401 if needs_token else 200)
+        described = json.loads((await client.send("GET", "/openapi.json"))[2])["paths"]["/v1/double"]["get"]
+    await server.close()
+    assert described["parameters"][0]["schema"] == {"type": "integer", "minimum": 1, "maximum": 9, "default": 4}
+    answer = described["responses"]["200"]["content"]["application/json"]["schema"]["properties"]["data"]
+    assert answer == {"type": "object", "additionalProperties": {"type": "integer"}}
+    assert ("security" in described) is not needs_token
+
+
+async def test_a_route_without_parameters_ignores_a_query(client):
+    assert (await client.json("GET", "/v1/status?probe=1"))[0] == 200

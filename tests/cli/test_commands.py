@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from bflc_cli import client
 from bflc_cli.main import hoist, main
 from bflc_cli.text import duration, size
+from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
@@ -494,3 +496,10 @@ def test_durations(value, text):
 
 def test_sizes():
     assert [size(v) for v in (0, 1023, 1024, 2**30 * 3)] == ["0 B", "1023 B", "1.0 KiB", "3.0 GiB"]
+
+
+def test_the_control_command_asks_only_for_paths_that_are_served():
+    sources = Path(client.__file__).parent.glob("*.py")
+    asked = {path for source in sources for path in re.findall(r'"(/(?:v1/\w+|healthz|metrics))"', source.read_text())}
+    assert len(asked) > 8
+    assert asked <= {route.path for route in ROUTES}

@@ -8,7 +8,7 @@ import typer
 
 from bflc_cli.main import app
 from bflcd.api.metrics import Metrics
-from bflcd.api.openapi import OPERATIONS
+from bflcd.api.routes import ROUTES
 from tests.helpers.fake_node import status_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -42,7 +42,7 @@ def test_there_are_commands():
 
 def test_every_path_is_described():
     text = (DOCS / "api.md").read_text()
-    assert [op.path for op in OPERATIONS if f"`{op.method.upper()} {op.path}" not in text] == []
+    assert [route.path for route in ROUTES if f"`{route.method.upper()} {route.path}" not in text] == []
 
 
 async def test_every_metric_is_described():

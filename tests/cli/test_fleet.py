@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from bflc_cli import fleet
-from bflc_cli.fleet import Daemon, Fleet, NodeEntry, Overview, Stopped, signals_stop
+from bflc_cli.fleet import Daemon, Fleet, Stopped, signals_stop
 from bflc_cli.main import main
+from bflcd.setup.overview import NodeEntry, Overview
 from tests.helpers.daemons import community
 
 ROOT = Path(__file__).parents[2]

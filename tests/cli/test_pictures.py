@@ -16,10 +16,10 @@ from rich.console import Console
 
 from bflc_cli.community import Community, live_view, plain_line, status_table
 from bflc_cli.curve import curve
-from bflc_cli.fleet import NodeEntry, Overview
 from bflc_cli.main import main
 from bflc_cli.top import Frame, render
-from bflcd.api.schema import HistoryRow
+from bflcd.api.schema.chain import HistoryRow
+from bflcd.setup.overview import NodeEntry, Overview
 from tests.helpers.fake_node import IDS, FakeNode, ServedNode, history_row, status_of
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bflc_cli.main import main
-from bflcd.api.schema import RecoveryRequest, RecoveryRow
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryRow
 from tests.helpers.fake_node import IDS, ServedNode, recovery_of
 
 PROPOSED = "77" * 32

@@ -17,12 +17,13 @@ from bflcd.types import Digest, Height, Round
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.requests import (
     GetAddresses,
-    GetCertificate,
     GetChunk,
     GetEnvelopes,
+    GetEvidence,
     GetGenesis,
     GetHeaders,
     GetManifest,
+    GetPrepared,
     GetSegment,
     GetStatus,
 )
@@ -102,8 +103,9 @@ async def ask_as_stranger(node: Daemon, chain_hex: str) -> dict[str, str]:
         "genesis": GetGenesis(zero),
         "headers": GetHeaders(chain, one, 1),
         "segment": GetSegment(chain, one),
-        "certificate": GetCertificate(chain, one),
         "envelopes": GetEnvelopes(chain, Round(node.round()), (zero,)),
+        "evidence": GetEvidence(chain, (zero,)),
+        "prepared": GetPrepared(chain, Round(node.round()), zero),
         "manifest": GetManifest(chain, model),
         "chunk": GetChunk(chain, model, 0),
         "addresses": GetAddresses(chain),
@@ -133,10 +135,10 @@ async def ask_as_stranger(node: Daemon, chain_hex: str) -> dict[str, str]:
 
 def test_a_stranger_gets_the_genesis_and_nothing_else(living: Community):
     """Given a running community, When a valid identity that is no member connects and asks for everything,
-    Then it gets status and genesis; headers, segments, certificates, cards, models, addresses and gossip are refused.
+    Then it gets status and genesis; headers, segments, cards, evidence, proofs, models, addresses and gossip are refused.
     """
     refused = Rejection.NOT_MEMBER.value
-    kept = ("headers", "segment", "certificate", "envelopes", "manifest", "chunk", "addresses")
+    kept = ("headers", "segment", "envelopes", "evidence", "prepared", "manifest", "chunk", "addresses")
 
     found = asyncio.run(ask_as_stranger(living[3], living.chain_id))
 

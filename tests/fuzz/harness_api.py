@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from bflcd.api.metrics import Metrics
+from bflcd.api.routes import ROUTES
 from bflcd.api.server import ApiServer
 from tests.fuzz.target import Loop, Target
 from tests.helpers.fake_node import FakeNode
@@ -19,15 +20,7 @@ TOKEN, HOST = b"{TOKEN}", b"{HOST}"
 """What stands for the running server's own in an input."""
 
 PATHS = (
-    "/healthz",
-    "/openapi.json",
-    "/metrics",
-    "/v1/status",
-    "/v1/peers",
-    "/v1/round",
-    "/v1/committee",
-    "/v1/members",
-    "/v1/recovery",
+    *(route.path for route in ROUTES if route.method == "get" and not route.query),
     "/v1/history?first=1&count=10",
     "/v1/model?round=3",
     "/v1/logs?lines=5&after=%FF",
@@ -70,7 +63,7 @@ class Server:
         """What one connection gets for these bytes."""
         if self._api is None:
             logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-            logging.getLogger("bflcd.api.envelope").setLevel(logging.CRITICAL)
+            logging.getLogger("bflcd.api.responses").setLevel(logging.CRITICAL)
             self._api = ApiServer(FakeNode(), Metrics(), Path(tempfile.mkdtemp(prefix="fuzz-api-")))
             await self._api.start()
         assert self._api._runner is not None

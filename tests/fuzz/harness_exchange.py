@@ -6,14 +6,13 @@ from contextlib import suppress
 from typing import Any
 
 from bflcd.errors import PeerError
-from bflcd.net.exchange import LANES, Exchange
+from bflcd.net.exchange import Exchange
 from bflcd.params import BlobRef
 from bflcd.types import ZERO_DIGEST, Digest, Height, Millis, NodeId, Round
 from bflcd.wire.codec import decode_any, encode, number_of
 from bflcd.wire.requests import (
-    LEGAL_REPLIES,
+    REQUESTS,
     GetAddresses,
-    GetCertificate,
     GetChunk,
     GetEnvelopes,
     GetGenesis,
@@ -21,6 +20,7 @@ from bflcd.wire.requests import (
     GetManifest,
     GetSegment,
     GetStatus,
+    Lane,
     Refused,
 )
 from tests.fuzz.target import Loop, Target
@@ -33,12 +33,12 @@ ASKED = (
     GetGenesis(ZERO_DIGEST),
     GetHeaders(ROOT, Round(1), 8),
     GetSegment(ROOT, Round(1)),
-    GetCertificate(ROOT, Round(1)),
     GetEnvelopes(ROOT, Round(1), (ROOT,)),
     GetManifest(ROOT, BlobRef(ROOT, 1).root),
     GetChunk(ROOT, ROOT, 0),
     GetAddresses(ROOT),
 )
+_REPLIES = tuple(kind.reply for kind in REQUESTS)
 
 
 class Wire:
@@ -66,7 +66,7 @@ class _Clock:
 
 
 async def _serve(request: Any) -> object:
-    return sample(schema_of(LEGAL_REPLIES[type(request)]), FLAVOURS[1])
+    return sample(schema_of(type(request).reply), FLAVOURS[1])
 
 
 def make_exchange() -> tuple[Exchange, Wire, list[Exception]]:
@@ -77,7 +77,7 @@ def make_exchange() -> tuple[Exchange, Wire, list[Exception]]:
     async def handler(_peer: NodeId, request: Any) -> object:
         return await _serve(request)
 
-    exchange.serve(dict.fromkeys(LEGAL_REPLIES, handler))
+    exchange.serve(dict.fromkeys(REQUESTS, handler))
     return exchange, wire, failures
 
 
@@ -90,10 +90,10 @@ async def _one(data: bytes) -> None:
         logging.getLogger("bflcd.net.exchange").setLevel(logging.CRITICAL)
         _MADE.append(make_exchange())
     exchange, wire, failures = _MADE[0]
-    lane = LANES[len(data) % len(LANES)]
+    lane = list(Lane)[len(data) % len(Lane)]
     for peer in (PEER, STRANGER):
-        reply = await wire.handlers[lane.protocol](peer, data)
-        decode_any(reply, (*LEGAL_REPLIES.values(), Refused))
+        reply = await wire.handlers[lane.value](peer, data)
+        decode_any(reply, (*_REPLIES, Refused))
     assert not failures, failures
     wire.answer = data
     for request in (ASKED[len(data) % len(ASKED)], _asked_for(data)):
@@ -104,7 +104,7 @@ async def _one(data: bytes) -> None:
 def _asked_for(data: bytes) -> Any:
     """The request whose reply the input claims to be."""
     number = data[2] if len(data) > 2 else 0
-    return next((asked for asked in ASKED if number_of(LEGAL_REPLIES[type(asked)]) == number), ASKED[0])
+    return next((asked for asked in ASKED if number_of(asked.reply) == number), ASKED[0])
 
 
 def one(data: bytes) -> None:
@@ -113,7 +113,7 @@ def one(data: bytes) -> None:
 
 def seeds() -> Iterator[bytes]:
     yield from map(encode, ASKED)
-    for cls in (*LEGAL_REPLIES.values(), *LEGAL_REPLIES, Refused):
+    for cls in (*_REPLIES, *REQUESTS, Refused):
         yield from (encode(sample(schema_of(cls), flavour)) for flavour in FLAVOURS)
 
 

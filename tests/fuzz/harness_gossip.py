@@ -52,7 +52,7 @@ class Station:
 
     async def hear(self, data: bytes) -> None:
         self.wire.receive(self.members[0], data)
-        while self.channel.waiting:
+        while len(self.channel._inbox):
             heard = await self.channel.receive()
             for node in self.hearers:
                 self.world.cores[node].handle(MessageReceived(heard.message, heard.forwarder), self.world.instant())

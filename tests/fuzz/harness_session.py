@@ -6,13 +6,12 @@ from functools import cache
 
 import trio
 
-from bflcd.net.exchange import LANES
 from bflcd.net.gossip import PUSH
 from bflcd.net.libp2p.handshake import Handshaker, TcpStream
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, rpc_pb2
 from bflcd.types import ZERO_DIGEST, Height, Round
 from bflcd.wire.codec import encode
-from bflcd.wire.requests import GetStatus
+from bflcd.wire.requests import GetStatus, Lane
 from tests.fuzz.living import Living
 from tests.fuzz.target import Target
 
@@ -41,8 +40,8 @@ def _opened(protocol: str, body: bytes) -> bytes:
 
 def seeds() -> Iterator[bytes]:
     status = encode(GetStatus(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, ()))
-    for lane in LANES:
-        yield _opened(lane.protocol, len(status).to_bytes(4, "big") + status)
+    for lane in Lane:
+        yield _opened(lane.value, len(status).to_bytes(4, "big") + status)
     yield _opened(PUSH, b"\0\0\0\4\x92\1\x14\xc0")
     yield _opened(PUSH, b"\xff\xff\xff\xff")
     packet = rpc_pb2.RPC()

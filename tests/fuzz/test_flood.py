@@ -135,7 +135,7 @@ async def test_ten_thousand_a_second_cost_a_few_dozen_signatures():
         if keys[3].node_id in node.banned:
             break
         node.channel._receive(keys[3].node_id, encode(forged(keys[1].node_id, number)))
-        while node.channel.waiting:
+        while len(node.channel._inbox):
             await node.verify_next()
     assert node.banned == {keys[3].node_id}
     assert node.verified < 100

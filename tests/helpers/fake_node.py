@@ -11,30 +11,12 @@ import numpy as np
 
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.metrics import Metrics
-from bflcd.api.schema import (
-    CardView,
-    CommitteeMember,
-    CommitteeView,
-    DecisionRow,
-    Event,
-    HistoryRow,
-    LogView,
-    MemberView,
-    ModelView,
-    OfferView,
-    Peer,
-    PreparedView,
-    PruneView,
-    RecoveryRequest,
-    RecoveryRow,
-    RecoverySeat,
-    RecoveryView,
-    RoundView,
-    Status,
-    StopView,
-    Unanswered,
-    VotesView,
-)
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.schema.events import Event, LogView
+from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
+from bflcd.api.schema.recovery import PreparedView, RecoveryRequest, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
+from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
+from bflcd.api.schema.status import Peer, Status, StopView
 from bflcd.api.server import ApiServer
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import OperatorError

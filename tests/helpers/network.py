@@ -1,14 +1,14 @@
 """Nodes of an in-memory network for tests of what stands on a transport: keys from fixed seeds, a clock that tests move."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bflcd.crypto.hashing import blob_root, chunk_hash, split_chunks
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
-from bflcd.net.exchange import Exchange, Handler
+from bflcd.net.exchange import Exchange, Handlers
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Epoch, Height, Millis, NodeId, Round
@@ -128,7 +128,7 @@ def build_node(network: MemoryNetwork, number: int, members: set[NodeId], now: C
 
 @asynccontextmanager
 async def clique(
-    handlers: list[Mapping[type, Handler]], *, now: Callable[[], Millis] = real_now, network: MemoryNetwork | None = None
+    handlers: list[Handlers], *, now: Callable[[], Millis] = real_now, network: MemoryNetwork | None = None
 ) -> AsyncIterator[list[Node]]:
     """Members 1, 2, ..., each serving its handlers, all connected to all."""
     hub = MemoryNetwork() if network is None else network

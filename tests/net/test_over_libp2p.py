@@ -11,7 +11,8 @@ from bflcd.net.blobs import BlobFetcher
 from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.libp2p import Libp2pTransport
-from bflcd.net.peers import PeerCallbacks, PeerManager, PeerSettings
+from bflcd.net.peer import PeerCallbacks, PeerSettings
+from bflcd.net.peers import PeerManager
 from bflcd.types import CHUNK_BYTES, Epoch, Round
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
@@ -104,7 +105,7 @@ async def until_gossip_flows(nodes, message):
     for _ in range(40):
         await nodes[0].gossip.publish(message)
         try:
-            await until(lambda: all(node.gossip.waiting for node in nodes[1:]), 0.5)
+            await until(lambda: all(len(node.gossip._inbox) for node in nodes[1:]), 0.5)
         except TimeoutError:
             continue
         for node in nodes[1:]:

@@ -8,12 +8,12 @@ import pytest
 
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
-from bflcd.net.exchange import LANES
 from bflcd.net.memory import MemoryNetwork
-from bflcd.net.peers import PeerCallbacks, PeerManager, PeerSettings
+from bflcd.net.peer import PeerCallbacks, PeerSettings
+from bflcd.net.peers import PeerManager
 from bflcd.types import Height, Round
 from bflcd.wire.codec import encode, number_of, peek_number
-from bflcd.wire.requests import Addresses, GetAddresses, GetStatus
+from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
 from tests.helpers.network import CHAIN, OTHER_CHAIN, build_node, identity, real_now, running, status, until
 
 FAST = PeerSettings(
@@ -307,12 +307,12 @@ async def test_hearsay_about_strangers_and_garbage_is_not_dialled():
                 )
             )
 
-        honest = a.node.transport._services[LANES[0].protocol]
+        honest = a.node.transport._services[Lane.SMALL.value]
 
         async def answer(peer, payload):
-            return await (lie if peek_number(payload) == number_of(GetAddresses) else honest[0])(peer, payload)
+            return await (lie if peek_number(payload) == number_of(GetAddresses) else honest.handler)(peer, payload)
 
-        a.node.transport._services[LANES[0].protocol] = (answer, *honest[1:])
+        a.node.transport._services[Lane.SMALL.value] = replace(honest, handler=answer)
         b.manager.add_address(a.address)
         await until(lambda: b.connected == {a.id})
         await asyncio.sleep(0.3)

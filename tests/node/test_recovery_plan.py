@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.api.schema import RecoveryRequest, RecoveryView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.consensus.recovery import prepares_of
 from bflcd.core.events import MessageReceived, RecoverySigned
 from bflcd.core.records import RoundRecords

@@ -1,6 +1,8 @@
 """What is answered to whom: unpublished updates and the cards of a running round are for its committee."""
 
+from random import Random
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import pytest
 
@@ -8,6 +10,10 @@ from bflcd.core.records import Head
 from bflcd.core.round_context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.net.blob_server import BlobServer
+from bflcd.net.memory import MemoryNetwork
+from bflcd.net.peer import PeerCallbacks
+from bflcd.net.peers import PeerManager
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.node.services import CHAIN_REQUESTS, ChainService
 from bflcd.node.standing import Newcomer
@@ -16,8 +22,9 @@ from bflcd.types import ZERO_DIGEST, Digest, Round
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
-from bflcd.wire.requests import GetCertificate, GetEnvelopes, GetGenesis, GetHeaders, GetSegment
+from bflcd.wire.requests import REQUESTS, GetEnvelopes, GetEvidence, GetGenesis, GetHeaders, GetPrepared, GetSegment
 from tests.helpers.ledger import make_genesis
+from tests.helpers.network import build_node, real_now, status
 
 GENESIS, IDENTITIES = make_genesis()
 HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
@@ -75,7 +82,8 @@ async def test_cards_of_a_running_round_are_for_its_committee(service: ChainServ
         GetEnvelopes(ROOT, Round(0), (ROOT,)),
         GetHeaders(ROOT, Round(1), 1),
         GetSegment(ROOT, Round(1)),
-        GetCertificate(ROOT, Round(1)),
+        GetEvidence(ROOT, (ROOT,)),
+        GetPrepared(ROOT, Round(0), ROOT),
     ],
     ids=lambda request: type(request).__name__,
 )
@@ -83,3 +91,29 @@ async def test_another_chain_is_refused(service: ChainService, request_: object)
     with pytest.raises(PeerError) as caught:
         await service.handlers()[type(request_)](MEMBER, request_)
     assert caught.value.rejection is Rejection.WRONG_CHAIN
+
+
+def handlers_of_a_node():
+    """Every part of a node that answers requests, made as the composition root makes it."""
+    store, node = MemoryStore(), build_node(MemoryNetwork(), 1, set())
+    peers = PeerManager(
+        node.transport,
+        node.exchange,
+        status=status,
+        is_member=lambda _: True,
+        callbacks=PeerCallbacks(up=lambda *_: None, down=lambda _: None, status=lambda *_: None),
+        now=real_now,
+        rng=Random(0),
+        book=store,
+    )
+    blobs = BlobServer(store, chain=lambda: STATE.chain, may_serve=lambda *_: True, on_damage=lambda *_: None)
+    for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0))), peers, blobs):
+        yield from part.handlers().items()
+
+
+async def test_every_request_has_one_handler_that_takes_it_and_returns_its_reply() -> None:
+    found = list(handlers_of_a_node())
+    assert sorted(kind.__name__ for kind, _ in found) == sorted(kind.__name__ for kind in REQUESTS)
+    for kind, handler in found:
+        hints = get_type_hints(handler)
+        assert (hints["request"], hints["return"]) == (kind, kind.reply)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.core.records import Pin
+from bflcd.errors import MachineError
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from tests.helpers.store import begin, extend, payload, ref, round_payloads
@@ -102,3 +103,12 @@ async def test_what_was_taken_back_is_judged_anew(tmp_path: Path) -> None:
         assert {p.root for p in await store._blobs.unsettled()} == {p.root for p in await store._blobs.payloads()}
         await store.discard_stale(Round(9))
         assert not any([await store.has_blob(ref(data).root) for data in round_payloads(2)])
+
+
+async def test_a_torn_row_stops_a_prune_by_its_name(tmp_path: Path) -> None:
+    """Given columns that a torn page has left with other types, when a prune looks what is needed, then it refuses and names them."""
+    async with opened(tmp_path) as store:
+        for rounds, pins in (([(3, 3), (3, "torn")], []), ([(3, 3)], [("torn",)])):
+            with pytest.raises(MachineError) as caught:
+                store._pruner._needs(rounds, pins)
+            assert caught.value.code == "damaged_store"

@@ -38,6 +38,8 @@ RETIRED: dict[int, str] = {
     32: "ScoreCard",
     53: "GenesisReply",
     57: "SegmentReply",
+    66: "GetCertificate",
+    67: "CertificateReply",
     80: "State",
     81: "State",
 }

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import get_args
 
 from bflcd.crypto.hashing import Domain
-from bflcd.net.exchange import LANES
 from bflcd.net.gossip import TOPIC
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from bflcd.wire.codec import limit_of, number_of
 from bflcd.wire.messages import GOSSIP, SignedBody
 from bflcd.wire.recovery import Recovery
-from bflcd.wire.requests import LEGAL_REPLIES, OPEN_TO_STRANGERS
+from bflcd.wire.requests import REQUESTS
 from tests.helpers.schema import MESSAGES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -28,11 +27,10 @@ def test_every_message_stands_in_the_table_with_its_limit():
 
 
 def test_requests_stand_with_their_lane_and_replies_with_their_request():
-    lanes = {request: lane.protocol for lane in LANES for request in lane.requests}
-    for request, reply in LEGAL_REPLIES.items():
-        assert ROWS[number_of(request)][2] == f"`{lanes[request]}`"
-        assert ROWS[number_of(reply)][2] == f"reply to {number_of(request)}"
-    first, second = map(number_of, OPEN_TO_STRANGERS)
+    for request in REQUESTS:
+        assert ROWS[number_of(request)][2] == f"`{request.lane.value}`"
+        assert ROWS[number_of(request.reply)][2] == f"reply to {number_of(request)}"
+    first, second = (number_of(request) for request in REQUESTS if request.for_strangers)
     assert f"Strangers may ask {first} and {second} only." in TEXT
 
 

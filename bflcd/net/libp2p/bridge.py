@@ -46,8 +46,6 @@ class Bridge:
         self._handlers: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
-        self.dropped = 0
-        """Deliveries lost because the asyncio loop was too slow."""
 
     # Life
 
@@ -183,7 +181,6 @@ class Bridge:
         """Run `function` in the asyncio loop, in the order of deliveries; a `lossy` one is dropped when too many wait."""
         with self._lock:
             if lossy and len(self._waiting) >= MAX_WAITING:
-                self.dropped += 1
                 return
             self._waiting.append((function, args))
             if len(self._waiting) > 1:

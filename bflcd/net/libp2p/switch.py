@@ -1,7 +1,6 @@
 """The switch: accepts, dials and closes connections, one a peer, and hands each inbound stream to its protocol."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -239,7 +238,7 @@ class Switch:
             _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), self._handshakes)
 
     def _connection(self, muxed: LeanYamux, stream: TcpStream, address: str, peer: NodeId, *, inbound: bool) -> Connection:
-        info = ConnectionInfo(peer, address, inbound, time.time_ns() // 1_000_000)
+        info = ConnectionInfo(peer, address, inbound)
         return Connection(info, muxed, stream, peer if inbound else self.node_id, trio.current_time())
 
     # A connection's life

@@ -5,7 +5,6 @@ import errno
 import importlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,15 +16,16 @@ from bflcd.net import multiaddr
 from bflcd.net.libp2p.bridge import Bridge
 from bflcd.net.multiaddr import Address
 from bflcd.net.protocol import (
-    MAX_GOSSIP_BYTES,
-    MAX_REQUEST_BYTES,
-    MAX_RESPONSE_BYTES,
     ConnectionInfo,
     Gate,
     GossipHandler,
     PeerEvent,
     PeerEventHandler,
     RequestHandler,
+    Service,
+    check_gossip,
+    check_request,
+    check_service,
 )
 from bflcd.types import NodeId, short
 
@@ -43,15 +43,6 @@ _LISTEN_ERRORS: Final = {
     errno.EACCES: ("permission", "not permitted", "choose a port above 1023 with --listen"),
     errno.EPERM: ("permission", "not permitted", "choose another port with --listen"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A request protocol that is served."""
-
-    handler: RequestHandler
-    max_request: int
-    max_concurrent: int
 
 
 class Libp2pTransport:
@@ -81,11 +72,6 @@ class Libp2pTransport:
     def node_id(self) -> NodeId:
         """Our own id."""
         return self._identity.node_id
-
-    @property
-    def dropped(self) -> int:
-        """Gossip messages lost because this process was too slow; for metrics."""
-        return self._bridge.dropped
 
     # Life
 
@@ -155,8 +141,7 @@ class Libp2pTransport:
 
     async def publish(self, topic: str, message: bytes) -> None:
         """See `Transport.publish`."""
-        if len(message) > MAX_GOSSIP_BYTES:
-            raise ValueError(f"a gossip message has at most {MAX_GOSSIP_BYTES} bytes, not {len(message)}")
+        check_gossip(message)
         await self._bridge.call(self._running().publish, topic, message)
 
     # Requests
@@ -164,14 +149,12 @@ class Libp2pTransport:
     def serve(self, protocol: str, handler: RequestHandler, *, max_request: int, max_concurrent: int) -> None:
         """See `Transport.serve`."""
         self._require_unstarted()
-        if not 0 <= max_request <= MAX_REQUEST_BYTES or max_concurrent < 1:
-            raise ValueError(f"{protocol}: requests of 0 to {MAX_REQUEST_BYTES} bytes, at least one at a time")
+        check_service(protocol, max_request, max_concurrent)
         self._services[protocol] = Service(handler, max_request, max_concurrent)
 
     async def request(self, peer: NodeId, protocol: str, payload: bytes, *, deadline: float, max_response: int) -> bytes:
         """See `Transport.request`."""
-        if len(payload) > MAX_REQUEST_BYTES or not 0 <= max_response <= MAX_RESPONSE_BYTES:
-            raise ValueError(f"{protocol}: requests up to {MAX_REQUEST_BYTES}, responses up to {MAX_RESPONSE_BYTES} bytes")
+        check_request(protocol, payload, max_response)
         try:
             async with asyncio.timeout(deadline):
                 return await self._bridge.call(self._running().request, peer, protocol, payload, max_response)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from bflcd.api.schema import PreparedView, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
+from bflcd.api.schema.recovery import PreparedView, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
 from bflcd.core.snapshot import RecoveriesSeen
 from bflcd.ledger.quorum import quorum
 from bflcd.node.recovery.observation import recovery_id

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from bflcd.api.schema import RecoveryRequest, RecoveryView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.core.core import Core
 from bflcd.core.events import RecoverySigned
 from bflcd.core.records import RoundRecords

@@ -1,7 +1,7 @@
 """The chain behind the running round: its history, its models, and what of them is still held."""
 
 from bflcd.api.history import base_of, history_row
-from bflcd.api.schema import MAX_HISTORY, HistoryRow, ModelView, PruneView
+from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneView
 from bflcd.core.round_context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.params import MILLION, BlobRef

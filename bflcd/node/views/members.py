@@ -1,6 +1,7 @@
 """Who is in the community: its committee, its members, connected peers."""
 
-from bflcd.api.schema import CommitteeMember, CommitteeView, MemberView, Peer
+from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
+from bflcd.api.schema.status import Peer
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import peer_id_of
 from bflcd.ledger.quorum import faults, leader, quorum

@@ -4,21 +4,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 from bflcd.api.event_bus import EventBus, LogRing
-from bflcd.api.schema import (
-    CommitteeView,
-    Event,
-    HistoryRow,
-    LogView,
-    MemberView,
-    ModelView,
-    Peer,
-    PruneView,
-    RecoveryRequest,
-    RecoveryView,
-    RoundView,
-    Status,
-    StopView,
-)
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.schema.events import Event, LogView
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status, StopView
 from bflcd.core.core import Core
 from bflcd.core.events import Instant
 from bflcd.errors import OperatorError

@@ -1,6 +1,6 @@
 """The running round: offers, cards, votes, and what the last one decided."""
 
-from bflcd.api.schema import CardView, DecisionRow, OfferView, RoundView, VotesView
+from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.protocol import NORM_SCALE_BITS

@@ -3,7 +3,7 @@
 import time
 from typing import Any, Final
 
-from bflcd.api.schema import Status
+from bflcd.api.schema.status import Status
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.quorum import leader

@@ -130,7 +130,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "strangers-are-answered",
         "who is no member gets models, updates and state (row 47)",
         "bflcd/net/exchange.py",
-        "if not member and kind not in OPEN_TO_STRANGERS:",
+        "if not member and not kind.for_strangers:",
         "if kind is type(None):",
         ASKED,
     ),

@@ -6,6 +6,8 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 CODEC = "bflcd/wire/codec.py"
+READER = "bflcd/wire/reader.py"
+FIELDS = "bflcd/wire/fields.py"
 TENSORS = "bflcd/wire/tensors.py"
 
 CODED: Final = selection(
@@ -40,7 +42,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "depth-unlimited",
         "nested arrays and maps are unpacked where a plain value belongs (row 27)",
-        CODEC,
+        READER,
         "            max_array_len=0,\n            max_map_len=0,\n",
         "            max_array_len=2**24,\n            max_map_len=2**24,\n",
         HOSTILE,
@@ -48,9 +50,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "length-unlimited",
         "an array's length is not held against its limit before it is read (row 27)",
-        CODEC,
-        '        if not low <= count <= high:\n            raise _malformed(f"an array',
-        '        if count < low:\n            raise _malformed(f"an array',
+        READER,
+        '        if not low <= count <= high:\n            raise malformed(f"an array',
+        '        if count < low:\n            raise malformed(f"an array',
         LIMITS,
     ),
     mutant(
@@ -64,9 +66,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "integers-unlimited",
         "a number outside its range is taken (section 4)",
-        CODEC,
-        '        if not low <= value <= high:\n            raise _malformed(f"{where}: {value} is outside',
-        '        if value is None:\n            raise _malformed(f"{where}: {value} is outside',
+        FIELDS,
+        '        if not low <= value <= high:\n            raise malformed(f"{where}: {value} is outside',
+        '        if value is None:\n            raise malformed(f"{where}: {value} is outside',
         LIMITS,
     ),
     mutant(

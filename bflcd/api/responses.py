@@ -1,4 +1,4 @@
-"""The JSON envelope of every answer, and which error becomes which status code."""
+"""Answers in the envelope, and which error becomes which status code."""
 
 import logging
 from typing import Any, Final
@@ -6,10 +6,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from bflcd.api.schema.envelope import error_envelope, ok_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError, PeerError, RequestError, UsageError
-
-SCHEMA: Final = 1
-"""Version of the envelope; raised only when a reader of the old one would break."""
 
 NOT_FOUND_CODES: Final = frozenset({"not_found", "pruned", "no_such_round"})
 """Codes of OperatorError that say that the thing does not exist here: 404."""
@@ -22,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 def ok(data: Any) -> web.Response:
     """The answer that carries `data`."""
-    return _respond(200, {"schema": SCHEMA, "status": "ok", "data": data})
+    return _respond(200, ok_envelope(data))
 
 
 def failure(status: int, code: str, message: str, hint: str = "") -> web.Response:
     """The answer of a refusal."""
-    return _respond(status, {"schema": SCHEMA, "status": "error", "code": code, "message": message, "hint": hint})
+    return _respond(status, error_envelope(code, message, hint))
 
 
 def failure_of(error: Exception, where: str) -> web.Response:

@@ -1,0 +1,66 @@
+"""What the API server needs of a node."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.schema.events import Event, LogView
+from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
+from bflcd.api.schema.round import RoundView
+from bflcd.api.schema.status import Peer, Status, StopView
+
+
+class NodeView(Protocol):
+    """What the API server needs of a node. All of it is called in the event loop's thread; what is not `async` must be quick.
+
+    Refusals are raised as OperatorError, whose code and hint reach the user; MachineError says that the disk failed.
+    """
+
+    def status(self) -> Status:
+        """Where the node stands."""
+        ...
+
+    def peers(self) -> list[Peer]:
+        """Open connections."""
+        ...
+
+    def round(self) -> RoundView:
+        """The running round."""
+        ...
+
+    def committee(self) -> CommitteeView:
+        """The committee of the running round."""
+        ...
+
+    def members(self) -> list[MemberView]:
+        """All members, sorted by id."""
+        ...
+
+    async def history(self, first: int, count: int) -> list[HistoryRow]:
+        """Models of rounds first, first + 1, ..., at most `count`; fewer at the head."""
+        ...
+
+    async def prune(self, keep: int, dry_run: bool) -> PruneView:
+        """Drop payloads but those of the last `keep` rounds (>= 1)."""
+        ...
+
+    async def recover(self, request: RecoveryRequest) -> RecoveryView:
+        """Plan a recovery of the running round, and sign it unless it is a dry run. A refusal is an OperatorError."""
+        ...
+
+    async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
+        """A model's safetensors bytes; None means the newest. OperatorError(code="not_found" or "pruned") if it is not held."""
+        ...
+
+    def request_stop(self) -> StopView:
+        """Begin a clean stop and return at once."""
+        ...
+
+    def events(self, after_seq: int | None) -> AsyncGenerator[Event, None]:
+        """Events after `after_seq`, then new ones until the node stops; None means only new ones. `EventBus.stream` is one."""
+        ...
+
+    def logs(self, lines: int, after: int) -> LogView:
+        """At most `lines` of the newest log lines whose number is above `after`."""
+        ...

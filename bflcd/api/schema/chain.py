@@ -1,0 +1,67 @@
+"""The chain: committed rounds, models, and what pruning leaves of their payloads."""
+
+from typing import Final
+
+from bflcd.api.schema.answer import Answer
+
+MAX_HISTORY: Final = 1000
+"""Rows of history in one answer."""
+
+
+class HistoryRow(Answer, frozen=True, kw_only=True):
+    """One committed model and the round that made it."""
+
+    round: int
+    """Of the model block: it closes round - 1."""
+    height: int
+    time: int
+    packed: int
+    places: int
+    accuracy: float | None
+    """Of the parent model, the base of the cards that closed the round: median."""
+    loss: float | None
+    """As `accuracy`, in nats."""
+    committee: list[str]
+    """Who decided it."""
+    degraded: bool
+    rewards: int
+    """Total paid out."""
+    view: int
+    """View in which it was decided."""
+    seconds: float
+    """Since the model before."""
+    hash: str
+
+
+class PruneRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of POST /v1/prune: exactly one of `keep` (rounds) and `to` (height)."""
+
+    keep: int | None = None
+    to: int | None = None
+    dry_run: bool = False
+
+
+class PruneView(Answer, frozen=True, kw_only=True):
+    """What a prune did, or would do."""
+
+    dry_run: bool
+    keep: int
+    height: int
+    """Last height whose payload is gone; -1 if none is."""
+    round: int
+    """First round from which on every payload is held."""
+    blobs: int
+    payload_bytes: int
+    freed: int
+    """Bytes returned to the disk."""
+
+
+class ModelView(Answer, frozen=True, kw_only=True):
+    """What a model's payload is; travels beside its bytes."""
+
+    round: int
+    height: int
+    root: str
+    size: int
+    block_hash: str
+    accuracy: float | None = None
