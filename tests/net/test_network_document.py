@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from bflcd.net.gossip import PUSH, PUSH_SECONDS, PUSHES_EACH, TOPIC
-from bflcd.node.runtime.loop import MAX_PUSHES
+from bflcd.node.runtime.delivery import MAX_PUSHES
 from bflcd.wire.requests import REQUESTS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "network.md").read_text()

@@ -1,12 +1,10 @@
-"""What daemons showed first, again in virtual time, where it can be brought about at will: a slow model, and who is served what."""
+"""A slow model, which daemons showed first: again in virtual time, where it can be brought about at will."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob
 from bflcd.core.events import BlobFetched, Event
-from bflcd.node.services import ChainService
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import NodeId
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
@@ -48,24 +46,3 @@ def test_nobody_aggregates_onto_a_model_that_has_not_come():
 
     assert world.delayed >= ROUNDS
     assert world.premature == 0
-
-
-def test_an_unpublished_update_is_for_the_committee_of_its_round():
-    """Given an update of the running round and one of the round before, none of them in a block,
-    When members ask for them, Then the committee gets the first, a trainer neither, nobody the second, and all what is published.
-    """
-    world = make_world()
-    world.start_all()
-    assert world.run_until(lambda: min(world.rounds()) >= 1, 60_000)
-    core = next(iter(world.cores.values()))
-    fresh, stale, published = (Digest(bytes([n]) * 32) for n in (1, 2, 3))
-    round_ = core.context.round
-    service = ChainService(SimpleNamespace(), lambda: world.genesis)
-    seated, trainer = core.context.committee[0], next(n for n in world.cores if n not in core.context.committee)
-
-    before = [service.may_serve(seated, root) for root in (fresh, stale, published)]
-    service.runtime = SimpleNamespace(core=core, restricted={fresh: round_, stale: Round(round_ - 1)})
-
-    assert before == [False, False, False]
-    assert [service.may_serve(seated, root) for root in (fresh, stale, published)] == [True, False, True]
-    assert [service.may_serve(trainer, root) for root in (fresh, stale, published)] == [False, False, True]
