@@ -13,7 +13,7 @@ from bflcd.core.effects import CatchUp, Effect, Halt, Send, notice
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
 from bflcd.core.facts import RoundDecided, Step
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.types import Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate

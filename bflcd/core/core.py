@@ -43,8 +43,8 @@ from bflcd.core.facts import EpochGiven, EvidenceFound, Fact, RoundDecided, Segm
 from bflcd.core.reception import Reception
 from bflcd.core.records import EvidenceRecord, Head, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
-from bflcd.core.round_context import RoundContext
-from bflcd.core.round_state import Decision, NodeParts, RoundState
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.state import Decision, NodeParts, RoundState
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.core.snapshot import CoreSnapshot, LastDecision, snapshot_of
 from bflcd.crypto.identity import Signer

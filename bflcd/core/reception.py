@@ -8,8 +8,8 @@ from bflcd.core.early_messages import EarlyMessages
 from bflcd.core.effects import Blame, Effect
 from bflcd.core.events import Instant, MessageReceived
 from bflcd.core.facts import SomethingNew, Step
-from bflcd.core.round_context import RoundContext
-from bflcd.core.round_state import NodeParts, RoundState
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.state import NodeParts, RoundState
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.roles import account_of
 from bflcd.types import Epoch, NodeId, Round, short

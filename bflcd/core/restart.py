@@ -3,8 +3,8 @@
 from bflcd.core.effects import Effect, Halt, Send
 from bflcd.core.events import Instant
 from bflcd.core.records import RoundRecords
-from bflcd.core.recovery_signatures import CONFLICT_HINT, RecoverySignatures
-from bflcd.core.round_state import RoundState
+from bflcd.core.round.recovery_signatures import CONFLICT_HINT, RecoverySignatures
+from bflcd.core.round.state import RoundState
 from bflcd.wire.envelope import Signed, open_envelope
 from bflcd.wire.messages import Offer, ScoreCard
 from bflcd.wire.recovery import Recovery, RecoveryCertificate

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bflcd.consensus.status import Phase
-from bflcd.core.collection import OfferProgress
 from bflcd.core.events import Instant
-from bflcd.core.round_context import RoundContext
-from bflcd.core.round_state import RoundState
+from bflcd.core.round.collection import OfferProgress
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.state import RoundState
 from bflcd.ledger.judgement import Judgement
 from bflcd.types import Epoch, Millis, NodeId, View
 from bflcd.wire.envelope import Signed

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bflcd.config import AttackSection
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig, acts_now

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, Persist
 from bflcd.core.events import BlobLost, BlobMissing, Event, MessageReceived
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.crypto.identity import Identity
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion

@@ -9,7 +9,7 @@ from bflcd.core.core import Core
 from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Send
 from bflcd.core.events import EnvelopesFetched, Event, EvidenceFetched, MessageReceived, SegmentFetched, Started
 from bflcd.core.records import EvidenceRecord, RoundRecords
-from bflcd.core.segments import key_of
+from bflcd.core.round.segments import key_of
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import Rejection
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View

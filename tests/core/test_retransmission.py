@@ -1,6 +1,6 @@
 """What is said again is what was said, after pauses that double up to 8 T0."""
 
-from bflcd.core.retransmission import Retransmissions
+from bflcd.core.round.retransmission import Retransmissions
 from bflcd.types import Millis, NodeId, Signature
 from bflcd.wire.envelope import Envelope
 

@@ -3,7 +3,7 @@
 from bflcd.consensus.pbft import Pbft
 from bflcd.core.core import Core
 from bflcd.core.evidence_pool import EvidencePool
-from bflcd.core.round_state import RoundState
+from bflcd.core.round.state import RoundState
 from bflcd.wire.blocks import Certificate
 
 

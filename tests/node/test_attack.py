@@ -6,7 +6,7 @@ import pytest
 
 from bflcd.config import AttackSection
 from bflcd.core.records import Head
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.protocol import AttackContext, EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult

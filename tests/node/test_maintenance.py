@@ -10,7 +10,7 @@ import pytest
 from bflcd.config import StoreSection
 from bflcd.core.events import SyncChanged
 from bflcd.core.records import Head
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.errors import MachineError, RequestError
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult
 from bflcd.ledger.state import genesis_header, genesis_state

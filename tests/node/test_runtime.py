@@ -10,7 +10,7 @@ import pytest
 from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, SegmentFetched, Started, Trained
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult

@@ -7,7 +7,7 @@ from typing import get_type_hints
 import pytest
 
 from bflcd.core.records import Head
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.net.blob_server import BlobServer

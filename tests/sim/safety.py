@@ -9,8 +9,8 @@ from bflcd.consensus.recovery import instance_of
 from bflcd.core.early_messages import MAX_EARLY, MAX_EARLY_EACH
 from bflcd.core.effects import Blame, Commit
 from bflcd.core.records import EvidenceRecord, Head, Record
-from bflcd.core.round_context import RoundContext
-from bflcd.core.segments import MAX_CANDIDATES
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.recovery import judged_from

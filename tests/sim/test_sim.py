@@ -111,7 +111,7 @@ def test_another_seed_gives_another_trace_and_reading_along_changes_nothing() ->
 def test_a_quorum_of_2f_plus_1_is_found_by_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given quorums of 2f + 1, when six members are cut in halves, then two of them decide two things."""
     monkeypatch.setattr("bflcd.ledger.quorum.quorum", _too_small)
-    for module in ("consensus.events", "ledger.judgement", "ledger.transition", "core.round_context"):
+    for module in ("consensus.events", "ledger.judgement", "ledger.transition", "core.round.context"):
         monkeypatch.setattr(f"bflcd.{module}.quorum", _too_small)
     found = (run_seed(seed, profile="halves", nodes=6).violations for seed in range(30))
     assert any(violations for violations in found)

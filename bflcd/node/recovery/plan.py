@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.quorum import faults, quorum

@@ -10,7 +10,7 @@ from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.core.core import Core
 from bflcd.core.events import RecoverySigned
 from bflcd.core.records import RoundRecords
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot, RecoveriesSeen
 from bflcd.errors import OperatorError, PeerError, RequestError, UsageError
 from bflcd.net.exchange import OnMisbehaviour, printable

@@ -2,7 +2,7 @@
 
 from bflcd.api.history import base_of, history_row
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneView
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.params import MILLION, BlobRef
 from bflcd.store.protocol import BlockStore, PruneReport

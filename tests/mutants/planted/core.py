@@ -7,11 +7,11 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 
 CORE = "bflcd/core/core.py"
 CERTIFICATES = "bflcd/core/certificates.py"
-HEARING = "bflcd/core/intake.py"
-WORK = "bflcd/core/local_work.py"
-AGREEMENT = "bflcd/core/agreement.py"
-CANDIDATES = "bflcd/core/segments.py"
-COLLECT = "bflcd/core/collection.py"
+HEARING = "bflcd/core/round/intake.py"
+WORK = "bflcd/core/round/local_work.py"
+AGREEMENT = "bflcd/core/round/agreement.py"
+CANDIDATES = "bflcd/core/round/segments.py"
+COLLECT = "bflcd/core/round/collection.py"
 RUNTIME = "bflcd/node/runtime/loop.py"
 
 RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
@@ -150,7 +150,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "sent-again-in-other-words",
         "what is said again is not what was said (section 5.1: byte for byte)",
-        "bflcd/core/retransmission.py",
+        "bflcd/core/round/retransmission.py",
         "                said.append(entry.message)\n",
         "                said.append(type(entry.message)(entry.message.author, entry.message.payload, bytes(64)))\n",
         RULES,
@@ -178,7 +178,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "segment-never-pulled-again",
         "a decided segment that did not come is not asked for again (row 10)",
-        "bflcd/core/round_state.py",
+        "bflcd/core/round/state.py",
         "        return self.want_segment(now, tuple(node for node, _ in self.decision.certificate.signatures))\n",
         "        return []\n",
         RULES,
@@ -325,7 +325,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "round-without-trainers-spins",
         "a card without entries leaves at once (section 5.3)",
-        "bflcd/core/collection.py",
+        "bflcd/core/round/collection.py",
         "        if scored and self.expected(now) <= settled and not self._pending():\n",
         "        if self.expected(now) <= settled and not self._pending():\n",
         RULES,

@@ -10,8 +10,8 @@ CERTIFICATE = "bflcd/consensus/certificate.py"
 LEDGER = "bflcd/ledger/recovery.py"
 TRANSITION = "bflcd/ledger/transition.py"
 CORE = "bflcd/core/core.py"
-RECOVERING = "bflcd/core/recovery_signatures.py"
-SITUATION = "bflcd/core/round_context.py"
+RECOVERING = "bflcd/core/round/recovery_signatures.py"
+SITUATION = "bflcd/core/round/context.py"
 SUPERSEDED = "bflcd/node/recovery/reorg.py"
 SERVICES = "bflcd/node/services.py"
 PLAN = "bflcd/node/recovery/plan.py"
@@ -180,7 +180,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "gathered-before-is-lost",
         "what an epoch had gathered goes with it: the prepared segment can't be built again (rule 8)",
-        "bflcd/core/round_state.py",
+        "bflcd/core/round/state.py",
         "        renewed.collection.inherit(self.collection)\n",
         "",
         AS_IT_STANDS,
@@ -189,7 +189,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "trained-before-is-lost",
         "a recovery makes all that was trained in its round worthless (rule 8)",
-        "bflcd/core/round_state.py",
+        "bflcd/core/round/state.py",
         "        renewed.work.inherit(self.work)\n",
         "",
         TRAINED,
@@ -232,7 +232,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "managers-signature-forgotten",
         "a restarted manager signs and votes as if it had signed no recovery (rules 3 and 8)",
-        "bflcd/core/recovery_signatures.py",
+        "bflcd/core/round/recovery_signatures.py",
         "        self.signed = max((self.signed, *signed))\n",
         "        tuple(signed)\n",
         selection("core/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch_after_a_restart"),
@@ -240,7 +240,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "manager-may-vote-on",
         "a manager that has signed a recovery still trains, judges and votes in the epoch that it ends (rule 8)",
-        "bflcd/core/round_state.py",
+        "bflcd/core/round/state.py",
         " and self.recoveries.signed <= self.context.state.epoch\n",
         "\n",
         SIGNED_ONCE,
@@ -283,7 +283,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "signed-epochs-forgotten-by-recovery",
         "a recovery makes a manager forget for which epoch it has signed (rule 8)",
-        "bflcd/core/round_state.py",
+        "bflcd/core/round/state.py",
         "        renewed.recoveries = self.recoveries\n",
         "",
         SIGNED_ONCE,
@@ -323,7 +323,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "certificate-without-its-recovery",
         "the certificate of a recovered round doesn't carry the recovery: nobody else can believe it (rule 8)",
-        "bflcd/core/agreement.py",
+        "bflcd/core/round/agreement.py",
         "RoundDecided(replace(certificate, recovery=context.recovery), ())",
         "RoundDecided(replace(certificate), ())",
         GOES_ON,

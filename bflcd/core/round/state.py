@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 from bflcd.consensus.events import Journal
-from bflcd.core.agreement import Agreement
-from bflcd.core.collection import Collection
 from bflcd.core.effects import Effect, FetchSegment
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
 from bflcd.core.evidence_pool import EvidencePool
-from bflcd.core.intake import MessageIntake
-from bflcd.core.local_work import LocalWork
 from bflcd.core.records import Head
-from bflcd.core.recovery_signatures import RecoverySignatures
-from bflcd.core.retransmission import Retransmissions
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.agreement import Agreement
+from bflcd.core.round.collection import Collection
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.intake import MessageIntake
+from bflcd.core.round.local_work import LocalWork
+from bflcd.core.round.recovery_signatures import RecoverySignatures
+from bflcd.core.round.retransmission import Retransmissions
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Signer
 from bflcd.params import Genesis

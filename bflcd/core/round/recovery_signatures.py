@@ -8,7 +8,7 @@ from bflcd.consensus.recovery import check_recovery, merged
 from bflcd.core.effects import Halt, Persist, notice
 from bflcd.core.facts import EpochGiven, Step
 from bflcd.core.records import OwnRecord, RecoveryRecord
-from bflcd.core.round_context import RoundContext
+from bflcd.core.round.context import RoundContext
 from bflcd.crypto.identity import Signer
 from bflcd.ledger.quorum import quorum
 from bflcd.types import Epoch, NodeId, short

@@ -10,14 +10,14 @@ from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPre
 from bflcd.consensus.effects import Effect as PbftEffect
 from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
-from bflcd.core.collection import Collection
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.evidence_pool import EvidencePool
 from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
-from bflcd.core.round_context import RoundContext
-from bflcd.core.segments import SegmentCandidate, SegmentCandidates
+from bflcd.core.round.collection import Collection
+from bflcd.core.round.context import RoundContext
+from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.transition import check_time, proposal_time

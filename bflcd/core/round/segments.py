@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchEvidence, Persist
 from bflcd.core.records import Pin, ProposalRecord
-from bflcd.core.round_context import RoundContext, update_label_of
+from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from bflcd.core.round_context import RoundContext, update_label_of
+from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key

@@ -6,12 +6,12 @@ round's model is here; whatever failed is tried again after T0, training at most
 
 from typing import Final
 
-from bflcd.core.collection import Collection
 from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Score, Send, Train, notice
 from bflcd.core.events import BlobMissing, Instant, Scored, Trained, WorkFailed
 from bflcd.core.records import OfferRecord, OwnRecord, Pin
-from bflcd.core.retransmission import Retransmissions
-from bflcd.core.round_context import RoundContext, update_label_of
+from bflcd.core.round.collection import Collection
+from bflcd.core.round.context import RoundContext, update_label_of
+from bflcd.core.round.retransmission import Retransmissions
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
