@@ -160,4 +160,4 @@ def _epoch_after(epoch: Epoch, recovery: RecoveryCertificate | None) -> Epoch:
     """The epoch of first proposal that the model header closing a round of `epoch` has (design 6.8)."""
     if recovery is None:
         return epoch
-    return recovery.recovery.epoch if recovery.proof is None else recovery.proof.proposal.epoch
+    return recovery.recovery.epoch if recovery.proof is None else recovery.proof.claim.proposal.epoch

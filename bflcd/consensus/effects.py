@@ -7,8 +7,8 @@ from bflcd.errors import Rejection
 from bflcd.types import Digest, NodeId, View
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange
+from bflcd.wire.operation import Operation
 from bflcd.wire.proposal import Proposal
 
 
@@ -98,7 +98,7 @@ class Refused:
     text: str
     proven: bool = False
     """The author's own signatures show it: CONFLICT, or its pre-prepare was verified and its segment did not check."""
-    evidence: Evidence | None = None
+    evidence: Operation | None = None
     """The two messages of a CONFLICT, both signatures verified."""
 
 

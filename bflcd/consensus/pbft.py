@@ -38,10 +38,10 @@ from bflcd.consensus.timers import Timers
 from bflcd.consensus.votes import WINDOW, Claim, ViewChanges, VoteBuffer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError, Rejection
+from bflcd.ledger.operations.evidence import ConflictError, evidence_of
 from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Envelope, Signed, Verify
-from bflcd.wire.evidence import ConflictError, evidence_of
 from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange, Vote
 from bflcd.wire.proposal import Proposal
 

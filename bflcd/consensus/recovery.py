@@ -17,7 +17,7 @@ from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Verify
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_hash
 
 
 def recovered_instance(base: Instance, certificate: RecoveryCertificate) -> Instance:
@@ -27,7 +27,7 @@ def recovered_instance(base: Instance, certificate: RecoveryCertificate) -> Inst
         base,
         epoch=recovery.epoch,
         committee=recovery.committee,
-        locked=None if proof is None else LockedProposal(proof.digest, proof.proposal),
+        locked=None if proof is None else LockedProposal(proof.claim.digest, proof.claim.proposal),
     )
 
 
@@ -54,7 +54,7 @@ def check_recovery(certificate: RecoveryCertificate, base: Instance, managers: S
     """As `verify_recovery`, but a single manager is enough: a recovery on its way."""
     recovery, proof = certificate.recovery, certificate.proof
     _check_place(recovery, base)
-    if recovery.prepared != (None if proof is None else claim_of(proof)):
+    if recovery.prepared != (None if proof is None else claim_hash(proof.claim)):
         raise _refuse("the proof that it carries is not of what it names prepared")
     _check_signatures(certificate, managers, verify)
     if proof is not None:
@@ -93,15 +93,15 @@ def check_proof(proof: PreparedProof, base: Instance, *, below: int, verify: Ver
 
     That an epoch between had this committee is its managers' word: they gave it to it.
     """
-    if not base.epoch <= proof.epoch < below:
-        raise _refuse(f"its prepared proof is of epoch {proof.epoch}, which is not between {base.epoch} and {below}")
-    if proof.epoch == base.epoch and proof.committee != base.committee:
+    if not base.epoch <= proof.claim.epoch < below:
+        raise _refuse(f"its prepared proof is of epoch {proof.claim.epoch}, which is not between {base.epoch} and {below}")
+    if proof.claim.epoch == base.epoch and proof.claim.committee != base.committee:
         raise _refuse(f"its prepared proof names another committee than that of epoch {base.epoch}")
-    if len(set(proof.committee)) != len(proof.committee):
+    if len(set(proof.claim.committee)) != len(proof.claim.committee):
         raise _refuse("the committee of its prepared proof has a member twice")
-    instance = replace(base, epoch=proof.epoch, committee=proof.committee)
+    instance = replace(base, epoch=proof.claim.epoch, committee=proof.claim.committee)
     authors = [author for author, _ in proof.prepares]
-    if any(low >= high for low, high in pairwise(authors)) or not set(authors) <= set(proof.committee):
+    if any(low >= high for low, high in pairwise(authors)) or not set(authors) <= set(proof.claim.committee):
         raise _refuse("the authors of its prepared proof are not distinct members of its committee, sorted")
     if len(authors) < instance.q:
         raise _refuse(f"{len(authors)} members prepared what it names, {instance.q} are needed")
@@ -116,11 +116,11 @@ def prepares_of(proof: PreparedProof, instance: Instance) -> tuple[Envelope, ...
         Prepare(
             chain=instance.chain,
             round=instance.round,
-            epoch=proof.epoch,
-            view=proof.view,
+            epoch=proof.claim.epoch,
+            view=proof.claim.view,
             parent=instance.parent,
-            committee=committee_hash(proof.epoch, proof.committee),
-            digest=proof.digest,
+            committee=committee_hash(proof.claim.epoch, proof.claim.committee),
+            digest=proof.claim.digest,
         )
     )
     return tuple(Envelope(author, payload, signature) for author, signature in proof.prepares)
@@ -131,7 +131,7 @@ def proof_of(
 ) -> PreparedProof:
     """A prepared certificate of `epoch`, as managers carry it."""
     prepares = tuple(sorted((envelope.author, envelope.signature) for envelope in prepared.prepares))
-    return PreparedProof(epoch, committee, prepared.view, prepared.digest, prepared.proposal, prepares, basis)
+    return PreparedProof(PreparedClaim(epoch, committee, prepared.view, prepared.digest, prepared.proposal, basis), prepares)
 
 
 def merged(one: RecoveryCertificate, other: RecoveryCertificate) -> RecoveryCertificate:

@@ -10,15 +10,15 @@ from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.events import Instance
 from bflcd.consensus.forks import fork_of
 from bflcd.core.effects import CatchUp, Effect, Halt, Send, notice
-from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
 from bflcd.core.facts import RoundDecided, Step
+from bflcd.core.operations import OperationHandler
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Verify
-from bflcd.wire.evidence import evidence_of
 from bflcd.wire.messages import Announcement
 from bflcd.wire.recovery import RecoveryCertificate
 
@@ -32,9 +32,9 @@ FORK_HINT: Final = (
 class Certificates:
     """Speaks and hears of decided rounds, from one to the next. `context` is the running round's in every call."""
 
-    def __init__(self, equivocation: EquivocationHandler, verify: Verify, last: Certificate | None) -> None:
+    def __init__(self, operations: OperationHandler, verify: Verify, last: Certificate | None) -> None:
         """`last`: that of the newest committed round, None at the genesis."""
-        self._equivocation = equivocation
+        self._operations = operations
         self._verify = verify
         self._last = last
         self._last_instance: Instance | None = None
@@ -137,5 +137,5 @@ class Certificates:
             f"and {short(certificate.digest)} in view {certificate.view}; signed both: {named}"
         )
         found = (evidence_of(*fork.proof(node)) for node in fork.liars)
-        proofs = [effect for piece in found for effect in self._equivocation.note(context.round, piece)]
+        proofs = [effect for piece in found for effect in self._operations.note(context.round, piece)]
         return [*proofs, notice(context.round, "fork", text), Halt(text, FORK_HINT)]

@@ -27,9 +27,9 @@ from bflcd.core.events import (
     Confirmed,
     EnvelopesFetched,
     Event,
-    EvidenceFetched,
     Instant,
     MessageReceived,
+    OperationsFetched,
     RecoverySigned,
     Scored,
     SegmentFetched,
@@ -38,10 +38,11 @@ from bflcd.core.events import (
     Trained,
     WorkFailed,
 )
-from bflcd.core.evidence_pool import EvidencePool
 from bflcd.core.facts import EpochGiven, EvidenceFound, Fact, RoundDecided, SegmentRight, SomethingNew, Step
+from bflcd.core.operation_pool import OperationPool
+from bflcd.core.operations import OperationHandler
 from bflcd.core.reception import Reception
-from bflcd.core.records import EvidenceRecord, Head, RecoveryRecord, RoundRecords
+from bflcd.core.records import Head, OperationRecord, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import Decision, NodeParts, RoundState
@@ -50,14 +51,14 @@ from bflcd.core.snapshot import CoreSnapshot, LastDecision, snapshot_of
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.oversight import unexplained
-from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import account_of
 from bflcd.ledger.transition import validate_segment
 from bflcd.params import Genesis
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import Certificate, CertifiedSegment, Segment, committee_hash, header_hash, segment_digest
 from bflcd.wire.envelope import Envelope, Verify, seal
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import Beacon
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
 
@@ -77,10 +78,10 @@ class Core:
         last: Certificate | None = None,
     ) -> None:
         """`private_seed`, `train`: see `NodeParts`. `last`: the certificate of `head`, which whoever lags is answered with."""
-        evidence = EvidencePool()
-        equivocation = EquivocationHandler(evidence, signer.node_id, verify)
-        self._node = NodeParts(genesis, signer, verify, private_seed, train, guard, evidence, equivocation)
-        self._certificates = Certificates(equivocation, verify, last)
+        operations = OperationHandler(OperationPool(), verify)
+        equivocation = EquivocationHandler(operations, signer.node_id)
+        self._node = NodeParts(genesis, signer, verify, private_seed, train, guard, operations, equivocation)
+        self._certificates = Certificates(operations, verify, last)
         self._early = EarlyMessages()
         self._reception = Reception(self._node, self._certificates, self._early)
         self._records: RoundRecords | None = None
@@ -114,9 +115,9 @@ class Core:
         held = collection.cards.get(digest) or collection.offers.get(digest)
         return None if held is None else held.envelope
 
-    def evidence(self, id_: Digest) -> Evidence | None:
-        """Evidence that no block has punished yet, by its id."""
-        return self._node.evidence.get(id_)
+    def operation(self, id_: Digest) -> Operation | None:
+        """An operation that no block has carried yet, by its id."""
+        return self._node.operations.pool.get(id_)
 
     def recovery_refusal(self, recovery: Recovery) -> str:
         """Why this node may not sign a recovery now; empty if it may."""
@@ -162,9 +163,9 @@ class Core:
                 return self._advance(now)
             case EnvelopesFetched(of):
                 return round_.intake.pulled(event) + self._advance(now) if of == self.context.round else []
-            case EvidenceFetched(of):
+            case OperationsFetched(of):
                 state = self.context.state
-                return self._node.equivocation.fetched(state, event) + self._advance(now) if of == state.round else []
+                return self._node.operations.fetched(state, event) + self._advance(now) if of == state.round else []
             case RecoverySigned():
                 return self._recovery_signed(event, now)
             case SegmentFetched():
@@ -203,7 +204,7 @@ class Core:
         round_ = self._round
         match fact:
             case EvidenceFound(evidence):
-                return self._node.equivocation.note(self.context.round, evidence)
+                return self._node.operations.note(self.context.round, evidence)
             case SomethingNew():
                 return self._advance(now)
             case _ if round_ is not of:
@@ -221,7 +222,7 @@ class Core:
     # -- opening a round ----------------------------------------------------------------------------------------------
 
     def _new_round(self, head: Head, opened: Millis, recovery: RecoveryCertificate | None = None) -> RoundState:
-        self._node.evidence.settle(head.state)
+        self._node.operations.pool.settle(head.state)
         context = self._node.context(head)
         return RoundState(self._node, context if recovery is None else context.under(recovery), opened, self._present_before)
 
@@ -233,8 +234,8 @@ class Core:
             return [recovery]
         self._round = self._new_round(self.context.head, now.mono, recovery)
         self._round.recoveries.remember(event.records.own)  # before anything is opened: it forbids votes in the lower epochs
-        for record in event.records.evidence:
-            self._node.evidence.add(record.evidence)
+        for record in event.records.operations:
+            self._node.operations.pool.add(record.operation)
         return self._open(now)
 
     def _confirmed(self, stands: Round, now: Instant) -> list[Effect]:
@@ -261,8 +262,8 @@ class Core:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
             effects += self._join_agreement(now)
-        for piece in self._node.evidence.values():
-            effects += [Persist((EvidenceRecord(context.round, piece),)), Send(piece)]
+        for operation in self._node.operations.pool.values():
+            effects += [Persist((OperationRecord(context.round, operation),)), Send(operation)]
         effects.append(self._round.work.fetch_model())
         effects += self._restore(now)
         for message in self._early.of(context.round):

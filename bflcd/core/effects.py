@@ -85,8 +85,8 @@ class FetchEnvelopes:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchEvidence:
-    """The runtime MUST ask `source` for evidence by its ids and answer `EvidenceFetched`, empty if it fails."""
+class FetchOperations:
+    """The runtime MUST ask `source` for operations by their ids and answer `OperationsFetched`, empty if it fails."""
 
     round: Round
     ids: tuple[Digest, ...]
@@ -167,7 +167,7 @@ Effect = (
     | CancelWork
     | FetchBlob
     | FetchEnvelopes
-    | FetchEvidence
+    | FetchOperations
     | FetchSegment
     | Aggregate
     | CatchUp

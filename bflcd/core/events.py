@@ -8,8 +8,8 @@ from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import Gossip
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import PreparedProof, Recovery
 
 
@@ -115,11 +115,11 @@ class EnvelopesFetched:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceFetched:
-    """Answer to `FetchEvidence`: what `source` gave, unverified; may be less than asked for."""
+class OperationsFetched:
+    """Answer to `FetchOperations`: what `source` gave, unverified; may be less than asked for."""
 
     round: Round
-    evidence: tuple[Evidence, ...]
+    operations: tuple[Operation, ...]
     source: NodeId
 
 
@@ -158,7 +158,7 @@ Event = (
     | WorkFailed
     | Aggregated
     | EnvelopesFetched
-    | EvidenceFetched
+    | OperationsFetched
     | RecoverySigned
     | SegmentFetched
     | SyncChanged

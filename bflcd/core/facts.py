@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from bflcd.core.effects import Effect
 from bflcd.types import NodeId
 from bflcd.wire.blocks import Certificate, Segment
-from bflcd.wire.evidence import Evidence
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
 
@@ -13,7 +13,7 @@ from bflcd.wire.recovery import RecoveryCertificate
 class EvidenceFound:
     """A member signed two messages in one place; both signatures were verified."""
 
-    evidence: Evidence
+    evidence: Operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from bflcd.core.facts import SomethingNew, Step
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import NodeParts, RoundState
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.roles import account_of
+from bflcd.ledger.operations.registry import chain_of, kind_of
+from bflcd.ledger.state import account_of
 from bflcd.types import Epoch, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import (
-    PUNISHABLE,
     Announcement,
     Beacon,
     Commit,
@@ -25,11 +24,11 @@ from bflcd.wire.messages import (
     Offer,
     Prepare,
     PrePrepare,
-    PunishableBody,
     ScoreCard,
     SignedBody,
     ViewChange,
 )
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
 BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
@@ -51,8 +50,8 @@ class Reception:
             decision = round_.decision
             pending = None if decision is None else decision.certificate
             return self._certificates.announced(context, pending, message.certificate, event.peer, now, syncing=syncing)
-        if isinstance(message, Evidence):
-            return self._evidence(context, message, event.peer, now)
+        if isinstance(message, Operation):
+            return self._operation(context, message, event.peer, now)
         if isinstance(message, RecoveryCertificate):
             return self._recovery(round_, message, event.peer, now, syncing=syncing)
         envelope = _signed_part(message)
@@ -95,13 +94,11 @@ class Reception:
             return []
         return self._certificates.answer_epoch(context, context.recovery, now)
 
-    def _evidence(self, context: RoundContext, evidence: Evidence, peer: NodeId, now: Instant) -> Step:
-        state = context.state
-        first: Signed[PunishableBody] = open_envelope(evidence.first, PUNISHABLE)
-        if first.body.chain == state.chain and first.body.round > state.round:
-            # not ours to judge yet, and perhaps true
-            return self._certificates.fall_behind(context, first.body.round, peer, now), []
-        return _news(self._node.equivocation.received(state, evidence))
+    def _operation(self, context: RoundContext, operation: Operation, peer: NodeId, now: Instant) -> Step:
+        state, since = context.state, kind_of(operation).since(operation)
+        if since > state.round and chain_of(operation) == state.chain:  # not ours to judge yet, and perhaps right
+            return self._certificates.fall_behind(context, since, peer, now), []
+        return _news(self._node.operations.received(state, operation))
 
     def _recovery(
         self, round_: RoundState, certificate: RecoveryCertificate, peer: NodeId, now: Instant, *, syncing: bool

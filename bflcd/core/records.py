@@ -8,7 +8,7 @@ from bflcd.params import BlobRef
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.blocks import Header
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import Evidence
+from bflcd.wire.operation import Operation
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import RecoveryCertificate
 
@@ -66,7 +66,7 @@ class ProposalRecord:
     cards: tuple[Envelope, ...]
     offers: tuple[Envelope, ...]
     model: BlobRef
-    evidence: tuple[Evidence, ...] = ()
+    operations: tuple[Operation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ class OfferRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class EvidenceRecord:
-    """Evidence that waits for a block, under the round that waits for it."""
+class OperationRecord:
+    """An operation that waits for a block, under the round that waits for it."""
 
     round: Round
-    evidence: Evidence
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class RecoveryRecord:
     certificate: RecoveryCertificate
 
 
-Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | OfferRecord | Pin | EvidenceRecord | RecoveryRecord
+Record = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | OfferRecord | Pin | OperationRecord | RecoveryRecord
 """Everything about an undecided round that must survive a crash."""
 
 
@@ -113,7 +113,7 @@ class RoundRecords:
     prepared: tuple[PreparedRecord, ...]
     own: tuple[OwnRecord, ...]
     proposals: tuple[ProposalRecord, ...]
-    evidence: tuple[EvidenceRecord, ...] = ()
+    operations: tuple[OperationRecord, ...] = ()
     recoveries: tuple[RecoveryRecord, ...] = ()
     offers: tuple[OfferRecord, ...] = ()
     newest: VoteRecord | OwnRecord | None = field(default=None, compare=False)

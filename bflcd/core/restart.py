@@ -31,8 +31,8 @@ def restore(round_: RoundState, records: RoundRecords, now: Instant) -> list[Eff
         if round_.context.counts(offer.body.epoch):
             effects += round_.intake.keep(held.envelope)
     for proposal in records.proposals:
-        for piece in proposal.evidence:
-            round_.node.evidence.add(piece, wanted=True)
+        for operation in proposal.operations:
+            round_.node.operations.pool.add(operation, wanted=True)
         if not round_.context.counts(proposal.proposal.epoch):
             continue  # a recovery has ended the epoch in which it was found right, and does not name it
         for envelope in (*proposal.cards, *proposal.offers):

@@ -24,7 +24,9 @@ class Domain(Enum):
     BLOB = b"bflc1.blob"
     PRIVATE = b"bflc1.private"
     CONFIG = b"bflc1.config"
-    EVIDENCE = b"bflc1.evidence"
+    OPERATION = b"bflc1.operation"
+    PROPOSAL = b"bflc1.proposal"
+    PREPARED = b"bflc1.prepared"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

@@ -16,7 +16,7 @@ from bflcd.consensus.certificate import verify_chain
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import MachineError, PeerError
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
-from bflcd.ledger.recovery import judged_from
+from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.ledger.transition import apply
 from bflcd.params import MILLION, BlobRef, Genesis

@@ -44,7 +44,7 @@ class Replay:
 async def replay(datadirs: Sequence[Path]) -> Replay:
     """Replay the chain in the first of `datadirs`; payloads are looked for in all of them, since no node keeps every update.
 
-    Ends before the first round with evidence, a recovery or a second offer of one uploader, which the laboratory does not
+    Ends before the first round with operations, a recovery or a second offer of one uploader, which the laboratory does not
     simulate. Raises OperatorError (`no_store`), MachineError, PeerError for a chain that does not hold.
     """
     async with AsyncExitStack() as stack:
@@ -108,7 +108,7 @@ class _Walk:
 
 def _simulated(certified: CertifiedSegment) -> bool:
     """Whether the round is one that the laboratory knows."""
-    if certified.segment.model.evidence or certified.certificate.recovery is not None:
+    if certified.segment.model.operations or certified.certificate.recovery is not None:
         return False
     cards = [open_envelope(envelope, (ScoreCard,)).body for envelope in certified.segment.model.cards]
     offers = {(entry.uploader, entry.offer) for card in cards for entry in card.entries}

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.roles import account_of, may_train, trainers
-from bflcd.ledger.state import State
+from bflcd.ledger.roles import may_train, trainers
+from bflcd.ledger.state import State, account_of
 from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash

@@ -57,7 +57,7 @@ AVAILABILITY_WEIGHT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class SeatCandidate:
-    """A member of the first group. `availability`: at the round's beginning; `lot`: what the round's seed draws, lower first."""
+    """A member of the first group. `availability`: after this round; `lot`: what the round's seed draws, lower first."""
 
     node: NodeId
     merit: Merit
@@ -130,9 +130,9 @@ RULES: Final[Mapping[str, Rule]] = {
 _Rank = tuple[int, ...]
 
 
-def may_sit(account: Account, present: frozenset[NodeId], accused: frozenset[NodeId]) -> bool:
+def may_sit(account: Account, present: frozenset[NodeId]) -> bool:
     """Whether a member counts among those that seats are for: no proven liar, and not declared gone while it is."""
-    if account.punished_round != NEVER or account.node in accused:
+    if account.punished_round != NEVER:
         return False
     return account.retired_round == NEVER or account.node in present
 
@@ -142,18 +142,18 @@ def elect(
     state: State,
     packed: Mapping[NodeId, Merit],
     present: frozenset[NodeId],
-    accused: frozenset[NodeId] = frozenset(),
 ) -> Election:
     """Fill min(M, members that may sit) seats for round t + 1.
 
-    `packed`: merit by uploader; `present`: on f + 1 of the q cards; `accused`: by the evidence of this round's block.
+    `state`: the ledger after the round's learning and its operations, before anything of round t + 1. `packed`: merit by
+    uploader; `present`: on f + 1 of the q cards.
 
     The committee of round t follows all other present members: nobody judges twice in a row while there is anybody else. A
     round without packed updates changes the committee by the same order. Ties by the round's seed.
     """
     seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
-    sitting = [account for account in state.accounts if may_sit(account, present, accused)]
+    sitting = [account for account in state.accounts if may_sit(account, present)]
     rule = entry_of(RULES, params.election, "election")
     candidates = [
         SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))

@@ -1,12 +1,9 @@
 """Who may do what in a round: membership, seats, the round's seed and its active trainers (design 5.1)."""
 
-from bisect import bisect_left
-from enum import Enum
-from operator import attrgetter
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.state import NEVER, State, account_of
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round
 
@@ -15,19 +12,6 @@ _DRAW_BYTES: Final = 8
 
 _SEEDED_BY_HEADER: Final = 2
 """First round whose seed covers a model header: that of round t - 2, whose maker could not foresee what it would decide."""
-
-
-class Role(Enum):
-    """What a member is in one round (design 1)."""
-
-    COMMITTEE = "committee"
-    """Validates and agrees; in a small community it may train too."""
-    TRAINER = "trainer"
-    """May train and offer an update."""
-    OBSERVER = "observer"
-    """A member that only follows this round."""
-    STRANGER = "stranger"
-    """No member."""
 
 
 def seed(chain: Digest, round_: Round, grandparent: Digest) -> Digest:
@@ -44,13 +28,6 @@ def seed_of(state: State) -> Digest:
 def tie_break(seed_: Digest, node: NodeId) -> Digest:
     """What orders equals: lower goes first; nobody can choose an id for it, since the seed is younger."""
     return digest(Domain.TIE, seed_, node)
-
-
-def account_of(state: State, node: NodeId) -> Account | None:
-    """A member's account, or None for a stranger; logarithmic in the number of members."""
-    accounts = state.accounts
-    index = bisect_left(accounts, node, key=attrgetter("node"))
-    return accounts[index] if index < len(accounts) and accounts[index].node == node else None
 
 
 def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:
@@ -79,12 +56,3 @@ def trainers(params: Params, state: State) -> frozenset[NodeId]:
         for account in state.accounts
         if account.node not in seated and account.punished_round == NEVER and is_active(params, seed_, account.node)
     )
-
-
-def role_of(params: Params, state: State, node: NodeId) -> Role:
-    """What `node` is in the round that `state` opens; a seat goes before training."""
-    if node in state.committee:
-        return Role.COMMITTEE
-    if account_of(state, node) is None:
-        return Role.STRANGER
-    return Role.TRAINER if may_train(params, state, node) else Role.OBSERVER

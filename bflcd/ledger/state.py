@@ -1,10 +1,12 @@
 """The ledger's state: what every node computes alike, and what a model header's state hash covers (design 4)."""
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.errors import UsageError
+from bflcd.errors import InvariantError, UsageError
 from bflcd.limits import Between, Size
 from bflcd.params import Genesis
 from bflcd.types import (
@@ -21,6 +23,7 @@ from bflcd.types import (
     NodeId,
     PartsPerMillion,
     Round,
+    short,
 )
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
 from bflcd.wire.codec import encode, message
@@ -30,6 +33,9 @@ NEVER: Final = -1
 
 MAX_SUPPLY: Final = 2**63 - 1
 """Units of one ledger: the largest amount that has an encoding."""
+
+MAX_OPERATION_NUMBER: Final = 2**53
+"""Operations of one author."""
 
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
@@ -41,6 +47,7 @@ class Account:
     `punished_round`: of the block whose evidence proved that it lied; it never trains or judges again (design 6.9).
     `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
     `availability`: exponential average of its presence, round by round, from 0 at genesis (design 5, Election).
+    `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).
     """
 
     node: NodeId
@@ -51,9 +58,10 @@ class Account:
     punished_round: RoundOrNever = NEVER
     retired_round: RoundOrNever = NEVER
     availability: PartsPerMillion = PartsPerMillion(0)
+    operations: Annotated[int, Between(0, MAX_OPERATION_NUMBER)] = 0
 
 
-@message(82, max_bytes=MAX_MEMBERS * 112 + 64 * 1024)
+@message(83, max_bytes=MAX_MEMBERS * 120 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -82,6 +90,24 @@ class State:
 def state_hash(state: State) -> Digest:
     """What a model header commits to."""
     return digest(Domain.STATE, encode(state))
+
+
+def account_of(state: State, node: NodeId) -> Account | None:
+    """A member's account, or None for a stranger; logarithmic in the number of members."""
+    accounts = state.accounts
+    index = bisect_left(accounts, node, key=attrgetter("node"))
+    return accounts[index] if index < len(accounts) and accounts[index].node == node else None
+
+
+def with_accounts(state: State, *accounts: Account) -> State:
+    """`state` with these in the place of the same members' accounts."""
+    changed = list(state.accounts)
+    for account in accounts:
+        index = bisect_left(changed, account.node, key=attrgetter("node"))
+        if index == len(changed) or changed[index].node != account.node:
+            raise InvariantError(f"{short(account.node)} has no account in the ledger of round {state.round}")
+        changed[index] = account
+    return replace(state, accounts=tuple(changed))
 
 
 def genesis_state(genesis: Genesis) -> State:

@@ -15,8 +15,8 @@ from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Election, Merit, elect
-from bflcd.ledger.evidence import accused_by
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
+from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.state import NEVER, Account, State, state_hash
@@ -37,9 +37,8 @@ from bflcd.wire.blocks import (
     model_height,
 )
 from bflcd.wire.envelope import Signed, Verify, open_envelope
-from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import Offer, ScoreCard
-from bflcd.wire.proposal import Proposal
+from bflcd.wire.operation import Operation
 
 MAX_CLOCK_LEAD: Final = Millis(10_000)
 """How far a block's time may be ahead of a member's own clock (design 4)."""
@@ -64,7 +63,7 @@ class Outcome:
 
     `cards`: the q that decided, sorted by author; `packed` in block order; `rewards` sorted by node, positive amounts only;
     `step_limit`: the largest norm of the aggregate's step, in the unit of cards, None without a limit; `committee`: the next one,
-    in seat order; `state`: the ledger after the round; `evidence` sorted by its ids.
+    in seat order; `state`: the ledger after the round; `operations` in the order in which they were applied.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -75,7 +74,7 @@ class Outcome:
     committee: tuple[NodeId, ...]
     degraded: bool
     state: State
-    evidence: tuple[Evidence, ...] = ()
+    operations: tuple[Operation, ...] = ()
 
 
 def proposal_time(now: Millis, parent_time: Millis) -> Millis:
@@ -92,24 +91,6 @@ def check_time(header_time: Millis, now: Millis, parent_time: Millis) -> None:
         )
 
 
-def make_proposal(state: State, cards: Sequence[Signed[ScoreCard]], time: Millis, evidence: Sequence[Evidence] = ()) -> Proposal:
-    """What a leader proposes; `cards` sorted by author, `evidence` by its ids, as `decide` wants them."""
-    return Proposal(
-        epoch=state.epoch,
-        time=time,
-        cards=tuple(card.digest for card in cards),
-        evidence=tuple(evidence_id(piece) for piece in evidence),
-    )
-
-
-def check_proposal(state: State, proposal: Proposal, cards: Sequence[Signed[ScoreCard]]) -> None:
-    """Raise PeerError(BAD_SEGMENT) unless `proposal` is of this epoch and names exactly `cards`, in their order."""
-    if proposal.epoch != state.epoch:
-        raise PeerError(Rejection.BAD_SEGMENT, f"the proposal's epoch is {proposal.epoch}, ours is {state.epoch}")
-    if proposal.cards != tuple(card.digest for card in cards):
-        raise PeerError(Rejection.BAD_SEGMENT, "the proposal names other cards than these, or in another order")
-
-
 def decide(
     params: Params,
     state: State,
@@ -118,43 +99,44 @@ def decide(
     offers: Mapping[Digest, Signed[Offer]],
     *,
     time: Millis,
-    evidence: tuple[Evidence, ...] = (),
+    operations: tuple[Operation, ...] = (),
 ) -> Outcome:
     """The outcome of round `state.round` by q cards sorted by author; `head` is the hash of its model header.
 
-    `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures, those of
-    the evidence too. Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards
-    say), BAD_TIME, BAD_EVIDENCE, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and
-    `check_offer` refuse.
+    Learning comes first, operations change what it leaves, and who is elected is seen from what they leave. `offers`, by their
+    digests, must hold the packed ones; others don't matter. The caller has verified all signatures, those of the operations too.
+    Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), BAD_TIME,
+    BAD_OPERATION, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and `check_offer`
+    refuse.
     """
     if time <= state.time:
         raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")
     _check_cards(params, state, head, cards)
-    accused = accused_by(state, evidence)
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
-    election = elect(params, state, merits, present, accused)
-    if not election.committee:
-        raise PeerError(Rejection.BAD_EVIDENCE, "the evidence would leave nobody to hold a seat")
-    accounts, burnt = _accounts_after(state, merits, dict(paid), election, present=present, accused=accused)
-    after = replace(
+    learned = replace(
         state,
+        accounts=_accounts_after(state, merits, dict(paid), present),
+        pool=Amount(state.pool - sum(amount for _, amount in paid)),
+        usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
+    )
+    operated = apply_operations(learned, operations)
+    election = elect(params, operated, merits, present)
+    if not election.committee:
+        raise PeerError(Rejection.BAD_OPERATION, "the operations would leave nobody to hold a seat")
+    after = replace(
+        _seated(operated, election),
         round=Round(state.round + 1),
         time=time,
-        committee=election.committee,
         parent=head,
         grandparent=state.parent,
-        accounts=accounts,
-        pool=Amount(state.pool - sum(amount for _, amount in paid)),
-        burnt=Amount(state.burnt + burnt),
-        usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
     )
     check_conservation(after)
     limit = step_limit(params.norm_clip, state.usual_norm)
-    return Outcome(cards, judgement, packed, paid, limit, election.committee, election.degraded, after, evidence)
+    return Outcome(cards, judgement, packed, paid, limit, election.committee, election.degraded, after, operations)
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
@@ -171,7 +153,7 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
         rule=params.aggregation,
         weights=tuple(packed.weight for packed in outcome.packed),
         rewards=outcome.rewards,
-        evidence=outcome.evidence,
+        operations=outcome.operations,
         step_limit=outcome.step_limit,
     )
     headers = _update_headers(params, head_header, outcome, updates)
@@ -212,15 +194,15 @@ def validate_segment(params: Params, state: State, head_header: Header, segment:
     offers = {offer.digest: offer for offer in signed}
     try:
         outcome = decide(
-            params, state, header_hash(head_header), cards, offers, time=header.time, evidence=segment.model.evidence
+            params, state, header_hash(head_header), cards, offers, time=header.time, operations=segment.model.operations
         )
     except PeerError as error:
         if error.rejection is not Rejection.UNAVAILABLE:
             raise
         raise PeerError(Rejection.BAD_SEGMENT, f"the segment of round {state.round} lacks a block: {error}") from error
     compare_segments(build_segment(params, state, head_header, outcome, header.blob), segment)
-    proofs = (envelope for piece in segment.model.evidence for envelope in (piece.first, piece.second))
-    for envelope in (*segment.model.cards, *(offer.envelope for offer in signed), *proofs):
+    operated = (envelope for operation in segment.model.operations for envelope in operation.signed)
+    for envelope in (*segment.model.cards, *(offer.envelope for offer in signed), *operated):
         if not verify(envelope):
             raise PeerError(
                 Rejection.BAD_SIGNATURE,
@@ -276,34 +258,27 @@ def _score(packed: OfferJudgement) -> MicroNats:
 
 
 def _accounts_after(
-    state: State,
-    merits: Mapping[NodeId, Merit],
-    paid: Mapping[NodeId, Amount],
-    election: Election,
-    *,
-    present: frozenset[NodeId],
-    accused: frozenset[NodeId],
-) -> tuple[tuple[Account, ...], Amount]:
-    """Every account after the round, and what the accused lose: all that they have, to nobody (design 6.9)."""
-    seated, burnt, accounts = frozenset(election.committee), 0, []
-    for account in state.accounts:
-        node = account.node
-        balance = account.balance + paid.get(node, 0)
-        if node in accused:
-            burnt, balance = burnt + balance, 0
-        accounts.append(
-            Account(
-                node=node,
-                balance=Amount(balance),
-                packed_round=state.round if node in merits else account.packed_round,
-                packed_score=merits[node].score if node in merits else account.packed_score,
-                seat_round=state.round + 1 if node in seated else account.seat_round,
-                punished_round=state.round if node in accused else account.punished_round,
-                retired_round=NEVER if node in present else account.retired_round,
-                availability=availability_after(account.availability, present=node in present),
-            )
+    state: State, merits: Mapping[NodeId, Merit], paid: Mapping[NodeId, Amount], present: frozenset[NodeId]
+) -> tuple[Account, ...]:
+    """Every account after the round's learning."""
+    return tuple(
+        replace(
+            account,
+            balance=Amount(account.balance + paid.get(account.node, 0)),
+            packed_round=state.round if account.node in merits else account.packed_round,
+            packed_score=merits[account.node].score if account.node in merits else account.packed_score,
+            retired_round=NEVER if account.node in present else account.retired_round,
+            availability=availability_after(account.availability, present=account.node in present),
         )
-    return tuple(accounts), Amount(burnt)
+        for account in state.accounts
+    )
+
+
+def _seated(state: State, election: Election) -> State:
+    """The ledger with the elected on the seats of the next round."""
+    seated = frozenset(election.committee)
+    accounts = (replace(account, seat_round=state.round + 1) if account.node in seated else account for account in state.accounts)
+    return replace(state, committee=election.committee, accounts=tuple(accounts))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

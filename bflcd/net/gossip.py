@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.registry import body_numbers
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
@@ -17,10 +18,8 @@ from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import (
     GOSSIP,
-    PUNISHABLE,
     Announcement,
     Beacon,
     Commit,
@@ -33,6 +32,7 @@ from bflcd.wire.messages import (
     ScoreCard,
     ViewChange,
 )
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,6 @@ INVALID: Final = Rate(per_second=5, burst=50)
 
 _BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, ScoreCard, Prepare, Commit))
 """What a bare Envelope may hold."""
-
-_PUNISHABLE: Final = tuple(number_of(kind) for kind in PUNISHABLE)
-"""What evidence may hold."""
 
 _PLACE_BYTES: Final = 5 + HASH_BYTES
 """Array header, wire version, message number, then `bin 8` of 32 bytes: where every signed body has its chain id."""
@@ -222,7 +219,8 @@ def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
 
 
 def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Digest]:
-    """Who says to have written a message and for which chain; a certificate has many authors, so its forwarder stands for it."""
+    """Who says to have written a message and for which chain; a certificate has many authors, and who
+    an operation is by is for its kind to judge: their forwarder stands for them."""
     match message:
         case Envelope():
             return message.author, chain_of_payload(message.payload, _BARE)
@@ -232,8 +230,8 @@ def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Diges
             return message.view_change.author, chain_of_payload(message.view_change.payload, (number_of(ViewChange),))
         case Announcement():
             return forwarder, message.certificate.chain
-        case Evidence():
-            return message.accused, chain_of_payload(message.first.payload, _PUNISHABLE)
+        case Operation():
+            return forwarder, chain_of_payload(message.signed[0].payload, body_numbers(message))
         case RecoveryCertificate():
             return forwarder, message.recovery.chain
 

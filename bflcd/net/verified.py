@@ -24,10 +24,10 @@ MIN_VERIFIED: Final = 1_024
 class VerifiedEnvelopes:
     """The last `limit` envelopes whose signature held; what failed is not kept, since a liar can vary it for ever."""
 
-    __slots__ = ("_limit", "_seen")
+    __slots__ = ("_limit", "_most", "_seen")
 
     def __init__(self, limit: int = MAX_VERIFIED) -> None:
-        self._limit = limit
+        self._limit = self._most = limit
         self._seen: OrderedDict[Digest, None] = OrderedDict()
 
     def verify_once(self, envelope: Envelope) -> bool:
@@ -45,7 +45,7 @@ class VerifiedEnvelopes:
 
     def fit(self, members: int) -> None:
         """Remember only what a community of so many can make use of: a cache that fills for hours looks like a leak."""
-        self._limit = min(self._limit, max(MIN_VERIFIED, VERIFIED_PER_MEMBER * members))
+        self._limit = min(self._most, max(MIN_VERIFIED, VERIFIED_PER_MEMBER * members))
         while len(self._seen) > self._limit:
             self._seen.popitem(last=False)
 

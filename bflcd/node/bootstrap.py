@@ -115,7 +115,7 @@ class Bootstrap:
             metrics=self._metrics,
             bus=self._bus,
             facts=self._facts,
-            verify=self._verified.verify_once,
+            verified=self._verified,
             punish=self._punish,
             sent_bytes=lambda: blobs.sent_bytes,
         )
@@ -162,7 +162,6 @@ class Bootstrap:
         await node.run()
 
     async def _take_up(self, genesis: Genesis, first_model: bytes | None) -> None:
-        self._verified.fit(len(genesis.members))
         await self._store.initialise(genesis, genesis_header(genesis), genesis_state(genesis))
         if first_model is not None and not await self._store.has_blob(genesis.model.root):
             await self._store.put_blob(first_model)

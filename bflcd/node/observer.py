@@ -12,6 +12,7 @@ from bflcd.errors import Rejection
 from bflcd.log import LogContext
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
+from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import RoundClaims
 from bflcd.node.views.facts import NodeFacts
 from bflcd.types import NodeId, Round, short
@@ -44,6 +45,7 @@ class RuntimeObserver:
         facts: NodeFacts,
         gossip: GossipChannel,
         peers: PeerManager,
+        verified: VerifiedEnvelopes,
         claims: RoundClaims,
         on_closed: Callable[[Round], None],
     ) -> None:
@@ -54,6 +56,7 @@ class RuntimeObserver:
         self._facts = facts
         self._gossip = gossip
         self._peers = peers
+        self._verified = verified
         self._claims = claims
         self._on_closed = on_closed
         self._last_commit = time.monotonic()
@@ -102,6 +105,7 @@ class RuntimeObserver:
             self._cards_at = None
         self._facts.measures.note_accuracy(commit.certified)
         self._peers.prefer(commit.state.committee)
+        self._verified.fit(len(commit.state.accounts))
         self._context.update(round_=commit.state.round, view=0)
         self._on_closed(commit.state.round)
 

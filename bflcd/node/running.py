@@ -15,12 +15,13 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import account_of
 from bflcd.log import LogContext
 from bflcd.net.blobs import BlobFetcher
 from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
+from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, open_engine
 from bflcd.node.following import Follower, RoundClaims
@@ -40,7 +41,6 @@ from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
 from bflcd.store.protocol import BlockStore
 from bflcd.types import NodeId, Round, short
-from bflcd.wire.envelope import Verify
 from bflcd.wire.tensors import payload_size, update_label
 
 FIRST_LOOK: Final = 1.5
@@ -83,7 +83,7 @@ class Surroundings:
     metrics: Metrics
     bus: EventBus
     facts: NodeFacts
-    verify: Verify
+    verified: VerifiedEnvelopes
     punish: Callable[[NodeId, Rejection, str], None]
     sent_bytes: Callable[[], int]
 
@@ -96,7 +96,7 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
         around.store,
         around.marks,
         signer=around.identity,
-        verify=around.verify,
+        verify=around.verified.verify_once,
         private_seed=private_seed,
         train=around.config.compute.train,
     )
@@ -156,7 +156,7 @@ class RunningNode:
             exchange=around.exchange,
             store=around.store,
             fetch=self._fetcher.fetch,
-            verify=around.verify,
+            verify=around.verified.verify_once,
             scheduler=ASYNCIO,
             on_misbehaviour=around.punish,
             on_progress=self._progress,
@@ -177,6 +177,7 @@ class RunningNode:
             facts=around.facts,
             gossip=around.gossip,
             peers=around.peers,
+            verified=around.verified,
             claims=self._claims,
             on_closed=self._maintenance.round_closed,
         )
@@ -189,7 +190,7 @@ class RunningNode:
             asker=around.exchange,
             peers=lambda: {info.node: info.round for info in around.peers.peers() if info.member},
             sign=self._inbox.settle,
-            verify=around.verify,
+            verify=around.verified.verify_once,
             on_misbehaviour=around.punish,
             clock=instant,
         )
@@ -204,6 +205,7 @@ class RunningNode:
         if newest is not None:
             measures.note_accuracy(newest)
         self._around.peers.prefer(head.state.committee)
+        self._around.verified.fit(len(head.state.accounts))
         self._around.log.update(round_=head.state.round, view=0)
 
     async def run(self) -> None:

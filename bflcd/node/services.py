@@ -14,23 +14,25 @@ from bflcd.net.exchange import Handlers
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.store.protocol import BlockStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
+from bflcd.wire.codec import encode
+from bflcd.wire.operation import MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
     Envelopes,
-    EvidenceReply,
     GenesisReply,
     GetEnvelopes,
-    GetEvidence,
     GetGenesis,
     GetHeaders,
+    GetOperations,
     GetPrepared,
     GetSegment,
     Headers,
+    OperationsReply,
     PreparedReply,
     SegmentReply,
 )
 
-CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetEvidence, GetPrepared)
+CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetOperations, GetPrepared)
 """What is asked of a chain and its running round."""
 
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
@@ -52,7 +54,7 @@ class ChainService:
             GetHeaders: self._answer_headers,
             GetSegment: self._answer_segment,
             GetEnvelopes: self._answer_envelopes,
-            GetEvidence: self._answer_evidence,
+            GetOperations: self._answer_operations,
             GetPrepared: self._answer_prepared,
         }
 
@@ -97,10 +99,16 @@ class ChainService:
                 size += len(held.payload)
         return Envelopes(tuple(found))
 
-    async def _answer_evidence(self, _: NodeId, request: GetEvidence) -> EvidenceReply:
+    async def _answer_operations(self, _: NodeId, request: GetOperations) -> OperationsReply:
         self._require_chain(request.chain)
-        found = (self._core.evidence(id_) for id_ in request.ids)
-        return EvidenceReply(tuple(piece for piece in found if piece is not None))
+        held = (self._core.operation(id_) for id_ in request.ids)
+        found, room = list[Operation](), MAX_OPERATIONS_BYTES
+        for operation in held:
+            if operation is None or len(encode(operation)) > room:
+                continue
+            room -= len(encode(operation))
+            found.append(operation)
+        return OperationsReply(tuple(found))
 
     async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
         self._require_chain(request.chain)
@@ -116,7 +124,7 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
     # what this manager alone has signed stands there too, perhaps for an epoch that a quorum of the others gave away otherwise
     given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]
     committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in given}
-    older = {c.proof.proposal.epoch: c.proof.basis for c in given if c.proof is not None}
+    older = {c.proof.claim.proposal.epoch: c.proof.claim.basis for c in given if c.proof is not None}
     bases = older | {c.recovery.epoch: ProposalBasis(c.recovery.committee, c.recovery.retired) for c in given}
     proofs = [
         proof_of(record.prepared, record.epoch, committees[record.epoch], _ground_of(record.prepared, state, bases))
@@ -124,7 +132,7 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
         if record.epoch in committees
     ]
     proofs += [certificate.proof for certificate in recoveries if certificate.proof is not None]
-    return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)
+    return max(proofs, key=lambda proof: (proof.claim.epoch, proof.claim.view), default=None)
 
 
 def _ground_of(prepared: Prepared, state: State, bases: Mapping[Epoch, ProposalBasis | None]) -> ProposalBasis | None:

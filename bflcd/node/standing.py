@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from bflcd.core.core import Core
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.roles import account_of
+from bflcd.ledger.state import account_of
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock

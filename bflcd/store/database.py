@@ -23,7 +23,7 @@ import aiosqlite
 
 from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import InvariantError, MachineError
-from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES, migration_script
+from bflcd.store.schema import APPLICATION_ID, FIRST_VERSION, MIGRATIONS, PAGE_BYTES, migration_script, version_of
 
 T = TypeVar("T")
 
@@ -122,7 +122,8 @@ class Database:
     async def open(cls, path: Path, *, migrations: tuple[str, ...] = MIGRATIONS) -> Self:
         """Open or make the file at `path`, bring it to the current version.
 
-        Raises MachineError: damaged_store, io_error, disk_full, newer_store (made by a newer version of bflcd).
+        Raises MachineError: damaged_store, io_error, disk_full, newer_store and older_store (made by a version of bflcd that is
+        newer, or too old).
         """
         async with _opening(path) as opened:
             writer = await _connect(path, "rwc", opened)
@@ -139,6 +140,7 @@ class Database:
         async with _opening(path) as opened:
             for _ in range(4):
                 await _connect(path, "ro", opened)
+            await _check_version(opened[0], path, MIGRATIONS)
         return cls(path, *opened)
 
     async def close(self) -> None:
@@ -277,36 +279,48 @@ async def _connect(path: Path, mode: str, opened: list[aiosqlite.Connection]) ->
     return connection
 
 
-async def _prepare(writer: aiosqlite.Connection, path: Path, migrations: tuple[str, ...]) -> None:
-    """Pragmas and migrations; those before the first table take effect only in a new file."""
-    await writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-    await writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+async def _check_version(connection: aiosqlite.Connection, path: Path, migrations: tuple[str, ...]) -> int:
+    """The file's version, 0 if it is new. Raises MachineError: damaged_store (no file of ours), newer_store, older_store."""
     version, application, tables = [
-        int(next(iter(await writer.execute_fetchall(sql)))[0])
+        int(next(iter(await connection.execute_fetchall(sql)))[0])
         for sql in ("PRAGMA user_version", "PRAGMA application_id", "SELECT count(*) FROM sqlite_schema")
     ]
     if tables and application != APPLICATION_ID:
         raise MachineError(f"{path} is a database of another program", hint="choose another data directory", code="damaged_store")
-    if version > len(migrations):
+    if version > version_of(migrations):
         raise MachineError(
-            f"{path} has version {version}, this bflcd knows versions up to {len(migrations)}",
+            f"{path} has version {version}, this bflcd knows versions up to {version_of(migrations)}",
             hint="it was made by a newer bflcd: install that one",
             code="newer_store",
         )
+    if tables and version < FIRST_VERSION:
+        raise MachineError(
+            f"{path} has version {version}, this bflcd knows versions from {FIRST_VERSION} on",
+            hint="it was made by an older bflcd, whose protocol is no more: install that one, or begin in an empty directory",
+            code="older_store",
+        )
+    return version
+
+
+async def _prepare(writer: aiosqlite.Connection, path: Path, migrations: tuple[str, ...]) -> None:
+    """Pragmas and migrations; those before the first table take effect only in a new file."""
+    await writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+    await writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    version, current = await _check_version(writer, path, migrations), version_of(migrations)
     await writer.execute("PRAGMA journal_mode = WAL")
     await writer.execute("PRAGMA synchronous = FULL")
     await writer.execute("PRAGMA foreign_keys = ON")
     await writer.execute("PRAGMA secure_delete = OFF")  # nothing here is secret, and zeroing doubles what a prune writes
     await writer.execute(f"PRAGMA wal_autocheckpoint = {MAX_LOG_BYTES // PAGE_BYTES}")
     await writer.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_BYTES}")
-    if version < len(migrations):
+    if version < current:
         try:
             await writer.executescript(f"PRAGMA application_id = {APPLICATION_ID};" + migration_script(version, migrations))
         except sqlite3.Error as error:
             await writer.rollback()
             if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
                 raise MachineError(
-                    f"{path} can't be brought from version {version} to {len(migrations)}: {error}; it is as it was",
+                    f"{path} can't be brought from version {version} to {current}: {error}; it is as it was",
                     hint="restore the file from a backup, or start over from the peers",
                     code="damaged_store",
                 ) from error

@@ -14,8 +14,8 @@ import msgpack
 
 from bflcd.consensus.events import Prepared
 from bflcd.core.records import (
-    EvidenceRecord,
     OfferRecord,
+    OperationRecord,
     OwnRecord,
     Pin,
     PreparedRecord,
@@ -28,11 +28,11 @@ from bflcd.core.records import (
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import InvariantError, PeerError
 from bflcd.params import BlobRef
-from bflcd.types import Digest, Epoch, Millis, Round, View, short
+from bflcd.types import Digest, Epoch, Round, View, short
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest
-from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
@@ -47,7 +47,7 @@ class Kind(IntEnum):
     PREPARED = 2
     OWN = 3
     PROPOSAL = 4
-    EVIDENCE = 5
+    OPERATION = 5
     RECOVERY = 6
     OFFER = 7
 
@@ -63,7 +63,7 @@ class Row:
     body: bytes
 
 
-Stored = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | EvidenceRecord | RecoveryRecord | OfferRecord
+Stored = VoteRecord | PreparedRecord | OwnRecord | ProposalRecord | OperationRecord | RecoveryRecord | OfferRecord
 """Records that have rows of their own; a pin is a row of another table."""
 
 
@@ -84,9 +84,9 @@ def row_of(record: Stored) -> Row:
         case OfferRecord(round_, envelope):
             said = payload_digest(envelope)
             return Row(round_, Kind.OFFER, said, said, encode(envelope))
-        case EvidenceRecord():
-            id_ = evidence_id(record.evidence)
-            return Row(record.round, Kind.EVIDENCE, id_, id_, encode(record.evidence))
+        case OperationRecord():
+            id_ = operation_id(record.operation)
+            return Row(record.round, Kind.OPERATION, id_, id_, encode(record.operation))
         case RecoveryRecord(round_, certificate):
             what = digest(Domain.MESSAGE, encode(certificate.recovery))
             place = what + integer(len(certificate.signatures))  # a manager's own signature, later a quorum's: both stay
@@ -116,8 +116,8 @@ def _read_record(row: Row) -> Stored:
             return _unpack_proposal_record(row)
         case Kind.OFFER:
             return OfferRecord(row.round, decode(row.body, Envelope))
-        case Kind.EVIDENCE:
-            return EvidenceRecord(row.round, decode(row.body, Evidence))
+        case Kind.OPERATION:
+            return OperationRecord(row.round, decode(row.body, Operation))
         case Kind.RECOVERY:
             return RecoveryRecord(row.round, decode(row.body, RecoveryCertificate))
 
@@ -133,7 +133,7 @@ def round_records(rows: Iterable[Row]) -> RoundRecords:
         prepared=tuple(r for r in found if isinstance(r, PreparedRecord)),
         own=tuple(r for r in found if isinstance(r, OwnRecord)),
         proposals=tuple(r for r in found if isinstance(r, ProposalRecord)),
-        evidence=tuple(r for r in found if isinstance(r, EvidenceRecord)),
+        operations=tuple(r for r in found if isinstance(r, OperationRecord)),
         recoveries=tuple(r for r in found if isinstance(r, RecoveryRecord)),
         offers=tuple(r for r in found if isinstance(r, OfferRecord)),
         newest=newest if isinstance(newest, VoteRecord | OwnRecord) else None,
@@ -169,7 +169,7 @@ def pins_of(record: Record) -> frozenset[Digest]:
             return _blobs_named(record.envelope)
         case ProposalRecord():
             return frozenset((record.model.root,)).union(*(_blobs_named(offer) for offer in record.offers))
-        case VoteRecord() | PreparedRecord() | OfferRecord() | EvidenceRecord() | RecoveryRecord():
+        case VoteRecord() | PreparedRecord() | OfferRecord() | OperationRecord() | RecoveryRecord():
             return frozenset()
 
 
@@ -185,45 +185,36 @@ def _blobs_named(envelope: Envelope) -> frozenset[Digest]:
     return frozenset(entry.root for entry in body.entries)
 
 
-def _pack_proposal(proposal: Proposal) -> list[Any]:
-    return [proposal.epoch, proposal.time, list(proposal.cards), list(proposal.evidence)]
-
-
-def _unpack_proposal(fields: list[Any]) -> Proposal:
-    epoch, time, cards, evidence = fields
-    return Proposal(Epoch(epoch), Millis(time), tuple(map(Digest, cards)), tuple(map(Digest, evidence)))
-
-
 def _unpack_envelopes(items: list[bytes]) -> tuple[Envelope, ...]:
     return tuple(decode(item, Envelope) for item in items)
 
 
 def _pack_prepared(prepared: Prepared) -> bytes:
-    fields = [prepared.view, prepared.digest, _pack_proposal(prepared.proposal), [encode(p) for p in prepared.prepares]]
+    fields = [prepared.view, prepared.digest, encode(prepared.proposal), [encode(p) for p in prepared.prepares]]
     return _packed(fields)
 
 
 def _unpack_prepared(body: bytes) -> Prepared:
     view, digest, proposal, prepares = _unpacked(body)
-    return Prepared(View(view), Digest(digest), _unpack_proposal(proposal), _unpack_envelopes(prepares))
+    return Prepared(View(view), Digest(digest), decode(proposal, Proposal), _unpack_envelopes(prepares))
 
 
 def _pack_proposal_record(record: ProposalRecord) -> bytes:
     cards, offers = [encode(card) for card in record.cards], [encode(offer) for offer in record.offers]
-    evidence = [encode(piece) for piece in record.evidence]
-    return _packed([_pack_proposal(record.proposal), cards, offers, [record.model.root, record.model.size], evidence])
+    operations = [encode(operation) for operation in record.operations]
+    return _packed([encode(record.proposal), cards, offers, [record.model.root, record.model.size], operations])
 
 
 def _unpack_proposal_record(row: Row) -> ProposalRecord:
-    proposal, cards, offers, (root, size), evidence = _unpacked(row.body)
+    proposal, cards, offers, (root, size), operations = _unpacked(row.body)
     return ProposalRecord(
         row.round,
         row.digest,
-        _unpack_proposal(proposal),
+        decode(proposal, Proposal),
         _unpack_envelopes(cards),
         _unpack_envelopes(offers),
         BlobRef(Digest(root), size),
-        tuple(decode(piece, Evidence) for piece in evidence),
+        tuple(decode(operation, Operation) for operation in operations),
     )
 
 

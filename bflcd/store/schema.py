@@ -11,7 +11,10 @@ PAGE_BYTES: Final = 32 * 1024
 CHUNK_ID_BITS: Final = 14
 """A chunk's row id is its blob's id, then its index: 2^14 chunks a blob (`bflcd.types.MAX_CHUNKS`), deleted by ranges of ids."""
 
-_VERSION_1: Final = """
+FIRST_VERSION: Final = 3
+"""`user_version` of the first script's file. Older files hold messages that are no more (docs/protocol.md); none was released."""
+
+_VERSION_3: Final = """
 -- One row each: genesis, and the state after the head.
 CREATE TABLE chain (
     name TEXT PRIMARY KEY,
@@ -92,9 +95,7 @@ CREATE TABLE addresses (
     address TEXT NOT NULL,
     UNIQUE (node, address)
 ) STRICT;
-"""
 
-_VERSION_2: Final = """
 -- Blocks that a recovery superseded: kept for people, never served (design 6.8).
 CREATE TABLE abandoned (
     id INTEGER PRIMARY KEY,
@@ -106,11 +107,16 @@ CREATE TABLE abandoned (
 ) STRICT;
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
-"""Script n makes a file of version n into one of version n + 1. Never changed once released: append."""
+MIGRATIONS: Final = (_VERSION_3,)
+"""The first makes a new file, each further one brings a file to the next version. Never changed once released: append."""
+
+
+def version_of(migrations: tuple[str, ...]) -> int:
+    """`user_version` after these migrations."""
+    return FIRST_VERSION + len(migrations) - 1
 
 
 def migration_script(version: int, migrations: tuple[str, ...]) -> str:
-    """One transaction that applies every migration above `version`; it fails as a whole or not at all."""
-    steps = "\n".join(migrations[version:])
-    return f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {len(migrations)};\nCOMMIT;"
+    """One transaction that applies every migration above `version`, 0 for a new file; it fails as a whole or not at all."""
+    steps = "\n".join(migrations[max(version - FIRST_VERSION + 1, 0) :])
+    return f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {version_of(migrations)};\nCOMMIT;"

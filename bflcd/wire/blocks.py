@@ -11,7 +11,6 @@ from bflcd.types import (
     MAX_NORM,
     MAX_PLACES,
     MAX_WEIGHT,
-    SIGNATURE_BYTES,
     Amount,
     Digest,
     Epoch,
@@ -25,17 +24,15 @@ from bflcd.types import (
     View,
 )
 from bflcd.wire.codec import encode, message
-from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import MAX_EVIDENCE, Evidence
+from bflcd.wire.envelope import Envelope, unsigned
+from bflcd.wire.operation import MAX_OPERATIONS, Operation, unsigned_operation
 from bflcd.wire.recovery import RecoveryCertificate
 
 MAX_SEGMENT_BYTES: Final = 30 * 1024 * 1024
-"""q cards of up to MAX_PLACES entries, k offers, MAX_EVIDENCE pieces of evidence: what one response may carry."""
+"""q cards of up to MAX_PLACES entries, k offers, operations of MAX_OPERATIONS_BYTES: what one response may carry."""
 
 MAX_STEP: Final = 64 * MAX_NORM
 """The largest limit of a step: norms times the largest `norm_clip`."""
-
-_NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 
 KIND_MODEL: Final = 0
 KIND_UPDATE: Final = 1
@@ -84,22 +81,23 @@ class UpdateBody:
     accuracy: PartsPerMillion | None
 
 
-@message(18, max_bytes=MAX_SEGMENT_BYTES)
+@message(22, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class ModelBody:
     """The q score cards that decided the round (sorted by author), the aggregation rule, the weight of each packed update in
-    block order, the rewards paid (sorted by node, positive amounts only), evidence (sorted by its id), and the largest norm that
-    the aggregate's step may have, in the unit of cards, None without a limit."""
+    block order, the rewards paid (sorted by node, positive amounts only), the operations in the order in which they are applied
+    (`bflcd.ledger.operations`), and the largest norm that the aggregate's step may have, in the unit of cards, None without a
+    limit."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name
     weights: Annotated[tuple[Annotated[int, Between(1, MAX_WEIGHT)], ...], Size(0, MAX_PLACES)]
     rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
-    evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)] = ()
+    operations: Annotated[tuple[Operation, ...], Size(0, MAX_OPERATIONS)] = ()
     step_limit: Annotated[int, Between(1, MAX_STEP)] | None = None
 
 
-@message(19, max_bytes=MAX_SEGMENT_BYTES)
+@message(23, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The k update blocks and the model block that close a round; headers[i] belongs to updates[i], headers[k] to model."""
@@ -114,7 +112,7 @@ class Segment:
         return self.headers[-1]
 
 
-@message(14, max_bytes=64 * 1024)
+@message(26, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A quorum of Commit signatures over a segment: what anyone needs to believe it. Signatures sorted by author.
@@ -133,7 +131,7 @@ class Certificate:
     recovery: RecoveryCertificate | None = None
 
 
-@message(15, max_bytes=128 * 1024)
+@message(27, max_bytes=128 * 1024)
 @dataclass(frozen=True, slots=True)
 class CertifiedHeader:
     """A model header with its certificate: proves the chain without any body."""
@@ -142,7 +140,7 @@ class CertifiedHeader:
     certificate: Certificate
 
 
-@message(21, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
+@message(24, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class CertifiedSegment:
     """A segment with its certificate: what is committed, stored and served."""
@@ -157,24 +155,16 @@ def header_hash(header: Header) -> Digest:
 
 
 def body_hash(body: UpdateBody | ModelBody) -> Digest:
-    """Hash of a block's body, as its header carries it; signatures count as zeros.
-
-    Ed25519 lets an author sign one payload in many ways. If they were hashed, a liar who sends each member another signature
-    would give honest members different digests of one and the same segment. They are verified where the body is.
-    """
+    """Hash of a block's body, as its header carries it; signatures count as zeros (see `unsigned`)."""
     if isinstance(body, UpdateBody):
-        unsigned: UpdateBody | ModelBody = replace(body, offer=None if body.offer is None else _unsigned(body.offer))
+        hashed: UpdateBody | ModelBody = replace(body, offer=None if body.offer is None else unsigned(body.offer))
     else:
-        unsigned = replace(
+        hashed = replace(
             body,
-            cards=tuple(_unsigned(card) for card in body.cards),
-            evidence=tuple(Evidence(_unsigned(piece.first), _unsigned(piece.second)) for piece in body.evidence),
+            cards=tuple(unsigned(card) for card in body.cards),
+            operations=tuple(unsigned_operation(operation) for operation in body.operations),
         )
-    return digest(Domain.BODY, encode(unsigned))
-
-
-def _unsigned(envelope: Envelope) -> Envelope:
-    return replace(envelope, signature=_NO_SIGNATURE)
+    return digest(Domain.BODY, encode(hashed))
 
 
 def segment_digest(segment: Segment) -> Digest:

@@ -1,17 +1,19 @@
 """Signed messages: the bytes that are signed are the bytes that travel, and the bytes that are verified."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, Generic, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer, verify
 from bflcd.limits import Size
-from bflcd.types import Digest, NodeId, Signature
+from bflcd.types import SIGNATURE_BYTES, Digest, NodeId, Signature
 from bflcd.wire.codec import decode_any, encode, message
 
 MAX_PAYLOAD_BYTES: Final = 384 * 1024
 """Largest signed payload: a score card of MAX_PLACES entries."""
+
+_NO_SIGNATURE: Final = Signature(bytes(SIGNATURE_BYTES))
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -76,3 +78,12 @@ def payload_digest(envelope: Envelope) -> Digest:
     The author counts: two members' cards without entries, or a copied offer, have the same payload and are not the same.
     """
     return digest(Domain.MESSAGE, envelope.author, envelope.payload)
+
+
+def unsigned(envelope: Envelope) -> Envelope:
+    """The envelope with zeros for its signature, as hashes cover it.
+
+    Ed25519 lets an author sign one payload in many ways. If signatures were hashed, a liar who sends each member another one
+    would give honest members different digests of one and the same thing. They are verified where the message is.
+    """
+    return replace(envelope, signature=_NO_SIGNATURE)

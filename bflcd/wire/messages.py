@@ -24,7 +24,7 @@ from bflcd.types import (
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import message
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Envelope
-from bflcd.wire.evidence import Evidence
+from bflcd.wire.operation import Operation
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
@@ -96,7 +96,7 @@ class ScoreCard:
     present: Annotated[tuple[NodeId, ...], Size(0, MAX_MEMBERS)]
 
 
-@message(33, max_bytes=16 * 1024)
+@message(39, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PrePrepare:
     """The leader's proposal of a segment; `digest` is the hash of its model header."""
@@ -180,7 +180,7 @@ class JustifiedPrePrepare:
     prepares: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
 
 
-@message(41, max_bytes=128 * 1024)
+@message(47, max_bytes=128 * 1024)
 @dataclass(frozen=True, slots=True)
 class JustifiedViewChange:
     """A view-change with the q prepares and the pre-prepare's proposal that its prepared fields claim; empty if none."""
@@ -190,7 +190,7 @@ class JustifiedViewChange:
     proposal: Proposal | None
 
 
-@message(42, max_bytes=64 * 1024)
+@message(48, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A round is decided: its certificate. The segment is pulled over a stream."""
@@ -198,7 +198,7 @@ class Announcement:
     certificate: Certificate
 
 
-Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Evidence | RecoveryCertificate
+Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Operation | RecoveryCertificate
 """Everything that gossip carries. A bare Envelope holds a Beacon, Offer, ScoreCard, Prepare or Commit."""
 
 GOSSIP: Final[tuple[type[Gossip], ...]] = get_args(Gossip)

@@ -3,20 +3,28 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from bflcd.crypto.hashing import Domain, digest
 from bflcd.limits import Size
 from bflcd.types import MAX_COMMITTEE, Digest, Epoch, Millis
-from bflcd.wire.evidence import MAX_EVIDENCE
+from bflcd.wire.codec import encode, message
+from bflcd.wire.operation import MAX_OPERATIONS
 
 
+@message(45, max_bytes=8 * 1024)
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """All that a segment needs besides the parent state: everything else is a function of it (design 5.4).
 
-    `epoch`: of the first proposal; `cards`: payload digests of exactly q cards, sorted by their authors' ids; `evidence`: ids of
-    the evidence that it carries, sorted.
+    `epoch`: of the first proposal; `cards`: payload digests of exactly q cards, sorted by their authors' ids; `operations`: ids
+    of those that it carries, in the order in which they are applied.
     """
 
     epoch: Epoch
     time: Millis
     cards: Annotated[tuple[Digest, ...], Size(1, MAX_COMMITTEE)]
-    evidence: Annotated[tuple[Digest, ...], Size(0, MAX_EVIDENCE)] = ()
+    operations: Annotated[tuple[Digest, ...], Size(0, MAX_OPERATIONS)] = ()
+
+
+def proposal_id(proposal: Proposal) -> Digest:
+    """A proposal's identity: the hash of its encoding."""
+    return digest(Domain.PROPOSAL, encode(proposal))

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.crypto.hashing import Domain, digest
 from bflcd.limits import Size
 from bflcd.types import MAX_COMMITTEE, Digest, Epoch, NodeId, Round, Signature, View
-from bflcd.wire.codec import message
+from bflcd.wire.codec import encode, message
 from bflcd.wire.proposal import Proposal
 
 
@@ -18,12 +18,12 @@ class ProposalBasis:
     retired: Annotated[tuple[NodeId, ...], Size(0, MAX_COMMITTEE)]
 
 
+@message(46, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
-class PreparedProof:
-    """A prepared certificate that stands by itself: what q members of `committee` prepared in `view` of `epoch`.
+class PreparedClaim:
+    """That `committee` prepared a segment of `proposal` in `view` of `epoch`.
 
-    `prepares`: their signatures under one and the same Prepare, sorted by author. `basis`: absent exactly if the proposal is of
-    the round's first epoch.
+    `basis`: absent exactly if the proposal is of the round's first epoch.
     """
 
     epoch: Epoch
@@ -31,26 +31,21 @@ class PreparedProof:
     view: View
     digest: Digest
     proposal: Proposal
-    prepares: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
     basis: ProposalBasis | None = None
 
 
-def claim_of(proof: PreparedProof) -> Digest:
-    """What managers sign of a proof: all that it says but who prepared it, which it proves by itself."""
-    proposal, basis = proof.proposal, proof.basis
-    return digest(
-        Domain.MESSAGE,
-        integer(proof.epoch),
-        b"".join(proof.committee),
-        integer(proof.view),
-        proof.digest,
-        integer(proposal.epoch),
-        integer(proposal.time),
-        b"".join(proposal.cards),
-        b"".join(proposal.evidence),
-        b"" if basis is None else b"".join(basis.committee),
-        b"" if basis is None else b"".join(basis.retired),
-    )
+@dataclass(frozen=True, slots=True)
+class PreparedProof:
+    """A prepared certificate that stands by itself: a claim with the signatures of q of its committee under one and the same
+    Prepare, sorted by author."""
+
+    claim: PreparedClaim
+    prepares: Annotated[tuple[tuple[NodeId, Signature], ...], Size(1, MAX_COMMITTEE)]
+
+
+def claim_hash(claim: PreparedClaim) -> Digest:
+    """What managers sign of a proof: the hash of what it claims. Who prepared it, it proves by itself."""
+    return digest(Domain.PREPARED, encode(claim))
 
 
 @message(37, max_bytes=8 * 1024)
@@ -59,7 +54,7 @@ class Recovery:
     """A manager's word: round `round` after `parent` is decided by `committee`, in `epoch`, and by nobody else.
 
     `committee` in seat order. `retired`: members that get no seat until they show up again, sorted. `prepared`: what is
-    claimed of the segment that must be re-proposed as it stands (`claim_of` its proof), the highest that was found.
+    claimed of the segment that must be re-proposed as it stands (`claim_hash` of its proof), the highest that was found.
     """
 
     chain: Digest
@@ -71,7 +66,7 @@ class Recovery:
     prepared: Digest | None
 
 
-@message(17, max_bytes=32 * 1024)
+@message(25, max_bytes=32 * 1024)
 @dataclass(frozen=True, slots=True)
 class RecoveryCertificate:
     """A recovery with its managers' signatures, sorted by manager, and the proof that it names.

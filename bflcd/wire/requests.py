@@ -10,7 +10,7 @@ from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Dige
 from bflcd.wire.blocks import MAX_SEGMENT_BYTES, CertifiedHeader, CertifiedSegment
 from bflcd.wire.codec import message, registered
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.evidence import MAX_EVIDENCE, MAX_EVIDENCE_BYTES, Evidence
+from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof
 
 MAX_HEADERS: Final = 256
@@ -100,7 +100,7 @@ class GetGenesis(Request[GenesisReply]):
     chain: Digest
 
 
-@message(55, max_bytes=MAX_HEADERS * 128 * 1024)
+@message(77, max_bytes=MAX_HEADERS * 128 * 1024)
 @dataclass(frozen=True, slots=True)
 class Headers:
     """As many as the peer has, in order, without a gap; may be fewer than asked for."""
@@ -120,7 +120,7 @@ class GetHeaders(Request[Headers]):
     count: Annotated[int, Between(1, MAX_HEADERS)]
 
 
-@message(75, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
+@message(76, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
 @dataclass(frozen=True, slots=True)
 class SegmentReply:
     """A committed segment."""
@@ -217,26 +217,26 @@ class GetAddresses(Request[Addresses]):
     chain: Digest
 
 
-@message(71, max_bytes=MAX_EVIDENCE * MAX_EVIDENCE_BYTES + 64)
+@message(79, max_bytes=MAX_OPERATIONS_BYTES + 256)
 @dataclass(frozen=True, slots=True)
-class EvidenceReply:
-    """Those that the peer holds, in the order asked for."""
+class OperationsReply:
+    """Those that the peer holds, in the order asked for, as many as MAX_OPERATIONS_BYTES leave room for."""
 
-    evidence: Annotated[tuple[Evidence, ...], Size(0, MAX_EVIDENCE)]
+    operations: Annotated[tuple[Operation, ...], Size(0, MAX_OPERATIONS)]
 
 
-@message(70, max_bytes=REQUEST_BYTES)
+@message(78, max_bytes=MAX_OPERATIONS * 64)
 @dataclass(frozen=True, slots=True)
-class GetEvidence(Request[EvidenceReply]):
-    """Evidence that a proposal names, by its ids."""
+class GetOperations(Request[OperationsReply]):
+    """Operations that a proposal names, by their ids."""
 
     lane = Lane.SMALL
 
     chain: Digest
-    ids: Annotated[tuple[Digest, ...], Size(1, MAX_EVIDENCE)]
+    ids: Annotated[tuple[Digest, ...], Size(1, MAX_OPERATIONS)]
 
 
-@message(73, max_bytes=32 * 1024)
+@message(84, max_bytes=32 * 1024)
 @dataclass(frozen=True, slots=True)
 class PreparedReply:
     """That proof, if there is one."""

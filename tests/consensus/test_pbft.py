@@ -20,8 +20,8 @@ from bflcd.consensus.events import Built, CardsReady, Checked, Prepared
 from bflcd.consensus.pbft import MAX_VIEW, Pbft
 from bflcd.consensus.status import Phase, VotesHeld
 from bflcd.errors import InvariantError, Rejection
+from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Millis, View
-from bflcd.wire.evidence import evidence_of
 from bflcd.wire.messages import Commit, JustifiedViewChange, Prepare, PrePrepare, ViewChange
 from tests.helpers.consensus import (
     KEYS,

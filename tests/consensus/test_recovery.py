@@ -26,7 +26,7 @@ from bflcd.types import ZERO_DIGEST, Digest, Epoch, Millis, Round, Signature, Vi
 from bflcd.wire.blocks import KIND_MODEL, CertifiedHeader, Header, ModelFields, header_hash, model_height
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import (
     KEYS,
     Playbook,
@@ -40,6 +40,7 @@ from tests.helpers.consensus import (
     view_change,
     vote,
 )
+from tests.helpers.proofs import claiming
 
 BASE = make_instance()
 """Seats 0 to 3 in epoch 0."""
@@ -71,7 +72,7 @@ def signed(recovery: Recovery, proof: PreparedProof | None = None, by: Iterable[
 
 
 FREE = signed(a_recovery())
-BOUND = signed(a_recovery(prepared=claim_of(PROOF)), PROOF)
+BOUND = signed(a_recovery(prepared=claim_hash(PROOF.claim)), PROOF)
 
 
 # -- the certificate ------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def no_recovery() -> Iterator[tuple[str, RecoveryCertificate, str]]:
     yield "a proof of another digest", signed(a_recovery(prepared=DB), PROOF), "not of what it names prepared"
     yield (
         "a bad proof",
-        signed(a_recovery(prepared=claim_of(replace(PROOF, view=View(0)))), replace(PROOF, view=View(0))),
+        signed(a_recovery(prepared=claim_hash(claiming(PROOF, view=View(0)).claim)), claiming(PROOF, view=View(0))),
         "the prepare of",
     )
 
@@ -132,8 +133,8 @@ def test_what_is_no_recovery_is_refused(check: Any, certificate: RecoveryCertifi
 
 def test_signatures_of_one_recovery_are_merged_and_those_of_two_are_not() -> None:
     first, second = (
-        signed(a_recovery(prepared=claim_of(PROOF)), None, MANAGERS[1:3]),
-        signed(a_recovery(prepared=claim_of(PROOF)), PROOF, MANAGERS[:2]),
+        signed(a_recovery(prepared=claim_hash(PROOF.claim)), None, MANAGERS[1:3]),
+        signed(a_recovery(prepared=claim_hash(PROOF.claim)), PROOF, MANAGERS[:2]),
     )
     both = merged(first, second)
     assert both == merged(second, first) == BOUND
@@ -153,7 +154,13 @@ def proved(instance: Instance, seats: Iterable[int], view: int = 3) -> PreparedP
 
 def test_a_proof_carries_what_was_prepared_and_gives_its_prepares_back() -> None:
     prepared = prepared_by(BASE, 3, A, (2, 0, 1))
-    assert (PROOF.epoch, PROOF.committee, PROOF.view, PROOF.digest, PROOF.proposal) == (0, BASE.committee, 3, DA, A)
+    assert (PROOF.claim.epoch, PROOF.claim.committee, PROOF.claim.view, PROOF.claim.digest, PROOF.claim.proposal) == (
+        0,
+        BASE.committee,
+        3,
+        DA,
+        A,
+    )
     assert prepares_of(PROOF, BASE) == tuple(sorted(prepared.prepares, key=lambda envelope: envelope.author))
 
 
@@ -171,7 +178,7 @@ def no_proof() -> Iterator[tuple[str, PreparedProof, str]]:
     yield "of the recovery's own epoch", proved(replace(LATER, epoch=Epoch(2)), (2, 3, 4)), "which is not between 0 and 2"
     yield "of a later one", proved(replace(LATER, epoch=Epoch(3)), (2, 3, 4)), "which is not between 0 and 2"
     yield "another committee in the round's epoch", proved(replace(BASE, committee=NEW), (2, 3, 4)), "names another committee"
-    yield "another order of seats", replace(PROOF, committee=BASE.committee[::-1]), "names another committee"
+    yield "another order of seats", claiming(PROOF, committee=BASE.committee[::-1]), "names another committee"
     doubled = replace(LATER, committee=(*NEW[:3], NEW[0]))
     yield "a member twice", proved(doubled, (2, 3, 4)), "has a member twice"
     yield "too few", replace(PROOF, prepares=PROOF.prepares[:2]), "2 members prepared what it names, 3 are needed"
@@ -181,10 +188,10 @@ def no_proof() -> Iterator[tuple[str, PreparedProof, str]]:
     wrong = "is not signed by it"
     yield "a wrong signature", replace(PROOF, prepares=((one, Signature(bytes(64))), (two, second), third)), wrong
     yield "signatures exchanged", replace(PROOF, prepares=((one, second), (two, first), third)), wrong
-    yield "another view", replace(PROOF, view=View(4)), wrong
-    yield "another digest", replace(PROOF, digest=DB), wrong
-    yield "another epoch", replace(PROOF, epoch=Epoch(1)), wrong
-    yield "another committee between", replace(proved(LATER, (2, 3, 4)), committee=NEW[::-1]), wrong
+    yield "another view", claiming(PROOF, view=View(4)), wrong
+    yield "another digest", claiming(PROOF, digest=DB), wrong
+    yield "another epoch", claiming(PROOF, epoch=Epoch(1)), wrong
+    yield "another committee between", claiming(proved(LATER, (2, 3, 4)), committee=NEW[::-1]), wrong
     yield "of another round", proved(make_instance(round_=1), (0, 1, 2)), wrong
     yield "of another chain", proved(make_instance(name=b"other"), (0, 1, 2)), wrong
     commits = tuple(sorted((c.author, c.envelope.signature) for c in signed_commits(BASE, (0, 1, 2), DA, 3)))
@@ -196,7 +203,7 @@ def test_what_proves_nothing_prepared_is_refused(proof: PreparedProof, text: str
     with pytest.raises(PeerError, match=text) as caught:
         check_proof(proof, BASE, below=2, verify=verify_envelope)
     assert caught.value.rejection is Rejection.BAD_RECOVERY
-    certificate = signed(a_recovery(epoch=Epoch(2), prepared=claim_of(proof)), proof)
+    certificate = signed(a_recovery(epoch=Epoch(2), prepared=claim_hash(proof.claim)), proof)
     with pytest.raises(PeerError, match=text):
         verify_recovery(certificate, BASE, IDS, verify_envelope)
 
@@ -208,7 +215,7 @@ def test_an_epoch_before_the_rounds_own_proves_nothing() -> None:
 
 def test_a_proof_under_a_false_proposal_is_refused() -> None:
     with pytest.raises(PeerError):
-        verify_recovery(replace(BOUND, proof=replace(PROOF, proposal=B)), BASE, IDS, verify_envelope)
+        verify_recovery(replace(BOUND, proof=claiming(PROOF, proposal=B)), BASE, IDS, verify_envelope)
 
 
 # -- the chain across a recovery ------------------------------------------------------------------------------------------
@@ -254,7 +261,7 @@ def prepared_header(instance: Instance, header: Header, seats: Iterable[int], fi
     """A proof that `seats` prepared this header's segment, proposed first in `first`."""
     digest, proposal = header_hash(header), replace(A, epoch=instance.epoch if first is None else Epoch(first))
     pairs = tuple(sorted((e.author, e.signature) for e in (vote(instance, seat, Prepare, 2, digest=digest) for seat in seats)))
-    return PreparedProof(instance.epoch, instance.committee, View(2), digest, proposal, pairs)
+    return PreparedProof(PreparedClaim(instance.epoch, instance.committee, View(2), digest, proposal), pairs)
 
 
 def test_a_chain_goes_through_a_round_that_managers_gave_another_committee() -> None:
@@ -268,7 +275,7 @@ def test_a_chain_goes_through_a_round_that_was_bound_to_what_its_first_epoch_had
     """The header keeps the epoch of its first proposal, so the rounds after it start in that one again."""
     header = make_header(2, epoch=0)
     proof = prepared_header(ROUND_1, header, (0, 1, 2))
-    two = certify(ONE, header, signed(a_recovery(ROUND_1, prepared=claim_of(proof)), proof))
+    two = certify(ONE, header, signed(a_recovery(ROUND_1, prepared=claim_hash(proof.claim)), proof))
     assert (two.certificate.epoch, header.model.epoch) == (1, 0)
     three = certify(header, make_header(3, epoch=0))
     assert walk(FIRST, two, three) == three.header
@@ -278,7 +285,7 @@ def test_a_chain_goes_through_a_round_that_was_recovered_twice() -> None:
     """Given a header of epoch 0 that epoch 1 prepared again, when epoch 2 decides it, then it still says epoch 0."""
     header = make_header(2, epoch=0)
     proof = prepared_header(replace(ROUND_1, epoch=Epoch(1), committee=NEW), header, (2, 3, 4), first=0)
-    two = certify(ONE, header, signed(a_recovery(ROUND_1, epoch=Epoch(2), prepared=claim_of(proof)), proof))
+    two = certify(ONE, header, signed(a_recovery(ROUND_1, epoch=Epoch(2), prepared=claim_hash(proof.claim)), proof))
     assert walk(FIRST, two) == header
 
 
@@ -298,7 +305,7 @@ def broken_chains() -> Iterator[tuple[str, CertifiedHeader, Rejection]]:
     old = certify(ONE, free)
     yield "signed by the old committee", replace(old, certificate=replace(old.certificate, recovery=RECOVERY)), certificate
     proof = prepared_header(ROUND_1, make_header(2), (0, 1, 2))
-    bound = signed(a_recovery(ROUND_1, prepared=claim_of(proof)), proof)
+    bound = signed(a_recovery(ROUND_1, prepared=claim_hash(proof.claim)), proof)
     yield "bound, but of the new epoch", certify(ONE, free, bound), epoch
     other = replace(make_header(2), time=Millis(5_000))
     yield "bound, but another segment", certify(ONE, other, bound), certificate

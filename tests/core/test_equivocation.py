@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import Blame, Effect, FetchEvidence, Notice, Persist, Send
-from bflcd.core.events import EnvelopesFetched, Event, EvidenceFetched, MessageReceived, SegmentFetched, Started
-from bflcd.core.records import EvidenceRecord, RoundRecords
-from bflcd.core.round.segments import key_of
+from bflcd.core.effects import Blame, Effect, FetchOperations, Notice, Persist, Send
+from bflcd.core.events import EnvelopesFetched, Event, MessageReceived, OperationsFetched, SegmentFetched, Started
+from bflcd.core.records import OperationRecord, RoundRecords
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import Rejection
+from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.envelope import seal
-from bflcd.wire.evidence import Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import Prepare, ScoreCard
-from bflcd.wire.proposal import Proposal
+from bflcd.wire.operation import Operation, operation_id
+from bflcd.wire.proposal import Proposal, proposal_id
 from tests.helpers.inside import pool_of
 from tests.helpers.scenes import a_trainer, a_world, committee_of, leader_in, reach
 from tests.helpers.world import World
@@ -24,7 +24,7 @@ from tests.helpers.world import World
 NOTHING = RoundRecords(votes=(), prepared=(), own=(), proposals=())
 
 
-def a_lie(world: World, liar: NodeId) -> Evidence:
+def a_lie(world: World, liar: NodeId) -> Operation:
     """Two prepares of the running round, in one place."""
     core = next(iter(world.cores.values()))
     state, context = core.context.state, core.context
@@ -49,8 +49,8 @@ def anew(world: World, node: NodeId) -> Core:
 
 def evidence_in(effects: list[Effect]) -> list[Effect]:
     """What of the effects is about evidence."""
-    about = [e for e in effects if isinstance(e, Persist) and any(isinstance(r, EvidenceRecord) for r in e.records)]
-    about += [e for e in effects if isinstance(e, Send) and isinstance(e.message, Evidence)]
+    about = [e for e in effects if isinstance(e, Persist) and any(isinstance(r, OperationRecord) for r in e.records)]
+    about += [e for e in effects if isinstance(e, Send) and isinstance(e.message, Operation)]
     return sorted(about, key=effects.index)
 
 
@@ -59,11 +59,11 @@ def test_what_is_proved_is_durable_then_said_to_all_and_only_once() -> None:
     node, peer, liar = sorted(world.cores)[:3]
     piece = a_lie(world, liar)
     effects = world.cores[node].handle(MessageReceived(piece, peer), world.instant())
-    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(0), piece),)), Send(piece)]
+    assert evidence_in(effects) == [Persist((OperationRecord(Round(0), piece),)), Send(piece)]
     assert "evidence" in [effect.type for effect in effects if isinstance(effect, Notice)]
     assert world.cores[node].handle(MessageReceived(piece, peer), world.instant()) == []
     other = evidence_of(
-        piece.first, seal(replace(a_prepare(world, liar), digest=Digest(b"c" * 32)), world.identities[liar]).envelope
+        piece.signed[0], seal(replace(a_prepare(world, liar), digest=Digest(b"c" * 32)), world.identities[liar]).envelope
     )
     assert evidence_in(world.cores[node].handle(MessageReceived(other, peer), world.instant())) == [], (
         "one against each is enough"
@@ -77,20 +77,22 @@ def a_prepare(world: World, liar: NodeId) -> Prepare:
     return Prepare(*place, Digest(bytes(32)))
 
 
-@pytest.mark.parametrize("which", ["first", "second"])
-def test_evidence_with_a_forged_message_convicts_nobody(which: str) -> None:
+@pytest.mark.parametrize("which", [0, 1])
+def test_evidence_with_a_forged_message_convicts_nobody(which: int) -> None:
     """Given one true message and one that nobody signed, when a peer brings them, or gives them for a proposal, it is blamed."""
     world = a_world()
     node, peer, victim = sorted(world.cores)[:3]
     core, piece = world.cores[node], a_lie(world, victim)
-    forged = replace(piece, **{which: replace(getattr(piece, which), signature=Signature(bytes(64)))})
-    for event in (MessageReceived(forged, peer), EvidenceFetched(Round(0), (forged,), peer)):
+    signed = list(piece.signed)
+    signed[which] = replace(signed[which], signature=Signature(bytes(64)))
+    forged = replace(piece, signed=tuple(signed))
+    for event in (MessageReceived(forged, peer), OperationsFetched(Round(0), (forged,), peer)):
         effects = core.handle(event, world.instant())
         assert [(e.node, e.rejection) for e in effects if isinstance(e, Blame)] == [(peer, Rejection.BAD_SIGNATURE)]
         assert evidence_in(effects) == []
     assert len(pool_of(core)) == 0
-    assert [e for e in core.handle(EvidenceFetched(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
-    assert dict(pool_of(core)) == {evidence_id(piece): piece}
+    assert [e for e in core.handle(OperationsFetched(Round(0), (piece,), peer), world.instant()) if isinstance(e, Blame)] == []
+    assert dict(pool_of(core)) == {operation_id(piece): piece}
 
 
 def test_a_node_brings_no_evidence_against_itself() -> None:
@@ -120,28 +122,28 @@ def test_evidence_that_no_block_took_is_kept_and_said_in_the_next_round() -> Non
     core.handle(MessageReceived(piece, peer), world.instant())
     effects = core.handle(SegmentFetched(first, peer), world.instant())
     assert core.context.round == 1
-    assert evidence_in(effects) == [Persist((EvidenceRecord(Round(1), piece),)), Send(piece)]
+    assert evidence_in(effects) == [Persist((OperationRecord(Round(1), piece),)), Send(piece)]
 
 
 def test_evidence_is_taken_up_again_after_a_restart() -> None:
     world = a_world()
     node, liar = sorted(world.cores)[:2]
     piece, core = a_lie(world, liar), anew(world, node)
-    effects = core.handle(Started(replace(NOTHING, evidence=(EvidenceRecord(Round(0), piece),))), world.instant())
-    assert dict(pool_of(core)) == {evidence_id(piece): piece}
+    effects = core.handle(Started(replace(NOTHING, operations=(OperationRecord(Round(0), piece),))), world.instant())
+    assert dict(pool_of(core)) == {operation_id(piece): piece}
     assert Send(piece) in effects
 
 
-def told_the_leader_alone(world: World) -> Evidence:
+def told_the_leader_alone(world: World) -> Operation:
     """Evidence that the leader of the running round holds; all gossip of it is lost."""
     answer = world.answer
 
     def silent(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        return iter(()) if isinstance(effect, Send) and isinstance(effect.message, Evidence) else answer(node, effect)
+        return iter(()) if isinstance(effect, Send) and isinstance(effect.message, Operation) else answer(node, effect)
 
     world.answer = silent  # type: ignore[method-assign]
     piece = a_lie(world, a_trainer(world))
-    world.feed(leader_in(world), MessageReceived(piece, piece.accused))
+    world.feed(leader_in(world), MessageReceived(piece, piece.author))
     return piece
 
 
@@ -153,8 +155,8 @@ def test_a_member_without_the_evidence_of_a_proposal_gets_it_from_those_that_hav
     answer = world.answer
 
     def listening(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        if isinstance(effect, FetchEvidence):
-            assert effect.ids == (evidence_id(piece),)
+        if isinstance(effect, FetchOperations):
+            assert effect.ids == (operation_id(piece),)
             asked.append(node)
         return answer(node, effect)
 
@@ -162,7 +164,7 @@ def test_a_member_without_the_evidence_of_a_proposal_gets_it_from_those_that_hav
     leader = leader_in(world)
     reach(world, 1, 60_000)
     certified = world.disks[leader].segments[1]
-    assert (certified.segment.model.evidence, certified.certificate.view) == ((piece,), 0)
+    assert (certified.segment.model.operations, certified.certificate.view) == ((piece,), 0)
     assert set(asked) >= set(world.genesis.committee[:1]) - {leader}
     assert leader not in asked
 
@@ -174,18 +176,18 @@ def test_a_block_with_evidence_that_was_found_right_outlives_a_restart() -> None
     others = [node for node in committee_of(world) if node != leader_in(world)]
 
     def right() -> list[NodeId]:
-        return [node for node in others if any(p.evidence == (piece,) for p in world.disks[node].found(0).proposals)]
+        return [node for node in others if any(p.operations == (piece,) for p in world.disks[node].found(0).proposals)]
 
     assert world.run_until(lambda: bool(right()), 60_000)
     node = right()[0]
-    assert world.disks[node].found(0).evidence == (), "nobody told it, so its proposal has the only copy"
+    assert world.disks[node].found(0).operations == (), "nobody told it, so its proposal has the only copy"
     world.kill(node)
     world.start(node)
-    assert dict(pool_of(world.cores[node])) == {evidence_id(piece): piece}
+    assert dict(pool_of(world.cores[node])) == {operation_id(piece): piece}
 
 
-def test_proposals_that_differ_in_their_evidence_are_two() -> None:
+def test_proposals_that_differ_in_their_operations_are_two() -> None:
     one, other = (Digest(bytes([number]) * 32) for number in (1, 2))
     plain = Proposal(Epoch(0), Millis(1), (one,))
-    keys = {key_of(replace(plain, evidence=evidence)) for evidence in ((), (one,), (other,))}
+    keys = {proposal_id(replace(plain, operations=named)) for named in ((), (one,), (other,))}
     assert len(keys) == 3

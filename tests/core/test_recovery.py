@@ -14,9 +14,10 @@ from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, Millis, NodeId, Round
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Announcement
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
+from tests.helpers.proofs import claiming
 from tests.helpers.world import World
 
 T0 = 1_250
@@ -46,7 +47,7 @@ def a_recovery(world: World, dead: list[NodeId], epoch: int = 1, proof: Prepared
         parent=context.head_hash,
         committee=tuple(alive[:4]),
         retired=tuple(sorted(dead)),
-        prepared=None if proof is None else claim_of(proof),
+        prepared=None if proof is None else claim_hash(proof.claim),
     )
 
 
@@ -159,7 +160,7 @@ def prepared_and_stuck(seed: int) -> tuple[World, list[NodeId], PreparedProof]:
         return proofs
 
     assert world.run_until(lambda: len(found()) >= 3, 60_000)
-    proof = max(found(), key=lambda p: p.view)
+    proof = max(found(), key=lambda p: p.claim.view)
     world.post = post  # type: ignore[method-assign]
     dead = [node for node in committee if node not in genesis.managers][:2]
     dead += [node for node in committee if node not in dead][: 2 - len(dead)]
@@ -179,7 +180,7 @@ def test_what_was_prepared_is_decided_as_it_stands_under_the_new_committee(seed:
     assert world.run_until(lambda: min(world.rounds()) >= 3, 30_000), world.notices[-20:]
     for node in world.cores:
         certified = world.disks[node].segments[3]
-        assert certified.certificate.digest == proof.digest
+        assert certified.certificate.digest == proof.claim.digest
         assert certified.certificate.epoch == 1
         assert certified.segment.model_header.model is not None
         assert certified.segment.model_header.model.epoch == 0, "it keeps the epoch of its first proposal"
@@ -335,8 +336,8 @@ def test_a_proof_that_does_not_hold_is_refused() -> None:
     world, dead, proof = prepared_and_stuck(1)
     node = managers(world)[0]
     short_proof = replace(proof, prepares=proof.prepares[:2])
-    another = replace(proof, epoch=Epoch(0), committee=tuple(reversed(proof.committee)))
-    for bad in (short_proof, another, replace(proof, digest=b"d" * 32)):
+    another = claiming(proof, epoch=Epoch(0), committee=tuple(reversed(proof.claim.committee)))
+    for bad in (short_proof, another, claiming(proof, digest=b"d" * 32)):
         recovery = a_recovery(world, dead, proof=bad)
         signatures = certified(world.identities, recovery, managers(world)).signatures
         world.feed(node, MessageReceived(RecoveryCertificate(recovery, bad, signatures), node))

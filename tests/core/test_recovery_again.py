@@ -11,8 +11,9 @@ from bflcd.types import Epoch, NodeId, View
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Commit
-from bflcd.wire.recovery import PreparedProof, Recovery, claim_of
+from bflcd.wire.recovery import PreparedProof, Recovery, claim_hash
 from tests.helpers.ledger import make_genesis
+from tests.helpers.proofs import claiming
 from tests.helpers.world import World
 
 STUCK = 2
@@ -40,7 +41,7 @@ def proofs(world: World, epoch: int) -> list[PreparedProof]:
     """The highest that each living node can show, of those prepared in `epoch`."""
     disks = [world.disks[node] for node in world.cores]
     found = (highest_proof(disk.head.state, disk.found(STUCK)) for disk in disks if disk.head.state.round == STUCK)
-    return [proof for proof in found if proof is not None and proof.epoch == epoch]
+    return [proof for proof in found if proof is not None and proof.claim.epoch == epoch]
 
 
 def lose(world: World, committee: tuple[NodeId, ...]) -> list[NodeId]:
@@ -59,7 +60,9 @@ def recovery_of(world: World, epoch: int, dead: list[NodeId], proof: PreparedPro
     managers = [node for node in world.genesis.managers if node in world.cores]
     committee = tuple([*others[:2], *managers][:4])
     retired = tuple(sorted(dead))
-    return Recovery(context.state.chain, context.round, Epoch(epoch), context.head_hash, committee, retired, claim_of(proof))
+    return Recovery(
+        context.state.chain, context.round, Epoch(epoch), context.head_hash, committee, retired, claim_hash(proof.claim)
+    )
 
 
 def sign(world: World, recovery: Recovery, proof: PreparedProof) -> None:
@@ -75,14 +78,14 @@ def prepared_in_two_epochs(seed: int) -> tuple[World, list[NodeId], list[Prepare
     assert world.run_until(lambda: min(world.rounds()) >= STUCK, 60_000)
     without_commits(world)
     assert world.run_until(lambda: len(proofs(world, 0)) >= 3, 60_000)
-    first = max(proofs(world, 0), key=lambda proof: proof.view)
+    first = max(proofs(world, 0), key=lambda proof: proof.claim.view)
     dead = lose(world, next(iter(world.cores.values())).context.committee)
     recovery = recovery_of(world, 1, dead, first)
     sign(world, recovery, first)
     assert world.run_until(lambda: len(proofs(world, 1)) >= 3, 60_000)
     dead += lose(world, recovery.committee)
-    second = max(proofs(world, 1), key=lambda proof: proof.view)
-    assert (second.digest, second.proposal.epoch) == (first.digest, 0)
+    second = max(proofs(world, 1), key=lambda proof: proof.claim.view)
+    assert (second.claim.digest, second.claim.proposal.epoch) == (first.claim.digest, 0)
     with_commits(world)
     return world, dead, [first, second]
 
@@ -99,13 +102,13 @@ def test_a_segment_that_two_epochs_prepared_is_decided_in_the_third(seed: int, w
         certified = world.disks[node].segments[STUCK + 1]
         model = certified.segment.model_header.model
         assert model is not None
-        assert (certified.certificate.digest, certified.certificate.epoch, model.epoch) == (proof.digest, 2, 0)
+        assert (certified.certificate.digest, certified.certificate.epoch, model.epoch) == (proof.claim.digest, 2, 0)
     assert world.run_until(lambda: min(world.rounds()) >= STUCK + 4, 60_000), "and it goes on by itself"
 
 
 def test_a_manager_signs_no_proof_from_which_its_segment_can_not_be_judged() -> None:
     world, dead, (_, proof) = prepared_in_two_epochs(0)
-    odd = replace(proof, proposal=replace(proof.proposal, epoch=Epoch(2)))
+    odd = claiming(proof, proposal=replace(proof.claim.proposal, epoch=Epoch(2)))
     recovery = recovery_of(world, 3, dead, odd)
     manager = world.genesis.managers[0]
     effects = world.cores[manager].handle(RecoverySigned(recovery, odd), world.instant())
@@ -122,8 +125,8 @@ def test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view() ->
         record.certificate.recovery: record for record in disk.found(STUCK).recoveries if record.certificate.proof
     }.values()
     assert record.certificate.proof is not None
-    older = replace(record.certificate.proof, view=View(9))
+    older = claiming(record.certificate.proof, view=View(9))
     records = replace(disk.found(STUCK), recoveries=(replace(record, certificate=replace(record.certificate, proof=older)),))
     proof = highest_proof(disk.head.state, records)
     assert proof is not None
-    assert (proof.epoch, proof.view, proof.digest) == (1, second.view, second.digest)
+    assert (proof.claim.epoch, proof.claim.view, proof.claim.digest) == (1, second.claim.view, second.claim.digest)

@@ -111,7 +111,11 @@ def test_what_a_manager_alone_had_signed_for_an_epoch_is_not_taken_for_that_epoc
     assert {record.certificate.recovery for record in recoveries} == {given, odd}
     proof = highest_proof(disk.head.state, replace(disk.found(2), recoveries=tuple(recoveries)))
     assert proof is not None
-    assert (proof.epoch, proof.committee, proof.basis) == (1, given.committee, ProposalBasis(given.committee, given.retired))
+    assert (proof.claim.epoch, proof.claim.committee, proof.claim.basis) == (
+        1,
+        given.committee,
+        ProposalBasis(given.committee, given.retired),
+    )
 
 
 def test_of_two_recoveries_the_higher_epoch_counts_after_a_restart() -> None:

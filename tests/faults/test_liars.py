@@ -9,7 +9,7 @@ import pytest
 from bflcd.consensus.certificate import certificate_of, verify_certificate
 from bflcd.core.effects import Blame, Effect, Halt, Persist, Score, Send
 from bflcd.core.events import Event, MessageReceived, Scored, SegmentFetched, SyncChanged
-from bflcd.core.records import EvidenceRecord
+from bflcd.core.records import OperationRecord
 from bflcd.ledger.state import NEVER
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, Signature, short
@@ -133,7 +133,7 @@ def test_row_25_a_node_that_is_shown_the_other_certificate_halts_and_keeps_the_p
     refused = core.handle(MessageReceived(Announcement(wrong), liar), world.instant())
     assert [type(effect) for effect in refused] == [Blame], "a forged certificate stops nobody"
     effects = core.handle(MessageReceived(Announcement(other), liar), world.instant())
-    accused = {r.evidence.accused for e in effects if isinstance(e, Persist) for r in e.records if isinstance(r, EvidenceRecord)}
+    accused = {r.operation.author for e in effects if isinstance(e, Persist) for r in e.records if isinstance(r, OperationRecord)}
     signers = {author for author, _ in other.signatures}
     assert accused == signers
     assert isinstance(effects[-1], Halt)

@@ -10,8 +10,9 @@ from bflcd.errors import PeerError
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.envelope import Envelope, seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
-from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import KEYS, make_instance, make_proposal, prepared_by, vote
+from tests.helpers.proofs import claiming
 
 HERE = make_instance()
 MANAGERS = KEYS[8:12]
@@ -24,8 +25,8 @@ def pairs(prepares: Iterable[Envelope]) -> tuple[tuple[NodeId, Signature], ...]:
 
 IDS = tuple(key.node_id for key in MANAGERS)
 FOUND = prepared_by(HERE, 0, make_proposal(1), (0, 1, 2))
-PROOF = PreparedProof(HERE.epoch, HERE.committee, View(0), FOUND.digest, FOUND.proposal, pairs(FOUND.prepares))
-BODY = Recovery(HERE.chain, HERE.round, Epoch(1), HERE.parent, tuple(sorted(IDS)), (), claim_of(PROOF))
+PROOF = PreparedProof(PreparedClaim(HERE.epoch, HERE.committee, View(0), FOUND.digest, FOUND.proposal), pairs(FOUND.prepares))
+BODY = Recovery(HERE.chain, HERE.round, Epoch(1), HERE.parent, tuple(sorted(IDS)), (), claim_hash(PROOF.claim))
 ELSE = {
     "chain": Digest(bytes([1]) * 32),
     "round": Round(1),
@@ -88,16 +89,16 @@ def forged() -> Iterator[tuple[str, RecoveryCertificate]]:
         "digest": Digest(bytes([5]) * 32),
         "committee": HERE.committee[::-1],
     }.items():
-        yield f"a proof of another {name}", certified(BODY, proof=replace(PROOF, **{name: value}))
+        yield f"a proof of another {name}", certified(BODY, proof=claiming(PROOF, **{name: value}))
     other = Digest(bytes([6]) * 32)
-    for name, value in {"epoch": Epoch(1), "time": Millis(7), "cards": (other,), "evidence": (other,)}.items():
-        proposal = replace(PROOF.proposal, **{name: value})
-        yield f"a proof whose proposal has another {name}", certified(BODY, proof=replace(PROOF, proposal=proposal))
+    for name, value in {"epoch": Epoch(1), "time": Millis(7), "cards": (other,), "operations": (other,)}.items():
+        proposal = replace(PROOF.claim.proposal, **{name: value})
+        yield f"a proof whose proposal has another {name}", certified(BODY, proof=claiming(PROOF, proposal=proposal))
     for name, basis in {
         "committee": ProposalBasis(HERE.committee, ()),
         "retired": ProposalBasis(HERE.committee, (KEYS[9].node_id,)),
     }.items():
-        yield f"a basis with another {name}", certified(BODY, proof=replace(PROOF, basis=basis))
+        yield f"a basis with another {name}", certified(BODY, proof=claiming(PROOF, basis=basis))
     for place in range(3):
         rest = (*FOUND.prepares[:place], *FOUND.prepares[place + 1 :])
         yield f"prepare {place} missing", certified(BODY, proof=replace(PROOF, prepares=pairs(rest)))

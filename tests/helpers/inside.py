@@ -2,7 +2,7 @@
 
 from bflcd.consensus.pbft import Pbft
 from bflcd.core.core import Core
-from bflcd.core.evidence_pool import EvidencePool
+from bflcd.core.operation_pool import OperationPool
 from bflcd.core.round.state import RoundState
 from bflcd.wire.blocks import Certificate
 
@@ -18,9 +18,9 @@ def pbft_of(core: Core) -> Pbft | None:
     return None if agreement is None else agreement.pbft
 
 
-def pool_of(core: Core) -> EvidencePool:
+def pool_of(core: Core) -> OperationPool:
     """What is held against members."""
-    return core._node.evidence
+    return core._node.operations.pool
 
 
 def last_certificate(core: Core) -> Certificate | None:

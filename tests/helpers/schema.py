@@ -11,14 +11,23 @@ from bflcd.limits import Between, Size
 from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.codec import registered
 
-MODULES = ("wire.blocks", "wire.envelope", "wire.evidence", "wire.messages", "wire.recovery", "wire.requests", "ledger.state")
+MODULES = (
+    "wire.blocks",
+    "wire.envelope",
+    "wire.operation",
+    "wire.proposal",
+    "wire.messages",
+    "wire.recovery",
+    "wire.requests",
+    "ledger.state",
+)
 """Every module that registers a message; a test holds this list against the source."""
 
 for _module in MODULES:
     importlib.import_module(f"bflcd.{_module}")
 
-MESSAGES: dict[int, type] = dict(sorted(registered().items()))
-"""Every message class by its number."""
+MESSAGES: dict[int, type] = {number: cls for number, cls in sorted(registered().items()) if cls.__module__.startswith("bflcd.")}
+"""Every message class of the product by its number."""
 
 NAMED = [class_.__name__ for class_ in MESSAGES.values()]
 

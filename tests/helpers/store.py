@@ -6,8 +6,8 @@ from typing import Self
 
 from bflcd.consensus.events import Prepared
 from bflcd.core.records import (
-    EvidenceRecord,
     OfferRecord,
+    OperationRecord,
     OwnRecord,
     PreparedRecord,
     ProposalRecord,
@@ -17,6 +17,7 @@ from bflcd.core.records import (
 )
 from bflcd.crypto.hashing import root_of
 from bflcd.crypto.identity import Identity
+from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
 from bflcd.store.blobs import manifest_of
@@ -39,9 +40,9 @@ from bflcd.wire.blocks import (
 )
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, payload_digest, seal
-from bflcd.wire.evidence import Evidence, evidence_of
 from bflcd.wire.messages import CardEntry, Commit, Offer, Prepare, Proposal, ScoreCard
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate
+from bflcd.wire.operation import Operation
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate
 
 IDENTITIES = tuple(sorted((Identity(bytes([number]) * 32) for number in range(1, 6)), key=lambda identity: identity.node_id))
 PLACES = 2
@@ -188,7 +189,7 @@ def make_recovery(round_: int, *, epoch: int = 1, prepared: PreparedProof | None
     """One manager's recovery of a round."""
     committee = tuple(identity.node_id for identity in IDENTITIES[:4])
     chain, gone = chain_id_of(make_genesis()), (IDENTITIES[4].node_id,)
-    named = None if prepared is None else prepared.digest
+    named = None if prepared is None else prepared.claim.digest
     body = Recovery(chain, Round(round_), Epoch(epoch), Digest(bytes(32)), committee, gone, named)
     return RecoveryCertificate(body, prepared, ((IDENTITIES[0].node_id, seal(body, IDENTITIES[0]).envelope.signature),))
 
@@ -198,7 +199,7 @@ def make_proof(round_: int, digest: bytes = b"d" * 32) -> PreparedProof:
     prepared = make_prepared(round_, digest=digest).prepared
     committee = tuple(identity.node_id for identity in IDENTITIES[:4])
     pairs = tuple(sorted({(vote.author, vote.signature) for vote in prepared.prepares}))
-    return PreparedProof(Epoch(0), committee, prepared.view, prepared.digest, prepared.proposal, pairs)
+    return PreparedProof(PreparedClaim(Epoch(0), committee, prepared.view, prepared.digest, prepared.proposal), pairs)
 
 
 def own_recovery(round_: int, *, epoch: int = 1) -> OwnRecord:
@@ -211,14 +212,14 @@ def recovery_record(round_: int, *, epoch: int = 1, prepared: PreparedProof | No
     return RecoveryRecord(Round(round_), make_recovery(round_, epoch=epoch, prepared=prepared))
 
 
-def make_evidence(round_: int, *digests: bytes) -> Evidence:
+def make_evidence(round_: int, *digests: bytes) -> Operation:
     """Two votes of the first identity in one place."""
     one, other = digests or (b"d" * 32, b"e" * 32)
     return evidence_of(make_vote(round_, one).envelope, make_vote(round_, other).envelope)
 
 
-def evidence_record(round_: int, *digests: bytes) -> EvidenceRecord:
-    return EvidenceRecord(Round(round_), make_evidence(round_, *digests))
+def evidence_record(round_: int, *digests: bytes) -> OperationRecord:
+    return OperationRecord(Round(round_), make_evidence(round_, *digests))
 
 
 def make_proposal(round_: int, model: BlobRef, *offered: BlobRef, digest: bytes = b"d" * 32) -> ProposalRecord:
@@ -238,7 +239,7 @@ def all_kinds(round_: int, model: BlobRef, update: BlobRef) -> tuple[Record, ...
         own_card(round_, update.root),
         own_recovery(round_),
         make_proposal(round_, model, update),
-        replace(make_proposal(round_, model, update, digest=b"e" * 32), evidence=(make_evidence(round_),)),
+        replace(make_proposal(round_, model, update, digest=b"e" * 32), operations=(make_evidence(round_),)),
         evidence_record(round_),
         recovery_record(round_, prepared=make_proof(round_)),
         OfferRecord(Round(round_), make_offer(Round(round_), update, 2).envelope),

@@ -14,7 +14,7 @@ from bflcd.core.effects import (
     Effect,
     FetchBlob,
     FetchEnvelopes,
-    FetchEvidence,
+    FetchOperations,
     FetchSegment,
     Notice,
     Persist,
@@ -28,9 +28,9 @@ from bflcd.core.events import (
     Confirmed,
     EnvelopesFetched,
     Event,
-    EvidenceFetched,
     Instant,
     MessageReceived,
+    OperationsFetched,
     Scored,
     SegmentFetched,
     Started,
@@ -38,9 +38,9 @@ from bflcd.core.events import (
     Trained,
 )
 from bflcd.core.records import (
-    EvidenceRecord,
     Head,
     OfferRecord,
+    OperationRecord,
     OwnRecord,
     PreparedRecord,
     ProposalRecord,
@@ -58,11 +58,11 @@ from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.params import BlobRef, Genesis
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedSegment, header_hash
-from bflcd.wire.evidence import Evidence
+from bflcd.wire.operation import Operation
 from bflcd.wire.tensors import payload_size, update_label
 
 EPOCH_WALL = 1_700_000_000_000
-KINDS = (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord, EvidenceRecord, RecoveryRecord, OfferRecord)
+KINDS = (VoteRecord, PreparedRecord, OwnRecord, ProposalRecord, OperationRecord, RecoveryRecord, OfferRecord)
 
 
 @dataclass
@@ -255,12 +255,12 @@ class World:
                 if other is not None and not self.drop(node, source, self.now) and other.context.round == round_:
                     found = tuple(held for d in digests if (held := other.signed_message(d)) is not None)
                 yield EnvelopesFetched(round_, found, source), self.delay()
-            case FetchEvidence(round_, ids, source):
+            case FetchOperations(round_, ids, source):
                 other = self.cores.get(source)
-                pieces: tuple[Evidence, ...] = ()
+                pieces: tuple[Operation, ...] = ()
                 if other is not None and not self.drop(node, source, self.now):
-                    pieces = tuple(piece for id_ in ids if (piece := other.evidence(id_)) is not None)
-                yield EvidenceFetched(round_, pieces, source), self.delay()
+                    pieces = tuple(piece for id_ in ids if (piece := other.operation(id_)) is not None)
+                yield OperationsFetched(round_, pieces, source), self.delay()
             case FetchSegment(round_, holders):
                 for other in (*holders, *self.cores):
                     certified = self.disks[other].segments.get(round_) if other in self.cores else None

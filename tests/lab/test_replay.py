@@ -141,7 +141,7 @@ async def test_it_ends_before_what_the_laboratory_does_not_know(stores, chain, s
     """Evidence, a recovery, two offers of one uploader: rounds before count, the round itself and all after it don't."""
     place(stores, chain, segments)
     odd = segments[2]
-    body = replace(odd.segment.model, evidence=("a proof",))
+    body = replace(odd.segment.model, operations=("a proof",))
     for harmed in (
         replace(odd, segment=replace(odd.segment, model=body)),
         replace(odd, certificate=replace(odd.certificate, recovery="a new committee")),

@@ -148,39 +148,31 @@ def marked(state: State, field: str, *members: int) -> State:
 
 
 @pytest.mark.parametrize(
-    ("punished", "retired", "present", "accused", "sits"),
+    ("punished", "retired", "present", "sits"),
     [
-        (NEVER, NEVER, True, False, True),
-        (NEVER, NEVER, False, False, True),
-        (NEVER, NEVER, True, True, False),
-        (NEVER, NEVER, False, True, False),
-        (0, NEVER, True, False, False),
-        (3, NEVER, False, False, False),
-        (NEVER, 0, False, False, False),
-        (NEVER, 3, False, False, False),
-        (NEVER, 0, True, False, True),
-        (NEVER, 3, True, True, False),
-        (3, 3, True, False, False),
+        (NEVER, NEVER, True, True),
+        (NEVER, NEVER, False, True),
+        (0, NEVER, True, False),
+        (3, NEVER, False, False),
+        (NEVER, 0, False, False),
+        (NEVER, 3, False, False),
+        (NEVER, 0, True, True),
+        (NEVER, 3, True, True),
+        (3, 3, True, False),
     ],
 )
-def test_who_may_sit(punished: int, retired: int, present: bool, accused: bool, sits: bool) -> None:
+def test_who_may_sit(punished: int, retired: int, present: bool, sits: bool) -> None:
     """Round 0 counts as a round: only NEVER is none."""
     account = replace(START.state.accounts[5], punished_round=punished, retired_round=retired)
     only = frozenset((account.node,))
     others = frozenset(START.members) - only
-    assert may_sit(account, only if present else others, only if accused else others) is sits
+    assert may_sit(account, only if present else others) is sits
 
 
-@pytest.mark.parametrize(
-    ("state", "accused"),
-    [(state_with(), (4, 5)), (marked(state_with(), "punished_round", 4, 5), ())],
-    ids=["accused", "punished"],
-)
-def test_a_proven_liar_gets_no_seat_with_the_best_score_and_none_at_all(state: State, accused: tuple[int, ...]) -> None:
-    packed = {4: 9, 5: 8, 6: 7, 7: 6, 8: 5, 9: 4}
-    scores, liars = merits(packed), frozenset(node(i) for i in accused)
+def test_a_proven_liar_gets_no_seat_with_the_best_score_and_none_at_all() -> None:
+    state, scores = marked(state_with(), "punished_round", 4, 5), merits({4: 9, 5: 8, 6: 7, 7: 6, 8: 5, 9: 4})
     for size, seated in ((4, [6, 7, 8, 9]), (40, None)):
-        election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members), liars)
+        election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members))
         assert seated is None or seats(election) == seated
         assert len(election.committee) == min(size, 14), "they don't count for M_t"
         assert not set(seats(election)) & {4, 5}
@@ -391,6 +383,6 @@ def test_a_rule_orders_the_first_group_and_nothing_else(
 def test_no_rule_seats_a_proven_liar_or_the_seated_before_the_others(rule: str) -> None:
     params = replace(START.params, committee_size=16, election=rule)
     everybody = merits(dict.fromkeys(range(16), 1))
-    order = seats(elect(params, state_with(), everybody, frozenset(START.members), frozenset((node(5),))))
+    order = seats(elect(params, marked(state_with(), "punished_round", 5), everybody, frozenset(START.members)))
     assert 5 not in order
     assert sorted(order[-4:]) == [0, 1, 2, 3]

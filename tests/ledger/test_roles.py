@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.roles import Role, account_of, is_active, may_train, role_of, seed, seed_of, trainers
+from bflcd.ledger.roles import is_active, may_train, seed, seed_of, trainers
+from bflcd.ledger.state import account_of
 from bflcd.types import Digest, NodeId, Round
 from tests.helpers.ledger import make_community, play_gains
 
@@ -66,13 +67,3 @@ def test_every_member_has_its_account_and_a_stranger_has_none() -> None:
         assert account_of(community.state, account.node) == account
     for stranger in (bytes(32), b"\x80" * 32, b"\xff" * 32):
         assert account_of(community.state, NodeId(stranger)) is None
-
-
-def test_roles() -> None:
-    community = make_community(active_fraction=1)
-    seat, outsider = community.members[0], community.members[-1]
-    assert role_of(community.params, community.state, seat) is Role.COMMITTEE
-    assert role_of(community.params, community.state, outsider) is Role.OBSERVER
-    everyone = replace(community.params, active_fraction=1_000_000)
-    assert role_of(everyone, community.state, outsider) is Role.TRAINER
-    assert role_of(everyone, community.state, NodeId(bytes(32))) is Role.STRANGER

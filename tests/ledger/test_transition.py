@@ -16,10 +16,8 @@ from bflcd.ledger.transition import (
     availability_after,
     build_segment,
     check_conservation,
-    check_proposal,
     check_time,
     decide,
-    make_proposal,
     proposal_time,
 )
 from bflcd.params import ELECTIONS, MILLION
@@ -330,20 +328,6 @@ def test_an_offer_must_be_what_the_cards_name() -> None:
         assert refusal_of(p, s, head, cards, by_digest([offer])).rejection is rejection
     cards = tuple(make_card(START, seat, [make_entry(real)]) for seat in sorted(s.committee[:3]))
     assert refusal_of(p, s, head, cards, {real.digest: other}).rejection is Rejection.BAD_SEGMENT
-
-
-def test_proposals_name_epoch_and_cards() -> None:
-    cards = tuple(make_card(START, seat) for seat in sorted(START.state.committee[:3]))
-    proposal = make_proposal(START.state, cards, Millis(5))
-    check_proposal(START.state, proposal, cards)
-    for wrong in (
-        replace(proposal, epoch=1),
-        replace(proposal, cards=proposal.cards[::-1]),
-        replace(proposal, cards=proposal.cards[:2]),
-    ):
-        with pytest.raises(PeerError) as caught:
-            check_proposal(START.state, wrong, cards)
-        assert caught.value.rejection is Rejection.BAD_SEGMENT
 
 
 @pytest.mark.parametrize(("now", "parent", "expected"), [(100, 50, 100), (100, 99, 100), (100, 100, 101), (100, 5000, 5001)])

@@ -18,10 +18,10 @@ from bflcd.wire.requests import (
     GetAddresses,
     GetChunk,
     GetEnvelopes,
-    GetEvidence,
     GetGenesis,
     GetHeaders,
     GetManifest,
+    GetOperations,
     GetPrepared,
     GetSegment,
     GetStatus,
@@ -43,7 +43,7 @@ ASKED = {
     GetManifest: GetManifest(CHAIN, CHAIN),
     GetChunk: GetChunk(CHAIN, CHAIN, 0),
     GetAddresses: GetAddresses(CHAIN),
-    GetEvidence: GetEvidence(CHAIN, (CHAIN,)),
+    GetOperations: GetOperations(CHAIN, (CHAIN,)),
     GetPrepared: GetPrepared(CHAIN, Round(1), CHAIN),
 }
 

@@ -20,10 +20,11 @@ from bflcd.types import Epoch, Millis, NodeId, Round, View, short
 from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
-from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
 from tests.core.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
 from tests.helpers.inside import round_of
+from tests.helpers.proofs import claiming
 from tests.helpers.world import World
 
 LOOK = RecoveryRequest(dry_run=True)
@@ -128,13 +129,15 @@ async def test_what_was_found_prepared_is_proposed_and_decided() -> None:
     world, _, proof = prepared_and_stuck(1)
     view = await Desk(world, managers(world)[0]).recover(LOOK)
     assert view.prepared is not None
-    assert (view.prepared.digest, view.prepared.view) == (proof.digest.hex(), proof.view)
+    assert (view.prepared.digest, view.prepared.view) == (proof.claim.digest.hex(), proof.claim.view)
     assert view.proposal.prepared is not None
-    assert view.proposal.prepared.digest == proof.digest.hex()
-    assert any(short(proof.digest) in line for line in view.lines)
+    assert view.proposal.prepared.digest == proof.claim.digest.hex()
+    assert any(short(proof.claim.digest) in line for line in view.lines)
     await sign_all(world)
     assert world.run_until(lambda: min(world.rounds()) >= 3, 30_000), world.notices[-20:]
-    assert {disk.segments[3].certificate.digest for node, disk in world.disks.items() if node in world.cores} == {proof.digest}
+    assert {disk.segments[3].certificate.digest for node, disk in world.disks.items() if node in world.cores} == {
+        proof.claim.digest
+    }
 
 
 async def test_nothing_is_signed_while_a_quorum_may_come_together_unless_forced() -> None:
@@ -259,7 +262,7 @@ async def test_a_recovery_that_leaves_out_what_was_prepared_is_not_joined() -> N
     view = await Desk(world, manager).recover(SIGN)
     assert (view.action, view.proposal.epoch) == ("new", 2)
     assert view.proposal.prepared is not None
-    assert view.proposal.prepared.digest == proof.digest.hex()
+    assert view.proposal.prepared.digest == proof.claim.digest.hex()
 
 
 def forged(world: World, like: PreparedProof, epoch: int, liars: list[Identity]) -> PreparedProof:
@@ -273,10 +276,10 @@ def forged(world: World, like: PreparedProof, epoch: int, liars: list[Identity])
         view=View(50),
         parent=context.head_hash,
         committee=committee_hash(Epoch(epoch), committee),
-        digest=like.digest,
+        digest=like.claim.digest,
     )
     prepares = tuple(sorted((liar.node_id, seal(body, liar).envelope.signature) for liar in liars))
-    return PreparedProof(Epoch(epoch), committee, View(50), like.digest, like.proposal, prepares)
+    return PreparedProof(PreparedClaim(Epoch(epoch), committee, View(50), like.claim.digest, like.claim.proposal), prepares)
 
 
 async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
@@ -289,7 +292,7 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
     desk.answers[liar] = forged(world, proof, 1, [world.identities[liar]])
     view = await desk.recover(LOOK)
     assert view.prepared is not None
-    assert (view.prepared.epoch, view.prepared.view) == (0, proof.view)
+    assert (view.prepared.epoch, view.prepared.view) == (0, proof.claim.view)
     assert any(short(liar) in text and "not used" in text for text in view.warnings)
 
     false = desk.answers[liar]
@@ -305,16 +308,16 @@ async def test_a_committee_that_nobody_appointed_prepares_nothing() -> None:
 def test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave() -> None:
     """Given epochs 0 and 1 that are known, then a proposal of 0 has no basis, one of 1 that of epoch 1, and of 2 none is known."""
     _, _, proof = prepared_and_stuck(1)
-    first, later = ProposalBasis(proof.committee, ()), ProposalBasis(proof.committee[:3], proof.committee[3:])
+    first, later = ProposalBasis(proof.claim.committee, ()), ProposalBasis(proof.claim.committee[:3], proof.claim.committee[3:])
     epochs = {Epoch(0): first, Epoch(1): later}
-    again = replace(proof, epoch=Epoch(1), committee=later.committee)
-    anew = replace(again, proposal=replace(proof.proposal, epoch=Epoch(1)), basis=later)
+    again = claiming(proof, epoch=Epoch(1), committee=later.committee)
+    anew = claiming(again, proposal=replace(proof.claim.proposal, epoch=Epoch(1)), basis=later)
     assert [doubt_of(one, epochs) for one in (proof, again, anew)] == ["", "", ""]
-    unknown = replace(anew, proposal=replace(proof.proposal, epoch=Epoch(2)))
-    for one in (replace(proof, basis=later), replace(anew, basis=None), replace(anew, basis=first), unknown):
+    unknown = claiming(anew, proposal=replace(proof.claim.proposal, epoch=Epoch(2)))
+    for one in (claiming(proof, basis=later), claiming(anew, basis=None), claiming(anew, basis=first), unknown):
         assert "basis" in doubt_of(one, epochs)
-    assert "committee" in doubt_of(replace(again, committee=first.committee), epochs)
-    assert "committee" in doubt_of(replace(again, epoch=Epoch(2)), epochs)
+    assert "committee" in doubt_of(claiming(again, committee=first.committee), epochs)
+    assert "committee" in doubt_of(claiming(again, epoch=Epoch(2)), epochs)
 
 
 async def test_a_false_proof_costs_its_giver_and_a_silent_member_is_named() -> None:
@@ -322,7 +325,7 @@ async def test_a_false_proof_costs_its_giver_and_a_silent_member_is_named() -> N
     desk = Desk(world, managers(world)[0])
     seats = world.cores[desk.node].context.committee
     liar, late = [node for node in sorted(world.cores) if node != desk.node and node not in seats][:2]
-    desk.answers[liar] = replace(proof, view=View(proof.view + 5))
+    desk.answers[liar] = claiming(proof, view=View(proof.claim.view + 5))
     desk.answers[late] = RequestError("no answer within 3 s")
     view = await desk.recover(LOOK)
     assert desk.blamed == [(liar, Rejection.BAD_RECOVERY)]
@@ -331,7 +334,7 @@ async def test_a_false_proof_costs_its_giver_and_a_silent_member_is_named() -> N
     assert reasons[late.hex()] == "no answer within 3 s"
     assert not {liar.hex(), late.hex()} & set(view.answered)
     assert view.prepared is not None
-    assert view.prepared.view == proof.view
+    assert view.prepared.view == proof.claim.view
 
 
 async def test_how_much_the_answers_prove_is_told() -> None:
@@ -446,12 +449,12 @@ async def test_a_node_that_catches_up_or_has_finished_has_nothing_to_sign() -> N
 def test_where_givers_differ_about_the_proposal_those_who_prepared_it_count() -> None:
     """Given one true proof with two proposals beside it, when more strangers than preparers give the wrong one, it is not taken."""
     world, _, proof = prepared_and_stuck(1)
-    strange = replace(proof, proposal=replace(proof.proposal, time=Millis(proof.proposal.time + 1)))
+    strange = claiming(proof, proposal=replace(proof.claim.proposal, time=Millis(proof.claim.proposal.time + 1)))
     preparers = [node for node, _ in proof.prepares]
     strangers = [node for node in sorted(world.identities) if node not in preparers]
     given = {preparers[0]: proof} | dict.fromkeys(strangers[:3], strange)
     assert best_of(given) == (preparers[0], proof)
     assert best_of({}) is None
-    higher = replace(proof, view=View(proof.view + 1))
+    higher = claiming(proof, view=View(proof.claim.view + 1))
     assert best_of({preparers[0]: proof, strangers[0]: higher}) == (strangers[0], higher)
     assert prepares_of(proof, world.cores[next(iter(world.cores))].context.first_instance)

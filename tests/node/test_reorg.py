@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.core.events import Event
 from bflcd.errors import Rejection
-from bflcd.ledger.recovery import judged_from
+from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.verified import VerifiedEnvelopes

@@ -22,7 +22,7 @@ from bflcd.types import ZERO_DIGEST, Digest, Round
 from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
-from bflcd.wire.requests import REQUESTS, GetEnvelopes, GetEvidence, GetGenesis, GetHeaders, GetPrepared, GetSegment
+from bflcd.wire.requests import REQUESTS, GetEnvelopes, GetGenesis, GetHeaders, GetOperations, GetPrepared, GetSegment
 from tests.helpers.ledger import make_genesis
 from tests.helpers.network import build_node, real_now, status
 
@@ -82,7 +82,7 @@ async def test_cards_of_a_running_round_are_for_its_committee(service: ChainServ
         GetEnvelopes(ROOT, Round(0), (ROOT,)),
         GetHeaders(ROOT, Round(1), 1),
         GetSegment(ROOT, Round(1)),
-        GetEvidence(ROOT, (ROOT,)),
+        GetOperations(ROOT, (ROOT,)),
         GetPrepared(ROOT, Round(0), ROOT),
     ],
     ids=lambda request: type(request).__name__,

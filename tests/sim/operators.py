@@ -11,7 +11,7 @@ from bflcd.ledger.state import NEVER
 from bflcd.node.recovery.observation import best_of, rank_of
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId
-from bflcd.wire.recovery import PreparedProof, Recovery, claim_of
+from bflcd.wire.recovery import PreparedProof, Recovery, claim_hash
 from tests.helpers.inside import round_of
 from tests.sim.node import SimNode
 from tests.sim.scene import Scene
@@ -155,7 +155,7 @@ class Operators:
             parent=context.head_hash,
             committee=tuple(seats),
             retired=tuple(sorted(a.node for a in context.state.accounts if a.node not in alive)),
-            prepared=None if proof is None else claim_of(proof),
+            prepared=None if proof is None else claim_hash(proof.claim),
         )
 
     def _another(self, core: Core, proof: PreparedProof | None, recovery: Recovery) -> Recovery:

@@ -8,12 +8,12 @@ from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.recovery import instance_of
 from bflcd.core.early_messages import MAX_EARLY, MAX_EARLY_EACH
 from bflcd.core.effects import Blame, Commit
-from bflcd.core.records import EvidenceRecord, Head, Record
+from bflcd.core.records import Head, OperationRecord, Record
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.recovery import judged_from
 from bflcd.ledger.state import NEVER, state_hash
 from bflcd.ledger.transition import validate_segment
 from bflcd.types import Digest, NodeId, short
@@ -135,20 +135,20 @@ class Safety:
     def stored(self, node: "SimNode", records: tuple[Record, ...]) -> None:
         """Evidence is known from the moment it is durable."""
         for record in records:
-            if isinstance(record, EvidenceRecord):
-                self.noted.setdefault(record.evidence.accused, node.round)
+            if isinstance(record, OperationRecord):
+                self.noted.setdefault(record.operation.author, node.round)
 
     def unpunished(self, before: int) -> set[NodeId]:
         """Whom honest nodes have been able to convict since a round before `before`, and no block does."""
         for node in self.world.living:
             for piece in () if node.core is None else pool_of(node.core).values():
-                self.noted.setdefault(piece.accused, node.round)
+                self.noted.setdefault(piece.author, node.round)
         return {accused for accused in self.convicted() if self.noted[accused] <= before}
 
     def convicted(self) -> set[NodeId]:
         """Against whom somebody honest holds evidence that is in no block yet."""
         held = (pool_of(node.core).values() for node in self.world.living if node.core is not None)
-        return {piece.accused for pieces in held for piece in pieces if piece.accused not in self.punished}
+        return {piece.author for pieces in held for piece in pieces if piece.author not in self.punished}
 
     def _durable(self, node: "SimNode", body: Any, envelope: Envelope) -> None:
         if body.round != node.round:

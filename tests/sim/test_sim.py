@@ -136,7 +136,7 @@ def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given leaders who leave evidence out, when a liar signs two offers, then it is missed that no block punishes it."""
-    monkeypatch.setattr("bflcd.core.evidence_pool.EvidencePool.chosen", lambda _self, _state: ())
+    monkeypatch.setattr("bflcd.core.operation_pool.OperationPool.chosen", lambda _self, _state: ())
     world, _ = make_world(31, profile="calm", nodes=5)
     world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
     assert any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)

@@ -7,6 +7,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from bflcd.errors import MachineError, OperatorError
 from bflcd.store.blobs import manifest_of
 from bflcd.store.database import FILE_NAME, Database, machine_errors, pragma, run
 from bflcd.store.lock import LOCK_NAME, DirectoryLock
-from bflcd.store.schema import APPLICATION_ID, MIGRATIONS, PAGE_BYTES
+from bflcd.store.schema import APPLICATION_ID, FIRST_VERSION, MIGRATIONS, PAGE_BYTES, version_of
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round
 from tests.helpers.store import all_kinds, begin, extend, make_vote, payload, put_in_chunks, ref, round_payloads
@@ -104,7 +105,7 @@ async def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     await begin(store)
     read = partial(read_pragma, store)
     assert await read("application_id") == APPLICATION_ID
-    assert await read("user_version") == len(MIGRATIONS)
+    assert await read("user_version") == version_of(MIGRATIONS)
     assert await read("page_size") == PAGE_BYTES
     assert await read("auto_vacuum") == 2
     assert await read("foreign_keys") == 1
@@ -133,26 +134,20 @@ async def test_votes_and_blocks_wait_for_the_disk_and_chunks_do_not(tmp_path: Pa
     await store.close()
 
 
-VERSION_1 = Path(__file__).with_name("version_1.sql")
-
-
-async def test_a_file_of_version_1_is_brought_to_the_current_one(tmp_path: Path) -> None:
-    """Given a file as version 1 wrote it, when it is opened, then all that it holds is there."""
-    connection = sqlite3.connect(tmp_path / FILE_NAME)
-    connection.executescript(VERSION_1.read_text())
+@pytest.mark.parametrize("opened", [Database.open, Database.open_read_only], ids=["to write", "to read"])
+async def test_a_file_of_a_version_that_is_no_more_is_refused_and_left_alone(opened: Any, tmp_path: Path) -> None:
+    """Given a file of an older protocol, when a daemon or a reader opens it, then it is told so, and not that it is damaged."""
+    path = tmp_path / FILE_NAME
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 2; CREATE TABLE chain (name TEXT);"
+    )
     connection.close()
-    store = await SqliteStore.open(tmp_path)
-    assert await read_pragma(store, "user_version") == len(MIGRATIONS)
-    head = await store.head()
-    assert head.header.round == 1
-    assert head.header.blob is not None
-    held = await store.blob(head.header.blob.root)
-    assert held is not None
-    assert ref(held) == head.header.blob
-    assert len((await store.records(Round(1))).votes) == 1
-    assert await store.addresses() == ((head.state.committee[0], "/address"),)
-    assert await store.check(deep=True) == ()
-    await store.close()
+    before = path.read_bytes()
+    with pytest.raises(MachineError, match=f"has version 2, this bflcd knows versions from {FIRST_VERSION} on") as caught:
+        await opened(path)
+    assert caught.value.code == "older_store"
+    assert path.read_bytes() == before
 
 
 async def test_a_migration_keeps_the_rows_and_a_failing_one_changes_nothing(tmp_path: Path) -> None:
@@ -166,7 +161,7 @@ async def test_a_migration_keeps_the_rows_and_a_failing_one_changes_nothing(tmp_
     assert caught.value.code == "damaged_store"
     good = "ALTER TABLE addresses ADD COLUMN seen INTEGER;"
     database = await Database.open(path, migrations=(*MIGRATIONS, good))
-    assert await run(database._writer, partial(pragma, name="user_version")) == len(MIGRATIONS) + 1
+    assert await run(database._writer, partial(pragma, name="user_version")) == version_of(MIGRATIONS) + 1
     assert await database.query("reading", "SELECT max(round) FROM segments") == [(chain.round,)]
     assert await database.query("reading", "SELECT count(seen) FROM addresses") == [(0,)]
     await database.close()

@@ -38,6 +38,8 @@ ALL = pytest.mark.parametrize("cls", MESSAGES.values(), ids=NAMED)
 BOUND_BY_THE_WHOLE = {"UpdateBody", "Segment", "CertifiedSegment", "ScoreCard", "JustifiedPrePrepare"} | {
     "JustifiedViewChange",
     "SegmentReply",
+    "ModelBody",
+    "OperationsReply",
 }
 """Messages whose fields alone would allow more than the limit of the whole: all hold envelopes or lists of several limits."""
 

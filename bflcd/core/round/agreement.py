@@ -12,14 +12,15 @@ from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
-from bflcd.core.evidence_pool import EvidencePool
 from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
+from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.application import operation_ids
 from bflcd.ledger.transition import check_time, proposal_time
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, View, short
@@ -37,7 +38,7 @@ class Agreement:
         self,
         context: RoundContext,
         collection: Collection,
-        evidence: EvidencePool,
+        operations: OperationPool,
         *,
         signer: Signer | None,
         verify: Verify,
@@ -46,8 +47,8 @@ class Agreement:
         """`signer` None: follows and signs nothing. `journal`: the votes that this node signed before a restart."""
         self._context = context
         self._collection = collection
-        self._evidence = evidence
-        self._candidates = SegmentCandidates(context, collection, evidence)
+        self._operations = operations
+        self._candidates = SegmentCandidates(context, collection, operations)
         self._evidence_found: list[Fact] = []
         self._facts: list[Fact] = []
         self._cards_told = False
@@ -162,8 +163,8 @@ class Agreement:
         context = self._context
         time = proposal_time(now.wall, context.state.time)
         cards = tuple(card.digest for card in self._chosen_cards())
-        evidence = self._evidence.chosen(context.state)
-        candidate = self._candidates.add(Proposal(context.state.epoch, time, cards, evidence))
+        operations = operation_ids(self._operations.chosen(context.state))
+        candidate = self._candidates.add(Proposal(context.state.epoch, time, cards, operations))
         if candidate is None:
             return [notice(context.round, "too_many_candidates", "no more proposals are worked on in this round")]
         candidate.views.add(view)

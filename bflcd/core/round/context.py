@@ -6,8 +6,8 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.recovery import recovered, state_at_proposal
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis, Params
@@ -32,7 +32,7 @@ class RoundContext:
 
     def __post_init__(self) -> None:
         head = self.head.state
-        object.__setattr__(self, "state", head if self.recovery is None else recovered(head, self.recovery.recovery))
+        object.__setattr__(self, "state", head if self.recovery is None else RECOVERY.apply(head, self.recovery))
 
     @property
     def params(self) -> Params:
@@ -44,7 +44,7 @@ class RoundContext:
         if epoch == self.state.epoch:
             return self.state
         proof = None if self.recovery is None else self.recovery.proof
-        if proof is None or proof.proposal.epoch != epoch:
+        if proof is None or proof.claim.proposal.epoch != epoch:
             raise PeerError(
                 Rejection.WRONG_EPOCH, f"epoch {epoch} of round {self.round} is over: it is in epoch {self.state.epoch}"
             )
@@ -53,7 +53,7 @@ class RoundContext:
     def counts(self, epoch: Epoch) -> bool:
         """Whether a segment first proposed in `epoch` can still be decided: the round's own, or what its recovery re-proposes."""
         proof = None if self.recovery is None else self.recovery.proof
-        return epoch == self.state.epoch or (proof is not None and proof.proposal.epoch == epoch)
+        return epoch == self.state.epoch or (proof is not None and proof.claim.proposal.epoch == epoch)
 
     @property
     def first(self) -> "RoundContext":
@@ -69,7 +69,7 @@ class RoundContext:
         """Raise PeerError(BAD_RECOVERY) if a recovery is not one of this round, or binds it to what can't be judged here."""
         if recovery.proof is not None:
             state_at_proposal(self.head.state, recovery.proof)
-        recovered(self.head.state, recovery.recovery)
+        RECOVERY.check(self.head.state, recovery)
 
     def decided_by(self, certificate: Certificate, verify: Verify) -> "RoundContext":
         """The round as its certificate says that it was decided: by its first committee, or by the one of a recovery.

@@ -1,10 +1,11 @@
 """Beacons, offers and cards of the running round as they come in: checked, verified, kept, contradictions noted."""
 
 from bflcd.core.effects import Blame, Effect, notice
-from bflcd.core.equivocation import EquivocationHandler, require_signature
+from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import EnvelopesFetched
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
+from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
 from bflcd.types import short
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchEvidence, Persist
+from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchOperations, Persist
 from bflcd.core.records import Pin, ProposalRecord
 from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.crypto.hashing import Domain, digest, integer
@@ -22,9 +22,9 @@ from bflcd.params import BlobRef
 from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId, View
 from bflcd.wire.blocks import Segment, segment_digest
 from bflcd.wire.envelope import Signed
-from bflcd.wire.evidence import Evidence
 from bflcd.wire.messages import Offer, ScoreCard
-from bflcd.wire.proposal import Proposal
+from bflcd.wire.operation import Operation
+from bflcd.wire.proposal import Proposal, proposal_id
 
 MAX_CANDIDATES: Final = 16
 """Proposals that are worked on in one round: one a view within the window that the PBFT machine keeps."""
@@ -83,30 +83,15 @@ class SegmentCandidate:
         """Ready or refused, for good."""
         return self.digest is not None or self.refused is not None
 
-    @property
-    def stage(self) -> str:
-        """What it waits for, for people."""
-        if self.done:
-            return "refused" if self.refused else "ready"
-        if self.outcome is None:
-            return "cards" if self.judgement is None else "offers"
-        return "aggregate" if self.aggregating else "blobs"
-
-
-def key_of(proposal: Proposal) -> Digest:
-    """Identity of a proposal among candidates."""
-    counts = (integer(len(proposal.cards)), integer(len(proposal.evidence)))
-    return digest(Domain.MESSAGE, integer(proposal.epoch), integer(proposal.time), *counts, *proposal.cards, *proposal.evidence)
-
 
 class SegmentCandidates:
     """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
 
-    def __init__(self, context: RoundContext, holdings: Holdings, evidence: Mapping[Digest, Evidence]) -> None:
-        """`evidence`: what is held of it, by id; all of it verified."""
+    def __init__(self, context: RoundContext, holdings: Holdings, operations: Mapping[Digest, Operation]) -> None:
+        """`operations`: what is held of them, by id; all of them verified."""
         self._context = context
         self._holdings = holdings
-        self._evidence = evidence
+        self._operations = operations
         self._all: dict[Digest, SegmentCandidate] = {}
         self._aggregates: dict[Digest, BlobRef | None] = {}
         """By the weights and roots of the updates; None while it is being computed."""
@@ -122,7 +107,7 @@ class SegmentCandidates:
 
     def add(self, proposal: Proposal) -> SegmentCandidate | None:
         """The candidate of a proposal, new or known; the oldest that is not prepared makes room when there are too many."""
-        key = key_of(proposal)
+        key = proposal_id(proposal)
         candidate = self._all.get(key)
         if candidate is None:
             if len(self._all) >= MAX_CANDIDATES:
@@ -199,10 +184,10 @@ class SegmentCandidates:
         missing = tuple(p.offer for p in candidate.judgement.packed if p.offer not in self._holdings.offers)
         if missing:
             return None, self._ask_envelopes(candidate, missing[:MAX_COMMITTEE], [card.author for card in cards], now)
-        proofs = candidate.proposal.evidence
-        unknown = tuple(id_ for id_ in proofs if id_ not in self._evidence)
+        named = candidate.proposal.operations
+        unknown = tuple(id_ for id_ in named if id_ not in self._operations)
         if unknown:
-            return None, self._ask_evidence(candidate, unknown, now)
+            return None, self._ask_operations(candidate, unknown, now)
         context = self._context
         candidate.outcome = decide(
             context.params,
@@ -211,7 +196,7 @@ class SegmentCandidates:
             cards,
             self._holdings.offers,
             time=candidate.proposal.time,
-            evidence=tuple(self._evidence[id_] for id_ in proofs),
+            operations=tuple(self._operations[id_] for id_ in named),
         )
         return candidate.outcome, []
 
@@ -282,7 +267,7 @@ class SegmentCandidates:
             cards=tuple(card.envelope for card in outcome.cards),
             offers=tuple(packed.offer.envelope for packed in outcome.packed),
             model=model,
-            evidence=outcome.evidence,
+            operations=outcome.operations,
         )
         return [Persist((record, *(Pin(root, context.round) for root in sorted(roots))))]
 
@@ -292,9 +277,9 @@ class SegmentCandidates:
         source = self._whom_to_ask(candidate, digests[0], holders, now)
         return [] if source is None else [FetchEnvelopes(self._context.round, digests, source)]
 
-    def _ask_evidence(self, candidate: SegmentCandidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
+    def _ask_operations(self, candidate: SegmentCandidate, ids: tuple[Digest, ...], now: Millis) -> list[Effect]:
         source = self._whom_to_ask(candidate, ids[0], candidate.sources, now)
-        return [] if source is None else [FetchEvidence(self._context.round, ids, source)]
+        return [] if source is None else [FetchOperations(self._context.round, ids, source)]
 
     def _whom_to_ask(self, candidate: SegmentCandidate, what: Digest, holders: list[NodeId], now: Millis) -> NodeId | None:
         """Each time another one of those that should have it, then of the committee; None while the last question is young."""

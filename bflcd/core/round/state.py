@@ -6,7 +6,7 @@ from bflcd.consensus.events import Journal
 from bflcd.core.effects import Effect, FetchSegment
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
-from bflcd.core.evidence_pool import EvidencePool
+from bflcd.core.operations import OperationHandler
 from bflcd.core.records import Head
 from bflcd.core.round.agreement import Agreement
 from bflcd.core.round.collection import Collection
@@ -36,7 +36,7 @@ class NodeParts:
     private_seed: bytes
     train: bool
     guard: SigningGuard
-    evidence: EvidencePool
+    operations: OperationHandler
     equivocation: EquivocationHandler
 
     def context(self, head: Head) -> RoundContext:
@@ -88,7 +88,7 @@ class RoundState:
         self.agreement = Agreement(
             self.context,
             self.collection,
-            self.node.evidence,
+            self.node.operations.pool,
             signer=self.node.signer if self.may_sign else None,
             verify=self.node.verify,
             journal=journal,

@@ -92,23 +92,23 @@ def doubt_of(proof: PreparedProof, epochs: Mapping[Epoch, ProposalBasis]) -> str
     The certificate leaves it to the managers to know the epochs between: whoever took a stranger's word for one would let it
     prepare with a committee of its own making.
     """
-    held, first = epochs.get(proof.epoch), proof.proposal.epoch
-    if held is None or held.committee != proof.committee:
-        return f"its epoch {proof.epoch} has no such committee by any recovery that is known here"
+    held, first = epochs.get(proof.claim.epoch), proof.claim.proposal.epoch
+    if held is None or held.committee != proof.claim.committee:
+        return f"its epoch {proof.claim.epoch} has no such committee by any recovery that is known here"
     basis = None if first == min(epochs) else epochs.get(first)
-    if first not in epochs or proof.basis != basis:
+    if first not in epochs or proof.claim.basis != basis:
         return f"its proposal of epoch {first} was judged from a basis that no recovery known here has given"
     return ""
 
 
 def check_found(proof: PreparedProof, base: Instance, verify: Verify) -> None:
     """Raise PeerError(BAD_RECOVERY) unless a quorum of the proof's committee prepared it in `base`'s round."""
-    check_proof(proof, base, below=proof.epoch + 1, verify=verify)
+    check_proof(proof, base, below=proof.claim.epoch + 1, verify=verify)
 
 
 def rank_of(proof: PreparedProof | None) -> tuple[int, int]:
     """Which of two proofs is the higher one."""
-    return (-1, -1) if proof is None else (proof.epoch, proof.view)
+    return (-1, -1) if proof is None else (proof.claim.epoch, proof.claim.view)
 
 
 def best_of(given: Mapping[NodeId, PreparedProof]) -> tuple[NodeId, PreparedProof] | None:
@@ -123,7 +123,7 @@ def best_of(given: Mapping[NodeId, PreparedProof]) -> tuple[NodeId, PreparedProo
     highest = {node: proof for node, proof in sorted(given.items()) if rank_of(proof) == top}
 
     def weight(node: NodeId) -> tuple[int, int, NodeId]:
-        same = [other for other, proof in highest.items() if proof.proposal == highest[node].proposal]
+        same = [other for other, proof in highest.items() if proof.claim.proposal == highest[node].claim.proposal]
         return sum(other in dict(highest[node].prepares) for other in same), len(same), node
 
     holder = max(highest, key=weight)

@@ -13,10 +13,9 @@ from typing import Final
 from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.errors import PeerError, UsageError
+from bflcd.ledger.operations.recovery import check_recovery
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.recovery import recovered
-from bflcd.ledger.roles import account_of
-from bflcd.ledger.state import NEVER
+from bflcd.ledger.state import NEVER, account_of
 from bflcd.node.recovery.observation import (
     Found,
     Observation,
@@ -29,7 +28,7 @@ from bflcd.node.recovery.observation import (
     seats_now,
 )
 from bflcd.types import MAX_COMMITTEE, Digest, NodeId, short
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_hash
 
 SAFE_SEATS: Final = 4
 """Fewer seats survive no liar and no loss at all: f is 0."""
@@ -171,7 +170,7 @@ def _new_recovery(inputs: PlanInput) -> Recovery:
         parent=context.head_hash,
         committee=committee,
         retired=retired,
-        prepared=None if proof is None else claim_of(proof),
+        prepared=None if proof is None else claim_hash(proof.claim),
     )
 
 
@@ -227,7 +226,7 @@ def _objection(held: RecoveryCertificate, inputs: PlanInput) -> str:
     """Why this node would not sign what other managers have, without being told to."""
     context, recovery = inputs.context, held.recovery
     try:
-        recovered(context.head.state, recovery)
+        check_recovery(context.head.state, recovery)
     except PeerError as error:
         return str(error)
     if held.proof is not None and (doubt := doubt_of(held.proof, known_epochs(inputs.core, ()))):

@@ -10,7 +10,7 @@ from typing import Final
 
 from bflcd.consensus.certificate import verify_successor
 from bflcd.errors import BflcError, MachineError, PeerError, RequestError
-from bflcd.ledger.recovery import judged_from
+from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.exchange import Exchange

@@ -8,7 +8,7 @@ from bflcd.ledger.quorum import quorum
 from bflcd.node.recovery.observation import recovery_id
 from bflcd.node.recovery.plan import Action, Plan
 from bflcd.types import Epoch, NodeId, short
-from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_of
+from bflcd.wire.recovery import PreparedProof, Recovery, RecoveryCertificate, claim_hash
 
 
 def recovery_view(
@@ -75,7 +75,10 @@ def _row(recovery: Recovery, proof: PreparedProof | None, signers: Iterable[Node
 
 def _prepared(proof: PreparedProof, holder: NodeId | None) -> PreparedView:
     return PreparedView(
-        digest=proof.digest.hex(), epoch=proof.epoch, view=proof.view, holder="" if holder is None else holder.hex()
+        digest=proof.claim.digest.hex(),
+        epoch=proof.claim.epoch,
+        view=proof.claim.view,
+        holder="" if holder is None else holder.hex(),
     )
 
 
@@ -134,12 +137,13 @@ def _found(plan: Plan) -> str:
     if found.proof is None:
         text = f"Nothing was found prepared ({told}): the new committee collects and decides anew."
     else:
+        claim = found.proof.claim
         holder = "this node" if found.holder in (None, plan.context.me) else short(found.holder or b"")
         text = (
-            f"{holder} holds a proof that segment {short(found.proof.digest)} was prepared in view {found.proof.view} of epoch "
-            f"{found.proof.epoch} ({told}): it may have been decided, so the new committee has to decide exactly that."
+            f"{holder} holds a proof that segment {short(claim.digest)} was prepared in view {claim.view} of epoch {claim.epoch} "
+            f"({told}): it may have been decided, so the new committee has to decide exactly that."
         )
-    if recovery.prepared != (None if found.proof is None else claim_of(found.proof)):
+    if recovery.prepared != (None if found.proof is None else claim_hash(found.proof.claim)):
         named = "no prepared segment" if recovery.prepared is None else "another proof"
         text += f" The recovery to be signed names {named}."
     return text

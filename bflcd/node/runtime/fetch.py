@@ -1,11 +1,11 @@
-"""Fetching: payloads, signed messages, evidence, segments; from whom the core names, answered with an event."""
+"""Fetching: payloads, signed messages, operations, segments; from whom the core names, answered with an event."""
 
 import logging
 from dataclasses import dataclass
 from typing import Final
 
-from bflcd.core.effects import Blame, FetchBlob, FetchEnvelopes, FetchEvidence, FetchSegment
-from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, EvidenceFetched, SegmentFetched
+from bflcd.core.effects import Blame, FetchBlob, FetchEnvelopes, FetchOperations, FetchSegment
+from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, OperationsFetched, SegmentFetched
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange
 from bflcd.net.race import Race
@@ -17,9 +17,9 @@ from bflcd.scheduler import Scheduler, Task
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.envelope import Envelope, payload_digest
-from bflcd.wire.evidence import Evidence, evidence_id
 from bflcd.wire.messages import MAX_RATE
-from bflcd.wire.requests import GetEnvelopes, GetEvidence, GetSegment
+from bflcd.wire.operation import Operation, operation_id
+from bflcd.wire.requests import GetEnvelopes, GetOperations, GetSegment
 
 logger = logging.getLogger(__name__)
 
@@ -134,16 +134,16 @@ class FetchJobs:
             found = tuple(envelope for envelope in reply.envelopes if payload_digest(envelope) in wanted)
         await self._inbox.put(EnvelopesFetched(effect.round, found, effect.source))
 
-    async def evidence(self, effect: FetchEvidence) -> None:
-        """Answers `EvidenceFetched`."""
-        found: tuple[Evidence, ...] = ()
+    async def operations(self, effect: FetchOperations) -> None:
+        """Answers `OperationsFetched`."""
+        found: tuple[Operation, ...] = ()
         try:
-            reply = await self._asker.ask(effect.source, GetEvidence(self._chain, effect.ids), deadline=REQUEST_SECONDS)
+            reply = await self._asker.ask(effect.source, GetOperations(self._chain, effect.ids), deadline=REQUEST_SECONDS)
         except (RequestError, PeerError) as error:
-            logger.debug("%s gives no evidence: %s", short(effect.source), error)
+            logger.debug("%s gives no operations: %s", short(effect.source), error)
         else:
-            found = tuple(piece for piece in reply.evidence if evidence_id(piece) in effect.ids)
-        await self._inbox.put(EvidenceFetched(effect.round, found, effect.source))
+            found = tuple(operation for operation in reply.operations if operation_id(operation) in effect.ids)
+        await self._inbox.put(OperationsFetched(effect.round, found, effect.source))
 
     async def segment(self, effect: FetchSegment) -> None:
         """From whoever of the named and the connected gives it first; answers `SegmentFetched`, or nothing."""

@@ -19,7 +19,7 @@ from bflcd.core.effects import (
     Effect,
     FetchBlob,
     FetchEnvelopes,
-    FetchEvidence,
+    FetchOperations,
     FetchSegment,
     Halt,
     Notice,
@@ -180,8 +180,8 @@ class Runtime:
                 self._fetch.start_blob(effect)
             case FetchEnvelopes(round_):
                 self._jobs.start(round_, self._fetch.envelopes, effect)
-            case FetchEvidence(round_):
-                self._jobs.start(round_, self._fetch.evidence, effect)
+            case FetchOperations(round_):
+                self._jobs.start(round_, self._fetch.operations, effect)
             case FetchSegment(round_):
                 self._jobs.start(round_, self._fetch.segment, effect)
             case CatchUp(round_, peer):

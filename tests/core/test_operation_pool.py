@@ -1,4 +1,4 @@
-"""Evidence on its way into a block: the pool, and a leader that tells two stories to whole cores (design 6.9)."""
+"""Operations on their way into a block: the pool, and a leader that tells two stories to whole cores (design 6.9)."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,13 +8,14 @@ import pytest
 from bflcd.core.core import Core
 from bflcd.core.effects import CatchUp, Effect, Send
 from bflcd.core.events import Event, MessageReceived
-from bflcd.core.evidence_pool import MAX_HELD, EvidencePool
+from bflcd.core.operation_pool import MAX_HELD, OperationPool
+from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
 from bflcd.ledger.state import NEVER
 from bflcd.types import Digest, Millis, NodeId, Round, View
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
-from bflcd.wire.evidence import MAX_EVIDENCE, Evidence, evidence_id, evidence_of
 from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
-from tests.helpers.inside import pool_of as evidence_pool_of
+from bflcd.wire.operation import Operation, operation_id
+from tests.helpers.inside import pool_of as pool_inside
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_community, place_of
 from tests.helpers.scenes import a_world, committee_of, leader_in, one_state, reach
@@ -24,15 +25,15 @@ START = make_community(3 * MAX_HELD, 4, 6)
 STATE = START.state
 
 
-def proof(member: int, numbers: tuple[int, int] = (1, 2), view: int = 0, **changes: object) -> Evidence:
+def proof(member: int, numbers: tuple[int, int] = (1, 2), view: int = 0, **changes: object) -> Operation:
     """Two prepares of a member in one place."""
     fields = place_of(START) | {"view": View(view)} | changes
     bodies = (Prepare(**fields, digest=Digest(bytes([number]) * 32)) for number in numbers)
     return evidence_of(*(seal(body, START.keys[START.members[member]]).envelope for body in bodies))
 
 
-def pool_of(*pieces: Evidence) -> EvidencePool:
-    pool = EvidencePool()
+def pool_of(*pieces: Operation) -> OperationPool:
+    pool = OperationPool()
     for piece in pieces:
         pool.add(piece)
     return pool
@@ -44,12 +45,12 @@ def punished_in(member: int, *others: int) -> object:
 
 
 def test_a_piece_is_held_under_its_id_and_one_against_each_is_enough() -> None:
-    pool = EvidencePool()
+    pool = OperationPool()
     one, again, other = proof(0), proof(0, (3, 4)), proof(1)
     assert (pool.add(one), pool.add(again), pool.add(one), pool.add(other)) == (True, False, False, True)
-    assert dict(pool) == {evidence_id(one): one, evidence_id(other): other}
-    assert pool[evidence_id(one)] == one
-    assert evidence_id(again) not in pool
+    assert dict(pool) == {operation_id(one): one, operation_id(other): other}
+    assert pool[operation_id(one)] == one
+    assert operation_id(again) not in pool
 
 
 def test_a_piece_that_a_proposal_names_is_held_beside_the_first_and_is_nothing_new() -> None:
@@ -59,24 +60,26 @@ def test_a_piece_that_a_proposal_names_is_held_beside_the_first_and_is_nothing_n
     assert len(pool) == 3
     chosen = pool.chosen(STATE)
     assert len(chosen) == 2, "one against each goes into a block"
-    assert {pool[id_].accused for id_ in chosen} == set(START.members[:2])
+    assert {operation.author for operation in chosen} == set(START.members[:2])
 
 
 def test_the_pool_is_bounded_and_wanted_pieces_have_room_for_as_many_again() -> None:
     pool = pool_of(*(proof(i) for i in range(MAX_HELD + 1)))
     assert len(pool) == MAX_HELD
-    assert evidence_id(proof(MAX_HELD)) not in pool
+    assert operation_id(proof(MAX_HELD)) not in pool
     for i in range(MAX_HELD, 3 * MAX_HELD):
         pool.add(proof(i), wanted=True)
         assert len(pool) <= 2 * MAX_HELD
-    assert evidence_id(proof(3 * MAX_HELD - 1)) in pool
-    assert evidence_id(proof(0)) not in pool, "the oldest went"
+    assert operation_id(proof(3 * MAX_HELD - 1)) in pool
+    assert operation_id(proof(0)) not in pool, "the oldest went"
 
 
 def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike() -> None:
-    pieces = [proof(i) for i in range(MAX_EVIDENCE + 3)]
+    pieces = [proof(i) for i in range(EVIDENCE.limits.per_block + 3)]
     chosen = pool_of(*pieces).chosen(STATE)
-    assert chosen == tuple(sorted(map(evidence_id, pieces))[:MAX_EVIDENCE])
+    assert len(chosen) == EVIDENCE.limits.per_block
+    assert list(chosen) == sorted(chosen, key=lambda operation: operation.author)
+    assert set(chosen) <= set(pieces)
     assert pool_of(*pieces[::-1]).chosen(STATE) == chosen
     assert pool_of().chosen(STATE) == ()
 
@@ -84,23 +87,23 @@ def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike
 @pytest.mark.parametrize("first", [0, 1])
 def test_of_two_pieces_against_one_the_lower_id_is_chosen_whichever_came_first(first: int) -> None:
     both = (proof(0), proof(0, (3, 4)))
-    pool = EvidencePool()
+    pool = OperationPool()
     pool.add(both[first])
     pool.add(both[1 - first], wanted=True)
-    assert pool.chosen(STATE) == (min(map(evidence_id, both)),)
+    assert pool.chosen(STATE) == (min(both, key=operation_id),)
 
 
 def test_what_does_not_count_yet_or_any_more_is_not_chosen() -> None:
     pool = pool_of(proof(0), proof(1), proof(2, round=Round(1)))
-    assert {pool[id_].accused for id_ in pool.chosen(STATE)} == set(START.members[:2])
-    assert pool.chosen(punished_in(0)) == (evidence_id(proof(1)),)  # type: ignore[arg-type]
+    assert {operation.author for operation in pool.chosen(STATE)} == set(START.members[:2])
+    assert pool.chosen(punished_in(0)) == (proof(1),)  # type: ignore[arg-type]
 
 
 def test_what_a_block_has_punished_is_forgotten_and_all_else_waits() -> None:
     pool = pool_of(proof(0), proof(1), proof(2))
     pool.add(proof(0, (3, 4)), wanted=True)
     pool.settle(punished_in(0, 2))  # type: ignore[arg-type]
-    assert tuple(pool) == (evidence_id(proof(1)),)
+    assert tuple(pool) == (operation_id(proof(1)),)
     pool.settle(punished_in(1))  # type: ignore[arg-type]
     assert len(pool) == 0
 
@@ -170,11 +173,11 @@ def test_a_leader_that_tells_each_half_its_own_story_is_punished(seed: int, righ
     assert set(passed) & set(deceived), "only passing on brings the two stories together"
     assert list(accounts(world)) == [leader]
     segments = world.disks[leader].segments
-    carried = {round_: s.segment.model.evidence for round_, s in segments.items() if s.segment.model.evidence}
+    carried = {round_: s.segment.model.operations for round_, s in segments.items() if s.segment.model.operations}
     assert list(carried) == [accounts(world)[leader] + 1], "one block carries it, once"
     ((piece,),) = carried.values()
-    first, second = (open_envelope(envelope, (PrePrepare,)).body for envelope in (piece.first, piece.second))
-    assert (piece.accused, first.round, first.view) == (leader, second.round, second.view)
+    first, second = (open_envelope(envelope, (PrePrepare,)).body for envelope in piece.signed)
+    assert (piece.author, first.round, first.view) == (leader, second.round, second.view)
     assert accounts(world)[leader] - first.round <= 1, "in its own round, or by the next leader"
     for round_ in range(min(carried), 8):
         model = segments[round_].segment.model_header.model
@@ -182,7 +185,7 @@ def test_a_leader_that_tells_each_half_its_own_story_is_punished(seed: int, righ
         assert leader not in model.committee
     one_state(world)
     assert world.disks[leader].head.state.burnt > 0
-    assert all(len(evidence_pool_of(core)) == 0 for core in world.cores.values()), "nothing waits any more"
+    assert all(len(pool_inside(core)) == 0 for core in world.cores.values()), "nothing waits any more"
 
 
 def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
@@ -200,7 +203,7 @@ def test_honest_leaders_are_passed_on_by_nobody_and_nobody_is_accused() -> None:
     reach(world, 6, 60_000)
     assert said
     assert accounts(world) == {}
-    assert all(len(evidence_pool_of(core)) == 0 for core in world.cores.values())
+    assert all(len(pool_inside(core)) == 0 for core in world.cores.values())
 
 
 def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_not_blamed() -> None:
@@ -215,4 +218,4 @@ def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_no
     pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
     effects = core.handle(MessageReceived(evidence_of(*pair), brought_by), world.instant())
     assert effects == [CatchUp(ahead.round, brought_by)]
-    assert len(evidence_pool_of(core)) == 0
+    assert len(pool_inside(core)) == 0

@@ -6,20 +6,21 @@ from typing import Any
 import pytest
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.recovery import judged_from, recovered, state_at_proposal
-from bflcd.ledger.roles import account_of
-from bflcd.ledger.state import NEVER, State
+from bflcd.ledger.operations.recovery import RECOVERY, judged_from, state_at_proposal
+from bflcd.ledger.state import NEVER, State, account_of
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.proposal import Proposal
-from bflcd.wire.recovery import PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from tests.helpers.chains import certify
 from tests.helpers.ledger import Community, make_community, play_gains
+from tests.helpers.proofs import claiming
 
 START = make_community(10, 4, 6)
 STATE = START.state
 NEW = (START.outsiders[2], START.outsiders[0], START.outsiders[1], STATE.committee[0])
 """In seat order, which is not the order of ids."""
+MANAGER = STATE.managers[0]
 GONE = tuple(sorted(STATE.committee[1:3]))
 
 
@@ -41,7 +42,14 @@ def a_proof(epoch: int = 0, committee: tuple[NodeId, ...] = STATE.committee, fir
     proposal = Proposal(Epoch(epoch if first is None else first), Millis(1), (Digest(bytes(32)),))
     prepares = ((committee[0], Signature(bytes(64))),)
     basis = ProposalBasis(committee, GONE) if proposal.epoch != STATE.epoch else None
-    return PreparedProof(Epoch(epoch), committee, View(0), Digest(b"d" * 32), proposal, prepares, basis)
+    return PreparedProof(PreparedClaim(Epoch(epoch), committee, View(0), Digest(b"d" * 32), proposal, basis), prepares)
+
+
+def recovered(state: State, recovery: Recovery) -> State:
+    """The ledger under what managers signed."""
+    certificate = RecoveryCertificate(recovery, None, ((MANAGER, Signature(bytes(64))),))
+    RECOVERY.check(state, certificate)
+    return RECOVERY.apply(state, certificate)
 
 
 def retired(state: State) -> dict[NodeId, int]:
@@ -100,10 +108,10 @@ def test_what_one_recovery_had_re_proposed_keeps_its_first_epoch_under_a_second(
 @pytest.mark.parametrize(
     "proof",
     [
-        replace(a_proof(2, NEW, first=1), basis=None),
-        replace(a_proof(), basis=ProposalBasis(NEW, ())),
+        claiming(a_proof(2, NEW, first=1), basis=None),
+        claiming(a_proof(), basis=ProposalBasis(NEW, ())),
         a_proof(1, NEW, first=2),
-        replace(a_proof(2, NEW, first=1), basis=ProposalBasis(NEW, (NodeId(b"\xff" * 32),))),
+        claiming(a_proof(2, NEW, first=1), basis=ProposalBasis(NEW, (NodeId(b"\xff" * 32),))),
     ],
     ids=["no basis", "a basis for the first epoch", "proposed after it was prepared", "a stranger retired"],
 )

@@ -1,0 +1,60 @@
+"""Operations as a node meets them: found here, brought by peers, asked for because a proposal names them."""
+
+from bflcd.core.effects import Blame, Effect, Persist, Send, notice
+from bflcd.core.events import OperationsFetched
+from bflcd.core.operation_pool import OperationPool
+from bflcd.core.records import OperationRecord
+from bflcd.core.signatures import require_signature
+from bflcd.errors import PeerError
+from bflcd.ledger.operations.application import check_pending, is_settled
+from bflcd.ledger.operations.evidence import EVIDENCE
+from bflcd.ledger.operations.registry import kind_of
+from bflcd.ledger.state import State
+from bflcd.types import Round
+from bflcd.wire.envelope import Verify
+from bflcd.wire.operation import Operation, operation_id
+
+
+class OperationHandler:
+    """Takes operations in. What it keeps in the pool was checked, and is durable; whoever leads next puts it into a block."""
+
+    def __init__(self, pool: OperationPool, verify: Verify) -> None:
+        self.pool = pool
+        self._verify = verify
+
+    def note(self, round_: Round, operation: Operation) -> list[Effect]:
+        """Keep a verified operation, durably, and tell all members."""
+        if not self.pool.add(operation):
+            return []
+        return [
+            Persist((OperationRecord(round_, operation),)),
+            Send(operation),
+            notice(round_, _notice_of(operation), kind_of(operation).describe(operation), node=operation.author.hex()),
+        ]
+
+    def received(self, state: State, operation: Operation) -> list[Effect]:
+        """An operation that a peer brought. Raises PeerError if no block may carry it."""
+        if operation_id(operation) in self.pool or is_settled(state, operation):
+            return []
+        self._check(state, operation)
+        return self.note(state.round, operation)
+
+    def fetched(self, state: State, event: OperationsFetched) -> list[Effect]:
+        """Operations that a proposal names, as a peer gave them."""
+        effects: list[Effect] = []
+        for operation in event.operations:
+            try:
+                self._check(state, operation)
+                self.pool.add(operation, wanted=True)
+            except PeerError as error:
+                effects.append(Blame(event.source, error.rejection, str(error)))
+        return effects
+
+    def _check(self, state: State, operation: Operation) -> None:
+        check_pending(state, operation)
+        for envelope in operation.signed:
+            require_signature(self._verify, envelope)
+
+
+def _notice_of(operation: Operation) -> str:
+    return "evidence" if operation.kind == EVIDENCE.name else "operation"

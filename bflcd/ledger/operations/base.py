@@ -1,0 +1,87 @@
+"""What a kind of operation is."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.state import State
+from bflcd.types import Digest, NodeId, Round
+
+Form_contra = TypeVar("Form_contra", contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`per_block`: operations of this kind in one block; `per_author`: of one author that wait for blocks; `max_bytes`: of
+    one."""
+
+    per_block: int
+    per_author: int
+    max_bytes: int
+
+
+class Body(Protocol):
+    """What any signed message of an operation has."""
+
+    @property
+    def chain(self) -> Digest:
+        """The chain that it is for, and no other."""
+        ...
+
+
+class OperationKind(Protocol[Form_contra]):
+    """One kind; what travels of it is `Form_contra`: an `Operation` in a block, a recovery certificate beside one.
+
+    Signatures are none of its business: whoever takes an operation in verifies them. `check` and `apply` are functions of the
+    state and the operation, and nothing that a round's learning gives an account makes a valid operation invalid: a leader
+    chooses before it knows the round's outcome. Any method may raise PeerError for what is none of this kind.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `Operation.kind` says."""
+        ...
+
+    @property
+    def bodies(self) -> tuple[type[Body], ...]:
+        """What its signed messages may hold."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """How many, how large."""
+        ...
+
+    def author(self, operation: Form_contra) -> NodeId:
+        """Whom it counts for."""
+        ...
+
+    def number(self, operation: Form_contra) -> int | None:
+        """Its place among its author's operations, which are applied in turn, each once; None where the rule itself refuses a
+        second one."""
+        ...
+
+    def since(self, operation: Form_contra) -> Round:
+        """The round in which it could be applied at the earliest, whatever the ledger says."""
+        ...
+
+    def is_settled(self, state: State, operation: Form_contra) -> bool:
+        """Whether what it is for has happened already: then it changes nothing, and who passes it on is not to blame."""
+        ...
+
+    def describe(self, operation: Form_contra) -> str:
+        """What it does, for people."""
+        ...
+
+    def check(self, state: State, operation: Form_contra) -> None:
+        """Raise PeerError, with the rule's name in the text, unless the operation may change `state`."""
+        ...
+
+    def apply(self, state: State, operation: Form_contra) -> State:
+        """`state` changed by an operation that `check` lets pass."""
+        ...
+
+
+def refused(kind: str, text: str) -> PeerError:
+    """The refusal of an operation: `text` says which rule of its kind it breaks."""
+    return PeerError(Rejection.BAD_OPERATION, f"{kind}: {text}")
