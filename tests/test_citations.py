@@ -10,7 +10,16 @@ ROOT = Path(__file__).parents[1]
 
 SOURCES = sorted(
     path
-    for pattern in ("bflcd/**/*.py", "cli/**/*.py", "tests/**/*.py", "tests/**/*.toml", "docs/**/*.md", "*.md", "*.toml", "Makefile")
+    for pattern in (
+        "bflcd/**/*.py",
+        "cli/**/*.py",
+        "tests/**/*.py",
+        "tests/**/*.toml",
+        "docs/**/*.md",
+        "*.md",
+        "*.toml",
+        "Makefile",
+    )
     for path in ROOT.glob(pattern)
     if path != Path(__file__)
 )
@@ -57,7 +66,7 @@ def unresolved(text: str) -> Iterator[str]:
     for section in re.findall(r"\b[Pp]aper,? \(?([IVX]+(?:-[A-Z])?)\b", text) + re.findall(r"\(([IVX]+-[A-Z])\)", text):
         if section not in PAPER:
             yield f"paper {section}"
-    yield from (f"RFC{after}" for after in re.findall(r"\bRFC(.{,5})", text) if not re.match(r" \d{4}\b", after))
+    yield from (f"RFC{after}" for after in re.findall(r"\bRFC(?!_)(.{,5})", text) if not re.match(r" \d{4}\b", after))
     for number in re.findall(r"\bADRs? (\d+)\b", text) + re.findall(r"docs/adr/(\d{4})", text):
         if number.zfill(4) not in ADRS:
             yield f"ADR {number}"

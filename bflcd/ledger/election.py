@@ -76,7 +76,7 @@ class Rule:
 
 DRAWN_FROM: Final = 16
 """Rounds from whose packed the random election draws. From one round's alone, liars who once hold a majority and pack nobody else
-would hold all seats for good (docs/results.md)."""
+would hold all seats for good (docs/measurements/rules.md)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
