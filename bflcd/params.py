@@ -83,10 +83,10 @@ class Params:
 
 
 LEAST_COMMITTEE: Final = 4
-"""Seats of the smallest committee that survives a liar."""
+"""Seats of the smallest committee that survives a Byzantine member."""
 
 MOST_BY_DEFAULT: Final = 20
-"""Seats above which a default committee does not grow: a random draw from a community with 30 % liars then gives them the
+"""Seats above which a default committee does not grow: a random draw from a community with 30 % adversaries then gives them the
 majority once in 60 rounds, and the cost of judging and agreeing grows with every further seat (docs/measurements/rules.md).
 """
 

@@ -1,4 +1,4 @@
-"""Evidence on its way into a block: what a node knows of liars that no block has punished yet (design 6.9)."""
+"""Evidence on its way into a block: equivocations that no block has punished yet (design 6.9)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Final

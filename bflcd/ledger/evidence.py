@@ -1,4 +1,4 @@
-"""What proves that a member lied, and what it costs (design 6.9).
+"""What proves that a member equivocated, and what it costs (design 6.9).
 
 An honest node signs at most one message in a place: (kind, chain, round, parent, epoch), and view for a vote; also after a crash,
 since what it signs is durable first. Two different ones are proof that needs nothing but the two signatures. View-changes are no
@@ -18,7 +18,7 @@ from bflcd.wire.messages import PUNISHABLE, Commit, Prepare, PrePrepare, Punisha
 
 
 def check_evidence(state: State, evidence: Evidence) -> NodeId:
-    """Whom `evidence` proves to have lied; signatures aside.
+    """Whom `evidence` proves to have equivocated; signatures aside.
 
     Raises PeerError: BAD_EVIDENCE, or the decoder's refusal of what is no message of a punishable kind.
     """
@@ -43,7 +43,7 @@ def check_evidence(state: State, evidence: Evidence) -> NodeId:
 
 
 def accused_by(state: State, pieces: Sequence[Evidence]) -> frozenset[NodeId]:
-    """Everybody that a block's evidence proves to have lied: sorted by id, one piece each. Raises as `check_evidence` does."""
+    """Whom a block's evidence proves to have equivocated: sorted by id, one piece each. Raises as `check_evidence` does."""
     accused = [check_evidence(state, piece) for piece in pieces]
     ids = [evidence_id(piece) for piece in pieces]
     if any(low >= high for low, high in pairwise(ids)):

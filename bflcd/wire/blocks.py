@@ -159,8 +159,8 @@ def header_hash(header: Header) -> Digest:
 def body_hash(body: UpdateBody | ModelBody) -> Digest:
     """Hash of a block's body, as its header carries it; signatures count as zeros.
 
-    Ed25519 lets an author sign one payload in many ways. If they were hashed, a liar who sends each member another signature
-    would give honest members different digests of one and the same segment. They are verified where the body is.
+    Ed25519 lets an author sign one payload in many ways. If they were hashed, an adversary who sends each member another
+    signature would give honest members different digests of one and the same segment. They are verified where the body is.
     """
     if isinstance(body, UpdateBody):
         unsigned: UpdateBody | ModelBody = replace(body, offer=None if body.offer is None else _unsigned(body.offer))
