@@ -38,6 +38,9 @@ PAPER = {"I", "II", "III", "III-A", "III-B", "III-C", "IV", "IV-A", "IV-B", "IV-
 
 ADRS = {path.name[:4] for path in (ROOT / "docs" / "adr").glob("*.md")}
 
+DEFECTS = set(re.findall(r"^\| (P\d) \|", (ROOT / "docs" / "adr" / "0001-trio-thread.md").read_text(), re.MULTILINE))
+"""Of the network's library, as comments number them."""
+
 _LIST = r"(\d+(?:\.\d+)*(?:(?:, | and )\d+(?:\.\d+)*)*)"
 _ELSEWHERE = r"(?<!RFC \d{4}, )(?<!et al\. \d{4}, )(?<!file format, )(?<!HTML, )(?<!Unicode \d\d, )"
 """In front of a section of something else than the design."""
@@ -70,6 +73,7 @@ def unresolved(text: str) -> Iterator[str]:
     for number in re.findall(r"\bADRs? (\d+)\b", text) + re.findall(r"docs/adr/(\d{4})", text):
         if number.zfill(4) not in ADRS:
             yield f"ADR {number}"
+    yield from (defect for defect in re.findall(r"\bP\d\b", text) if defect not in DEFECTS)
     for path in re.findall(r"(?<![\w/.])docs/[\w./-]+\.md\b", text):
         if not (ROOT / path).exists():
             yield path
@@ -111,6 +115,7 @@ def test_there_are_citations():
         ("paper IV-E, the paper, V-B", ["paper IV-E"]),
         ("RFC 99", ["RFC 99"]),
         ("ADR 99, docs/adr/0001-trio-thread.md", ["ADR 99"]),
+        ("P4, P9", ["P9"]),
         ("docs/nowhere.md", ["docs/nowhere.md"]),
     ],
 )
