@@ -83,15 +83,15 @@ class Params:
 
 
 LEAST_COMMITTEE: Final = 4
-"""Seats of the smallest committee that survives a liar."""
+"""Seats of the smallest committee that survives a Byzantine member."""
 
 MOST_BY_DEFAULT: Final = 20
-"""Seats above which a default committee does not grow: a random draw from a community with 30 % liars then gives them the
-majority once in 60 rounds, and the cost of judging and agreeing grows with every further seat (docs/results.md).
+"""Seats above which a default committee does not grow: a random draw from a community with 30 % adversaries then gives them the
+majority once in 60 rounds, and the cost of judging and agreeing grows with every further seat (docs/measurements/rules.md).
 """
 
 _DEFAULT_PART: Final = 5
-"""A fifth of those at work judge: more would train too few, fewer refuse more honest updates (docs/results.md)."""
+"""A fifth of those at work judge: more would train too few, fewer refuse more honest updates (docs/measurements/rules.md)."""
 
 
 def default_committee(at_work: int) -> int:

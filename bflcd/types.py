@@ -21,7 +21,7 @@ View = NewType("View", int)
 """Attempt within a round; view v is led by committee[(t + v) mod M]."""
 
 Epoch = NewType("Epoch", int)
-"""Raised only by a recovery certificate; messages of a lower epoch are dead."""
+"""Raised only by a recovery certificate; messages of a lower epoch are not processed any more."""
 
 Millis = NewType("Millis", int)
 """Milliseconds: of the Unix clock where it is a time, else a duration."""

@@ -1,7 +1,9 @@
 """The documents: every command, option, link, target and setting that they name is there, and every command is in them."""
 
+import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -134,6 +136,21 @@ def test_every_relative_link_resolves(path):
     assert broken == []
 
 
+def anchors_of(path):
+    """What a link may name behind `#`: GitHub's names of the headings."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_anchor_resolves(path):
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    links = re.findall(r"\]\(([\w./-]*)#([^)\s]+)\)", text)
+    broken = [f"{file}#{anchor}" for file, anchor in links if anchor not in anchors_of(path.parent / file if file else path)]
+    assert broken == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_make_target_named_exists(path):
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -168,10 +185,128 @@ def test_every_flag_of_a_setting_is_one_of_start():
 
 
 def test_the_architecture_is_short():
-    path = ROOT / "docs" / "architecture.md"
-    if not path.exists():
-        pytest.skip("docs/architecture.md is not written yet")
-    assert len(path.read_text().splitlines()) <= MAX_ARCHITECTURE
+    assert len((ROOT / "docs" / "architecture.md").read_text().splitlines()) <= MAX_ARCHITECTURE
+
+
+# -- what the documents call things ---------------------------------------------------------------------------------------------
+
+CODE_NAMED = tuple(ROOT / "docs" / name for name in ("architecture.md", "consensus.md", "design.md", "glossary.md"))
+"""Documents in which every name in code marks is one of the code."""
+
+NOT_OURS = {"synchronous", "torch.func.vmap", "kill -9"}
+"""Names of libraries and programs."""
+
+
+def without_operations(text):
+    """`<!-- operation -->` parts name what stands in `bflcd/ledger/operations` once that is there."""
+    if (ROOT / "bflcd" / "ledger" / "operations").is_dir():
+        return text
+    return re.sub(r"<!-- operation -->.*?<!-- /operation -->", "", text, flags=re.DOTALL)
+
+
+def marked(path):
+    """The code marks of a document outside of its fenced blocks."""
+    text = re.sub(r"^ *```.*?^ *```", "", without_operations(path.read_text()), flags=re.MULTILINE | re.DOTALL)
+    return sorted(set(re.findall(r"`([^`\n]+)`", text)))
+
+
+@cache
+def sources():
+    """Text of every source file by its path."""
+    files = (path for folder in ("bflcd", "cli", "tests") for path in (ROOT / folder).rglob("*.py"))
+    return {path.relative_to(ROOT): path.read_text() for path in files}
+
+
+@cache
+def defined():
+    """Every name that the sources define: classes, functions, assignments, fields, arguments, and short texts (settings, options)."""
+    names = set()
+    for path, text in sources().items():
+        if path.name == Path(__file__).name:
+            continue  # what it takes for gone is named here
+        names.update((path.stem, *path.parts))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, ast.arg):
+                names.add(node.arg)
+            elif isinstance(node, ast.Attribute):
+                names.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 40:
+                names.add(node.value)
+    return names
+
+
+def is_there(name):
+    """Whether a code mark is a file or folder, a module, or a name of the code."""
+    if "/" in name or name.endswith((".py", ".md", ".toml", ".sqlite3")):
+        if (ROOT / name).exists() or any((ROOT / base / name).exists() for base in ("bflcd", "tests", "docs")):
+            return True
+        return any(path.match(f"**/{name}") or path.match(f"{name}") for path in sources())
+    bare = name.removeprefix("@").partition("(")[0]
+    if any((ROOT / base / bare.replace(".", "/")).with_suffix(end).exists() for base in ("", "bflcd") for end in ("", ".py")):
+        return True
+    return name in defined() or all(part in defined() for part in re.split(r"\.|: | = ", bare) if part)
+
+
+@pytest.mark.parametrize("path", CODE_NAMED, ids=lambda path: path.name)
+def test_every_name_in_code_marks_is_there(path):
+    shown = [
+        name
+        for name in marked(path)
+        if name not in NOT_OURS and not re.match(r"-|bflcd? |bflc-cli|make |python |https?:|\{", name)
+    ]
+    assert [name for name in shown if not is_there(name)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_source_file_named_exists(path):
+    named = {name for name in marked(path) if re.fullmatch(r"[\w./*-]+\.py", name)}
+    theirs = {"flowers.py"}  # the reader's own, in the tutorial
+    absent = [
+        name for name in named - theirs if not list((ROOT).glob(name)) and not any(p.match(f"**/{name}") for p in sources())
+    ]
+    assert absent == []
+
+
+def test_a_name_that_is_gone_is_found():
+    there = (
+        "bflcd/core/core.py",
+        "core/test_core.py",
+        "Core._open",
+        "ledger.transition.decide",
+        "score_margin",
+        "validate_segment",
+    )
+    gone = ("bflcd/core/heart.py", "Core._no_such", "ledger.no_such_file.decide", "NoSuchClass")
+    assert [name for name in (*there, *gone) if not is_there(name)] == list(gone)
+
+
+ARROWS = r"(?:->>|-->>)"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sequence_diagrams_can_be_drawn(path):
+    """Every participant is declared, every line is one that Mermaid knows, every block is closed."""
+    for block in re.findall(r"^```mermaid\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
+        first, *lines = [line.strip() for line in block.splitlines()]
+        assert first == "sequenceDiagram"
+        known, depth = set(), 0
+        for line in lines:
+            declared = re.fullmatch(r"participant (\w+) as .+", line)
+            arrow = re.fullmatch(rf"(\w+){ARROWS}(\w+): [^;#]+", line)
+            note = re.fullmatch(r"Note over (\w+)(?:,(\w+))?: [^;#]+", line)
+            block_line = re.fullmatch(r"(loop|par|alt|opt|and|else|end)\b[^;#]*", line)
+            assert declared or arrow or note or block_line, line
+            if declared:
+                known.add(declared[1])
+            for found in (arrow, note):
+                assert found is None or {found[1], found[2] or found[1]} <= known, line
+            if block_line:
+                depth += {"end": -1, "and": 0, "else": 0}.get(block_line[1], 1)
+        assert depth == 0
 
 
 def test_the_readme_and_the_rest_stand_where_people_look():

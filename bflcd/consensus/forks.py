@@ -1,6 +1,6 @@
-"""Two certificates for one round: a fork shows that more than f members lied; who can be proved to have, and who can't.
+"""Two certificates for one round: a fork shows that more than f members misbehaved; who can be proved to have, and who can't.
 
-An honest member signs at most one commit in a view (design 6.3). Whoever signed two certificates of one view has therefore lied,
+An honest member signs at most one commit in a view (design 6.3). Whoever signed two certificates of one view has equivocated,
 and its two commits prove it to anybody. Between different views that is not so: whoever committed to A in view 0 may rightly
 commit to B in view 1, if others hid from it that A was prepared. Naming the signers of both would blame honest members, and
 the liars need not be among them, so there nobody is named.
@@ -39,7 +39,7 @@ class Fork:
 def fork_of(ours: Certificate, other: Certificate) -> Fork | None:
     """The fork that two certificates show, both of them verified; None if they can stand beside each other.
 
-    One place is a round of one chain, parent, committee and epoch: of different epochs the lower one is dead (design 6.8).
+    One place is a round of one chain, parent, committee and epoch: of different epochs the higher one counts (design 6.8).
     """
     place = ("chain", "round", "epoch", "parent", "committee")
     if ours.digest == other.digest or any(getattr(ours, name) != getattr(other, name) for name in place):

@@ -332,7 +332,7 @@ class Pbft:
     # Rules
 
     def _advance(self) -> tuple[Effect, ...]:
-        """Apply the rules until none of them changes anything, and hand out the effects."""
+        """Apply the rules until none of them changes anything, and return the effects."""
         rules = (self._decide, self._join, self._enter, self._lead, self._prepare, self._commit)
         while self._certificate is None and any(rule() for rule in rules):
             pass

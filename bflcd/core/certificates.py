@@ -30,7 +30,7 @@ FORK_HINT: Final = (
 
 
 class Certificates:
-    """Speaks and hears of decided rounds, from one to the next. `context` is the running round's in every call."""
+    """Announces decided rounds and takes announcements. `context` is the running round's in every call."""
 
     def __init__(self, operations: OperationHandler, verify: Verify, last: Certificate | None) -> None:
         """`last`: that of the newest committed round, None at the genesis."""

@@ -267,7 +267,7 @@ def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], rng:
 
 
 def _promoted(measured: Measurements, accomplices: NDArray[np.bool_], rng: np.random.Generator) -> Measurements:
-    """The same for everybody else, and for accomplices what the paper's liars claim."""
+    """The same for everybody else, and for accomplices what the paper's adversaries claim."""
     claims = rng.integers(*LIED_ACCURACY, size=len(accomplices), endpoint=True)
     gains = np.where(accomplices, claims * max(measured.base_loss, 0) // MILLION, measured.gains)
     accuracies = np.where(accomplices, claims, measured.accuracies)

@@ -58,7 +58,7 @@ class CardRules:
     def _contradiction(self, author: NodeId, card: ScoreCard) -> str | None:
         """The first thing on the card that no honest member writes.
 
-        An uploader is present by definition, since its offer is held (design 5, Election): a packed node is therefore always a
+        An uploader is present by definition, since its offer is held (design 5.3): a packed node is therefore always a
         present one.
         """
         if not _ascending(map(entry_key, card.entries)):

@@ -75,8 +75,8 @@ class Rule:
 
 
 DRAWN_FROM: Final = 16
-"""Rounds from whose packed the random election draws. From one round's alone, liars who once hold a majority and pack nobody else
-would hold all seats for good (docs/results.md)."""
+"""Rounds from whose packed the random election draws. From one round's alone, adversaries who once hold a majority and
+pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
@@ -91,7 +91,7 @@ def by_lot(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandida
 
 def by_lot_of_the_better_half(candidates: Sequence[SeatCandidate], seats: int) -> list[SeatCandidate]:
     """The better half by score, and no fewer than there are seats, is drawn, the others follow by score: between the paper's two,
-    of which one keeps liars out and the other lets more data judge (IV-B)."""
+    of which one keeps adversaries out and the other lets more data validate (IV-B)."""
     ranked = by_score(candidates, seats)
     standing = max((len(ranked) + 1) // 2, seats)
     return by_lot(ranked[:standing], seats) + ranked[standing:]

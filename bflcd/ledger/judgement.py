@@ -1,9 +1,9 @@
 """The function of the q cards: what each offer is worth, which are packed, who was present (design 5).
 
 Every number is an integer that a member signed; nothing here is measured again. An order statistic takes the worse of two
-middles, so that half of the committee can't lift a value: with at most f liars among q = M - f cards, sorted[(q - 1) // 2]
-lies between two honest values. The paired gain decides who qualifies and who is paid, whatever the ranking: a zero update
-keeps the base's accuracy, which is often better than an honest one's, and gains nothing.
+middles, so that half of the committee can't lift a value: with at most f Byzantine members among q = M - f cards,
+sorted[(q - 1) // 2] lies between two honest values. The paired gain decides who qualifies and who is paid, whatever the
+ranking: a zero update keeps the base's accuracy, which is often better than an honest one's, and gains nothing.
 """
 
 from collections import Counter

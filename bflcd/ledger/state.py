@@ -44,7 +44,7 @@ RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 class Account:
     """One member: its balance, the last round in which it was packed and with which score, the last round it held a seat in.
 
-    `punished_round`: of the block whose evidence proved that it lied; it never trains or judges again (design 6.9).
+    `punished_round`: of the block whose evidence proved that it equivocated; it never trains or judges again (design 6.9).
     `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
     `availability`: exponential average of its presence, round by round, from 0 at genesis (design 5, Election).
     `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).

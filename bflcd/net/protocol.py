@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from bflcd.types import NodeId
 
 MAX_GOSSIP_BYTES: Final = 896 * 1024
-"""Largest gossip message: the library drops above 1 MiB without a word (notes of its defects in docs/adr)."""
+"""Largest gossip message: the library drops above 1 MiB without a word (docs/adr/0001)."""
 
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Largest request."""
@@ -41,7 +41,7 @@ GossipHandler = Callable[[NodeId, bytes], bool]
 """Takes the publisher, authenticated by its signature, and the message; runs in the event loop's thread and must not block.
 
 False means that the message is not worth a thing: the publisher is counted against. Duplicates never reach it. Whoever passed the
-message on is not named: it could not judge it, and a liar would turn honest nodes against each other."""
+message on is not named: it could not judge it, and an adversary would turn honest nodes against each other."""
 
 PeerEventHandler = Callable[[PeerEvent], None]
 """Called in the event loop's thread for each connection that opens or closes; must not block."""
@@ -119,9 +119,9 @@ class Transport(Protocol):
         ...
 
     async def wait_closed(self) -> None:
-        """Return once the transport is closed; raise whatever it died of, should it end by itself.
+        """Return once the transport is closed; raise what ended it, should it end by itself.
 
-        The composition root awaits this, so that a dead network is never silent.
+        The composition root awaits this, so that the network never ends unnoticed.
         """
         ...
 

@@ -22,7 +22,7 @@ MIN_VERIFIED: Final = 1_024
 
 
 class VerifiedEnvelopes:
-    """The last `limit` envelopes whose signature held; what failed is not kept, since a liar can vary it for ever."""
+    """The last `limit` envelopes whose signature held; what failed is not kept, since an adversary can vary it for ever."""
 
     __slots__ = ("_limit", "_most", "_seen")
 

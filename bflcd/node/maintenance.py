@@ -86,7 +86,7 @@ class Maintenance:
             self._damaged[root] = None
 
     async def run(self) -> None:
-        """Keep the house until cancelled."""
+        """Do all of it, one thing after the other, until cancelled."""
         while True:
             self._wake.clear()
             await self._tidy()

@@ -1,4 +1,4 @@
-"""Bugs that other chains had, under their names; docs/reliability.md lists those whose test stands elsewhere."""
+"""Bugs that other chains had, under their names; docs/measurements/faults.md lists those whose test stands elsewhere."""
 
 from dataclasses import replace
 

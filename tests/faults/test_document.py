@@ -1,4 +1,4 @@
-"""docs/reliability.md has a line for every row of the catalogue, and every test that it names is there."""
+"""The fault catalogue in docs/reliability.md is complete; docs/measurements/faults.md has tests, a figure and a command for each row."""
 
 import ast
 import re
@@ -7,23 +7,27 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
-TEXT = (TESTS.parent / "docs" / "reliability.md").read_text()
+from tests.mutants.catalogue import MUTANTS
 
-ROWS = {*range(1, 39), *range(42, 46), *range(48, 57)}
-"""Of the catalogue; 39 to 41, 46 and 47 are the laboratory's and the membership's."""
+TESTS = Path(__file__).parents[1]
+DOCS = TESTS.parent / "docs"
+OVERVIEW = (DOCS / "reliability.md").read_text()
+FIGURES = (DOCS / "measurements" / "faults.md").read_text()
+EVERYTHING = "\n".join(path.read_text() for path in (*DOCS.glob("reliability*.md"), *(DOCS / "measurements").glob("*.md")))
+
+ROWS = set(range(1, 57))
 
 BUGS = (
     "IBFT v1", "celo 117", "FISCO 2211", "FIB-134", "raijin 17", "gravity-sdk 743", "tmkms 1220", "FIB-124",
     "FIB-137", "FIB-138", "FIB-135", "FIB-127", "FIB-145", "FIB-136", "hyperspace 1.3.8",
 )  # fmt: skip
 
-NAMED = sorted(set(re.findall(r"`([\w/]+\.py)::(\w+)`", TEXT)))
+NAMED = sorted(set(re.findall(r"`(?:tests/)?([\w/]+\.py)::(\w+)`", EVERYTHING)))
 
 
-def table_rows() -> dict[int, list[str]]:
-    """Cells of the catalogue's lines, by row number."""
-    lines = (line for line in TEXT.splitlines() if re.match(r"\| \d+ \|", line))
+def table_rows(text: str) -> dict[int, list[str]]:
+    """Cells of a table's lines, by row number."""
+    lines = (line for line in text.splitlines() if re.match(r"\| \d+ \|", line))
     cells = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in lines)
     return {int(row[0]): row for row in cells}
 
@@ -39,8 +43,14 @@ def names_in(path: Path) -> frozenset[str]:
     )
 
 
-def test_every_row_has_a_line_with_a_test_a_figure_and_a_command() -> None:
-    rows = table_rows()
+def test_the_catalogue_says_of_every_row_what_must_hold_and_what_came_out() -> None:
+    rows = table_rows(OVERVIEW)
+    assert set(rows) == ROWS
+    assert [number for number, row in rows.items() if len(row) != 4 or not all(row)] == []
+
+
+def test_every_row_has_a_test_a_figure_and_a_command() -> None:
+    rows = table_rows(FIGURES)
     assert set(rows) == ROWS
     assert [number for number, row in rows.items() if len(row) != 6 or not all(row)] == []
     assert [number for number, row in rows.items() if "::" not in row[2]] == []
@@ -52,5 +62,13 @@ def test_every_test_that_is_named_exists(file: str, name: str) -> None:
 
 
 def test_every_bug_of_others_has_its_line() -> None:
-    lines = [line for line in TEXT.splitlines() if line.startswith("| ") and "::" in line]
+    lines = [line for line in FIGURES.splitlines() if line.startswith("| ") and "::" in line]
     assert [bug for bug in BUGS if not any(bug in line for line in lines)] == []
+
+
+def test_the_table_of_mutants_names_only_what_is_planted() -> None:
+    text = (DOCS / "measurements" / "mutants.md").read_text().split("## The table")[1]
+    rows = {row[0]: row[1] for row in re.findall(r"^\| ([\w+-]+) \| (\w+) \|", text, re.MULTILINE)}
+    del rows["mutant"]
+    planted = {mutant.name: mutant.layer.removesuffix(".py") for mutant in MUTANTS}
+    assert {name: layer for name, layer in rows.items() if planted.get(name) != layer} == {}

@@ -52,7 +52,7 @@ FOUND = [
     pytest.param(7010, "gone", None, id="a manager votes in the epoch that it had ended, after a restart"),
     pytest.param(574179494, None, None, id="a peer that answers nothing holds up every segment of a catch-up"),
 ]
-"""Seeds that failed once, all with elections by score; docs/reliability.md says what was found."""
+"""Seeds that failed once, all with elections by score; docs/measurements/defects.md says what was found."""
 
 
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FIXED)

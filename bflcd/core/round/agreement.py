@@ -1,7 +1,7 @@
 """A judge's part in the decision of one round: the PBFT machine, and the segments that it asks for.
 
-Translates between the two pure machines below (`consensus.pbft`, `candidates`) and the node's effects. It closes nothing itself:
-that the round is decided, and which segments were found right, are facts that it tells the core.
+Translates between the two pure machines below (`consensus.pbft`, `core.round.segments`) and the node's effects. It closes nothing
+itself: that the round is decided, and which segments were found right, are facts that it tells the core.
 """
 
 from dataclasses import replace
@@ -130,7 +130,7 @@ class Agreement:
         """The q cards that we would propose, sorted by author."""
         return tuple(sorted(self._collection.ready_cards()[: self._context.q], key=lambda card: card.author))
 
-    # -- the machine's wishes -----------------------------------------------------------------------------------------
+    # -- what the machine asks for ------------------------------------------------------------------------------------
 
     def _translate(self, wanted: tuple[PbftEffect, ...], now: Instant) -> list[Effect]:
         return [effect for wish in wanted for effect in self._one(wish, now)]

@@ -84,7 +84,7 @@ class Collection:
         self.offers |= older.offers
         self.cards |= older.cards
 
-    # -- what is heard ------------------------------------------------------------------------------------------------
+    # -- what comes in ------------------------------------------------------------------------------------------------
 
     def add_beacon(self, beacon: Signed[Beacon]) -> bool:
         """Keep a member's beacon; True if it is new. Raises PeerError."""

@@ -23,7 +23,7 @@ CONFLICT_HINT: Final = (
 """What an operator whose node has halted is told."""
 
 MAX_HELD: Final = 16
-"""RecoverySignatures of one round held at a time; only managers make them, and the lowest epochs go first."""
+"""Recoveries of one round held at a time; only managers make them, and the lowest epochs go first."""
 
 
 class RecoverySignatures:

@@ -1,4 +1,4 @@
-"""Saying things again until the round closes: the transport loses messages silently (design 6.7).
+"""Own messages are repeated until the round closes: the transport loses messages silently (design 5.1 and 6.7).
 
 The first time a message goes to those it concerns, who confirm it; again it goes to all, in case some can't be reached directly.
 """

@@ -250,7 +250,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
             self.strike(forwarder)
             return
         self.seen_messages.add(message_id)
-        # Not the forwarder: it passes on what it can't judge, so a liar would have honest nodes ban each other.
+        # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
         self._deliver(message.topicIDs[0], publisher, message.data)
         await self.router.publish(forwarder_id, message)
 

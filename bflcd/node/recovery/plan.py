@@ -1,8 +1,8 @@
 """What a manager's node proposes for a round that can't go on, and what speaks against signing it (design 6.8). Pure.
 
 A recovery is right only when no quorum of the committee can come together any more. So the plan counts who can still vote, takes
-nobody for alive who isn't connected now (a beacon of this round may be older than its sender's death), never retires who is, and
-names every reason to keep the pen away. What was found prepared comes first: a recovery that leaves it out may undo a decision.
+nobody for alive who isn't connected now (a beacon of this round may be older than its sender's failure), never retires who is,
+and names every reason not to sign. What was found prepared comes first: a recovery that leaves it out may undo a decision.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,6 +1,6 @@
 """Blocks that a recovery has superseded: found by comparing chains, archived, taken back (design 6.8).
 
-A node may have committed a round whose committee then died, and managers who didn't find its word gave the round to another one.
+A node may have committed a round whose committee then failed, and managers who did not reach it gave the round to another one.
 Then two certificates stand, and the one of the higher epoch counts. This is the one way in which something committed is lost: it
 is told loudly, nothing is thrown away, and a lower or equal epoch never does it.
 """

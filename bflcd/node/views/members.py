@@ -74,7 +74,7 @@ def peer_view(info: PeerInfo) -> Peer:
 
 
 def _standing(account: Account) -> str:
-    """What the ledger holds against a member: being proved a liar weighs more than having been gone."""
+    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone."""
     if account.punished_round != NEVER:
         return "punished"
     return "member" if account.retired_round == NEVER else "retired"
