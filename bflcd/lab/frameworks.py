@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bflcd.lab.adversaries import Adversaries
-from bflcd.lab.chain import CardLines, LabChain
+from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
@@ -117,42 +117,50 @@ class Bflc(Framework):
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
+        # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
         committee, offering = chain.committee, list(chain.trainers)
         self.adversaries.watch(committee)
+        # 2. Trainers train, adversaries forge; what may not travel is refused before it is scored (design 5.2).
         updates, samples = self._updates(model, offering, pace, split=True)
-        valid = [line for line, fine in enumerate(acceptable(updates)) if fine]  # all others are refused before they are scored
+        valid = [line for line, fine in enumerate(acceptable(updates)) if fine]
         offering, samples = [offering[line] for line in valid], [samples[line] for line in valid]
         updates = updates[torch.tensor(valid, device=updates.device, dtype=torch.int64)]
+        # 3. Every seat scores every update on its own rows; one card each, of which q decide (design 5.3).
         scores = self._scores(model, updates, committee)
         norms = fixed_norms(updates) if self._config.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
         chosen = chain.chosen_cards(lying)
         cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
+        # 4. The ledger's own transition: judgement, packing, weights, rewards, election (design 5.4).
         decision = chain.close(offering, samples, cards)
+        # 5. The exact aggregate of the packed, within the step limit.
         lines = {device: line for line, device in enumerate(offering)}
         places = torch.tensor([lines[device] for device in decision.packed], device=updates.device, dtype=torch.int64)
-        judged, limit = decision.outcome.judgement, decision.outcome.step_limit
+        limit = decision.outcome.step_limit
         after = aggregate(chain.params.aggregation, model, updates[places], decision.weights, limit)
-        paid = chain.rewards(decision)
+        facts = self._facts(decision, offering, committee, float(torch.linalg.vector_norm(after - model)))
+        return Step(after, facts)
+
+    def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:
+        """What is recorded of a round; `step`: the norm of what it moved the model by."""
+        lying, judged, limit = self.adversaries.members, decision.outcome.judgement, decision.outcome.step_limit
+        paid = self.chain.rewards(decision)
         refused = [offer for offer in judged.offers if offer.reason is not None]
-        return Step(
-            after,
-            {
-                "trainers": len(offering),
-                "liars": sum(device in lying for device in offering),
-                "packed": len(decision.packed),
-                "packed_liars": sum(device in lying for device in decision.packed),
-                "refused_honest": self._honest(refused),
-                "step": float(torch.linalg.vector_norm(after - model)),
-                "step_limit": None if limit is None else limit / 2**NORM_SCALE_BITS,
-                "seats": len(committee),
-                "seats_liars": sum(device in lying for device in committee),
-                "degraded": decision.outcome.degraded,
-                "base_loss": None if judged.base_loss is None else judged.base_loss / 1e6,
-                "base_accuracy": None if judged.base_accuracy is None else judged.base_accuracy / 1e6,
-                "paid": sum(paid.values()),
-                "paid_liars": sum(amount for device, amount in paid.items() if device in lying),
-            },
-        )
+        return {
+            "trainers": len(offering),
+            "liars": sum(device in lying for device in offering),
+            "packed": len(decision.packed),
+            "packed_liars": sum(device in lying for device in decision.packed),
+            "refused_honest": self._honest(refused),
+            "step": step,
+            "step_limit": None if limit is None else limit / 2**NORM_SCALE_BITS,
+            "seats": len(committee),
+            "seats_liars": sum(device in lying for device in committee),
+            "degraded": decision.outcome.degraded,
+            "base_loss": None if judged.base_loss is None else judged.base_loss / 1e6,
+            "base_accuracy": None if judged.base_accuracy is None else judged.base_accuracy / 1e6,
+            "paid": sum(paid.values()),
+            "paid_liars": sum(amount for device, amount in paid.items() if device in lying),
+        }
 
     def _scores(self, model: Tensor, updates: Tensor, committee: Sequence[int]) -> Scores:
         params, seed = self.chain.params, self._config.seed

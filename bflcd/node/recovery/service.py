@@ -98,10 +98,10 @@ class RecoveryService:
         """
         wish = plan_request_of(request)
         async with self._turn:
-            core, found = await self._look_around()
-            plan = make_plan(PlanInput(core, self._core.recovery_refusal, self._observe(core.context), found, wish))
+            snapshot, found = await self._look_around()
+            plan = make_plan(PlanInput(snapshot, self._core.recovery_refusal, self._observe(snapshot.context), found, wish))
             if request.dry_run:
-                return self._view(plan, core.recoveries)
+                return self._view(plan, snapshot.recoveries)
             if request.expect is not None and request.expect != plan.id.hex():
                 raise OperatorError(
                     "what would be signed is no longer what was shown: another manager has signed, or a member came or went",
@@ -111,17 +111,17 @@ class RecoveryService:
             if plan.refusal is not None:
                 raise OperatorError(plan.refusal.text, hint=plan.refusal.hint, code=plan.refusal.code)
             if plan.action is Action.WAIT:
-                return self._view(plan, core.recoveries)
-            return self._view(plan, await self._have_signed(plan, core.recoveries), signed=True)
+                return self._view(plan, snapshot.recoveries)
+            return self._view(plan, await self._have_signed(plan, snapshot.recoveries), signed=True)
 
     async def _look_around(self) -> tuple[CoreSnapshot, Found]:
         """The running round and what was found prepared in it. Raises OperatorError if it closes while its members are asked."""
         for _ in range(ATTEMPTS):
             context = self._require_round().context
             found = await self._find(context)
-            core = self._core.snapshot(self._clock())
-            if core.context is context:
-                return core, found
+            snapshot = self._core.snapshot(self._clock())
+            if snapshot.context is context:
+                return snapshot, found
         raise OperatorError(
             f"rounds close faster than their members can be asked, the last one {context.round}",
             hint="this community needs no recovery",
@@ -130,16 +130,16 @@ class RecoveryService:
 
     def _require_round(self) -> CoreSnapshot:
         """The running round, if there is one that this node takes part in. Raises OperatorError."""
-        core = self._core.snapshot(self._clock())
-        if core.syncing or not core.started:
+        snapshot = self._core.snapshot(self._clock())
+        if snapshot.syncing or not snapshot.started:
             raise OperatorError("this node is catching up: it can't say where the community stands", hint="wait", code="syncing")
-        if core.context.finished:
+        if snapshot.context.finished:
             raise OperatorError(
-                f"the community has reached its last round, {core.context.round}",
+                f"the community has reached its last round, {snapshot.context.round}",
                 hint="there is nothing to decide",
                 code="done",
             )
-        return core
+        return snapshot
 
     def _observe(self, context: RoundContext) -> Observation:
         peers = {node: round_ for node, round_ in self._peers().items() if node != context.me}
@@ -169,10 +169,10 @@ class RecoveryService:
         return replace(before, held=() if closed_by is None else (closed_by,))
 
     def _view(self, plan: Plan, recoveries: RecoveriesSeen, *, signed: bool = False) -> RecoveryView:
-        core = self._core.snapshot(self._clock())
-        now = core.context
+        snapshot = self._core.snapshot(self._clock())
+        now = snapshot.context
         adopted = now.round > plan.recovery.round or (now.recovery is not None and now.recovery.recovery == plan.recovery)
-        return recovery_view(plan, recoveries, max(0, core.at - core.opened), signed=signed, adopted=adopted)
+        return recovery_view(plan, recoveries, max(0, snapshot.at - snapshot.opened), signed=signed, adopted=adopted)
 
     # -- what was prepared --------------------------------------------------------------------------------------------
 
