@@ -3,13 +3,29 @@
 from typing import Final
 
 from tests.mutants.mutant import Mutant
-from tests.mutants.planted import blobs, consensus, core, evidence, forks, guard, ledger, recovery, store, sync, wire
+from tests.mutants.planted import (
+    blobs,
+    consensus,
+    core,
+    evidence,
+    forks,
+    guard,
+    interpreter,
+    ledger,
+    operations,
+    recovery,
+    store,
+    sync,
+    wire,
+)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     *consensus.MUTANTS,
     *core.MUTANTS,
     *guard.MUTANTS,
+    *interpreter.MUTANTS,
     *evidence.MUTANTS,
+    *operations.MUTANTS,
     *recovery.MUTANTS,
     *forks.MUTANTS,
     *ledger.MUTANTS,

@@ -361,6 +361,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "            await self._marks.write(mark)\n",
         "            assert self._marks\n",
         RUN,
+        Simulated("calm"),
     ),
     Mutant(
         "mark-before-record",
@@ -380,8 +381,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "what follows a record does not wait for it (rule 3; section 3)",
         RUNTIME,
         "await self._persist(records)",
-        "self._start(self.core.context.round, self._persist(records))",
+        "self._jobs.beside(self._persist(records))",
         RUN,
+        Simulated("slow_disk"),
     ),
     mutant(
         "any-envelope-taken",

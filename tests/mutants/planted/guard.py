@@ -6,10 +6,13 @@ from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Mutant, mutant
 
 GUARD = "bflcd/core/signing_guard.py"
+ENGINE = "bflcd/node/engine.py"
+ROUND = "bflcd/core/round/state.py"
 
 RULES: Final = selection("core/test_signing_guard.py")
 WIPED: Final = Simulated("wiped")
 TORN: Final = Simulated("torn_log")
+KILLED: Final = Simulated("crash_storm")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -113,5 +116,92 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "        marks = _marks_of(records)\n",
         RULES,
         Simulated("power_loss"),
+    ),
+    # -- who asks it, and what it is told ---------------------------------------------------------------------------------
+    mutant(
+        "own-words-leave-no-mark",
+        "offers and cards leave without a mark (rule 3; row 18)",
+        GUARD,
+        "        return Mark(record.epoch, record.round, View(0), record.phase, payload_digest(record.envelope))\n",
+        "        return None\n",
+        RULES,
+        TORN,
+    ),
+    mutant(
+        "votes-leave-no-mark",
+        "votes leave without a mark (rule 3; row 18)",
+        GUARD,
+        "        return Mark(record.epoch, record.round, record.view, record.phase, record.digest)\n",
+        "        return None\n",
+        RULES,
+        TORN,
+    ),
+    mutant(
+        "mark-of-the-running-round-trusted",
+        "a database that lost the end of the running round passes for whole (rule 3; row 18)",
+        GUARD,
+        "if mark is None or mark.round < head or (mark.round == head and has_record):",
+        "if mark is None or mark.round <= head:",
+        RULES,
+        TORN,
+    ),
+    mutant(
+        "mark-of-a-later-round-trusted",
+        "a database that lost whole rounds passes for whole (rule 3; row 18)",
+        GUARD,
+        "if mark is None or mark.round < head or (mark.round == head and has_record):",
+        "if mark is None or mark.round != head or has_record:",
+        RULES,
+        TORN,
+    ),
+    mutant(
+        "overdue-though-behind",
+        "a database behind its mark takes the mark back at the next start (rule 3; row 18)",
+        GUARD,
+        "newest if floor is None and newest != mark else None",
+        "newest if newest != mark else None",
+        RULES,
+        TORN,
+    ),
+    mutant(
+        "mark-file-unread",
+        "a node starts as if it had never written a mark (rule 3; row 18)",
+        ENGINE,
+        "guard = guard_of(marks.highest(), head",
+        "guard = guard_of(None, head",
+        TORN,
+    ),
+    mutant(
+        "overdue-mark-not-written",
+        "a node killed between database and mark speaks again without one (rule 3; row 18)",
+        ENGINE,
+        "    if guard.overdue is not None:\n        await marks.write(guard.overdue)\n",
+        "",
+        KILLED,
+    ),
+    mutant(
+        "started-without-records",
+        "a restarted node does not know what its database says that it signed (rule 3)",
+        ENGINE,
+        "Started(records), Unpublished",
+        "Started(RoundRecords((), (), (), ())), Unpublished",
+        KILLED,
+    ),
+    mutant(
+        "guard-not-asked",
+        "the round signs whatever the guard says (rule 3)",
+        ROUND,
+        "return self.node.guard.allows(self.context.round) and self.recoveries",
+        "return self.recoveries",
+        TORN,
+    ),
+    mutant(
+        "confirmed-a-round-too-low",
+        "a node that lost everything signs in rounds in which it may have signed before (rule 3)",
+        GUARD,
+        "self._floor = Round(max(self._floor or 0, stands + 1))",
+        "self._floor = Round(max(self._floor or 0, stands - 1))",
+        RULES,
+        WIPED,
     ),
 )

@@ -195,7 +195,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "availability-never-updated",
         "who is always there counts as little as who never is (section 5, Election)",
         TRANSITION,
-        "availability=availability_after(account.availability, present=node in present),",
+        "availability=availability_after(account.availability, present=account.node in present),",
         "availability=account.availability,",
         APPLIED,
         COMMUNITIES,

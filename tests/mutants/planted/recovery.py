@@ -7,7 +7,7 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 
 CONSENSUS = "bflcd/consensus/recovery.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
-LEDGER = "bflcd/ledger/recovery.py"
+LEDGER = "bflcd/ledger/operations/recovery.py"
 TRANSITION = "bflcd/ledger/transition.py"
 CORE = "bflcd/core/core.py"
 RECOVERING = "bflcd/core/round/recovery_signatures.py"
@@ -19,7 +19,7 @@ LOOK = "bflcd/node/recovery/observation.py"
 
 CERTIFIED: Final = selection("consensus/test_recovery.py")
 SWAPPED: Final = selection("fuzz/test_recovery_swaps.py")
-RULED: Final = selection("ledger/test_recovery.py")
+RULED: Final = selection("ledger/operations/test_recovery.py")
 CORES = "core/test_recovery.py"
 TWO_SIGN: Final = selection(f"{CORES}::test_two_of_four_managers_are_no_quorum")
 GOES_ON: Final = selection(
@@ -87,8 +87,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "recovery-claims-less-than-it-carries",
         "whoever passes a recovery on changes the proposal beside its proof (rule 8)",
         "bflcd/wire/recovery.py",
-        '        b"".join(proposal.cards),\n',
-        "",
+        "digest(Domain.PREPARED, encode(claim))",
+        "digest(Domain.PREPARED, bytes((claim.epoch, claim.view)), claim.digest, *claim.committee)",
         SWAPPED,
     ),
     # -- what an older epoch had prepared ---------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "recovery-with-another-proof",
         "a recovery carries another proof than the one that its managers signed for (rule 8)",
         CONSENSUS,
-        "if recovery.prepared != (None if proof is None else claim_of(proof)):",
+        "if recovery.prepared != (None if proof is None else claim_hash(proof.claim)):",
         "if recovery.prepared is None and proof is not None:",
         CERTIFIED,
     ),
@@ -112,15 +112,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "prepared-by-another-committee",
         "a proof of the round's first epoch names a committee of its maker's choice (rule 8)",
         CONSENSUS,
-        "if proof.epoch == base.epoch and proof.committee != base.committee:",
-        "if proof.committee == ():",
+        "if proof.claim.epoch == base.epoch and proof.claim.committee != base.committee:",
+        "if proof.claim.committee == ():",
         CERTIFIED,
     ),
     mutant(
         "locked-dropped",
         "the new committee is free to decide something else than what was prepared (rule 8)",
         CONSENSUS,
-        "locked=None if proof is None else LockedProposal(proof.digest, proof.proposal),",
+        "locked=None if proof is None else LockedProposal(proof.claim.digest, proof.claim.proposal),",
         "locked=None,",
         CERTIFIED,
         GONE,
@@ -146,8 +146,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "highest-view-before-epoch",
         "of two prepared proofs the older epoch's is shown to managers if its view is higher (rule 8)",
         SERVICES,
-        "return max(proofs, key=lambda proof: (proof.epoch, proof.view), default=None)",
-        "return max(proofs, key=lambda proof: (proof.view, proof.epoch), default=None)",
+        "key=lambda proof: (proof.claim.epoch, proof.claim.view), default=None)",
+        "key=lambda proof: (proof.claim.view, proof.claim.epoch), default=None)",
         selection("core/test_recovery_again.py::test_what_a_later_epoch_prepared_is_shown_to_managers_whatever_its_view"),
     ),
     mutant(
@@ -207,8 +207,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "retired-elected",
         "who was declared gone is elected at once: the next round stands still again (rule 8)",
         LEDGER,
-        "accounts[index] = replace(accounts[index], retired_round=state.round)",
-        "accounts[index] = replace(accounts[index])",
+        "gone.append(replace(account, retired_round=state.round))",
+        "gone.append(account)",
         RULED,
         GONE,
     ),
@@ -216,7 +216,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "retired-for-ever",
         "who was declared gone and shows up again gets no seat any more (rule 8)",
         TRANSITION,
-        "retired_round=NEVER if node in present else account.retired_round,",
+        "retired_round=NEVER if account.node in present else account.retired_round,",
         "retired_round=account.retired_round,",
         RULED,
     ),
@@ -383,7 +383,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "plan-leaves-out-what-was-prepared",
         "the proposed recovery names nothing prepared though a proof was found (rule 8)",
         PLAN,
-        "prepared=None if proof is None else claim_of(proof),",
+        "prepared=None if proof is None else claim_hash(proof.claim),",
         "prepared=None,",
         planned("test_what_was_found_prepared_is_proposed_and_decided"),
     ),
@@ -423,7 +423,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "proof-of-an-unknown-epoch",
         "a stranger's committee prepares what managers then sign (rule 8)",
         LOOK,
-        "if held is None or held.committee != proof.committee:",
+        "if held is None or held.committee != proof.claim.committee:",
         "if held is None:",
         planned("test_a_proof_holds_only_on_the_ground_that_a_known_recovery_gave"),
     ),

@@ -3,7 +3,7 @@
 from typing import Final
 
 from tests.mutants.catchers import selection
-from tests.mutants.mutant import Mutant, mutant
+from tests.mutants.mutant import Edit, Mutant, mutant
 
 SYNC = "bflcd/net/sync.py"
 FOLLOWING = "bflcd/node/following.py"
@@ -88,13 +88,21 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "if block is None:",
         SYNCED,
     ),
-    mutant(
+    Mutant(
         "unproven-certificate-stored",
         "the certificate that came with a segment is stored, not the one that was proven (section 8)",
-        SYNC,
-        "return CertifiedSegment(segment, wanted.certificate)",
-        "return reply.certified",
-        SYNCED,
+        (
+            Edit(
+                SYNC, "        told: list[str] = []\n\n        def holders", "        told, came = [], []\n\n        def holders"
+            ),
+            Edit(
+                SYNC,
+                "                segment = reply.certified.segment\n",
+                "                segment = reply.certified.segment\n                came.append(reply.certified.certificate)\n",
+            ),
+            Edit(SYNC, "CertifiedSegment(segment, wanted.certificate)", "CertifiedSegment(segment, came[-1])"),
+        ),
+        (SYNCED,),
     ),
     mutant(
         "header-liar-unpunished",

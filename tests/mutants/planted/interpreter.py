@@ -1,0 +1,219 @@
+"""Defects of the interpreter that carries out the core's effects, and of the core's deadlines; seeds of the simulated world see them.
+
+The simulated world runs this very code over virtual ports, so what it watches (contradictions, what is said before it is durable,
+progress after the heal) has to show each of these.
+"""
+
+from typing import Final
+
+from tests.mutants.catchers import Simulated
+from tests.mutants.mutant import Mutant, mutant
+
+LOOP = "bflcd/node/runtime/loop.py"
+FETCH = "bflcd/node/runtime/fetch.py"
+COMPUTE = "bflcd/node/runtime/compute.py"
+DELIVERY = "bflcd/node/runtime/delivery.py"
+PAYLOADS = "bflcd/node/runtime/payloads.py"
+ROUND = "bflcd/core/round/state.py"
+WORK = "bflcd/core/round/local_work.py"
+
+CALM: Final = Simulated("calm")
+LOSSY: Final = Simulated("lossy")
+SLOW_DISK: Final = Simulated("slow_disk")
+DAMAGE: Final = Simulated("compute")
+CUT: Final = Simulated("groups")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    # -- durable before said ----------------------------------------------------------------------------------------------
+    mutant(
+        "records-joined-at-the-last",
+        "records that are made one transaction take the last one's place: what stands between is said before it is durable (rule 3)",
+        LOOP,
+        "            joined[place] = Persist(first.records + effect.records)\n            continue\n",
+        "            del joined[place]\n            effect = Persist(first.records + effect.records)\n",
+        CALM,
+    ),
+    mutant(
+        "of-joined-records-the-last-only",
+        "records that are made one transaction replace each other (rule 3)",
+        LOOP,
+        "joined[place] = Persist(first.records + effect.records)",
+        "joined[place] = Persist(effect.records)",
+        LOSSY,
+    ),
+    mutant(
+        "messages-first",
+        "messages leave before the records that they stand for are durable (rule 3; section 3)",
+        LOOP,
+        "        for effect in _joined(effects):\n",
+        "        for effect in sorted(_joined(effects), key=lambda one: not isinstance(one, Send)):\n",
+        CALM,
+    ),
+    mutant(
+        "mark-not-awaited",
+        "messages leave while the mark file is still being written (rule 3)",
+        LOOP,
+        "            await self._marks.write(mark)\n",
+        "            self._jobs.beside(self._marks.write(mark))\n",
+        SLOW_DISK,
+    ),
+    mutant(
+        "commit-not-awaited",
+        "the next round is opened, and signed in, before the block under it is durable (section 3)",
+        LOOP,
+        "await self._commit(effect)",
+        "self._jobs.beside(self._commit(effect))",
+        SLOW_DISK,
+    ),
+    # -- events and time --------------------------------------------------------------------------------------------------
+    mutant(
+        "restart-says-nothing",
+        "what a node said before a restart, and that it is here, is asked of the core and not carried out (row 18)",
+        LOOP,
+        "            await self._carry_out(self._core.handle(first, self._clock()))\n",
+        "            self._core.handle(first, self._clock())\n",
+        CALM,
+    ),
+    mutant(
+        "timers-wait-for-events",
+        "the core is ticked when something comes, and not at its deadline (section 3)",
+        LOOP,
+        "await self._inbox.wait(wake)",
+        "await self._inbox.wait(None)",
+        CUT,
+    ),
+    mutant(
+        "ticked-beside-every-event",
+        "the core is ticked at every event, and what it wants then is dropped (section 3)",
+        LOOP,
+        "                effects = self._core.tick(now) if delivered is None else self._core.handle(delivered.event, now)\n",
+        "                effects = self._core.tick(now)\n"
+        "                effects = effects if delivered is None else self._core.handle(delivered.event, now)\n",
+        CALM,
+    ),
+    mutant(
+        "repeats-without-a-deadline",
+        "what was said is said again only if something else wakes the core (section 6.7)",
+        ROUND,
+        "waits = [self.retransmissions.deadline(), self.work.deadline()]",
+        "waits = [self.work.deadline()]",
+        CUT,
+    ),
+    mutant(
+        "failed-work-never-retried",
+        "a model that nobody gave, or work that failed, is not tried again (row 19)",
+        WORK,
+        "        self._retry_at = Millis(now.mono + self._context.params.view_timeout)\n",
+        "        assert now\n",
+        DAMAGE,
+    ),
+    mutant(
+        "model-not-fetched-again",
+        "after the pause that follows a failed fetch of the model nothing is fetched (row 19)",
+        WORK,
+        "        return [] if self.model_here else [self.fetch_model()]",
+        "        return []",
+        DAMAGE,
+    ),
+    # -- fetching ---------------------------------------------------------------------------------------------------------
+    mutant(
+        "failed-fetch-stays-under-way",
+        "a fetch that has ended counts as running for ever, and is never begun again (row 19)",
+        FETCH,
+        "            if self._running.get((root, effect.label)) is fetch:\n                del self._running[root, effect.label]\n",
+        "            pass\n",
+        DAMAGE,
+    ),
+    mutant(
+        "first-holder-only",
+        "a payload is asked of the first holder alone, and never of the next (row 19)",
+        FETCH,
+        "await self._fetcher.fetch(effect.blob, holders)",
+        "await self._fetcher.fetch(effect.blob, holders[:1])",
+        DAMAGE,
+    ),
+    mutant(
+        "model-from-the-named-only",
+        "a model that its committee has lost is not asked of the others who have it (row 19)",
+        FETCH,
+        "        if effect.anyone:\n",
+        "        if effect.anyone and not holders:\n",
+        DAMAGE,
+    ),
+    mutant(
+        "damaged-payload-fetched-from-oneself",
+        "a payload that is damaged on this disk stays there, and every fetch of it finds the damage again (row 19)",
+        FETCH,
+        "            await self._payloads.forget(root)\n            answer = ",
+        "            answer = ",
+        DAMAGE,
+    ),
+    mutant(
+        "damage-forgotten-in-memory-only",
+        "a damaged payload stays on the disk (row 19)",
+        PAYLOADS,
+        "        await self._store.drop_blob(root)\n",
+        "",
+        DAMAGE,
+    ),
+    mutant(
+        "unreachable-peer-ends-the-node",
+        "a peer that gives no envelopes ends the daemon that asked it (row 11)",
+        FETCH,
+        '        except (RequestError, PeerError) as error:\n            logger.debug("%s gives no envelopes',
+        '        except PeerError as error:\n            logger.debug("%s gives no envelopes',
+        Simulated("flapping"),
+    ),
+    mutant(
+        "unreachable-holder-ends-the-node",
+        "a peer that gives no segment ends the daemon that asked it (row 9)",
+        FETCH,
+        '            except (RequestError, PeerError) as error:\n                logger.debug("%s gives no segment',
+        '            except PeerError as error:\n                logger.debug("%s gives no segment',
+        Simulated("halves"),
+    ),
+    # -- computing --------------------------------------------------------------------------------------------------------
+    mutant(
+        "workers-death-ends-the-node",
+        "a worker that dies while it scores takes the daemon with it (section 5.3)",
+        COMPUTE,
+        "        except WorkerError as error:\n            await self._inbox.put(WorkFailed(job.round, training=False",
+        "        except TimeoutError as error:\n            await self._inbox.put(WorkFailed(job.round, training=False",
+        DAMAGE,
+    ),
+    mutant(
+        "aggregation-dies-of-damage",
+        "a payload that is damaged when it is aggregated ends the daemon (row 19)",
+        COMPUTE,
+        '            except DamagedBlobError as error:\n                logger.warning("%s", error)\n'
+        "                await self._payloads.forget(error.root)\n                await self._fetch_again",
+        '            except WorkerError as error:\n                logger.warning("%s", error)\n'
+        "                await self._payloads.forget(error.root)\n                await self._fetch_again",
+        DAMAGE,
+    ),
+    mutant(
+        "aggregation-fetches-nothing-again",
+        "what is damaged when it is aggregated is dropped, and nobody fetches it (row 19)",
+        COMPUTE,
+        "                await self._fetch_again(job, error.root)\n",
+        "",
+        DAMAGE,
+    ),
+    mutant(
+        "aggregation-keeps-the-damage",
+        "what is damaged when it is aggregated stays, and is read again for ever (row 19)",
+        COMPUTE,
+        "                await self._payloads.forget(error.root)\n                await self._fetch_again",
+        "                await self._fetch_again",
+        DAMAGE,
+    ),
+    # -- sending ----------------------------------------------------------------------------------------------------------
+    mutant(
+        "pushed-to-one",
+        "of those whom a message concerns the first alone gets it (section 5.1)",
+        DELIVERY,
+        "self._network.push(effect.message, effect.to)",
+        "self._network.push(effect.message, effect.to[:1])",
+        CALM,
+    ),
+)
