@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from bflcd.api.schema.events import Event, LogView
+from bflcd.core.node_events import EventKind
 from bflcd.errors import OperatorError
 from bflcd.types import Millis
 
@@ -35,18 +36,28 @@ Field = str | int | float | bool | None
 class EventBus:
     """A bounded ring of numbered events. Publishing never waits; all of it runs in the event loop's thread."""
 
-    def __init__(self, clock: Callable[[], Millis], *, capacity: int = EVENT_RING, max_watchers: int = MAX_WATCHERS) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], Millis],
+        count: Callable[[EventKind], None],
+        *,
+        capacity: int = EVENT_RING,
+        max_watchers: int = MAX_WATCHERS,
+    ) -> None:
+        """`clock`: Unix milliseconds; `count`: told the kind of every event published and every gap given."""
         self._clock = clock
+        self._count = count
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._last = 0
         self._closed = False
         self._wakers: set[asyncio.Event] = set()
         self._max_watchers = max_watchers
 
-    def publish(self, type_: str, round_: int, text: str, **fields: Field) -> Event:
+    def publish(self, kind: EventKind, round_: int, text: str, **fields: Field) -> Event:
         """Add an event and wake its readers. After `close` it is still numbered, and nobody hears it."""
         self._last += 1
-        event = Event(seq=self._last, time=self._clock(), type=type_, round=round_, text=text, fields=fields)
+        self._count(kind)
+        event = Event(seq=self._last, time=self._clock(), type=kind, round=round_, text=text, fields=fields)
         self._ring.append(event)
         for waker in self._wakers:
             waker.set()
@@ -61,8 +72,8 @@ class EventBus:
     def stream(self, after_seq: int | None) -> AsyncGenerator[Event, None]:
         """Events numbered above `after_seq`, then new ones until `close`; None gives only new ones.
 
-        What the ring has dropped, or a number from before a restart, shows as one event of the type `gap` with the number of the
-        last event that is missing. Raises OperatorError(code="busy") above the limit of readers.
+        What the ring has dropped, or a number from before a restart, shows as one `EventKind.GAP` with the number of the last
+        event that is missing. Raises OperatorError(code="busy") above the limit of readers.
         """
         if len(self._wakers) >= self._max_watchers:
             raise OperatorError(
@@ -99,7 +110,8 @@ class EventBus:
         return list(islice(self._ring, start, start + MAX_READ))
 
     def _gap(self, seq: int, text: str) -> Event:
-        return Event(seq=seq, time=self._clock(), type="gap", round=0, text=text)
+        self._count(EventKind.GAP)
+        return Event(seq=seq, time=self._clock(), type=EventKind.GAP, round=0, text=text)
 
 
 class LogRing(logging.Handler):

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bflcd.api.schema.status import Status
+from bflcd.core.node_events import EventKind
 from bflcd.errors import Rejection
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -47,8 +48,11 @@ class Metrics:
         self._totals = (0, 0, 0)
         self._gauges: Final = {name: self._gauge(f"bflc_{name}", text) for name, text in _GAUGES.items()}
         self._info: Final = Gauge("bflc_info", "Always 1", ("version", "chain_id", "node_id"), registry=self.registry)
+        self.events: Final = self._counter("bflc_events", "What happened here, by type as in the event stream", ("type",))
         for rejection in Rejection:
             self.refusals.labels(rejection.value)
+        for kind in EventKind:
+            self.events.labels(kind.value)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -69,6 +73,10 @@ class Metrics:
     def refused(self, rejection: Rejection) -> None:
         """Count a refusal."""
         self.refusals.labels(rejection.value).inc()
+
+    def event(self, kind: EventKind) -> None:
+        """Count something that happened."""
+        self.events.labels(kind.value).inc()
 
     def message(self, *, outgoing: bool, kind: str, way: str, size: int) -> None:
         """Count a message and its bytes. `kind` and `way` must be names of ours, never the peer's text."""

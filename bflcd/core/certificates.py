@@ -12,6 +12,7 @@ from bflcd.consensus.forks import fork_of
 from bflcd.core.effects import CatchUp, Effect, Halt, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.facts import RoundDecided, Step
+from bflcd.core.node_events import EventKind
 from bflcd.core.operations import OperationHandler
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
@@ -138,4 +139,4 @@ class Certificates:
         )
         found = (evidence_of(*fork.proof(node)) for node in fork.liars)
         proofs = [effect for piece in found for effect in self._operations.note(context.round, piece)]
-        return [*proofs, notice(context.round, "fork", text), Halt(text, FORK_HINT)]
+        return [*proofs, notice(context.round, EventKind.FORK, text), Halt(text, FORK_HINT)]

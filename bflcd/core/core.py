@@ -39,6 +39,7 @@ from bflcd.core.events import (
     WorkFailed,
 )
 from bflcd.core.facts import EpochGiven, EvidenceFound, Fact, RoundDecided, SegmentRight, SomethingNew, Step
+from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.operations import OperationHandler
 from bflcd.core.reception import Reception
@@ -246,7 +247,9 @@ class Core:
         known = max(stands, self.context.round)
         if guard.confirmed(known):
             held = f"it signs nothing up to round {guard.floor}"
-            return [self._notice("signing_held", f"others stand at round {known}, and this node knows nothing of it: {held}")]
+            return [
+                self._notice(EventKind.SIGNING_HELD, f"others stand at round {known}, and this node knows nothing of it: {held}")
+            ]
         if self._syncing or not self._round.may_sign or not self.context.judges:
             return self._advance(now)
         return self._join_agreement(now) + self._advance(now)
@@ -254,10 +257,10 @@ class Core:
     def _open(self, now: Instant) -> list[Effect]:
         """Begin the head's round: say that we are here, get its model, restore what was signed before a restart."""
         context = self.context
-        effects: list[Effect] = [self._notice("round_opened", f"round {context.round} is open, we {self._role_text()}")]
+        effects: list[Effect] = [self._notice(EventKind.ROUND_OPENED, f"round {context.round} is open, we {self._role_text()}")]
         if context.finished:
             text = f"the community has reached its last round, {context.round}"
-            return [*effects, self._notice("finished", text), self._round.work.fetch_model()]
+            return [*effects, self._notice(EventKind.FINISHED, text), self._round.work.fetch_model()]
         if account_of(context.state, context.me) is not None:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
@@ -276,7 +279,7 @@ class Core:
         agreement = round_.join_agreement(records.journal(self.context.state.epoch) if records else Journal())
         if not round_.may_sign:
             text = "what this node signed before is not known for sure: it signs nothing in this round"
-            return [self._notice("signing_held", text)]
+            return [self._notice(EventKind.SIGNING_HELD, text)]
         return self._take(agreement.tick(now), now)
 
     def _restore(self, now: Instant) -> list[Effect]:
@@ -335,13 +338,13 @@ class Core:
             Commit(CertifiedSegment(segment, certificate), state),
             CancelWork(state.round),
             *self._certificates.closed(self.context, certificate, context.instance, now),
-            self._notice("committed", text, packed=packed, view=certificate.view, height=header.height),
+            self._notice(EventKind.COMMITTED, text, packed=packed, view=certificate.view, height=header.height),
         ]
         own = self._round.collection.own_card
         doubt = None if own is None else unexplained(context.params, outcome.judgement, own.body)
         if doubt is not None:
             text = f"round {context.round}: {doubt}; a majority of its committee may have colluded"
-            effects.append(self._notice("unexplained", text))
+            effects.append(self._notice(EventKind.UNEXPLAINED, text))
         self._round = self._new_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
         return effects if self._syncing else effects + self._open(now)
@@ -363,11 +366,11 @@ class Core:
         """Sign what this manager's operator wants signed; from then on nothing of a lower epoch of this round is signed here."""
         round_, refusal = self._round, self.recovery_refusal(event.recovery)
         if refusal:
-            return [self._notice("recovery_refused", f"the recovery is not signed: {refusal}")]
+            return [self._notice(EventKind.RECOVERY_REFUSED, f"the recovery is not signed: {refusal}")]
         try:
             mine, joined, durable = round_.recoveries.sign(event.recovery, event.proof, self.context, self._node.signer)
         except PeerError as error:
-            return [self._notice("recovery_refused", f"the recovery is not signed: {error}")]
+            return [self._notice(EventKind.RECOVERY_REFUSED, f"the recovery is not signed: {error}")]
         round_.retransmissions.add(mine, now.mono)
         effects: list[Effect] = [durable, Send(joined)]
         if self.context.judges:
@@ -385,7 +388,7 @@ class Core:
         effects: list[Effect] = [
             Persist((RecoveryRecord(recovery.round, certificate),)),
             Send(certificate),
-            self._notice("recovered", text, epoch=recovery.epoch),
+            self._notice(EventKind.RECOVERED, text, epoch=recovery.epoch),
         ]
         self._round = old.in_epoch_of(context, now.mono, self._present_before)
         return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign)
@@ -417,8 +420,8 @@ class Core:
         self._syncing = active
         if active:
             self._synced_from = self.context.round
-            return [self._notice("sync", "catching up")]
-        done = self._notice("sync", f"caught up at round {self.context.round}")
+            return [self._notice(EventKind.SYNC, "catching up")]
+        done = self._notice(EventKind.SYNC, f"caught up at round {self.context.round}")
         if self.context.round == self._synced_from:
             return [done, *self._advance(now)]
         self._round = self._new_round(self.context.head, now.mono)
@@ -436,5 +439,5 @@ class Core:
             return "judge and train" if context.trains else "judge"
         return "train" if context.trains and self._node.train else "follow"
 
-    def _notice(self, type_: str, text: str, **fields: str | int) -> Notice:
+    def _notice(self, type_: EventKind, text: str, **fields: str | int) -> Notice:
         return notice(self.context.round, type_, text, **fields)

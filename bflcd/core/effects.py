@@ -1,7 +1,9 @@
 """What the node's core asks of the runtime. Effects MUST be carried out in the order given; slow ones are answered by events."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import Record
 from bflcd.errors import Rejection
 from bflcd.ledger.state import State
@@ -146,16 +148,20 @@ class Halt:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """The runtime MUST log it and put it on the event bus; changes nothing."""
+    """The runtime MUST tell people of it, as its type's row of `bflcd.core.node_events` says; changes nothing."""
 
-    type: str
+    type: EventKind
     text: str
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-def notice(round_: Round, type_: str, text: str, **fields: str | int) -> Notice:
+_Agreement = Literal["quorum_of_cards", "view", "too_many_candidates"]
+"""Values of `EventKind` that `bflcd.core.round.agreement` spells out."""
+
+
+def notice(round_: Round, type_: EventKind | _Agreement, text: str, **fields: str | int) -> Notice:
     """A notice of a round."""
-    return Notice(type_, text, (("round", round_), *fields.items()))
+    return Notice(EventKind[type_.upper()], text, (("round", round_), *fields.items()))
 
 
 Effect = (

@@ -1,7 +1,10 @@
 """Operations as a node meets them: found here, brought by peers, asked for because a proposal names them."""
 
+from typing import Final
+
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import OperationsFetched
+from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import OperationRecord
 from bflcd.core.signatures import require_signature
@@ -13,6 +16,9 @@ from bflcd.ledger.state import State
 from bflcd.types import Round
 from bflcd.wire.envelope import Verify
 from bflcd.wire.operation import Operation, operation_id
+
+_EVENT_OF: Final = {EVIDENCE.name: EventKind.EVIDENCE}
+"""How a kind of operation that waits for its block is told, where not as `OPERATION`."""
 
 
 class OperationHandler:
@@ -29,7 +35,12 @@ class OperationHandler:
         return [
             Persist((OperationRecord(round_, operation),)),
             Send(operation),
-            notice(round_, _notice_of(operation), kind_of(operation).describe(operation), node=operation.author.hex()),
+            notice(
+                round_,
+                _EVENT_OF.get(operation.kind, EventKind.OPERATION),
+                kind_of(operation).describe(operation),
+                node=operation.author.hex(),
+            ),
         ]
 
     def received(self, state: State, operation: Operation) -> list[Effect]:
@@ -54,7 +65,3 @@ class OperationHandler:
         check_pending(state, operation)
         for envelope in operation.signed:
             require_signature(self._verify, envelope)
-
-
-def _notice_of(operation: Operation) -> str:
-    return "evidence" if operation.kind == EVIDENCE.name else "operation"

@@ -69,7 +69,7 @@ async def _main(config: Config) -> None:
         marks = MarkFile(datadir.path / MARK_FILE)
         try:
             why = ""
-            while (why := await Bootstrap(config, identity, store, marks, log, warning=why).run()) != "":
+            while (why := await Bootstrap(config, identity, store, marks, log, taken_back=why).run()) != "":
                 logger.warning("starting again from the new head")
         finally:
             marks.close()

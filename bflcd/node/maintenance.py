@@ -8,12 +8,15 @@ from typing import Final
 
 from bflcd.config import StoreSection
 from bflcd.core.core import Core
+from bflcd.core.node_events import EventKind
 from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import EvaluateJob, WorkerError
 from bflcd.net.blobs import BlobFetcher
+from bflcd.node.reporter import Tell
 from bflcd.node.runtime.ports import Network
 from bflcd.node.runtime.unpublished import Unpublished
+from bflcd.node.views.chain import pruned_text
 from bflcd.node.views.facts import Measures
 from bflcd.params import MILLION, BlobRef
 from bflcd.store.protocol import BlockStore, DamagedBlobError
@@ -48,10 +51,10 @@ class Maintenance:
         fetcher: BlobFetcher,
         compute: WorkerClient,
         measures: Measures,
-        warn: Callable[[str], None],
+        tell: Tell,
         on_look: Callable[[], None],
     ) -> None:
-        """`warn` tells the operator of something that lasts; `on_look` is called each time that the sizes are read."""
+        """`on_look` is called each time that the sizes are read."""
         self._settings = settings
         self._store = store
         self._core = core
@@ -60,7 +63,7 @@ class Maintenance:
         self._fetcher = fetcher
         self._compute = compute
         self._measures = measures
-        self._warn = warn
+        self._tell = tell
         self._on_look = on_look
         self._wake = asyncio.Event()
         self._closed: Round | None = None
@@ -81,7 +84,7 @@ class Maintenance:
 
     def _note_damage(self, root: Digest, error: DamagedBlobError) -> None:
         """Mend it with the next look, not at once: a disk that damages what was just mended must not keep the node busy."""
-        self._warn(str(error))
+        self._tell(EventKind.BLOB_DAMAGED, self._core.context.round, str(error), root=root.hex())
         if len(self._damaged) < MAX_DAMAGED:
             self._damaged[root] = None
 
@@ -117,7 +120,9 @@ class Maintenance:
         await self._store.discard_stale(round_)
         self._unpublished.forget(round_)
         if self._settings.mode == "pruned" and not self._core.syncing:
-            await self._store.prune(self._settings.keep, dry_run=False)
+            report = await self._store.prune(self._settings.keep, dry_run=False)
+            if report.blobs:
+                self._tell(EventKind.PRUNED, round_, pruned_text(report), height=report.height)
 
     async def _mend(self, root: Digest) -> None:
         """Fetch a damaged payload again, from any member."""
@@ -125,7 +130,7 @@ class Maintenance:
         blob = await self._address(root)
         await self._store.drop_blob(root)
         if blob is None:
-            logger.warning("the damaged payload %s is named by no block and can't be fetched", short(root))
+            self._tell_of(EventKind.BLOB_NOT_MENDED, root, "is named by no block and can't be fetched")
             return
         await self._fetch(blob)
 
@@ -154,9 +159,12 @@ class Maintenance:
         try:
             await self._fetcher.fetch(blob, self._network.connected, deadline=MEND_SECONDS)
         except (RequestError, PeerError) as error:
-            logger.warning("the damaged payload %s was not mended: %s", short(blob.root), error)
+            self._tell_of(EventKind.BLOB_NOT_MENDED, blob.root, f"was not mended: {error}")
         else:
-            logger.warning("the damaged payload %s was fetched again", short(blob.root))
+            self._tell_of(EventKind.BLOB_MENDED, blob.root, "was fetched again")
+
+    def _tell_of(self, kind: EventKind, root: Digest, what: str) -> None:
+        self._tell(kind, self._core.context.round, f"the damaged payload {short(root)} {what}", root=root.hex())
 
     async def _measure(self) -> None:
         """The finished model on the task's test data, for `status`."""
@@ -172,7 +180,7 @@ class Maintenance:
             self._note_damage(root, error)
             return
         except WorkerError as error:
-            logger.warning("the finished model was not measured: %s", error)
+            self._tell(EventKind.WORK_FAILED, self._core.context.round, f"the finished model was not measured: {error}")
             return
         self._measured = True
         if result.accuracy is not None:

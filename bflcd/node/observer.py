@@ -1,32 +1,24 @@
-"""The runtime's observer: what happens in the core becomes log lines, events, metrics and peer scores. Nothing here may block."""
+"""The runtime's observer: what happens in the core becomes events, metrics and peer scores. Nothing here may block."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from bflcd.api.event_bus import EventBus
 from bflcd.api.metrics import Metrics
 from bflcd.core.effects import Blame, Commit, Notice
+from bflcd.core.node_events import EventKind
 from bflcd.errors import Rejection
 from bflcd.log import LogContext
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import RoundClaims
+from bflcd.node.reporter import Tell
 from bflcd.node.views.facts import NodeFacts
 from bflcd.types import NodeId, Round, short
 
 logger = logging.getLogger(__name__)
-
-_LOUD: Final = frozenset({"round_opened", "committed", "finished", "sync", "work_failed", "signing_held", "trained", "blob_lost"})
-"""Notices that an operator sees without --log-level debug."""
-
-_ALARMING: Final = frozenset({"fork", "unexplained"})
-"""Notices that stay among the warnings of `status`."""
-
-_GRAVE: Final = frozenset({"evidence", "recovery", "recovery_refused", "recovered"})
-"""Notices that are logged as warnings, since no round that goes well brings them about."""
 
 _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejection.WRONG_ROUND})
 """Refusals that honest nodes bring about by being early or late."""
@@ -40,7 +32,7 @@ class RuntimeObserver:
         *,
         me: NodeId,
         context: LogContext,
-        bus: EventBus,
+        tell: Tell,
         metrics: Metrics,
         facts: NodeFacts,
         gossip: GossipChannel,
@@ -51,7 +43,7 @@ class RuntimeObserver:
     ) -> None:
         self._me = me.hex()
         self._context = context
-        self._bus = bus
+        self._tell = tell
         self._metrics = metrics
         self._facts = facts
         self._gossip = gossip
@@ -63,25 +55,22 @@ class RuntimeObserver:
         self._cards_at: float | None = None
 
     def notice(self, notice: Notice) -> None:
-        """Log and publish."""
+        """Measure and tell."""
         fields = dict(notice.fields)
         round_ = int(fields.pop("round", 0))
-        view = fields.get("view")
-        if notice.type == "view" and isinstance(view, int):
+        self._measure(notice.type, round_, fields)
+        self._tell(notice.type, round_, notice.text, **fields)
+
+    def _measure(self, kind: EventKind, round_: int, fields: Mapping[str, str | int]) -> None:
+        if kind is EventKind.VIEW:
+            view = int(fields["view"])
             self._context.update(round_=round_, view=view)
             if view:
                 self._metrics.view_changes.inc()
-        if notice.type == "card" and fields.get("node") == self._me:
-            self._metrics.validations.inc(int(fields.get("entries", 0)))
-        if notice.type == "quorum_of_cards":
+        elif kind is EventKind.CARD and fields["node"] == self._me:
+            self._metrics.validations.inc(int(fields["entries"]))
+        elif kind is EventKind.QUORUM_OF_CARDS:
             self._cards_at = time.monotonic()
-        if notice.type in _ALARMING:
-            logger.warning("%s", notice.text)
-            self._facts.warn(notice.text)
-        else:
-            level = logging.WARNING if notice.type in _GRAVE else logging.INFO if notice.type in _LOUD else logging.DEBUG
-            logger.log(level, "%s", notice.text)
-        self._bus.publish(notice.type, round_, notice.text, **fields)
 
     def blame(self, blame: Blame) -> None:
         """Count, log, and charge the peer that brought it."""
@@ -89,10 +78,11 @@ class RuntimeObserver:
         if blame.rejection in _HARMLESS or blame.node is None:
             logger.debug("%s", blame.text)
             return
-        conflict = blame.rejection is Rejection.CONFLICT
-        logger.log(logging.WARNING if conflict else logging.DEBUG, "%s: %s", short(blame.node), blame.text)
-        if conflict:
-            self._bus.publish("conflict", 0, blame.text, node=blame.node.hex())
+        text = f"{short(blame.node)}: {blame.text}"
+        if blame.rejection is Rejection.CONFLICT:
+            self._tell(EventKind.CONFLICT, self._context.round or 0, text, node=blame.node.hex())
+        else:
+            logger.debug("%s", text)
         self._gossip.invalid(blame.node, blame.rejection, blame.text)
 
     def committed(self, commit: Commit) -> None:

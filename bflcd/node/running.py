@@ -2,32 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from bflcd.api.event_bus import EventBus
 from bflcd.api.metrics import Metrics
 from bflcd.config import Config
 from bflcd.core.events import Confirmed, MessageReceived
+from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
-from bflcd.errors import Rejection
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import account_of
 from bflcd.log import LogContext
 from bflcd.net.blobs import BlobFetcher
-from bflcd.net.exchange import Exchange
-from bflcd.net.gossip import GossipChannel
-from bflcd.net.peers import PeerManager
-from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
+from bflcd.node.peer_side import PeerSide
 from bflcd.node.recovery.service import RecoveryService
+from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock, instant
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports
@@ -70,22 +66,17 @@ class Bell:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a node has before it knows its chain, and keeps on it. `sent_bytes`: of payloads, since the start."""
+    """What a node has before it knows its chain, and keeps on it."""
 
     config: Config
     identity: Identity
     store: BlockStore
     marks: MarkFile
     log: LogContext
-    exchange: Exchange
-    gossip: GossipChannel
-    peers: PeerManager
+    side: PeerSide
     metrics: Metrics
-    bus: EventBus
+    tell: Tell
     facts: NodeFacts
-    verified: VerifiedEnvelopes
-    punish: Callable[[NodeId, Rejection, str], None]
-    sent_bytes: Callable[[], int]
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
@@ -96,13 +87,13 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
         around.store,
         around.marks,
         signer=around.identity,
-        verify=around.verified.verify_once,
+        verify=around.side.verified.verify_once,
         private_seed=private_seed,
         train=around.config.compute.train,
     )
     if engine.guard.floor is not None:
-        text = "what this node signed before is not known for sure: nothing is signed up to round %d"
-        logger.warning(text, engine.guard.floor)
+        text = f"what this node signed before is not known for sure: nothing is signed up to round {engine.guard.floor}"
+        around.tell(EventKind.SIGNING_HELD, engine.core.context.round, text)
     node = RunningNode(genesis, around, engine, private_seed)
     await node.look()
     return node
@@ -118,7 +109,7 @@ class RunningNode:
         self._claimed = Bell()
         self._claims = RoundClaims(self._claimed.ring)
         self._inbox = QueueInbox()
-        network = PeerNetwork(around.gossip, around.peers.members)
+        network = PeerNetwork(around.side.gossip, around.side.peers.members)
         self._fetcher = _fetcher_of(genesis, around, engine)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
         attack = around.config.attack.for_worker(around.identity.node_id)
@@ -132,7 +123,7 @@ class RunningNode:
             fetcher=self._fetcher,
             compute=self._worker,
             measures=around.facts.measures,
-            warn=around.facts.warn,
+            tell=around.tell,
             on_look=self._count,
         )
         self._runtime = engine.runtime(
@@ -143,7 +134,7 @@ class RunningNode:
                 store=around.store,
                 marks=around.marks,
                 network=network,
-                asker=around.exchange,
+                asker=around.side.exchange,
                 fetcher=self._fetcher,
                 numbers=WorkerNumbers(compute, genesis.task.tensors),
                 observer=self._observer(),
@@ -153,12 +144,12 @@ class RunningNode:
             core,
             self._claims,
             inbox=self._inbox,
-            exchange=around.exchange,
+            exchange=around.side.exchange,
             store=around.store,
             fetch=self._fetcher.fetch,
-            verify=around.verified.verify_once,
+            verify=around.side.verified.verify_once,
             scheduler=ASYNCIO,
-            on_misbehaviour=around.punish,
+            on_misbehaviour=around.side.punish,
             on_progress=self._progress,
         )
         service = ChainService(core, around.store, engine.unpublished)
@@ -172,12 +163,12 @@ class RunningNode:
         return RuntimeObserver(
             me=around.identity.node_id,
             context=around.log,
-            bus=around.bus,
+            tell=around.tell,
             metrics=around.metrics,
             facts=around.facts,
-            gossip=around.gossip,
-            peers=around.peers,
-            verified=around.verified,
+            gossip=around.side.gossip,
+            peers=around.side.peers,
+            verified=around.side.verified,
             claims=self._claims,
             on_closed=self._maintenance.round_closed,
         )
@@ -187,11 +178,11 @@ class RunningNode:
         return RecoveryService(
             self._engine.core,
             store=around.store,
-            asker=around.exchange,
-            peers=lambda: {info.node: info.round for info in around.peers.peers() if info.member},
+            asker=around.side.exchange,
+            peers=lambda: {info.node: info.round for info in around.side.peers.peers() if info.member},
             sign=self._inbox.settle,
-            verify=around.verified.verify_once,
-            on_misbehaviour=around.punish,
+            verify=around.side.verified.verify_once,
+            on_misbehaviour=around.side.punish,
             clock=instant,
         )
 
@@ -204,8 +195,8 @@ class RunningNode:
         newest = await self._around.store.segment(head.state.round) if head.state.round else None
         if newest is not None:
             measures.note_accuracy(newest)
-        self._around.peers.prefer(head.state.committee)
-        self._around.verified.fit(len(head.state.accounts))
+        self._around.side.peers.prefer(head.state.committee)
+        self._around.side.verified.fit(len(head.state.accounts))
         self._around.log.update(round_=head.state.round, view=0)
 
     async def run(self) -> None:
@@ -213,10 +204,11 @@ class RunningNode:
         context = self._engine.core.context
         if account_of(context.state, context.me) is None:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
-            self._around.facts.warn(
+            text = (
                 f"this node ({context.me.hex()}) is no member of chain {short(context.state.chain)}: "
                 "members give it nothing; its id has to stand in the genesis"
             )
+            self._around.tell(EventKind.NOT_MEMBER, context.round, text)
             return
         try:
             async with asyncio.TaskGroup() as group:
@@ -238,7 +230,8 @@ class RunningNode:
         try:
             await self._worker.start()
         except WorkerError as error:
-            logger.warning("the compute worker did not start: %s; it is tried again with the first job", error)
+            text = f"the compute worker did not start: {error}; it is tried again with the first job"
+            self._around.tell(EventKind.WORK_FAILED, self._engine.core.context.round, text)
 
     async def _first_look(self) -> None:
         """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""
@@ -259,7 +252,7 @@ class RunningNode:
 
     async def _receive(self) -> None:
         while True:
-            received = await self._around.gossip.receive()
+            received = await self._around.side.gossip.receive()
             await self._inbox.put(MessageReceived(received.message, received.forwarder))
 
     async def _follow(self) -> None:
@@ -274,12 +267,11 @@ class RunningNode:
         return len(self._engine.core.context.state.accounts)
 
     def _progress(self, done: Round, target: Round) -> None:
-        logger.info("catching up: round %d of %d", done, target)
-        self._around.bus.publish("sync", done, f"catching up: round {done} of {target}", target=int(target))
+        self._around.tell(EventKind.SYNC, done, f"catching up: round {done} of {target}", target=target)
 
     def _count(self) -> None:
         self._around.metrics.totals(
-            received=self._fetcher.received_bytes, sent=self._around.sent_bytes(), worker_starts=self._worker.starts
+            received=self._fetcher.received_bytes, sent=self._around.side.blobs.sent_bytes, worker_starts=self._worker.starts
         )
 
     def _device(self) -> str:
@@ -291,12 +283,12 @@ def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobF
     chain = engine.core.context.state.chain
     longest = update_label(chain, Round(2**53), around.identity.node_id)
     return BlobFetcher(
-        around.exchange,
+        around.side.exchange,
         around.store,
         chain=lambda: chain,
         max_bytes=max(payload_size(genesis.task.tensors, longest), genesis.model.size),
         now=clock,
-        on_misbehaviour=around.punish,
+        on_misbehaviour=around.side.punish,
     )
 
 

@@ -17,12 +17,16 @@ from bflc_cli.session import CommandError, Session, emit_json
 from bflc_cli.text import clock
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
+from bflcd.core.node_events import EventKind, Severity
 from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
 
 POLL_SECONDS: Final = 0.2
 """Between two looks at a log file that is followed."""
+
+_YELLOW: Final = frozenset({Severity.WARNING, Severity.ALARM})
+"""Events that should catch the eye."""
 
 _STYLES: Final = {"warning": "yellow", "error": "red", "critical": "bold red", "debug": "dim"}
 
@@ -160,7 +164,7 @@ def _print_event(session: Session, event: Event) -> None:
         emit_json(ok_envelope(event))
         return
     when = clock(datetime.fromtimestamp(event.time / 1000, UTC))
-    style = "yellow" if event.type in ("gap", "refused", "warning", "view") else "none"
+    style = "yellow" if event.type is EventKind.GAP or event.type.severity in _YELLOW else "none"
     session.out.print(Text(f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
 
 

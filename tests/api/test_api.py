@@ -16,6 +16,7 @@ from bflcd.api.routes import ROUTES
 from bflcd.api.schema.recovery import RecoveryRequest
 from bflcd.api.server import MAX_BODY_BYTES, ApiServer
 from bflcd.api.token import ApiFile, remove_api_file, write_api_file
+from bflcd.core.node_events import EventKind
 from bflcd.errors import InvariantError, MachineError, UsageError
 from bflcd.store.pruning import keep_for_height
 from tests.helpers.fake_node import IDS, MODEL, FakeNode, recovery_of, status_of
@@ -357,7 +358,7 @@ async def read_events(
 
 async def test_events_replay_after_the_last_one_seen(client, node):
     for i in range(4):
-        node.bus.publish("committed", i, f"round {i}", packed=6)
+        node.bus.publish(EventKind.COMMITTED, i, f"round {i}", packed=6)
     events = [e for e in await read_events(client, 3, headers={"Last-Event-ID": "2"}) if "data" in e]
     assert [(e["id"], e["event"]) for e in events] == [("3", "committed"), ("4", "committed")]
     assert json.loads(events[0]["data"])["fields"] == {"packed": 6}
@@ -367,9 +368,9 @@ async def test_events_replay_after_the_last_one_seen(client, node):
 
 async def test_event_streams_tell_of_a_gap(client, node):
     for i in range(12):
-        node.bus.publish("x", i, "")
+        node.bus.publish(EventKind.PRESENT, i, "")
     events = [e for e in await read_events(client, 3, path="/v1/events?after=1") if "data" in e]
-    assert [(e["id"], e["event"]) for e in events[:2]] == [("4", "gap"), ("5", "x")]
+    assert [(e["id"], e["event"]) for e in events[:2]] == [("4", "gap"), ("5", "present")]
 
 
 async def test_silent_event_streams_have_a_heartbeat(client, monkeypatch):
@@ -389,7 +390,7 @@ async def test_event_streams_are_limited_and_freed_when_the_client_leaves(client
         await until(lambda: len(node.bus._wakers) == 2)
         status, answer = await client.json("GET", "/v1/events")
         assert (status, answer["code"]) == (503, "busy")
-        node.bus.publish("x", 1, "")
+        node.bus.publish(EventKind.PRESENT, 1, "")
         await asyncio.gather(*waiting)
     await until(lambda: not node.bus._wakers)
 

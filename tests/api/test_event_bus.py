@@ -4,12 +4,13 @@ import logging
 import pytest
 
 from bflcd.api.event_bus import MAX_LINE_CHARS, EventBus, LogRing
+from bflcd.core.node_events import EventKind
 from bflcd.errors import OperatorError
 from bflcd.types import Millis
 
 
 def bus_of(**limits: int) -> EventBus:
-    return EventBus(lambda: Millis(7), **limits)
+    return EventBus(lambda: Millis(7), lambda _: None, **limits)
 
 
 async def take(bus: EventBus, after: int | None, count: int) -> list[tuple[int, str, str]]:
@@ -25,23 +26,23 @@ async def take(bus: EventBus, after: int | None, count: int) -> list[tuple[int, 
 
 async def test_replays_what_the_ring_holds_and_then_follows():
     bus = bus_of()
-    bus.publish("a", 1, "first")
-    bus.publish("b", 1, "second")
+    bus.publish(EventKind.OFFER, 1, "first")
+    bus.publish(EventKind.CARD, 1, "second")
     async with asyncio.TaskGroup() as group:
         task = group.create_task(take(bus, 1, 2))
         await asyncio.sleep(0)
-        bus.publish("c", 2, "third")
-    assert task.result() == [(2, "b", "second"), (3, "c", "third")]
+        bus.publish(EventKind.COMMITTED, 2, "third")
+    assert task.result() == [(2, "card", "second"), (3, "committed", "third")]
 
 
 async def test_only_new_events_without_a_place():
     bus = bus_of()
-    bus.publish("a", 1, "old")
+    bus.publish(EventKind.OFFER, 1, "old")
     stream = bus.stream(None)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(anext(stream))
         await asyncio.sleep(0)
-        bus.publish("b", 1, "new")
+        bus.publish(EventKind.CARD, 1, "new")
     assert task.result().seq == 2
     await stream.aclose()
 
@@ -49,27 +50,27 @@ async def test_only_new_events_without_a_place():
 async def test_a_slow_reader_finds_a_gap_with_the_number_of_the_last_missing_event():
     bus = bus_of(capacity=2)
     for i in range(1, 6):
-        bus.publish("a", 1, str(i))
-    assert await take(bus, 1, 3) == [(3, "gap", "2 events were dropped"), (4, "a", "4"), (5, "a", "5")]
-    assert await take(bus, 3, 2) == [(4, "a", "4"), (5, "a", "5")]
+        bus.publish(EventKind.OFFER, 1, str(i))
+    assert await take(bus, 1, 3) == [(3, "gap", "2 events were dropped"), (4, "offer", "4"), (5, "offer", "5")]
+    assert await take(bus, 3, 2) == [(4, "offer", "4"), (5, "offer", "5")]
 
 
 async def test_a_number_of_an_earlier_life_starts_over_with_a_gap():
     bus = bus_of()
-    bus.publish("a", 1, "one")
-    assert await take(bus, 99, 2) == [(0, "gap", "the daemon started again: it has no event 99"), (1, "a", "one")]
+    bus.publish(EventKind.OFFER, 1, "one")
+    assert await take(bus, 99, 2) == [(0, "gap", "the daemon started again: it has no event 99"), (1, "offer", "one")]
 
 
 async def test_close_ends_streams_after_what_is_there():
     bus = bus_of()
-    bus.publish("a", 1, "one")
+    bus.publish(EventKind.OFFER, 1, "one")
     bus.close()
     assert [event.seq async for event in bus.stream(0)] == [1]
 
 
 async def test_readers_are_limited_and_free_their_place():
     bus = bus_of(max_watchers=1)
-    bus.publish("a", 1, "one")
+    bus.publish(EventKind.OFFER, 1, "one")
     stream = bus.stream(0)
     await anext(stream)
     with pytest.raises(OperatorError) as refused:

@@ -21,6 +21,7 @@ from bflc_cli.main import hoist, main
 from bflc_cli.text import duration, size
 from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
+from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
@@ -167,7 +168,7 @@ def test_export_refuses_bytes_that_do_not_hash_to_the_root(run, tmp_path, monkey
 
 def test_events(run, served):
     for round_ in (1, 2, 3):
-        served.call(lambda r=round_: served.node.bus.publish("committed", r, f"round {r} closed"))
+        served.call(lambda r=round_: served.node.bus.publish(EventKind.COMMITTED, r, f"round {r} closed"))
     code, out, _ = run("events", "--after", "0", "-n", "3")
     assert code == 0
     assert [line.split()[3] for line in out.splitlines()] == ["committed"] * 3

@@ -8,6 +8,7 @@ import pytest
 from bflcd.core.core import Core
 from bflcd.core.effects import Blame, Effect, FetchOperations, Notice, Persist, Send
 from bflcd.core.events import EnvelopesFetched, Event, MessageReceived, OperationsFetched, SegmentFetched, Started
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import OperationRecord, RoundRecords
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import Rejection
@@ -60,7 +61,7 @@ def test_what_is_proved_is_durable_then_said_to_all_and_only_once() -> None:
     piece = a_lie(world, liar)
     effects = world.cores[node].handle(MessageReceived(piece, peer), world.instant())
     assert evidence_in(effects) == [Persist((OperationRecord(Round(0), piece),)), Send(piece)]
-    assert "evidence" in [effect.type for effect in effects if isinstance(effect, Notice)]
+    assert EventKind.EVIDENCE in [effect.type for effect in effects if isinstance(effect, Notice)]
     assert world.cores[node].handle(MessageReceived(piece, peer), world.instant()) == []
     other = evidence_of(
         piece.signed[0], seal(replace(a_prepare(world, liar), digest=Digest(b"c" * 32)), world.identities[liar]).envelope

@@ -7,6 +7,7 @@ import pytest
 
 from bflcd.core.effects import Blame, Effect, Halt, Notice, Persist, Send, Train
 from bflcd.core.events import Event, Instant, MessageReceived, RecoverySigned, SegmentFetched
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import RecoveryRecord
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
@@ -247,7 +248,7 @@ def test_a_manager_signs_no_lower_or_equal_epoch_and_votes_no_more_in_the_old_on
     for epoch in (1, 3):
         again = replace(recovery, epoch=Epoch(epoch), committee=tuple(reversed(recovery.committee)))
         effects = core.handle(RecoverySigned(again, None), world.instant())
-        assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
+        assert [effect.type for effect in effects if isinstance(effect, Notice)] == [EventKind.RECOVERY_REFUSED]
         assert len(effects) == 1
 
 
@@ -273,7 +274,7 @@ def test_a_manager_remembers_for_which_epoch_it_has_signed_when_another_is_adopt
     assert (core.context.state.epoch, round_of(core).recoveries.signed, round_of(core).may_sign) == (1, 3, False)
     again = replace(a_recovery(world, dead, epoch=2), retired=())
     effects = core.handle(RecoverySigned(again, None), world.instant())
-    assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
+    assert [effect.type for effect in effects if isinstance(effect, Notice)] == [EventKind.RECOVERY_REFUSED]
 
 
 def test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0() -> None:

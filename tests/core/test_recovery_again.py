@@ -6,6 +6,7 @@ import pytest
 
 from bflcd.core.effects import Notice
 from bflcd.core.events import Event, MessageReceived, RecoverySigned
+from bflcd.core.node_events import EventKind
 from bflcd.node.services import highest_proof
 from bflcd.types import Epoch, NodeId, View
 from bflcd.wire.codec import number_of, peek_number
@@ -112,7 +113,7 @@ def test_a_manager_signs_no_proof_from_which_its_segment_can_not_be_judged() -> 
     recovery = recovery_of(world, 3, dead, odd)
     manager = world.genesis.managers[0]
     effects = world.cores[manager].handle(RecoverySigned(recovery, odd), world.instant())
-    assert [effect.type for effect in effects if isinstance(effect, Notice)] == ["recovery_refused"]
+    assert [effect.type for effect in effects if isinstance(effect, Notice)] == [EventKind.RECOVERY_REFUSED]
     assert len(effects) == 1
 
 

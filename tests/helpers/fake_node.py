@@ -131,7 +131,7 @@ class FakeNode:
         self.pruned: list[tuple[int, bool]] = []
         self.recovery = recovery_of()
         self.recoveries: list[RecoveryRequest] = []
-        self.bus = EventBus(lambda: Millis(1_700_000_000_000), capacity=8, max_watchers=2)
+        self.bus = EventBus(lambda: Millis(1_700_000_000_000), lambda _: None, capacity=8, max_watchers=2)
         self.log = LogRing()
         self.broken: Exception | None = None
 

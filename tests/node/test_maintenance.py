@@ -9,6 +9,7 @@ import pytest
 
 from bflcd.config import StoreSection
 from bflcd.core.events import SyncChanged
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import MachineError, RequestError
@@ -20,7 +21,7 @@ from bflcd.params import BlobRef
 from bflcd.scheduler import ASYNCIO
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError, PruneReport
-from bflcd.types import Digest, Height, Round
+from bflcd.types import Digest, Height, Round, short
 from bflcd.wire.blocks import header_hash
 from tests.helpers.ledger import make_genesis
 
@@ -51,9 +52,12 @@ class Shown:
     """What status shows of it."""
 
     def __init__(self) -> None:
-        self.warnings: list[str] = []
+        self.told: list[tuple[EventKind, str]] = []
         self.test_accuracy: float | None = None
         self.looks = 0
+
+    def tell(self, kind: EventKind, _: int, text: str, **__: object) -> None:
+        self.told.append((kind, text))
 
     async def refresh(self) -> None:
         self.looks += 1
@@ -69,7 +73,7 @@ def maintenance_of(store: MemoryStore, fetcher: object, around: Around, shown: S
         fetcher=fetcher,
         compute=Worker(),
         measures=shown,
-        warn=shown.warnings.append,
+        tell=shown.tell,
         on_look=lambda: None,
     )
 
@@ -137,6 +141,21 @@ async def test_two_prunes_never_run_at_once(store, monkeypatch) -> None:
     assert done >= 2
 
 
+async def test_a_prune_that_removes_something_is_told(store, monkeypatch) -> None:
+    """Given a pruned node, when rounds close, then it tells of payloads that went, and of a prune that found none to go says nothing."""
+    reports = [PruneReport(Height(13), Round(2), 9, 90_000, 98_304), PruneReport(Height(13), Round(2), 0, 0, 0)]
+
+    async def prune(keep: int, *, dry_run: bool) -> PruneReport:
+        return reports.pop(0)
+
+    monkeypatch.setattr(store, "prune", prune)
+    async with keeping(store, Fetcher(store, b"x"), mode="pruned", keep=2) as (maintenance, _, shown):
+        for round_ in (4, 5):
+            maintenance.round_closed(Round(round_))
+            await until(lambda left=5 - round_: len(reports) == left)
+    assert shown.told == [(EventKind.PRUNED, "9 payloads up to height 13 were removed, 98304 bytes returned to the disk")]
+
+
 async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> None:
     data = b"a payload"
     ref = await store.put_blob(data)
@@ -145,7 +164,10 @@ async def test_a_damaged_payload_is_named_dropped_and_fetched_again(store) -> No
         maintenance.damaged(ref.root, DamagedBlobError(ref.root, 0))
         await until(lambda: fetcher.fetched == 1)
         await until(lambda: shown.looks >= 1)
-    assert shown.warnings == [str(DamagedBlobError(ref.root, 0))]
+    assert shown.told == [
+        (EventKind.BLOB_DAMAGED, str(DamagedBlobError(ref.root, 0))),
+        (EventKind.BLOB_MENDED, f"the damaged payload {short(ref.root)} was fetched again"),
+    ]
     assert await store.blob(ref.root) == data
 
 

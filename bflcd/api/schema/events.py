@@ -3,6 +3,7 @@
 from msgspec import field
 
 from bflcd.api.schema.answer import Answer
+from bflcd.core.node_events import EventKind
 
 
 class Event(Answer, frozen=True, kw_only=True):
@@ -10,8 +11,10 @@ class Event(Answer, frozen=True, kw_only=True):
 
     seq: int
     time: int
-    type: str
+    """Unix milliseconds."""
+    type: EventKind
     round: int
+    """The round that it belongs to; 0 if it belongs to none."""
     text: str
     fields: dict[str, str | int | float | bool | None] = field(default_factory=dict)
 

@@ -3,6 +3,7 @@
 from bflcd.core.effects import Blame, Effect, notice
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import EnvelopesFetched
+from bflcd.core.node_events import EventKind
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signatures import require_signature
@@ -27,7 +28,7 @@ class MessageIntake:
             return []
         require_signature(self._verify, beacon.envelope)
         self._collection.add_beacon(beacon)
-        return [notice(self._context.round, "present", f"{short(beacon.author)} is present", node=beacon.author.hex())]
+        return [notice(self._context.round, EventKind.PRESENT, f"{short(beacon.author)} is present", node=beacon.author.hex())]
 
     def offer(self, offer: Signed[Offer]) -> list[Effect]:
         """A trainer's offer. No effect if it is known, or one too many."""
@@ -37,7 +38,7 @@ class MessageIntake:
         require_signature(self._verify, offer.envelope)
         effects = self._add_offer(offer)
         text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
-        effects.append(notice(self._context.round, "offer", text, node=offer.author.hex(), samples=offer.body.samples))
+        effects.append(notice(self._context.round, EventKind.OFFER, text, node=offer.author.hex(), samples=offer.body.samples))
         return effects
 
     def card(self, card: Signed[ScoreCard]) -> list[Effect]:
@@ -50,7 +51,7 @@ class MessageIntake:
         require_signature(self._verify, card.envelope)
         effects = self._add_card(card)
         text = f"{short(card.author)} sent its card with {len(card.body.entries)} scores"
-        effects.append(notice(self._context.round, "card", text, node=card.author.hex(), entries=len(card.body.entries)))
+        effects.append(notice(self._context.round, EventKind.CARD, text, node=card.author.hex(), entries=len(card.body.entries)))
         return effects
 
     def pulled(self, event: EnvelopesFetched) -> list[Effect]:

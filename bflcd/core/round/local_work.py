@@ -8,6 +8,7 @@ from typing import Final
 
 from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Score, Send, Train, notice
 from bflcd.core.events import BlobMissing, Instant, Scored, Trained, WorkFailed
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import OfferRecord, OwnRecord, Pin
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext, update_label_of
@@ -86,14 +87,14 @@ class LocalWork:
         if root == self._context.head_blob.root:
             self.model_here = False
             self._retry_at = now.mono
-        return [notice(self._context.round, "blob_lost", f"the payload {short(root)} was damaged and is fetched again")]
+        return [notice(self._context.round, EventKind.BLOB_LOST, f"the payload {short(root)} was damaged and is fetched again")]
 
     def blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
         """Nobody gave a payload, or it broke its specification."""
         self._collection.blob_missing(event.root, refused=event.refused, text=event.text)
         if event.root == self._context.head_blob.root and not self.model_here:
             self._retry_later(now)
-        return [notice(self._context.round, "blob_missing", event.text, root=event.root.hex())]
+        return [notice(self._context.round, EventKind.BLOB_MISSING, event.text, root=event.root.hex())]
 
     # -- results ------------------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class LocalWork:
         self.training = self.busy = False
         self.trained = (event.blob, event.samples)
         text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
-        done = notice(self._context.round, "trained", text, samples=event.samples)
+        done = notice(self._context.round, EventKind.TRAINED, text, samples=event.samples)
         return [*self.offer(now, may_sign=may_sign), done]
 
     def scored(self, event: Scored) -> list[Effect]:
@@ -123,7 +124,7 @@ class LocalWork:
             self._failures += 1
         else:
             self._collection.scoring_failed()
-        return [notice(self._context.round, "work_failed", event.text)]
+        return [notice(self._context.round, EventKind.WORK_FAILED, event.text)]
 
     # -- what can go on -----------------------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class LocalWork:
         return [
             Persist((own, *named, *pins)),
             self.speak(card, now, durable=True),
-            notice(state.round, "card", text, node=self._context.me.hex(), entries=len(card.body.entries)),
+            notice(state.round, EventKind.CARD, text, node=self._context.me.hex(), entries=len(card.body.entries)),
         ]
 
     def _can_begin(self) -> bool:

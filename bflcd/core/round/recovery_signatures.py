@@ -7,6 +7,7 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import check_recovery, merged
 from bflcd.core.effects import Halt, Persist, notice
 from bflcd.core.facts import EpochGiven, Step
+from bflcd.core.node_events import EventKind
 from bflcd.core.records import OwnRecord, RecoveryRecord
 from bflcd.core.round.context import RoundContext
 from bflcd.crypto.identity import Signer
@@ -79,7 +80,7 @@ class RecoverySignatures:
                 f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
                 f"a new committee"
             )
-            return [notice(context.round, "recovery", text, epoch=recovery.epoch)], []
+            return [notice(context.round, EventKind.RECOVERY, text, epoch=recovery.epoch)], []
         if recovery.epoch != context.state.epoch:
             return [], [EpochGiven(certificate)]
         if ours is None or ours.recovery == recovery:

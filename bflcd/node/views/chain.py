@@ -42,6 +42,11 @@ def prune_view(report: PruneReport, keep: int, *, dry_run: bool) -> PruneView:
     )
 
 
+def pruned_text(report: PruneReport) -> str:
+    """What a prune did, in words."""
+    return f"{report.blobs} payloads up to height {report.height} were removed, {report.freed} bytes returned to the disk"
+
+
 async def model(store: BlockStore, context: RoundContext, round_: int | None) -> tuple[bytes, ModelView]:
     """A model's payload; None means the newest. Raises OperatorError (not_found, pruned)."""
     wanted = context.round if round_ is None else round_

@@ -2,10 +2,9 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from bflcd.api.history import base_of
 from bflcd.api.metrics import resident_bytes
@@ -18,9 +17,6 @@ from bflcd.store.protocol import BlockStore, StoreStats
 from bflcd.types import NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.blocks import CertifiedSegment
-
-MAX_WARNINGS: Final = 10
-"""Warnings of lasting things that are shown."""
 
 
 @dataclass(slots=True)
@@ -46,7 +42,7 @@ class Measures:
 
 
 class NodeFacts:
-    """This process. `addresses`: where it listens."""
+    """This process. `addresses`: where it listens; `alarms`: as `EventReporter.alarms`."""
 
     def __init__(
         self,
@@ -56,6 +52,7 @@ class NodeFacts:
         measures: Measures,
         *,
         addresses: Callable[[], tuple[str, ...]],
+        alarms: Callable[[], list[str]],
     ) -> None:
         self.config = config
         self.node_id = node_id
@@ -64,15 +61,11 @@ class NodeFacts:
         self.api_url = ""
         self._addresses = addresses
         self._started = time.monotonic()
-        self._warnings: deque[str] = deque(maxlen=MAX_WARNINGS)
-
-    def warn(self, text: str) -> None:
-        """Add to the warnings of lasting things; the newest few are shown."""
-        self._warnings.append(text)
+        self._alarms = alarms
 
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""
-        return [*attack_warnings(self.config.attack), *self._warnings, *self.peers.warnings()]
+        return [*attack_warnings(self.config.attack), *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:
         """The fields of `Status` that are the same on every chain."""

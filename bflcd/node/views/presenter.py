@@ -12,7 +12,9 @@ from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
 from bflcd.core.core import Core
 from bflcd.core.events import Instant
+from bflcd.core.node_events import EventKind
 from bflcd.errors import OperatorError
+from bflcd.node.reporter import Tell
 from bflcd.node.views import chain as chain_view
 from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.members import committee_view, members_view, peer_view
@@ -87,12 +89,15 @@ class OnChain:
 class Presenter:
     """Answers the API. What it shows of the chain changes once: when the node is on it."""
 
-    def __init__(self, facts: NodeFacts, store: BlockStore, bus: EventBus, *, ring: LogRing, stop: Callable[[], None]) -> None:
+    def __init__(
+        self, facts: NodeFacts, store: BlockStore, bus: EventBus, *, ring: LogRing, tell: Tell, stop: Callable[[], None]
+    ) -> None:
         """`stop` asks the node to stop."""
         self._facts = facts
         self._store = store
         self._bus = bus
         self._ring = ring
+        self._tell = tell
         self._stop = stop
         self._chain: ChainView = NoChain(facts)
 
@@ -138,6 +143,8 @@ class Presenter:
     async def prune(self, keep: int, dry_run: bool) -> PruneView:
         """See `NodeView`."""
         report = await self._store.prune(keep, dry_run=dry_run)
+        if report.blobs and not dry_run:
+            self._tell(EventKind.PRUNED, report.round, chain_view.pruned_text(report), height=report.height)
         await self._facts.measures.refresh()
         return chain_view.prune_view(report, keep, dry_run=dry_run)
 

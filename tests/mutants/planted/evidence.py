@@ -190,7 +190,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "alarm-unsaid",
         "a member that can't explain a decision says nothing (row 43)",
         CORE,
-        '            effects.append(self._notice("unexplained", text))\n',
+        "            effects.append(self._notice(EventKind.UNEXPLAINED, text))\n",
         "            pass\n",
         OUTVOTED,
     ),

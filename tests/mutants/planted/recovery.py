@@ -268,8 +268,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "recovery-not-passed-on",
         "who adopts a recovery tells nobody (rule 8)",
         CORE,
-        '            Send(certificate),\n            self._notice("recovered"',
-        '            self._notice("recovered"',
+        "            Send(certificate),\n            self._notice(EventKind.RECOVERED",
+        "            self._notice(EventKind.RECOVERED",
         GOES_ON,
     ),
     mutant(

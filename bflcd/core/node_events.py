@@ -1,0 +1,88 @@
+"""Everything that a node tells of itself: its kinds, how grave each is, and what it means.
+
+This table alone decides how loudly something is logged, whether `status` warns of it, what is counted and which types the
+event stream has. Kinds are added, never given another meaning: programs of operators know them by name.
+"""
+
+from enum import Enum, StrEnum
+from typing import Self
+
+
+class Severity(Enum):
+    """How much somebody should care."""
+
+    DETAIL = "detail"
+    """Every round is full of them. Logged at debug."""
+    NOTE = "note"
+    """A step that an operator follows. Logged at info."""
+    WARNING = "warning"
+    """No round that goes well brings it about; it passes, or is mended without help. Logged as a warning."""
+    ALARM = "alarm"
+    """Somebody has to look, and waiting mends nothing: logged as a warning, and `status` goes on warning of it."""
+
+
+class EventKind(StrEnum):
+    """What can happen. The value is the type that people and programs read."""
+
+    severity: Severity
+    meaning: str
+
+    def __new__(cls, value: str, severity: Severity, meaning: str) -> Self:
+        """A row of the table: the public name, the one severity, the meaning in one line."""
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.severity, kind.meaning = severity, meaning
+        return kind
+
+    # a round
+    ROUND_OPENED = "round_opened", Severity.NOTE, "a round has begun here, or goes on in a new epoch"
+    PRESENT = "present", Severity.DETAIL, "a member is present in the round"
+    TRAINED = "trained", Severity.NOTE, "this node has trained on its data"
+    OFFER = "offer", Severity.DETAIL, "a trainer has offered an update"
+    CARD = "card", Severity.DETAIL, "a member of the committee, perhaps this node, has sent its score card"
+    QUORUM_OF_CARDS = "quorum_of_cards", Severity.DETAIL, "enough score cards are held to decide the round"
+    VIEW = "view", Severity.DETAIL, "the committee has entered a view, under its leader"
+    TOO_MANY_CANDIDATES = "too_many_candidates", Severity.WARNING, "the round has so many proposals that no more are worked on"
+    COMMITTED = "committed", Severity.NOTE, "a round is closed and stored"
+    FINISHED = "finished", Severity.NOTE, "the community has reached its last round"
+    SYNC = "sync", Severity.NOTE, "this node catches up, or has caught up"
+    WORK_FAILED = "work_failed", Severity.WARNING, "the compute worker could not train, score or measure"
+
+    # payloads
+    BLOB_MISSING = "blob_missing", Severity.DETAIL, "no peer gave a payload, or what it gave breaks its specification"
+    BLOB_LOST = "blob_lost", Severity.WARNING, "a payload that the round needs was damaged on the disk and is fetched again"
+    BLOB_DAMAGED = "blob_damaged", Severity.ALARM, "the disk gave other bytes of a payload than were written"
+    BLOB_MENDED = "blob_mended", Severity.NOTE, "a damaged payload was fetched again"
+    BLOB_NOT_MENDED = "blob_not_mended", Severity.WARNING, "a damaged payload can't be had from any peer now"
+    PRUNED = "pruned", Severity.NOTE, "payloads of old rounds were removed"
+
+    # operations and what goes wrong between members
+    OPERATION = "operation", Severity.NOTE, "an operation waits for its block"
+    EVIDENCE = "evidence", Severity.WARNING, "evidence waits for its block: somebody signed two things in one place"
+    CONFLICT = "conflict", Severity.WARNING, "a peer brought what contradicts something that its author signed before"
+    FORK = "fork", Severity.ALARM, "two certificates of one round contradict each other: the node stops"
+    UNEXPLAINED = (
+        "unexplained",
+        Severity.ALARM,
+        "a round was decided against this node's own scores: its committee may have colluded",
+    )
+
+    # recovery
+    RECOVERY = "recovery", Severity.WARNING, "managers have signed a recovery of the running round; more of them are needed"
+    RECOVERY_REFUSED = "recovery_refused", Severity.WARNING, "this manager's node does not sign the recovery that was asked for"
+    RECOVERED = "recovered", Severity.WARNING, "a quorum of managers has given the running round a new committee"
+    TAKEN_BACK = "taken_back", Severity.ALARM, "a recovery has superseded blocks of this node: they were taken back"
+
+    # the node
+    SIGNING_HELD = (
+        "signing_held",
+        Severity.WARNING,
+        "what this node signed before is not known for sure: it signs nothing for now",
+    )
+    NOT_MEMBER = "not_member", Severity.ALARM, "this node's id is not in the genesis: members give it nothing"
+    ANSWER_FAILED = "answer_failed", Severity.ALARM, "an answer to a peer failed by a fault of this node's software or machine"
+    PEER_UP = "peer_up", Severity.NOTE, "a member is connected"
+    PEER_DOWN = "peer_down", Severity.NOTE, "a connection to a member has ended"
+
+    # the event stream
+    GAP = "gap", Severity.DETAIL, "older events are no longer held: given to a reader in place of what it missed"
