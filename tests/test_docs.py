@@ -14,6 +14,7 @@ from bflcd.__main__ import app as daemon
 from bflcd.config import FLAGS, SETTINGS
 from bflcd.learn.aggregate import RULES
 from bflcd.learn.attacks import ATTACKS
+from bflcd.params import ELECTIONS
 
 ROOT = Path(__file__).parents[1]
 
@@ -177,6 +178,16 @@ def test_the_table_of_attacks_is_the_registry():
 def test_the_decision_on_aggregation_states_every_rule_of_the_registry():
     text = (ROOT / "docs" / "adr" / "0003-exact-aggregation.md").read_text()
     assert re.findall(r"^- `([a-z-]+)`[:,]", text, re.MULTILINE) == list(RULES)
+
+
+def test_the_default_election_is_the_one_that_the_document_names():
+    """Given both commands that make a genesis, then what docs/cli.md calls the default of --election is theirs."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("`--election` is "))
+    assert set(re.findall(r"`([a-z][a-z-]*)`", line.partition(", as in")[0])) == set(ELECTIONS)
+    for name in ("testnet", "genesis"):
+        (option,) = [found for found in PROGRAMS["bflcd"].commands[name].params if "--election" in found.opts]
+        assert re.findall(r"`([a-z-]+)` \(the default\)", line) == [option.default]
 
 
 def test_every_flag_of_a_setting_is_one_of_start():

@@ -17,11 +17,9 @@ from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Health, Peer, Status, StopView
-from bflcd.errors import UsageError
-from bflcd.store.pruning import keep_for_height
 
 MAX_ROUNDS: Final = 2**32
-"""The last round that a request may name, and the most that it may keep."""
+"""The last round that a request may name."""
 
 MAX_SEQ: Final = 2**62
 """The last number of an event or a log line that a request may name."""
@@ -109,19 +107,7 @@ async def recover(backend: Backend, call: Call) -> RecoveryView:
 async def prune(backend: Backend, call: Call) -> PruneView:
     """Drop payloads. Raises UsageError unless the body says how many exactly once."""
     wanted: PruneRequest = call.body
-    if (wanted.keep is None) == (wanted.to is None):
-        raise UsageError("prune takes exactly one of keep (rounds) and to (height)", code="bad_argument")
-    keep = wanted.keep
-    if keep is None:
-        standing = backend.node.status()
-        keep = keep_for_height(standing.round, standing.places, wanted.to or 0)
-    if not 1 <= keep <= MAX_ROUNDS:
-        raise UsageError(
-            f"keep must be 1 to {MAX_ROUNDS}, not {keep}",
-            hint="the head's model is never pruned: choose a lower height",
-            code="bad_argument",
-        )
-    return await backend.node.prune(keep, wanted.dry_run)
+    return await backend.node.prune(wanted)
 
 
 async def stop(backend: Backend, _: Call) -> StopView:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
@@ -41,8 +41,8 @@ class NodeView(Protocol):
         """Models of rounds first, first + 1, ..., at most `count`; fewer at the head."""
         ...
 
-    async def prune(self, keep: int, dry_run: bool) -> PruneView:
-        """Drop payloads but those of the last `keep` rounds (>= 1)."""
+    async def prune(self, wanted: PruneRequest) -> PruneView:
+        """Drop old payloads. Raises UsageError for what `rounds_to_keep` refuses."""
         ...
 
     async def recover(self, request: RecoveryRequest) -> RecoveryView:

@@ -52,11 +52,11 @@ class RecoveriesSeen:
 
 @dataclass(frozen=True, slots=True)
 class CoreSnapshot:
-    """Times are of the core's clock; `at`: when this was taken, `opened`: when the round began here.
+    """Times are of the core's clock; `at`: when this was taken, `opened`: when the round began here, `at` until the core starts.
 
     `model_held`: the round's model is here; `decided`: its certificate is, its segment is not; `view`, `phase`, `awaited`: of our
     part in the decision, phase None without a seat, awaited in seat order; `expected`: trainers whose offers our card waits for;
-    `card_sent`, `scoring`, `offered`: our own card, scoring job and offer; `present`: heard of in this round; `cards`: how many
+    `card_sent`, `scoring`, `training`: our own card and our jobs under way; `present`: heard of in this round; `cards`: how many
     entries each member's card has.
     """
 
@@ -74,7 +74,7 @@ class CoreSnapshot:
     expected: frozenset[NodeId]
     card_sent: bool
     scoring: bool
-    offered: bool
+    training: bool
     offers: tuple[OfferSeen, ...]
     cards: Mapping[NodeId, int]
     present: frozenset[NodeId]
@@ -99,7 +99,7 @@ def snapshot_of(
     return CoreSnapshot(
         context=context,
         at=now.mono,
-        opened=collection.opened,
+        opened=collection.opened if started else now.mono,
         started=started,
         syncing=syncing,
         may_sign=round_.may_sign,
@@ -111,7 +111,7 @@ def snapshot_of(
         expected=frozenset(collection.expected(now.mono)),
         card_sent=collection.own_card is not None,
         scoring=collection.scoring,
-        offered=round_.work.own_offer is not None,
+        training=round_.work.training,
         offers=tuple(
             OfferSeen(offer, held=offer.body.blob.root in collection.blobs, scored=digest in scored)
             for digest, offer in sorted(collection.offers.items())

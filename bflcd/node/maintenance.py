@@ -123,10 +123,12 @@ class Maintenance:
             report = await self._store.prune(self._settings.keep, dry_run=False)
             if report.blobs:
                 self._tell(EventKind.PRUNED, round_, pruned_text(report), height=report.height)
+                self._measures.models.look_anew()
 
     async def _mend(self, root: Digest) -> None:
         """Fetch a damaged payload again, from any member."""
         del self._damaged[root]
+        self._measures.models.look_anew()
         blob = await self._address(root)
         await self._store.drop_blob(root)
         if blob is None:

@@ -62,7 +62,7 @@ def prune(
 
 
 async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry_run: bool) -> PruneView:
-    from bflcd.store.pruning import keep_for_height  # noqa: PLC0415 - only a stopped node's store is opened here
+    from bflcd.api.prune_target import rounds_to_keep  # noqa: PLC0415 - only a stopped node's store is opened here
     from bflcd.store.sqlite import SqliteStore  # noqa: PLC0415
 
     store = await SqliteStore.open(datadir, create=False)
@@ -71,16 +71,13 @@ async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry
         if genesis is None:
             raise CommandError(f"{datadir} holds no chain yet", code="no_store", hint="start the node once")
         head = await store.head()
-        if keep is None:
-            keep = keep_for_height(head.header.round, genesis.params.places, to or 0)
-        if keep < 1:
-            raise UsageError(f"height {to} is above what can go", hint="the newest model is never pruned", code="bad_argument")
-        report = await store.prune(keep, dry_run=dry_run)
+        kept = rounds_to_keep(keep, to, head=head.header.round, places=genesis.params.places)
+        report = await store.prune(kept, dry_run=dry_run)
     finally:
         await store.close()
     return PruneView(
         dry_run=dry_run,
-        keep=keep,
+        keep=kept,
         height=report.height,
         round=report.round,
         blobs=report.blobs,

@@ -41,6 +41,8 @@ def status_view(status: Status) -> RenderableType:
     """All that a person asks first; warnings last, where they are seen."""
     rounds = f"{status.round}" + (f" of {status.last_round}" if status.last_round else "") + (", done" if status.done else "")
     kept = "all that came here" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
+    models = "" if status.prune_height is None else f", models from height {status.prune_height} on"
+    last = "none since the start" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
     accuracy = share(status.accuracy) + ("" if status.accuracy_round is None else f" (model {status.accuracy_round}, on chain)")
     pairs = [
         ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
@@ -49,9 +51,9 @@ def status_view(status: Status) -> RenderableType:
         ("height", f"{status.height}, head {short(status.head_hash)}, state {short(status.state_hash)}"),
         ("committee", shorts(status.committee) + f", leader {short(status.leader)}"),
         ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
-        ("last commit", f"{duration(status.last_commit_age)} ago" if status.last_commit_age is not None else "none yet"),
+        ("last commit", last),
         ("peers", str(status.peers)),
-        ("store", f"{size(status.size_on_disk)}, keeps {kept}, without a gap from round {status.oldest_payload_round} on"),
+        ("store", f"{size(status.size_on_disk)}, keeps {kept}{models}"),
         ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),
         ("listens on", ", ".join(status.listen) or "-"),
     ]

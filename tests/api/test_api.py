@@ -225,7 +225,13 @@ async def test_model_bytes_and_what_they_are(client):
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [({"keep": 2}, (2, False)), ({"keep": 1, "dry_run": True}, (1, True)), ({"to": 13}, (4, False)), ({"to": 0}, (6, False))],
+    [
+        ({"keep": 2}, (2, False)),
+        ({"keep": 1, "dry_run": True}, (1, True)),
+        ({"to": 13}, (4, False)),
+        ({"to": 0}, (6, False)),
+        ({"to": 35}, (1, False)),
+    ],
 )
 async def test_prune(client, node, body, expected):
     status, answer = await client.json("POST", "/v1/prune", json=body)
@@ -239,8 +245,11 @@ async def test_prune(client, node, body, expected):
     [
         ({}, "exactly one"),
         ({"keep": 1, "to": 2}, "exactly one"),
-        ({"keep": 0}, "keep must be"),
-        ({"to": 41}, "keep must be"),
+        ({"keep": 0}, "keep must be at least 1 round, not 0"),
+        ({"keep": -3}, "keep must be at least 1 round, not -3"),
+        ({"to": 36}, "to must be a height of this chain, 0 to 35, not 36"),
+        ({"to": 99_999}, "to must be a height of this chain, 0 to 35, not 99999"),
+        ({"to": -1}, "to must be a height of this chain, 0 to 35, not -1"),
         ({"keep": "2"}, "Expected"),
         ({"keep": 2.5}, "Expected"),
         ({"keep": 2, "extra": 1}, "extra"),

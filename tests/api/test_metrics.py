@@ -61,6 +61,13 @@ async def test_what_is_unknown_is_not_a_number():
     assert math.isnan(found["bflc_accuracy", ()])
 
 
+async def test_the_age_of_the_last_commit_counts_from_the_start_until_there_is_one():
+    """An alarm on it must also ring on a node that was started again and has seen nothing decided since."""
+    found = samples(Metrics().render(status_of(last_commit_age=None, uptime=61.0)))
+    assert found["bflc_last_commit_age_seconds", ()] == 61.0
+    assert samples(Metrics().render(status_of(last_commit_age=1.5)))["bflc_last_commit_age_seconds", ()] == 1.5
+
+
 async def test_two_nodes_in_one_process_do_not_share_counters():
     first, second = Metrics(), Metrics()
     first.commits.inc()

@@ -104,7 +104,7 @@ def test_warnings_and_who_is_missing_are_shown(run, served):
     _, out, _ = run("status")
     assert "warning: alone" in out
     assert "a vote of 02020202" in out
-    assert "none yet" in out
+    assert "none since the start" in out
 
 
 def test_prune(run, served):
@@ -124,6 +124,13 @@ def test_prune_refuses_nonsense(run, served, words):
     code, out, err = run(*words)
     assert (code, out) == (2, "")
     assert "hint: " in err
+    assert served.node.pruned == []
+
+
+def test_prune_beyond_the_head_names_what_may_go(run, served):
+    code, out, err = run("prune", "--to", "36")
+    assert (code, out) == (2, "")
+    assert "to must be a height of this chain, 0 to 35, not 36" in err
     assert served.node.pruned == []
 
 

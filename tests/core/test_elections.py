@@ -1,7 +1,6 @@
 """Each rule of genesis in whole communities, in virtual time: what the members measure decides who judges next (paper IV-B)."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
@@ -103,10 +102,10 @@ def test_the_operator_sees_rate_and_availability() -> None:
     """Given a judged round, when a node is asked, then it shows shares of 0 to 1, and KiB/s as the judges measured them."""
     world, _ = played("multi-factor")
     core = next(iter(world.cores.values()))
-    seen, facts = core.snapshot(world.instant()), SimpleNamespace(config=SimpleNamespace(compute=SimpleNamespace(train=True)))
+    seen = core.snapshot(world.instant())
     accounts = core.context.state.accounts
     assert [member.availability for member in members_view(seen)] == [account.availability / 1_000_000 for account in accounts]
-    decided = round_view(seen, facts).last_decision
+    decided = round_view(seen).last_decision
     assert {row.uploader: row.rate for row in decided} == {
         row.uploader: world.rate(NodeId(bytes.fromhex(row.uploader))) for row in decided
     }

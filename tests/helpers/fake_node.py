@@ -11,7 +11,8 @@ import numpy as np
 
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.metrics import Metrics
-from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.prune_target import rounds_to_keep
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
 from bflcd.api.schema.recovery import PreparedView, RecoveryRequest, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
@@ -21,7 +22,7 @@ from bflcd.api.server import ApiServer
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import OperatorError
 from bflcd.params import TensorSpec
-from bflcd.types import Millis
+from bflcd.types import Millis, Round
 from tests.helpers.tensors import encode_tensors
 
 IDS = [f"{i:02x}" * 32 for i in range(1, 9)]
@@ -57,7 +58,6 @@ def status_of(**changes: object) -> Status:
         "peers": 2,
         "store_mode": "archive",
         "keep": 0,
-        "prune_height": -1,
         "oldest_payload_round": 0,
         "size_on_disk": 1_234_567,
         "last_commit_age": 1.5,
@@ -223,13 +223,13 @@ class FakeNode:
     async def history(self, first: int, count: int) -> list[HistoryRow]:
         return [history_row(r) for r in range(first, min(first + count, self.current.round + 1))]
 
-    async def prune(self, keep: int, dry_run: bool) -> PruneView:
+    async def prune(self, wanted: PruneRequest) -> PruneView:
+        keep = rounds_to_keep(wanted.keep, wanted.to, head=Round(self.current.round), places=self.current.places)
         if keep == 13:
             await asyncio.sleep(30)
-        self.pruned.append((keep, dry_run))
-        return PruneView(
-            dry_run=dry_run, keep=keep, height=13, round=2, blobs=9, payload_bytes=90_000, freed=0 if dry_run else 98_304
-        )
+        self.pruned.append((keep, wanted.dry_run))
+        freed = 0 if wanted.dry_run else 98_304
+        return PruneView(dry_run=wanted.dry_run, keep=keep, height=13, round=2, blobs=9, payload_bytes=90_000, freed=freed)
 
     async def recover(self, request: RecoveryRequest) -> RecoveryView:
         self.recoveries.append(request)

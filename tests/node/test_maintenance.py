@@ -55,6 +55,7 @@ class Shown:
         self.told: list[tuple[EventKind, str]] = []
         self.test_accuracy: float | None = None
         self.looks = 0
+        self.models = SimpleNamespace(look_anew=lambda: None)
 
     def tell(self, kind: EventKind, _: int, text: str, **__: object) -> None:
         self.told.append((kind, text))

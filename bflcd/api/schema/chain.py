@@ -34,7 +34,7 @@ class HistoryRow(Answer, frozen=True, kw_only=True):
 
 
 class PruneRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Body of POST /v1/prune: exactly one of `keep` (rounds) and `to` (height)."""
+    """Body of POST /v1/prune: exactly one of `keep` (rounds, at least 1) and `to` (a height, at most the newest model's)."""
 
     keep: int | None = None
     to: int | None = None
@@ -47,13 +47,14 @@ class PruneView(Answer, frozen=True, kw_only=True):
     dry_run: bool
     keep: int
     height: int
-    """Last height whose payload is gone; -1 if none is."""
+    """Last height whose payload may be gone; 0 if none is."""
     round: int
-    """First round from which on every payload is held."""
+    """First round whose payloads stay."""
     blobs: int
+    """Payloads that this prune removed, or would remove."""
     payload_bytes: int
     freed: int
-    """Bytes returned to the disk."""
+    """Bytes returned to the disk; before a prune, about as many."""
 
 
 class ModelView(Answer, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from msgspec import field
 
 from bflcd.api.schema.answer import Answer
+from bflcd.api.schema.status import Activity
 
 
 class OfferView(Answer, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class RoundView(Answer, frozen=True, kw_only=True):
 
     round: int
     view: int
-    phase: str
+    phase: Activity
     leader: str
     started_ms_ago: int
     deadline_ms: int | None

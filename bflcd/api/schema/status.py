@@ -1,12 +1,45 @@
 """The node itself: where it stands, whom it is connected to, that it stops."""
 
+from enum import StrEnum
+
 from msgspec import field
 
 from bflcd.api.schema.answer import Answer
 
 
+class Role(StrEnum):
+    """What the node is in the running round."""
+
+    TRAINER = "trainer"
+    COMMITTEE = "committee"
+    OBSERVER = "observer"
+    SYNCING = "syncing"
+
+
+class Activity(StrEnum):
+    """What the node does now."""
+
+    WAITING_FOR_GENESIS = "waiting for the genesis"
+    STARTING = "starting"
+    SYNCING = "syncing"
+    FETCHING_MODEL = "fetching the model"
+    TRAINING = "training"
+    WAITING_FOR_CERTIFICATE = "waiting for certificate"
+    COLLECTING = "collecting"
+    SCORING = "scoring"
+    WAITING_FOR_CARDS = "waiting for cards"
+    PROPOSING = "proposing"
+    CHECKING = "checking"
+    PREPARING = "preparing"
+    COMMITTING = "committing"
+    VIEW_CHANGE = "view change"
+    DECIDED = "decided"
+    FETCHING_SEGMENT = "fetching the segment"
+    IDLE = "idle"
+
+
 class Status(Answer, frozen=True, kw_only=True):
-    """Where this node stands (design 11)."""
+    """Where this node stands. Before it knows the genesis, texts about the chain are empty and numbers 0."""
 
     version: str
     chain_id: str
@@ -14,10 +47,12 @@ class Status(Answer, frozen=True, kw_only=True):
     """The community's name, from its genesis."""
     node_id: str
     peer_id: str
-    role: str
-    """In this round: trainer, committee, observer or syncing."""
+    role: Role
+    """A member of the committee that trains too is `committee`; `syncing` also before the genesis is known."""
     task: str
+    """Name of what is trained, from the genesis."""
     syncing: bool
+    """Rounds that others have closed are being taken over, or the genesis is not known; no part is taken in rounds meanwhile."""
     height: int
     """Height of the newest committed model block."""
     round: int
@@ -27,48 +62,56 @@ class Status(Answer, frozen=True, kw_only=True):
     done: bool
     """`last_round` is reached."""
     view: int
-    phase: str
-    """What the node does now: training, collecting, scoring, preparing, committing, waiting for certificate, syncing, idle."""
+    """View of the running round; 0 on a node without a seat, which takes no part in views."""
+    phase: Activity
     head_hash: str
+    """Hash of the header of the newest committed model block."""
     model_hash: str
+    """Root of that block's payload."""
     state_hash: str
+    """Hash of the ledger after that block."""
     epoch: int
+    """Epoch of the running round."""
     committee: list[str]
     """Seats of the running round in seat order."""
     leader: str
-    """Leader of the current view."""
+    """Leader of `view`."""
     committee_size: int
     """M of the genesis."""
     places: int
     """k: update blocks of a round; the model of round t stands at height t * (k + 1)."""
     members: int
+    """Accounts in the ledger."""
     peers: int
-    """Open connections to members."""
+    """Open connections to members; 0 before the genesis is known."""
     store_mode: str
     """archive or pruned."""
     keep: int
     """Rounds whose payloads are kept; 0 in an archive."""
-    prune_height: int
-    """Last height whose payload is gone; -1 if none is."""
+    prune_height: int | None = None
+    """Lowest height from which on every model is held; none if no model below the newest is lacking, and just after the start."""
     oldest_payload_round: int
+    """First round from which on every payload is held, updates too; of these a node without a seat has only its own."""
     size_on_disk: int
-    """Bytes."""
+    """Bytes of the store, read every few seconds."""
     last_commit_age: float | None = None
-    """Seconds since this node stored the newest certificate; none before the first."""
+    """Seconds since this node stored the newest certificate; none if it has stored none since it started."""
     accuracy: float | None = None
-    """Median of the base accuracies on the cards of the newest committed round that has any."""
+    """0 to 1: median of the base accuracies on the cards of the newest committed round that has any."""
     accuracy_round: int | None = None
     """The model that `accuracy` was measured on."""
     test_accuracy: float | None = None
-    """Of the newest model on the task's test data, where this node measured it."""
+    """0 to 1: of the last model on the task's test data, where this node measured it once the community was done."""
     warnings: list[str] = field(default_factory=list)
+    """What is wrong now, and alarms since the start."""
     waiting_for: str = ""
     """Who is missing when nothing moves; empty when all is well."""
     uptime: float = 0.0
-    """Seconds."""
+    """Seconds since the node began; after blocks were taken back it begins again."""
     listen: list[str] = field(default_factory=list)
     """Multiaddrs ending in /p2p/ID."""
     api: str = ""
+    """URL of this API."""
     pid: int = 0
     memory_rss: int = 0
     """Bytes, without the worker's process."""

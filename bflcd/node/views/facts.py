@@ -12,6 +12,7 @@ from bflcd.config import Config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
+from bflcd.node.views.held_models import HeldModels
 from bflcd.params import MILLION
 from bflcd.store.protocol import BlockStore, StoreStats
 from bflcd.types import NodeId, Round
@@ -24,11 +25,15 @@ class Measures:
     """What others measure and status shows. `committed_at`: seconds of the monotonic clock at the newest commit."""
 
     store: BlockStore
+    models: HeldModels = field(init=False)
     stats: StoreStats = field(default_factory=lambda: StoreStats(0, 0, 0, Round(0)))
     committed_at: float | None = None
     accuracy: tuple[float, int] | None = None
     """By the cards of the newest round that has any, and the model that they judged."""
     test_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        self.models = HeldModels(self.store)
 
     def note_accuracy(self, certified: CertifiedSegment) -> None:
         """Remember what the cards of a committed round say of the model before it."""
@@ -36,9 +41,14 @@ class Measures:
         if base is not None:
             self.accuracy = (base[1] / MILLION, certified.segment.model_header.round - 1)
 
-    async def refresh(self) -> None:
+    async def refresh_sizes(self) -> None:
         """Read the store's sizes anew."""
         self.stats = await self.store.stats()
+
+    async def refresh(self) -> None:
+        """Read the sizes anew, and which models are held: the first time, that takes a moment a thousand rounds."""
+        await self.refresh_sizes()
+        await self.models.look()
 
 
 class NodeFacts:

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol
 
 from bflcd.api.event_bus import EventBus, LogRing
-from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
+from bflcd.api.prune_target import rounds_to_keep
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
@@ -114,7 +115,7 @@ class Presenter:
     def round(self) -> RoundView:
         """See `NodeView`."""
         chain = self._chain.require()
-        return round_view(chain.core.snapshot(chain.clock()), chain.facts)
+        return round_view(chain.core.snapshot(chain.clock()))
 
     def committee(self) -> CommitteeView:
         """See `NodeView`."""
@@ -140,13 +141,16 @@ class Presenter:
         """See `NodeView`."""
         return await chain_view.history(self._store, self._chain.require().core.context, first, count)
 
-    async def prune(self, keep: int, dry_run: bool) -> PruneView:
+    async def prune(self, wanted: PruneRequest) -> PruneView:
         """See `NodeView`."""
-        report = await self._store.prune(keep, dry_run=dry_run)
-        if report.blobs and not dry_run:
+        context = self._chain.require().core.context
+        keep = rounds_to_keep(wanted.keep, wanted.to, head=context.round, places=context.params.places)
+        report = await self._store.prune(keep, dry_run=wanted.dry_run)
+        if report.blobs and not wanted.dry_run:
             self._tell(EventKind.PRUNED, report.round, chain_view.pruned_text(report), height=report.height)
+            self._facts.measures.models.look_anew()
         await self._facts.measures.refresh()
-        return chain_view.prune_view(report, keep, dry_run=dry_run)
+        return chain_view.prune_view(report, keep, dry_run=wanted.dry_run)
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         """See `NodeView`."""

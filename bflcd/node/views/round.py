@@ -5,19 +5,18 @@ from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import leader
-from bflcd.node.views.facts import NodeFacts
-from bflcd.node.views.status import missing, phase_of, waiting_for
+from bflcd.node.views.status import activity, missing, waiting_for
 from bflcd.params import MILLION
 
 
-def round_view(core: CoreSnapshot, facts: NodeFacts) -> RoundView:
+def round_view(core: CoreSnapshot) -> RoundView:
     """The running round as this node sees it."""
     context = core.context
     deadline = core.opened + context.params.collect_deadline - core.at
     return RoundView(
         round=context.round,
         view=core.view,
-        phase=phase_of(core, facts),
+        phase=activity(core),
         leader=leader(context.committee, context.round, core.view).hex(),
         started_ms_ago=core.at - core.opened,
         deadline_ms=deadline if deadline > 0 and not core.card_sent and not context.finished else None,

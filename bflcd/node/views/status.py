@@ -3,22 +3,34 @@
 import time
 from typing import Any, Final
 
-from bflcd.api.schema.status import Status
+from bflcd.api.schema.status import Activity, Role, Status
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.quorum import leader
+from bflcd.ledger.state import account_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
-from bflcd.types import ZERO_DIGEST, NodeId, short
+from bflcd.types import NodeId, short
 from bflcd.wire.blocks import model_height
 
 MAX_NAMED: Final = 12
 """Nodes that one text names."""
 
+_ACTIVITIES: Final = {
+    Phase.COLLECTING: Activity.WAITING_FOR_CARDS,
+    Phase.VIEW_CHANGE: Activity.VIEW_CHANGE,
+    Phase.PROPOSING: Activity.PROPOSING,
+    Phase.CHECKING: Activity.CHECKING,
+    Phase.PREPARING: Activity.PREPARING,
+    Phase.COMMITTING: Activity.COMMITTING,
+    Phase.DECIDED: Activity.DECIDED,
+}
+"""What a member of the committee does once its card is sent."""
+
 NOWHERE: Final[dict[str, Any]] = {
     "chain_id": "",
     "name": "",
-    "role": "syncing",
+    "role": Role.SYNCING,
     "task": "",
     "syncing": True,
     "height": 0,
@@ -26,10 +38,10 @@ NOWHERE: Final[dict[str, Any]] = {
     "last_round": 0,
     "done": False,
     "view": 0,
-    "phase": "waiting for the genesis",
-    "head_hash": ZERO_DIGEST.hex(),
-    "model_hash": ZERO_DIGEST.hex(),
-    "state_hash": ZERO_DIGEST.hex(),
+    "phase": Activity.WAITING_FOR_GENESIS,
+    "head_hash": "",
+    "model_hash": "",
+    "state_hash": "",
     "epoch": 0,
     "committee": [],
     "leader": "",
@@ -37,7 +49,6 @@ NOWHERE: Final[dict[str, Any]] = {
     "places": 0,
     "members": 0,
     "peers": 0,
-    "prune_height": -1,
     "oldest_payload_round": 0,
     "waiting_for": "a peer that gives the genesis; check --bootstrap",
 }
@@ -53,6 +64,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
     """On a chain. `device`: where training and scoring run, empty while that is not known."""
     context, measures = core.context, facts.measures
     header, state, params = context.head_header, context.state, context.params
+    first = measures.models.first
     return Status(
         **facts.here(),
         chain_id=state.chain.hex(),
@@ -65,7 +77,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         last_round=params.last_round,
         done=context.finished,
         view=core.view,
-        phase=phase_of(core, facts),
+        phase=activity(core),
         head_hash=context.head_hash.hex(),
         model_hash=context.head_blob.root.hex(),
         state_hash=header.model.state.hex() if header.model else "",
@@ -76,7 +88,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         places=params.places,
         members=len(state.accounts),
         peers=len(facts.peers.members()),
-        prune_height=model_height(measures.stats.oldest_payload, params.places) - 1,
+        prune_height=None if first is None else model_height(first, params.places),
         oldest_payload_round=measures.stats.oldest_payload,
         last_commit_age=None if measures.committed_at is None else time.monotonic() - measures.committed_at,
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
@@ -88,30 +100,31 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
     )
 
 
-def _role(core: CoreSnapshot, facts: NodeFacts) -> str:
+def _role(core: CoreSnapshot, facts: NodeFacts) -> Role:
     if core.syncing:
-        return "syncing"
+        return Role.SYNCING
     if core.context.judges:
-        return "committee"
-    return "trainer" if core.context.trains and facts.config.compute.train else "observer"
+        return Role.COMMITTEE
+    return Role.TRAINER if core.context.trains and facts.config.compute.train else Role.OBSERVER
 
 
-def phase_of(core: CoreSnapshot, facts: NodeFacts) -> str:
-    """What the node does now, as in `Status.phase`."""
+def activity(core: CoreSnapshot) -> Activity:
+    """What the node does now."""
+    if core.context.finished or account_of(core.context.state, core.context.me) is None:
+        return Activity.IDLE
+    if not core.started:
+        return Activity.STARTING
     if core.syncing:
-        return "syncing"
-    if core.context.finished:
-        return "idle"
+        return Activity.SYNCING
     if not core.model_held:
-        return "fetching the model"
+        return Activity.FETCHING_MODEL
     if core.decided:
-        return "fetching the segment"
+        return Activity.FETCHING_SEGMENT
     if core.phase is None:
-        trains = core.context.trains and facts.config.compute.train
-        return "training" if trains and not core.offered else "waiting for certificate"
+        return Activity.TRAINING if core.training else Activity.WAITING_FOR_CERTIFICATE
     if not core.card_sent:
-        return "scoring" if core.scoring else "collecting"
-    return "waiting for cards" if core.phase is Phase.COLLECTING else core.phase.value.replace("_", " ")
+        return Activity.SCORING if core.scoring else Activity.COLLECTING
+    return _ACTIVITIES[core.phase]
 
 
 def missing(core: CoreSnapshot) -> list[NodeId]:

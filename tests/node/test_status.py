@@ -1,0 +1,133 @@
+"""What `status` says of a node: ages, heights, what it does, before the genesis and on a chain."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bflcd.api.schema.chain import PruneRequest
+from bflcd.api.schema.status import Activity, Role, Status
+from bflcd.core.core import Core
+from bflcd.core.events import Instant, Started, SyncChanged
+from bflcd.core.signing_guard import SigningGuard
+from bflcd.errors import OperatorError
+from bflcd.node.views.facts import Measures, NodeFacts
+from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.status import status_of, status_without_chain
+from bflcd.store.memory import MemoryStore
+from bflcd.types import Millis, NodeId, Round
+from tests.helpers.ledger import make_genesis, make_identities
+from tests.helpers.scenes import a_world, committee_of, reach
+from tests.helpers.world import World
+
+BOOTED = Millis(2_048_000)
+"""What the machine's clock shows when the daemon starts."""
+
+GENESIS, IDENTITIES = make_genesis()
+
+
+def facts_of(node: NodeId, *, train: bool = True) -> NodeFacts:
+    config = SimpleNamespace(
+        compute=SimpleNamespace(train=train), attack=SimpleNamespace(name=""), store=SimpleNamespace(mode="archive", keep=2)
+    )
+    peers = SimpleNamespace(members=tuple, warnings=tuple)
+    return NodeFacts(config, node, peers, Measures(MemoryStore()), addresses=tuple, alarms=list)
+
+
+def at(mono: int) -> Instant:
+    return Instant(Millis(mono), Millis(1_700_000_000_000 + mono))
+
+
+def core_of(identity) -> Core:
+    """A core that is made and not started."""
+    world = World(GENESIS, IDENTITIES)
+    head = world.disks[IDENTITIES[0].node_id].head
+    guard = SigningGuard(in_doubt=False)
+    return Core(GENESIS, head, identity, world.verified.verify_once, identity.seed, guard=guard, train=True)
+
+
+def shown(core: Core, mono: int, **facts: bool) -> Status:
+    return status_of(core.snapshot(at(mono)), facts_of(core.context.me, **facts), "cpu")
+
+
+def test_before_the_genesis_it_says_so_and_knows_nothing():
+    status = status_without_chain(facts_of(NodeId(bytes(32))))
+    assert (status.phase, status.role, status.syncing) == (Activity.WAITING_FOR_GENESIS, Role.SYNCING, True)
+    assert [status.chain_id, status.head_hash, status.model_hash, status.state_hash, status.leader] == [""] * 5
+    assert (status.round, status.height, status.prune_height, status.last_commit_age) == (0, 0, None, None)
+
+
+async def test_a_node_without_a_chain_has_nothing_to_prune():
+    facts = facts_of(NodeId(bytes(32)))
+    presenter = Presenter(facts, MemoryStore(), None, ring=None, tell=None, stop=None)
+    with pytest.raises(OperatorError) as refused:
+        await presenter.prune(PruneRequest(to=7))
+    assert refused.value.code == "starting"
+
+
+def test_a_stall_counts_from_the_start_of_the_daemon_not_of_the_machine():
+    """Given a machine that has run for 2048 s, when a daemon starts on it, then no age of its round is older than the daemon."""
+    core = core_of(IDENTITIES[0])
+    before = core.snapshot(at(BOOTED))
+    assert before.opened == before.at == BOOTED
+    assert (shown(core, BOOTED).phase, shown(core, BOOTED).warnings) == (Activity.STARTING, [])
+    core.handle(Started(World(GENESIS, IDENTITIES).disks[core.context.me].found(0)), at(BOOTED + 1_400))
+    assert core.snapshot(at(BOOTED + 2_000)).opened == BOOTED + 1_400
+    assert shown(core, BOOTED + 2_000).warnings == []
+    stalled = GENESIS.params.collect_deadline + 10 * GENESIS.params.view_timeout
+    (warning,) = shown(core, BOOTED + 1_400 + stalled).warnings
+    assert warning.startswith(f"nothing was committed for {stalled / 1000:.0f} s; ")
+
+
+def test_who_is_no_member_is_idle_and_warns_of_no_stall():
+    members = {identity.node_id for identity in IDENTITIES}
+    core = core_of(next(identity for identity in make_identities(len(members) + 1) if identity.node_id not in members))
+    status = shown(core, BOOTED)
+    assert (status.phase, status.role, status.warnings) == (Activity.IDLE, Role.OBSERVER, [])
+
+
+def test_what_each_member_does_and_is():
+    """Given a round that has just begun, then judges and trainers are called what they are, and who catches up takes no part."""
+    world = a_world()
+    reach(world, 2, 60_000)
+    judge = world.cores[committee_of(world)[0]]
+    trainer = next(core for core in world.cores.values() if not core.context.judges)
+    assert (shown(judge, world.now).role, shown(trainer, world.now).role) == (Role.COMMITTEE, Role.TRAINER)
+    assert shown(trainer, world.now, train=False).role is Role.OBSERVER
+    assert (shown(trainer, world.now).round, shown(trainer, world.now).height) == (2, 14)
+    trainer.handle(SyncChanged(active=True), at(world.now))
+    syncing = shown(trainer, world.now)
+    assert (syncing.syncing, syncing.role, syncing.phase) == (True, Role.SYNCING, Activity.SYNCING)
+
+
+def test_a_trainer_trains_until_it_has_trained():
+    """Given a trainer, when its work is done, then it waits for the certificate, whatever it offered."""
+    world = a_world()
+    world.train_ms = lambda _: 1_000
+    reach(world, 2, 60_000)
+    trainer = next(core for core in world.cores.values() if not core.context.judges)
+    seen = []
+    world.run_until(lambda: seen.append(shown(trainer, world.now).phase) or trainer.context.round > 2, 60_000)
+    told = [phase for phase, before in zip(seen, [None, *seen], strict=False) if phase is not before]
+    assert told[told.index(Activity.TRAINING) + 1] is Activity.WAITING_FOR_CERTIFICATE
+
+
+def test_the_phases_of_a_round_are_told_by_their_names():
+    """Given some rounds, when a judge is watched, then it collects, scores, waits for cards and decides."""
+    world = a_world()
+    seen: set[Activity] = set()
+
+    def watch() -> bool:
+        seen.update(shown(core, world.now).phase for core in world.cores.values())
+        return min(world.rounds()) >= 3
+
+    assert world.run_until(watch, 120_000)
+    assert {Activity.COLLECTING, Activity.WAITING_FOR_CARDS, Activity.PREPARING, Activity.TRAINING} <= seen
+
+
+def test_prune_height_is_that_of_the_first_model_without_a_gap_after_it():
+    core = core_of(IDENTITIES[0])
+    facts = facts_of(core.context.me)
+    facts.measures.models = SimpleNamespace(first=None)
+    assert status_of(core.snapshot(at(1)), facts, "").prune_height is None
+    facts.measures.models = SimpleNamespace(first=Round(3))
+    assert status_of(core.snapshot(at(1)), facts, "").prune_height == 3 * (GENESIS.params.places + 1)
