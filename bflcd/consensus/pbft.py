@@ -33,7 +33,7 @@ from bflcd.consensus.effects import (
 from bflcd.consensus.events import Built, CardsReady, Checked, Event, Instance, Journal, LockedProposal, Prepared, Received
 from bflcd.consensus.justification import Justification, check_pre_prepare, check_view_change, choose
 from bflcd.consensus.signing import OwnVotes
-from bflcd.consensus.status import Phase, VotesHeld
+from bflcd.consensus.status import Phase
 from bflcd.consensus.timers import Timers
 from bflcd.consensus.votes import WINDOW, Claim, ViewChanges, VoteBuffer
 from bflcd.crypto.identity import Signer
@@ -151,17 +151,6 @@ class Pbft:
             return Phase.CHECKING
         held = self._prepares.count(self._attempt.view, accepted.digest)
         return Phase.PREPARING if held < self._instance.q else Phase.COMMITTING
-
-    @property
-    def votes_held(self) -> VotesHeld:
-        """Votes of the current view."""
-        accepted = self._attempt.accepted
-        return VotesHeld(
-            pre_prepare=accepted is not None,
-            prepares=0 if accepted is None else self._prepares.count(self._attempt.view, accepted.digest),
-            commits=0 if accepted is None else self._commits.count(self._attempt.view, accepted.digest),
-            view_changes=self._view_changes.count_from(self._attempt.view) if self._attempt.view > 0 else 0,
-        )
 
     @property
     def missing(self) -> tuple[NodeId, ...]:

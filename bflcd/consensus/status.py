@@ -1,6 +1,5 @@
-"""What the machine shows of itself: what it waits for, and what it holds."""
+"""What the machine shows of itself: what it waits for."""
 
-from dataclasses import dataclass
 from enum import Enum
 
 
@@ -21,13 +20,3 @@ class Phase(Enum):
     """For q commits."""
     DECIDED = "decided"
     """For nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class VotesHeld:
-    """Votes held for the current view, for the digest that its leader proposed; `view_changes` for it or a higher view."""
-
-    pre_prepare: bool
-    prepares: int
-    commits: int
-    view_changes: int

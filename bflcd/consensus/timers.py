@@ -59,11 +59,6 @@ class Timers:
         self._view_due = self._resend_due = None
 
     @property
-    def view_is_timed(self) -> bool:
-        """Whether the current view has a deadline."""
-        return self._view_due is not None
-
-    @property
     def view_expired(self) -> bool:
         """Whether the current view's time is over."""
         return self._view_due is not None and self._view_due <= self._elapsed

@@ -15,6 +15,7 @@ from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
+from bflcd.net.protocol import Transport
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock
@@ -37,7 +38,7 @@ class PeerSide:
         self._metrics = metrics
         self._tell = tell
         self.verified = VerifiedEnvelopes()
-        self.transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._is_member)
+        self.transport: Transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._is_member)
         self.exchange = Exchange(
             self.transport, is_member=self._is_member, now=clock, on_misbehaviour=self.punish, on_failure=self._failed
         )

@@ -358,8 +358,10 @@ def claims():
 def test_row_33_a_view_change_with_a_bad_proof_is_refused(message, rejection):
     play = Playbook(0)
     assert play.refusal(message) is rejection
-    assert play.machine.votes_held.view_changes == 0
+    assert play.refusal(view_change(I4, 3, 1)) is None
+    assert play.machine.view == 0, "f + 1 that count would have moved it"
     assert play.refusal(view_change(I4, 2, 1)) is None
+    assert play.machine.view == 1
 
 
 def test_a_pre_prepare_by_another_than_the_leader_is_refused():

@@ -18,7 +18,7 @@ from bflcd.consensus.effects import (
 )
 from bflcd.consensus.events import Built, CardsReady, Checked, Prepared
 from bflcd.consensus.pbft import MAX_VIEW, Pbft
-from bflcd.consensus.status import Phase, VotesHeld
+from bflcd.consensus.status import Phase
 from bflcd.errors import InvariantError, Rejection
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Millis, View
@@ -89,7 +89,7 @@ def test_a_member_checks_then_prepares_then_commits_then_decides():
         PersistPrepared(prepared),
         *sent(vote(I4, 1, Commit, 0, digest=DA)),
     )
-    assert play.machine.votes_held == VotesHeld(pre_prepare=True, prepares=3, commits=1, view_changes=0)
+    assert (play.machine.phase, play.machine.missing) == (Phase.COMMITTING, (KEYS[0].node_id, KEYS[2].node_id, KEYS[3].node_id))
     assert play.give(vote(I4, 2, Commit, 0, digest=DA)) == ()
     certificate = certificate_of(signed_commits(I4, [0, 1, 2], DA))
     assert play.give(vote(I4, 0, Commit, 0, digest=DA)) == (Decided(certificate, A),)
@@ -306,7 +306,12 @@ def test_a_conflict_is_reported_for_every_kind_and_costs_no_vote():
         assert play.refusal(vote(I4, 2, kind, 0, digest=DB)) is Rejection.CONFLICT
         assert play.refusal(vote(I4, 2, kind, 0, digest=DA)) is None
     assert play.right(A) == sent(vote(I4, 1, Prepare, 0, digest=DA))
-    assert play.machine.votes_held == VotesHeld(pre_prepare=True, prepares=2, commits=1, view_changes=0)
+    others = (KEYS[0].node_id, KEYS[3].node_id)
+    assert (play.machine.phase, play.machine.missing) == (Phase.PREPARING, others)
+    play.give(vote(I4, 0, Prepare, 0, digest=DA))
+    assert (play.machine.phase, play.machine.missing) == (Phase.COMMITTING, others)
+    (decided,) = play.give(vote(I4, 3, Commit, 0, digest=DA))
+    assert decided == Decided(certificate_of(signed_commits(I4, [1, 2, 3], DA)), A)
 
 
 @pytest.mark.parametrize("kind", [PrePrepare, ViewChange])
