@@ -28,11 +28,6 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
         raise PeerError(Rejection.NOT_TRAINER, f"offer of {short(offer.author)}: may not train in round {state.round}: {why}")
 
 
-def check_card(params: Params, state: State, head: Digest, card: Signed[ScoreCard]) -> None:
-    """Raise PeerError unless `card` belongs to this round, its author holds a seat, and its contents agree with each other."""
-    CardRules(params, state, head).check(card)
-
-
 class CardRules:
     """What the cards of one round are held against, prepared once for all of them."""
 
@@ -45,7 +40,10 @@ class CardRules:
         self._trainers = trainers(params, state)
 
     def check(self, card: Signed[ScoreCard]) -> None:
-        """Raise PeerError (WRONG_*, NOT_COMMITTEE, BAD_CARD); linear in the card."""
+        """Raise PeerError unless `card` belongs to this round, its author holds a seat, and its contents agree with each other.
+
+        WRONG_*, NOT_COMMITTEE, BAD_CARD; linear in the card.
+        """
         _check_place(self._state, self._head, card.body, "card", card.author)
         if card.author not in self._state.committee:
             raise PeerError(

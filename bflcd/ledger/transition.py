@@ -106,8 +106,8 @@ def decide(
     Learning comes first, operations change what it leaves, and who is elected is seen from what they leave. `offers`, by their
     digests, must hold the packed ones; others don't matter. The caller has verified all signatures, those of the operations too.
     Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), BAD_TIME,
-    BAD_OPERATION, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `check_card` and `check_offer`
-    refuse.
+    BAD_OPERATION, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `CardRules.check` and
+    `check_offer` refuse.
     """
     if time <= state.time:
         raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")

@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.cards import check_beacon, check_card, check_offer
+from bflcd.ledger.cards import CardRules, check_beacon, check_offer
 from bflcd.types import Digest
 from bflcd.wire.envelope import Signed, seal
 from bflcd.wire.messages import ScoreCard
@@ -36,7 +36,7 @@ def refusal_of(check: Callable[..., None], *arguments: Any) -> PeerError:
 
 
 def card_refusal(card: Signed[Any], community: Community = COMMUNITY) -> PeerError:
-    return refusal_of(check_card, community.params, community.state, community.head, card)
+    return refusal_of(CardRules(community.params, community.state, community.head).check, card)
 
 
 def test_what_is_right_passes() -> None:
@@ -45,9 +45,11 @@ def test_what_is_right_passes() -> None:
     check_beacon(c.state, c.head, make_beacon(c, TRAINER))
     check_beacon(c.state, c.head, make_beacon(c, SEAT))
     check_offer(c.params, c.state, c.head, offer)
-    check_card(c.params, c.state, c.head, make_card(c, SEAT))
-    check_card(c.params, c.state, c.head, make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER_2))]))
-    check_card(c.params, c.state, c.head, make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER, salt="2"))]))
+    CardRules(c.params, c.state, c.head).check(make_card(c, SEAT))
+    CardRules(c.params, c.state, c.head).check(make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER_2))]))
+    CardRules(c.params, c.state, c.head).check(
+        make_card(c, SEAT, [make_entry(offer), make_entry(make_offer(c, TRAINER, salt="2"))])
+    )
 
 
 @pytest.mark.parametrize(("change", "rejection"), PLACE)
@@ -88,7 +90,7 @@ def test_in_a_small_community_the_committee_offers_and_scores() -> None:
     c = make_community(2, 2, 2)
     offer = make_offer(c, c.members[0])
     check_offer(c.params, c.state, c.head, offer)
-    check_card(c.params, c.state, c.head, make_card(c, c.members[0], [make_entry(offer)]))
+    CardRules(c.params, c.state, c.head).check(make_card(c, c.members[0], [make_entry(offer)]))
 
 
 def test_a_trainers_card_is_refused() -> None:

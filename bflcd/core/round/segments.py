@@ -66,7 +66,6 @@ class SegmentCandidate:
     judgement: Judgement | None = None
     outcome: Outcome | None = None
     model: BlobRef | None = None
-    aggregating: bool = False
     segment: Segment | None = None
     digest: Digest | None = None
     refused: Rejection | None = None
@@ -221,7 +220,6 @@ class SegmentCandidates:
                 wanted.append(FetchBlob(blob, holders, context.round, label, anyone=False))
         if missing:
             return None, wanted
-        candidate.aggregating = True
         return self._aggregate(outcome)
 
     def _aggregate(self, outcome: Outcome) -> tuple[BlobRef | None, list[Effect]]:

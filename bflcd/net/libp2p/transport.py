@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import importlib
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -31,8 +30,6 @@ from bflcd.types import NodeId, short
 
 if TYPE_CHECKING:
     from bflcd.net.libp2p.node import Node
-
-_log = logging.getLogger(__name__)
 
 _GRACE_S: Final = 0.5
 """How much later than the trio thread the asyncio side gives up a dial, so that the step that failed is known."""
