@@ -237,7 +237,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "if operation_id(operation) in self.pool or is_settled(state, operation):",
         "if operation_id(operation) in self.pool:",
         CARRIED,
-        LYING,
     ),
     # -- in turn ----------------------------------------------------------------------------------------------------------
     mutant(
