@@ -15,9 +15,17 @@ from bflcd.wire.messages import Gossip
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """The runtime MUST make the records durable (database, then mark file) before it carries out any later effect."""
+    """The runtime MUST make the payloads of `relies_on` durable, then the records (database, then mark file), before it carries
+    out any later effect.
+
+    `relies_on`: what this node says that it holds by what it is about to sign. The core names it, since it alone knows what a
+    signature claims: an offer its update, a card the updates that it scores, a prepare the model and the updates of its
+    segment, which are named with the segment's record; everything later rests on these. A payload is durable for no other
+    reason (docs/adr/0015-durable-payloads.md). A commit relies on none: who has prepared has them, who catches up fetches them.
+    """
 
     records: tuple[Record, ...]
+    relies_on: tuple[BlobRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ MAX_FINDINGS: Final = 100
 
 
 class ChainReader(Protocol):
-    """What the walk reads: part of `bflcd.store.protocol.BlockStore`."""
+    """What the walk reads: parts of the protocols in `bflcd.store.protocol`."""
 
     async def genesis(self) -> Genesis | None:
         """The chain's genesis."""

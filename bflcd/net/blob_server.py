@@ -24,11 +24,11 @@ class ChunkSource(Protocol):
     """The part of the store that gives blobs."""
 
     async def manifest(self, root: Digest) -> Manifest | None:
-        """As `BlockStore.manifest`."""
+        """As `PayloadReader.manifest`."""
         ...
 
     async def chunk(self, root: Digest, index: int) -> bytes | None:
-        """As `BlockStore.chunk`."""
+        """As `PayloadReader.chunk`."""
         ...
 
 

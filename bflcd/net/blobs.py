@@ -42,18 +42,18 @@ class FetchLimits:
 
 
 class ChunkSink(Protocol):
-    """The part of the store that takes blobs."""
+    """The part of the store that takes blobs: what it took is durable once somebody relies on it, not before."""
 
     async def start_blob(self, manifest: Manifest) -> tuple[int, ...]:
         """As `BlockStore.start_blob`."""
         ...
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
-        """As `BlockStore.put_chunk`."""
+        """As `PayloadStore.put_chunk`."""
         ...
 
     async def has_blob(self, root: Digest) -> bool:
-        """As `BlockStore.has_blob`."""
+        """As `PayloadReader.has_blob`."""
         ...
 
 

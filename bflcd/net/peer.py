@@ -65,11 +65,11 @@ class AddressBook(Protocol):
     """The part of the store that remembers addresses over a restart."""
 
     async def addresses(self) -> tuple[tuple[NodeId, str], ...]:
-        """As `BlockStore.addresses`."""
+        """As the store's `AddressBook.addresses`."""
         ...
 
     async def remember_address(self, node: NodeId, address: str) -> None:
-        """As `BlockStore.remember_address`."""
+        """As the store's `AddressBook.remember_address`."""
         ...
 
 

@@ -25,7 +25,7 @@ from bflcd.node.runtime.clock import wall_clock
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
-from bflcd.store.protocol import BlockStore
+from bflcd.store.block_store import BlockStore
 
 CLOSE_SECONDS: Final = 4.0
 """What an orderly stop may take; systemd and Docker wait longer."""

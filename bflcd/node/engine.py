@@ -12,7 +12,7 @@ from bflcd.crypto.identity import Signer
 from bflcd.node.runtime.loop import Ports, Runtime
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.params import Genesis
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore, RecordStore, Upkeep
 from bflcd.types import Round
 from bflcd.wire.envelope import Verify
 
@@ -55,9 +55,13 @@ class Engine:
         )
 
 
+class TakenUp(ChainStore, RecordStore, Upkeep, Protocol):
+    """The store of a chain that is taken up."""
+
+
 async def open_engine(
     genesis: Genesis,
-    store: BlockStore,
+    store: TakenUp,
     marks: MarkFile,
     *,
     signer: Signer,

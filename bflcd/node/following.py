@@ -16,7 +16,7 @@ from bflcd.node.recovery.reorg import find_superseding, take_back
 from bflcd.node.runtime.ports import Inbox
 from bflcd.params import BlobRef
 from bflcd.scheduler import Scheduler
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
 from bflcd.wire.envelope import Verify
@@ -67,7 +67,7 @@ class Follower:
         *,
         inbox: Inbox,
         exchange: Exchange,
-        store: BlockStore,
+        store: ChainStore,
         fetch: FetchFromAny,
         verify: Verify,
         scheduler: Scheduler,

@@ -12,7 +12,7 @@ from bflcd.net.peers import PeerManager
 from bflcd.net.sync import fetch_genesis
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir, local_genesis
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore
 from bflcd.types import Digest, short
 from bflcd.wire.blocks import chain_id_of
 
@@ -22,7 +22,7 @@ GENESIS_RETRY: Final = 1.0
 """Seconds between two rounds of asking peers for the genesis."""
 
 
-async def find_genesis(config: Config, store: BlockStore, exchange: Exchange, peers: PeerManager) -> tuple[Genesis, bytes | None]:
+async def find_genesis(config: Config, store: ChainStore, exchange: Exchange, peers: PeerManager) -> tuple[Genesis, bytes | None]:
     """The genesis, and model 0 if it lies in the data directory; waits for a peer if nothing is here.
 
     Raises OperatorError: `wrong_chain` if store, directory, `--chain-id` or a peer disagree, `no_genesis` if nobody can be asked.

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from bflcd.config import StoreSection
 from bflcd.core.core import Core
@@ -19,7 +19,7 @@ from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.node.views.chain import pruned_text
 from bflcd.node.views.facts import Measures
 from bflcd.params import MILLION, BlobRef
-from bflcd.store.protocol import BlockStore, DamagedBlobError
+from bflcd.store.protocol import ChainStore, DamagedBlobError, PayloadReader, Upkeep
 from bflcd.types import Digest, Round, short
 
 logger = logging.getLogger(__name__)
@@ -37,13 +37,17 @@ MAX_DAMAGED: Final = 64
 """Damaged payloads that wait to be mended; more mean that the disk is failing, and are found again when they are read again."""
 
 
+class KeptStore(ChainStore, PayloadReader, Upkeep, Protocol):
+    """What is looked after, and where a damaged payload's address is found."""
+
+
 class Maintenance:
     """One task: whatever it does, it does one at a time, so that two prunes never run at once."""
 
     def __init__(
         self,
         settings: StoreSection,
-        store: BlockStore,
+        store: KeptStore,
         *,
         core: Core,
         unpublished: Unpublished,

@@ -21,7 +21,8 @@ from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock
 from bflcd.node.services import CHAIN_REQUESTS
 from bflcd.node.standing import Newcomer, Standing
-from bflcd.store.protocol import BlockStore, DamagedBlobError
+from bflcd.store.block_store import BlockStore
+from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.requests import Request, Status
 

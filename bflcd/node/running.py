@@ -35,7 +35,7 @@ from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
-from bflcd.store.protocol import BlockStore
+from bflcd.store.block_store import BlockStore
 from bflcd.types import NodeId, Round, short
 from bflcd.wire.tensors import payload_size, update_label
 
@@ -154,9 +154,7 @@ class RunningNode:
         )
         service = ChainService(core, around.store, engine.unpublished)
         self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures)
-        self.view = OnChain(
-            core, around.store, around.facts, recover=self._recovery().recover, clock=instant, device=self._device
-        )
+        self.view = OnChain(core, around.facts, recover=self._recovery().recover, clock=instant, device=self._device)
 
     def _observer(self) -> RuntimeObserver:
         around = self._around

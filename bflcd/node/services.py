@@ -1,7 +1,7 @@
 """Answers to what peers ask of the chain and of the running round, and who may see which blob."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Protocol
 
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
@@ -12,7 +12,7 @@ from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handlers
 from bflcd.node.runtime.unpublished import Unpublished
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore, RecordStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.codec import encode
 from bflcd.wire.operation import MAX_OPERATIONS_BYTES, Operation
@@ -39,10 +39,14 @@ MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
 """Cards of one answer, together: below the reply's own limit."""
 
 
+class Served(ChainStore, RecordStore, Protocol):
+    """What peers are told of the store."""
+
+
 class ChainService:
     """Serves the chain from the store, and the running round from the core."""
 
-    def __init__(self, core: Core, store: BlockStore, unpublished: Unpublished) -> None:
+    def __init__(self, core: Core, store: Served, unpublished: Unpublished) -> None:
         self._core = core
         self._store = store
         self._unpublished = unpublished

@@ -1,26 +1,29 @@
-"""Blobs as chunk rows: written in groups, resumed after a restart, verified on every read, deleted in small steps."""
+"""Payloads as chunk rows: written in groups, resumed after a restart, verified on every read, deleted in small steps."""
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash, split_chunks
 from bflcd.params import BlobRef
+from bflcd.store.checks import check_payloads
 from bflcd.store.database import Database
-from bflcd.store.protocol import DamagedBlobError
-from bflcd.store.pruning import Payload
-from bflcd.store.rows import damaged_row
-from bflcd.store.schema import CHUNK_ID_BITS
+from bflcd.store.protocol import Damage, DamagedBlobError, HeldPayload, MissingPayloadError
+from bflcd.store.rows import damaged_row, manifest_from_columns
+from bflcd.store.schema import CHUNK_ID_BITS, PAGE_BYTES
 from bflcd.types import CHUNK_BYTES, HASH_BYTES, Digest, Round
 from bflcd.wire.requests import Manifest
 
 GROUP_CHUNKS: Final = 4
 """Chunks that one transaction writes or deletes: some 10 ms of the writer, which a vote may have to wait for."""
 
-Guard = Callable[[sqlite3.Connection], bool]
-"""Asked inside each transaction of a deletion: whether the blob may still go."""
+VACUUM_PAGES: Final = 2 * 1024 * 1024 // PAGE_BYTES
+"""Pages that one step returns to the disk: some 5 ms of the writer."""
+
+IDS_AT_ONCE: Final = 500
+"""Roots that one query names; SQLite takes 32,766 parameters."""
 
 
 def manifest_of(data: bytes) -> Manifest:
@@ -39,18 +42,31 @@ def check_chunk(size: int, index: int, data: bytes | memoryview) -> None:
         raise ValueError(f"chunk {index} of a blob of {size} bytes has {expected} bytes, not {len(data)}")
 
 
-class BlobTable:
-    """The tables `blobs` and `chunks`."""
+class SqlitePayloads:
+    """`PayloadStore` in the tables `blobs` and `chunks` of an open database.
+
+    Chunks are written without waiting for the disk. Frames of the log become durable in order, so any durable transaction of the
+    same file, whoever writes it, makes durable every chunk written before it.
+    """
 
     def __init__(self, database: Database) -> None:
-        """Blobs of `database`."""
+        """Payloads in `database`, which is closed with them."""
         self._database = database
-        self._settled = 0
-        """Up to this id, blocks name every blob. Always at most the highest id there is: SQLite gives new rows higher ones."""
-        self._deletions = 0
 
-    async def start(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
-        """The chunks still missing of a blob, whose row is made if needed."""
+    async def close(self) -> None:
+        """See `PayloadStore`."""
+        await self._database.close()
+
+    def size_on_disk(self) -> int:
+        """See `PayloadStore`. They lie in the file that the chain side counts."""
+        return 0
+
+    async def check(self, *, deep: bool) -> tuple[Damage, ...]:
+        """See `PayloadStore`."""
+        return await check_payloads(self._database, deep=deep)
+
+    async def start_blob(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
+        """See `PayloadStore`."""
         root, hashes = manifest.blob.root, b"".join(manifest.chunks)
 
         def work(writer: sqlite3.Connection) -> tuple[int, ...]:
@@ -65,16 +81,16 @@ class BlobTable:
         return await self._database.write("starting a blob", work, durable=False, size=len(hashes))
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
-        """Store one chunk; True once the blob is complete. Raises KeyError for an unknown root, ValueError for a wrong length."""
+        """See `PayloadStore`."""
         work = partial(_insert_chunks, root, ((index, data),))
         missing = await self._database.write("storing a chunk", work, durable=False, size=len(data))
         await self._database.checkpoint_if_due()
         return missing == 0
 
     async def put_blob(self, data: bytes, begun: Round) -> BlobRef:
-        """Store a whole payload; durable with the next record or segment, as every chunk is."""
+        """See `PayloadStore`."""
         manifest = await asyncio.to_thread(manifest_of, data)
-        missing = await self.start(manifest, begun)
+        missing = await self.start_blob(manifest, begun)
         root, chunks = manifest.blob.root, split_chunks(data)
         for at in range(0, len(missing), GROUP_CHUNKS):
             group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
@@ -83,13 +99,25 @@ class BlobTable:
         await self._database.checkpoint_if_due()
         return manifest.blob
 
-    async def has(self, root: Digest) -> bool:
-        """Whether the blob is complete."""
+    async def make_durable(self, roots: Iterable[Digest]) -> None:
+        """See `PayloadStore`. Who writes records to the same file asks `check_complete` in that transaction instead."""
+        wanted = tuple(roots)
+
+        def work(writer: sqlite3.Connection) -> None:
+            check_complete(writer, wanted)
+            # A transaction that writes nothing syncs nothing.
+            writer.executemany("UPDATE blobs SET missing = 0 WHERE root = ?", [(root,) for root in wanted])
+
+        if wanted:
+            await self._database.write("making payloads durable", work, durable=True)
+
+    async def has_blob(self, root: Digest) -> bool:
+        """See `PayloadReader`."""
         rows = await self._database.query("looking for a blob", "SELECT 1 FROM blobs WHERE root = ? AND missing = 0", (root,))
         return bool(rows)
 
     async def manifest(self, root: Digest) -> Manifest | None:
-        """The manifest of a complete blob, held against its root."""
+        """See `PayloadReader`. It is held against its root."""
         sql = "SELECT size, hashes FROM blobs WHERE root = ? AND missing = 0"
         rows = await self._database.query("reading a manifest", sql, (root,))
         if not rows:
@@ -100,7 +128,7 @@ class BlobTable:
         return found
 
     async def chunk(self, root: Digest, index: int) -> bytes | None:
-        """A chunk of a complete blob, its hash recomputed on SQLite's thread. Raises DamagedBlobError."""
+        """See `PayloadReader`. Its hash is recomputed on SQLite's thread."""
         rows = await self._database.query_payloads(
             "reading a chunk",
             "SELECT b.size, c.data, iif(c.id IS NULL, 0, c.hash = chunk_hash(c.data) AND "
@@ -116,7 +144,7 @@ class BlobTable:
         return bytes(data)
 
     async def blob(self, root: Digest) -> bytes | None:
-        """A whole blob, every chunk verified. Raises DamagedBlobError."""
+        """See `PayloadReader`."""
         sql = "SELECT size FROM blobs WHERE root = ? AND missing = 0"
         rows = await self._database.query("reading a blob", sql, (root,))
         if not rows:
@@ -138,76 +166,75 @@ class BlobTable:
             raise DamagedBlobError(root, 0) from error
         raise DamagedBlobError(root, 0)
 
-    async def payloads(self) -> tuple[Payload, ...]:
-        """What pruning judges, of every blob held in full or in part."""
-        return await self._list(_PAYLOADS)
+    async def complete(self, roots: Sequence[Digest]) -> frozenset[Digest]:
+        """See `PayloadStore`."""
+        found: set[Digest] = set()
+        for at in range(0, len(roots), IDS_AT_ONCE):
+            some = roots[at : at + IDS_AT_ONCE]
+            sql = f"SELECT root FROM blobs WHERE missing = 0 AND root IN ({marks(some)})"  # noqa: S608 - question marks only
+            found.update(Digest(root) for (root,) in await self._database.query("looking for blobs", sql, some))
+        return frozenset(found)
 
-    async def unsettled(self) -> tuple[Payload, ...]:
-        """Those of `payloads` that came since blocks named all before: what a round costs an archive must not grow with it."""
-        return await self._list(f"{_PAYLOADS} WHERE b.id > ?", (self._settled,))
+    async def held(self, after: int = 0) -> tuple[HeldPayload, ...]:
+        """See `PayloadStore`."""
+        return await self._list(f"{_HELD} WHERE id > ? ORDER BY id", after)
 
-    async def settle(self) -> None:
-        """Look from where on there are blobs that no block names."""
-        deletions = self._deletions
-        sql = (
-            "SELECT coalesce((SELECT min(id) - 1 FROM blobs b WHERE id > ? "
-            "AND NOT EXISTS (SELECT 1 FROM payloads p WHERE p.root = b.root)), (SELECT max(id) FROM blobs), 0)"
-        )
-        rows = await self._database.query("listing blobs", sql, (self._settled,))
-        if deletions == self._deletions:
-            self._settled = int(rows[0][0])
+    async def entry(self, root: Digest) -> HeldPayload | None:
+        """See `PayloadStore`."""
+        found = await self._list(f"{_HELD} WHERE root = ?", root)
+        return found[0] if found else None
 
-    def unsettle(self) -> None:
-        """Blocks were taken back: judge every blob anew."""
-        self._settled = 0
-        self._deletions += 1
-
-    async def _list(self, sql: str, parameters: tuple[int, ...] = ()) -> tuple[Payload, ...]:
-        rows = await self._database.query("listing blobs", sql, parameters)
+    async def _list(self, sql: str, parameter: int | bytes) -> tuple[HeldPayload, ...]:
+        rows = await self._database.query("listing blobs", sql, (parameter,))
         try:
-            return tuple(_payload(row) for row in rows)
+            return tuple(_held(row) for row in rows)
         except TypeError as error:
             raise damaged_row(self._database.path, "the list of blobs") from error
 
-    async def delete(self, root: Digest, may_go: Guard) -> bool:
-        """Delete a blob, a group of chunks at a time, as long as `may_go` says so; whether it is gone. Others write between."""
-        gone: bool | None = None
-        while gone is None:
+    async def drop_some(self, payload: HeldPayload) -> bool:
+        """See `PayloadStore`. A group of chunks in one transaction."""
+        await self._database.checkpoint_if_due()
+        return await self._database.write("deleting a blob", partial(_delete_some, payload), durable=False, size=CHUNK_BYTES)
+
+    async def return_space(self) -> int:
+        """See `PayloadStore`. In small steps: bytes by which the file shrinks."""
+        freed, more = 0, True
+        while more:
+            step, more = await self._database.vacuum_step(VACUUM_PAGES)
+            freed += step
             await self._database.checkpoint_if_due()
-            gone, highest = await self._database.write(
-                "deleting a blob", partial(_delete_step, root, may_go), durable=False, size=CHUNK_BYTES
-            )
-            self._deletions += 1
-            self._settled = min(self._settled, highest)
-        return gone
+        await self._database.truncate()
+        return freed
+
+    async def totals(self) -> tuple[int, int]:
+        """See `PayloadStore`."""
+        sql = "SELECT count(*), coalesce(sum(size), 0) FROM blobs WHERE missing = 0"
+        blobs, payload_bytes = (await self._database.query("counting blobs", sql))[0]
+        return blobs, payload_bytes
 
 
-_PAYLOADS: Final = "SELECT b.root, b.size, b.begun, (SELECT max(round) FROM payloads p WHERE p.root = b.root) FROM blobs b"
+_HELD: Final = "SELECT id, root, size, begun FROM blobs"
 
 
-def payload_of(connection: sqlite3.Connection, root: Digest) -> Payload | None:
-    """What pruning judges of one blob."""
-    row = connection.execute(f"{_PAYLOADS} WHERE b.root = ?", (root,)).fetchone()
-    return None if row is None else _payload(row)
-
-
-def _payload(row: tuple[Any, ...]) -> Payload:
+def _held(row: tuple[Any, ...]) -> HeldPayload:
     """TypeError if a torn page has left columns of other types."""
-    root, size, begun, newest = row
+    number, root, size, begun = row
     if not (isinstance(root, bytes) and isinstance(size, int) and isinstance(begun, int)):
         raise TypeError(f"a blob's row holds {root!r}, {size!r}, {begun!r}")
-    return Payload(Digest(root), size, None if newest is None else Round(newest), Round(begun))
+    return HeldPayload(number, Digest(root), size, Round(begun))
 
 
-def manifest_from_columns(root: Digest, size: int, hashes: bytes) -> Manifest | None:
-    """The manifest in a row of `blobs`, or None if it does not hash to its root, or a torn page has left other types."""
-    if not (isinstance(root, bytes) and isinstance(size, int) and isinstance(hashes, bytes)):
-        return None
-    chunks = tuple(Digest(hashes[at : at + HASH_BYTES]) for at in range(0, len(hashes), HASH_BYTES))
-    try:
-        return Manifest(BlobRef(root, size), chunks) if blob_root(size, chunks) == root else None
-    except ValueError:
-        return None
+def marks(values: Sequence[object]) -> str:
+    """A question mark for each value, for `IN (...)`."""
+    return ", ".join("?" * len(values))
+
+
+def check_complete(writer: sqlite3.Connection, roots: Sequence[Digest]) -> None:
+    """Raise MissingPayloadError unless every one of these payloads is complete."""
+    sql = "SELECT 1 FROM blobs WHERE root = ? AND missing = 0"
+    lacking = [root for root in roots if writer.execute(sql, (root,)).fetchone() is None]
+    if lacking:
+        raise MissingPayloadError(lacking)
 
 
 def _missing_chunks(writer: sqlite3.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:
@@ -241,25 +268,17 @@ def _insert_chunks(root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]
     return int(missing)
 
 
-def _delete_step(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> tuple[bool | None, int]:
-    """As `_delete_some`; also the highest id of a blob that is left."""
-    gone = _delete_some(root, may_go, writer)
-    return gone, writer.execute("SELECT coalesce(max(id), 0) FROM blobs").fetchone()[0]
-
-
-def _delete_some(root: Digest, may_go: Guard, writer: sqlite3.Connection) -> bool | None:
-    """Delete a group of chunks, then the blob: True once it is gone, False if it must stay, None if there is more to do."""
-    row = writer.execute("SELECT id FROM blobs WHERE root = ?", (root,)).fetchone()
-    if row is None:
+def _delete_some(payload: HeldPayload, writer: sqlite3.Connection) -> bool:
+    """Delete a group of chunks, then the blob: True once it is gone or was begun anew, False if there is more to do."""
+    listed = (payload.number, payload.begun)
+    if writer.execute("SELECT 1 FROM blobs WHERE id = ? AND begun = ?", listed).fetchone() is None:
         return True
-    if not may_go(writer):
-        return False
-    first = row[0] << CHUNK_ID_BITS
+    first = payload.number << CHUNK_ID_BITS
     deleted = writer.execute(
         "DELETE FROM chunks WHERE id IN (SELECT id FROM chunks WHERE id >= ? AND id < ? LIMIT ?)",
         (first, first + (1 << CHUNK_ID_BITS), GROUP_CHUNKS),
     )
     if deleted.rowcount == GROUP_CHUNKS:
-        return None
-    writer.execute("DELETE FROM blobs WHERE id = ?", (row[0],))
+        return False
+    writer.execute("DELETE FROM blobs WHERE id = ?", (payload.number,))
     return True

@@ -42,7 +42,7 @@ def insert_payloads(writer: sqlite3.Connection, head: Head, placed: tuple[Placed
     """Rows that say which of the blocks that end in `head` name which blobs."""
     writer.executemany(
         "INSERT INTO payloads (height, round, segment, root) VALUES (?, ?, ?, ?)",
-        [(item.height, item.round, head.header.round, item.blob.root) for item in placed],
+        [(item.height, item.round, head.header.round, item.root) for item in placed],
     )
 
 

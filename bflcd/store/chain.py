@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from bflcd.core.records import Head
 from bflcd.errors import OperatorError
 from bflcd.ledger.state import State, state_hash
-from bflcd.params import BlobRef, Genesis
-from bflcd.types import ZERO_DIGEST, Height, Round, short
+from bflcd.params import Genesis
+from bflcd.types import ZERO_DIGEST, Digest, Height, Round, short
 from bflcd.wire.blocks import KIND_MODEL, CertifiedSegment, Header, chain_id_of, header_hash
 
 
@@ -16,13 +16,13 @@ class Placed:
 
     height: Height
     round: Round
-    blob: BlobRef
+    root: Digest
 
 
 def placed_payloads(certified: CertifiedSegment) -> tuple[Placed, ...]:
     """Every payload that the segment's blocks name, by height."""
     headers = certified.segment.headers
-    return tuple(Placed(h.height, h.round, h.blob) for h in headers if h.blob is not None)
+    return tuple(Placed(h.height, h.round, h.blob.root) for h in headers if h.blob is not None)
 
 
 def genesis_head(genesis: Genesis, header: Header, state: State) -> Head:

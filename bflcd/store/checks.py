@@ -1,16 +1,15 @@
 """The check of a whole store: pages and indexes by SQLite itself, rows by their checksums, chunks by their hashes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from bflcd.crypto.hashing import chunk_count
 from bflcd.errors import MachineError, PeerError
-from bflcd.store.blobs import manifest_from_columns
 from bflcd.store.blocks import BLOCKS_SQL, SEGMENTS_SQL, block_is_whole
 from bflcd.store.chain import placed_payloads
 from bflcd.store.database import Database
 from bflcd.store.protocol import Damage
-from bflcd.store.rows import checksum
+from bflcd.store.rows import checksum, manifest_from_columns
 from bflcd.store.schema import CHUNK_ID_BITS
 from bflcd.types import CHUNK_BYTES, Digest, short
 from bflcd.wire.blocks import Certificate, CertifiedSegment, Header, Segment, header_hash
@@ -22,12 +21,26 @@ BATCH_ROWS: Final = 16
 _FETCH_AGAIN: Final = "it is to be fetched again from a peer"
 
 
-async def check_store(database: Database, *, deep: bool) -> tuple[Damage, ...]:
-    """Every damage found; `deep` reads all segments and the bytes of every chunk too."""
-    found = [Damage(database.path.name, text, None) for text in await database.integrity()]
-    parts = [_check_chain(database), _check_segments(database, deep=deep), _check_records(database), _check_blobs(database)]
+async def check_chain(database: Database, *, deep: bool) -> tuple[Damage, ...]:
+    """Every damage found in the file's pages and in the rows of the chain side; `deep` reads all segments too."""
+    pages = [Damage(database.path.name, text, None) for text in await database.integrity()]
+    parts = [_check_chain(database), _check_segments(database, deep=deep), _check_records(database)]
+    return tuple(dict.fromkeys(pages + await _found(database, parts)))
+
+
+async def check_payloads(database: Database, *, deep: bool) -> tuple[Damage, ...]:
+    """Every damage found in the rows of payloads; `deep` reads the bytes of every chunk too."""
+    parts = [_check_blobs(database)]
     if deep:
         parts.append(_check_orphans(database))
+    found = await _found(database, parts)
+    if deep:
+        found.extend(await _check_chunks(database))
+    return tuple(dict.fromkeys(found))
+
+
+async def _found(database: Database, parts: Iterable[AsyncIterator[Damage]]) -> list[Damage]:
+    found: list[Damage] = []
     for part in parts:
         try:
             found.extend([damage async for damage in part])
@@ -35,9 +48,7 @@ async def check_store(database: Database, *, deep: bool) -> tuple[Damage, ...]:
             found.append(Damage(database.path.name, str(error), None))
         except (TypeError, ValueError) as error:  # columns of other types than the tables have: a torn page
             found.append(Damage(database.path.name, f"a row holds what no row can: {error}", None))
-    if deep:
-        found.extend(await _check_chunks(database))
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def _broken(where: str, text: str) -> Damage:
@@ -90,7 +101,7 @@ async def _deep_segment(database: Database, row: tuple[Any, ...]) -> str | None:
             certified = CertifiedSegment(decode(segment, Segment), decode(certificate, Certificate))
         except PeerError as error:
             return str(error)
-        expected = [(item.height, item.round, item.blob.root) for item in placed_payloads(certified)]
+        expected = [(item.height, item.round, item.root) for item in placed_payloads(certified)]
     listed = await database.query(
         "checking", "SELECT height, round, root FROM payloads WHERE segment = ? ORDER BY height", (round_,)
     )

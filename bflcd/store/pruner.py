@@ -1,94 +1,96 @@
-"""Pruning on the disk: the rule asked again for each blob, deletion in small steps, free pages returned to the disk."""
+"""Pruning over any chain side and any payload store: the rule asked again before each step, deletion in small steps."""
 
-import sqlite3
-from typing import Any, Final
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
-from bflcd.store.blobs import BlobTable, payload_of
-from bflcd.store.database import Database
-from bflcd.store.protocol import PruneReport
-from bflcd.store.pruning import Needs, first_kept, is_stale, may_prune, prunable
-from bflcd.store.rows import damaged_row
-from bflcd.store.schema import PAGE_BYTES
-from bflcd.types import Digest, Height, Round
+from bflcd.store.protocol import HeldPayload, PayloadIndex, PayloadStore, PruneReport
+from bflcd.store.pruning import Payload, first_kept, is_stale, may_prune, prunable
+from bflcd.types import Digest, Round
 
-VACUUM_PAGES: Final = 2 * 1024 * 1024 // PAGE_BYTES
-"""Pages that one step returns to the disk: some 5 ms of the writer."""
+Rule = Callable[[Payload], Awaitable[bool]]
+"""Asked in each turn of a deletion: whether the payload may still go."""
 
 
 class Pruner:
-    """Removes blobs that nothing needs any more."""
+    """Removes payloads that nothing needs any more.
 
-    def __init__(self, database: Database, blobs: BlobTable) -> None:
-        """Blobs and blocks of `database`."""
-        self._database = database
-        self._blobs = blobs
+    `turn` is held from the question whether a payload may go until a part of it is gone; who stores what comes to need a payload
+    (records, blocks) holds it too. A deletion that is cut short leaves an incomplete payload, which the next prune finds again.
+    """
+
+    def __init__(self, index: PayloadIndex, payloads: PayloadStore, turn: asyncio.Lock) -> None:
+        self._index = index
+        self._payloads = payloads
+        self._turn = turn
+        self._settled = 0
+        """Up to this number, blocks name every payload: what a round costs an archive must not grow with it."""
+        self._rewinds = 0
+
+    def unsettle(self) -> None:
+        """Blocks were taken back: judge every payload anew."""
+        self._settled = 0
+        self._rewinds += 1
 
     async def prune(self, keep: int, *, dry_run: bool) -> PruneReport:
-        """See `BlockStore.prune`."""
-        rounds, pins = await self._database.query("pruning", _ROUNDS), await self._database.query("pruning", _PINS, (0,))
-        needs = self._needs(rounds, pins)
-        doomed = prunable(await self._blobs.payloads(), needs, keep)
+        """See `Upkeep.prune`. A dry run estimates the bytes to be freed by the payloads' sizes."""
+        needs, held = await self._index.needs(), await self._payloads.held()
+        doomed = prunable(await self._judged(held), needs, keep)
         kept = first_kept(needs, keep)
-        height = await self._database.query("pruning", "SELECT max(height) FROM payloads WHERE round < ?", (kept,))
-        report_height = Height(height[0][0] or 0)
+        height = await self._index.height_before(kept)
         if dry_run:
             size = sum(payload.size for payload in doomed)
-            return PruneReport(report_height, kept, len(doomed), size, size)
-        gone = [payload for payload in doomed if await self._prune_one(payload.root, keep)]
-        freed = await self._return_space() if gone else 0
-        return PruneReport(report_height, kept, len(gone), sum(payload.size for payload in gone), freed)
+            return PruneReport(height, kept, len(doomed), size, size)
 
-    async def _prune_one(self, root: Digest, keep: int) -> bool:
-        def may_go(writer: sqlite3.Connection) -> bool:
-            # The rule once more inside each deleting transaction: a record or a block may have come that needs the blob.
-            payload = payload_of(writer, root)
-            needs = self._needs(writer.execute(_ROUNDS).fetchall(), writer.execute(_PINS, (0,)).fetchall())
-            return payload is not None and may_prune(payload, needs, keep)
+        async def may_go(payload: Payload) -> bool:
+            return may_prune(payload, await self._index.needs(), keep)
 
-        return await self._blobs.delete(root, may_go)
+        listed = {payload.root: payload for payload in held}
+        gone = [payload for payload in doomed if await self._drop(listed[payload.root], may_go)]
+        freed = await self._payloads.return_space() if gone else 0
+        return PruneReport(height, kept, len(gone), sum(payload.size for payload in gone), freed)
 
     async def discard_stale(self, round_: Round) -> None:
-        """See `BlockStore.discard_stale`."""
-        pinned = self._roots(await self._database.query("pruning", _PINS, (round_,)))
-        for payload in await self._blobs.unsettled():
-            if is_stale(payload, pinned, round_):
-                await self._discard_one(payload.root, round_)
-        await self._blobs.settle()
+        """See `Upkeep.discard_stale`."""
 
-    async def _discard_one(self, root: Digest, round_: Round) -> None:
-        def may_go(writer: sqlite3.Connection) -> bool:
-            payload = payload_of(writer, root)
-            pinned = self._roots(writer.execute(_PINS, (round_,)).fetchall())
-            return payload is not None and is_stale(payload, pinned, round_)
+        async def may_go(payload: Payload) -> bool:
+            return is_stale(payload, await self._index.pinned(round_), round_)
 
-        await self._blobs.delete(root, may_go)
+        rewinds = self._rewinds
+        held, pinned = await self._payloads.held(after=self._settled), await self._index.pinned(round_)
+        waiting = []
+        for payload, listed in zip(await self._judged(held), held, strict=True):
+            gone = is_stale(payload, pinned, round_) and await self._drop(listed, may_go)
+            if payload.newest is None and not gone:
+                waiting.append(listed.number)
+        if rewinds == self._rewinds and held:
+            self._settled = min(waiting) - 1 if waiting else held[-1].number
 
-    def _needs(self, rounds: list[tuple[Any, ...]], pins: list[tuple[Any, ...]]) -> Needs:
-        """Raises MachineError if a torn page has left columns of other types: a pin that can't be read must not be forgotten."""
-        if not all(isinstance(value, int | None) for row in rounds for value in row):
-            raise damaged_row(self._database.path, "the list of undecided rounds")
-        return Needs(Round(rounds[0][0] or 0), frozenset(Round(row[1] or 0) for row in rounds), self._roots(pins))
+    async def unpublished(self) -> tuple[Digest, ...]:
+        """See `Upkeep.unpublished`."""
+        return tuple(payload.root for payload in await self._judged(await self._payloads.held()) if payload.newest is None)
 
-    def _roots(self, pins: list[tuple[Any, ...]]) -> frozenset[Digest]:
-        if not all(isinstance(root, bytes) for (root,) in pins):
-            raise damaged_row(self._database.path, "the list of pins")
-        return frozenset(Digest(root) for (root,) in pins)
+    async def drop(self, root: Digest) -> None:
+        """See `Upkeep.drop_blob`."""
 
-    async def _return_space(self) -> int:
-        """Return free pages to the disk in small steps: bytes by which the file shrinks."""
-        freed, more = 0, True
-        while more:
-            step, more = await self._database.vacuum_step(VACUUM_PAGES)
-            freed += step
-            await self._database.checkpoint_if_due()
-        await self._database.truncate()
-        return freed
+        async def may_go(_: Payload) -> bool:
+            return True
 
+        listed = await self._payloads.entry(root)
+        if listed is not None:
+            await self._drop(listed, may_go)
 
-_ROUNDS: Final = (
-    "SELECT max(round), max(round) FROM segments UNION SELECT (SELECT max(round) FROM segments), round FROM records "
-    "UNION SELECT (SELECT max(round) FROM segments), round FROM pins"
-)
-"""The head's round beside each undecided one, the head's among them."""
+    async def _drop(self, listed: HeldPayload, may_go: Rule) -> bool:
+        """Drop a payload step by step as long as `may_go` says so; whether it is gone. Others go on between the steps."""
+        done = False
+        while not done:
+            async with self._turn:
+                (payload,) = await self._judged((listed,))
+                if not await may_go(payload):
+                    return False
+                done = await self._payloads.drop_some(listed)
+        return await self._payloads.entry(listed.root) is None
 
-_PINS: Final = "SELECT root FROM pins WHERE round >= ?"
+    async def _judged(self, held: Sequence[HeldPayload]) -> tuple[Payload, ...]:
+        """What the rule judges, in the same order."""
+        newest = await self._index.named([payload.root for payload in held])
+        return tuple(Payload(payload.root, payload.size, newest.get(payload.root), payload.begun) for payload in held)

@@ -4,9 +4,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
+from bflcd.crypto.hashing import blob_root
 from bflcd.errors import MachineError
+from bflcd.params import BlobRef
 from bflcd.store.records import Kind, Row
-from bflcd.types import Digest, Round
+from bflcd.types import HASH_BYTES, Digest, Round
+from bflcd.wire.requests import Manifest
 
 CHECKSUM_BYTES: Final = 16
 
@@ -42,3 +45,14 @@ def row_from_columns(path: Path, columns: tuple[Any, ...]) -> Row:
     if checksum(round_, kind, place, digest, body) != whole:
         raise damaged_row(path, f"a record of round {round_}")
     return Row(Round(round_), Kind(kind), place, Digest(digest), body)
+
+
+def manifest_from_columns(root: Digest, size: int, hashes: bytes) -> Manifest | None:
+    """The manifest in a row of `blobs`, or None if it does not hash to its root, or a torn page has left other types."""
+    if not (isinstance(root, bytes) and isinstance(size, int) and isinstance(hashes, bytes)):
+        return None
+    chunks = tuple(Digest(hashes[at : at + HASH_BYTES]) for at in range(0, len(hashes), HASH_BYTES))
+    try:
+        return Manifest(BlobRef(root, size), chunks) if blob_root(size, chunks) == root else None
+    except ValueError:
+        return None

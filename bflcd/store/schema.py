@@ -43,10 +43,10 @@ CREATE TABLE payloads (
 ) STRICT;
 CREATE INDEX payloads_by_root ON payloads (root, round);
 
--- Blobs held in full or in part. `missing`: chunks that are not there, kept by the triggers below. `hashes`: the chunk hashes in
--- order. `begun`: round in which it came.
+-- Blobs held in full or in part. `id`: never given twice, so that what came since a look has higher ones. `missing`: chunks that
+-- are not there, kept by the triggers below. `hashes`: the chunk hashes in order. `begun`: round in which it came.
 CREATE TABLE blobs (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     root BLOB NOT NULL UNIQUE,
     size INTEGER NOT NULL,
     missing INTEGER NOT NULL,

@@ -11,8 +11,9 @@ from bflcd.core.records import Head, Pin, Record, RoundRecords
 from bflcd.errors import InvariantError, OperatorError
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.store.blobs import manifest_of
+from bflcd.store.block_store import BlockStore
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import MAX_ADDRESSES, BlockStore, PruneReport
+from bflcd.store.protocol import MAX_ADDRESSES, PruneReport
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Amount, Digest, Epoch, Height, Round, View
 from bflcd.wire.blocks import CertifiedHeader, header_hash
@@ -382,7 +383,7 @@ async def test_addresses_are_newest_first_and_bounded(store: BlockStore) -> None
 
 async def test_the_address_book_forgets_the_oldest(store: BlockStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bflcd.store.memory.MAX_ADDRESSES", 3)
-    monkeypatch.setattr("bflcd.store.sqlite.MAX_ADDRESSES", 3)
+    monkeypatch.setattr("bflcd.store.sqlite_chain.MAX_ADDRESSES", 3)
     for number in range(5):
         await store.remember_address(node(number), "/a")
     assert await store.addresses() == tuple((node(number), "/a") for number in (4, 3, 2))

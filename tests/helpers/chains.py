@@ -11,7 +11,7 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import build_segment, decide
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.protocol import BlockStore
+from bflcd.store.block_store import BlockStore
 from bflcd.types import View
 from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
 from bflcd.wire.envelope import seal

@@ -21,7 +21,7 @@ from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
 from bflcd.store.blobs import manifest_of
-from bflcd.store.protocol import BlockStore
+from bflcd.store.block_store import BlockStore
 from bflcd.types import Amount, Digest, Epoch, Height, Millis, NodeId, Round, View
 from bflcd.wire.blocks import (
     KIND_MODEL,

@@ -15,8 +15,8 @@ from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError, find_superseding, state_at, take_back
 from bflcd.scheduler import ASYNCIO
+from bflcd.store.block_store import BlockStore
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import BlockStore
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment

@@ -21,6 +21,7 @@ from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports, Runtime, _joined
 from bflcd.node.runtime.network import PeerNetwork
 from bflcd.node.runtime.numbers import WorkerNumbers
+from bflcd.node.runtime.payloads import LostPayloadError
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.params import BlobRef
 from bflcd.scheduler import ASYNCIO
@@ -37,7 +38,7 @@ from bflcd.wire.requests import Envelopes, SegmentReply
 from bflcd.wire.tensors import join_payload, update_label
 from tests.helpers.chains import certify
 from tests.helpers.ledger import make_community, make_genesis, play_gains
-from tests.helpers.store import make_vote
+from tests.helpers.store import make_vote, ref
 
 GENESIS, IDENTITIES = make_genesis()
 NOTHING = RoundRecords((), (), (), ())
@@ -224,6 +225,8 @@ def test_neighbouring_records_are_made_durable_together_and_before_what_they_sto
     zero = Digest(bytes(32))
     said = Send(seal(Beacon(state.chain, Round(0), state.epoch, zero, zero), IDENTITIES[0]).envelope)
     assert _joined([said, Persist((one,)), said, Persist((two,))]) == [said, Persist((one, two)), said]
+    a, b = BlobRef(Digest(b"a" * 32), 1), BlobRef(Digest(b"b" * 32), 1)
+    assert _joined([Persist((one,), (a,)), Persist((two,), (b, a))]) == [Persist((one, two), (a, b))]
 
 
 def an_own_record() -> tuple[OwnRecord, Envelope]:
@@ -243,9 +246,9 @@ async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_s
     record, envelope = an_own_record()
     persist, write = store.persist, MarkFile.write
 
-    async def slowly(records: object) -> None:
+    async def slowly(records: object, relies_on: object) -> None:
         await asyncio.sleep(0.02)
-        await persist(records)
+        await persist(records, relies_on)
         order.append("record")
 
     async def marking(self: MarkFile, mark: Mark) -> None:
@@ -267,6 +270,35 @@ async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_s
     mark = read(tmp_path / "marks")[1]
     assert mark is not None
     assert (mark.round, mark.phase, mark.digest) == (0, kept.phase, payload_digest(envelope))
+
+
+async def test_a_payload_that_a_record_relies_on_is_fetched_again_if_it_has_gone(tmp_path, store) -> None:
+    """Given a payload that was dropped since the core heard of it, when a record relies on it, then it is here first."""
+    record, _ = an_own_record()
+    data = payload(4.0, "theirs")
+    blob = ref(data)
+
+    class Giver(Hands):
+        async def fetch(self, blob: BlobRef, holders: object) -> None:
+            assert (await self.store.records(Round(0))).own == ()
+            await self.store.put_blob(data)
+
+    core = ScriptedCore([[Persist((record,), (blob,))]])
+    async with running(tmp_path, core, store, Giver(store)) as runtime:
+        await runtime.inbox.settle(BlobFetched(blob.root))
+    assert await store.has_blob(blob.root)
+    assert (await store.records(Round(0))).own == (record,)
+
+
+async def test_nothing_is_signed_that_relies_on_a_payload_that_nobody_gives(tmp_path, store) -> None:
+    record, envelope = an_own_record()
+    core = ScriptedCore([[Persist((record,), (ref(b"gone"),)), Send(envelope)]])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(tmp_path, core, store, Hands(store)):
+            await until(lambda: False)
+    assert caught.group_contains(LostPayloadError)
+    assert (await store.records(Round(0))).own == ()
+    assert read(tmp_path / "marks")[1] is None
 
 
 async def test_what_is_stored_again_does_not_take_the_mark_back(tmp_path, store) -> None:

@@ -10,10 +10,12 @@ from bflcd.core.signing_guard import Mark, mark_of
 from bflcd.errors import InvariantError
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.params import BlobRef, Genesis
-from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import DamagedBlobError
+from bflcd.store.block_store import BlockStore
+from bflcd.store.memory import MemoryChain
+from bflcd.store.protocol import DamagedBlobError, MissingPayloadError
 from bflcd.types import Digest, Round
 from bflcd.wire.blocks import CertifiedSegment
+from tests.helpers.forgetful_payloads import ForgetfulPayloads
 from tests.sim.compute import GENESIS_MODEL
 
 T = TypeVar("T")
@@ -44,14 +46,15 @@ class Disk:
 
     def format(self) -> None:
         """An empty disk with the genesis and model 0: a first start, or everything was lost."""
-        self.store = MemoryStore()
+        self.chain = MemoryChain()
+        self.payloads = ForgetfulPayloads()
+        self.store = BlockStore(self.chain, self.payloads)
         self.mark: Mark | None = None
         self.newest: frozenset[Mark] = frozenset()
         """The places that the last transaction with a signature took: the mark must name one of them."""
-        self._unsynced: list[Digest] = []
-        self._snapshots: deque[dict[str, Any]] = deque(maxlen=MAX_TORN)
+        self._snapshots: deque[tuple[frozenset[Mark], dict[tuple[Any, str], Any]]] = deque(maxlen=MAX_TORN)
         run_now(self.store.initialise(self._genesis, genesis_header(self._genesis), genesis_state(self._genesis)))
-        run_now(self.store.put_blob(GENESIS_MODEL))
+        run_now(self.store.make_durable([run_now(self.store.put_blob(GENESIS_MODEL)).root]))
 
     # -- what the runtime does ----------------------------------------------------------------------------------------
 
@@ -59,18 +62,23 @@ class Disk:
     def head(self) -> Head:
         return run_now(self.store.head())
 
-    def persist(self, records: tuple[Record, ...]) -> None:
+    def persist(self, records: tuple[Record, ...], relies_on: tuple[Digest, ...] = ()) -> None:
+        """Raises MissingPayloadError."""
         self._remember()
         held = run_now(self.store.records(self.head.state.round))
         known = {mark_of(record) for record in (*held.votes, *held.own)}
-        run_now(self.store.persist(records))
+        run_now(self.store.persist(records, relies_on))
         self.newest = frozenset(m for record in records if (m := mark_of(record)) is not None and m not in known) or self.newest
-        self._unsynced.clear()
+
+    def require(self, roots: tuple[Digest, ...]) -> None:
+        """Raises MissingPayloadError unless all these payloads are complete here; makes none of them durable."""
+        lacking = [root for root in roots if not self.has_blob(root)]
+        if lacking:
+            raise MissingPayloadError(lacking)
 
     def commit(self, certified: CertifiedSegment, state: State) -> None:
         self._remember()
         run_now(self.store.commit(certified, state))
-        self._unsynced.clear()
 
     def write_mark(self, mark: Mark) -> None:
         """As `MarkFile.write_now`."""
@@ -85,9 +93,7 @@ class Disk:
         return run_now(self.store.segment(Round(round_)))
 
     def put_blob(self, data: bytes) -> BlobRef:
-        blob = run_now(self.store.put_blob(data))
-        self._unsynced.append(blob.root)
-        return blob
+        return run_now(self.store.put_blob(data))
 
     def has_blob(self, root: Digest) -> bool:
         return run_now(self.store.has_blob(root))
@@ -101,26 +107,22 @@ class Disk:
 
     def holds_record(self, round_: Round, digest: Digest) -> bool:
         """Whether a vote, offer or card of this digest is durable."""
-        return any(key[0] == round_ and row.digest == digest for key, row in self.store._records.items())
+        return any(key[0] == round_ and row.digest == digest for key, row in self.chain._records.items())
 
     # -- how it fails -------------------------------------------------------------------------------------------------
 
     def lose_power(self) -> None:
-        """Blobs that no transaction followed are gone."""
-        for root in self._unsynced:
-            self.store._blobs.pop(root, None)
-        self._unsynced.clear()
+        """Payloads that nobody relies on are gone: a store may keep more, and need not."""
+        self.payloads.lose_power()
 
     def tear(self, transactions: int) -> int:
         """Lose the last transactions, but not the mark file; returns how many were lost."""
         lost = min(transactions, len(self._snapshots))
         for _ in range(lost):
-            snapshot = self._snapshots.pop()
+            self.newest, snapshot = self._snapshots.pop()
         if lost:
-            self.newest = snapshot.pop("newest")
-            for name, value in snapshot.items():
-                setattr(self.store, name, value)
-            self._unsynced.clear()
+            for (part, name), value in snapshot.items():
+                setattr(part, name, value)
         return lost
 
     def intact(self, root: Digest) -> bool:
@@ -132,19 +134,21 @@ class Disk:
 
     def damage(self, rng: Random, others: list["Disk"]) -> Digest | None:
         """Flip a bit in one payload of which another disk has a whole copy; returns its root."""
-        complete = sorted(root for root, blob in self.store._blobs.items() if blob.complete)
+        complete = sorted(root for root, blob in self.payloads._blobs.items() if blob.complete)
         roots = [root for root in complete if any(other.intact(root) for other in others)]
         if not roots:
             return None
         root = rng.choice(roots)
-        chunks = self.store._blobs[root].chunks
+        chunks = self.payloads._blobs[root].chunks
         chunks[0] = bytes((chunks[0][0] ^ 1,)) + chunks[0][1:]
         return root
 
     def _remember(self) -> None:
         if not self._torn_logs:
             return
-        names = ("_head", "_segments", "_placed", "_records", "_pins", "_blobs")
-        held = {name: getattr(self.store, name) for name in names}
-        copies = {name: value.copy() if hasattr(value, "copy") else value for name, value in held.items()}
-        self._snapshots.append(copies | {"newest": self.newest})
+        chain = [(self.chain, name) for name in ("_head", "_segments", "_placed", "_records", "_pins")]
+        held = {
+            (part, name): getattr(part, name) for part, name in (*chain, (self.payloads, "_blobs"), (self.payloads, "_durable"))
+        }
+        copies = {place: value.copy() if hasattr(value, "copy") else value for place, value in held.items()}
+        self._snapshots.append((self.newest, copies))

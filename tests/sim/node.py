@@ -19,7 +19,7 @@ from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError
 from bflcd.node.runtime.loop import LEAST_PAUSE, Ports
 from bflcd.node.services import ChainService
-from bflcd.store.protocol import DamagedBlobError
+from bflcd.store.protocol import DamagedBlobError, MissingPayloadError
 from bflcd.types import Digest, Millis, NodeId, Round
 from tests.sim.disk import Disk, run_now
 from tests.sim.fibers import Fiber, Pause, VirtualInbox, VirtualScheduler
@@ -94,7 +94,8 @@ class SimNode:
         self.network = VirtualNetwork(self)
         self.claims = RoundClaims(self._claimed)
         self.damaged: dict[Digest, None] = {}
-        self.pending_records: tuple[Record, ...] = ()
+        self.pending_persist: tuple[tuple[Record, ...], tuple[Digest, ...]] | None = None
+        """Records of the transaction under way, and the payloads that they rely on."""
         self.pending_mark: Mark | None = None
 
     # -- what the world asks of it ------------------------------------------------------------------------------------
@@ -241,18 +242,18 @@ class SimNode:
             return
         world = self.world
         world.note(self, "power loss" if power else "kill -9", "", b"crash")
-        half_done, mark = self.pending_records, self.pending_mark
+        half_done, mark = self.pending_persist, self.pending_mark
         self.running = False
         self.life += 1
         for fiber in self.fibers:
             fiber.kill()
-        if power:
-            self.disk.lose_power()
-        if half_done and world.rng.random() < 0.5:
+        if half_done is not None and world.rng.random() < 0.5:
             world.note(self, "disk", "the transaction under way was durable", b"half")
-            self._stored(half_done)
+            self._stored(*half_done)
         elif mark is not None and world.rng.random() < 0.5:
             self.disk.write_mark(mark)
+        if power:
+            self.disk.lose_power()
         self._reset()
 
     def failed(self, fiber: Fiber, error: Exception) -> None:
@@ -296,9 +297,11 @@ class SimNode:
         if self.disk_ms:
             await Pause(lambda fiber: self.world.after(self.disk_ms, fiber.step))
 
-    def _stored(self, records: tuple[Record, ...]) -> None:
+    def _stored(self, records: tuple[Record, ...], relies_on: tuple[Digest, ...]) -> None:
         try:
-            self.disk.persist(records)
+            self.disk.persist(records, relies_on)
+        except MissingPayloadError:
+            self.world.note(self, "disk", "no, a payload of it had gone", b"gone")
         except InvariantError as error:
             if self.honest:
                 self.world.safety.violate(f"{self.name} was about to contradict itself: {error}")

@@ -1,6 +1,6 @@
 """The world that a simulated node's interpreter works in: a disk that fails, a network in virtual time, numbers made of hashes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bflcd.core.effects import Blame, Commit, Notice
@@ -15,7 +15,7 @@ from bflcd.net.blobs import FetchLimits
 from bflcd.net.holders import Holders
 from bflcd.net.race import Race
 from bflcd.params import BlobRef
-from bflcd.types import Millis, NodeId, Round
+from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.messages import Gossip
 from bflcd.wire.requests import GetChunk, Manifest
@@ -46,16 +46,17 @@ class VirtualStore:
         found = self.disk.records(round_)
         return found if self.node.liar is None else self.node.liar.journal(found)
 
-    async def persist(self, records: Sequence[Record]) -> None:
-        node = self.node
+    async def persist(self, records: Sequence[Record], relies_on: Iterable[Digest]) -> None:
+        node, roots = self.node, tuple(relies_on)
+        self.disk.require(roots)
         node.boundary()
         if self.disk.full and not node.fail_mark:
             node.disk_full()
-        node.pending_records = tuple(records)
+        node.pending_persist = (tuple(records), roots)
         await node.write_time()
-        node.pending_records = ()
+        node.pending_persist = None
         try:
-            self.disk.persist(tuple(records))
+            self.disk.persist(tuple(records), roots)
         except InvariantError as error:
             node.bug(error)
         if node.honest:
@@ -160,7 +161,6 @@ class VirtualFetcher:
             if data is not None:
                 await self.disk.store.start_blob(Manifest(ref, (chunk_hash(data),)))
                 await self.disk.store.put_chunk(ref.root, 0, data)
-                self.disk._unsynced.append(ref.root)
 
 
 class VirtualNumbers:

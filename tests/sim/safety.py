@@ -16,6 +16,7 @@ from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.state import NEVER, state_hash
 from bflcd.ledger.transition import validate_segment
+from bflcd.store.records import pins_of
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import header_hash, segment_digest
 from bflcd.wire.codec import decode_any, encode, number_of, peek_number
@@ -88,11 +89,32 @@ class Safety:
         number = peek_number(envelope.payload)
         body: Any = decode_any(envelope.payload, SIGNED)
         place = (node.id, body.round, body.epoch, number, getattr(body, "view", 0))
+        if place not in self._signed:
+            self._relied(node, body)
         held = self._signed.setdefault(place, envelope.payload)
         if held != envelope.payload and node.id not in self.excused:
             self.violate(f"{node.name} signs a second {type(body).__name__} in round {body.round}, view {place[4]}")
         if number != 30:
             self._durable(node, body, envelope)
+
+    def _relied(self, node: "SimNode", body: Any) -> None:
+        """Whoever signs an offer, a card or a prepare has made durable what it says that it holds."""
+        match body:
+            case Offer():
+                named = {body.blob.root}
+            case ScoreCard():
+                named = {entry.root for entry in body.entries}
+            case Prepare() if body.round == node.round:
+                found = [record for record in node.disk.records(body.round).proposals if record.digest == body.digest]
+                named = frozenset[Digest]().union(*map(pins_of, found))
+            case _:
+                return
+        lacking = named - node.disk.payloads.relied_on
+        if lacking:
+            text = (
+                f"{node.name} signs a {type(body).__name__} of round {body.round} that relies on payloads it has not made durable"
+            )
+            self.violate(f"{text}: {', '.join(map(short, sorted(lacking)))}")
 
     def _recovery_said(self, node: "SimNode", certificate: RecoveryCertificate) -> None:
         """A manager signs one recovery an epoch, and its own signature is durable first."""

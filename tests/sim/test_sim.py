@@ -123,7 +123,7 @@ def _too_small(members: int) -> int:
 
 def test_votes_that_are_not_durable_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a node that persists nothing, when it speaks, then it is caught before anything comes of it."""
-    monkeypatch.setattr("tests.sim.disk.Disk.persist", lambda _self, _records: None)
+    monkeypatch.setattr("tests.sim.disk.Disk.persist", lambda _self, _records, _relies_on: None)
     assert "not durable" in run_seed(1, profile="calm", nodes=4).violations[0]
 
 

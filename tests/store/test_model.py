@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bflcd.core.records import Pin, Record
 from bflcd.errors import BflcError
 from bflcd.store.blobs import manifest_of
+from bflcd.store.block_store import BlockStore
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import BlockStore, PruneReport
+from bflcd.store.protocol import PruneReport
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round
 from bflcd.wire.messages import Commit, Prepare

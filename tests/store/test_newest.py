@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bflcd.core.signing_guard import mark_of, newest_of
+from bflcd.store.block_store import BlockStore
 from bflcd.store.memory import MemoryStore
-from bflcd.store.protocol import BlockStore
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Round
 from tests.helpers.store import begin, make_vote, own_card, own_offer, ref

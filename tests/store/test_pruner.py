@@ -9,6 +9,7 @@ import pytest
 from bflcd.core.records import Pin
 from bflcd.errors import MachineError
 from bflcd.store.sqlite import SqliteStore
+from bflcd.store.sqlite_chain import needs_from_rows
 from bflcd.types import Round
 from tests.helpers.store import begin, extend, payload, ref, round_payloads
 
@@ -27,14 +28,14 @@ async def test_a_blob_that_is_pinned_while_a_prune_runs_stays(tmp_path: Path, mo
     async with opened(tmp_path) as store:
         await extend(store, await begin(store), 4)
         pinned, doomed = (ref(data).root for data in round_payloads(1)[:2])
-        listed = store._blobs.payloads
+        listed = store.payloads.held
 
         async def listing() -> object:
             found = await listed()
             await store.persist([Pin(pinned, Round(4))])
             return found
 
-        monkeypatch.setattr(store._blobs, "payloads", listing)
+        monkeypatch.setattr(store.payloads, "held", listing)
         report = await store.prune(1, dry_run=False)
         assert [await store.has_blob(root) for root in (pinned, doomed)] == [True, False]
         assert report.blobs >= 1
@@ -45,21 +46,21 @@ async def test_what_blocks_name_is_judged_once_and_not_in_every_round(tmp_path: 
     async with opened(tmp_path) as store:
         chain = await begin(store)
         looked: list[int] = []
-        listed = store._blobs.unsettled
+        listed = store.payloads.held
 
-        async def listing() -> object:
-            found = await listed()
+        async def listing(after: int) -> object:
+            found = await listed(after)
             looked.append(len(found))
             return found
 
-        monkeypatch.setattr(store._blobs, "unsettled", listing)
+        monkeypatch.setattr(store.payloads, "held", listing)
         for _ in range(8):
             lost = payload(f"lost {chain.round}")
             await store.put_blob(lost)
             chain, _ = await extend(store, chain, 1)
             await store.discard_stale(chain.round)
             assert not await store.has_blob(ref(lost).root)
-        assert len(await store._blobs.payloads()) > 20
+        assert len(await listed()) > 20
         assert max(looked) <= 5
 
 
@@ -77,8 +78,8 @@ async def test_what_waits_for_its_block_is_looked_at_until_it_is_named_or_lost(t
         assert not await store.has_blob(ref(waiting).root)
 
 
-async def test_an_id_that_is_given_again_is_looked_at_again(tmp_path: Path) -> None:
-    """Given the newest rows pruned, when a blob takes one's id, then it is discarded like any other that lost."""
+async def test_what_comes_after_the_newest_were_dropped_is_looked_at(tmp_path: Path) -> None:
+    """Given the newest payloads dropped, when others come, then they are discarded like any that lost: no number comes twice."""
     async with opened(tmp_path) as store:
         chain, _ = await extend(store, await begin(store), 3)
         await store.discard_stale(chain.round)
@@ -100,7 +101,6 @@ async def test_what_was_taken_back_is_judged_anew(tmp_path: Path) -> None:
         later, _ = await extend(store, chain, 2)
         await store.discard_stale(later.round)
         await store.rewind(Round(1), state)
-        assert {p.root for p in await store._blobs.unsettled()} == {p.root for p in await store._blobs.payloads()}
         await store.discard_stale(Round(9))
         assert not any([await store.has_blob(ref(data).root) for data in round_payloads(2)])
 
@@ -110,5 +110,5 @@ async def test_a_torn_row_stops_a_prune_by_its_name(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         for rounds, pins in (([(3, 3), (3, "torn")], []), ([(3, 3)], [("torn",)])):
             with pytest.raises(MachineError) as caught:
-                store._pruner._needs(rounds, pins)
+                needs_from_rows(store._database, rounds, pins)
             assert caught.value.code == "damaged_store"

@@ -182,7 +182,7 @@ class LocalWork:
         offer = seal(body, self._signer)
         self.hold_own(offer)
         own = OwnRecord(state.round, state.epoch, number_of(Offer), offer.envelope)
-        return [Persist((own, Pin(blob.root, state.round))), self.speak(offer, now, durable=True)]
+        return [Persist((own, Pin(blob.root, state.round)), (blob,)), self.speak(offer, now, durable=True)]
 
     def hold_own(self, offer: Signed[Offer]) -> None:
         """Our offer of this epoch; in a small community a member judges its own update too."""
@@ -201,11 +201,12 @@ class LocalWork:
         card = seal(collection.card_body(), self._signer)
         collection.hold_own(card)
         pins = tuple(Pin(entry.root, state.round) for entry in card.body.entries)
-        named = tuple(OfferRecord(state.round, collection.offers[entry.offer].envelope) for entry in card.body.entries)
+        offers = [collection.offers[entry.offer] for entry in card.body.entries]
+        named = tuple(OfferRecord(state.round, offer.envelope) for offer in offers)
         own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
         text = f"sent our card with {len(card.body.entries)} scores"
         return [
-            Persist((own, *named, *pins)),
+            Persist((own, *named, *pins), tuple(offer.body.blob for offer in offers)),
             self.speak(card, now, durable=True),
             notice(state.round, EventKind.CARD, text, node=self._context.me.hex(), entries=len(card.body.entries)),
         ]

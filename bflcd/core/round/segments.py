@@ -257,7 +257,7 @@ class SegmentCandidates:
         segment = build_segment(context.params, state, context.head_header, outcome, model)
         candidate.segment, candidate.model = segment, model
         candidate.digest = segment_digest(segment)
-        roots = {p.offer.body.blob.root for p in outcome.packed} | {model.root}
+        blobs = {blob.root: blob for blob in (model, *(p.offer.body.blob for p in outcome.packed))}
         record = ProposalRecord(
             round=context.round,
             digest=candidate.digest,
@@ -267,7 +267,7 @@ class SegmentCandidates:
             model=model,
             operations=outcome.operations,
         )
-        return [Persist((record, *(Pin(root, context.round) for root in sorted(roots))))]
+        return [Persist((record, *(Pin(root, context.round) for root in sorted(blobs))), tuple(blobs.values()))]
 
     def _ask_envelopes(
         self, candidate: SegmentCandidate, digests: tuple[Digest, ...], holders: list[NodeId], now: Millis

@@ -16,7 +16,7 @@ from bflcd.ledger.transition import apply
 from bflcd.net.exchange import Exchange
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO, Scheduler
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore
 from bflcd.types import NodeId, Round, short
 from bflcd.wire.blocks import CertifiedHeader, Header, chain_id_of, header_hash
 from bflcd.wire.envelope import Verify
@@ -36,7 +36,7 @@ class SupersededError(BflcError):
 
 
 async def find_superseding(
-    exchange: Exchange, store: BlockStore, peer: NodeId, genesis: Genesis, verify: Verify, *, scheduler: Scheduler = ASYNCIO
+    exchange: Exchange, store: ChainStore, peer: NodeId, genesis: Genesis, verify: Verify, *, scheduler: Scheduler = ASYNCIO
 ) -> CertifiedHeader | None:
     """The first header of `peer` that stands in the place of one of ours and supersedes it; proved by our header before it."""
     head = (await store.head()).header.round
@@ -65,13 +65,13 @@ async def find_superseding(
     return theirs if theirs.certificate.epoch > mine.certificate.epoch else None
 
 
-async def _header_before(store: BlockStore, first: Round, genesis: Genesis) -> Header:
+async def _header_before(store: ChainStore, first: Round, genesis: Genesis) -> Header:
     if first == 1:
         return genesis_header(genesis)
     return (await store.headers(Round(first - 1), 1))[0].header
 
 
-async def take_back(store: BlockStore, superseding: CertifiedHeader, *, scheduler: Scheduler = ASYNCIO) -> SupersededError:
+async def take_back(store: ChainStore, superseding: CertifiedHeader, *, scheduler: Scheduler = ASYNCIO) -> SupersededError:
     """Archive every block from the superseded one on and return to the model before it; the result says what was done.
 
     Raises MachineError if a segment that is needed to compute the ledger at that model is not held.
@@ -86,7 +86,7 @@ async def take_back(store: BlockStore, superseding: CertifiedHeader, *, schedule
     )
 
 
-async def state_at(store: BlockStore, round_: Round, *, scheduler: Scheduler = ASYNCIO) -> State:
+async def state_at(store: ChainStore, round_: Round, *, scheduler: Scheduler = ASYNCIO) -> State:
     """The ledger at the model of `round_`, from the genesis on. Raises MachineError (no_genesis, not_held)."""
     genesis = await store.genesis()
     if genesis is None:

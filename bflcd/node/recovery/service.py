@@ -55,11 +55,11 @@ class Records(Protocol):
     """The part of the store that is used here."""
 
     async def records(self, round_: Round) -> RoundRecords:
-        """As `BlockStore.records`."""
+        """As `RecordStore.records`."""
         ...
 
     async def certificate(self, round_: Round) -> Certificate | None:
-        """As `BlockStore.certificate`."""
+        """As `ChainStore.certificate`."""
         ...
 
 

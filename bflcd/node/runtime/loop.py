@@ -6,7 +6,6 @@ the runtime, and with it the daemon: nothing fails silently. All waiting goes th
 very code in virtual time.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +28,6 @@ from bflcd.core.effects import (
     Train,
 )
 from bflcd.core.events import Event
-from bflcd.core.records import Record
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import MachineError
 from bflcd.net.exchange import Exchange
@@ -50,6 +48,7 @@ from bflcd.node.runtime.ports import (
     Observer,
     RoundStore,
 )
+from bflcd.node.runtime.reliance import Reliance
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.params import Params
 from bflcd.scheduler import Scheduler
@@ -97,6 +96,7 @@ class Runtime:
         self._store = ports.store
         self._marks = ports.marks
         self._observer = ports.observer
+        self._reliance = Reliance(ports.store, ports.fetcher, ports.network, ports.scheduler)
         self._jobs = Jobs(ports.scheduler)
         self._delivery = Delivery(ports.network, self._jobs)
         self._payloads = payloads = CachedPayloads(ports.store)
@@ -162,8 +162,8 @@ class Runtime:
 
     async def _one(self, effect: Effect) -> None:
         match effect:
-            case Persist(records):
-                await self._persist(records)
+            case Persist():
+                await self._persist(effect)
             case Send():
                 await self._delivery.send(effect)
             case Commit():
@@ -193,13 +193,13 @@ class Runtime:
             case Halt(text, hint):
                 raise MachineError(text, hint=hint, code="halted")
 
-    async def _persist(self, records: Sequence[Record]) -> None:
-        """Database, then mark file, then whatever follows (design 6.3)."""
-        await self._store.persist(records)
-        mark = self._guard.mark_for(records)
+    async def _persist(self, effect: Persist) -> None:
+        """Payloads, database, then mark file, then whatever follows (design 6.3)."""
+        await self._reliance.persist(effect)
+        mark = self._guard.mark_for(effect.records)
         if mark is not None:
             await self._marks.write(mark)
-            self._guard.marked(records)
+            self._guard.marked(effect.records)
 
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
@@ -218,7 +218,7 @@ def _joined(effects: list[Effect]) -> list[Effect]:
     for effect in effects:
         first = joined[place] if place is not None else None
         if isinstance(effect, Persist) and isinstance(first, Persist) and place is not None:
-            joined[place] = Persist(first.records + effect.records)
+            joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))
             continue
         if isinstance(effect, Persist):
             place = len(joined)

@@ -1,6 +1,6 @@
 """What the interpreter of the core's effects asks of the world: the daemon has the real thing, the simulated world its own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,14 +78,14 @@ class Marks(Protocol):
 
 
 class RoundStore(Protocol):
-    """The part of the store that a running round needs; each method as in `BlockStore`."""
+    """The part of the store that a running round needs."""
 
-    async def persist(self, records: Sequence[Record]) -> None:
-        """As `BlockStore.persist`."""
+    async def persist(self, records: Sequence[Record], relies_on: Iterable[Digest]) -> None:
+        """As `BlockStore.persist`: the payloads `relies_on` are durable, then the records. MissingPayloadError."""
         ...
 
     async def commit(self, certified: CertifiedSegment, state: State) -> None:
-        """As `BlockStore.commit`."""
+        """As `ChainStore.commit`."""
         ...
 
     async def put_blob(self, data: bytes) -> BlobRef:
@@ -93,15 +93,15 @@ class RoundStore(Protocol):
         ...
 
     async def has_blob(self, root: Digest) -> bool:
-        """As `BlockStore.has_blob`."""
+        """As `PayloadReader.has_blob`."""
         ...
 
     async def blob(self, root: Digest) -> bytes | None:
-        """As `BlockStore.blob`."""
+        """As `PayloadReader.blob`."""
         ...
 
     async def drop_blob(self, root: Digest) -> None:
-        """As `BlockStore.drop_blob`."""
+        """As `Upkeep.drop_blob`."""
         ...
 
 

@@ -1,15 +1,21 @@
 """The chain behind the running round: its history, its models, and what of them is still held."""
 
+from typing import Protocol
+
 from bflcd.api.history import base_of, history_row
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneView
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.params import MILLION, BlobRef
-from bflcd.store.protocol import BlockStore, PruneReport
+from bflcd.store.protocol import ChainStore, PayloadReader, PruneReport
 from bflcd.types import Digest, Height, Round
 
 
-async def history(store: BlockStore, context: RoundContext, first: int, count: int) -> list[HistoryRow]:
+class Models(ChainStore, PayloadReader, Protocol):
+    """Blocks, and the payloads that they name."""
+
+
+async def history(store: ChainStore, context: RoundContext, first: int, count: int) -> list[HistoryRow]:
     """Models of rounds first, first + 1, ...; round 0 was never decided and has no row."""
     rows: list[HistoryRow] = []
     begin = max(1, first)
@@ -47,7 +53,7 @@ def pruned_text(report: PruneReport) -> str:
     return f"{report.blobs} payloads up to height {report.height} were removed, {report.freed} bytes returned to the disk"
 
 
-async def model(store: BlockStore, context: RoundContext, round_: int | None) -> tuple[bytes, ModelView]:
+async def model(store: Models, context: RoundContext, round_: int | None) -> tuple[bytes, ModelView]:
     """A model's payload; None means the newest. Raises OperatorError (not_found, pruned)."""
     wanted = context.round if round_ is None else round_
     blob, height, block = await _model_block(store, context, wanted)
@@ -68,7 +74,7 @@ async def model(store: BlockStore, context: RoundContext, round_: int | None) ->
     )
 
 
-async def _model_block(store: BlockStore, context: RoundContext, wanted: int) -> tuple[BlobRef, Height, Digest]:
+async def _model_block(store: ChainStore, context: RoundContext, wanted: int) -> tuple[BlobRef, Height, Digest]:
     """Payload, height and hash of the model block of a round. Raises OperatorError(not_found)."""
     if wanted == 0:
         return context.genesis.model, Height(0), context.state.chain

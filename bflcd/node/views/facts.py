@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from bflcd.api.history import base_of
 from bflcd.api.metrics import resident_bytes
@@ -12,19 +12,23 @@ from bflcd.config import Config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
-from bflcd.node.views.held_models import HeldModels
+from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.params import MILLION
-from bflcd.store.protocol import BlockStore, StoreStats
+from bflcd.store.protocol import StoreStats, Upkeep
 from bflcd.types import NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.blocks import CertifiedSegment
+
+
+class Measured(Held, Upkeep, Protocol):
+    """What of the store is measured."""
 
 
 @dataclass(slots=True)
 class Measures:
     """What others measure and status shows. `committed_at`: seconds of the monotonic clock at the newest commit."""
 
-    store: BlockStore
+    store: Measured
     models: HeldModels = field(init=False)
     stats: StoreStats = field(default_factory=lambda: StoreStats(0, 0, 0, Round(0)))
     committed_at: float | None = None

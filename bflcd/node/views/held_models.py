@@ -1,13 +1,17 @@
 """From which round on a node holds every model: what it pruned or missed lies below."""
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import ChainStore, PayloadReader
 from bflcd.types import Digest, Round
 
 BATCH: Final = 256
 """Headers read at a time."""
+
+
+class Held(ChainStore, PayloadReader, Protocol):
+    """What of the store says it."""
 
 
 class HeldModels:
@@ -17,7 +21,7 @@ class HeldModels:
     may be on its way here, so it counts from its successor on.
     """
 
-    def __init__(self, store: BlockStore) -> None:
+    def __init__(self, store: Held) -> None:
         self._store = store
         self._turn = asyncio.Lock()
         self._seen = Round(0)

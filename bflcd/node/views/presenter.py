@@ -21,7 +21,7 @@ from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.members import committee_view, members_view, peer_view
 from bflcd.node.views.round import round_view
 from bflcd.node.views.status import status_of, status_without_chain
-from bflcd.store.protocol import BlockStore
+from bflcd.store.protocol import Upkeep
 
 Recover = Callable[[RecoveryRequest], Awaitable[RecoveryView]]
 """Plans a recovery, and signs it unless it is a dry run (`RecoveryService.recover`)."""
@@ -64,7 +64,6 @@ class OnChain:
     def __init__(
         self,
         core: Core,
-        store: BlockStore,
         facts: NodeFacts,
         *,
         recover: Recover,
@@ -72,7 +71,6 @@ class OnChain:
         device: Callable[[], str],
     ) -> None:
         self.core = core
-        self.store = store
         self.facts = facts
         self.recover = recover
         self.clock = clock
@@ -87,11 +85,15 @@ class OnChain:
         return self
 
 
+class Shown(chain_view.Models, Upkeep, Protocol):
+    """What of the store is shown, and pruned at the operator's word."""
+
+
 class Presenter:
     """Answers the API. What it shows of the chain changes once: when the node is on it."""
 
     def __init__(
-        self, facts: NodeFacts, store: BlockStore, bus: EventBus, *, ring: LogRing, tell: Tell, stop: Callable[[], None]
+        self, facts: NodeFacts, store: Shown, bus: EventBus, *, ring: LogRing, tell: Tell, stop: Callable[[], None]
     ) -> None:
         """`stop` asks the node to stop."""
         self._facts = facts
