@@ -100,16 +100,11 @@ class SqlitePayloads:
         return manifest.blob
 
     async def make_durable(self, roots: Iterable[Digest]) -> None:
-        """See `PayloadStore`. Who writes records to the same file asks `check_complete` in that transaction instead."""
+        """See `PayloadStore`. Who writes records to the same file calls `rely_on` in that transaction instead."""
         wanted = tuple(roots)
 
-        def work(writer: sqlite3.Connection) -> None:
-            check_complete(writer, wanted)
-            # A transaction that writes nothing syncs nothing.
-            writer.executemany("UPDATE blobs SET missing = 0 WHERE root = ?", [(root,) for root in wanted])
-
         if wanted:
-            await self._database.write("making payloads durable", work, durable=True)
+            await self._database.write("making payloads durable", partial(rely_on, wanted), durable=True)
 
     async def has_blob(self, root: Digest) -> bool:
         """See `PayloadReader`."""
@@ -229,12 +224,15 @@ def marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def check_complete(writer: sqlite3.Connection, roots: Sequence[Digest]) -> None:
-    """Raise MissingPayloadError unless every one of these payloads is complete."""
+def rely_on(roots: Sequence[Digest], writer: sqlite3.Connection) -> None:
+    """Make the running transaction, if it is a durable one, sync these payloads. MissingPayloadError if one is not complete."""
     sql = "SELECT 1 FROM blobs WHERE root = ? AND missing = 0"
     lacking = [root for root in roots if writer.execute(sql, (root,)).fetchone() is None]
     if lacking:
         raise MissingPayloadError(lacking)
+    # A transaction without a dirty page syncs nothing, and writing what is there already makes none dirty.
+    for missing in (1, 0):
+        writer.execute("UPDATE blobs SET missing = ? WHERE root = ?", (missing, roots[0]))
 
 
 def _missing_chunks(writer: sqlite3.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:

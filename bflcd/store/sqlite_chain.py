@@ -8,7 +8,7 @@ from typing import Any, Final
 from bflcd.core.records import Head, Pin, Record, RoundRecords
 from bflcd.ledger.state import State
 from bflcd.params import Genesis
-from bflcd.store.blobs import IDS_AT_ONCE, check_complete, marks
+from bflcd.store.blobs import IDS_AT_ONCE, marks, rely_on
 from bflcd.store.blocks import (
     BLOCKS_SQL,
     HEAD_SQL,
@@ -154,7 +154,8 @@ class SqliteChain:
 
         def work(writer: sqlite3.Connection) -> None:
             (newest,) = writer.execute("SELECT max(round) FROM segments").fetchone()
-            check_complete(writer, relies_on)
+            if relies_on:
+                rely_on(relies_on, writer)
             for record in records:
                 check_round(record, Round(newest or 0))
             for row in rows:

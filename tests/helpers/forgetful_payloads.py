@@ -17,10 +17,10 @@ class ForgetfulPayloads(MemoryPayloads):
         """Every payload that was ever made durable, held or dropped since."""
 
     async def make_durable(self, roots: Iterable[Digest]) -> None:
-        named = frozenset(roots)
+        named = tuple(roots)
         await super().make_durable(named)
-        self._durable |= named
-        self.relied_on |= named
+        self._durable |= set(named)
+        self.relied_on |= set(named)
 
     async def drop_some(self, payload: HeldPayload) -> bool:
         self._durable -= {payload.root}

@@ -22,6 +22,7 @@ from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec
 from bflcd.store.blobs import manifest_of
 from bflcd.store.block_store import BlockStore
+from bflcd.store.protocol import ChainStore
 from bflcd.types import Amount, Digest, Epoch, Height, Millis, NodeId, Round, View
 from bflcd.wire.blocks import (
     KIND_MODEL,
@@ -128,24 +129,37 @@ def round_payloads(round_: int, size: int = 300) -> tuple[bytes, bytes, bytes]:
     return tuple(payload(f"{kind} {round_}", size) for kind in ("model after", "update a", "update b"))  # type: ignore[return-value]
 
 
-async def begin(store: BlockStore, name: str = "store") -> Chain:
-    """A store with block 0 and the model of round 0."""
+async def begin_chain(store: ChainStore, name: str = "store") -> Chain:
+    """A chain side with block 0."""
     chain = Chain.start(name)
-    await store.put_blob(payload("model 0"))
     await store.initialise(chain.genesis, chain.header, chain.state)
     return chain
+
+
+async def extend_chain(store: ChainStore, chain: Chain, rounds: int, size: int = 300) -> tuple[Chain, list[CertifiedSegment]]:
+    """Commit that many full rounds, whose payloads are nowhere."""
+    committed = []
+    for _ in range(rounds):
+        chain, certified = chain.next(*round_payloads(chain.round, size))
+        await store.commit(certified, chain.state)
+        committed.append(certified)
+    return chain, committed
+
+
+async def begin(store: BlockStore, name: str = "store") -> Chain:
+    """A store with block 0 and the model of round 0."""
+    await store.put_blob(payload("model 0"))
+    return await begin_chain(store, name)
 
 
 async def extend(store: BlockStore, chain: Chain, rounds: int, size: int = 300) -> tuple[Chain, list[CertifiedSegment]]:
     """Commit that many full rounds with all their blobs."""
     committed = []
     for _ in range(rounds):
-        blobs = round_payloads(chain.round, size)
-        for data in blobs:
+        for data in round_payloads(chain.round, size):
             await store.put_blob(data)
-        chain, certified = chain.next(*blobs)
-        await store.commit(certified, chain.state)
-        committed.append(certified)
+        chain, certified = await extend_chain(store, chain, 1, size)
+        committed += certified
     return chain, committed
 
 

@@ -111,9 +111,7 @@ class Safety:
                 return
         lacking = named - node.disk.payloads.relied_on
         if lacking:
-            text = (
-                f"{node.name} signs a {type(body).__name__} of round {body.round} that relies on payloads it has not made durable"
-            )
+            text = f"{node.name} signs a {type(body).__name__} of round {body.round} that relies on payloads that are not durable"
             self.violate(f"{text}: {', '.join(map(short, sorted(lacking)))}")
 
     def _recovery_said(self, node: "SimNode", certificate: RecoveryCertificate) -> None:

@@ -19,7 +19,7 @@ from bflcd.store.lock import LOCK_NAME, DirectoryLock
 from bflcd.store.schema import APPLICATION_ID, FIRST_VERSION, MIGRATIONS, PAGE_BYTES, version_of
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import CHUNK_BYTES, Round
-from tests.helpers.store import all_kinds, begin, extend, make_vote, payload, put_in_chunks, ref, round_payloads
+from tests.helpers.store import all_kinds, begin, extend, make_vote, own_card, payload, put_in_chunks, ref, round_payloads
 
 
 async def read_pragma(store: SqliteStore, name: str) -> int:
@@ -124,13 +124,51 @@ async def test_votes_and_blocks_wait_for_the_disk_and_chunks_do_not(tmp_path: Pa
     assert await read("synchronous") == 1
     await store.persist([make_vote(0)])
     assert await read("synchronous") == 2
-    await put_in_chunks(store, payload("more chunks"))
+    more = await put_in_chunks(store, payload("more chunks"))
+    assert await read("synchronous") == 1
+    await store.make_durable([more.root])
+    assert await read("synchronous") == 2
+    await store.put_blob(payload("even more chunks"))
     assert await read("synchronous") == 1
     after, certified = chain.next(None)
     await store.commit(certified, after.state)
     assert await read("synchronous") == 2
     await store.put_blob(payload("even more"))
     assert await read("synchronous") == 1
+    await store.close()
+
+
+async def test_records_and_the_payloads_they_rely_on_share_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given chunks that wait for the disk, when a card relies on them, then one durable transaction is all that is paid for."""
+    store = await SqliteStore.open(tmp_path)
+    await begin(store)
+    blob = await put_in_chunks(store, payload("chunks"))
+    written: list[tuple[str, bool]] = []
+    write = Database.write
+
+    async def noting(self: Database, what: str, work: Any, *, durable: bool, size: int = 0) -> Any:
+        written.append((what, durable))
+        return await write(self, what, work, durable=durable, size=size)
+
+    monkeypatch.setattr(Database, "write", noting)
+    await store.persist([own_card(0, blob.root)], [blob.root])
+    assert written == [("storing records", True)]
+    await store.close()
+
+
+async def test_a_sync_of_payloads_writes_something_and_so_syncs_all_before_it(tmp_path: Path) -> None:
+    """A transaction without a change adds no frame to the log, and SQLite syncs nothing for it."""
+    store = await SqliteStore.open(tmp_path)
+    blob = await store.put_blob(payload("chunks"))
+    log = tmp_path / f"{FILE_NAME}-wal"
+    sizes = [log.stat().st_size]
+    await store.make_durable([blob.root])
+    sizes.append(log.stat().st_size)
+    await begin(store)
+    for _ in range(2):  # the second time, every record is there already
+        await store.persist([own_card(0, blob.root)], [blob.root])
+        sizes.append(log.stat().st_size)
+    assert sizes == sorted(set(sizes))
     await store.close()
 
 
