@@ -38,7 +38,7 @@ TOLD: Final = selection(
     f"{CORES}::test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing",
 )
 REPLACED: Final = selection("node/test_reorg.py::test_a_lower_epoch_and_forged_headers_take_nothing_back")
-STORED: Final = selection("conformance/test_store.py::TestRecords")
+STORED: Final = selection("conformance/test_record_store.py")
 GONE: Final = Simulated("gone")
 
 

@@ -2,18 +2,25 @@
 
 from typing import Final
 
-from tests.mutants.catchers import selection
+from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Edit, Mutant, mutant
 
 MARKS = "bflcd/store/marks.py"
 PRUNING = "bflcd/store/pruning.py"
 
-CONFORMS: Final = selection("conformance/test_store.py")
+CONFORMS: Final = selection(
+    "conformance/test_chain_store.py",
+    "conformance/test_record_store.py",
+    "conformance/test_payload_store.py",
+    "conformance/test_block_store.py",
+)
+POWERLESS: Final = selection("store/test_power_loss.py")
+RELIED: Final = selection("core/test_reliance.py", "sim/test_other_store.py")
 SQLITE: Final = selection("store/test_sqlite.py", "store/test_damage.py")
 ROWS: Final = selection("store/test_blocks.py")
 CRASH: Final = selection("store/test_crash.py")
 MARKED: Final = selection("store/test_marks.py")
-PRUNED: Final = selection("store/test_pruning.py", "store/test_pruner.py", "conformance/test_store.py")
+PRUNED: Final = selection("store/test_pruning.py", "store/test_pruner.py", "conformance/test_block_store.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -73,9 +80,36 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         MARKED,
     ),
     mutant(
+        "prepare-without-durable-payloads",
+        "a prepare leaves while power loss would take its segment's payloads (rule 1; section 9)",
+        "bflcd/core/round/segments.py",
+        " for root in sorted(blobs))), tuple(blobs.values()))]",
+        " for root in sorted(blobs))))] if blobs else []",
+        RELIED,
+        Simulated("power_loss"),
+    ),
+    mutant(
+        "payloads-not-durable-before-records",
+        "records are stored whose payloads nobody made durable (section 9)",
+        "bflcd/store/block_store.py",
+        "        if relies_on:\n            await self.payloads.make_durable(relies_on)\n",
+        "",
+        POWERLESS,
+        RELIED,
+        CONFORMS,
+    ),
+    mutant(
+        "payloads-relied-on-without-a-sync",
+        "SQLite syncs nothing for a transaction that leaves every page as it was (section 9)",
+        "bflcd/store/blobs.py",
+        "    for missing in (1, 0):\n",
+        "    for missing in (0,):\n",
+        SQLITE,
+    ),
+    mutant(
         "commit-in-two-transactions",
         "a crash leaves a block without its payloads (section 9; row 17)",
-        "bflcd/store/sqlite.py",
+        "bflcd/store/sqlite_chain.py",
         "            insert_head(writer, head, certificate=certificate, segment=segment)\n            insert_payloads(",
         "            insert_head(writer, head, certificate=certificate, segment=segment)\n            writer.commit()\n"
         '            writer.execute("BEGIN IMMEDIATE")\n            insert_payloads(',
@@ -168,8 +202,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         (
             Edit(
                 "bflcd/store/pruner.py",
-                "return payload is not None and may_prune(payload, needs, keep)",
-                "return payload is not None",
+                "return may_prune(payload, await self._index.needs(), keep)",
+                "return may_prune(payload, needs, keep)",
             ),
         ),
         (PRUNED, SQLITE),
