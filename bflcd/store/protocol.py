@@ -249,8 +249,8 @@ class PayloadStore(PayloadReader, Protocol):
         ...
 
     async def make_durable(self, roots: Iterable[Digest]) -> None:
-        """Return once every one of these payloads survives power loss, manifest and all chunks, until it is dropped; also if it is
-        begun anew.
+        """Return once every one of these payloads survives power loss, manifest and all chunks; until it is dropped, also
+        if it is begun anew.
 
         MissingPayloadError, a LookupError, if one is not complete here: then nothing may be said that relies on it.
         """
