@@ -29,16 +29,18 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "records-joined-at-the-last",
         "records that are made one transaction take the last one's place: what stands between is said before it is durable (rule 3)",
         LOOP,
-        "            joined[place] = Persist(first.records + effect.records)\n            continue\n",
-        "            del joined[place]\n            effect = Persist(first.records + effect.records)\n",
+        "            joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))\n"
+        "            continue\n",
+        "            del joined[place]\n"
+        "            effect = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))\n",
         CALM,
     ),
     mutant(
         "of-joined-records-the-last-only",
         "records that are made one transaction replace each other (rule 3)",
         LOOP,
-        "joined[place] = Persist(first.records + effect.records)",
-        "joined[place] = Persist(effect.records)",
+        "joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))",
+        "joined[place] = Persist(effect.records, effect.relies_on)",
         LOSSY,
     ),
     mutant(
