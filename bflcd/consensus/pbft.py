@@ -51,6 +51,9 @@ MAX_VIEW: Final = View(2**32)
 MAX_RIGHT: Final = 64
 """Segments remembered as right and durable; one that fell out is checked again."""
 
+OUR_LACK: Final = frozenset({Rejection.BUSY, Rejection.UNAVAILABLE})
+"""Answers to `Check` that say nothing of the segment: its leader is not to blame."""
+
 COLLECTED: Final[tuple[type[Prepare | Commit], ...]] = (Prepare, Commit)
 
 NOTHING_SIGNED: Final = Journal()
@@ -233,7 +236,8 @@ class Pbft:
             text = (
                 f"the segment {short(event.digest)} proposed in view {self._attempt.view} does not check: {event.refused.value}"
             )
-            self._emit(Refused(self.leader, event.refused, text, proven=self._attempt.pre_prepare is not None))
+            wrong = event.refused not in OUR_LACK and self._attempt.pre_prepare is not None
+            self._emit(Refused(self.leader, event.refused, text, proven=wrong))
 
     def _on_message(self, message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> None:
         if isinstance(message, JustifiedPrePrepare):

@@ -129,6 +129,14 @@ def test_a_segment_that_does_not_check_is_not_prepared():
     assert play.give_all(vote(I4, seat, Prepare, 0, digest=DA) for seat in (0, 2, 3)) == ()
 
 
+@pytest.mark.parametrize("lack", [Rejection.BUSY, Rejection.UNAVAILABLE])
+def test_a_leader_is_not_to_blame_for_what_we_could_not_check(lack: Rejection):
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    (refused,) = play.give(Checked(A, DA, lack))
+    assert (refused.rejection, refused.proven) == (lack, False)
+
+
 def test_alone_a_member_decides_at_once():
     play = Playbook(0, instance=make_instance(1))
     assert play.give(CardsReady())[-1] == Build(View(0))

@@ -491,7 +491,7 @@ def test_a_segment_answers_only_for_the_digest_that_it_has():
     candidate = next(x for x in round_of(core).agreement._candidates if x.done)
     given = events_given_to_pbft(core)
     candidate.expected |= {candidate.digest, Digest(bytes([9]) * 32)}
-    round_of(core).agreement._answer_checks(candidate, world.instant())
+    round_of(core).agreement._answer(candidate, world.instant())
     assert {event.digest: event.refused for event in given} == {
         candidate.digest: None,
         Digest(bytes([9]) * 32): Rejection.BAD_SEGMENT,

@@ -109,22 +109,27 @@ class Agreement:
     def _walk_candidates(self, now: Instant) -> list[Effect]:
         effects, finished = self._candidates.advance(now.mono)
         for candidate in finished:
-            if candidate.segment is not None and candidate.digest is not None:
+            if candidate.segment is not None:
                 self._facts.append(SegmentRight(candidate.segment))
-                for view in sorted(candidate.views):
-                    built = Built(view, candidate.proposal, candidate.digest)
-                    effects += self._translate(self.pbft.handle(built, now.mono), now)
-            effects += self._answer_checks(candidate, now)
+            effects += self._answer(candidate, now)
         return effects
 
-    def _answer_checks(self, candidate: SegmentCandidate, now: Instant) -> list[Effect]:
-        effects: list[Effect] = []
+    def _answer(self, candidate: SegmentCandidate, now: Instant) -> list[Effect]:
+        """Answer every request that waits for a candidate; not yet, if it is not done.
+
+        Two views can ask for one proposal: with clocks behind the parent block every leader's own is the same.
+        """
+        if not candidate.done:
+            return self._walk_candidates(now)
+        answers: list[Built | Checked] = []
+        if candidate.digest is not None:
+            answers += [Built(view, candidate.proposal, candidate.digest) for view in sorted(candidate.views)]
         for expected in sorted(candidate.expected):
             refused = None if candidate.digest == expected else candidate.refused or Rejection.BAD_SEGMENT
-            answer = Checked(candidate.proposal, expected, refused)
-            effects += self._translate(self.pbft.handle(answer, now.mono), now)
+            answers.append(Checked(candidate.proposal, expected, refused))
+        candidate.views.clear()  # before anybody is answered, who may ask again
         candidate.expected.clear()
-        return effects
+        return [effect for answer in answers for effect in self._translate(self.pbft.handle(answer, now.mono), now)]
 
     def _chosen_cards(self) -> tuple[Signed[ScoreCard], ...]:
         """The q cards that we would propose, sorted by author."""
@@ -168,7 +173,7 @@ class Agreement:
         if candidate is None:
             return [notice(context.round, "too_many_candidates", "no more proposals are worked on in this round")]
         candidate.views.add(view)
-        return self._walk_candidates(now)
+        return self._answer(candidate, now)
 
     def _check(self, wish: Check, now: Instant) -> list[Effect]:
         try:
@@ -188,9 +193,7 @@ class Agreement:
         for source in (wish.source, *(author for author, _ in preparers)):
             if source not in candidate.sources:
                 candidate.sources.append(source)
-        if candidate.done:
-            return self._answer_checks(candidate, now)
-        return self._walk_candidates(now)
+        return self._answer(candidate, now)
 
 
 def vote_record(vote: Envelope) -> VoteRecord:

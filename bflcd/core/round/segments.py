@@ -59,9 +59,9 @@ class SegmentCandidate:
     proposal: Proposal
     key: Digest
     views: set[View] = field(default_factory=set)
-    """Views whose `Build` this answers."""
+    """Views whose `Build` waits for this."""
     expected: set[Digest] = field(default_factory=set)
-    """Digests that a `Check` stated for it."""
+    """Digests that a `Check` stated for it and waits for."""
     sources: list[NodeId] = field(default_factory=list)
     judgement: Judgement | None = None
     outcome: Outcome | None = None
@@ -82,6 +82,11 @@ class SegmentCandidate:
         """Ready or refused, for good."""
         return self.digest is not None or self.refused is not None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self.views or self.expected)
+
 
 class SegmentCandidates:
     """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
@@ -92,6 +97,8 @@ class SegmentCandidates:
         self._holdings = holdings
         self._operations = operations
         self._all: dict[Digest, SegmentCandidate] = {}
+        self._dropped: list[SegmentCandidate] = []
+        """What made room and still has to be answered."""
         self._aggregates: dict[Digest, BlobRef | None] = {}
         """By the weights and roots of the updates; None while it is being computed."""
         self.prepared: Digest | None = None
@@ -105,17 +112,28 @@ class SegmentCandidates:
         return next((c for c in self._all.values() if c.digest == segment), None)
 
     def add(self, proposal: Proposal) -> SegmentCandidate | None:
-        """The candidate of a proposal, new or known; the oldest that is not prepared makes room when there are too many."""
+        """The candidate of a proposal, new or known.
+
+        When there are too many, the oldest makes room; first those that nobody waits for, never the one that is prepared.
+        """
         key = proposal_id(proposal)
         candidate = self._all.get(key)
         if candidate is None:
-            if len(self._all) >= MAX_CANDIDATES:
-                oldest = next((k for k, c in self._all.items() if c.digest is None or c.digest != self.prepared), None)
-                if oldest is None:
-                    return None
-                del self._all[oldest]
+            if len(self._all) >= MAX_CANDIDATES and not self._make_room():
+                return None
             candidate = self._all[key] = SegmentCandidate(proposal, key)
         return candidate
+
+    def _make_room(self) -> bool:
+        free = [c for c in self._all.values() if c.digest is None or c.digest != self.prepared]
+        oldest = min(free, key=lambda candidate: candidate.awaited, default=None)
+        if oldest is None:
+            return False
+        del self._all[oldest.key]
+        if not oldest.done:
+            oldest.refused = Rejection.BUSY
+            self._dropped.append(oldest)
+        return True
 
     def restore(self, record: ProposalRecord) -> SegmentCandidate | None:
         """A candidate that was ready before a restart; its aggregate is not computed again."""
@@ -132,7 +150,7 @@ class SegmentCandidates:
     def advance(self, now: Millis) -> tuple[list[Effect], list[SegmentCandidate]]:
         """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
         effects: list[Effect] = []
-        finished: list[SegmentCandidate] = []
+        finished, self._dropped = self._dropped, []
         for candidate in tuple(self._all.values()):
             if not candidate.done:
                 candidate.missing.clear()

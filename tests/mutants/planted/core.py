@@ -334,8 +334,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "prepared-candidate-dropped",
         "a liar's proposals push out the segment that is prepared (rule 1)",
         CANDIDATES,
-        "(k for k, c in self._all.items() if c.digest is None or c.digest != self.prepared)",
-        "(k for k in self._all)",
+        "free = [c for c in self._all.values() if c.digest is None or c.digest != self.prepared]",
+        "free = list(self._all.values())",
         RULES,
     ),
     mutant(
