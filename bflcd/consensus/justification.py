@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from bflcd.consensus.authentication import Authenticator
 from bflcd.consensus.events import Instance, Prepared
-from bflcd.consensus.votes import Claim
+from bflcd.consensus.votes import Claim, subject_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.types import Digest, View
 from bflcd.wire.envelope import Envelope, Signed
 from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange
+from bflcd.wire.proposal import Proposal, proposal_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,17 @@ def require_distinct(envelopes: Sequence[Envelope], q: int, what: str) -> None:
         raise _refuse(f"{len(authors)} {what} where {q} are needed")
 
 
-def check_prepared(view: View, digest: Digest, prepares: Sequence[Envelope], q: int, auth: Authenticator) -> None:
-    """Raise PeerError(BAD_JUSTIFICATION) unless q distinct members prepared exactly `digest` in exactly `view`."""
+def check_prepared(prepared: Prepared, q: int, auth: Authenticator) -> None:
+    """Raise PeerError(BAD_JUSTIFICATION) unless q distinct members prepared exactly this digest in exactly this view, made from
+    exactly this proposal: it travels beside their signatures, and whoever passes it on could put another there."""
+    view, prepares = prepared.view, prepared.prepares
     require_distinct(prepares, q, "prepares of a prepared proof")
+    subject = view, prepared.digest, proposal_id(prepared.proposal)
     try:
         for envelope in prepares:
             prepare = auth.read(envelope, (Prepare,)).body
-            if (prepare.view, prepare.digest) != (view, digest):
-                raise _refuse(f"a prepare of view {prepare.view} in a proof for view {view}, or for another digest")
+            if subject_of(prepare) != subject:
+                raise _refuse(f"a prepare of view {prepare.view} in a proof for view {view}, or for another digest or proposal")
         for envelope in prepares:
             auth.check_signature(envelope)
     except PeerError as error:
@@ -68,8 +72,9 @@ def check_view_change(message: JustifiedViewChange, signed: Signed[ViewChange], 
     if proposal is None:
         raise _refuse("a view-change names a prepared segment without its proposal")
     auth.check_signature(signed.envelope)
-    check_prepared(view, digest, message.prepares, q, auth)
-    return Claim(signed, Prepared(view, digest, proposal, message.prepares))
+    prepared = Prepared(view, digest, proposal, message.prepares)
+    check_prepared(prepared, q, auth)
+    return Claim(signed, prepared)
 
 
 def highest_prepared(view_changes: Sequence[ViewChange]) -> tuple[View, frozenset[Digest]] | None:
@@ -108,7 +113,7 @@ def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: 
     follows = _follows_prepared(message, body, instance.q, auth)
     if instance.locked is None:
         return follows
-    if body.digest != instance.locked.digest:
+    if (body.digest, body.proposal) != (instance.locked.digest, instance.locked.proposal):
         raise _refuse(f"epoch {instance.epoch} must re-propose what an older epoch had prepared")
     return True
 
@@ -130,15 +135,14 @@ def _follows_prepared(message: JustifiedPrePrepare, body: PrePrepare, q: int, au
         raise _refuse(f"a view-change for view {body.view} claims to be prepared in view {view}")
     if body.digest not in digests:
         raise _refuse(f"view {body.view} must re-propose what was prepared in view {view}")
-    check_prepared(view, body.digest, message.prepares, q, auth)
+    check_prepared(Prepared(view, body.digest, body.proposal, message.prepares), q, auth)
     return True
 
 
 def choose(claims: Sequence[Claim], q: int, usable: Callable[[Prepared], bool]) -> Justification | None:
     """What a leader shows: q view-changes with the highest prepared among all claims that are usable; None without q.
 
-    A claim is left out whose proposal turned out not to give its digest: its author lied about it, and its prepares alone
-    don't tell anyone what to propose.
+    A claim is left out whose segment could not be found right here: with at most f liars only for want of time or room.
     """
     kept = [claim for claim in claims if claim.prepared is None or usable(claim.prepared)]
     if len(kept) < q:

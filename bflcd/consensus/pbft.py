@@ -35,7 +35,7 @@ from bflcd.consensus.justification import Justification, check_pre_prepare, chec
 from bflcd.consensus.signing import OwnVotes
 from bflcd.consensus.status import Phase
 from bflcd.consensus.timers import Timers
-from bflcd.consensus.votes import WINDOW, Claim, ViewChanges, VoteBuffer
+from bflcd.consensus.votes import WINDOW, Claim, Subject, ViewChanges, VoteBuffer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.operations.evidence import ConflictError, evidence_of
@@ -43,7 +43,7 @@ from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Envelope, Signed, Verify
 from bflcd.wire.messages import Commit, JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange, Vote
-from bflcd.wire.proposal import Proposal
+from bflcd.wire.proposal import Proposal, proposal_id
 
 MAX_VIEW: Final = View(2**32)
 """Last view that has an encoding; the machine stays there rather than fail."""
@@ -63,10 +63,26 @@ V = TypeVar("V", Prepare, Commit)
 
 @dataclass(frozen=True, slots=True)
 class _Accepted:
-    """What the leader of the current view proposed, justified."""
+    """What the leader of the view proposed, justified."""
 
+    view: View
     digest: Digest
     proposal: Proposal
+    id: Digest = field(init=False)
+    """Of the proposal."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", proposal_id(self.proposal))
+
+    @property
+    def prepares(self) -> Subject:
+        """What a prepare for it is for."""
+        return self.view, self.digest, self.id
+
+    @property
+    def commits(self) -> Subject:
+        """What a commit for it is for."""
+        return self.view, self.digest, None
 
 
 @dataclass(slots=True)
@@ -152,7 +168,7 @@ class Pbft:
             return Phase.PROPOSING if self._attempt.entered else waiting
         if not self._is_right(accepted.digest, accepted.proposal):
             return Phase.CHECKING
-        held = self._prepares.count(self._attempt.view, accepted.digest)
+        held = self._prepares.count(accepted.prepares)
         return Phase.PREPARING if held < self._instance.q else Phase.COMMITTING
 
     @property
@@ -273,7 +289,7 @@ class Pbft:
         if own is not None:
             self._attempt.proposed = message
         self._pass_on()
-        self._accept(_Accepted(body.digest, body.proposal), reproposal=reproposal)
+        self._accept(_Accepted(body.view, body.digest, body.proposal), reproposal=reproposal)
 
     def _on_vote(self, envelope: Envelope) -> None:
         """Design 6.2 and 6.6. Commits count towards their own view's certificate, whichever view we are in."""
@@ -337,10 +353,9 @@ class Pbft:
         found = self._commits.quorum(self._instance.q)
         if found is None:
             return False
-        view, digest = found
-        self._certificate = certificate_of(self._commits.votes(view, digest)[: self._instance.q])
+        self._certificate = certificate_of(self._commits.votes(found)[: self._instance.q])
         self._timers.stop()
-        self._emit(Decided(self._certificate, self._right.get(digest)))
+        self._emit(Decided(self._certificate, self._right.get(self._certificate.digest)))
         return True
 
     def _join(self) -> bool:
@@ -383,7 +398,7 @@ class Pbft:
         accepted = self._signable(Prepare)
         if accepted is None:
             return False
-        vote = self._own.vote(Prepare, self._attempt.view, accepted.digest)
+        vote = self._own.prepare(accepted.view, accepted.digest, accepted.id)
         self._prepares.add(vote)
         self._send_signed(vote.envelope, vote.envelope)
         return True
@@ -393,14 +408,14 @@ class Pbft:
         accepted = self._signable(Commit)
         if accepted is None:
             return False
-        prepares = self._prepares.votes(self._attempt.view, accepted.digest)[: self._instance.q]
+        prepares = self._prepares.votes(accepted.prepares)[: self._instance.q]
         if len(prepares) < self._instance.q:
             return False
         if self._prepared is None or self._prepared.view < self._attempt.view:
             envelopes = tuple(prepare.envelope for prepare in prepares)
             self._prepared = Prepared(self._attempt.view, accepted.digest, accepted.proposal, envelopes)
             self._emit(PersistPrepared(self._prepared))
-        vote = self._own.vote(Commit, self._attempt.view, accepted.digest)
+        vote = self._own.commit(accepted.view, accepted.digest)
         self._commits.add(vote)
         self._send_signed(vote.envelope, vote.envelope)
         return True
@@ -453,7 +468,7 @@ class Pbft:
         )
         self._send_signed(signed.envelope, attempt.proposed)
         bound = prepared is not None or self._instance.locked is not None
-        self._accept(_Accepted(signed.body.digest, signed.body.proposal), reproposal=bound)
+        self._accept(_Accepted(attempt.view, signed.body.digest, signed.body.proposal), reproposal=bound)
 
     def _is_usable(self, prepared: Prepared) -> bool:
         return prepared.digest in self._right or (prepared.digest, prepared.proposal) not in self._attempt.unusable
@@ -556,7 +571,7 @@ class Pbft:
             self._restore_vote(vote)
         self._own.forget_below(view)
         if prepared is not None and prepared.view == view:
-            self._attempt.accepted = _Accepted(prepared.digest, prepared.proposal)
+            self._attempt.accepted = _Accepted(view, prepared.digest, prepared.proposal)
             for envelope in prepared.prepares:
                 self._prepares.add(self._auth.read(envelope, (Prepare,)))
 

@@ -17,6 +17,7 @@ from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Verify
 from bflcd.wire.messages import Prepare
+from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_hash
 
 
@@ -121,6 +122,7 @@ def prepares_of(proof: PreparedProof, instance: Instance) -> tuple[Envelope, ...
             parent=instance.parent,
             committee=committee_hash(proof.claim.epoch, proof.claim.committee),
             digest=proof.claim.digest,
+            proposal=proposal_id(proof.claim.proposal),
         )
     )
     return tuple(Envelope(author, payload, signature) for author, signature in proof.prepares)

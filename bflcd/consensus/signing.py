@@ -14,7 +14,6 @@ from bflcd.wire.proposal import Proposal
 VOTES: Final[tuple[type[Vote], ...]] = (PrePrepare, Prepare, Commit, ViewChange)
 
 B = TypeVar("B", bound=Vote)
-P = TypeVar("P", Prepare, Commit)
 
 
 class OwnVotes:
@@ -71,7 +70,7 @@ class OwnVotes:
         self._votes = {place: vote for place, vote in self._votes.items() if place[0] >= view}
 
     def pre_prepare(self, view: View, digest: Digest, proposal: Proposal) -> Signed[PrePrepare]:
-        """Sign a pre-prepare. This and the next three raise InvariantError if the place is taken or there is no signer."""
+        """Sign a pre-prepare. As the next three, raises InvariantError if the place is taken or nobody signs."""
         instance = self._instance
         return self._seal(
             PrePrepare(
@@ -86,11 +85,27 @@ class OwnVotes:
             )
         )
 
-    def vote(self, kind: type[P], view: View, digest: Digest) -> Signed[P]:
-        """Sign a prepare or a commit."""
+    def prepare(self, view: View, digest: Digest, proposal: Digest) -> Signed[Prepare]:
+        """Sign a prepare; `proposal`: the id of what the segment was made from."""
         instance = self._instance
         return self._seal(
-            kind(
+            Prepare(
+                chain=instance.chain,
+                round=instance.round,
+                epoch=instance.epoch,
+                view=view,
+                parent=instance.parent,
+                committee=self._auth.committee_hash,
+                digest=digest,
+                proposal=proposal,
+            )
+        )
+
+    def commit(self, view: View, digest: Digest) -> Signed[Commit]:
+        """Sign a commit."""
+        instance = self._instance
+        return self._seal(
+            Commit(
                 chain=instance.chain,
                 round=instance.round,
                 epoch=instance.epoch,

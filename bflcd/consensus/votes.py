@@ -19,6 +19,14 @@ VIEW_CHANGES_PER_AUTHOR: Final = 4
 
 V = TypeVar("V", Prepare, Commit)
 
+Subject = tuple[View, Digest, Digest | None]
+"""What a vote is for: view, segment, and for a prepare the proposal's id. Votes count together only if all of it is the same."""
+
+
+def subject_of(vote: Prepare | Commit) -> Subject:
+    """What a vote is for."""
+    return vote.view, vote.digest, vote.proposal if isinstance(vote, Prepare) else None
+
 
 class VoteBuffer(Generic[V]):
     """Verified votes of one kind, grouped by what they are for."""
@@ -27,7 +35,7 @@ class VoteBuffer(Generic[V]):
 
     def __init__(self) -> None:
         self._slots: dict[NodeId, dict[View, Signed[V]]] = {}
-        self._groups: dict[tuple[View, Digest], dict[NodeId, Signed[V]]] = {}
+        self._groups: dict[Subject, dict[NodeId, Signed[V]]] = {}
 
     def held(self, author: NodeId, view: View) -> Signed[V] | None:
         """The author's vote in this view."""
@@ -39,22 +47,22 @@ class VoteBuffer(Generic[V]):
         if body.view in slots:
             return
         slots[body.view] = vote
-        self._groups.setdefault((body.view, body.digest), {})[vote.author] = vote
+        self._groups.setdefault(subject_of(body), {})[vote.author] = vote
         if len(slots) > VOTES_PER_AUTHOR:
             self._drop(vote.author, min(slots))
 
-    def count(self, view: View, digest: Digest) -> int:
+    def count(self, subject: Subject) -> int:
         """Distinct authors that voted for exactly this."""
-        return len(self._groups.get((view, digest), ()))
+        return len(self._groups.get(subject, ()))
 
-    def votes(self, view: View, digest: Digest) -> tuple[Signed[V], ...]:
+    def votes(self, subject: Subject) -> tuple[Signed[V], ...]:
         """The votes for exactly this, sorted by author."""
-        group = self._groups.get((view, digest), {})
+        group = self._groups.get(subject, {})
         return tuple(group[author] for author in sorted(group))
 
-    def quorum(self, q: int) -> tuple[View, Digest] | None:
+    def quorum(self, q: int) -> Subject | None:
         """What at least q authors voted for, if anything."""
-        return next((key for key in self._groups if self.count(*key) >= q), None)
+        return next((subject for subject in self._groups if self.count(subject) >= q), None)
 
     def forget_below(self, view: View) -> None:
         """Drop every vote of a lower view."""
@@ -64,10 +72,10 @@ class VoteBuffer(Generic[V]):
 
     def _drop(self, author: NodeId, view: View) -> None:
         vote = self._slots[author].pop(view)
-        key = (view, vote.body.digest)
-        del self._groups[key][author]
-        if not self._groups[key]:
-            del self._groups[key]
+        subject = subject_of(vote.body)
+        del self._groups[subject][author]
+        if not self._groups[subject]:
+            del self._groups[subject]
 
 
 @dataclass(frozen=True, slots=True)

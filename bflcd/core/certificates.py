@@ -1,7 +1,7 @@
 """Certificates of decided rounds: the last one answers whoever lags, and one that contradicts it stops the node.
 
-Invariants: whoever stands in another round is answered or claimed to be ahead at most once every T0; two true certificates that
-contradict each other stop the node.
+Invariants: whoever stands in another round is answered or claimed to be ahead at most once every T0, whoever else is; two true
+certificates that contradict each other stop the node.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Millis, NodeId, Round, short
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.envelope import Verify
-from bflcd.wire.messages import Announcement
+from bflcd.wire.messages import Announcement, Gossip
 from bflcd.wire.recovery import RecoveryCertificate
 
 FORK_HINT: Final = (
@@ -40,16 +40,17 @@ class Certificates:
         self._last = last
         self._last_instance: Instance | None = None
         self._announce_at: Millis | None = None
-        self._answered: Millis | None = None
-        self._behind_at: Millis | None = None
+        self._answered = _Pauses()
+        self._followed = _Pauses()
 
-    def closed(self, context: RoundContext, certificate: Certificate, decided: Instance, now: Instant) -> list[Effect]:
-        """The round is committed as `decided`: its certificate is the last one now.
+    def closed(self, context: RoundContext, certificate: Certificate, now: Instant) -> list[Effect]:
+        """The round is committed: its certificate is the last one now. `context`: the round as it was decided, which may be by
+        another committee than the one that this node knew of.
 
         One member announces for all: the leader at once, the next seat a moment later unless it has heard it by then. Whoever
         holds no seat only answers those that lag behind; a lost announcement shows in the next round's beacons.
         """
-        self._last, self._last_instance, self._announce_at = certificate, decided, None
+        self._last, self._last_instance, self._announce_at = certificate, context.instance, None
         committee = context.committee
         if context.me not in committee:
             return []
@@ -71,26 +72,24 @@ class Certificates:
         """When we announce."""
         return self._announce_at
 
-    def answer(self, context: RoundContext, now: Instant) -> list[Effect]:
-        """Who has committed answers any message of that round with the certificate (design 6.2)."""
-        return [] if self._last is None or not self._may_answer(context, now) else [Send(Announcement(self._last))]
+    def answer(self, context: RoundContext, asker: NodeId, now: Instant) -> list[Effect]:
+        """Who has committed answers whoever brings a message of that round with the certificate (design 6.2)."""
+        return [] if self._last is None else self._answered_once(context, Announcement(self._last), asker, now)
 
-    def answer_epoch(self, context: RoundContext, recovery: RecoveryCertificate, now: Instant) -> list[Effect]:
+    def answer_epoch(self, context: RoundContext, recovery: RecoveryCertificate, asker: NodeId, now: Instant) -> list[Effect]:
         """Whoever speaks in an epoch that a recovery has ended is shown that recovery."""
-        return [Send(recovery)] if self._may_answer(context, now) else []
+        return self._answered_once(context, recovery, asker, now)
 
-    def _may_answer(self, context: RoundContext, now: Instant) -> bool:
-        if self._answered is not None and now.mono - self._answered < context.params.view_timeout:
-            return False
-        self._answered = now.mono
-        return True
+    def _answered_once(self, context: RoundContext, answer: Gossip, asker: NodeId, now: Instant) -> list[Effect]:
+        """All hear the first answer of a T0: who lags is seldom alone. Whoever else asks within it may have missed that one."""
+        alone = self._answered.runs(context, now)
+        if not self._answered.is_over(asker, context, now):
+            return []
+        return [Send(answer, (asker,) if alone else ())]
 
     def fall_behind(self, context: RoundContext, round_: Round, peer: NodeId, now: Instant) -> list[Effect]:
         """`peer` passed on what is of a later round: it may know more."""
-        if self._behind_at is not None and now.mono - self._behind_at < context.params.view_timeout:
-            return []
-        self._behind_at = now.mono
-        return [CatchUp(round_, peer)]
+        return [CatchUp(round_, peer)] if self._followed.is_over(peer, context, now) else []
 
     def announced(
         self,
@@ -140,3 +139,23 @@ class Certificates:
         found = (evidence_of(*fork.proof(node)) for node in fork.liars)
         proofs = [effect for piece in found for effect in self._operations.note(context.round, piece)]
         return [*proofs, notice(context.round, EventKind.FORK, text), Halt(text, FORK_HINT)]
+
+
+class _Pauses:
+    """Of T0, each peer's its own: nobody who asks often keeps the others from their answers."""
+
+    def __init__(self) -> None:
+        self._since: dict[NodeId, Millis] = {}
+
+    def runs(self, context: RoundContext, now: Instant) -> bool:
+        """Whether anybody's is not over."""
+        return any(now.mono - since < context.params.view_timeout for since in self._since.values())
+
+    def is_over(self, peer: NodeId, context: RoundContext, now: Instant) -> bool:
+        """Whether this peer's is over, or there was none; then it begins anew."""
+        pause = context.params.view_timeout
+        self._since = {node: since for node, since in self._since.items() if now.mono - since < pause}
+        if peer in self._since:
+            return False
+        self._since[peer] = now.mono
+        return True

@@ -127,7 +127,7 @@ class Core:
             return refusal
         if self._syncing or not self._started:
             return "this node is catching up"
-        if self._node.guard.forbids(self.context.round):
+        if not self._node.guard.allows(self.context.round):
             return "what this node signed before is not known for sure"
         return ""
 
@@ -337,7 +337,7 @@ class Core:
         effects: list[Effect] = [
             Commit(CertifiedSegment(segment, certificate), state),
             CancelWork(state.round),
-            *self._certificates.closed(self.context, certificate, context.instance, now),
+            *self._certificates.closed(context, certificate, now),
             self._notice(EventKind.COMMITTED, text, packed=packed, view=certificate.view, height=header.height),
         ]
         own = self._round.collection.own_card
@@ -357,7 +357,7 @@ class Core:
         except PeerError as error:
             blame = Blame(event.peer, error.rejection, str(error))
             # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
-            answer = self._certificates.answer(self.context, now) if error.rejection is Rejection.WRONG_PARENT else []
+            answer = self._certificates.answer(self.context, event.peer, now) if error.rejection is Rejection.WRONG_PARENT else []
             return [blame, *answer]
 
     # -- recovery -----------------------------------------------------------------------------------------------------

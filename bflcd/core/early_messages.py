@@ -1,10 +1,13 @@
 """Messages of the next round that came before it opened here: kept within bounds (design 6.6)."""
 
 from collections import Counter, deque
+from dataclasses import replace
 from typing import Final
 
 from bflcd.core.events import MessageReceived
-from bflcd.types import NodeId, Round
+from bflcd.types import Digest, NodeId, Round
+from bflcd.wire.envelope import Envelope, open_envelope, payload_digest
+from bflcd.wire.messages import Gossip, JustifiedPrePrepare, PrePrepare
 
 MAX_EARLY: Final = 512
 """Messages of the next round that are kept until it opens."""
@@ -14,22 +17,32 @@ MAX_EARLY_EACH: Final = 16
 
 
 class EarlyMessages:
-    """Their signatures were verified: nobody fills another's share."""
+    """What was signed, verified by whoever keeps it, each message once: nobody fills another's share.
+
+    What travels beside a signature can't be judged before its round is open, and whoever passes a message on could put anything
+    there. So a proposal of view 0 is kept without, as it has to be, and what needs a justification is not: it is said again.
+    """
 
     def __init__(self) -> None:
-        self._held: deque[tuple[Round, NodeId, MessageReceived]] = deque(maxlen=MAX_EARLY)
+        self._held: deque[tuple[Round, Digest, MessageReceived]] = deque(maxlen=MAX_EARLY)
 
     def __len__(self) -> int:
         return len(self._held)
 
     def by_author(self) -> Counter[NodeId]:
         """How many are held of whom."""
-        return Counter(author for _, author, _ in self._held)
+        return Counter(_signed(message.message).author for _, _, message in self._held)
 
-    def keep(self, round_: Round, author: NodeId, message: MessageReceived) -> None:
-        """Keep a message until `round_` opens, if its author has room."""
-        if self.by_author()[author] < MAX_EARLY_EACH:
-            self._held.append((round_, author, message))
+    def keep(self, round_: Round, event: MessageReceived) -> None:
+        """Keep a verified message until `round_` opens, if it is new and its author has room."""
+        message = _signed_alone(event.message)
+        if message is None:
+            return
+        envelope = _signed(message)
+        said = payload_digest(envelope)
+        known = any((said, envelope.author) == (digest, _signed(held.message).author) for _, digest, held in self._held)
+        if not known and self.by_author()[envelope.author] < MAX_EARLY_EACH:
+            self._held.append((round_, said, replace(event, message=message)))
 
     def of(self, round_: Round) -> tuple[MessageReceived, ...]:
         """Those of `round_`, in the order in which they came."""
@@ -38,3 +51,19 @@ class EarlyMessages:
     def forget_up_to(self, round_: Round) -> None:
         """`round_` has opened, and has taken what is of it."""
         self._held = deque((held for held in self._held if held[0] > round_), maxlen=MAX_EARLY)
+
+
+def _signed_alone(message: Gossip) -> Envelope | JustifiedPrePrepare | None:
+    """A message without what nobody signed; None if it is nothing without."""
+    if isinstance(message, Envelope):
+        return message
+    if not isinstance(message, JustifiedPrePrepare):
+        return None
+    body = open_envelope(message.pre_prepare, (PrePrepare,)).body
+    return JustifiedPrePrepare(message.pre_prepare, (), ()) if body.view == 0 else None
+
+
+def _signed(message: object) -> Envelope:
+    part = message.pre_prepare if isinstance(message, JustifiedPrePrepare) else message
+    assert isinstance(part, Envelope), "nothing else is kept"
+    return part

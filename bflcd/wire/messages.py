@@ -111,10 +111,13 @@ class PrePrepare:
     proposal: Proposal
 
 
-@message(34, max_bytes=SMALL)
+@message(49, max_bytes=SMALL)
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """I hold this segment, durably, and found it right."""
+    """I hold this segment, durably, and found it right.
+
+    `proposal`: the id of what it was made from, so nobody who passes on a proof can put another proposal beside it.
+    """
 
     chain: Digest
     round: Round
@@ -123,6 +126,7 @@ class Prepare:
     parent: Digest
     committee: Digest
     digest: Digest
+    proposal: Digest
 
 
 @message(35, max_bytes=SMALL)
@@ -183,7 +187,7 @@ class JustifiedPrePrepare:
 @message(47, max_bytes=128 * 1024)
 @dataclass(frozen=True, slots=True)
 class JustifiedViewChange:
-    """A view-change with the q prepares and the pre-prepare's proposal that its prepared fields claim; empty if none."""
+    """A view-change with the q prepares that its prepared fields claim, and the proposal that these name; empty if none."""
 
     view_change: Envelope
     prepares: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]

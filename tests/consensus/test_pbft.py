@@ -23,6 +23,7 @@ from bflcd.errors import InvariantError, Rejection
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.types import Millis, View
 from bflcd.wire.messages import Commit, JustifiedViewChange, Prepare, PrePrepare, ViewChange
+from bflcd.wire.proposal import proposal_id
 from tests.helpers.consensus import (
     KEYS,
     T0,
@@ -218,16 +219,45 @@ def test_a_prepared_segment_is_checked_and_proposed_again_with_its_proof():
     )
 
 
-def test_a_true_proof_under_a_false_proposal_is_left_out():
+def test_a_proposal_swapped_on_the_way_is_refused_and_the_true_one_still_counts():
+    """Given a relay that puts another proposal beside an honest view-change, when the true copy comes, then it is re-proposed."""
     play = in_view_1(1)
     prepared = prepared_by(I4, 0, A, [0, 2, 3])
-    false = Prepared(View(0), DA, B, prepared.prepares)
+    true = view_change(I4, 3, 1, prepared)
     play.give(view_change(I4, 2, 1))
-    assert play.give(view_change(I4, 3, 1, false))[-1] == Check(B, DA, View(1), KEYS[3].node_id, reproposal=True)
-    assert play.give(Checked(B, DA, Rejection.BAD_SEGMENT)) == ()
-    effects = play.give(view_change(I4, 0, 1, prepared))
-    assert effects == (Check(A, DA, View(1), KEYS[0].node_id, reproposal=True),)
+    assert play.refusal(replace(true, proposal=B)) is Rejection.BAD_JUSTIFICATION
+    assert play.give(true)[-1] == Check(A, DA, View(1), KEYS[3].node_id, reproposal=True)
     assert play.right(A)[1].message.pre_prepare == pre_prepare(I4, 1, A).pre_prepare
+
+
+def test_a_prepared_segment_that_could_not_be_checked_is_left_out():
+    play = in_view_1(1)
+    prepared = prepared_by(I4, 0, A, [0, 2, 3])
+    play.give(view_change(I4, 2, 1))
+    assert play.give(view_change(I4, 3, 1, prepared))[-1] == Check(A, DA, View(1), KEYS[3].node_id, reproposal=True)
+    assert play.give(Checked(A, DA, Rejection.BUSY)) == ()
+    assert play.give(view_change(I4, 0, 1))[-1] == Build(View(1))
+
+
+def test_a_re_proposal_has_the_proposal_that_was_prepared():
+    """Given a leader that re-proposes the prepared digest with another proposal, then nobody spends time on it."""
+    play = in_view_1(2)
+    prepared = prepared_by(I4, 0, A, [0, 2, 3])
+    changes = [view_change(I4, seat, 1, prepared if seat == 3 else None).view_change for seat in (0, 1, 3)]
+    proof = {"view_changes": changes, "prepares": prepared.prepares}
+    assert play.refusal(pre_prepare(I4, 1, B, segment=DA, **proof)) is Rejection.BAD_JUSTIFICATION
+    assert play.give(pre_prepare(I4, 1, A, **proof))[-1] == Check(A, DA, View(1), KEYS[1].node_id, reproposal=True)
+
+
+def test_prepares_that_name_different_proposals_do_not_add_up():
+    """Given a liar whose prepare names the right segment and another proposal, then it is none of the quorum."""
+    play = Playbook(1)
+    play.give(pre_prepare(I4, 0, A))
+    assert play.right(A) == sent(vote(I4, 1, Prepare, 0, digest=DA))
+    play.give(vote(I4, 2, Prepare, 0, digest=DA))
+    assert play.give(vote(I4, 3, Prepare, 0, digest=DA, proposal=proposal_id(B))) == ()
+    (persisted, *_) = play.give(vote(I4, 0, Prepare, 0, digest=DA))
+    assert {prepare.author for prepare in persisted.prepared.prepares} == {KEYS[seat].node_id for seat in (0, 1, 2)}
 
 
 def test_a_justified_pre_prepare_moves_to_its_view_and_times_it():

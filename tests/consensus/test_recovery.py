@@ -26,6 +26,7 @@ from bflcd.types import ZERO_DIGEST, Digest, Epoch, Millis, Round, Signature, Vi
 from bflcd.wire.blocks import KIND_MODEL, CertifiedHeader, Header, ModelFields, header_hash, model_height
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
+from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import (
     KEYS,
@@ -190,6 +191,7 @@ def no_proof() -> Iterator[tuple[str, PreparedProof, str]]:
     yield "signatures exchanged", replace(PROOF, prepares=((one, second), (two, first), third)), wrong
     yield "another view", claiming(PROOF, view=View(4)), wrong
     yield "another digest", claiming(PROOF, digest=DB), wrong
+    yield "another proposal", claiming(PROOF, proposal=B), wrong
     yield "another epoch", claiming(PROOF, epoch=Epoch(1)), wrong
     yield "another committee between", claiming(proved(LATER, (2, 3, 4)), committee=NEW[::-1]), wrong
     yield "of another round", proved(make_instance(round_=1), (0, 1, 2)), wrong
@@ -260,7 +262,8 @@ FIRST = certify(GENESIS, ONE)
 def prepared_header(instance: Instance, header: Header, seats: Iterable[int], first: int | None = None) -> PreparedProof:
     """A proof that `seats` prepared this header's segment, proposed first in `first`."""
     digest, proposal = header_hash(header), replace(A, epoch=instance.epoch if first is None else Epoch(first))
-    pairs = tuple(sorted((e.author, e.signature) for e in (vote(instance, seat, Prepare, 2, digest=digest) for seat in seats)))
+    prepares = (vote(instance, seat, Prepare, 2, digest=digest, proposal=proposal_id(proposal)) for seat in seats)
+    pairs = tuple(sorted((envelope.author, envelope.signature) for envelope in prepares))
     return PreparedProof(PreparedClaim(instance.epoch, instance.committee, View(2), digest, proposal), pairs)
 
 

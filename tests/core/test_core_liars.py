@@ -9,15 +9,15 @@ from bflcd.crypto.identity import Identity
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash
-from bflcd.wire.codec import peek_number
+from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope, seal
-from bflcd.wire.messages import CardEntry, Offer, ScoreCard
+from bflcd.wire.messages import CardEntry, Offer, Prepare, ScoreCard
 from bflcd.wire.tensors import payload_size, update_label
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
-PREPARE = 34
+PREPARE = number_of(Prepare)
 
 
 def a_world(**params: object) -> World:

@@ -7,7 +7,7 @@ import pytest
 
 from bflcd.core.core import Core
 from bflcd.core.early_messages import MAX_EARLY_EACH
-from bflcd.core.effects import Blame, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
+from bflcd.core.effects import Blame, CatchUp, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
 from bflcd.core.events import (
     BlobFetched,
     BlobLost,
@@ -35,11 +35,13 @@ from bflcd.wire.messages import (
     Announcement,
     Beacon,
     JustifiedPrePrepare,
+    JustifiedViewChange,
     Offer,
     Prepare,
     PrePrepare,
     Proposal,
     ScoreCard,
+    ViewChange,
 )
 from bflcd.wire.messages import (
     Commit as CommitVote,
@@ -187,6 +189,26 @@ def test_who_lags_is_answered_with_the_certificate_once_every_t0(behind):
     assert core.handle(stale, world.instant()) == [said]
     assert core.handle(stale, later(world, T0 - 1)) == []
     assert core.handle(stale, later(world, T0)) == [said]
+
+
+def test_each_of_those_that_lag_is_answered_whoever_else_has_just_been(behind):
+    """Given one that asks, whose answer all should hear, when another asks, then it is answered at once, alone, and once."""
+    world, (first, second, *_) = behind[0], behind[0].identities
+    core = awake(behind)
+    core.handle(SegmentFetched(segment_of(behind, 1), first), world.instant())
+    certificate = Announcement(segment_of(behind, 1).certificate)
+    for peer, answers in ((first, [Send(certificate)]), (second, [Send(certificate, (second,))]), (first, []), (second, [])):
+        stale = MessageReceived(beacon_of(core, world.identities[first], round=Round(0)), peer)
+        assert core.handle(stale, world.instant()) == answers
+
+
+def test_each_peer_that_is_ahead_is_followed_whoever_else_says_so(behind):
+    """Given a liar that always speaks first of a later round, when an honest peer does, then that one is followed too."""
+    world, (liar, honest, *_) = behind[0], behind[0].identities
+    core = awake(behind)
+    for peer in (liar, honest):
+        ahead = beacon_of(core, world.identities[peer], round=Round(9))
+        assert core.handle(MessageReceived(ahead, peer), world.instant()) == [CatchUp(Round(9), peer)]
 
 
 # -- what is durable before it is said ----------------------------------------------------------------------------------------
@@ -445,6 +467,33 @@ def test_one_author_has_a_few_places_among_the_messages_of_the_next_round():
         early = beacon_of(core, liar, round=Round(1), parent=Digest(bytes([number]) * 32))
         core.handle(MessageReceived(early, liar.node_id), world.instant())
     assert len(core._early) == MAX_EARLY_EACH
+
+
+def test_nobody_fills_anothers_places_among_the_messages_of_the_next_round():
+    """Given a relay that says an honest message of the next round again and again, each time with something else beside it."""
+    world = a_world()
+    core, _ = a_judge(world)
+    honest, relay = (world.identities[node] for node in list(world.identities)[-2:])
+    beacon = beacon_of(core, honest, round=Round(1))
+    proposal = Proposal(core.context.state.epoch, Millis(1), (Digest(bytes(32)),))
+    place = {name: getattr(core._beacon(), name) for name in ("chain", "epoch", "parent", "committee")}
+    led = seal(PrePrepare(**place, round=Round(1), view=View(0), digest=Digest(bytes(32)), proposal=proposal), honest).envelope
+    for number in range(3 * MAX_EARLY_EACH):
+        beside = (replace(beacon, signature=Signature(bytes([number]) * 64)),)
+        for message in (beacon, JustifiedPrePrepare(led, beside, ()), JustifiedPrePrepare(led, (), beside)):
+            core.handle(MessageReceived(message, relay.node_id), world.instant())
+    kept = [held.message for held in core._early.of(Round(1))]
+    assert kept == [beacon, JustifiedPrePrepare(led, (), ())]
+
+
+def test_what_needs_a_justification_is_not_kept_for_the_next_round():
+    world = a_world()
+    core, _ = a_judge(world)
+    honest = world.identities[list(world.identities)[-1]]
+    place = {name: getattr(core._beacon(), name) for name in ("chain", "epoch", "parent", "committee")}
+    asked = seal(ViewChange(**place, round=Round(1), view=View(1), prepared_view=None, prepared_digest=None), honest).envelope
+    core.handle(MessageReceived(JustifiedViewChange(asked, (), None), honest.node_id), world.instant())
+    assert len(core._early) == 0
 
 
 # -- silence ------------------------------------------------------------------------------------------------------------------

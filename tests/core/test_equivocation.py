@@ -30,7 +30,7 @@ def a_lie(world: World, liar: NodeId) -> Operation:
     core = next(iter(world.cores.values()))
     state, context = core.context.state, core.context
     place = (state.chain, state.round, state.epoch, View(3), context.head_hash, context.instance.committee_hash)
-    pair = (seal(Prepare(*place, Digest(bytes([number]) * 32)), world.identities[liar]).envelope for number in (1, 2))
+    pair = (seal(Prepare(*place, *(Digest(bytes([number]) * 32),) * 2), world.identities[liar]).envelope for number in (1, 2))
     return evidence_of(*pair)
 
 
@@ -75,7 +75,7 @@ def a_prepare(world: World, liar: NodeId) -> Prepare:
     context = world.cores[liar].context
     state = context.state
     place = (state.chain, state.round, state.epoch, View(3), context.head_hash, context.instance.committee_hash)
-    return Prepare(*place, Digest(bytes(32)))
+    return Prepare(*place, Digest(bytes(32)), Digest(bytes(32)))
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -28,7 +28,7 @@ STATE = START.state
 def proof(member: int, numbers: tuple[int, int] = (1, 2), view: int = 0, **changes: object) -> Operation:
     """Two prepares of a member in one place."""
     fields = place_of(START) | {"view": View(view)} | changes
-    bodies = (Prepare(**fields, digest=Digest(bytes([number]) * 32)) for number in numbers)
+    bodies = (Prepare(**fields, digest=Digest(bytes([number]) * 32), proposal=Digest(bytes(32))) for number in numbers)
     return evidence_of(*(seal(body, START.keys[START.members[member]]).envelope for body in bodies))
 
 
@@ -212,9 +212,7 @@ def test_who_brings_evidence_of_a_round_that_we_have_not_reached_is_asked_and_no
     node, brought_by, liar = sorted(world.cores)[:3]
     core, key = world.cores[node], world.identities[liar]
     state = core.context.state
-    ahead = Prepare(
-        state.chain, Round(state.round + 1), state.epoch, View(0), Digest(bytes(32)), Digest(bytes(32)), Digest(bytes(32))
-    )
+    ahead = Prepare(state.chain, Round(state.round + 1), state.epoch, View(0), *(Digest(bytes(32)),) * 4)
     pair = (seal(replace(ahead, digest=Digest(bytes([number]) * 32)), key).envelope for number in (1, 2))
     effects = core.handle(MessageReceived(evidence_of(*pair), brought_by), world.instant())
     assert effects == [CatchUp(ahead.round, brought_by)]

@@ -343,3 +343,39 @@ def test_a_proof_that_does_not_hold_is_refused() -> None:
         signatures = certified(world.identities, recovery, managers(world)).signatures
         world.feed(node, MessageReceived(RecoveryCertificate(recovery, bad, signatures), node))
         assert world.cores[node].context.recovery is None
+
+
+def test_a_manager_that_does_not_know_what_it_signed_signs_no_recovery() -> None:
+    """Given a manager whose disk is lost and who has not heard yet where the others stand, then it signs nothing."""
+    world, dead = stuck()
+    manager = managers(world)[0]
+    recovery = a_recovery(world, dead)
+    assert world.cores[manager].recovery_refusal(recovery) == ""
+    world.kill(manager)
+    world.start(manager, fresh=True, told=False)
+    assert "not known for sure" in world.cores[manager].recovery_refusal(recovery)
+    before = len(world.disks[manager].records.get(2, []))
+    world.feed(manager, RecoverySigned(recovery, None))
+    assert len(world.disks[manager].records.get(2, [])) == before
+
+
+def test_whoever_learns_of_a_recovery_by_its_certificate_announces_in_the_turn_of_the_new_committee() -> None:
+    """Given a member that gets a seat by a recovery it has not heard of, when it is shown the closed round, then its turn counts."""
+    world, dead = stuck()
+    recovery = a_recovery(world, dead)
+    old = next(iter(world.cores.values())).context.committee
+    late = next(node for node in recovery.committee if node not in old and node not in managers(world)[:3])
+    world.drop = lambda _from, to, _now: to == late
+    sign(world, recovery)
+    assert world.run_until(lambda: max(world.rounds()) >= 3, 60_000)
+    certified = world.disks[next(node for node in world.cores if world.round_of(node) >= 3)].segments[3]
+    assert certified.certificate.recovery is not None
+    core = world.cores[late]
+    effects = core.handle(SegmentFetched(certified, managers(world)[0]), world.instant())
+    assert core.context.round == 3
+    seats = recovery.committee
+    turn = (seats.index(late) - (certified.certificate.round + certified.certificate.view)) % len(seats)
+    announced = [effect for effect in effects if isinstance(effect, Send) and isinstance(effect.message, Announcement)]
+    assert bool(announced) == (turn == 0)
+    due = core._certificates.deadline()
+    assert due == (None if turn == 0 else world.now + T0 * turn // 8)

@@ -9,6 +9,7 @@ from bflcd.errors import PeerError
 from bflcd.params import BlobRef
 from bflcd.store.records import Kind, Row, record_of, row_of
 from bflcd.types import Digest, Epoch, Round, View
+from bflcd.wire.codec import number_of
 from bflcd.wire.messages import Prepare
 from tests.fuzz.target import Target
 from tests.helpers.consensus import make_instance, make_proposal, prepared_by, vote
@@ -22,7 +23,7 @@ def records() -> tuple[Record, ...]:
     prepared: Prepared = prepared_by(INSTANCE, 0, make_proposal(1), range(3))
     prepare = vote(INSTANCE, 0, Prepare, 0, digest=root)
     return (
-        VoteRecord(Round(0), Epoch(0), View(0), 34, root, prepare),
+        VoteRecord(Round(0), Epoch(0), View(0), number_of(Prepare), root, prepare),
         PreparedRecord(Round(0), Epoch(0), prepared),
         OwnRecord(Round(0), Epoch(0), 31, prepare),
         ProposalRecord(Round(0), root, make_proposal(1), (prepare,), (prepare,), BlobRef(root, 9)),

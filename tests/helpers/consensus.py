@@ -36,6 +36,7 @@ from bflcd.wire.messages import (
     ViewChange,
     Vote,
 )
+from bflcd.wire.proposal import proposal_id
 
 T0 = Millis(1_000)
 """View timeout of every test instance, milliseconds of virtual time."""
@@ -66,13 +67,22 @@ def make_proposal(seed: int | bytes, *, time: int = 1) -> Proposal:
     return Proposal(epoch=Epoch(0), time=Millis(time), cards=(digest(Domain.TIE, part),))
 
 
+GIVES: dict[Digest, Digest] = {}
+"""By segment, the id of the proposal that gives it."""
+
+
 def digest_of(proposal: Proposal) -> Digest:
     """Stands for the function of the cards: the one digest that this proposal gives."""
-    return digest(Domain.HEADER, integer(proposal.time), *proposal.cards)
+    segment = digest(Domain.HEADER, integer(proposal.time), *proposal.cards)
+    GIVES[segment] = proposal_id(proposal)
+    return segment
 
 
 def body_of(instance: Instance, kind: type, view: int, **fields: object) -> Vote:
-    """A vote's body for this instance; keyword arguments override its fields."""
+    """A vote's body for this instance; keyword arguments override its fields.
+
+    A prepare names the proposal that gives its segment.
+    """
     common: dict[str, object] = {
         "chain": instance.chain,
         "round": instance.round,
@@ -83,6 +93,10 @@ def body_of(instance: Instance, kind: type, view: int, **fields: object) -> Vote
     }
     if kind is ViewChange:
         common |= {"prepared_view": None, "prepared_digest": None}
+    if kind is Prepare:
+        segment = fields["digest"]
+        assert isinstance(segment, bytes)
+        common |= {"proposal": GIVES.get(Digest(segment), Digest(segment))}
     return kind(**(common | fields))
 
 

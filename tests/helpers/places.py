@@ -109,7 +109,7 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
         Offer: {"blob": BlobRef(Digest(bytes([8]) * 32), payload_size(place.genesis.task.tensors, label)), "samples": 9},
         ScoreCard: {"base_loss": None, "base_accuracy": None, "entries": (), "present": (author,)},
         PrePrepare: {"view": View(0), "digest": digest, "proposal": Proposal(instance.epoch, NOW.wall, (digest,) * 3)},
-        Prepare: {"view": View(0), "digest": digest},
+        Prepare: {"view": View(0), "digest": digest, "proposal": digest},
         Commit: {"view": View(0), "digest": digest},
         ViewChange: {"view": View(1), "prepared_view": None, "prepared_digest": None},
     }

@@ -180,7 +180,8 @@ def make_vote(
 ) -> VoteRecord:
     """The first identity's vote."""
     chain = chain_id_of(make_genesis())
-    body = kind(chain, Round(round_), Epoch(epoch), View(view), Digest(bytes(32)), COMMITTEE_HASH, Digest(digest))
+    made_from = (Digest(digest),) if kind is Prepare else ()
+    body = kind(chain, Round(round_), Epoch(epoch), View(view), Digest(bytes(32)), COMMITTEE_HASH, Digest(digest), *made_from)
     envelope = seal(body, IDENTITIES[0]).envelope
     return VoteRecord(Round(round_), Epoch(epoch), View(view), number_of(kind), Digest(digest), envelope)
 

@@ -37,7 +37,7 @@ BODIES = [
     Beacon(**PLACE),
     Offer(**PLACE, blob=BlobRef(CHAIN, 10), samples=3),
     ScoreCard(**PLACE, base_loss=None, base_accuracy=None, entries=(), present=()),
-    Prepare(**VOTE),
+    Prepare(**VOTE, proposal=CHAIN),
     Commit(**VOTE),
 ]
 PRE_PREPARE = PrePrepare(**VOTE, proposal=Proposal(Epoch(0), Millis(5), (CHAIN,)))

@@ -5,12 +5,11 @@ from dataclasses import replace
 import pytest
 
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
-from bflcd.consensus.recovery import prepares_of
 from bflcd.core.events import MessageReceived, RecoverySigned
 from bflcd.core.records import RoundRecords
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
-from bflcd.node.recovery.observation import best_of, doubt_of
+from bflcd.node.recovery.observation import best_of, check_found, doubt_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.services import highest_proof
@@ -20,6 +19,7 @@ from bflcd.types import Epoch, Millis, NodeId, Round, View, short
 from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
+from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from bflcd.wire.requests import GetPrepared, PreparedReply
 from tests.core.test_recovery import a_recovery, managers, prepared_and_stuck, stuck
@@ -277,6 +277,7 @@ def forged(world: World, like: PreparedProof, epoch: int, liars: list[Identity])
         parent=context.head_hash,
         committee=committee_hash(Epoch(epoch), committee),
         digest=like.claim.digest,
+        proposal=proposal_id(like.claim.proposal),
     )
     prepares = tuple(sorted((liar.node_id, seal(body, liar).envelope.signature) for liar in liars))
     return PreparedProof(PreparedClaim(Epoch(epoch), committee, View(50), like.claim.digest, like.claim.proposal), prepares)
@@ -446,15 +447,21 @@ async def test_a_node_that_catches_up_or_has_finished_has_nothing_to_sign() -> N
     assert refused.value.code == "syncing"
 
 
-def test_where_givers_differ_about_the_proposal_those_who_prepared_it_count() -> None:
-    """Given one true proof with two proposals beside it, when more strangers than preparers give the wrong one, it is not taken."""
+def test_a_proof_with_another_proposal_beside_it_is_none() -> None:
+    """Given members that answer with a true proof and another proposal beside it, more of them than preparers, none is believed."""
     world, _, proof = prepared_and_stuck(1)
     strange = claiming(proof, proposal=replace(proof.claim.proposal, time=Millis(proof.claim.proposal.time + 1)))
-    preparers = [node for node, _ in proof.prepares]
-    strangers = [node for node in sorted(world.identities) if node not in preparers]
-    given = {preparers[0]: proof} | dict.fromkeys(strangers[:3], strange)
-    assert best_of(given) == (preparers[0], proof)
+    context = next(iter(world.cores.values())).context
+    check_found(proof, context.first_instance, world.verified.verify_once)
+    with pytest.raises(PeerError) as refused:
+        check_found(strange, context.first_instance, world.verified.verify_once)
+    assert refused.value.rejection is Rejection.BAD_RECOVERY
+
+
+def test_the_highest_proof_counts() -> None:
+    world, _, proof = prepared_and_stuck(1)
+    first, second, *_ = sorted(world.identities)
     assert best_of({}) is None
+    assert best_of({second: proof, first: proof}) == (first, proof)
     higher = claiming(proof, view=View(proof.claim.view + 1))
-    assert best_of({preparers[0]: proof, strangers[0]: higher}) == (strangers[0], higher)
-    assert prepares_of(proof, world.cores[next(iter(world.cores))].context.first_instance)
+    assert best_of({first: proof, second: higher}) == (second, higher)

@@ -37,9 +37,10 @@ def sign(node: SimNode, body: Any) -> Signed[Any]:
     return seal(body, node.signer)
 
 
-def vote(node: SimNode, kind: type, view: int, digest: Digest) -> Signed[Any]:
-    """A prepare or commit for whatever digest."""
-    return sign(node, kind(**place(node), view=View(view), digest=digest))
+def vote(node: SimNode, kind: type, view: int, digest: Digest, proposal: Digest | None = None) -> Signed[Any]:
+    """A prepare or commit for whatever digest; `proposal`: the id that a prepare names, any if it is not known."""
+    named = {"proposal": proposal or digest} if kind is Prepare else {}
+    return sign(node, kind(**place(node), view=View(view), digest=digest, **named))
 
 
 def view_change(node: SimNode, view: int, prepared_view: int | None = None, prepared: Digest | None = None) -> Signed[ViewChange]:

@@ -69,7 +69,9 @@ class WrongPlace(Strategy):
         ]
         for change in wrong:
             for kind in forge.VOTE_KINDS:
-                self.tell(forge.sign(self.node, kind(**(here | change), view=View(self.view()), digest=junk)).envelope)
+                named = {"proposal": junk} if kind is Prepare else {}
+                body = kind(**(here | change), view=View(self.view()), digest=junk, **named)
+                self.tell(forge.sign(self.node, body).envelope)
             self.tell(forge.sign(self.node, Beacon(**(here | change))).envelope)
 
 
@@ -89,8 +91,9 @@ class Replay(Strategy):
             if isinstance(body, Prepare | Commit):
                 other = Commit if isinstance(body, Prepare) else Prepare
                 same = {name: getattr(body, name) for name in (*here, "view", "digest")}
-                self.tell(replace(envelope, payload=encode(other(**same))))
-                self.tell(replace(envelope, payload=encode(type(body)(**(same | {"round": here["round"]})))))
+                made = {kind: {"proposal": body.digest} if kind is Prepare else {} for kind in (Prepare, Commit)}
+                self.tell(replace(envelope, payload=encode(other(**same, **made[other]))))
+                self.tell(replace(envelope, payload=encode(replace(body, round=here["round"]))))
             self.tell(replace(envelope, author=self.node.id))
             self.tell(replace(envelope, signature=Signature(bytes(64))))
             if isinstance(body, Offer):  # a copied update under its own name
@@ -112,7 +115,7 @@ class ForgedNames(Strategy):
         blob = forge.offer(self.node, junk, 5).body.blob
         bodies: list[Any] = [
             Offer(**here, blob=blob, samples=self.rng.randint(1, 9)),
-            Prepare(**here, view=View(self.view()), digest=junk),
+            Prepare(**here, view=View(self.view()), digest=junk, proposal=junk),
             Commit(**here, view=View(self.view()), digest=junk),
             Beacon(**(here | {"round": Round(here["round"] + 1)})),
             ScoreCard(**here, base_loss=None, base_accuracy=None, entries=(), present=(victim,)),

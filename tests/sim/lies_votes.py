@@ -7,7 +7,7 @@ from typing import Any
 
 from bflcd.core.records import RoundRecords
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.types import NodeId, View
+from bflcd.types import Digest, NodeId, View
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import (
     Commit,
@@ -18,6 +18,7 @@ from bflcd.wire.messages import (
     PrePrepare,
     ScoreCard,
 )
+from bflcd.wire.proposal import proposal_id
 from tests.helpers.inside import pbft_of
 from tests.sim import forge
 from tests.sim.liar import BODIES, HOUR, Liar, Said, Strategy, body_of, strategy
@@ -40,9 +41,9 @@ class Equivocate(Strategy):
         second = JustifiedPrePrepare(forge.sign(self.node, other).envelope, message.view_changes, ())
         yield message, some
         yield second, rest
-        for digest_ in (body.digest, other.digest):
+        for led in (body, other):
             for kind in forge.VOTE_KINDS:
-                yield forge.vote(self.node, kind, body.view, digest_).envelope, self.everybody()
+                yield forge.vote(self.node, kind, body.view, led.digest, proposal_id(led.proposal)).envelope, self.everybody()
 
 
 @strategy("double_votes")
@@ -54,14 +55,16 @@ class DoubleVotes(Strategy):
             return
         core = self.node.core
         assert core is not None
-        seen = set()
+        seen, made_from = set(), dict[Digest, Digest]()
         for message in self.liar.heard[-60:]:
             body = body_of(message)
             if isinstance(body, PrePrepare | Prepare | Commit) and body.round == core.context.round:
                 seen.add((body.view, body.digest))
+            if isinstance(body, PrePrepare):
+                made_from[body.digest] = proposal_id(body.proposal)
         for view, digest_ in sorted(seen)[:6]:
             for kind in forge.VOTE_KINDS:
-                self.tell(forge.vote(self.node, kind, view, digest_).envelope)
+                self.tell(forge.vote(self.node, kind, view, digest_, made_from.get(digest_)).envelope)
 
 
 @strategy("withhold")

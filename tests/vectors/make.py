@@ -46,6 +46,7 @@ RETIRED: dict[int, str] = {
     21: "CertifiedSegment",
     32: "ScoreCard",
     33: "PrePrepare",
+    34: "Prepare",
     41: "JustifiedViewChange",
     42: "Announcement",
     43: "Evidence",

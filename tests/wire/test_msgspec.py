@@ -37,6 +37,7 @@ class Vote(Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     parent: Hash
     committee: Hash
     digest: Hash
+    proposal: Hash
 
 
 def peak(data: bytes, kind: object) -> int:

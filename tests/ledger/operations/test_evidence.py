@@ -54,7 +54,7 @@ def said(kind: type, number: int, author: NodeId = SEATED, community: Community 
     elif kind is Beacon:
         fields |= {"committee": digest}
     else:
-        fields |= {"digest": digest}
+        fields |= {"digest": digest} | ({"proposal": digest} if kind is Prepare else {})
     return seal(kind(**(fields | changes)), community.keys[author]).envelope
 
 

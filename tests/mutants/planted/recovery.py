@@ -308,7 +308,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "dead-epoch-not-told",
         "who missed a recovery speaks in the dead epoch for ever (rule 8)",
         "bflcd/core/reception.py",
-        "        return self._certificates.answer_epoch(context, context.recovery, now)\n",
+        "        return self._certificates.answer_epoch(context, context.recovery, peer, now)\n",
         "        return []\n",
         TOLD,
     ),
