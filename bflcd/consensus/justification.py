@@ -15,7 +15,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.types import Digest, View
 from bflcd.wire.envelope import Envelope, Signed
 from bflcd.wire.messages import JustifiedPrePrepare, JustifiedViewChange, Prepare, PrePrepare, ViewChange
-from bflcd.wire.proposal import Proposal, proposal_id
+from bflcd.wire.proposal import proposal_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,18 @@ from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 
 
 class Group(IntEnum):
-    """In which order seats are filled."""
+    """In which order seats are filled (the numbers of `elect`)."""
 
     PACKED = 0
     """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule."""
     PACKED_BEFORE = 1
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
-    OTHER = 2
+    SEATED = 2
+    """Present, holding a seat now: packed by score, packed before, never packed, as above and below."""
+    OTHER = 3
     """Present, never packed, without a seat: longest without one first."""
-    SEATED = 3
-    """Present, holding a seat now: packed by score, packed before, others, as above."""
     ABSENT = 4
-    """Not present: managers first, then those without a seat now, then as above."""
+    """Not present: managers first, then as above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +148,48 @@ def elect(
     `state`: the ledger after the round's learning and its operations, before anything of round t + 1. `packed`: merit by
     uploader; `present`: on f + 1 of the q cards.
 
-    The committee of round t follows all other present members: nobody judges twice in a row while there is anybody else. A
-    round without packed updates changes the committee by the same order. Ties by the round's seed.
+    1. Only members that may sit count (`may_sit`).
+    2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule, by that rule.
+    3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
+    4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
+       but the committee stays rather than make room for somebody of whom nobody has judged anything.
+    5. Then the present that were never packed.
+    6. Then the absent: a seat that is not there brings its committee nearer to standing still.
+    7. Ties go by the round's seed, which nobody could foresee when it chose its id.
     """
     seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
+    # 1. Who may sit.
     sitting = [account for account in state.accounts if may_sit(account, present)]
+    # 2. Packed in this round or lately: genesis' rule orders them.
+    elected = _by_rule(params, state, sitting, packed, present)
+    ranks: list[tuple[_Rank, bytes, NodeId]] = []
+    for account in sitting:
+        node = account.node
+        standing = _standing(account, packed.get(node))
+        if node in elected:
+            rank: _Rank = (Group.PACKED, elected[node])
+        elif node in seated:
+            # 4. The present committee, among themselves as 2, 3 and 5.
+            rank = (Group.SEATED, *standing)
+        else:
+            # 3. and 5. Packed before, never packed.
+            rank = standing
+        if node not in present:
+            # 6. The absent, managers first, then in the order of those present.
+            rank = (Group.ABSENT, node not in managers, *rank)
+        # 7. Ties.
+        ranks.append((rank, tie_break(seed, node), node))
+    ranks.sort()
+    seats = ranks[: params.committee_size]
+    return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
+
+
+def _by_rule(
+    params: Params, state: State, sitting: Sequence[Account], packed: Mapping[NodeId, Merit], present: frozenset[NodeId]
+) -> dict[NodeId, int]:
+    """Places of the first group by genesis' rule, 0 for the first."""
+    seed, seated = seed_of(state), frozenset(state.committee)
     rule = entry_of(RULES, params.election, "election")
     candidates = [
         SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))
@@ -162,22 +198,7 @@ def elect(
         and account.node not in seated
         and (merit := packed.get(account.node) or _lately(account, state, rule.memory)) is not None
     ]
-    elected = {one.node: place for place, one in enumerate(rule.order(candidates, params.committee_size))}
-    ranks: list[tuple[_Rank, bytes, NodeId]] = []
-    for account in sitting:
-        node = account.node
-        if node in elected:
-            rank: _Rank = (Group.PACKED, elected[node])
-        elif node not in present:
-            rank = (Group.ABSENT, node not in managers, node in seated, *_standing(account, packed.get(node)))
-        elif node in seated:
-            rank = (Group.SEATED, *_standing(account, packed.get(node)))
-        else:
-            rank = _standing(account, None)
-        ranks.append((rank, tie_break(seed, node), node))
-    ranks.sort()
-    seats = ranks[: params.committee_size]
-    return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
+    return {one.node: place for place, one in enumerate(rule.order(candidates, params.committee_size))}
 
 
 def _lately(account: Account, state: State, memory: int) -> Merit | None:

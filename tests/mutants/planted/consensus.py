@@ -77,11 +77,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "        self._slots: dict[NodeId, dict[View, Signed[V]]] = {}\n",
                 "        self._slots = {}\n        self.copies = {}\n",
             ),
-            Edit(VOTES, "if self.count(*key) >= q)", "if self.count(*key) + self.copies.get(key, 0) >= q)"),
+            Edit(VOTES, "if self.count(subject) >= q)", "if self.count(subject) + self.copies.get(subject, 0) >= q)"),
             Edit(
                 PBFT,
                 "        if held is not None:\n            self._require_same(held.envelope, vote.envelope, f",
-                "        if held is not None:\n            place = (vote.body.view, vote.body.digest)\n"
+                "        if held is not None:\n            place = (vote.body.view, vote.body.digest, None)\n"
                 "            buffer.copies[place] = buffer.copies.get(place, 0) + 1\n"
                 "            self._require_same(held.envelope, vote.envelope, f",
             ),
@@ -134,8 +134,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "proof-of-another-view",
         "prepares of one view prove another (row 33)",
         PROOFS,
-        "if (prepare.view, prepare.digest) != (view, digest):",
-        "if prepare.digest != digest:",
+        "if subject_of(prepare) != subject:",
+        "if subject_of(prepare)[1:] != subject[1:]:",
+        *every("forging"),
+    ),
+    mutant(
+        "proof-with-another-proposal",
+        "whoever passes a proof on can put another proposal beside it (rule 4)",
+        PROOFS,
+        "if subject_of(prepare) != subject:",
+        "if subject_of(prepare)[:2] != subject[:2]:",
         *every("forging"),
     ),
     mutant(
@@ -221,8 +229,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "prepared-proof-unchecked",
         "a view-change's prepared proof is believed (FISCO FIB-124)",
         PROOFS,
-        "    check_prepared(view, digest, message.prepares, q, auth)\n    return Claim(signed, Prepared(",
-        "    return Claim(signed, Prepared(",
+        "    check_prepared(prepared, q, auth)\n    return Claim(signed, prepared)",
+        "    return Claim(signed, prepared)",
         *every("forging"),
     ),
     mutant(

@@ -71,8 +71,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "fork-of-a-recovered-round-refused",
         "a true contradiction in a recovered round is held against its first committee and blamed (rule 8; row 25)",
         "bflcd/core/core.py",
-        "*self._certificates.closed(self.context, certificate, context.instance, now),",
-        "*self._certificates.closed(self.context, certificate, context.first_instance, now),",
+        "*self._certificates.closed(context, certificate, now),",
+        "*self._certificates.closed(context.first, certificate, now),",
         FORKED,
     ),
 )

@@ -107,6 +107,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ELECTED,
     ),
     mutant(
+        "unjudged-before-the-seated",
+        "a round that packs nothing seats whom nobody has judged (section 5, Election)",
+        ELECTION,
+        "            rank = (Group.SEATED, *standing)\n",
+        "            rank = (Group.ABSENT, *standing)\n",
+        ELECTED,
+    ),
+    mutant(
         "degraded-never-said",
         "seats that went past the packed are not marked (section 5)",
         ELECTION,
