@@ -78,10 +78,12 @@ class Core:
         train: bool,
         last: Certificate | None = None,
     ) -> None:
-        """`private_seed`, `train`: see `NodeParts`. `last`: the certificate of `head`, which whoever lags is answered with."""
+        """`private_seed`: see `NodeParts`; `train` False: this node only follows. It neither trains nor judges, and says
+        nothing in rounds, so nobody expects it. `last`: the certificate of `head`, which whoever lags is answered with.
+        """
         operations = OperationHandler(OperationPool(), verify)
         equivocation = EquivocationHandler(operations, signer.node_id)
-        self._node = NodeParts(genesis, signer, verify, private_seed, train, guard, operations, equivocation)
+        self._node = NodeParts(genesis, signer, verify, private_seed, not train, guard, operations, equivocation)
         self._certificates = Certificates(operations, verify, last)
         self._early = EarlyMessages()
         self._reception = Reception(self._node, self._certificates, self._early)
@@ -261,7 +263,7 @@ class Core:
         if context.finished:
             text = f"the community has reached its last round, {context.round}"
             return [*effects, self._notice(EventKind.FINISHED, text), self._round.work.fetch_model()]
-        if account_of(context.state, context.me) is not None:
+        if account_of(context.state, context.me) is not None and not context.follows:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
             effects += self._join_agreement(now)
@@ -437,7 +439,9 @@ class Core:
         context = self.context
         if context.judges:
             return "judge and train" if context.trains else "judge"
-        return "train" if context.trains and self._node.train else "follow"
+        if context.follows and context.me in context.committee:
+            return "only follow, though we hold a seat: start without --observe"
+        return "train" if context.trains else "follow"
 
     def _notice(self, type_: EventKind, text: str, **fields: str | int) -> Notice:
         return notice(self.context.round, type_, text, **fields)

@@ -104,27 +104,39 @@ class Judgement:
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
     """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
 
+    1. The cards are q, of distinct members.
+    2. What the base is worth is the lower median over the cards that measured it; the margin follows from its accuracy.
+    3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
+    4. Each offer by itself: medians over all q cards, then gain, norm and margin.
+    5. All of them together: the band of norms, then the k best have places.
+    6. Present is who f + 1 cards list.
+
     Raises InvariantError at another number of cards, or a score rule that there is not.
     """
     m = len(state.committee)
     f, q = faults(m), quorum(m)
+    # 1. q cards.
     if len(cards) != q or len({card.author for card in cards}) != q:
         raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
+    # 2. The base and the margin.
     bodies = [card.body for card in cards]
     losses = [body.base_loss for body in bodies if body.base_loss is not None]
     accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
     base_accuracy = lower_median(accuracies) if accuracies else None
     least = MicroNats(-margin(params, base_accuracy))
+    # 3. Entries by offer.
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
     score_of = entry_of(SCORES, params.score_rule, "score rule")
+    # 4. Each by itself.
     offers = [_rate(score_of, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
+    # 5. All together.
     offers = _rank(params, state, _hold_to_band(offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
         offers=tuple(offers),
         packed=tuple(_in_order(state, [offer for offer in offers if offer.reason is None])),
-        present=_present(bodies, f),
+        present=_present(bodies, f),  # 6.
         base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
     )

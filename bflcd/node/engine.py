@@ -9,11 +9,13 @@ from bflcd.core.events import Started
 from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.identity import Signer
+from bflcd.errors import OperatorError
+from bflcd.ledger.state import State
 from bflcd.node.runtime.loop import Ports, Runtime
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.params import Genesis
 from bflcd.store.protocol import ChainStore, RecordStore, Upkeep
-from bflcd.types import Round
+from bflcd.types import NodeId, Round
 from bflcd.wire.envelope import Verify
 
 GuardOf = Callable[[Mark | None, Round, RoundRecords], SigningGuard]
@@ -52,6 +54,16 @@ class Engine:
             params=context.params,
             guard=self.guard,
             unpublished=self.unpublished,
+        )
+
+
+def check_observer(state: State, node: NodeId) -> None:
+    """Raise OperatorError if `node`, which is told to follow only, holds a seat: its committee would be one short."""
+    if node in state.committee:
+        raise OperatorError(
+            f"this node holds a seat in round {state.round}, so it can't only follow: its committee waits for it",
+            hint="start it without --observe until it holds no seat, or leave it out of the committee of the genesis",
+            code="holds_seat",
         )
 
 

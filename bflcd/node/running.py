@@ -17,7 +17,7 @@ from bflcd.ledger.state import account_of
 from bflcd.log import LogContext
 from bflcd.net.blobs import BlobFetcher
 from bflcd.node.attack import AttackingCompute
-from bflcd.node.engine import Engine, MarkFile, open_engine
+from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
@@ -80,8 +80,13 @@ class Surroundings:
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
-    """Take up the chain of `genesis`, which the store holds."""
-    private_seed = digest(Domain.PRIVATE, around.identity.seed, (await around.store.head()).state.chain)
+    """Take up the chain of `genesis`, which the store holds. Raises OperatorError if this node only follows and has a seat."""
+    state = (await around.store.head()).state
+    if not around.config.compute.train:
+        check_observer(state, around.identity.node_id)
+        if around.identity.node_id in state.managers:
+            logger.warning("this node only follows and is a manager: it can sign recoveries, and is seated by none")
+    private_seed = digest(Domain.PRIVATE, around.identity.seed, state.chain)
     engine = await open_engine(
         genesis,
         around.store,
@@ -223,7 +228,7 @@ class RunningNode:
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round."""
-        if not self._around.config.compute.train and not self._engine.core.context.judges:
+        if not self._around.config.compute.train:
             return
         try:
             await self._worker.start()

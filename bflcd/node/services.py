@@ -123,11 +123,19 @@ class ChainService:
 
 
 def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
-    """The highest prepared certificate among the records of the round that `state` opens, of whichever of its epochs."""
+    """The highest prepared certificate among the records of the round that `state` opens, of whichever of its epochs.
+
+    1. An epoch counts if the round's header or a quorum of managers gave it: what this manager alone has signed stands among the
+       records too, perhaps for an epoch that the others gave away otherwise.
+    2. A certificate needs its epoch's committee; and the basis of its proposal, if an earlier recovery changed the ledger.
+    3. What a recovery carries as its proof was found by managers, and counts whoever signed it.
+    4. The highest epoch goes first, then the highest view.
+    """
+    # 1. Which epochs there were.
     recoveries = [record.certificate for record in records.recoveries]
-    # what this manager alone has signed stands there too, perhaps for an epoch that a quorum of the others gave away otherwise
     given = [certificate for certificate in recoveries if len(certificate.signatures) >= quorum(len(state.managers))]
     committees = {state.epoch: state.committee} | {c.recovery.epoch: c.recovery.committee for c in given}
+    # 2. What each was prepared by, and judged from.
     older = {c.proof.claim.proposal.epoch: c.proof.claim.basis for c in given if c.proof is not None}
     bases = older | {c.recovery.epoch: ProposalBasis(c.recovery.committee, c.recovery.retired) for c in given}
     proofs = [
@@ -135,7 +143,9 @@ def highest_proof(state: State, records: RoundRecords) -> PreparedProof | None:
         for record in records.prepared
         if record.epoch in committees
     ]
+    # 3. What managers have found.
     proofs += [certificate.proof for certificate in recoveries if certificate.proof is not None]
+    # 4. The highest.
     return max(proofs, key=lambda proof: (proof.claim.epoch, proof.claim.view), default=None)
 
 

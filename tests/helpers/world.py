@@ -111,6 +111,8 @@ class World:
         self.rate: Callable[[NodeId], int] = lambda _: 1_000
         """KiB/s at which an uploader's update is pulled."""
         self.delay: Callable[[], int] = lambda: self.rng.randint(2, 30)
+        self.following: frozenset[NodeId] = frozenset()
+        """Who only follows the chain."""
         self.blames: list[Blame] = []
         self.notices: list[tuple[int, NodeId, str]] = []
         self.disks: dict[NodeId, Disk] = {}
@@ -148,7 +150,7 @@ class World:
             identity.seed,
             guard=SigningGuard(in_doubt=fresh),
             last=disk.segments[round_].certificate if round_ else None,
-            train=True,
+            train=node not in self.following,
         )
         self.cores[node] = core
         self.feed(node, Started(disk.found(round_)))

@@ -153,7 +153,7 @@ def test_an_empty_round_seats_whom_earlier_rounds_packed() -> None:
     start = make_community(10, 4)
     empty = play_gains(start, {})
     assert set(empty.outcome.committee) == set(start.state.committee), "nobody has been judged: genesis' word counts"
-    trained = {member: 5 for member in start.outsiders}
+    trained = dict.fromkeys(start.outsiders, 5)
     packed = play_gains(start, trained)
     assert not set(packed.outcome.committee) & set(start.state.committee)
     again = play_gains(packed.after, {})

@@ -15,7 +15,7 @@ from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.services import highest_proof
 from bflcd.node.views.members import members_view
 from bflcd.node.views.status import _recovering
-from bflcd.types import Epoch, Millis, NodeId, Round, View, short
+from bflcd.types import Epoch, Millis, NodeId, PartsPerMillion, Round, View, short
 from bflcd.wire.blocks import Certificate, committee_hash
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
@@ -465,3 +465,22 @@ def test_the_highest_proof_counts() -> None:
     assert best_of({second: proof, first: proof}) == (first, proof)
     higher = claiming(proof, view=View(proof.claim.view + 1))
     assert best_of({first: proof, second: higher}) == (second, higher)
+
+
+async def test_who_only_follows_is_seated_by_no_plan() -> None:
+    """Given a connected member that was never present and is not heard, then others are proposed; one that is heard is one of them."""
+    world, dead = stuck()
+    desk = Desk(world, managers(world)[0])
+    core = world.cores[desk.node]
+    follower, heard = [node for node in sorted(world.cores) if node not in (*core.context.committee, desk.node)][:2]
+    state = core.context.head.state
+    accounts = tuple(
+        replace(a, availability=PartsPerMillion(0 if a.node in (follower, heard) else 500_000)) for a in state.accounts
+    )
+    round_of(core).context = replace(core.context, head=replace(core.context.head, state=replace(state, accounts=accounts)))
+    round_of(core).collection.beacons -= {follower}
+    round_of(core).collection.beacons |= {heard}
+    seated = (await desk.recover(LOOK)).proposal.committee
+    assert follower.hex() not in seated
+    assert heard.hex() in seated
+    assert len(seated) == 4

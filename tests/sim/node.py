@@ -59,6 +59,8 @@ class SimNode:
         self.name = f"n{index:02d}"
         self.disk = Disk(world.genesis, torn_logs=world.torn_logs)
         self.liar: Liar | None = None
+        self.observes = False
+        """Whether it only follows the chain."""
         self.pruned_keep = 0
         self.life = 0
         self.running = False
@@ -165,7 +167,7 @@ class SimNode:
                 signer=self.signer,
                 verify=world.verify,
                 private_seed=digest(Domain.PRIVATE, self.seed, chain),
-                train=True,
+                train=not self.observes,
                 guard_of=self._guard_of,
             )
         )

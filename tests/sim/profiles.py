@@ -25,6 +25,19 @@ def calm(scene: Scene) -> None:
     scene.length = 5_000
 
 
+@profile(2)
+def observers(scene: Scene) -> None:
+    """Members that only follow the chain, as many as leave a committee and a trainer or more; and something else goes wrong."""
+    world = scene.world
+    committee = set(world.genesis.committee)
+    free = [node for node in world.nodes if node.id not in committee]
+    count = scene.rng.randint(1, max(1, len(free) // 2))
+    for node in free[1:][:count]:
+        node.observes = True
+        world.note(node, "only follows", "", b"")
+    scene.rng.choice([calm, lossy, crash_storm, power_loss])(scene)
+
+
 @profile(3)
 def lossy(scene: Scene) -> None:
     """Loss, duplicates, reordering."""
@@ -323,7 +336,7 @@ def liars_and_network(scene: Scene) -> None:
 @profile(6)
 def mixed(scene: Scene) -> None:
     """Two or three of the others at once."""
-    others = sorted(set(PROFILES) - {"mixed", "calm", "gone"})
+    others = sorted(set(PROFILES) - {"mixed", "calm", "gone", "observers"})
     for name in scene.rng.sample(others, scene.rng.randint(2, 3)):
         PROFILES[name](scene)
 

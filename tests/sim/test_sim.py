@@ -10,10 +10,11 @@ from random import Random
 import pytest
 
 from bflcd.ledger import quorum
+from bflcd.ledger.state import NEVER
 from bflcd.params import ELECTIONS
 from tests.sim.profiles import PROFILES, Scene
 from tests.sim.recording import record, recorded
-from tests.sim.run import make_world, run_seed
+from tests.sim.run import make_world, run_seed, run_world
 from tests.sim.strategies import STRATEGIES, Liar
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ FOUND = [
     pytest.param(80, "gone", None, id="in round 0 those declared gone are waited for"),
     pytest.param(135, "gone", None, id="a restart in a new epoch dies of what the old one had proposed"),
     pytest.param(7010, "gone", None, id="a manager votes in the epoch that it had ended, after a restart"),
-    pytest.param(574179494, None, None, id="a peer that answers nothing holds up every segment of a catch-up"),
+    pytest.param(574179494, "liars_and_halves", None, id="a peer that answers nothing holds up every segment of a catch-up"),
 ]
 """Seeds that failed once, all with elections by score; docs/measurements/defects.md says what was found."""
 
@@ -160,6 +161,23 @@ def test_every_profile_can_be_drawn(name: str) -> None:
     world, scene = make_world(5, profile=name, nodes=5)
     assert isinstance(scene, Scene)
     assert world.profile == name
+
+
+@pytest.mark.parametrize("election", ELECTIONS)
+def test_who_only_follows_is_never_seated(election: str) -> None:
+    """Given members that follow only, whatever else goes wrong, then none of them is ever packed, present, or on a seat."""
+    observing = 0
+    for seed in range(6):
+        world, scene = make_world(seed, profile="observers", nodes=7 + seed % 4, election=election)
+        assert run_world(world, scene).violations == ()
+        ahead = max(world.nodes, key=lambda node: node.round)
+        accounts = {account.node: account for account in ahead.disk.head.state.accounts}
+        for node in (node for node in world.nodes if node.observes):
+            observing += 1
+            assert node.round >= world.goal
+            account = accounts[node.id]
+            assert (account.seat_round, account.packed_round, account.availability) == (NEVER, NEVER, 0)
+    assert observing > 5
 
 
 def test_at_most_f_lie_forget_or_leave() -> None:

@@ -1,6 +1,6 @@
 """What is fixed while one round runs: the head, the parameters, who we are in it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import recovered_instance, verify_recovery
@@ -27,6 +27,8 @@ class RoundContext:
     me: NodeId
     recovery: RecoveryCertificate | None = None
     """What managers have given this round, if they had to (design 6.8); verified."""
+    follows: bool = False
+    """Whether we take no part: we neither train nor judge, and nobody expects us."""
     state: State = field(init=False)
     """The ledger that the round is decided from: the head's, under the recovery."""
 
@@ -58,12 +60,12 @@ class RoundContext:
     @property
     def first(self) -> "RoundContext":
         """The round as its model header opened it, whatever managers have given it since."""
-        return self if self.recovery is None else RoundContext(self.genesis, self.head, self.me)
+        return self if self.recovery is None else replace(self, recovery=None)
 
     def under(self, recovery: RecoveryCertificate) -> "RoundContext":
         """The round in the epoch of a recovery, which must be verified. Raises PeerError(BAD_RECOVERY) if it does not fit."""
         self.require_fit(recovery)
-        return RoundContext(self.genesis, self.head, self.me, recovery)
+        return replace(self, recovery=recovery)
 
     def require_fit(self, recovery: RecoveryCertificate) -> None:
         """Raise PeerError(BAD_RECOVERY) if a recovery is not one of this round, or binds it to what can't be judged here."""
@@ -124,8 +126,8 @@ class RoundContext:
 
     @property
     def judges(self) -> bool:
-        """Whether we hold a seat."""
-        return self.me in self.committee
+        """Whether we hold a seat, and take it."""
+        return self.me in self.committee and not self.follows
 
     @property
     def judges_but_me(self) -> tuple[NodeId, ...]:
@@ -134,8 +136,8 @@ class RoundContext:
 
     @property
     def trains(self) -> bool:
-        """Whether we may train in this round."""
-        return self.may_train(self.me)
+        """Whether we may train in this round, and do."""
+        return self.may_train(self.me) and not self.follows
 
     @property
     def finished(self) -> bool:

@@ -37,16 +37,13 @@ class LocalWork:
         retransmissions: Retransmissions,
         signer: Signer,
         private_seed: bytes,
-        *,
-        train: bool,
     ) -> None:
-        """`private_seed`: from which the round's draws follow; `train` False: this node never offers."""
+        """`private_seed`: from which the round's draws follow."""
         self._context = context
         self._collection = collection
         self._retransmissions = retransmissions
         self._signer = signer
         self._private_seed = private_seed
-        self._train = train
         self.model_here = False
         self._retry_at: Millis | None = None
         """When what failed is tried again."""
@@ -138,7 +135,7 @@ class LocalWork:
     def start_training(self, *, may_sign: bool) -> list[Effect]:
         """Train once the model is here, if our offer would count."""
         context = self._context
-        wanted = self._train and may_sign and context.trains and not context.bound
+        wanted = may_sign and context.trains and not context.bound
         wanted = wanted and self.trained is None and not self.training
         if not wanted or not self._can_begin() or self._failures > MAX_TRAINING_FAILURES:
             return []

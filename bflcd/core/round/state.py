@@ -27,21 +27,21 @@ from bflcd.wire.envelope import Verify
 class NodeParts:
     """What a node keeps from round to round, as its rounds use it.
 
-    `private_seed`: secret randomness of this node, from which each round's draws follow; `train` False: it never offers.
+    `private_seed`: secret randomness of this node, from which each round's draws follow; `follows`: it takes no part in rounds.
     """
 
     genesis: Genesis
     signer: Signer
     verify: Verify
     private_seed: bytes
-    train: bool
+    follows: bool
     guard: SigningGuard
     operations: OperationHandler
     equivocation: EquivocationHandler
 
     def context(self, head: Head) -> RoundContext:
         """The round that `head` opens."""
-        return RoundContext(self.genesis, head, self.signer.node_id)
+        return RoundContext(self.genesis, head, self.signer.node_id, follows=self.follows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class RoundState:
         self.collection = Collection(context, opened, present_before)
         self.retransmissions = Retransmissions(context.params.view_timeout)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
-        self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed, train=node.train)
+        self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
         self.agreement: Agreement | None = None
         """Ours in the decision, if we hold a seat."""
         self.decision: Decision | None = None

@@ -160,7 +160,7 @@ def _choose(inputs: PlanInput, pending: tuple[Pending, ...]) -> tuple[Action, Pe
 
 def _new_recovery(inputs: PlanInput) -> Recovery:
     core, context, request, proof = inputs.core, inputs.context, inputs.request, inputs.found.proof
-    committee = _default_committee(context, inputs.seen) if request.committee is None else request.committee
+    committee = _default_committee(core, inputs.seen) if request.committee is None else request.committee
     retired = _default_retired(core, inputs.seen, committee) if request.retired is None else tuple(sorted(set(request.retired)))
     _check_named(context, committee, retired)
     return Recovery(
@@ -174,12 +174,24 @@ def _new_recovery(inputs: PlanInput) -> Recovery:
     )
 
 
-def _default_committee(context: RoundContext, seen: Observation) -> tuple[NodeId, ...]:
-    """Those of the old committee that are alive, in seat order, then other members that are, by id; at most M."""
-    alive = {*seen.connected, context.me}
+def _default_committee(core: CoreSnapshot, seen: Observation) -> tuple[NodeId, ...]:
+    """Those of the old committee that are alive, in seat order, then other members that are and take part, by id; at most M."""
+    context = core.context
+    alive = {*seen.connected} if context.follows else {*seen.connected, context.me}
     members = [a.node for a in context.state.accounts if a.node in alive and a.punished_round == NEVER]
     old = [node for node in context.committee if node in members]
-    return tuple([*old, *(node for node in members if node not in old)][: context.params.committee_size])
+    others = [node for node in members if node not in old and _takes_part(core, node)]
+    return tuple([*old, *others][: context.params.committee_size])
+
+
+def _takes_part(core: CoreSnapshot, node: NodeId) -> bool:
+    """Whether a member is heard in this round, or was present about as often as others: who only follows is neither."""
+    if node == core.context.me or node in core.present:
+        return True
+    accounts = core.context.state.accounts
+    usual = max(account.availability for account in accounts)
+    account = account_of(core.context.state, node)
+    return account is not None and account.availability > 0 and 2 * account.availability >= usual
 
 
 def _default_retired(core: CoreSnapshot, seen: Observation, committee: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
