@@ -469,7 +469,7 @@ def test_the_highest_proof_counts() -> None:
 
 async def test_who_only_follows_is_seated_by_no_plan() -> None:
     """Given a connected member that was never present and is not heard, then others are proposed; one that is heard is one of them."""
-    world, dead = stuck()
+    world, _ = stuck()
     desk = Desk(world, managers(world)[0])
     core = world.cores[desk.node]
     follower, heard = [node for node in sorted(world.cores) if node not in (*core.context.committee, desk.node)][:2]

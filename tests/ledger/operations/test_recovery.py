@@ -223,7 +223,8 @@ def test_who_shows_up_again_is_reinstated(when: int) -> None:
     assert retired(community.state) == {still_gone: 0}
     seated = set(community.state.committee)
     for _ in range(6):
-        community = play_gains(community, {}, present=without(START, (still_gone,))).after
+        gains = {back: 5} if back not in community.state.committee else {}
+        community = play_gains(community, gains, present=without(START, (still_gone,))).after
         seated |= set(community.state.committee)
     assert back in seated
     assert still_gone not in seated
