@@ -38,7 +38,7 @@ from bflcd.types import short
 from bflcd.wire.blocks import segment_digest
 from bflcd.wire.codec import registered
 from bflcd.wire.envelope import Envelope, open_envelope
-from bflcd.wire.messages import Announcement, JustifiedPrePrepare, JustifiedViewChange
+from bflcd.wire.messages import Announcement, JustifiedPrePrepare, JustifiedViewChange, PrePrepare
 
 
 class Trace:
@@ -173,7 +173,7 @@ def words_of_envelope(envelope: Envelope, name: Any) -> str:
         parts.append(f"{len(body.entries)} entries, {len(body.present)} present")
     if hasattr(body, "blob"):
         parts.append(f"blob {short(body.blob.root)}")
-    if hasattr(body, "proposal"):
+    if isinstance(body, PrePrepare):
         parts.append(f"cards {' '.join(short(card) for card in body.proposal.cards)} time {body.proposal.time}")
     return " ".join(parts)
 
