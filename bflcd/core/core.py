@@ -322,7 +322,7 @@ class Core:
             return self._close(certified.segment, decision, now)
         except PeerError as error:
             self._round.segment_refused()
-            return [Blame(event.source, error.rejection, str(error))]
+            return [Blame(event.source, error.rejection, str(error)), *self._round.want_decided(now)]
 
     def _close(self, segment: Segment, decision: Decision, now: Instant) -> list[Effect]:
         """Check the decided segment against the head, commit it, open the next round. Raises PeerError."""
@@ -376,7 +376,7 @@ class Core:
         round_.retransmissions.add(mine, now.mono)
         effects: list[Effect] = [durable, Send(joined)]
         if self.context.judges:
-            effects += self._join_agreement(now)  # without a signer now
+            effects += self._join_agreement(now) + self._advance(now)  # without a signer now
         return effects + self._take(round_.recoveries.grown(joined, self.context), now)
 
     def _adopt(self, certificate: RecoveryCertificate, now: Instant) -> list[Effect]:
@@ -393,7 +393,7 @@ class Core:
             self._notice(EventKind.RECOVERED, text, epoch=recovery.epoch),
         ]
         self._round = old.in_epoch_of(context, now.mono, self._present_before)
-        return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign)
+        return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign) + self._advance(now)
 
     # -- going on -----------------------------------------------------------------------------------------------------
 

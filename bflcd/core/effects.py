@@ -1,7 +1,6 @@
 """What the node's core asks of the runtime. Effects MUST be carried out in the order given; slow ones are answered by events."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import Record
@@ -163,13 +162,9 @@ class Notice:
     fields: tuple[tuple[str, str | int], ...] = ()
 
 
-_Agreement = Literal["quorum_of_cards", "view", "too_many_candidates"]
-"""Values of `EventKind` that `bflcd.core.round.agreement` spells out."""
-
-
-def notice(round_: Round, type_: EventKind | _Agreement, text: str, **fields: str | int) -> Notice:
+def notice(round_: Round, type_: EventKind, text: str, **fields: str | int) -> Notice:
     """A notice of a round."""
-    return Notice(EventKind[type_.upper()], text, (("round", round_), *fields.items()))
+    return Notice(type_, text, (("round", round_), *fields.items()))
 
 
 Effect = (

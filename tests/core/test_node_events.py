@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.api.event_bus import EventBus
 from bflcd.api.schema.events import Event
-from bflcd.core.effects import Notice, notice
+from bflcd.core.effects import Notice
 from bflcd.core.node_events import EventKind, Severity
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.operations import OperationHandler
@@ -33,9 +33,7 @@ def test_every_kind_has_a_name_a_severity_and_a_meaning_in_one_line():
 def test_every_kind_is_told_somewhere():
     table = SOURCES / "core" / "node_events.py"
     text = "\n".join(path.read_text() for path in SOURCES.rglob("*.py") if path != table)
-    told = set(re.findall(r"EventKind\.([A-Z_]+)", text)) | {
-        name.upper() for name in re.findall(r'notice\(context\.round, "(\w+)"', text)
-    }
+    told = set(re.findall(r"EventKind\.([A-Z_]+)", text))
     assert told == {kind.name for kind in EventKind}
 
 
@@ -44,11 +42,6 @@ def test_every_kind_is_told_somewhere():
 )
 def test_nothing_but_a_kind_can_be_told(where, name):
     assert get_type_hints(where)[name] is EventKind
-
-
-def test_an_unknown_kind_makes_no_notice():
-    with pytest.raises(KeyError):
-        notice(Round(1), "nonsense", "")  # type: ignore[arg-type]
 
 
 def test_evidence_is_told_as_what_it_is():

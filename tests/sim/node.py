@@ -182,6 +182,8 @@ class SimNode:
         self._handlers = {**self.service.handlers(), **blobs.handlers()}
         known = f"floor {self.guard.floor}, in doubt {self.guard.in_doubt}"
         world.note(self, "start", f"round {self.round}, {known}", b"%d" % self.round)
+        if self.honest and not self.amnesia and self.guard.floor is not None:
+            world.safety.violate(f"{self.name} is silenced, though its disk forgot nothing")
         world.greet(self)
         if self.guard.may_begin(0, len(world.nodes)):
             self._begin(self.life)
@@ -333,8 +335,19 @@ class SimNode:
         self.inbox.add(event, settled)
 
     def _handled(self, handle: Callable[[Event, Instant], list[Effect]], event: Event, now: Instant) -> list[Effect]:
+        self._not_overdue(now)
         self.world.trace_event(self, event)
         return self._said(lambda: handle(event, now))
+
+    def _not_overdue(self, now: Instant) -> None:
+        """Before its deadline a tick brings nothing: no wait goes without one."""
+        core = self.core
+        assert core is not None
+        deadline = core.deadline(now)
+        if self.honest and (deadline is None or deadline > now.mono):
+            effects = type(core).tick(core, now)
+            if effects:
+                self.world.safety.violate(f"{self.name} had a wait without a deadline: {effects[:2]!r}"[:300])
 
     def _ticked(self, tick: Callable[[Instant], list[Effect]], now: Instant) -> list[Effect]:
         effects = self._said(lambda: tick(now))

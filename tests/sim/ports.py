@@ -68,7 +68,8 @@ class VirtualStore:
         node.boundary()
         if self.disk.full:
             node.disk_full()
-        await node.write_time()
+        for _ in range(3):
+            await node.write_time()
         node.before = self.disk.head
         try:
             self.disk.commit(certified, state)

@@ -115,6 +115,16 @@ def groups(scene: Scene) -> None:
 
 
 @profile(3)
+def laggards(scene: Scene) -> None:
+    """Up to f nodes are cut off while the others close rounds, each for itself; those must catch up in the end."""
+    world = scene.world
+    scene.length, scene.rounds = 60_000, scene.rng.choice([2, 3, 4, 6])
+    away = scene.rng.sample(range(len(world.nodes)), world.setup.f)
+    rest = [index for index in range(len(world.nodes)) if index not in away]
+    scene.at(scene.rng.randint(0, scene.busy // 2), _cut, scene, [rest, *([index] for index in away)])
+
+
+@profile(3)
 def flapping(scene: Scene) -> None:
     """Links close one way and open again."""
     rng, world = scene.rng, scene.world
@@ -221,6 +231,7 @@ def lost_marks(scene: Scene) -> None:
         if node.running:
             node.crash(power=True)
             node.disk.mark = None
+            node.amnesia = True
             world.note(node, "mark file lost", "", b"")
             world.down(node)
 

@@ -40,12 +40,18 @@ MAX_SLOTS_EACH: Final = 32
 """Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
 
 
+CALM_MS: Final = 1_000
+"""After so long everybody has committed what one has, where nothing goes wrong: nobody waits for a heartbeat."""
+
+
 class Safety:
     """Watches every honest node. `violations` are texts; the first one ends the run."""
 
     def __init__(self, world: "World") -> None:
         self.world = world
         self.violations: list[str] = []
+        self.first_commit: dict[int, int] = {}
+        """When the first honest node committed a round."""
         self.decided: dict[tuple[int, int], Digest] = {}
         """By round of the model and epoch of its certificate."""
         self.seen_prepared: dict[tuple[int, int], set[Digest]] = {}
@@ -202,6 +208,9 @@ class Safety:
             self.violate(f"FORK in round {state.round}: {node.name} commits {short(hash_)}, {short(known)} was decided")
             return
         self._compare_epochs(state.round)
+        waited = world.now - self.first_commit.setdefault(state.round, world.now)
+        if world.profile == "calm" and waited > CALM_MS:
+            self.violate(f"{node.name} commits round {state.round} {waited} ms after the first, though nothing goes wrong")
         if state.round != before.state.round + 1 or before.hash not in self.heads:
             self.violate(f"{node.name} commits round {state.round} after round {before.state.round}")
             return
@@ -281,6 +290,7 @@ class Safety:
         core = node.core
         if core is None:
             return
+        self._check_jobs(node)
         if len(core._early) > MAX_EARLY:
             self.violate(f"{node.name} keeps {len(core._early)} early messages")
         signed = sum(node.id in dict(held.signatures) for held in round_of(core).recoveries.held())
@@ -293,6 +303,21 @@ class Safety:
             if sum(1 for _ in round_of(core).agreement._candidates) > MAX_CANDIDATES:
                 self.violate(f"{node.name} works on more than {MAX_CANDIDATES} proposals")
             self._check_votes(node, round_of(core).agreement.pbft)
+
+    def _check_jobs(self, node: "SimNode") -> None:
+        """What runs for a round ends with it; what is counted as under way is under way."""
+        jobs, round_ = node.runtime._jobs._running, node.round
+        old = [job for job in jobs if job.round < round_ and job.task.alive]
+        if old:
+            self.violate(f"{node.name} works for round {old[0].round}, in round {round_}")
+        known = {id(job.task) for job in jobs}
+        if node.runtime._jobs._scope is not None:
+            pushing = sum(f.alive and f.work.__name__ == "_push" for f in node.runtime._jobs._scope.fibers)
+            if node.runtime._delivery._pushes != pushing:
+                self.violate(f"{node.name} counts {node.runtime._delivery._pushes} pushes, {pushing} are under way")
+            lost = [f for f in node.runtime._jobs._scope.fibers if f.alive and f.work.__name__ == "_later" and id(f) not in known]
+            if lost:
+                self.violate(f"{node.name} has {len(lost)} jobs that nothing would cancel")
 
     def _check_votes(self, node: "SimNode", pbft: Any) -> None:
         for buffer in (pbft._prepares, pbft._commits):

@@ -13,6 +13,7 @@ from bflcd.consensus.pbft import Pbft
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
+from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.round.collection import Collection
@@ -93,7 +94,7 @@ class Agreement:
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         if len(self._collection.first_cards) >= context.q and not self._cards_told:
             self._cards_told = True
-            effects.append(notice(context.round, "quorum_of_cards", f"{context.q} score cards are held"))
+            effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards(), proposal_time(now.wall, context.state.time))
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         return self._step(effects + self._walk_candidates(now))
@@ -159,7 +160,7 @@ class Agreement:
                 return []
             case ViewEntered(view, leader):
                 text = f"view {view} of round {context.round}, led by {short(leader)}"
-                return [notice(context.round, "view", text, view=view, leader=leader.hex())]
+                return [notice(context.round, EventKind.VIEW, text, view=view, leader=leader.hex())]
             case Refused(author, rejection, text, proven, evidence):
                 self._evidence_found += [EvidenceFound(evidence)] if evidence is not None else []
                 return [Blame(author if proven else None, rejection, text)]
@@ -171,7 +172,7 @@ class Agreement:
         operations = operation_ids(self._operations.chosen(context.state))
         candidate = self._candidates.add(Proposal(context.state.epoch, time, cards, operations))
         if candidate is None:
-            return [notice(context.round, "too_many_candidates", "no more proposals are worked on in this round")]
+            return [notice(context.round, EventKind.TOO_MANY_CANDIDATES, "no more proposals are worked on in this round")]
         candidate.views.add(view)
         return self._answer(candidate, now)
 
