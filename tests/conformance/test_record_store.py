@@ -44,7 +44,7 @@ async def test_records_are_found_again(store: ChainSide) -> None:
     await store.persist(records)
     prepare, commit, prepared, offer, card, own, proposal, other, evidence, recovery, held = records
     own_ones, proposals = (offer, card, own), (proposal, other)
-    found = RoundRecords((prepare, commit), (prepared,), own_ones, proposals, (evidence,), (recovery,), (held,))  # type: ignore[arg-type]
+    found = RoundRecords((commit, prepare), (prepared,), own_ones, proposals, (evidence,), (recovery,), (held,))  # type: ignore[arg-type]
     assert await store.records(Round(0)) == found
     assert {type(record) for record in (*records, Pin(Digest(bytes(32)), Round(0)))} == set(get_args(Record))
     assert await store.records(Round(1)) == RoundRecords((), (), (), ())

@@ -41,7 +41,7 @@ def _dues() -> Iterator[None]:
 
 def lie(member: int, number: int = 1) -> Operation:
     """Evidence against a member."""
-    bodies = (Prepare(**place_of(START) | {"view": View(number)}, digest=Digest(bytes([n]) * 32)) for n in (1, 2))
+    bodies = (Prepare(**place_of(START) | {"view": View(number)}, digest=Digest(bytes([n]) * 32), proposal=CHAIN) for n in (1, 2))
     return evidence_of(*(seal(body, KEYS[member]).envelope for body in bodies))
 
 

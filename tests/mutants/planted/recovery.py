@@ -249,7 +249,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "manager-votes-on-until-restart",
         "the machine of a manager that has signed a recovery goes on voting (rule 8)",
         "bflcd/core/core.py",
-        "            effects += self._join_agreement(now)  # without a signer now\n",
+        "            effects += self._join_agreement(now) + self._advance(now)  # without a signer now\n",
         "            pass\n",
         selection("core/test_recovery_restart.py::test_a_manager_that_has_signed_votes_no_more_in_the_old_epoch"),
         GONE,
