@@ -9,6 +9,7 @@ from bflcd.core.effects import Blame, Effect, Halt, Notice, Persist, Send, Train
 from bflcd.core.events import Event, Instant, MessageReceived, RecoverySigned, SegmentFetched
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import RecoveryRecord
+from bflcd.core.round.recovery_signatures import MAX_HELD
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.node.services import highest_proof
@@ -379,3 +380,30 @@ def test_whoever_learns_of_a_recovery_by_its_certificate_announces_in_the_turn_o
     assert bool(announced) == (turn == 0)
     due = core._certificates.deadline()
     assert due == (None if turn == 0 else world.now + T0 * turn // 8)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["before the honest ones", "after them"])
+def test_one_manager_that_signs_many_epochs_pushes_out_no_other(first: bool) -> None:
+    """Given a manager that signs recoveries of the highest epochs there are, then what the others signed is held, and the next epoch
+    is a low one."""
+    world, dead = stuck()
+    liar, *honest = managers(world)
+    world.kill(liar)
+    key = world.identities[liar]
+
+    def flood() -> None:
+        for number in range(2 * MAX_HELD):
+            recovery = replace(a_recovery(world, dead), epoch=Epoch(2**32 - number))
+            envelope = seal(recovery, key).envelope
+            certificate = RecoveryCertificate(recovery, None, ((liar, envelope.signature),))
+            for node in tuple(world.cores):
+                world.feed(node, MessageReceived(certificate, liar))
+
+    if first:
+        flood()
+    sign(world, a_recovery(world, dead), by=honest[:1])
+    flood()
+    core = world.cores[honest[0]]
+    assert a_recovery(world, dead) in [held.recovery for held in round_of(core).recoveries.held()]
+    assert len(round_of(core).recoveries.held()) <= MAX_HELD
+    assert round_of(core).recoveries.next_epoch(Epoch(0)) == 2

@@ -10,6 +10,7 @@ from bflcd.errors import PeerError
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.envelope import Envelope, seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
+from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import KEYS, make_instance, make_proposal, prepared_by, vote
 from tests.helpers.proofs import claiming
@@ -57,7 +58,17 @@ def wrong_prepares(place: int) -> Iterator[Envelope]:
     yield vote(HERE, place, Prepare, 1, digest=FOUND.digest)
     yield vote(HERE, place, Prepare, 0, digest=Digest(bytes([4]) * 32))
     yield seal(
-        Prepare(HERE.chain, HERE.round, HERE.epoch, View(0), HERE.parent, HERE.committee_hash, FOUND.digest), KEYS[9]
+        Prepare(
+            HERE.chain,
+            HERE.round,
+            HERE.epoch,
+            View(0),
+            HERE.parent,
+            HERE.committee_hash,
+            FOUND.digest,
+            proposal_id(FOUND.proposal),
+        ),
+        KEYS[9],
     ).envelope
     yield replace(good, signature=FOUND.prepares[(place + 1) % 3].signature)
 

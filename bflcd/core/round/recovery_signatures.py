@@ -1,5 +1,6 @@
 """What managers have signed for the running round, on its way to a recovery certificate (design 6.8)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,7 +25,10 @@ CONFLICT_HINT: Final = (
 """What an operator whose node has halted is told."""
 
 MAX_HELD: Final = 16
-"""Recoveries of one round held at a time; only managers make them, and the lowest epochs go first."""
+"""Recoveries of one round held at a time. One of the manager that has signed most of them goes for a new one."""
+
+MAX_AHEAD: Final = 2**31
+"""Epochs above the running one that a manager steers clear of. What is signed beyond them leaves enough that have an encoding."""
 
 
 class RecoverySignatures:
@@ -60,8 +64,16 @@ class RecoverySignatures:
         joined = certificate if known is None else merged(known, certificate)
         self._held[certificate.recovery] = joined
         if len(self._held) > MAX_HELD:
-            del self._held[min(self._held, key=lambda recovery: recovery.epoch)]
+            self._make_room(certificate.recovery)
         return joined, True
+
+    def _make_room(self, new: Recovery) -> None:
+        """Forget the weakest recovery of whoever has signed most, the new one last of all: no manager pushes out the others'."""
+        counts = Counter(manager for held in self._held.values() for manager, _ in held.signatures)
+        busiest = max(counts, key=lambda manager: (counts[manager], manager))
+        theirs = [held for held in self._held.values() if busiest in dict(held.signatures)]
+        weakest = min(theirs, key=lambda held: (len(held.signatures), held.recovery == new, held.recovery.epoch))
+        del self._held[weakest.recovery]
 
     def complete(self, certificate: RecoveryCertificate) -> bool:
         """Whether a quorum of managers signed it."""
@@ -131,5 +143,9 @@ class RecoverySignatures:
         return again
 
     def next_epoch(self, current: Epoch) -> Epoch:
-        """The lowest epoch that this manager may sign now: above all that it has signed, or knows that others have."""
-        return Epoch(max([current, self.signed, *(recovery.epoch for recovery in self._held)]) + 1)
+        """The lowest epoch that this manager may sign now: above all that it has signed, or knows that others have.
+
+        Not above what is out of reach (`MAX_AHEAD`): one manager that signs the last epoch would end the row for all.
+        """
+        others = (recovery.epoch for recovery in self._held if recovery.epoch <= current + MAX_AHEAD)
+        return Epoch(max([current, self.signed, *others]) + 1)
