@@ -13,8 +13,9 @@ from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.params import Params
 from bflcd.wire.messages import ScoreCard
 
-MIN_OFFERS: Final = 3
-"""Offers that must contradict: among honest members with labels dealt by Dirichlet(0.1) two were seen to, never three."""
+MIN_OFFERS: Final = 5
+"""Offers that must contradict: of 800 cards of honest members with labels dealt by Dirichlet(0.1) five had three that did, one had
+four."""
 
 MIN_HARMFUL: Final = 4
 """The same for packed offers that do harm: three of three were seen."""
@@ -26,7 +27,7 @@ _REFUSED: Final = (Reason.BELOW_MARGIN, Reason.UNSCORED, Reason.FEW_ENTRIES)
 def unexplained(params: Params, judgement: Judgement, card: ScoreCard) -> str | None:
     """What of the decision the author of `card`, an honest member, can't explain by its own scores; None if it can.
 
-    At least 3 offers that gain on its rows, and more than half of those that do, were refused; or at least 4 of the packed, and
+    At least 5 offers that gain on its rows, and more than half of those that do, were refused; or at least 4 of the packed, and
     more than two thirds of them, lose more than `score_margin` there.
     """
     own = {entry_key(entry): entry.gain for entry in card.entries}

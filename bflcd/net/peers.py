@@ -141,7 +141,8 @@ class PeerManager:
         while True:
             self._wake.clear()
             busy = {*self._peers, *self._dialling, *self._scores.banned()}
-            connected = len(self.members()) + len(self._dialling)
+            # whoever has not said hello yet counts too: where hellos are slow, a node would dial for each of them
+            connected = sum(map(self._is_member, self._peers)) + len(self._dialling)
             due = self._dials.due(
                 self._now(), busy=busy, connected=connected, preferred=self._preferred, is_member=self._is_member
             )

@@ -24,11 +24,11 @@ def alarm(*offers: tuple[int, Reason | None]) -> str | None:
 
 
 @pytest.mark.parametrize("reason", [Reason.BELOW_MARGIN, Reason.UNSCORED, Reason.FEW_ENTRIES])
-def test_three_refused_of_what_helps_here_are_noticed_and_two_are_not(reason: Reason) -> None:
+def test_five_refused_of_what_helps_here_are_noticed_and_four_are_not(reason: Reason) -> None:
     helps, fair = (500, reason), (500, None)
-    assert alarm(helps, helps, helps, fair, fair) == "3 of the 5 updates that help on our data were refused as useless"
-    assert alarm(helps, helps) is None
-    assert alarm(helps, helps, helps, fair, fair, fair) is None, "half of them is not most of them"
+    assert alarm(*[helps] * 5, fair, fair) == "5 of the 7 updates that help on our data were refused as useless"
+    assert alarm(*[helps] * 4) is None
+    assert alarm(*[helps] * 5, *[fair] * 5) is None, "half of them is not most of them"
 
 
 @pytest.mark.parametrize(

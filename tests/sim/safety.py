@@ -209,7 +209,7 @@ class Safety:
             return
         self._compare_epochs(state.round)
         waited = world.now - self.first_commit.setdefault(state.round, world.now)
-        if world.profile == "calm" and waited > CALM_MS:
+        if world.profile == "calm" and waited > CALM_MS and all(other.honest for other in world.nodes):
             self.violate(f"{node.name} commits round {state.round} {waited} ms after the first, though nothing goes wrong")
         if state.round != before.state.round + 1 or before.hash not in self.heads:
             self.violate(f"{node.name} commits round {state.round} after round {before.state.round}")

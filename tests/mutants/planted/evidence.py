@@ -158,7 +158,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "alarm-at-one-offer",
         "one useful offer that others refuse raises the alarm: honest members differ by that much (row 43)",
         OVERSIGHT,
-        "MIN_OFFERS: Final = 3\n",
+        "MIN_OFFERS: Final = 5\n",
         "MIN_OFFERS: Final = 1\n",
         WATCHED,
     ),
