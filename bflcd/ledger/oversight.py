@@ -14,8 +14,8 @@ from bflcd.params import Params
 from bflcd.wire.messages import ScoreCard
 
 MIN_OFFERS: Final = 5
-"""Offers that must contradict: of 800 cards of honest members with labels dealt by Dirichlet(0.1) five had three that did, one had
-four."""
+"""Offers that must contradict. Of 800 cards of honest members with labels dealt by Dirichlet(0.1) five had three that did, and
+one had four."""
 
 MIN_HARMFUL: Final = 4
 """The same for packed offers that do harm: three of three were seen."""

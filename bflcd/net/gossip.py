@@ -52,6 +52,9 @@ PUSHES_EACH: Final = 32
 FORWARDED: Final = Rate(per_second=1_000, burst=4_000)
 """Messages through one forwarder: the largest committee re-sends two votes each every T0 / 4."""
 
+PUSHED_BYTES: Final = Rate(per_second=1024 * 1024, burst=16 * 1024 * 1024)
+"""Bytes that one peer pushes: the largest card, and a pre-prepare, each round."""
+
 INVALID: Final = Rate(per_second=5, burst=50)
 """Invalid messages that a forwarder is forgiven: an honest peer passes on what it has not verified yet, but not for long."""
 
@@ -127,6 +130,7 @@ class GossipChannel:
         self._verified = VerifiedEnvelopes() if verified is None else verified
         self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
         self._forwarded = PeerBuckets(FORWARDED, now)
+        self._pushed_bytes = PeerBuckets(PUSHED_BYTES, now)
         self._invalid = PeerBuckets(INVALID, now)
         transport.subscribe(topic, self._receive)
         transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
@@ -161,7 +165,7 @@ class GossipChannel:
         """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
         if not self._is_member(peer):
             raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
-        if self._forwarded.take(peer):
+        if self._forwarded.take(peer) and self._pushed_bytes.take(peer, len(data)):
             self._take_in(peer, data, "push")
         else:
             self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")

@@ -3,7 +3,31 @@
 import re
 from pathlib import Path
 
-from bflcd.net.gossip import PUSH, PUSH_SECONDS, PUSHES_EACH, TOPIC
+from bflcd.net.gossip import PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
+from bflcd.net.libp2p.budget import (
+    FORWARDED_BYTES,
+    HANDSHAKE_BYTES,
+    HANDSHAKE_RATE,
+    HANDSHAKE_S,
+    LINES,
+    MAX_HANDSHAKES,
+    MAX_STRANGERS,
+    MAX_STREAMS,
+    NEGOTIATION_BYTES,
+    NEGOTIATION_MESSAGES,
+    PACKET_CONTROL_BYTES,
+    PACKET_MESSAGES,
+    PUBLISHED_BYTES,
+    READS,
+    STRANGER_READS,
+    STRANGER_REQUEST_BYTES,
+    STRANGER_S,
+    STRANGER_STREAMS,
+    STRANGER_UNREAD_BYTES,
+    UNREAD_BYTES,
+)
+from bflcd.net.libp2p.yamux import OVERRUN_BYTES
+from bflcd.net.limits import Rate
 from bflcd.node.runtime.delivery import MAX_PUSHES
 from bflcd.wire.requests import REQUESTS
 
@@ -17,6 +41,32 @@ def test_the_table_of_requests_is_the_registry():
         lane = named or lane
         found.add((lane, request, reply, strangers == "yes"))
     assert found == {(kind.lane.value, kind.__name__, kind.reply.__name__, kind.for_strangers) for kind in REQUESTS}
+
+
+def mib(rate: Rate) -> tuple[float, float]:
+    return rate.per_second / 2**20, rate.burst / 2**20
+
+
+def test_the_figures_of_the_border_are_the_codes():
+    """docs/network.md states each of `bflcd.net.libp2p.budget`."""
+    assert f"| {HANDSHAKE_BYTES // 1024} KiB in all, {HANDSHAKE_S:g} s |" in TEXT
+    assert f"| {MAX_HANDSHAKES} at a time, {HANDSHAKE_RATE.per_second:g} a second of one address |" in TEXT
+    assert f"messages of {NEGOTIATION_BYTES // 1024} KiB, {NEGOTIATION_MESSAGES} of them" in TEXT
+    unread, request = STRANGER_UNREAD_BYTES // 1024, STRANGER_REQUEST_BYTES // 1024
+    assert (
+        f"| {STRANGER_STREAMS} streams, requests of {request} KiB, {unread} KiB unread, {STRANGER_READS.per_second:g} frames"
+        in TEXT
+    )
+    assert f"| connections of strangers | {MAX_STRANGERS}, {STRANGER_S:g} s each |" in TEXT
+    room, over = UNREAD_BYTES // 2**20, OVERRUN_BYTES // 1024
+    assert (
+        f"{MAX_STREAMS} streams, {room} MiB unread, {over} KiB beyond a window, {READS.per_second:,.0f} frames a second" in TEXT
+    )
+    assert f"1 MiB, {PACKET_MESSAGES:,} messages, {PACKET_CONTROL_BYTES // 1024} KiB of control" in TEXT
+    assert (mib(PUBLISHED_BYTES), mib(FORWARDED_BYTES), mib(PUSHED_BYTES)) == ((0.5, 8), (8, 64), (1, 16))
+    assert "512 KiB a second of one author, 8 MiB at once; through one neighbour 8 MiB and 64 MiB" in TEXT
+    assert "| 1 MiB a second of one peer, 16 MiB at once |" in TEXT
+    assert f"| one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once |" in TEXT
 
 
 def test_the_two_ways_are_the_codes():

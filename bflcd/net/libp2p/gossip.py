@@ -10,6 +10,7 @@ import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity, peer_id_of, verify
+from bflcd.net.libp2p.budget import FORWARDED_BYTES, PUBLISHED_BYTES, now
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.library import (
     ID,
@@ -22,7 +23,9 @@ from bflcd.net.libp2p.library import (
     SwarmException,
     rpc_pb2,
 )
+from bflcd.net.libp2p.packet import check_packet
 from bflcd.net.libp2p.switch import Connection, Switch
+from bflcd.net.limits import PeerBuckets
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
 from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short
 
@@ -178,6 +181,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
         self._deliver = deliver
         self._hears = hears
         self._seqno = time.time_ns()
+        self._published = PeerBuckets(PUBLISHED_BYTES, now)
+        self._forwarded = PeerBuckets(FORWARDED_BYTES, now)
         self._strikes: dict[NodeId, tuple[float, int]] = {}
         switch.handle(PROTOCOL_ID_V11, self.serve)
 
@@ -195,7 +200,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
     # Connections
 
     async def greet(self, connection: Connection) -> None:
-        """A connection is open: tell its peer our topics. Raises what the library does if that fails."""
+        """A connection is open: tell its peer our topics, once it is a member's. Raises what the library does if that fails."""
+        await self._membership(connection)
         peer_id = _peer_id(connection.peer)
         await self._handle_new_peer(peer_id)
         # The library offers no parameter for the length of the queue.
@@ -217,13 +223,19 @@ class Gossip(Pubsub):  # type: ignore[misc]
     # Receiving
 
     async def serve(self, connection: Connection, frames: Frames) -> None:
-        """Read a peer's packets until its stream ends; the connection goes with it."""
+        """Read a member's packets until its stream ends; the connection goes with it. A stranger's are not looked at."""
+        await self._membership(connection)
         peer_id = _peer_id(connection.peer)
         try:
             while True:
+                packet = await frames.read_varint(_MAX_RPC_BYTES)
+                check_packet(packet)
                 rpc = rpc_pb2.RPC()
-                rpc.ParseFromString(await frames.read_varint(_MAX_RPC_BYTES))
+                rpc.ParseFromString(packet)
                 for message in rpc.publish:
+                    await (
+                        trio.lowlevel.checkpoint()
+                    )  # others get their turn, and a peer that was dropped meanwhile has had its own
                     await self._receive(connection.peer, peer_id, message)
                 if len(rpc.subscriptions) <= len(self._topics) + self.max_subscriptions_per_peer:
                     for subscription in rpc.subscriptions:
@@ -234,8 +246,15 @@ class Gossip(Pubsub):  # type: ignore[misc]
         finally:
             self._switch.drop_soon(connection, "its gossip stream ended")
 
+    async def _membership(self, connection: Connection) -> None:
+        """Return once the peer is a member."""
+        while not self._hears(connection.peer):  # noqa: ASYNC110 - the ledger of another thread says so, and has no event for it
+            await trio.sleep(HEARTBEAT_S)
+
     async def _receive(self, forwarder: NodeId, forwarder_id: Any, message: Any) -> None:
         """Check, deliver and forward one message; duplicates end here."""
+        if not self._forwarded.take(forwarder, message.ByteSize()):
+            return
         message_id = message.from_id + message.seqno
         if self.seen_messages.has(message_id) or message.from_id == self.my_id.to_bytes():
             return
@@ -250,6 +269,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
             self.strike(forwarder)
             return
         self.seen_messages.add(message_id)
+        if not self._published.take(publisher, len(message.data)):
+            return  # its author says more than any honest one: it goes no further, and whoever passed it on is not to blame
         # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
         self._deliver(message.topicIDs[0], publisher, message.data)
         await self.router.publish(forwarder_id, message)

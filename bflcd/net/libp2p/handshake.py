@@ -6,6 +6,7 @@ from typing import Any, Final
 import trio
 
 from bflcd.crypto.identity import Identity, node_id_of
+from bflcd.net.libp2p.budget import HANDSHAKE_BYTES, Negotiator, PacedSession
 from bflcd.net.libp2p.library import (
     ID,
     NOISE_PROTOCOL_ID,
@@ -13,7 +14,6 @@ from bflcd.net.libp2p.library import (
     ConnectionClosedError,
     Multiselect,
     MultiselectClient,
-    MultiselectCommunicator,
     NoiseTransport,
     RawConnection,
     ReadWriteCloser,
@@ -40,20 +40,32 @@ class TcpStream(ReadWriteCloser):  # type: ignore[misc]
         self._stream = stream
         self._data: bytes | bytearray = b""
         self._position = 0
+        self._allowance: int | None = HANDSHAKE_BYTES
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
 
     async def read(self, n: int | None = None) -> bytes:
-        """Up to `n` bytes; none at the end. Raises ConnectionClosedError on a broken connection."""
+        """Up to `n` bytes; none at the end.
+
+        Raises ConnectionClosedError on a broken connection, or once a peer has sent too much before it is authenticated.
+        """
         if self._position == len(self._data):
+            if self._allowance == 0:
+                raise ConnectionClosedError(f"more than {HANDSHAKE_BYTES} bytes before authentication", transport="tcp")
             try:
-                self._data = await self._stream.receive_some(_RECEIVE_BYTES)
+                self._data = await self._stream.receive_some(min(_RECEIVE_BYTES, self._allowance or _RECEIVE_BYTES))
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
             self._position = 0
+            if self._allowance is not None:
+                self._allowance -= len(self._data)
         start = self._position
         self._position = len(self._data) if n is None else min(start + n, len(self._data))
         return bytes(self._data[start : self._position])
+
+    def trust(self) -> None:
+        """The peer is authenticated: what it sends is bounded elsewhere from now on."""
+        self._allowance = None
 
     async def write(self, data: bytes) -> None:
         """Send all of `data`. Raises ConnectionClosedError."""
@@ -91,22 +103,23 @@ class Handshaker:
     async def outbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
         """Authenticate whoever was dialled. The caller compares the id; raises whatever the library does on a bad peer."""
         raw = RawConnection(stream, initiator=True)
-        await MultiselectClient().select_one_of([NOISE_PROTOCOL_ID], MultiselectCommunicator(raw), NEGOTIATE_S)
+        await MultiselectClient().select_one_of([NOISE_PROTOCOL_ID], Negotiator(raw), NEGOTIATE_S)
         # Without an expected id the library doesn't compare, so that a wrong one can be named to the operator.
         session = await self._noise.secure_outbound(raw, None)
-        await MultiselectClient().select_one_of([YAMUX_PROTOCOL_ID], MultiselectCommunicator(session), NEGOTIATE_S)
-        return self._muxed(session, is_initiator=True)
+        await MultiselectClient().select_one_of([YAMUX_PROTOCOL_ID], Negotiator(session), NEGOTIATE_S)
+        return self._muxed(stream, session, is_initiator=True)
 
     async def inbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
         """Authenticate whoever has dialled us; raises whatever the library does on a bad peer."""
         raw = RawConnection(stream, initiator=False)
-        await Multiselect({NOISE_PROTOCOL_ID: None}).negotiate(MultiselectCommunicator(raw), NEGOTIATE_S)
+        await Multiselect({NOISE_PROTOCOL_ID: None}).negotiate(Negotiator(raw), NEGOTIATE_S)
         session = await self._noise.secure_inbound(raw)
-        await Multiselect({YAMUX_PROTOCOL_ID: None}).negotiate(MultiselectCommunicator(session), NEGOTIATE_S)
-        return self._muxed(session, is_initiator=False)
+        await Multiselect({YAMUX_PROTOCOL_ID: None}).negotiate(Negotiator(session), NEGOTIATE_S)
+        return self._muxed(stream, session, is_initiator=False)
 
     @staticmethod
-    def _muxed(session: Any, *, is_initiator: bool) -> tuple[NodeId, LeanYamux]:
+    def _muxed(stream: TcpStream, session: Any, *, is_initiator: bool) -> tuple[NodeId, LeanYamux]:
+        stream.trust()
         peer_id = session.get_remote_peer()
         node_id = node_id_of(peer_id.to_base58())
-        return node_id, LeanYamux(session, peer_id, is_initiator=is_initiator)
+        return node_id, LeanYamux(PacedSession(session), peer_id, is_initiator=is_initiator)

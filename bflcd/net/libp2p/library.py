@@ -44,12 +44,12 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.io.abc import ReadWriteCloser
-from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.exceptions import ConnectionClosedError, IncompleteReadError
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
-from libp2p.protocol_muxer.exceptions import MultiselectClientError
+from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect import Multiselect
 from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
@@ -72,10 +72,12 @@ __all__ = [
     "BaseLibp2pError",
     "ConnectionClosedError",
     "GossipSub",
+    "IncompleteReadError",
     "Multiselect",
     "MultiselectClient",
     "MultiselectClientError",
     "MultiselectCommunicator",
+    "MultiselectCommunicatorError",
     "MuxedConnUnavailable",
     "MuxedStreamEOF",
     "MuxedStreamError",

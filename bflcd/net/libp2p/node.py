@@ -25,7 +25,7 @@ class Node:
         *,
         hears: Gate,
     ) -> None:
-        self._switch = Switch(identity, gate, on_event)
+        self._switch = Switch(identity, gate, on_event, hears)
         self._requests = Requests(self._switch)
         self._gossip = Gossip(identity, self._switch, topics, deliver, hears)
         self.serve = self._requests.serve

@@ -7,6 +7,7 @@ from typing import Final
 import trio
 
 from bflcd.errors import RequestError
+from bflcd.net.libp2p.budget import STRANGER_REQUEST_BYTES
 from bflcd.net.libp2p.frames import Frames, OversizedError
 from bflcd.net.libp2p.library import BaseLibp2pError, MultiselectClientError, MuxedStreamEOF
 from bflcd.net.libp2p.switch import Connection, Switch
@@ -65,7 +66,8 @@ class Requests:
             slots = connection.state.setdefault(("serve", protocol), trio.Semaphore(max_concurrent))
             while True:
                 try:
-                    request = await frames.read(max_request)
+                    limit = max_request if self._switch.trusts(connection) else min(max_request, STRANGER_REQUEST_BYTES)
+                    request = await frames.read(limit)
                 except MuxedStreamEOF:
                     return
                 async with slots:

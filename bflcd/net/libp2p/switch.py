@@ -12,13 +12,25 @@ from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.errors import DialError
 from bflcd.net import multiaddr
 from bflcd.net.libp2p.attempt import Attempt
+from bflcd.net.libp2p.budget import (
+    HANDSHAKE_RATE,
+    HANDSHAKE_S,
+    MAX_HANDSHAKES,
+    MAX_STRANGERS,
+    MAX_STREAMS,
+    STRANGER_S,
+    STRANGER_STREAMS,
+    AddressRates,
+    Crowd,
+    Lines,
+    Negotiator,
+)
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.handshake import NEGOTIATE_S, Handshaker, TcpStream
 from bflcd.net.libp2p.library import (
     BaseLibp2pError,
     Multiselect,
     MultiselectClient,
-    MultiselectCommunicator,
     MuxedConnUnavailable,
     NetStream,
 )
@@ -29,16 +41,7 @@ from bflcd.types import NodeId, short
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS: Final = 512
-"""Open connections; a community dials sparsely, this bounds what strangers can hold."""
-
-MAX_HANDSHAKES: Final = 128
-"""Inbound handshakes at a time; each costs a few milliseconds of Ed25519 and X25519."""
-
-HANDSHAKE_S: Final = 10.0
-"""Deadline of an inbound handshake."""
-
-MAX_INBOUND_STREAMS: Final = 128
-"""Streams that one peer may have open to us: its requests reuse a few per protocol."""
+"""Open connections; a community dials sparsely."""
 
 _SIMULTANEOUS_S: Final = 10.0
 """Two connections in opposite directions opened within this time come from dialling each other at once."""
@@ -47,6 +50,9 @@ _TIE_WAIT_S: Final = 0.5
 """How long a dial that lost against the peer's own dial waits for the winner to be ready."""
 
 _WARN_EVERY_S: Final = 60.0
+
+_LOOK_S: Final = 1.0
+"""How often strangers are looked at."""
 
 StreamHandler = Callable[["Connection", Frames], Awaitable[None]]
 """Serves one inbound stream of a protocol until it ends; may raise, which resets the stream."""
@@ -86,7 +92,7 @@ class Connection:
         stream: PatientStream = await self.muxed_conn.open_stream()
         try:
             # NetStream translates the muxer's errors for the negotiation; its locks would slow every later read.
-            communicator = MultiselectCommunicator(NetStream(stream, None, None))
+            communicator = Negotiator(NetStream(stream, None, None))
             await MultiselectClient().select_one_of([protocol], communicator, NEGOTIATE_S)
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -98,16 +104,21 @@ class Connection:
 class Switch:
     """Owns every connection; lives in the trio thread."""
 
-    def __init__(self, identity: Identity, gate: Gate, on_event: Callable[[PeerEvent], None]) -> None:
+    def __init__(self, identity: Identity, gate: Gate, on_event: Callable[[PeerEvent], None], hears: Gate) -> None:
+        """`gate`: who may connect at all; `hears`: who is a member, asked anew each time, since a stranger may become one."""
         self.node_id = identity.node_id
         self.connections: dict[NodeId, Connection] = {}
         self.snapshot: tuple[ConnectionInfo, ...] = ()
         self.handshaker = Handshaker(identity)
         self._gate = gate
+        self._hears = hears
         self._on_event = on_event
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[NodeId, trio.Lock] = {}
-        self._handshakes = 0
+        self._handshakes: Crowd[trio.CancelScope] = Crowd(MAX_HANDSHAKES)
+        self._strangers: Crowd[Connection] = Crowd(MAX_STRANGERS)
+        self._rates = AddressRates(HANDSHAKE_RATE)
+        self._lines = Lines(_log.info)
         self._warned = -_WARN_EVERY_S
         self._nursery: trio.Nursery | None = None
         self.greet: Callable[[Connection], Awaitable[None]] = _greet_nobody
@@ -122,6 +133,7 @@ class Switch:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(trio.serve_listeners, self._accept, listeners)
+            nursery.start_soon(self._look_at_strangers)
             task_status.started()
 
     async def drop(self, connection: Connection) -> None:
@@ -132,8 +144,13 @@ class Switch:
     def drop_soon(self, connection: Connection, reason: str) -> None:
         """Close a connection from within one of its own tasks."""
         if not (connection.scope.cancel_called or connection.muxed_conn.event_shutting_down.is_set()):
-            _log.info("closing the connection to %s: %s", short(connection.peer), reason)
+            say = _log.info if self.trusts(connection) else self._lines.say
+            say("closing the connection to %s: %s", short(connection.peer), reason)
         connection.abort()
+
+    def trusts(self, connection: Connection) -> bool:
+        """Whether whoever is there gets what a member gets: it is one, or we have chosen to dial it."""
+        return not connection.info.inbound or self._hears(connection.peer)
 
     def abort_all(self) -> None:
         """End every connection at once."""
@@ -217,17 +234,25 @@ class Switch:
     async def _upgrade(self, stream: TcpStream) -> Connection | None:
         """The inbound handshake; none if the limits or the gate refuse."""
         remote = stream.get_remote_address()
-        if remote is None or self._handshakes >= MAX_HANDSHAKES or len(self.connections) >= MAX_CONNECTIONS:
+        if remote is None or len(self.connections) >= MAX_CONNECTIONS:
             self._warn_full()
             return None
-        self._handshakes += 1
-        try:
-            with trio.fail_after(HANDSHAKE_S):
+        turn = self._rates.turn(remote[0], HANDSHAKE_S / 2)
+        if turn is None:
+            self._lines.say("refusing inbound connections from %s: too many within a moment", remote[0])
+            return None
+        with trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_S) as scope:
+            try:
+                if (oldest := self._handshakes.add(scope, remote[0])) is not None:
+                    oldest.cancel()
+                await trio.sleep(turn)
                 peer, muxed = await self.handshaker.inbound(stream)
-        finally:
-            self._handshakes -= 1
+            finally:
+                self._handshakes.remove(scope)
+        if scope.cancelled_caught:
+            return None
         if peer == self.node_id or not self._gate(peer):
-            _log.info("refusing an inbound connection of %s: barred", short(peer))
+            self._lines.say("refusing an inbound connection of %s: barred", short(peer))
             return None
         return self._connection(muxed, stream, str(multiaddr.of_socket(*remote, peer)), peer, inbound=True)
 
@@ -235,7 +260,7 @@ class Switch:
         """Tell the operator at most once a minute."""
         if trio.current_time() - self._warned > _WARN_EVERY_S:
             self._warned = trio.current_time()
-            _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), self._handshakes)
+            _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), len(self._handshakes))
 
     def _connection(self, muxed: LeanYamux, stream: TcpStream, address: str, peer: NodeId, *, inbound: bool) -> Connection:
         info = ConnectionInfo(peer, address, inbound)
@@ -283,10 +308,28 @@ class Switch:
                 return "another connection to this peer is kept"
             await self.drop(older)
         self.connections[connection.peer] = connection
+        if self.trusts(connection):
+            connection.muxed_conn.trust()
+        else:
+            remote = connection.stream.get_remote_address()
+            oldest = self._strangers.add(connection, remote[0] if remote else "")
+            if oldest is not None:
+                self.drop_soon(oldest, f"more than {MAX_STRANGERS} strangers")
         self._publish_snapshot()
         info = connection.info
         self._on_event(Connected(info.peer, info.address, info.inbound))
         return None
+
+    async def _look_at_strangers(self) -> None:
+        """Who has become a member gets what members get; all others leave after a while."""
+        while True:
+            await trio.sleep(_LOOK_S)
+            for connection in self._strangers:
+                if self.trusts(connection):
+                    self._strangers.remove(connection)
+                    connection.muxed_conn.trust()
+                elif trio.current_time() - connection.opened > STRANGER_S:
+                    self.drop_soon(connection, f"a stranger for {STRANGER_S:g} s")
 
     async def _greet(self, connection: Connection) -> None:
         """Run the greeting within the connection's life, so that two of one peer never overlap."""
@@ -297,6 +340,7 @@ class Switch:
 
     def _forget(self, connection: Connection) -> None:
         del self.connections[connection.peer]
+        self._strangers.remove(connection)
         self._publish_snapshot()
         self.on_gone(connection)
         self._on_event(Disconnected(connection.peer))
@@ -310,8 +354,9 @@ class Switch:
                 stream = await connection.muxed_conn.accept_stream()
             except MuxedConnUnavailable:
                 return
-            if connection.inbound_streams >= MAX_INBOUND_STREAMS:
-                self.drop_soon(connection, f"more than {MAX_INBOUND_STREAMS} streams open at once")
+            room = MAX_STREAMS if self.trusts(connection) else STRANGER_STREAMS
+            if connection.inbound_streams >= room:
+                self.drop_soon(connection, f"more than {room} streams open at once")
                 return
             connection.inbound_streams += 1
             nursery.start_soon(self._serve_stream, connection, stream)
@@ -323,7 +368,7 @@ class Switch:
             if not self._gate(connection.peer):
                 self.drop_soon(connection, "barred since it connected")
                 return
-            communicator = MultiselectCommunicator(NetStream(stream, None, None))
+            communicator = Negotiator(NetStream(stream, None, None))
             protocol, _ = await Multiselect(dict.fromkeys(self._handlers)).negotiate(communicator, NEGOTIATE_S)
             await self._handlers[protocol](connection, Frames(stream))
         except Exception as error:  # noqa: BLE001 - as in _accept: a peer's bytes may raise anything, and it costs the stream only

@@ -5,8 +5,10 @@ from typing import Any, Final
 
 import trio
 
+from bflcd.net.libp2p.budget import READS, STRANGER_UNREAD_BYTES, UNREAD_BYTES
 from bflcd.net.libp2p.library import (
     ID,
+    IncompleteReadError,
     MuxedStreamEOF,
     MuxedStreamError,
     MuxedStreamReset,
@@ -25,7 +27,8 @@ INITIAL_WINDOW_BYTES: Final = 256 * 1024
 """Window of a new stream (Yamux specification)."""
 
 OVERRUN_BYTES: Final = INITIAL_WINDOW_BYTES
-"""A peer that sends this far beyond its window is dropped: the library only warns, and buffers."""
+"""A peer that has sent this much beyond its window, in one frame or in many, is dropped: the library warns, buffers, and forgets
+by how much."""
 
 STALL_S: Final = 60.0
 """A peer that grants no window for this long is given up; the library's 5 s break slow links (P5)."""
@@ -48,6 +51,7 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
     def __init__(self, stream_id: int, conn: "LeanYamux", is_initiator: bool) -> None:
         self._credit = trio.Event()
         self._turn = trio.Lock()
+        self._overrun = 0
         super().__init__(stream_id, conn, is_initiator)
 
     @property
@@ -69,7 +73,9 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
     @recv_window.setter
     def recv_window(self, value: int) -> None:
         self._recv_window = value
-        if value < -OVERRUN_BYTES:
+        if value < 0:
+            self._overrun -= value
+        if self._overrun > OVERRUN_BYTES or self.conn.is_full():
             self.conn.condemn()
 
     async def write(self, data: bytes | memoryview) -> None:
@@ -154,6 +160,24 @@ class LeanYamux(Yamux):  # type: ignore[misc]
 
     def __init__(self, session: Any, peer: ID, *, is_initiator: bool) -> None:
         super().__init__(session, peer, is_initiator=is_initiator)
+        self._room = STRANGER_UNREAD_BYTES
+
+    def trust(self) -> None:
+        """Give the peer what a member gets: more room for what nobody has read yet, and a faster reader."""
+        self._room = UNREAD_BYTES
+        self.secured_conn.pace(READS)
+
+    def is_full(self) -> bool:
+        """Whether more has come than may wait to be read."""
+        return sum(map(len, self.stream_buffers.values())) > self._room
+
+    async def _read_data_body(self, length: int) -> bytes:
+        """A frame's payload. One that is larger than everything that may wait is not even read."""
+        if length > self._room:
+            self.condemn()
+            raise IncompleteReadError(f"a frame of {length} bytes, at most {self._room} may wait to be read")
+        body: bytes = await super()._read_data_body(length)
+        return body
 
     async def _write_frame(self, data: bytes) -> None:
         """Write one frame whole: a half-written one would kill the connection unseen (P4)."""

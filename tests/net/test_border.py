@@ -1,0 +1,353 @@
+"""What strangers may cost a node: little before they are authenticated, little after, and never the members' turn."""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bflcd.net.libp2p import Libp2pTransport
+from bflcd.net.libp2p.budget import (
+    HANDSHAKE_BYTES,
+    MAX_HANDSHAKES,
+    NEGOTIATION_BYTES,
+    NEGOTIATION_MESSAGES,
+    PACKET_CONTROL_BYTES,
+    PACKET_MESSAGES,
+    STRANGER_REQUEST_BYTES,
+    STRANGER_STREAMS,
+    STRANGER_UNREAD_BYTES,
+    Crowd,
+    Negotiator,
+)
+from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
+from bflcd.net.libp2p.packet import PacketError, check_packet
+from bflcd.net.protocol import MAX_GOSSIP_BYTES
+from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
+
+MESSAGE = rpc_pb2.Message(data=b"x" * 100, topicIDs=["/t"], from_id=b"f" * 38, seqno=b"s" * 8, signature=b"g" * 64)
+
+
+# -- a packet ------------------------------------------------------------------------------------------------------------------
+
+
+def packet_of(messages: int, subscriptions: int = 0, ids: int = 0) -> bytes:
+    rpc = rpc_pb2.RPC(
+        publish=[MESSAGE] * messages, subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid="/t")] * subscriptions
+    )
+    if ids:
+        rpc.control.ihave.add(topicID="/t", messageIDs=[n.to_bytes(46, "big") for n in range(ids)])
+    return bytes(rpc.SerializeToString())
+
+
+@pytest.mark.parametrize("packet", [b"", packet_of(1), packet_of(200, 2, 1024), packet_of(PACKET_MESSAGES - 1)])
+def test_what_our_own_side_sends_passes(packet: bytes) -> None:
+    check_packet(packet)
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (b"\x12\x00" * (PACKET_MESSAGES + 1), "messages"),
+        (b"\x0a\x00" * 500_000, "messages"),
+        (b"\x08\x01" * 500_000, "messages"),
+        (packet_of(0, 0, 4096), "control"),
+        (b"\x1a\x80\x80\x04" + bytes(65536) + b"\x1a\x80\x80\x04" + bytes(65536) + b"\x1a\x01x", "control"),
+        (b"\x12\x05abc", "beyond"),
+        (b"\x12", "number"),
+        (b"\x12\xff\xff\xff\xff\xff\xff", "number"),
+        (b"\x13", "wire type"),
+    ],
+    ids=["one too many", "subscriptions", "unknown fields", "ids", "control twice", "cut short", "no length", "long", "group"],
+)
+def test_a_packet_is_counted_before_it_is_parsed(packet: bytes, reason: str) -> None:
+    with pytest.raises(PacketError, match=reason):
+        check_packet(packet)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200))
+def test_whatever_passes_has_no_more_fields_than_were_counted(data: bytes) -> None:
+    try:
+        check_packet(data)
+    except PacketError:
+        return
+    rpc = rpc_pb2.RPC()
+    try:
+        rpc.ParseFromString(data)
+    except Exception:  # noqa: BLE001 - the library's parser knows more rules; it raises where ours only counts
+        return
+    assert len(rpc.publish) + len(rpc.subscriptions) <= PACKET_MESSAGES
+    assert rpc.control.ByteSize() <= PACKET_CONTROL_BYTES
+
+
+# -- a negotiation -------------------------------------------------------------------------------------------------------------
+
+
+class Bytes:
+    """A stream that gives what it was made with, a little at a time."""
+
+    def __init__(self, data: bytes, step: int) -> None:
+        self.data, self.step, self.taken = data, step, 0
+
+    async def read(self, n: int | None = None) -> bytes:
+        assert n is not None
+        found = self.data[: min(n, self.step)]
+        self.data = self.data[len(found) :]
+        self.taken += len(found)
+        await trio.lowlevel.checkpoint()
+        return found
+
+
+def negotiated(data: bytes, count: int = 1, step: int = 7) -> tuple[list[str], int]:
+    stream = Bytes(data, step)
+
+    async def main() -> list[str]:
+        negotiator = Negotiator(stream)  # type: ignore[arg-type]
+        return [await negotiator.read() for _ in range(count)]
+
+    return trio.run(main), stream.taken
+
+
+def framed(text: bytes) -> bytes:
+    length = len(text)
+    return (bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7])) + text
+
+
+def test_messages_of_a_negotiation_are_read_whole() -> None:
+    words = [b"/multistream/1.0.0\n", b"/noise\n", b"x" * (NEGOTIATION_BYTES - 1) + b"\n"]
+    found, _ = negotiated(b"".join(map(framed, words)), len(words))
+    assert [text.encode() + b"\n" for text in found] == words
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x80\x80\x80\x04" + b"a" * 4096,
+        framed(b"x" * (NEGOTIATION_BYTES + 1)),
+        b"\x00",
+        b"\x05ab",
+        framed(b"\xff\xfe\n"),
+        b"",
+    ],
+    ids=["a gigabyte announced", "one byte too long", "empty", "cut short", "no text", "nothing"],
+)
+def test_a_message_out_of_bounds_ends_a_negotiation_before_it_is_read(data: bytes) -> None:
+    with pytest.raises(MultiselectCommunicatorError):
+        negotiated(data)
+
+
+def test_a_negotiation_that_never_agrees_ends() -> None:
+    with pytest.raises(MultiselectCommunicatorError, match=f"{NEGOTIATION_MESSAGES} messages"):
+        negotiated(framed(b"/nobody/speaks/this\n") * 1000, NEGOTIATION_MESSAGES + 1)
+
+
+# -- a crowd -------------------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from("aaaabbc"), max_size=60), st.integers(1, 8))
+def test_in_a_crowd_the_oldest_of_whoever_has_most_goes(addresses: list[str], room: int) -> None:
+    crowd: Crowd[int] = Crowd(room)
+    inside: dict[int, str] = {}
+    for number, address in enumerate(addresses):
+        victim = crowd.add(number, address)
+        inside[number] = address
+        if victim is not None:
+            counts = {one: list(inside.values()).count(one) for one in inside.values()}
+            assert counts[inside[victim]] == max(counts.values())
+            assert victim == min(item for item, one in inside.items() if counts[one] == max(counts.values()))
+            del inside[victim]
+        assert list(crowd) == sorted(inside)
+        assert len(crowd) <= room
+
+
+# -- real sockets --------------------------------------------------------------------------------------------------------------
+
+HEADER = struct.Struct("!BBHII")
+
+
+class Border:
+    """A node that knows its members, and others of which it may or may not be told."""
+
+    def __init__(self, members: Community) -> None:
+        self.members = members
+        self.known: set[bytes] = set()
+
+    async def start(self, number: int) -> Member:
+        """A node that takes only those in `known` for members."""
+        identity = self.members.identity(number)
+        transport = Libp2pTransport(identity, (LOOPBACK,), lambda _: True, hears=self.known.__contains__)
+        member = Member(identity, transport, barred=set())
+        transport.on_peer_event(member.events.append)
+        transport.subscribe(TOPIC, lambda peer, message: member.gossip.append((peer, message)) is None)
+        self.members._members.append(member)
+        serve_basics(transport)
+        await transport.start()
+        return member
+
+
+@pytest.fixture
+async def border():
+    async with community("libp2p") as members:
+        yield Border(members)
+
+
+def port_of(member: Member) -> int:
+    return int(member.address.split("/")[4])
+
+
+async def in_trio(member: Member, function):
+    """Run a coroutine function in the member's network thread."""
+    return await member.transport._bridge.call(function)
+
+
+def connection_of(member: Member, peer) -> object:
+    return member.transport._node._switch.connections[peer]
+
+
+async def test_a_socket_that_never_authenticates_is_closed_after_a_few_kilobytes(border: Border) -> None:
+    node = await border.start(1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(node))
+    writer.write(b"\x80\x80\x80\x80\x04" + b"a" * (4 * HANDSHAKE_BYTES))
+    with suppress(ConnectionResetError):  # it goes with bytes unread, which TCP says in this way
+        await asyncio.wait_for(reader.read(), SECONDS)
+    writer.close()
+
+
+async def test_idle_sockets_keep_nobody_out(border: Border) -> None:
+    """Given more idle sockets from one address than there are slots, then the oldest of them go, and others get in."""
+    node, other = await border.start(1), await border.start(2)
+    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_HANDSHAKES + 20)]
+    try:
+        await eventually(lambda: len(node.transport._node._switch._handshakes) == MAX_HANDSHAKES)
+        await other.transport.dial(node.address, SECONDS)
+        assert await echo(other, node.node_id, b"hello") == b"hello"
+    finally:
+        for one in idle:
+            one.close()
+
+
+async def test_a_stranger_may_ask_little_and_hold_little(border: Border) -> None:
+    node, stranger = await border.start(1), await border.start(2)
+    await stranger.transport.dial(node.address, SECONDS)
+    assert await echo(stranger, node.node_id, bytes(STRANGER_REQUEST_BYTES)) == bytes(STRANGER_REQUEST_BYTES)
+    with pytest.raises(Exception, match="refused"):
+        await echo(stranger, node.node_id, bytes(STRANGER_REQUEST_BYTES + 1))
+    border.known.add(stranger.node_id)
+    large = bytes(STRANGER_REQUEST_BYTES + 1)
+    assert await echo(stranger, node.node_id, large) == large
+
+
+async def test_a_stranger_that_opens_many_streams_is_dropped(border: Border) -> None:
+    node, stranger = await border.start(1), await border.start(2)
+    await stranger.transport.dial(node.address, SECONDS)
+
+    async def open_many() -> None:
+        connection = connection_of(stranger, node.node_id)
+        for _ in range(STRANGER_STREAMS + 4):
+            await connection.muxed_conn.open_stream()
+
+    await in_trio(stranger, open_many)
+    await eventually(lambda: stranger.node_id not in node.peers)
+
+
+@pytest.mark.parametrize("frame", [1024, 60_000], ids=["many small frames", "large frames"])
+async def test_a_stranger_that_pours_where_nobody_reads_is_dropped(border: Border, frame: int) -> None:
+    node, stranger = await border.start(1), await border.start(2)
+    await stranger.transport.dial(node.address, SECONDS)
+
+    async def pour() -> int:
+        muxed = connection_of(stranger, node.node_id).muxed_conn
+        stream = await muxed.open_stream()
+        sent = 0
+        while sent < 16 * STRANGER_UNREAD_BYTES and not muxed.event_shutting_down.is_set():
+            await muxed._write_frame(HEADER.pack(0, 0, 0, stream.stream_id, frame) + bytes(frame))
+            sent += frame
+        return sent
+
+    try:
+        await in_trio(stranger, pour)
+    except Exception as error:  # noqa: BLE001 - the connection ends under it, in whichever of its steps
+        assert "lost" in str(error) or "closed" in str(error), error  # noqa: PT017
+    await eventually(lambda: stranger.node_id not in node.peers)
+
+
+async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a packet of half a million empty messages, then nobody parses it, and the stranger gets no stream of ours."""
+    parsed: list[bytes] = []
+    monkeypatch.setattr("bflcd.net.libp2p.gossip.check_packet", parsed.append)
+    node, stranger, other = await border.start(1), await border.start(2), await border.start(3)
+    border.known |= {other.node_id}
+    for one in (stranger, other):
+        await one.transport.dial(node.address, SECONDS)
+    bomb = b"\x12\x00" * 100_000
+
+    async def send() -> None:
+        stream = await connection_of(stranger, node.node_id).open(PROTOCOL_ID_V11)
+        with trio.move_on_after(1):
+            await stream.write(len(bomb).to_bytes(3, "little") + bomb)
+
+    await in_trio(stranger, send)
+    assert await echo(other, node.node_id, b"still here") == b"still here"
+    assert bomb not in parsed
+
+    async def greeted() -> list[object]:
+        return list(node.transport._node._gossip.peers)
+
+    await eventually(lambda: bool(node.events))
+    assert len(await in_trio(node, greeted)) == 1, "the member alone"
+
+
+async def test_a_members_packet_of_too_many_messages_costs_its_connection(border: Border) -> None:
+    node, member = await border.start(1), await border.start(2)
+    border.known |= {member.node_id, node.node_id}
+    await member.transport.dial(node.address, SECONDS)
+    bomb = b"\x12\x00" * 100_000
+
+    async def send() -> None:
+        stream = await connection_of(member, node.node_id).open(PROTOCOL_ID_V11)
+        header, length = b"", len(bomb)
+        while length > 127:
+            header, length = header + bytes([length & 127 | 128]), length >> 7
+        await stream.write(header + bytes([length]) + bomb)
+
+    await in_trio(member, send)
+    await eventually(lambda: member.node_id not in node.peers)
+
+
+async def test_who_becomes_a_member_is_gossiped_to(border: Border) -> None:
+    node, other = await border.start(1), await border.start(2)
+    border.known.add(node.node_id)
+    await other.transport.dial(node.address, SECONDS)
+    await asyncio.sleep(0.3)
+    border.known.add(other.node_id)
+    for _ in range(40):
+        await node.transport.publish(TOPIC, b"welcome")
+        if (node.node_id, b"welcome") in other.gossip:
+            return
+        await asyncio.sleep(0.25)
+    raise AssertionError("nothing was gossiped to the new member")
+
+
+async def test_strangers_do_not_use_up_the_connections(border: Border) -> None:
+    """Given more strangers than there is room for, then the oldest go, and a member still gets in."""
+    node = await border.start(1)
+    node.transport._node._switch._strangers = Crowd(3)
+    strangers = [await border.start(number) for number in range(2, 7)]
+    for one in strangers:
+        await one.transport.dial(node.address, SECONDS)
+    await eventually(lambda: len(node.peers) == 3)
+    member = await border.start(9)
+    border.known.add(member.node_id)
+    await member.transport.dial(node.address, SECONDS)
+    assert await echo(member, node.node_id, b"x") == b"x"
+    assert len(node.peers) == 4
+
+
+def test_limits_leave_room_for_what_is_honest() -> None:
+    assert STRANGER_REQUEST_BYTES * STRANGER_STREAMS <= STRANGER_UNREAD_BYTES
+    assert MAX_GOSSIP_BYTES < 1024 * 1024
