@@ -1,16 +1,27 @@
 """Whether a beacon, an offer or a score card may count in a round: all that can be checked without its signature (design 5)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
+from typing import Final
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.roles import may_train, trainers
+from bflcd.ledger.roles import may_train, tie_break, trainers
 from bflcd.ledger.state import State, account_of
 from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash
-from bflcd.wire.envelope import Signed
-from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
+from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Signed
+from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, Offer, ScoreCard
+
+_ENTRY_BYTES: Final = 128
+"""The largest entry of a card: three hashes of 34 bytes, four numbers of at most 9, 5, 5 and 5."""
+
+_PRESENT_BYTES: Final = 34
+"""A member on a card."""
+
+_FIXED_BYTES: Final = 1024
+"""The rest of a card."""
 
 
 def check_beacon(state: State, head: Digest, beacon: Signed[Beacon]) -> None:
@@ -26,6 +37,22 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
     if not may_train(params, state, offer.author):
         why = "it holds a seat" if offer.author in state.committee else "it is not active"
         raise PeerError(Rejection.NOT_TRAINER, f"offer of {short(offer.author)}: may not train in round {state.round}: {why}")
+
+
+def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
+    """`card` with as many entries and present members as have an encoding (design 5.3), its author and the uploaders first.
+
+    In a community so large that not all fit, the round's seed decides whom an honest card leaves out, another round others.
+    """
+
+    def lot(node: NodeId) -> Digest:
+        return tie_break(seed, node)
+
+    chosen = sorted(card.entries, key=lambda entry: (lot(entry.uploader), entry_key(entry)))[:MAX_ENTRIES]
+    named = {author, *(entry.uploader for entry in chosen)} & set(card.present)
+    room = (MAX_PAYLOAD_BYTES - _FIXED_BYTES - len(chosen) * _ENTRY_BYTES) // _PRESENT_BYTES - len(named)
+    others = sorted((node for node in card.present if node not in named), key=lot)[:room]
+    return replace(card, entries=tuple(sorted(chosen, key=entry_key)), present=tuple(sorted([*named, *others])))
 
 
 class CardRules:

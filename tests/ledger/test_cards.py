@@ -8,10 +8,11 @@ import pytest
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.cards import CardRules, check_beacon, check_offer
-from bflcd.types import Digest
+from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key, fit_card
+from bflcd.types import MAX_MEMBERS, MAX_NORM, Digest, NodeId
+from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Signed, seal
-from bflcd.wire.messages import ScoreCard
+from bflcd.wire.messages import MAX_ENTRIES, ScoreCard
 from tests.helpers.ledger import Community, make_beacon, make_card, make_community, make_entry, make_offer, place_of
 
 OTHER = Digest(b"o" * 32)
@@ -131,3 +132,35 @@ def raw_card(present: tuple[bytes, ...], **changes: Any) -> Signed[Any]:
 def test_a_card_that_contradicts_itself_is_refused(text: str, card: Signed[Any]) -> None:
     refusal = card_refusal(card)
     assert (refusal.rejection, text in str(refusal)) == (Rejection.BAD_CARD, True), refusal
+
+
+LARGE = make_community(100, 4, 6)
+
+
+def crowded(entries: int, present: int) -> ScoreCard:
+    """A card of a community that is larger than a card."""
+    some = make_card(LARGE, LARGE.members[0], [make_entry(make_offer(LARGE, LARGE.outsiders[0]), -(2**53), norm=MAX_NORM)]).body
+    nodes = [NodeId(number.to_bytes(32, "big")) for number in range(1, present + 1)]
+    many = (
+        replace(some.entries[0], uploader=nodes[number % present], offer=Digest(number.to_bytes(32, "big")))
+        for number in range(entries)
+    )
+    return replace(some, entries=tuple(sorted(many, key=entry_key)), present=tuple(sorted({*nodes, LARGE.members[0]})))
+
+
+@pytest.mark.parametrize(("entries", "present"), [(3, 5), (0, MAX_MEMBERS - 1), (MAX_ENTRIES, 12_000), (3 * MAX_ENTRIES, 4_000)])
+def test_a_card_of_a_community_that_is_too_large_for_one_leaves_some_out(entries: int, present: int) -> None:
+    author = LARGE.members[0]
+    full = crowded(entries, present)
+    card = fit_card(full, author, Digest(bytes(32)))
+    assert decode(encode(card), ScoreCard) == card
+    assert {entry.uploader for entry in card.entries} | {author} <= set(card.present) <= set(full.present)
+    assert len(card.entries) == min(entries, MAX_ENTRIES)
+    assert (card == full) is (entries == 3)
+
+
+def test_another_round_leaves_out_others() -> None:
+    full = crowded(0, MAX_MEMBERS - 1)
+    one, other = (fit_card(full, LARGE.members[0], Digest(bytes([number]) * 32)) for number in (1, 2))
+    assert len(one.present) == len(other.present) > 11_000
+    assert len(set(one.present) | set(other.present)) > 14_000

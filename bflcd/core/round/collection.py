@@ -11,8 +11,8 @@ from typing import Final
 from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
-from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key
-from bflcd.ledger.roles import trainers
+from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key, fit_card
+from bflcd.ledger.roles import seed_of, trainers
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash
@@ -307,7 +307,7 @@ class Collection:
         members = {account.node for account in context.state.accounts}
         state = context.state
         base = self.base if entries else None
-        return ScoreCard(
+        card = ScoreCard(
             chain=state.chain,
             round=state.round,
             epoch=state.epoch,
@@ -318,6 +318,7 @@ class Collection:
             entries=entries,
             present=tuple(sorted((self.beacons | {context.me}) & members)),
         )
+        return fit_card(card, context.me, seed_of(state))
 
     def ready_cards(self) -> list[Signed[ScoreCard]]:
         """Each member's first card, fullest first: what a leader packs from."""
