@@ -182,7 +182,9 @@ class SimNode:
         self._handlers = {**self.service.handlers(), **blobs.handlers()}
         known = f"floor {self.guard.floor}, in doubt {self.guard.in_doubt}"
         world.note(self, "start", f"round {self.round}, {known}", b"%d" % self.round)
-        if self.honest and not (self.amnesia or self.observes) and self.guard.floor is not None:
+        # who has signed nothing yet can't be told from who has forgotten it
+        forgot = self.amnesia or disk.mark is None
+        if self.honest and not forgot and self.guard.floor is not None:
             world.safety.violate(f"{self.name} is silenced, though its disk forgot nothing")
         world.greet(self)
         if self.guard.may_begin(0, len(world.nodes)):
