@@ -196,3 +196,41 @@ def test_every_runtime_dependency_is_used():
     used |= set(re.findall(r'find_spec\("([a-z]+)"\)', (ROOT / "bflcd" / "learn" / "tasks" / "digits.py").read_text()))
     names = [dependency.split(">")[0].split("=")[0] for dependency in project["dependencies"]]
     assert [name for name in names if modules.get(name, name) not in used] == []
+
+
+# -- sizes -------------------------------------------------------------------------------------------------------------
+
+MAX_LINES, MAX_FILES, MAX_FUNCTION_LINES, MAX_MEDIAN = 400, 20, 60, 6
+
+LONG = {
+    "bflcd/consensus/pbft.py": "one state machine: every transition reads and writes the same few fields, and is proved beside the others",
+    "bflcd/core/core.py": "one match over all events and what follows from each: the order of effects is its content",
+}
+"""Files above MAX_LINES, each with its reason."""
+
+
+def product_files():
+    return sorted(path for folder in ("bflcd", "cli") for path in (ROOT / folder).rglob("*.py"))
+
+
+def function_lengths():
+    for path in product_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node.end_lineno - node.lineno + 1, f"{path.relative_to(ROOT)}: {node.name}"
+
+
+def test_no_file_is_long_without_a_reason():
+    long = {str(path.relative_to(ROOT)) for path in product_files() if len(path.read_text().splitlines()) > MAX_LINES}
+    assert long == set(LONG)
+
+
+def test_no_folder_holds_too_many_files():
+    folders = {path.parent for path in product_files()}
+    assert [folder for folder in folders if len(list(folder.glob("*.py"))) > MAX_FILES] == []
+
+
+def test_functions_are_short():
+    lengths = sorted(function_lengths())
+    assert lengths[-1][0] <= MAX_FUNCTION_LINES, lengths[-3:]
+    assert lengths[len(lengths) // 2][0] <= MAX_MEDIAN

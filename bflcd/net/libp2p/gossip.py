@@ -11,6 +11,7 @@ from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity, peer_id_of, verify
 from bflcd.net.libp2p.budget import FORWARDED_BYTES, PUBLISHED_BYTES, now
+from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.library import (
     ID,
@@ -24,7 +25,7 @@ from bflcd.net.libp2p.library import (
     rpc_pb2,
 )
 from bflcd.net.libp2p.packet import check_packet
-from bflcd.net.libp2p.switch import Connection, Switch
+from bflcd.net.libp2p.switch import Switch
 from bflcd.net.limits import PeerBuckets
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
 from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short

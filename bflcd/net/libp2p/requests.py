@@ -8,9 +8,10 @@ import trio
 
 from bflcd.errors import RequestError
 from bflcd.net.libp2p.budget import STRANGER_REQUEST_BYTES
+from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames, OversizedError
 from bflcd.net.libp2p.library import BaseLibp2pError, MultiselectClientError, MuxedStreamEOF
-from bflcd.net.libp2p.switch import Connection, Switch
+from bflcd.net.libp2p.switch import Switch
 from bflcd.net.protocol import MAX_RESPONSE_BYTES
 from bflcd.types import CHUNK_BYTES, NodeId, short
 
