@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 from tests.mutants.planted import (
     blobs,
+    border,
     consensus,
     core,
     evidence,
@@ -32,5 +33,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *store.MUTANTS,
     *sync.MUTANTS,
     *blobs.MUTANTS,
+    *border.MUTANTS,
     *wire.MUTANTS,
 )

@@ -210,11 +210,15 @@ def connection_of(member: Member, peer) -> object:
 
 
 async def test_a_socket_that_never_authenticates_is_closed_after_a_few_kilobytes(border: Border) -> None:
+    """Given a peer that goes on offering protocols which nobody speaks, then it is answered a few times, and no more."""
     node = await border.start(1)
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(node))
-    writer.write(b"\x80\x80\x80\x80\x04" + b"a" * (4 * HANDSHAKE_BYTES))
+    offers = [framed(b"/multistream/1.0.0\n"), *[framed(b"/" + b"x" * 1000 + b"\n")] * (NEGOTIATION_MESSAGES - 2)]
+    writer.write(b"".join(offers))
+    answers = b""
     with suppress(ConnectionResetError):  # it goes with bytes unread, which TCP says in this way
-        await asyncio.wait_for(reader.read(), SECONDS)
+        answers = await asyncio.wait_for(reader.read(), SECONDS)
+    assert answers.count(b"na\n") <= HANDSHAKE_BYTES // 1000 < NEGOTIATION_MESSAGES - 2
     writer.close()
 
 
@@ -302,7 +306,17 @@ async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: 
     assert len(await in_trio(node, greeted)) == 1, "the member alone"
 
 
-async def test_a_members_packet_of_too_many_messages_costs_its_connection(border: Border) -> None:
+async def test_a_members_packet_of_too_many_messages_costs_its_connection(
+    border: Border, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them is looked at."""
+    looked_at: list[object] = []
+
+    async def receive(_gossip: object, *message: object) -> None:
+        looked_at.append(message)
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("bflcd.net.libp2p.gossip.Gossip._receive", receive)
     node, member = await border.start(1), await border.start(2)
     border.known |= {member.node_id, node.node_id}
     await member.transport.dial(node.address, SECONDS)
@@ -317,6 +331,7 @@ async def test_a_members_packet_of_too_many_messages_costs_its_connection(border
 
     await in_trio(member, send)
     await eventually(lambda: member.node_id not in node.peers)
+    assert looked_at == []
 
 
 async def test_who_becomes_a_member_is_gossiped_to(border: Border) -> None:

@@ -1,0 +1,128 @@
+"""Defects of the border: what a stranger, or a member, can make a node hold and do."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+BUDGET = "bflcd/net/libp2p/budget.py"
+PACKET = "bflcd/net/libp2p/packet.py"
+YAMUX = "bflcd/net/libp2p/yamux.py"
+GOSSIP = "bflcd/net/libp2p/gossip.py"
+SWITCH = "bflcd/net/libp2p/switch.py"
+REQUESTS = "bflcd/net/libp2p/requests.py"
+HANDSHAKE = "bflcd/net/libp2p/handshake.py"
+
+COUNTED: Final = selection("net/test_border.py::test_a_packet_is_counted_before_it_is_parsed")
+NEGOTIATED: Final = selection(
+    "net/test_border.py::test_a_message_out_of_bounds_ends_a_negotiation_before_it_is_read",
+    "net/test_border.py::test_a_negotiation_that_never_agrees_ends",
+)
+POURED: Final = selection("net/test_border.py::test_a_stranger_that_pours_where_nobody_reads_is_dropped")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "packet-not-counted",
+        "half a million empty messages in a packet hold up the network thread",
+        PACKET,
+        "        if fields > PACKET_MESSAGES:\n",
+        "        if fields > 2**30:\n",
+        COUNTED,
+    ),
+    mutant(
+        "control-not-counted",
+        "a packet's control fields may be a megabyte of ids",
+        PACKET,
+        "            control += length\n",
+        "            control = 0\n",
+        COUNTED,
+    ),
+    mutant(
+        "packet-parsed-uncounted",
+        "a member's packet is parsed before anybody has counted it",
+        GOSSIP,
+        "                check_packet(packet)\n",
+        "",
+        selection("net/test_border.py::test_a_members_packet_of_too_many_messages_costs_its_connection"),
+    ),
+    mutant(
+        "strangers-gossip-read",
+        "a stranger's gossip is read and answered as a member's",
+        GOSSIP,
+        "        while not self._hears(connection.peer):",
+        "        while False:",
+        selection("net/test_border.py::test_a_strangers_gossip_is_not_looked_at"),
+    ),
+    mutant(
+        "negotiation-unlimited",
+        "a negotiation's message may have any length",
+        BUDGET,
+        "        if not 0 < length <= NEGOTIATION_BYTES:\n",
+        "        if length == 0:\n",
+        NEGOTIATED,
+    ),
+    mutant(
+        "negotiation-endless",
+        "a peer may negotiate for ever",
+        BUDGET,
+        "        self._left -= 1\n",
+        "",
+        NEGOTIATED,
+    ),
+    mutant(
+        "handshake-unlimited",
+        "a socket may send anything before it is authenticated",
+        HANDSHAKE,
+        "                self._allowance -= len(self._data)\n",
+        "                self._allowance -= 0\n",
+        selection("net/test_border.py::test_a_socket_that_never_authenticates_is_closed_after_a_few_kilobytes"),
+    ),
+    mutant(
+        "idle-sockets-stay",
+        "who holds every handshake open keeps all others out",
+        SWITCH,
+        "                    oldest.cancel()\n",
+        "                    return None\n",
+        selection("net/test_border.py::test_idle_sockets_keep_nobody_out"),
+    ),
+    mutant(
+        "strangers-ask-anything",
+        "a stranger's request may be as large as a member's",
+        REQUESTS,
+        "min(max_request, STRANGER_REQUEST_BYTES)",
+        "max_request",
+        selection("net/test_border.py::test_a_stranger_may_ask_little_and_hold_little"),
+    ),
+    mutant(
+        "strangers-streams-unlimited",
+        "a stranger opens as many streams as a member",
+        SWITCH,
+        "room = MAX_STREAMS if self.trusts(connection) else STRANGER_STREAMS",
+        "room = MAX_STREAMS",
+        selection("net/test_border.py::test_a_stranger_that_opens_many_streams_is_dropped"),
+    ),
+    mutant(
+        "overrun-forgotten",
+        "who goes beyond its window in many small frames is never cut off",
+        YAMUX,
+        "        if self._overrun > OVERRUN_BYTES or self.conn.is_full():\n",
+        "        if -value > OVERRUN_BYTES:\n",
+        POURED,
+    ),
+    mutant(
+        "strangers-stay",
+        "strangers use up the connections",
+        SWITCH,
+        "            if oldest is not None:\n",
+        "            if oldest is None:\n",
+        selection("net/test_border.py::test_strangers_do_not_use_up_the_connections"),
+    ),
+    mutant(
+        "crowd-evicts-anybody",
+        "where there are too many, the oldest of all goes: a flood evicts those who were there before",
+        BUDGET,
+        "victim = next(item for item, one in self._items.items() if counts[one] == most)",
+        "victim = next(iter(self._items))",
+        selection("net/test_border.py::test_in_a_crowd_the_oldest_of_whoever_has_most_goes"),
+    ),
+)
