@@ -35,10 +35,10 @@ class Mutant:
 
     def check(self, root: Path) -> None:
         """Raise StaleMutantError unless every edit fits the tree at `root`, and Python comes of it."""
-        self._planted(root)
+        self.planted(root)
 
-    def _planted(self, root: Path) -> dict[Path, str]:
-        """The texts that planting writes."""
+    def planted(self, root: Path) -> dict[Path, str]:
+        """The texts that planting writes. Raises StaleMutantError."""
         texts: dict[Path, str] = {}
         for edit in self.edits:
             path = root / edit.file
@@ -59,7 +59,7 @@ class Mutant:
 
     def plant(self, root: Path) -> None:
         """Change the copy at `root`. Raises StaleMutantError."""
-        for path, text in self._planted(root).items():
+        for path, text in self.planted(root).items():
             path.write_text(text)
             for stale in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 stale.unlink()

@@ -1,6 +1,8 @@
 """The harness itself, and a slice of the catalogue: every mutant fits the source as it stands, and three of them are caught."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,27 @@ def test_every_mutant_fits_the_source(planted):
     """A change of a mutated line moves its mutant too: a mutant that can't be planted proves nothing."""
     planted.check(REPOSITORY)
     assert planted.catchers
+
+
+def test_no_mutant_dies_of_a_name_that_is_not_there(tmp_path: Path) -> None:
+    """Such a one is caught by whatever runs its line, and proves nothing."""
+    for planted in MUTANTS:
+        for path, text in planted.planted(REPOSITORY).items():
+            (tmp_path / f"{planted.name}--{path.name}").write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--select",
+        "F821",
+        "--output-format",
+        "concise",
+        str(tmp_path),
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
 
 
 def test_names_are_given_once():
