@@ -49,7 +49,7 @@ MAX_PLACES: Final = 2**11
 """k, the update blocks of a round."""
 
 MAX_WEIGHT: Final = 2**16
-"""Of one update: with MAX_PLACES of values up to 2^10 the aggregate's sum stays below 2^62 (design 5)."""
+"""Of one update: with MAX_PLACES of values up to 2^10 the aggregate's sum stays below 2^61 (design 5)."""
 
 MAX_NORM: Final = 2**22
 """Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""

@@ -45,7 +45,8 @@ class MessageReceived:
 
 @dataclass(frozen=True, slots=True)
 class BlobFetched:
-    """Answer to `FetchBlob`: the blob is complete and durable here; an update's payload met the specification.
+    """Answer to `FetchBlob`: the blob is complete here; an update's payload met the specification. It is durable once a record
+    relies on it.
 
     `rate`: KiB/s at which an update was pulled, at least 1; 0 for one that was here already, and for a model.
     """

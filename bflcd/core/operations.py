@@ -22,7 +22,8 @@ _EVENT_OF: Final = {EVIDENCE.name: EventKind.EVIDENCE}
 
 
 class OperationHandler:
-    """Takes operations in. What it keeps in the pool was checked, and is durable; whoever leads next puts it into a block."""
+    """Takes operations in. What it keeps in the pool was checked; what it notes is durable too, what a proposal names only with
+    the proposal's segment. Whoever leads next puts it into a block."""
 
     def __init__(self, pool: OperationPool, verify: Verify) -> None:
         self.pool = pool

@@ -14,6 +14,9 @@ from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Signed
 from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, Offer, ScoreCard
 
+MAX_ENTRIES_EACH: Final = 2
+"""Entries of a card about one uploader: nobody holds more offers of one, so more of them are invented."""
+
 _ENTRY_BYTES: Final = 128
 """The largest entry of a card: three hashes of 34 bytes, four numbers of at most 9, 5, 5 and 5."""
 
@@ -55,6 +58,16 @@ def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
     return replace(card, entries=tuple(sorted(chosen, key=entry_key)), present=tuple(sorted([*named, *others])))
 
 
+def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:
+    """What is wrong with the entries as a list, if anything."""
+    if not _ascending(map(entry_key, entries)):
+        return "its entries are not sorted by uploader, offer and root, or repeat one"
+    for first, later in zip(entries, entries[MAX_ENTRIES_EACH:], strict=False):
+        if first.uploader == later.uploader:
+            return f"more than {MAX_ENTRIES_EACH} entries are about {short(first.uploader)}"
+    return None
+
+
 class CardRules:
     """What the cards of one round are held against, prepared once for all of them."""
 
@@ -86,8 +99,8 @@ class CardRules:
         An uploader is present by definition, since its offer is held (design 5.3): a packed node is therefore always a
         present one.
         """
-        if not _ascending(map(entry_key, card.entries)):
-            return "its entries are not sorted by uploader, offer and root, or repeat one"
+        if complaint := _list_of_entries(card.entries):
+            return complaint
         if not _ascending(card.present):
             return "its present members are not sorted, or repeat one"
         present = frozenset(card.present)

@@ -13,7 +13,7 @@ from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 
 
 class Group(IntEnum):
-    """In which order seats are filled (the numbers of `elect`)."""
+    """In which order seats are filled: 2 to 6 of `elect`."""
 
     PACKED = 0
     """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule."""

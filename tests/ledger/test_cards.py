@@ -108,6 +108,7 @@ def bad_cards() -> list[tuple[str, Signed[Any]]]:
         ("sorted by uploader", raw_card(everybody, entries=(two, one), **scored)),
         ("sorted by uploader", make_card(c, SEAT, [one, one])),
         ("sorted by uploader", make_card(c, SEAT, [one, replace(one, gain=5)])),
+        ("more than 2 entries", make_card(c, SEAT, [make_entry(make_offer(c, TRAINER, salt=str(n))) for n in range(3)])),
         ("present members are not sorted", raw_card(everybody[::-1])),
         ("present members are not sorted", raw_card((everybody[0], *everybody))),
         ("author is not among", raw_card(everybody[1:])),

@@ -1,7 +1,7 @@
 """The collection of one round: offers, their blobs and scores, the own score card, the cards of others (design 5.2, 5.3).
 
-Invariants: at most one own card a round and epoch; a card names only offers whose blobs are durable here; nothing of a stranger
-is kept; at most `MAX_OFFERS_EACH` offers of one uploader and `MAX_CARDS_EACH` cards of one member are held.
+Invariants: at most one own card a round and epoch; a card names only offers whose blobs are here, and relies on them; nothing of
+a stranger is kept; at most `MAX_OFFERS_EACH` offers of one uploader and `MAX_CARDS_EACH` cards of one member are held.
 """
 
 from dataclasses import dataclass

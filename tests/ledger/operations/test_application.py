@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from unittest.mock import patch
 
 import pytest
@@ -18,8 +18,10 @@ from bflcd.ledger.operations.application import (
     select_operations,
 )
 from bflcd.ledger.operations.evidence import evidence_of
+from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import State, account_of
 from bflcd.types import Amount, Digest, NodeId, Round, View
+from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
 from bflcd.wire.operation import MAX_OPERATIONS, Operation
@@ -95,6 +97,15 @@ def replace_limits(**changes: int) -> Iterator[None]:
     """The kind with other limits."""
     with patch.object(DuesKind, "limits", replace(LIMITS, **changes)):
         yield
+
+
+def test_every_body_has_its_chain_where_gossip_reads_it() -> None:
+    for kind in KINDS.values():
+        for body in kind.bodies:
+            names = [field.name for field in fields(body)]  # type: ignore[arg-type]
+            assert names[0] == "chain"
+            assert len(names) <= 13
+            assert number_of(body) < 128
 
 
 def test_the_numbers_of_an_author_are_applied_in_turn_each_once() -> None:
