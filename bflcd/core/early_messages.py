@@ -1,6 +1,6 @@
 """Messages of the next round that came before it opened here: kept within bounds (design 6.6)."""
 
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from typing import Final
 
@@ -11,6 +11,9 @@ from bflcd.wire.messages import Gossip, JustifiedPrePrepare, PrePrepare
 
 MAX_EARLY: Final = 512
 """Messages of the next round that are kept until it opens."""
+
+MAX_EARLY_BYTES: Final = 32 * 2**20
+"""Their payloads together: 80 of the largest cards."""
 
 MAX_EARLY_EACH: Final = 16
 """Of them, by one author."""
@@ -24,7 +27,7 @@ class EarlyMessages:
     """
 
     def __init__(self) -> None:
-        self._held: deque[tuple[Round, Digest, MessageReceived]] = deque(maxlen=MAX_EARLY)
+        self._held: list[tuple[Round, Digest, MessageReceived]] = []
 
     def __len__(self) -> int:
         return len(self._held)
@@ -43,6 +46,21 @@ class EarlyMessages:
         known = any((said, envelope.author) == (digest, _signed(held.message).author) for _, digest, held in self._held)
         if not known and self.by_author()[envelope.author] < MAX_EARLY_EACH:
             self._held.append((round_, said, replace(event, message=message)))
+            while len(self._held) > MAX_EARLY or self._bytes() > MAX_EARLY_BYTES:
+                self._drop()
+
+    def _bytes(self) -> int:
+        return sum(len(_signed(message.message).payload) for _, _, message in self._held)
+
+    def _drop(self) -> None:
+        """The oldest of the author that has most here, in bytes: many who say much take nothing from those who say little."""
+        sizes: Counter[NodeId] = Counter()
+        for _, _, message in self._held:
+            envelope = _signed(message.message)
+            sizes[envelope.author] += len(envelope.payload)
+        most = max(sizes, key=lambda author: (sizes[author], author))
+        place = next(n for n, (_, _, message) in enumerate(self._held) if _signed(message.message).author == most)
+        del self._held[place]
 
     def of(self, round_: Round) -> tuple[MessageReceived, ...]:
         """Those of `round_`, in the order in which they came."""
@@ -50,7 +68,7 @@ class EarlyMessages:
 
     def forget_up_to(self, round_: Round) -> None:
         """`round_` has opened, and has taken what is of it."""
-        self._held = deque((held for held in self._held if held[0] > round_), maxlen=MAX_EARLY)
+        self._held = [held for held in self._held if held[0] > round_]
 
 
 def _signed_alone(message: Gossip) -> Envelope | JustifiedPrePrepare | None:

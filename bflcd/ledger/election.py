@@ -154,7 +154,8 @@ def elect(
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.
     5. Then the present that were never packed.
-    6. Then the absent: a seat that is not there brings its committee nearer to standing still.
+    6. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
+       that only follows, comes last of all.
     7. Ties go by the round's seed, which nobody could foresee when it chose its id.
     """
     seed = seed_of(state)
@@ -176,8 +177,8 @@ def elect(
             # 3. and 5. Packed before, never packed.
             rank = standing
         if node not in present:
-            # 6. The absent, managers first, then in the order of those present.
-            rank = (Group.ABSENT, node not in managers, *rank)
+            # 6. The absent, who was never present last, managers first, then in the order of those present.
+            rank = (Group.ABSENT, account.availability == 0, node not in managers, *rank)
         # 7. Ties.
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()

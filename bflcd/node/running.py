@@ -85,7 +85,7 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
     if not around.config.compute.train:
         check_observer(state, around.identity.node_id)
         if around.identity.node_id in state.managers:
-            logger.warning("this node only follows and is a manager: it can sign recoveries, and is seated by none")
+            logger.warning("this node only follows and is a manager: it can sign recoveries; a seat would stand empty")
     private_seed = digest(Domain.PRIVATE, around.identity.seed, state.chain)
     engine = await open_engine(
         genesis,

@@ -21,9 +21,12 @@ from bflcd.net.libp2p.budget import (
     STRANGER_REQUEST_BYTES,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    UNSENT_BYTES,
     Crowd,
     Negotiator,
+    place_of,
 )
+from bflcd.net.libp2p.gossip import _bound_control, _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, check_packet
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
@@ -83,6 +86,50 @@ def test_whatever_passes_has_no_more_fields_than_were_counted(data: bytes) -> No
         return
     assert len(rpc.publish) + len(rpc.subscriptions) <= PACKET_MESSAGES
     assert rpc.control.ByteSize() <= PACKET_CONTROL_BYTES
+
+
+TOPICS = ("/t",)
+
+
+def test_control_of_topics_that_are_not_ours_is_dropped_and_the_rest_is_cut() -> None:
+    """Given grafts, prunes and ids for a thousand invented topics and ours, then one of a kind is left, and it names each id once."""
+    control = rpc_pb2.ControlMessage()
+    for number in range(400):
+        topic = "/t" if number % 2 else f"/invented/{number}"
+        control.graft.add(topicID=topic)
+        control.prune.add(topicID=topic, backoff=10**9)
+        control.ihave.add(topicID=topic, messageIDs=[b"a", b"b", b"a"])
+        control.iwant.add(messageIDs=[b"c"] * 3)
+        control.idontwant.add(messageIDs=[b"d"])
+    _bound_control(control, TOPICS)
+    assert [graft.topicID for graft in control.graft] == ["/t"]
+    assert [(prune.topicID, prune.backoff) for prune in control.prune] == [("/t", 60)]
+    assert [(have.topicID, list(have.messageIDs)) for have in control.ihave] == [("/t", [b"a", b"b"])]
+    assert [list(want.messageIDs) for want in control.iwant] == [[b"c"]]
+    assert len(control.idontwant) == 0
+
+
+def test_what_waits_for_a_peer_is_bounded_in_bytes() -> None:
+    given_up: list[bool] = []
+    queue = _BoundedQueue(lambda: given_up.append(True))
+    large = rpc_pb2.RPC(publish=[rpc_pb2.Message(data=bytes(2**20))])
+    pushed = [queue.push(large) for _ in range(UNSENT_BYTES // 2**20 + 8)]
+    assert pushed.index(False) == len(queue) <= UNSENT_BYTES // 2**20
+    assert given_up
+
+
+@pytest.mark.parametrize(
+    ("host", "place"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_one_machine_counts_as_one_address(host: str, place: str) -> None:
+    assert place_of(host) == place
 
 
 # -- a negotiation -------------------------------------------------------------------------------------------------------------
@@ -280,10 +327,28 @@ async def test_a_stranger_that_pours_where_nobody_reads_is_dropped(border: Borde
     await eventually(lambda: stranger.node_id not in node.peers)
 
 
+async def test_what_a_message_has_so_far_counts_as_unread(border: Border) -> None:
+    """Given a stranger's requests that never end, then what came of them is counted, and given back when the streams end."""
+    node, stranger = await border.start(1), await border.start(2)
+    await stranger.transport.dial(node.address, SECONDS)
+    half = (STRANGER_REQUEST_BYTES).to_bytes(4, "big") + bytes(STRANGER_REQUEST_BYTES // 2)
+
+    async def begin() -> None:
+        connection = connection_of(stranger, node.node_id)
+        for _ in range(4):
+            await (await connection.open("/test/echo/1")).write(half)
+
+    await in_trio(stranger, begin)
+    muxed = connection_of(node, stranger.node_id).muxed_conn
+    await eventually(lambda: muxed.unfinished == 4 * STRANGER_REQUEST_BYTES // 2)
+    await stranger.transport.close()
+    await eventually(lambda: muxed.unfinished == 0)
+
+
 async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a packet of half a million empty messages, then nobody parses it, and the stranger gets no stream of ours."""
     parsed: list[bytes] = []
-    monkeypatch.setattr("bflcd.net.libp2p.gossip.check_packet", parsed.append)
+    monkeypatch.setattr("bflcd.net.libp2p.gossip.check_packet", lambda packet: parsed.append(packet) or 0)
     node, stranger, other = await border.start(1), await border.start(2), await border.start(3)
     border.known |= {other.node_id}
     for one in (stranger, other):

@@ -313,7 +313,7 @@ class TestGossip:
             router.mcache.put(message)
             control = rpc_pb2.ControlMessage(iwant=[rpc_pb2.ControlIWant(messageIDs=[b"ab".hex().encode()] * 50)])
             await router.handle_iwant(control.iwant[0], PEER)
-            our_gossip._bound_control(control)
+            our_gossip._bound_control(control, ("t",))
             await router.handle_iwant(control.iwant[0], PEER)
 
         trio.run(main)

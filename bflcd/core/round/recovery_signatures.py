@@ -27,8 +27,12 @@ CONFLICT_HINT: Final = (
 MAX_HELD: Final = 16
 """Recoveries of one round held at a time. One of the manager that has signed most of them goes for a new one."""
 
-MAX_AHEAD: Final = 2**31
-"""Epochs above the running one that a manager steers clear of. What is signed beyond them leaves enough that have an encoding."""
+MAX_AHEAD: Final = 1024
+"""Epochs above the running one that a manager steers clear of: one that signs higher ones moves nobody. There are four million
+such steps before epochs have no encoding."""
+
+MAX_TOLD: Final = 4
+"""Recoveries of one manager that people are told of in a round, before a quorum has signed one."""
 
 
 class RecoverySignatures:
@@ -40,6 +44,7 @@ class RecoverySignatures:
         self._managers = tuple(managers)
         self._verify = verify
         self._held: dict[Recovery, RecoveryCertificate] = {}
+        self._told: Counter[NodeId] = Counter()
         self.signed = Epoch(0)
         """The highest epoch of this round that this node, as a manager, has signed a recovery for; 0 is none."""
 
@@ -68,12 +73,23 @@ class RecoverySignatures:
         return joined, True
 
     def _make_room(self, new: Recovery) -> None:
-        """Forget the weakest recovery of whoever has signed most, the new one last of all: no manager pushes out the others'."""
+        """Forget a recovery that only managers stand behind who have signed many: nobody pushes out what another has signed.
+
+        Of equals the one with fewer signatures goes, then the lowest epoch, the new one last of all.
+        """
         counts = Counter(manager for held in self._held.values() for manager, _ in held.signatures)
-        busiest = max(counts, key=lambda manager: (counts[manager], manager))
-        theirs = [held for held in self._held.values() if busiest in dict(held.signatures)]
-        weakest = min(theirs, key=lambda held: (len(held.signatures), held.recovery == new, held.recovery.epoch))
-        del self._held[weakest.recovery]
+
+        def worth(held: RecoveryCertificate) -> tuple[int, int, bool, Epoch]:
+            fewest = min(counts[manager] for manager, _ in held.signatures)
+            return -fewest, len(held.signatures), held.recovery == new, held.recovery.epoch
+
+        del self._held[min(self._held.values(), key=worth).recovery]
+
+    def _tell(self, certificate: RecoveryCertificate) -> bool:
+        """Whether people are told of it: unless all who have signed it have signed so many."""
+        signers = [manager for manager, _ in certificate.signatures]
+        self._told.update(signers)
+        return any(self._told[manager] <= MAX_TOLD for manager in signers)
 
     def complete(self, certificate: RecoveryCertificate) -> bool:
         """Whether a quorum of managers signed it."""
@@ -88,6 +104,8 @@ class RecoverySignatures:
         """What follows from what was joined."""
         recovery, ours = certificate.recovery, context.recovery
         if not self.complete(certificate):
+            if not self._tell(certificate):
+                return [], []
             text = (
                 f"{len(certificate.signatures)} of {self.needed} managers have signed to give round {recovery.round} "
                 f"a new committee"

@@ -1,5 +1,6 @@
 """What a peer can make this node hold and do: every figure of the border in one place, and the parts that keep to it."""
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
@@ -73,7 +74,13 @@ PUBLISHED_BYTES: Final = Rate(per_second=512 * 1024, burst=8 * 1024 * 1024)
 """Gossip of one author that is passed on: a member says one card, at most 384 KiB, and some votes in a round."""
 
 FORWARDED_BYTES: Final = Rate(per_second=8 * 1024 * 1024, burst=64 * 1024 * 1024)
-"""Gossip through one neighbour that is looked at: what sixteen authors may say."""
+"""Gossip through one neighbour that is parsed: what sixteen authors may say."""
+
+CONTROL_BYTES: Final = Rate(per_second=64 * 1024, burst=1024 * 1024)
+"""Control of gossip of one neighbour: a heartbeat's ids are at most 24 KiB. What is above ends the connection."""
+
+UNSENT_BYTES: Final = 32 * 1024 * 1024
+"""Gossip that waits for one neighbour that does not read. What is above ends the connection."""
 
 LINES: Final = Rate(per_second=0.2, burst=10)
 """Log lines about what strangers do, all of them together."""
@@ -176,6 +183,14 @@ class Crowd(Generic[Item]):
     def remove(self, item: Item) -> None:
         """Forget an item, if it is there."""
         self._items.pop(item, None)
+
+
+def place_of(host: str) -> str:
+    """What counts as one address: an IPv4 address, or the /64 of an IPv6 one, which one machine has whole."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((ip, 64), strict=False))
+    return str(ip if ip.version == 4 else ip.ipv4_mapped)
 
 
 class AddressRates:

@@ -11,6 +11,10 @@ _MAX_VARINT_BYTES: Final = 4
 """Lengths up to 2^28: far above any limit here."""
 
 
+LEAST_BYTES_S: Final = 16 * 1024
+"""Bytes a second below which a message that has begun is given up."""
+
+
 class OversizedError(Exception):
     """The peer announced a message above the limit; nothing was allocated for it."""
 
@@ -32,8 +36,8 @@ class Frames:
     async def read(self, limit: int) -> bytes:
         """Receive one message with its 4-byte length.
 
-        Waits for its start without a limit, then gives up when nothing arrives for `STALL_S`. Raises OversizedError above
-        `limit` bytes before anything is allocated, MuxedStreamEOF if the peer closed the stream.
+        Waits for its start without a limit, then gives up when nothing arrives for `STALL_S`, or less than `LEAST_BYTES_S`.
+        Raises OversizedError above `limit` bytes before anything is allocated, MuxedStreamEOF if the peer closed the stream.
         """
         length = int.from_bytes(await self._take(_LENGTH_BYTES), "big")
         return await self._body(length, limit)
@@ -59,11 +63,19 @@ class Frames:
             return self._cut(length)
         parts: list[Any] = [self._rest]
         missing = length - len(self._rest)
-        while missing > 0:
-            with trio.fail_after(STALL_S):
-                part = await self.stream.receive()
-            parts.append(part)
-            missing -= len(part)
+        connection, held = self.stream.conn, len(self._rest)
+        connection.unfinished += held
+        try:
+            with trio.fail_after(STALL_S + length / LEAST_BYTES_S):
+                while missing > 0:
+                    with trio.fail_after(STALL_S):
+                        part = await self.stream.receive()
+                    parts.append(part)
+                    missing -= len(part)
+                    held += len(part)
+                    connection.unfinished += len(part)
+        finally:
+            connection.unfinished -= held
         self._rest = bytearray()
         if missing < 0:
             self._rest = part[missing:]

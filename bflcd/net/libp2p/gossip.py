@@ -10,7 +10,7 @@ import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity, peer_id_of, verify
-from bflcd.net.libp2p.budget import FORWARDED_BYTES, PUBLISHED_BYTES, now
+from bflcd.net.libp2p.budget import CONTROL_BYTES, FORWARDED_BYTES, PUBLISHED_BYTES, UNSENT_BYTES, now
 from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.library import (
@@ -20,11 +20,12 @@ from bflcd.net.libp2p.library import (
     BaseLibp2pError,
     GossipSub,
     NetStream,
+    PriorityQueue,
     Pubsub,
     SwarmException,
     rpc_pb2,
 )
-from bflcd.net.libp2p.packet import check_packet
+from bflcd.net.libp2p.packet import PacketError, check_packet
 from bflcd.net.libp2p.switch import Switch
 from bflcd.net.limits import PeerBuckets
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
@@ -50,8 +51,14 @@ _MAX_RPC_BYTES: Final = 1024 * 1024
 _QUEUE_RPCS: Final = 1024
 """Packets waiting for a peer; the library's 32 drop a burst of votes."""
 
+_COUNTED_FROM: Final = 16
+"""Packets that wait before their bytes are counted: so many of the largest are 16 MiB."""
+
 _MAX_CONTROL_IDS: Final = 512
 """Message ids looked at in one IHAVE or IWANT: the library copies a message for every mention of its id."""
+
+_MAX_BACKOFF_S: Final = 60
+"""Longest time that a peer may keep us from grafting it again; GossipSub's own."""
 
 _GATHER_S: Final = 0.002
 """How long a packet waits for more messages: votes, cards and beacons come in bursts, and a packet costs more than a message."""
@@ -92,6 +99,22 @@ class _Seen:
     def has(self, message_id: bytes) -> bool:
         """Whether an id is remembered."""
         return message_id in self._ids
+
+
+class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
+    """What waits to be sent to a peer, bounded in packets and in bytes; who reads nothing for so long is given up."""
+
+    def __init__(self, give_up: Callable[[], None]) -> None:
+        super().__init__(_QUEUE_RPCS)
+        self._give_up = give_up
+
+    def push(self, rpc: Any, priority: bool = False) -> bool:
+        """As the library's."""
+        waiting = sum(one.ByteSize() for one in self._non_priority) + rpc.ByteSize() if len(self) > _COUNTED_FROM else 0
+        if waiting > UNSENT_BYTES:
+            self._give_up()
+            return False
+        return bool(super().push(rpc, priority))
 
 
 class _Tasks:
@@ -184,6 +207,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         self._seqno = time.time_ns()
         self._published = PeerBuckets(PUBLISHED_BYTES, now)
         self._forwarded = PeerBuckets(FORWARDED_BYTES, now)
+        self._control = PeerBuckets(CONTROL_BYTES, now)
         self._strikes: dict[NodeId, tuple[float, int]] = {}
         switch.handle(PROTOCOL_ID_V11, self.serve)
 
@@ -205,8 +229,12 @@ class Gossip(Pubsub):  # type: ignore[misc]
         await self._membership(connection)
         peer_id = _peer_id(connection.peer)
         await self._handle_new_peer(peer_id)
-        # The library offers no parameter for the length of the queue.
-        self.peer_queues[peer_id]._queue.max_size = _QUEUE_RPCS  # noqa: SLF001
+        # The library offers no parameter for the length of the queue, and none for its bytes.
+        queue = self.peer_queues[peer_id]
+        bounded = _BoundedQueue(lambda: self._switch.drop_soon(connection, "it reads no gossip"))
+        for rpc in queue._queue._non_priority:  # noqa: SLF001 - what was said at the greeting
+            bounded.push(rpc)
+        queue._queue = bounded  # noqa: SLF001
 
     def gone(self, connection: Connection) -> None:
         """A connection is gone: forget its peer's subscriptions."""
@@ -230,7 +258,11 @@ class Gossip(Pubsub):  # type: ignore[misc]
         try:
             while True:
                 packet = await frames.read_varint(_MAX_RPC_BYTES)
-                check_packet(packet)
+                control = check_packet(packet)
+                if not self._control.take(connection.peer, control):
+                    raise PacketError(f"more control of gossip than {CONTROL_BYTES.per_second:g} bytes a second")
+                if not self._forwarded.take(connection.peer, len(packet)):
+                    continue  # more than sixteen authors may say: not even parsed
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(packet)
                 for message in rpc.publish:
@@ -242,7 +274,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
                     for subscription in rpc.subscriptions:
                         self.handle_subscription(peer_id, subscription)
                 if rpc.HasField("control"):
-                    _bound_control(rpc.control)
+                    _bound_control(rpc.control, self._topics)
                     await self.router.handle_rpc(rpc, peer_id)
         finally:
             self._switch.drop_soon(connection, "its gossip stream ended")
@@ -254,8 +286,6 @@ class Gossip(Pubsub):  # type: ignore[misc]
 
     async def _receive(self, forwarder: NodeId, forwarder_id: Any, message: Any) -> None:
         """Check, deliver and forward one message; duplicates end here."""
-        if not self._forwarded.take(forwarder, message.ByteSize()):
-            return
         message_id = message.from_id + message.seqno
         if self.seen_messages.has(message_id) or message.from_id == self.my_id.to_bytes():
             return
@@ -269,9 +299,9 @@ class Gossip(Pubsub):  # type: ignore[misc]
         if not self._is_sound(message, publisher):
             self.strike(forwarder)
             return
-        self.seen_messages.add(message_id)
         if not self._published.take(publisher, len(message.data)):
             return  # its author says more than any honest one: it goes no further, and whoever passed it on is not to blame
+        self.seen_messages.add(message_id)
         # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
         self._deliver(message.topicIDs[0], publisher, message.data)
         await self.router.publish(forwarder_id, message)
@@ -349,17 +379,27 @@ def _signed_bytes(message: Any) -> bytes:
     return _SIGNED_PREFIX + bytes(unsigned.SerializeToString())
 
 
-def _bound_control(control: Any) -> None:
-    """Cut what a control message may make us do: each id once, few of them, and no peer exchange."""
+def _bound_control(control: Any, topics: tuple[str, ...]) -> None:
+    """Cut what a control message may make us do: our topics alone, one message of a kind for each, each id once, few of them, no
+    peer exchange, and no longer back-off than ours. The library keeps something for every topic that it hears of.
+    """
+    for kind in (control.ihave, control.graft, control.prune):
+        known: dict[str, Any] = {}
+        for item in kind[:_MAX_CONTROL_IDS]:
+            if item.topicID in topics:
+                known.setdefault(item.topicID, item)
+        kept = list(known.values())
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del kind[:]
+        kind.extend(copies)
+    del control.iwant[1:], control.idontwant[:]
     for batch in (*control.ihave, *control.iwant):
-        ids = list(dict.fromkeys(batch.messageIDs))[:_MAX_CONTROL_IDS]
+        ids = list(dict.fromkeys(batch.messageIDs[:_MAX_CONTROL_IDS]))
         del batch.messageIDs[:]
         batch.messageIDs.extend(ids)
-    for kind in (control.ihave, control.iwant, control.graft, control.prune, control.idontwant):
-        del kind[_MAX_CONTROL_IDS:]
-    del control.iwant[1:]
     for prune in control.prune:
         prune.ClearField("peers")
+        prune.backoff = min(prune.backoff, _MAX_BACKOFF_S)
 
 
 def _peer_id(node_id: NodeId) -> Any:

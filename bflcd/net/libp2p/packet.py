@@ -14,8 +14,11 @@ class PacketError(Exception):
     """The packet is none, or holds more than one may hold."""
 
 
-def check_packet(packet: bytes) -> None:
-    """Raise PacketError for more fields than PACKET_MESSAGES, more control than PACKET_CONTROL_BYTES, or what is no protobuf."""
+def check_packet(packet: bytes) -> int:
+    """Bytes of control in a packet.
+
+    Raises PacketError for more fields than PACKET_MESSAGES, more control than PACKET_CONTROL_BYTES, or what is no protobuf.
+    """
     position = fields = control = 0
     while position < len(packet):
         fields += 1
@@ -30,6 +33,7 @@ def check_packet(packet: bytes) -> None:
                 raise PacketError(f"more than {PACKET_CONTROL_BYTES} bytes of control in a packet")
     if position != len(packet):
         raise PacketError("a field reaches beyond its packet")
+    return control
 
 
 def _length(packet: bytes, position: int, kind: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from bflcd.net.libp2p.budget import (
     Crowd,
     Lines,
     Negotiator,
+    place_of,
 )
 from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
@@ -197,13 +198,14 @@ class Switch:
         if remote is None or len(self.connections) >= MAX_CONNECTIONS:
             self._warn_full()
             return None
-        turn = self._rates.turn(remote[0], HANDSHAKE_S / 2)
+        place = place_of(remote[0])
+        turn = self._rates.turn(place, HANDSHAKE_S / 2)
         if turn is None:
             self._lines.say("refusing inbound connections from %s: too many within a moment", remote[0])
             return None
         with trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_S) as scope:
             try:
-                if (oldest := self._handshakes.add(scope, remote[0])) is not None:
+                if (oldest := self._handshakes.add(scope, place)) is not None:
                     oldest.cancel()
                 await trio.sleep(turn)
                 peer, muxed = await self.handshaker.inbound(stream)
@@ -272,7 +274,7 @@ class Switch:
             connection.muxed_conn.trust()
         else:
             remote = connection.stream.get_remote_address()
-            oldest = self._strangers.add(connection, remote[0] if remote else "")
+            oldest = self._strangers.add(connection, place_of(remote[0]) if remote else "")
             if oldest is not None:
                 self.drop_soon(oldest, f"more than {MAX_STRANGERS} strangers")
         self._publish_snapshot()

@@ -161,6 +161,8 @@ class LeanYamux(Yamux):  # type: ignore[misc]
     def __init__(self, session: Any, peer: ID, *, is_initiator: bool) -> None:
         super().__init__(session, peer, is_initiator=is_initiator)
         self._room = STRANGER_UNREAD_BYTES
+        self.unfinished = 0
+        """Bytes of messages that are not whole yet, taken off their streams already."""
 
     def trust(self) -> None:
         """Give the peer what a member gets: more room for what nobody has read yet, and a faster reader."""
@@ -169,7 +171,7 @@ class LeanYamux(Yamux):  # type: ignore[misc]
 
     def is_full(self) -> bool:
         """Whether more has come than may wait to be read."""
-        return sum(map(len, self.stream_buffers.values())) > self._room
+        return self.unfinished + sum(map(len, self.stream_buffers.values())) > self._room
 
     async def _read_data_body(self, length: int) -> bytes:
         """A frame's payload. One that is larger than everything that may wait is not even read."""

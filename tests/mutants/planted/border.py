@@ -41,8 +41,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "packet-parsed-uncounted",
         "a member's packet is parsed before anybody has counted it",
         GOSSIP,
-        "                check_packet(packet)\n",
-        "",
+        "                control = check_packet(packet)\n",
+        "                control = 0\n",
         selection("net/test_border.py::test_a_members_packet_of_too_many_messages_costs_its_connection"),
     ),
     mutant(

@@ -15,6 +15,7 @@ COMPUTE = "bflcd/node/runtime/compute.py"
 DELIVERY = "bflcd/node/runtime/delivery.py"
 PAYLOADS = "bflcd/node/runtime/payloads.py"
 ROUND = "bflcd/core/round/state.py"
+CORE = "bflcd/core/core.py"
 WORK = "bflcd/core/round/local_work.py"
 
 CALM: Final = Simulated("calm")
@@ -92,6 +93,80 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "                effects = self._core.tick(now)\n"
         "                effects = effects if delivered is None else self._core.handle(delivered.event, now)\n",
         CALM,
+    ),
+    mutant(
+        "work-without-a-deadline",
+        "what failed is tried again only if something else wakes the core (section 6.7)",
+        ROUND,
+        "waits = [self.retransmissions.deadline(), self.work.deadline()]",
+        "waits = [self.retransmissions.deadline()]",
+        DAMAGE,
+    ),
+    mutant(
+        "agreement-without-a-deadline",
+        "views time out only if something else wakes the core (section 6.7)",
+        ROUND,
+        "            waits.append(self.agreement.deadline())\n",
+        "            pass\n",
+        CUT,
+    ),
+    mutant(
+        "card-without-a-deadline",
+        "a card that is due waits for something else (section 5.3)",
+        ROUND,
+        "                waits.append(self.collection.deadline(now))\n",
+        "                pass\n",
+        CALM,
+    ),
+    mutant(
+        "segment-without-a-deadline",
+        "a decided segment that nobody gave is asked for again only if something else wakes the core (section 5.5)",
+        ROUND,
+        "        if self.decision is not None and self._segment_asked is not None:\n",
+        "        if self.decision is not None and self._segment_asked is None:\n",
+        LOSSY,
+    ),
+    mutant(
+        "certificates-without-a-deadline",
+        "a certificate whose announcer is silent is announced only if something else wakes the core (section 5.5)",
+        CORE,
+        "waits = (self._certificates.deadline(), self._round.deadline(now.mono))",
+        "waits = (None, self._round.deadline(now.mono))",
+        CALM,
+    ),
+    mutant(
+        "the-latest-deadline",
+        "the core is ticked when the last of its waits is over (section 6.7)",
+        CORE,
+        "return min((wait for wait in waits if wait is not None), default=None)",
+        "return max((wait for wait in waits if wait is not None), default=None)",
+        CALM,
+    ),
+    mutant(
+        "work-of-closed-rounds-goes-on",
+        "jobs of a closed round run on",
+        LOOP,
+        "                self._jobs.cancel_before(round_)\n",
+        "                pass\n",
+        CALM,
+    ),
+    mutant(
+        "decided-segment-never-fetched",
+        "who has no seat waits for a heartbeat to learn what was decided (section 5.5)",
+        LOOP,
+        "                self._jobs.start(round_, self._fetch.segment, effect)\n",
+        "                pass\n",
+        CALM,
+    ),
+    mutant(
+        "mark-before-record",
+        "a crash between the two silences a node that has forgotten nothing (section 6.3)",
+        LOOP,
+        "        await self._reliance.persist(effect)\n        mark = self._guard.mark_for(effect.records)\n        if mark is not None:\n"
+        "            await self._marks.write(mark)\n",
+        "        mark = self._guard.mark_for(effect.records)\n        if mark is not None:\n            await self._marks.write(mark)\n"
+        "        await self._reliance.persist(effect)\n        if mark is not None:\n",
+        Simulated("crash_storm"),
     ),
     mutant(
         "repeats-without-a-deadline",
