@@ -23,7 +23,7 @@ from bflcd.node.services import CHAIN_REQUESTS
 from bflcd.node.standing import Newcomer, Standing
 from bflcd.store.block_store import BlockStore
 from bflcd.store.protocol import DamagedBlobError
-from bflcd.types import Digest, NodeId, short
+from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.requests import Request, Status
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ class PeerSide:
     def punish(self, node: NodeId, rejection: Rejection, text: str) -> None:
         """A peer did what no honest node does."""
         self._metrics.refused(rejection)
+        if rejection is Rejection.NOT_MEMBER and self._chain() == ZERO_DIGEST:
+            return  # who has no genesis yet takes everybody for a stranger, its own community too
         self.peers.punish(node, rejection, text)
 
     # -- what peers are told, and tell --------------------------------------------------------------------------------

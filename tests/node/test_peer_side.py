@@ -1,0 +1,36 @@
+"""What a node holds against its peers, before and after it knows its chain."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bflcd.errors import Rejection
+from bflcd.node.peer_side import PeerSide
+from bflcd.types import ZERO_DIGEST, Digest, NodeId
+
+PEER = NodeId(bytes([7]) * 32)
+
+
+def punished(chain: Digest, rejection: Rejection) -> list[Any]:
+    charged: list[Any] = []
+    side = SimpleNamespace(
+        _chain=lambda: chain,
+        _metrics=SimpleNamespace(refused=lambda _: None),
+        peers=SimpleNamespace(punish=lambda *what: charged.append(what)),
+    )
+    PeerSide.punish(side, PEER, rejection, "why")  # type: ignore[arg-type]
+    return charged
+
+
+@pytest.mark.parametrize(
+    ("chain", "rejection", "charged"),
+    [
+        (ZERO_DIGEST, Rejection.NOT_MEMBER, False),
+        (ZERO_DIGEST, Rejection.MALFORMED, True),
+        (Digest(bytes([1]) * 32), Rejection.NOT_MEMBER, True),
+    ],
+    ids=["a newcomer knows no members", "garbage is garbage", "on its chain"],
+)
+def test_a_newcomer_holds_it_against_nobody_that_it_knows_no_members(chain: Digest, rejection: Rejection, charged: bool) -> None:
+    assert bool(punished(chain, rejection)) is charged
