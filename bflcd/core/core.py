@@ -238,7 +238,7 @@ class Core:
         self._round = self._new_round(self.context.head, now.mono, recovery)
         self._round.recoveries.remember(event.records.own)  # before anything is opened: it forbids votes in the lower epochs
         for record in event.records.operations:
-            self._node.operations.pool.add(record.operation)
+            self._node.operations.pool.add(record.operation, own=True)  # its own ones are not told apart: all are said again
         return self._open(now)
 
     def _confirmed(self, stands: Round, now: Instant) -> list[Effect]:
@@ -267,8 +267,10 @@ class Core:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
             effects += self._join_agreement(now)
-        for operation in self._node.operations.pool.values():
-            effects += [Persist((OperationRecord(context.round, operation),)), Send(operation)]
+        pool = self._node.operations.pool
+        if pool:
+            effects.append(Persist(tuple(OperationRecord(context.round, operation) for operation in pool.values())))
+            effects += [Send(operation) for operation in pool.repeated(context.state)]
         effects.append(self._round.work.fetch_model())
         effects += self._restore(now)
         for message in self._early.of(context.round):

@@ -5,8 +5,9 @@ from typing import Final
 
 from bflcd.ledger.operations.application import is_pending, place_of, select_operations
 from bflcd.ledger.operations.registry import kind_of
+from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
-from bflcd.types import Digest
+from bflcd.types import Digest, NodeId
 from bflcd.wire.operation import Operation, operation_id
 
 MAX_HELD: Final = 64
@@ -19,6 +20,7 @@ class OperationPool(Mapping[Digest, Operation]):
 
     def __init__(self) -> None:
         self._held: dict[Digest, Operation] = {}
+        self._own: set[Digest] = set()
 
     def __getitem__(self, key: Digest) -> Operation:
         return self._held[key]
@@ -29,8 +31,10 @@ class OperationPool(Mapping[Digest, Operation]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, operation: Operation, *, wanted: bool = False) -> bool:
-        """Keep a verified operation; True if it is the first in its place. `wanted`: a proposal names this very one.
+    def add(self, operation: Operation, *, wanted: bool = False, own: bool = False) -> bool:
+        """Keep a verified operation; True if it is the first in its place.
+
+        `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it.
 
         Raises PeerError for an unknown kind.
         """
@@ -41,7 +45,10 @@ class OperationPool(Mapping[Digest, Operation]):
         full = len(self._held) >= MAX_HELD or authors >= kind_of(operation).limits.per_author
         if (known or full) and not wanted:
             return False
-        self._held[operation_id(operation)] = operation
+        id_ = operation_id(operation)
+        self._held[id_] = operation
+        if own:
+            self._own.add(id_)
         while len(self._held) > 2 * MAX_HELD:
             del self._held[next(iter(self._held))]
         return not known
@@ -49,6 +56,17 @@ class OperationPool(Mapping[Digest, Operation]):
     def settle(self, state: State) -> None:
         """Forget what no block can carry any more."""
         self._held = {id_: operation for id_, operation in self._held.items() if is_pending(state, operation)}
+        self._own &= self._held.keys()
+
+    def repeated(self, state: State) -> tuple[Operation, ...]:
+        """What this node says again at the opening of a round: all that it found, and of what others did one by the round's lot.
+
+        Gossip has brought theirs to everybody but for losses, and a member's whole pool in each round would be megabytes of each.
+        """
+        seed = seed_of(state)
+        others = [id_ for id_ in self._held if id_ not in self._own]
+        drawn = min(others, key=lambda id_: tie_break(seed, NodeId(id_)), default=None)
+        return tuple(operation for id_, operation in self._held.items() if id_ in self._own or id_ == drawn)
 
     def chosen(self, state: State) -> tuple[Operation, ...]:
         """What a leader puts into its proposal, in order."""

@@ -30,12 +30,16 @@ class OperationHandler:
         self._verify = verify
 
     def note(self, round_: Round, operation: Operation) -> list[Effect]:
-        """Keep a verified operation, durably, and tell all members."""
-        if not self.pool.add(operation):
+        """Keep a verified operation that was found here, durably, and tell all members."""
+        return self._keep(round_, operation, own=True)
+
+    def _keep(self, round_: Round, operation: Operation, *, own: bool) -> list[Effect]:
+        if not self.pool.add(operation, own=own):
             return []
+        said = [Send(operation)] if own else []
         return [
             Persist((OperationRecord(round_, operation),)),
-            Send(operation),
+            *said,
             notice(
                 round_,
                 _EVENT_OF.get(operation.kind, EventKind.OPERATION),
@@ -45,11 +49,15 @@ class OperationHandler:
         ]
 
     def received(self, state: State, operation: Operation) -> list[Effect]:
-        """An operation that a peer brought. Raises PeerError if no block may carry it."""
-        if operation_id(operation) in self.pool or is_settled(state, operation):
+        """An operation that a peer brought, and gossip passes on. Raises PeerError if no block may carry it."""
+        if is_settled(state, operation):
             return []
         self._check(state, operation)
-        return self.note(state.round, operation)
+        return self._keep(state.round, operation, own=False)
+
+    def knows(self, operation: Operation) -> bool:
+        """Whether it is held: asked first, since everything else of a large one costs more."""
+        return operation_id(operation) in self.pool
 
     def fetched(self, state: State, event: OperationsFetched) -> list[Effect]:
         """Operations that a proposal names, as a peer gave them."""

@@ -95,6 +95,8 @@ class Reception:
         return self._certificates.answer_epoch(context, context.recovery, peer, now)
 
     def _operation(self, context: RoundContext, operation: Operation, peer: NodeId, now: Instant) -> Step:
+        if self._node.operations.knows(operation):
+            return [], []
         state, since = context.state, kind_of(operation).since(operation)
         if since > state.round and chain_of(operation) == state.chain:  # not ours to judge yet, and perhaps right
             return self._certificates.fall_behind(context, since, peer, now), []

@@ -55,12 +55,13 @@ def evidence_in(effects: list[Effect]) -> list[Effect]:
     return sorted(about, key=effects.index)
 
 
-def test_what_is_proved_is_durable_then_said_to_all_and_only_once() -> None:
+def test_what_a_peer_proves_is_durable_and_gossip_passes_it_on() -> None:
+    """Nobody gossips anew what another has said: the mesh has passed that very message on."""
     world = a_world()
     node, peer, liar = sorted(world.cores)[:3]
     piece = a_lie(world, liar)
     effects = world.cores[node].handle(MessageReceived(piece, peer), world.instant())
-    assert evidence_in(effects) == [Persist((OperationRecord(Round(0), piece),)), Send(piece)]
+    assert evidence_in(effects) == [Persist((OperationRecord(Round(0), piece),))]
     assert EventKind.EVIDENCE in [effect.type for effect in effects if isinstance(effect, Notice)]
     assert world.cores[node].handle(MessageReceived(piece, peer), world.instant()) == []
     other = evidence_of(

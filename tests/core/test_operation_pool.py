@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import CatchUp, Effect, Send
+from bflcd.core.effects import CatchUp, Effect, Persist, Send
 from bflcd.core.events import Event, MessageReceived
 from bflcd.core.operation_pool import MAX_HELD, OperationPool
+from bflcd.core.operations import OperationHandler
+from bflcd.core.records import OperationRecord
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
 from bflcd.ledger.state import NEVER
 from bflcd.types import Digest, Millis, NodeId, Round, View
@@ -106,6 +108,28 @@ def test_what_a_block_has_punished_is_forgotten_and_all_else_waits() -> None:
     assert tuple(pool) == (operation_id(proof(1)),)
     pool.settle(punished_in(1))  # type: ignore[arg-type]
     assert len(pool) == 0
+
+
+def test_what_is_found_here_is_durable_then_said_to_all_and_only_once() -> None:
+    handler = OperationHandler(OperationPool(), lambda _: True)
+    persisted, said, *_ = handler.note(Round(0), proof(0))
+    assert (persisted, said) == (Persist((OperationRecord(Round(0), proof(0)),)), Send(proof(0)))
+    assert handler.note(Round(0), proof(0)) == []
+
+
+def test_said_again_is_all_that_was_found_here_and_by_lot_one_of_the_rest() -> None:
+    pool = OperationPool()
+    for member in range(6):
+        pool.add(proof(member), own=member < 2)
+    others = set()
+    for round_ in range(40):
+        repeated = pool.repeated(replace(STATE, round=Round(round_)))
+        assert set(repeated) >= {proof(0), proof(1)}
+        assert len(repeated) == 3
+        others |= set(repeated) - {proof(0), proof(1)}
+    assert others == {proof(member) for member in range(2, 6)}, "each has its turn"
+    pool.settle(punished_in(0, 1, 2, 3, 4, 5))  # type: ignore[arg-type]
+    assert pool.repeated(STATE) == ()
 
 
 # -- whole cores ------------------------------------------------------------------------------------------------------------

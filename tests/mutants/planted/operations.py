@@ -14,6 +14,7 @@ TRANSITION = "bflcd/ledger/transition.py"
 WIRE = "bflcd/wire/operation.py"
 PROPOSAL = "bflcd/wire/proposal.py"
 
+FOUND: Final = selection("core/test_operation_pool.py::test_what_is_found_here_is_durable_then_said_to_all_and_only_once")
 HANDLED: Final = selection("core/test_equivocation.py")
 HELD: Final = selection("core/test_operation_pool.py")
 APPLIED: Final = selection("ledger/operations/test_evidence.py")
@@ -56,17 +57,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operation-kept-to-oneself",
         "who holds an operation tells nobody: it waits for its holder to lead (rule 9)",
         TAKEN_IN,
-        "            Send(operation),\n",
-        "",
-        HANDLED,
+        "        said = [Send(operation)] if own else []\n",
+        "        said: list[Effect] = []\n",
+        FOUND,
     ),
     mutant(
         "known-operation-said-again",
         "an operation that is known is said again by all who hear it: it circles for ever (rule 6)",
         TAKEN_IN,
-        "        if not self.pool.add(operation):\n            return []\n",
-        "        self.pool.add(operation)\n",
-        HANDLED,
+        "        if not self.pool.add(operation, own=own):\n            return []\n",
+        "        self.pool.add(operation, own=own)\n",
+        FOUND,
     ),
     mutant(
         "operation-named-by-signatures",
@@ -97,16 +98,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operations-not-carried-over",
         "an operation that did not get into its round's block is not kept for the next one (rule 9)",
         CORE,
-        "            effects += [Persist((OperationRecord(context.round, operation),)), Send(operation)]\n",
-        "            effects += [Send(operation)]\n",
+        "            effects.append(Persist(tuple(OperationRecord(context.round, operation) for operation in pool.values())))\n",
+        "            pass\n",
         HANDLED,
     ),
     mutant(
         "operations-forgotten-by-restart",
         "stored operations are not taken up again (rule 9)",
         CORE,
-        "        for record in event.records.operations:\n            self._node.operations.pool.add(record.operation)\n",
-        "",
+        "        for record in event.records.operations:\n",
+        "        for record in ():\n",
         HANDLED,
     ),
     mutant(
@@ -234,8 +235,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "bringer-of-the-settled-blamed",
         "who passes on evidence that a block has just carried is blamed for it (row 31)",
         TAKEN_IN,
-        "if operation_id(operation) in self.pool or is_settled(state, operation):",
-        "if operation_id(operation) in self.pool:",
+        "        if is_settled(state, operation):\n",
+        "        if self.knows(operation):\n",
         CARRIED,
     ),
     # -- in turn ----------------------------------------------------------------------------------------------------------
