@@ -26,9 +26,9 @@ from bflcd.net.libp2p.budget import (
     Negotiator,
     place_of,
 )
-from bflcd.net.libp2p.gossip import _bound_control, _BoundedQueue
+from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
-from bflcd.net.libp2p.packet import PacketError, check_packet
+from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
 
@@ -101,7 +101,7 @@ def test_control_of_topics_that_are_not_ours_is_dropped_and_the_rest_is_cut() ->
         control.ihave.add(topicID=topic, messageIDs=[b"a", b"b", b"a"])
         control.iwant.add(messageIDs=[b"c"] * 3)
         control.idontwant.add(messageIDs=[b"d"])
-    _bound_control(control, TOPICS)
+    bound_control(control, TOPICS)
     assert [graft.topicID for graft in control.graft] == ["/t"]
     assert [(prune.topicID, prune.backoff) for prune in control.prune] == [("/t", 60)]
     assert [(have.topicID, list(have.messageIDs)) for have in control.ihave] == [("/t", [b"a", b"b"])]

@@ -11,7 +11,7 @@ import trio.testing
 
 from bflcd.crypto.identity import Identity
 from bflcd.net.libp2p import gossip as our_gossip
-from bflcd.net.libp2p import library, yamux
+from bflcd.net.libp2p import library, packet, yamux
 from bflcd.net.libp2p.library import ID, GossipSub, Pubsub, Yamux, YamuxStream, create_new_key_pair, rpc_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -296,7 +296,7 @@ class TestGossip:
         assert trio.run(main) == [True] * 32 + [False]
 
     def test_library_copies_a_message_for_every_mention_of_its_id(self):
-        """`_bound_control` leaves each id once: a few kilobytes of IWANT must not cost gigabytes."""
+        """`bound_control` leaves each id once: a few kilobytes of IWANT must not cost gigabytes."""
         sent = []
 
         class Router(GossipSub):
@@ -313,7 +313,7 @@ class TestGossip:
             router.mcache.put(message)
             control = rpc_pb2.ControlMessage(iwant=[rpc_pb2.ControlIWant(messageIDs=[b"ab".hex().encode()] * 50)])
             await router.handle_iwant(control.iwant[0], PEER)
-            our_gossip._bound_control(control, ("t",))
+            packet.bound_control(control, ("t",))
             await router.handle_iwant(control.iwant[0], PEER)
 
         trio.run(main)

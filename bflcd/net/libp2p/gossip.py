@@ -25,7 +25,7 @@ from bflcd.net.libp2p.library import (
     SwarmException,
     rpc_pb2,
 )
-from bflcd.net.libp2p.packet import PacketError, check_packet
+from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
 from bflcd.net.libp2p.switch import Switch
 from bflcd.net.limits import PeerBuckets
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
@@ -53,12 +53,6 @@ _QUEUE_RPCS: Final = 1024
 
 _COUNTED_FROM: Final = 16
 """Packets that wait before their bytes are counted: so many of the largest are 16 MiB."""
-
-_MAX_CONTROL_IDS: Final = 512
-"""Message ids looked at in one IHAVE or IWANT: the library copies a message for every mention of its id."""
-
-_MAX_BACKOFF_S: Final = 60
-"""Longest time that a peer may keep us from grafting it again; GossipSub's own."""
 
 _GATHER_S: Final = 0.002
 """How long a packet waits for more messages: votes, cards and beacons come in bursts, and a packet costs more than a message."""
@@ -274,7 +268,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
                     for subscription in rpc.subscriptions:
                         self.handle_subscription(peer_id, subscription)
                 if rpc.HasField("control"):
-                    _bound_control(rpc.control, self._topics)
+                    bound_control(rpc.control, self._topics)
                     await self.router.handle_rpc(rpc, peer_id)
         finally:
             self._switch.drop_soon(connection, "its gossip stream ended")
@@ -377,29 +371,6 @@ def _signed_bytes(message: Any) -> bytes:
     """What a GossipSub signature covers: the message without key and signature (libp2p pubsub specification)."""
     unsigned = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno)
     return _SIGNED_PREFIX + bytes(unsigned.SerializeToString())
-
-
-def _bound_control(control: Any, topics: tuple[str, ...]) -> None:
-    """Cut what a control message may make us do: our topics alone, one message of a kind for each, each id once, few of them, no
-    peer exchange, and no longer back-off than ours. The library keeps something for every topic that it hears of.
-    """
-    for kind in (control.ihave, control.graft, control.prune):
-        known: dict[str, Any] = {}
-        for item in kind[:_MAX_CONTROL_IDS]:
-            if item.topicID in topics:
-                known.setdefault(item.topicID, item)
-        kept = list(known.values())
-        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
-        del kind[:]
-        kind.extend(copies)
-    del control.iwant[1:], control.idontwant[:]
-    for batch in (*control.ihave, *control.iwant):
-        ids = list(dict.fromkeys(batch.messageIDs[:_MAX_CONTROL_IDS]))
-        del batch.messageIDs[:]
-        batch.messageIDs.extend(ids)
-    for prune in control.prune:
-        prune.ClearField("peers")
-        prune.backoff = min(prune.backoff, _MAX_BACKOFF_S)
 
 
 def _peer_id(node_id: NodeId) -> Any:

@@ -1,6 +1,6 @@
 """A gossip packet counted before it is parsed: a megabyte holds half a million empty messages, and each costs work."""
 
-from typing import Final
+from typing import Any, Final
 
 from bflcd.net.libp2p.budget import PACKET_CONTROL_BYTES, PACKET_MESSAGES
 
@@ -8,6 +8,13 @@ _CONTROL: Final = 3
 """Field of the control messages (libp2p pubsub specification)."""
 
 _MAX_VARINT_BYTES: Final = 5
+
+
+_MAX_CONTROL_IDS: Final = 512
+"""Message ids looked at in one IHAVE or IWANT: the library copies a message for every mention of its id."""
+
+_MAX_BACKOFF_S: Final = 60
+"""Longest time that a peer may keep us from grafting it again; GossipSub's own."""
 
 
 class PacketError(Exception):
@@ -34,6 +41,29 @@ def check_packet(packet: bytes) -> int:
     if position != len(packet):
         raise PacketError("a field reaches beyond its packet")
     return control
+
+
+def bound_control(control: Any, topics: tuple[str, ...]) -> None:
+    """Cut what a control message may make us do: our topics alone, one message of a kind for each, each id once, few of them, no
+    peer exchange, and no longer back-off than ours. The library keeps something for every topic that it hears of.
+    """
+    for kind in (control.ihave, control.graft, control.prune):
+        known: dict[str, Any] = {}
+        for item in kind[:_MAX_CONTROL_IDS]:
+            if item.topicID in topics:
+                known.setdefault(item.topicID, item)
+        kept = list(known.values())
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del kind[:]
+        kind.extend(copies)
+    del control.iwant[1:], control.idontwant[:]
+    for batch in (*control.ihave, *control.iwant):
+        ids = list(dict.fromkeys(batch.messageIDs[:_MAX_CONTROL_IDS]))
+        del batch.messageIDs[:]
+        batch.messageIDs.extend(ids)
+    for prune in control.prune:
+        prune.ClearField("peers")
+        prune.backoff = min(prune.backoff, _MAX_BACKOFF_S)
 
 
 def _length(packet: bytes, position: int, kind: int) -> tuple[int, int]:

@@ -159,7 +159,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         CALM,
     ),
     mutant(
-        "mark-before-record",
+        "mark-durable-before-its-record",
         "a crash between the two silences a node that has forgotten nothing (section 6.3)",
         LOOP,
         "        await self._reliance.persist(effect)\n        mark = self._guard.mark_for(effect.records)\n        if mark is not None:\n"
