@@ -8,6 +8,9 @@ from tests.helpers.daemons import Community, Daemon
 
 KEEP = 2
 
+ROWS = 200
+"""What the others hold, about."""
+
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -38,12 +41,14 @@ def test_a_late_joiner_of_another_chain_is_refused(living: Community):
 
 
 def test_a_late_joiner_catches_up_and_takes_part(living: Community):
-    """Given a community some rounds on and a member of the genesis that has only its key,
+    """Given a community some rounds on and a member of the genesis that has only its key, and no more data than the others (who
+    trains ten times as long as they do is left out of every round, and who was never packed gets no seat),
     When it starts with nothing but --bootstrap and the pinned chain id,
     Then it fetches genesis, chain and model, and within some rounds has an update packed or holds a seat.
     """
     late = living[6]
     strip(late)
+    (late.datadir / "config.toml").write_text(f"[data]\nlimit = {ROWS}\n")
     joined_at = living[0].round()
 
     living.start([late], "--bootstrap", living[0].address, "--chain-id", living.chain_id)
