@@ -75,7 +75,8 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
         self._recv_window = value
         if value < 0:
             self._overrun -= value
-        if self._overrun > OVERRUN_BYTES or self.conn.is_full():
+        # every connection of the library in this process has streams of this class; those that are not ours are not bounded
+        if isinstance(self.conn, LeanYamux) and (self._overrun > OVERRUN_BYTES or self.conn.is_full()):
             self.conn.condemn()
 
     async def write(self, data: bytes | memoryview) -> None:

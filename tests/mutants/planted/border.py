@@ -105,7 +105,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "overrun-forgotten",
         "who goes beyond its window in many small frames is never cut off",
         YAMUX,
-        "        if self._overrun > OVERRUN_BYTES or self.conn.is_full():\n",
+        "        if isinstance(self.conn, LeanYamux) and (self._overrun > OVERRUN_BYTES or self.conn.is_full()):\n",
         "        if -value > OVERRUN_BYTES:\n",
         POURED,
     ),
