@@ -7,6 +7,9 @@ from bflcd.store.pruning import keep_for_height
 from bflcd.types import Round
 from bflcd.wire.blocks import model_height
 
+MAX_KEPT: Final = 2**32
+"""The most rounds that a prune may name."""
+
 NEVER_PRUNED: Final = "the newest model is never pruned"
 
 
@@ -18,8 +21,8 @@ def rounds_to_keep(keep: int | None, to: int | None, *, head: Round, places: int
     if (keep is None) == (to is None):
         raise UsageError("prune takes exactly one of keep (rounds) and to (height)", code="bad_argument")
     if keep is not None:
-        if keep < 1:
-            raise UsageError(f"keep must be at least 1 round, not {keep}: {NEVER_PRUNED}", code="bad_argument")
+        if not 1 <= keep <= MAX_KEPT:
+            raise UsageError(f"keep must be 1 to {MAX_KEPT} rounds, not {keep}", hint=NEVER_PRUNED, code="bad_argument")
         return keep
     newest = model_height(head, places)
     if to is None or not 0 <= to <= newest:

@@ -245,8 +245,9 @@ async def test_prune(client, node, body, expected):
     [
         ({}, "exactly one"),
         ({"keep": 1, "to": 2}, "exactly one"),
-        ({"keep": 0}, "keep must be at least 1 round, not 0"),
-        ({"keep": -3}, "keep must be at least 1 round, not -3"),
+        ({"keep": 0}, "keep must be 1 to 4294967296 rounds, not 0"),
+        ({"keep": -3}, "keep must be 1 to 4294967296 rounds, not -3"),
+        ({"keep": 2**32 + 1}, "keep must be 1 to 4294967296 rounds, not 4294967297"),
         ({"to": 36}, "to must be a height of this chain, 0 to 35, not 36"),
         ({"to": 99_999}, "to must be a height of this chain, 0 to 35, not 99999"),
         ({"to": -1}, "to must be a height of this chain, 0 to 35, not -1"),

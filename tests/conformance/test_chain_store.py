@@ -1,8 +1,6 @@
 """What every chain side must do as `ChainStore`, `PayloadIndex` and `AddressBook`, whatever it is made of."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,11 +8,8 @@ from bflcd.core.records import Head, Pin
 from bflcd.errors import OperatorError
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.store.chain import Placed
-from bflcd.store.database import FILE_NAME, Database
-from bflcd.store.memory import MemoryChain
 from bflcd.store.protocol import MAX_ADDRESSES, ChainSide
 from bflcd.store.pruning import Needs
-from bflcd.store.sqlite_chain import SqliteChain
 from bflcd.types import Amount, Digest, Height, Round
 from bflcd.wire.blocks import CertifiedHeader, header_hash
 from tests.helpers.store import (
@@ -32,12 +27,9 @@ from tests.helpers.store import (
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChainSide]:
-    opened: ChainSide = MemoryChain() if request.param == "memory" else SqliteChain(await Database.open(tmp_path / FILE_NAME))
-    yield opened
-    await opened.close()
-    await opened.close()
+@pytest.fixture
+def store(chain_side: ChainSide) -> ChainSide:
+    return chain_side
 
 
 async def test_an_empty_store_has_no_genesis_and_no_head(store: ChainSide) -> None:

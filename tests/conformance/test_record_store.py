@@ -1,18 +1,13 @@
 """What every chain side must do as `RecordStore`, whatever it is made of."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from bflcd.core.records import Pin, Record, RoundRecords
 from bflcd.errors import InvariantError
-from bflcd.store.database import FILE_NAME, Database
-from bflcd.store.memory import MemoryChain
 from bflcd.store.protocol import ChainSide
-from bflcd.store.sqlite_chain import SqliteChain
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.messages import Commit
 from tests.helpers.store import (
@@ -30,12 +25,9 @@ from tests.helpers.store import (
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChainSide]:
-    opened: ChainSide = MemoryChain() if request.param == "memory" else SqliteChain(await Database.open(tmp_path / FILE_NAME))
-    yield opened
-    await opened.close()
-    await opened.close()
+@pytest.fixture
+def store(chain_side: ChainSide) -> ChainSide:
+    return chain_side
 
 
 async def test_records_are_found_again(store: ChainSide) -> None:

@@ -385,3 +385,19 @@ async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tm
     async with running(tmp_path, core, store, Giver(store)):
         await until(lambda: any(isinstance(event, BlobMissing) and event.refused for event in core.events))
     assert not await store.has_blob(ref.root)
+
+
+async def test_nothing_is_signed_that_relies_on_a_payload_that_goes_again_at_once(tmp_path, store) -> None:
+    """Given a payload that is fetched again and is gone once more, then the node says which, and signs nothing."""
+    record, envelope = an_own_record()
+
+    class Sieve(Hands):
+        async def fetch(self, blob: BlobRef, holders: object) -> None:
+            return
+
+    core = ScriptedCore([[Persist((record,), (ref(b"gone"),)), Send(envelope)]])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(tmp_path, core, store, Sieve(store)):
+            await until(lambda: False)
+    assert caught.group_contains(LostPayloadError)
+    assert (await store.records(Round(0))).own == ()

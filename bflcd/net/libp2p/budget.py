@@ -7,7 +7,12 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
-from bflcd.net.libp2p.library import MultiselectCommunicator, MultiselectCommunicatorError, ReadWriteCloser
+from bflcd.net.libp2p.library import (
+    BaseLibp2pError,
+    MultiselectCommunicator,
+    MultiselectCommunicatorError,
+    ReadWriteCloser,
+)
 from bflcd.net.limits import Rate, TokenBucket
 from bflcd.types import Millis
 
@@ -120,7 +125,10 @@ class Negotiator(MultiselectCommunicator):  # type: ignore[misc]
     async def _exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            more = await self.read_writer.read(count - len(data))
+            try:
+                more = await self.read_writer.read(count - len(data))
+            except BaseLibp2pError as error:
+                raise MultiselectCommunicatorError(f"the connection was lost while a protocol was negotiated: {error}") from error
             if not more:
                 raise MultiselectCommunicatorError("the peer left while a protocol was negotiated")
             data += more

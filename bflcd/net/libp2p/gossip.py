@@ -51,9 +51,6 @@ _MAX_RPC_BYTES: Final = 1024 * 1024
 _QUEUE_RPCS: Final = 1024
 """Packets waiting for a peer; the library's 32 drop a burst of votes."""
 
-_COUNTED_FROM: Final = 16
-"""Packets that wait before their bytes are counted: so many of the largest are 16 MiB."""
-
 _GATHER_S: Final = 0.002
 """How long a packet waits for more messages: votes, cards and beacons come in bursts, and a packet costs more than a message."""
 
@@ -101,14 +98,23 @@ class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
     def __init__(self, give_up: Callable[[], None]) -> None:
         super().__init__(_QUEUE_RPCS)
         self._give_up = give_up
+        self._unsent = 0
 
     def push(self, rpc: Any, priority: bool = False) -> bool:
         """As the library's."""
-        waiting = sum(one.ByteSize() for one in self._non_priority) + rpc.ByteSize() if len(self) > _COUNTED_FROM else 0
-        if waiting > UNSENT_BYTES:
+        size = rpc.ByteSize()
+        if self._unsent + size > UNSENT_BYTES:
             self._give_up()
             return False
-        return bool(super().push(rpc, priority))
+        pushed = bool(super().push(rpc, priority))
+        self._unsent += size if pushed else 0
+        return pushed
+
+    def pop(self) -> Any:
+        """As the library's."""
+        rpc = super().pop()
+        self._unsent -= 0 if rpc is None else rpc.ByteSize()
+        return rpc
 
 
 class _Tasks:
@@ -226,7 +232,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         # The library offers no parameter for the length of the queue, and none for its bytes.
         queue = self.peer_queues[peer_id]
         bounded = _BoundedQueue(lambda: self._switch.drop_soon(connection, "it reads no gossip"))
-        for rpc in queue._queue._non_priority:  # noqa: SLF001 - what was said at the greeting
+        while (rpc := queue._queue.pop()) is not None:  # noqa: SLF001 - what was said at the greeting
             bounded.push(rpc)
         queue._queue = bounded  # noqa: SLF001
 
@@ -333,9 +339,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
                 packet.CopyFrom(first)
                 size = packet.ByteSize()
                 # Only plain messages join: a receiver looks at one set of control fields in a packet.
-                waiting = queue._queue._non_priority  # noqa: SLF001 - the library's queue has no way to look without waiting
-                while waiting and size < _GATHER_BYTES and not waiting[0].HasField("control"):
-                    more = waiting.popleft()
+                while size < _GATHER_BYTES and (more := _next_plain(queue._queue)) is not None:  # noqa: SLF001 - no way without waiting
                     size += more.ByteSize()
                     packet.MergeFrom(more)
                 if not await self.write_msg(stream, packet):
@@ -365,6 +369,13 @@ class Gossip(Pubsub):  # type: ignore[misc]
         message.signature = self._identity.sign(_signed_bytes(message))
         self.seen_messages.add(message.from_id + message.seqno)
         await self.router.publish(self.my_id, message)
+
+
+def _next_plain(waiting: PriorityQueue) -> Any:
+    """The next packet that waits, taken out, if it holds messages alone; else None."""
+    if waiting._priority or not waiting._non_priority or waiting._non_priority[0].HasField("control"):  # noqa: SLF001
+        return None
+    return waiting.pop()
 
 
 def _signed_bytes(message: Any) -> bytes:

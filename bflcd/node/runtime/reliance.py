@@ -11,7 +11,7 @@ from bflcd.node.runtime.ports import Fetcher, Network, RoundStore
 from bflcd.params import BlobRef
 from bflcd.scheduler import Scheduler
 from bflcd.store.protocol import MissingPayloadError
-from bflcd.types import NodeId
+from bflcd.types import Digest, NodeId
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,13 @@ class Reliance:
             await self._store.persist(effect.records, roots)
         except MissingPayloadError as error:
             await self._fetch_again([blob for blob in effect.relies_on if blob.root in error.roots])
+            await self._persist_again(effect, roots)
+
+    async def _persist_again(self, effect: Persist, roots: tuple[Digest, ...]) -> None:
+        try:
             await self._store.persist(effect.records, roots)
+        except MissingPayloadError as error:  # dropped once more: this disk does not hold what it is given
+            raise LostPayloadError(error.roots[0]) from error
 
     async def _fetch_again(self, blobs: Sequence[BlobRef]) -> None:
         holders = self._network.connected()
