@@ -11,8 +11,20 @@ MEMBERS = 7
 
 STARTED = 6
 
+LASTING = ("shared", "finished", "serious", "directories")
+"""Fixtures that outlast a test: with several processes of pytest-xdist, all tests of one go to the same."""
+
 START_SECONDS = 120.0
 """Six daemons and six workers importing torch, on two busy cores; an idle machine needs 10 to 15."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Name the group that each test belongs to, for `--dist loadgroup`."""
+    for item in items:
+        for fixture in LASTING:
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(fixture))
 
 
 @pytest.fixture(scope="session")

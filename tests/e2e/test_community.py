@@ -1,41 +1,87 @@
-"""A community of daemons that nobody disturbs: it trains to its last round and ends when told to."""
+"""A community of daemons that nobody disturbs: it trains to its last round, ends when told to, and the laboratory decides the same."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from tests.helpers.daemons import community, wait_for
+from bflcd.lab.replay import Replay, replay
+from tests.helpers.daemons import ROOT, Community, community, environment, wait_for
 
 ROUNDS = 8
-NODES = 6
+NODES = 10
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(400)
 
 
-def test_trains_to_its_last_round_and_stops(tmp_path):
-    """Given six fresh members of a community with eight rounds, four of them the first committee, whose data is alike (two
-    trainers with skewed labels may rightly be found wanting in round 0),
-    When all are started and left alone,
-    Then all reach the last round with one head and one state, no round was empty, the model got better, and SIGTERM ends
-    every one of them with 0 and leaves no process behind.
+@dataclass
+class Finished:
+    """A community after its last round: what its daemons said then, and how they ended."""
+
+    net: Community
+    statuses: list[dict[str, Any]]
+    history: dict[int, dict[str, Any]]
+    hashes: dict[int, str]
+    exit_codes: list[int]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """Ten members, six of them trainers with like data (skewed labels may rightly be found wanting in round 0), whose clip is so tight
+    that steps are held to their limit; all were started, left alone for eight rounds, and ended with SIGTERM.
     """
-    with community(tmp_path / "net", NODES, "--rounds", str(ROUNDS), "--partition", "equal", task="digits") as net:
+    options = ("--rounds", str(ROUNDS), "--partition", "equal", "--param", "norm_clip=200000")
+    with community(tmp_path_factory.mktemp("finished") / "net", NODES, *options, task="digits") as net:
         net.start()
-        net.wait_for(lambda: all(node.status()["done"] for node in net), 200, "the last round on all")
+        net.wait_for(lambda: all(node.status()["done"] for node in net), 300, "the last round on all")
+        statuses, history, hashes = [node.status() for node in net], net[0].history(), net.hashes()
+        yield Finished(net, statuses, history, hashes, net.stop(*net))
 
-        statuses = [node.status() for node in net]
-        assert {status["round"] for status in statuses} == {ROUNDS}
-        for key in ("head_hash", "state_hash", "model_hash", "chain_id", "height"):
-            assert len({status[key] for status in statuses}) == 1, key
-        assert [status["warnings"] for status in statuses] == [[]] * NODES
 
-        rows = net[0].history()
-        assert sorted(rows) == list(range(1, ROUNDS + 1))
-        assert all(row["packed"] >= 1 for row in rows.values())
-        accuracies = [rows[round_]["accuracy"] for round_ in sorted(rows)]
-        assert accuracies[-1] > accuracies[0] + 0.3
-        assert {status["accuracy"] for status in statuses} == {accuracies[-1]}
-        assert net.hashes() == {round_: row["hash"] for round_, row in rows.items()}
+def test_trains_to_its_last_round_and_stops(finished: Finished):
+    """Given a community with eight rounds, When all are started and left alone, Then all reach the last round with one head and one
+    state, no round was empty, the model got better, and SIGTERM ends every one of them with 0 and leaves no process behind.
+    """
+    net = finished.net
+    assert {status["round"] for status in finished.statuses} == {ROUNDS}
+    for key in ("head_hash", "state_hash", "model_hash", "chain_id", "height"):
+        assert len({status[key] for status in finished.statuses}) == 1, key
+    assert [status["warnings"] for status in finished.statuses] == [[]] * NODES
 
-        assert net.stop(*net) == [0] * NODES
-        wait_for(lambda: not any(node.leftovers() for node in net), 5, "no process left after SIGTERM", report=net.report)
-        assert all(not (node.datadir / "api.json").exists() for node in net)
-        assert net.faults() == []
+    rows = finished.history
+    assert sorted(rows) == list(range(1, ROUNDS + 1))
+    assert all(row["packed"] >= 1 for row in rows.values())
+    accuracies = [rows[round_]["accuracy"] for round_ in sorted(rows)]
+    assert accuracies[-1] > accuracies[0] + 0.3
+    assert {status["accuracy"] for status in finished.statuses} == {accuracies[-1]}
+    assert finished.hashes == {round_: row["hash"] for round_, row in rows.items()}
+
+    assert finished.exit_codes == [0] * NODES
+    wait_for(lambda: not any(node.leftovers() for node in net), 5, "no process left after SIGTERM", report=net.report)
+    assert all(not (node.datadir / "api.json").exists() for node in net)
+    assert net.faults() == []
+
+
+def test_the_laboratory_agrees_with_ten_daemons(finished: Finished):
+    """Given ten daemons that have run and stopped, When the laboratory decides each round again from their cards and makes each model
+    again from their payloads, Then who is packed, weights, scores, rewards, committees and the models' hashes are those on the chain;
+    and `bflc-cli lab replay` says the same of the testnet.
+    """
+    net = finished.net
+    assert asyncio.run(replay([node.datadir for node in net])) == Replay(ROUNDS, ROUNDS, ())
+    done = subprocess.run(
+        [sys.executable, "-m", "bflc_cli.main", "--json", "lab", "replay", str(net.path)],
+        cwd=ROOT,
+        env=environment(PYTHONPATH=f"{ROOT}:{ROOT / 'cli'}"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["data"] == {"rounds": ROUNDS, "models": ROUNDS, "differences": []}
