@@ -50,7 +50,7 @@ demo: $(RUN_READY) ## run a community of NODES daemons for ROUNDS rounds here, t
 test: $(DEV_READY) ## run the default suite (JOBS at a time)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not docker and not slow" --ignore tests/e2e $(PYTEST_ARGS) $(TESTS)
 	@if [ -d tests/e2e ] && [ "$(TESTS)" = tests ]; then \
-	  $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup -m "not docker and not slow" $(PYTEST_ARGS) tests/e2e; fi
+	  $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not docker and not slow" $(PYTEST_ARGS) tests/e2e; fi
 
 test-slow: $(DEV_READY) ## run what takes too long for the default suite
 	$(BIN)/python -m pytest -m slow --timeout 1800 $(PYTEST_ARGS) $(TESTS)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.helpers.daemons import Community, community
 
@@ -11,20 +13,24 @@ MEMBERS = 7
 
 STARTED = 6
 
-LASTING = ("shared", "finished", "serious", "directories")
-"""Fixtures that outlast a test: with several processes of pytest-xdist, all tests of one go to the same."""
+SHARING = ("test_crashes.py", "test_full_disk.py", "test_intruders.py", "test_joining.py")
+"""Files whose tests use the shared community: with several processes, all of them go to the same."""
 
 START_SECONDS = 120.0
 """Six daemons and six workers importing torch, on two busy cores; an idle machine needs 10 to 15."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the group that each test belongs to, for `--dist loadgroup`."""
-    for item in items:
-        for fixture in LASTING:
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(fixture))
+class ByCommunity(LoadScopeScheduling):
+    """What `pytest -n` hands out at once: the tests of the shared community together, the others by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", maxsplit=1)[0].rsplit("/", 1)[-1]
+        return "shared" if file in SHARING else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByCommunity:
+    """The hook of pytest-xdist. (Its groups would do the same, but pytest 9.2 keeps no mark of them in a test's id.)"""
+    return ByCommunity(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +43,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
 
 
 @pytest.fixture
-def living(shared: Community) -> Iterator[Community]:
+def living(shared: Community, request: pytest.FixtureRequest) -> Iterator[Community]:
     """The shared community, all of the first six running and moving; afterwards there is no fork and no trace of a bug."""
+    assert request.path.name in SHARING, f"add {request.path.name} to SHARING, or a second community is started for it"
     for stray in shared.nodes[STARTED:]:
         shared.expected.discard(stray.name)
         stray.sweep()
