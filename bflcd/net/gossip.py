@@ -189,7 +189,7 @@ class GossipChannel:
         if len(data) > MAX_GOSSIP_BYTES:
             raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes of gossip, at most {MAX_GOSSIP_BYTES} are allowed")
         message = decode_gossip(data, self._stands())
-        chain, author = chain_of(message), _author_of(message, forwarder)
+        chain, author = chain_of(message), author_of(message, forwarder)
         if chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")
         if not self._is_member(author):
@@ -208,7 +208,7 @@ def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
     """Nobody counts."""
 
 
-def _author_of(message: Gossip, forwarder: NodeId) -> NodeId:
+def author_of(message: Gossip, forwarder: NodeId) -> NodeId:
     """Who says to have written a message; a certificate has many authors, and who an operation is by is for its kind to judge:
     their forwarder stands for them."""
     match message:
