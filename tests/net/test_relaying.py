@@ -21,7 +21,7 @@ from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 from tests.helpers.network import CHAIN, OTHER_CHAIN
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, eventually
-from tests.net.test_gossip import ALICE, BODIES, PLACE, PRE_PREPARE, VIEW_CHANGE, VOTE
+from tests.net.test_gossip import ALICE, BODIES, PLACE, PRE_PREPARE, VIEW_CHANGE, VOTE, Listener
 
 RUNNING = 3
 HERE = Standpoint(CHAIN, Round(RUNNING), 10)
@@ -182,8 +182,6 @@ def test_what_sixteen_authors_may_say_comes_through_one_neighbour() -> None:
 
 
 def test_a_flood_is_held_against_its_author() -> None:
-    from tests.net.test_gossip import Listener
-
     listener = Listener()
     for _ in range(200):
         listener.flood(ALICE.node_id)
