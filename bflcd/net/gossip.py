@@ -167,9 +167,9 @@ class GossipChannel:
         """Asked in the network's thread: see `is_passed_on`."""
         return is_passed_on(data, self._stands())
 
-    def _flooded(self, publisher: NodeId) -> None:
-        """The transport's word that a member has signed more gossip than any honest one does: so much is its own fault."""
-        self.invalid(publisher, Rejection.BUSY, f"{short(publisher)} gossips more than any honest node")
+    def _flooded(self, peer: NodeId) -> None:
+        """The transport's word that a peer has signed or brought what no honest one does."""
+        self.invalid(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
 
     def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
         """Check in rising order of cost, then queue."""

@@ -48,7 +48,8 @@ Relay = Callable[[bytes], bool]
 for every copy that comes; must be quick and thread-safe."""
 
 FloodHandler = Callable[[NodeId], None]
-"""Called in the event loop's thread for a publisher that has signed more messages than any honest one; must not block."""
+"""Called in the event loop's thread, for each message, of whoever signed more of them than any honest node, or passed on what no
+honest node would: its signature is false, or it is none. Must not block."""
 
 
 def relay_all(_message: bytes) -> bool:

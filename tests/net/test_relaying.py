@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from bflcd.errors import Rejection
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
+from bflcd.net.libp2p.gossip import _peer_id
+from bflcd.net.libp2p.library import rpc_pb2
 from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.relaying import Standpoint, decode_gossip, is_passed_on
 from bflcd.types import MAX_MEMBERS, ZERO_DIGEST, Digest, Epoch, MicroNats, PartsPerMillion, Round, Signature
@@ -174,6 +176,25 @@ async def test_an_author_that_says_too_much_is_told_of_and_goes_no_further(line:
     assert last.floods == []  # type: ignore[attr-defined]
     assert sum(message.startswith(b"on ") for peer, message in last.gossip if peer == first.node_id) == 20
     assert {info.peer for info in middle.transport.connections()} == {first.node_id, last.node_id}
+
+
+async def test_who_brings_false_signatures_is_told_of_and_its_victim_is_not(line: tuple[Member, Member, Member]) -> None:
+    """Given messages in another's name, then whoever passes them on is held to account, the named one is heard as before."""
+    first, middle, last = line
+    await said_until_heard(last, b"onward", middle, first)
+    forged = rpc_pb2.Message(data=b"on and on", topicIDs=[TOPIC], from_id=_peer_id(last.node_id).to_bytes(), signature=bytes(64))
+    gossip = middle.transport._node._gossip  # type: ignore[attr-defined]
+
+    async def receive() -> None:
+        for number in range(30):
+            forged.seqno = number.to_bytes(8, "big")
+            await gossip._receive(first.node_id, _peer_id(first.node_id), forged)
+
+    await middle.transport._bridge.call(receive)  # type: ignore[attr-defined]
+    await eventually(lambda: len(middle.floods) == 30)  # type: ignore[attr-defined]
+    assert set(middle.floods) == {first.node_id}  # type: ignore[attr-defined]
+    assert (last.node_id, b"on and on") not in middle.gossip
+    await said_until_heard(last, b"onward still", middle)
 
 
 def test_what_sixteen_authors_may_say_comes_through_one_neighbour() -> None:

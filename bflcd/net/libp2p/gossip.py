@@ -69,8 +69,8 @@ Deliver = Callable[[str, NodeId, bytes], None]
 """Takes topic, publisher (its signature was verified) and message; must not block."""
 
 
-Flooded = Callable[[str, NodeId], None]
-"""Takes topic and publisher of a message above what an author may say; must not block."""
+Flooded = Callable[[NodeId], None]
+"""Takes who said more than an author may, or brought what no honest node passes on; must not block."""
 
 
 class _Seen:
@@ -291,17 +291,17 @@ class Gossip(Pubsub):  # type: ignore[misc]
         if not self._hears(publisher):
             return  # a stranger's word goes no further; whoever passed it on may know members that we don't
         if not self._has_form(message):
-            self.strike(forwarder)
+            self._brought_nothing(forwarder)
             return
         topic, onward = message.topicIDs[0], self._relays[message.topicIDs[0]](message.data)
         if not onward and publisher != forwarder:
             return  # said again long after, it would use up the allowance of an author that said it in time
         if not verify(publisher, _signed_bytes(message), Signature(message.signature)):
-            self.strike(forwarder)
+            self._brought_nothing(forwarder)
             return
         self.seen_messages.add(message_id)
         if not self._allowances.publish(publisher, len(message.data)):
-            self._flooded(topic, publisher)  # its own signatures say so: whoever passed it on is not to blame
+            self._flooded(publisher)  # its own signatures say so: whoever passed it on is not to blame
             return
         # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
         self._deliver(topic, publisher, message.data)
@@ -312,6 +312,11 @@ class Gossip(Pubsub):  # type: ignore[misc]
         """Whether a message is of one topic of ours, and no part of it too large."""
         ours = len(message.topicIDs) == 1 and message.topicIDs[0] in self._relays
         return ours and len(message.seqno) == _SEQNO_BYTES and len(message.data) <= MAX_GOSSIP_BYTES
+
+    def _brought_nothing(self, forwarder: NodeId) -> None:
+        """Whoever passes on what it need not have believed loses its connection, and is banned if it comes back for more."""
+        self.strike(forwarder)
+        self._flooded(forwarder)
 
     def strike(self, forwarder: NodeId) -> None:
         """Count a worthless message against whoever forwarded it."""

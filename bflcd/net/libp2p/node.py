@@ -15,7 +15,7 @@ from bflcd.net.protocol import ConnectionInfo, Gate, PeerEvent, Relay
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the other side is told of, in the trio thread: a connection, a message, a flood of messages of one publisher."""
+    """What the other side is told of, in the trio thread: a connection, a message, a message too many."""
 
     event: Callable[[PeerEvent], None]
     message: Deliver

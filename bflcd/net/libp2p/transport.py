@@ -180,8 +180,9 @@ class Libp2pTransport:
         if not self._topics[topic].handler(forwarder, message):
             self._bridge.tell(self._running().strike, forwarder)
 
-    def _flood_in_trio(self, topic: str, publisher: NodeId) -> None:
-        self._bridge.deliver_in_trio(self._topics[topic].on_flood, publisher, lossy=True)
+    def _flood_in_trio(self, peer: NodeId) -> None:
+        for subscription in self._topics.values():
+            self._bridge.deliver_in_trio(subscription.on_flood, peer, lossy=True)
 
     def _running(self) -> "Node":
         if self._node is None:

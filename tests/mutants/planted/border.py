@@ -164,8 +164,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "floods-cost-nothing",
         "who floods is never held to account",
         GOSSIP,
-        "            self._flooded(topic, publisher)",
-        "            _log.debug(topic)",
+        "            self._flooded(publisher)",
+        "            _log.debug(publisher)",
+        RELAYED,
+    ),
+    mutant(
+        "forgers-come-back",
+        "who brings false signatures loses its connection, connects again and goes on",
+        GOSSIP,
+        "        self._flooded(forwarder)\n",
+        "",
         RELAYED,
     ),
     mutant(
