@@ -39,6 +39,10 @@ _PLACE_BYTES: Final = 5 + HASH_BYTES
 _AHEAD: Final = 1
 """Rounds that a message may be ahead of ours: the others may have closed theirs a moment ago."""
 
+_BEHIND: Final = 1
+"""Rounds that a proof may be behind ours: who sat in the committee has closed its round before the announcement comes by, and those
+behind it have not."""
+
 _MEMBER_BYTES: Final = MAX_ENTRIES_EACH * 128 + 34
 """What a member takes on a card at most: two entries, and its place among the present."""
 
@@ -97,9 +101,9 @@ def is_passed_on(data: bytes, stands: Standpoint | None) -> bool:
 def _is_of(message: Gossip, running: Round) -> bool:
     match message:
         case Announcement():
-            return message.certificate.round >= running
+            return message.certificate.round >= running - _BEHIND
         case RecoveryCertificate():
-            return message.recovery.round >= running
+            return message.recovery.round >= running - _BEHIND
         case Operation():
             return True
         case _:

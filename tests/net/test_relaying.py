@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bflcd.errors import Rejection
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
-from bflcd.net.libp2p.gossip import _peer_id
+from bflcd.net.libp2p.gossip import _peer_id, _signed_bytes
 from bflcd.net.libp2p.library import rpc_pb2
 from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.relaying import Standpoint, decode_gossip, is_passed_on
@@ -66,9 +66,10 @@ def test_the_round_is_read_whatever_its_size(running: int) -> None:
 
 
 @pytest.mark.parametrize("name", proofs(RUNNING))
-def test_what_proves_a_later_round_is_passed_on_and_what_is_over_is_not(name: str) -> None:
-    rounds = {round_: is_passed_on(proofs(round_)[name], HERE) for round_ in (0, RUNNING - 1, RUNNING, RUNNING + 2, 10**9)}
-    assert [round_ for round_, onward in rounds.items() if onward] == [RUNNING, RUNNING + 2, 10**9]
+def test_what_proves_the_round_just_closed_or_a_later_one_is_passed_on_and_what_is_long_over_is_not(name: str) -> None:
+    """A node that has closed its round by its own votes still passes its certificate on to those behind it."""
+    rounds = {n: is_passed_on(proofs(n)[name], HERE) for n in (0, RUNNING - 2, RUNNING - 1, RUNNING, RUNNING + 2, 10**9)}
+    assert [n for n, onward in rounds.items() if onward] == [RUNNING - 1, RUNNING, RUNNING + 2, 10**9]
 
 
 def test_an_operation_is_passed_on_in_every_round() -> None:
@@ -195,6 +196,27 @@ async def test_who_brings_false_signatures_is_told_of_and_its_victim_is_not(line
     assert set(middle.floods) == {first.node_id}  # type: ignore[attr-defined]
     assert (last.node_id, b"on and on") not in middle.gossip
     await said_until_heard(last, b"onward still", middle)
+
+
+async def test_an_authors_old_words_said_again_by_others_are_not_heard(line: tuple[Member, Member, Member]) -> None:
+    """Given what an author signed, of a round that is over, when another passes it on, then it is not heard, takes nothing of what the
+    author may say, and costs nobody; when the author says it itself, it is heard."""
+    first, middle, last = line
+    await said_until_heard(last, b"onward", middle, first)
+    gossip = middle.transport._node._gossip  # type: ignore[attr-defined]
+    gossip._allowances._published = PeerBuckets(Rate(per_second=0.001, burst=1), now)
+    old = rpc_pb2.Message(data=b"stale", topicIDs=[TOPIC], from_id=_peer_id(last.node_id).to_bytes(), seqno=bytes(8))
+    old.signature = last.identity.sign(_signed_bytes(old))
+
+    async def passed_on_by(neighbour: Member) -> int:
+        await gossip._receive(neighbour.node_id, _peer_id(neighbour.node_id), old)
+        return len(gossip._strikes)
+
+    for neighbour, heard in ((first, 0), (last, 1)):
+        assert await middle.transport._bridge.call(passed_on_by, neighbour) == 0  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        assert middle.gossip.count((last.node_id, b"stale")) == heard
+    assert middle.floods == []  # type: ignore[attr-defined]
 
 
 def test_what_sixteen_authors_may_say_comes_through_one_neighbour() -> None:

@@ -132,7 +132,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "proofs-of-the-past-passed-on",
         "certificates of rounds long over go through the whole community",
         RELAYING,
-        "            return message.certificate.round >= running\n",
+        "            return message.certificate.round >= running - _BEHIND\n",
         "            return True\n",
         RELAYED,
     ),
