@@ -1,5 +1,6 @@
 """Whether a beacon, an offer or a score card may count in a round: all that can be checked without its signature (design 5)."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -56,6 +57,21 @@ def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
     room = (MAX_PAYLOAD_BYTES - _FIXED_BYTES - len(chosen) * _ENTRY_BYTES) // _PRESENT_BYTES - len(named)
     others = sorted((node for node in card.present if node not in named), key=lot)[:room]
     return replace(card, entries=tuple(sorted(chosen, key=entry_key)), present=tuple(sorted([*named, *others])))
+
+
+def by_lot(cards: Iterable[Signed[ScoreCard]], f: int, seed: Digest) -> list[Signed[ScoreCard]]:
+    """One card of each member in the order in which a leader takes them: by the lot of the round's seed (design 5.4).
+
+    Those that say nothing go last: none of their entries is about an offer that f + 1 of the cards name. How much a card says
+    beyond that is its author's choice, and so decides nothing.
+    """
+    held = tuple(cards)
+    counts = Counter(entry_key(entry) for card in held for entry in card.body.entries)
+
+    def says_nothing(card: Signed[ScoreCard]) -> bool:
+        return not any(counts[entry_key(entry)] > f for entry in card.body.entries)
+
+    return sorted(held, key=lambda card: (says_nothing(card), tie_break(seed, card.author)))
 
 
 def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:

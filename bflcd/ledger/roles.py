@@ -3,7 +3,7 @@
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.state import NEVER, State, account_of
+from bflcd.ledger.state import HALF, NEVER, State, account_of
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round
 
@@ -56,3 +56,8 @@ def trainers(params: Params, state: State) -> frozenset[NodeId]:
         for account in state.accounts
         if account.node not in seated and account.punished_round == NEVER and is_active(params, seed_, account.node)
     )
+
+
+def offering(state: State) -> frozenset[NodeId]:
+    """Members whose offers came in most of the rounds that the ledger remembers, the last ones weighing most (design 5.3)."""
+    return frozenset(account.node for account in state.accounts if account.offering >= HALF)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.limits import Between, Size
-from bflcd.params import Genesis
+from bflcd.params import MILLION, Genesis
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
@@ -31,6 +31,9 @@ from bflcd.wire.codec import encode, message
 NEVER: Final = -1
 """Stands for "no round yet" in an account."""
 
+HALF: Final = PartsPerMillion(MILLION // 2)
+"""Of an account's `offering`: from here on its offers came in most of the rounds that count."""
+
 MAX_SUPPLY: Final = 2**63 - 1
 """Units of one ledger: the largest amount that has an encoding."""
 
@@ -47,6 +50,8 @@ class Account:
     `punished_round`: of the block whose evidence proved that it equivocated; it never trains or judges again (design 6.9).
     `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
     `availability`: exponential average of its presence, round by round, from 0 at genesis (design 5, Election).
+    `offering`: exponential average of the rounds in which its offer counted, of those in which it might train; a half at genesis,
+    when nothing is known of it (design 5.3).
     `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).
     """
 
@@ -58,10 +63,11 @@ class Account:
     punished_round: RoundOrNever = NEVER
     retired_round: RoundOrNever = NEVER
     availability: PartsPerMillion = PartsPerMillion(0)
+    offering: PartsPerMillion = HALF
     operations: Annotated[int, Between(0, MAX_OPERATION_NUMBER)] = 0
 
 
-@message(83, max_bytes=MAX_MEMBERS * 120 + 64 * 1024)
+@message(88, max_bytes=MAX_MEMBERS * 128 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

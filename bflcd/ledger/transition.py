@@ -17,8 +17,9 @@ from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Election, Merit, elect
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.operations.application import apply_operations
-from bflcd.ledger.quorum import quorum
+from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.rewards import rewards
+from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
@@ -119,7 +120,7 @@ def decide(
     present = frozenset(judgement.present)
     learned = replace(
         state,
-        accounts=_accounts_after(state, merits, dict(paid), present),
+        accounts=_accounts_after(state, merits, dict(paid), present, offering_after(params, state, judgement)),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
     )
@@ -258,7 +259,11 @@ def _score(packed: OfferJudgement) -> MicroNats:
 
 
 def _accounts_after(
-    state: State, merits: Mapping[NodeId, Merit], paid: Mapping[NodeId, Amount], present: frozenset[NodeId]
+    state: State,
+    merits: Mapping[NodeId, Merit],
+    paid: Mapping[NodeId, Amount],
+    present: frozenset[NodeId],
+    offering: Mapping[NodeId, PartsPerMillion],
 ) -> tuple[Account, ...]:
     """Every account after the round's learning."""
     return tuple(
@@ -269,6 +274,7 @@ def _accounts_after(
             packed_score=merits[account.node].score if account.node in merits else account.packed_score,
             retired_round=NEVER if account.node in present else account.retired_round,
             availability=availability_after(account.availability, present=account.node in present),
+            offering=offering.get(account.node, account.offering),
         )
         for account in state.accounts
     )
@@ -284,6 +290,23 @@ def _seated(state: State, election: Election) -> State:
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:
     """The exponential average of presence after another round; never above a million, at which presence keeps it."""
     return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
+
+
+def offering_after(params: Params, state: State, judgement: Judgement) -> dict[NodeId, PartsPerMillion]:
+    """The exponential average of each trainer's rounds with an offer, after one more; who could not train keeps its own.
+
+    An offer counts on f + 1 cards, whatever it is worth: an honest member holds it, and adversaries can hide none that all honest
+    members hold. A round in which none counts says nothing about anybody.
+    """
+    offered = {offer.uploader for offer in judgement.offers if offer.entries > faults(len(state.committee))}
+    if not offered:
+        return {}
+    able = trainers(params, state)
+    return {
+        account.node: availability_after(account.offering, present=account.node in offered)
+        for account in state.accounts
+        if account.node in able
+    }
 
 
 def check_conservation(state: State) -> None:

@@ -65,6 +65,22 @@ STRANGER_REQUESTS: Final = Rate(per_second=2, burst=20)
 STRANGER_BYTES: Final = Rate(per_second=2**20, burst=16 * 2**20)
 """A stranger needs one genesis (at most 4 MiB) and a status now and then."""
 
+PACE: Final = {
+    Lane.SMALL: Rate(per_second=50, burst=500),
+    Lane.CHAIN: Rate(per_second=50, burst=2_000),
+    Lane.BLOB: Rate(per_second=100, burst=4_000),
+}
+"""Work that one member may ask of a lane, a request being one unit and each WORK_BYTES of an answer another: what is above waits.
+
+The bursts are a catch-up of two thousand rounds and a payload of four thousand chunks; after them a member that asks without end
+takes a tenth of a core."""
+
+WORK_BYTES: Final = {Lane.SMALL: 64 * 1024, Lane.CHAIN: 64 * 1024, Lane.BLOB: CHUNK_BYTES}
+"""Bytes of an answer that are as much work as a request."""
+
+PATIENCE: Final = 20.0
+"""Seconds that a request may wait for its pace; one that would wait longer is refused."""
+
 OFFLOAD_BYTES: Final = 256 * 1024
 """Replies above this are decoded in a thread, except chunks, which `large_chunk` takes."""
 
@@ -88,6 +104,7 @@ class Exchange:
         self._handlers: Handlers = {}
         self._requests = {True: PeerBuckets(MEMBER_REQUESTS, now), False: PeerBuckets(STRANGER_REQUESTS, now)}
         self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
+        self._pace = {lane: PeerBuckets(PACE[lane], now) for lane in Lane}
         self._turns = {lane: asyncio.Semaphore(LIMITS[lane].at_once) for lane in Lane}
         self._open = dict.fromkeys(Lane, 0)
 
@@ -138,6 +155,7 @@ class Exchange:
         member = self._is_member(peer)
         try:
             kind = self._admit(lane, peer, payload, member=member)
+            await self._keep_pace(lane, peer)
             request: object = decode(payload, kind)
             reply = await self._in_turn(lane, peer, kind, request)
             encoded = self._encoded(kind, reply)
@@ -147,10 +165,20 @@ class Exchange:
             encoded = encode(_refusal(error))
         except Exception as error:  # noqa: BLE001 - our own fault: logged, counted, reported, and the peer is told so
             encoded = encode(self._failed(peer, error))
+        self._pace[lane].charge(peer, len(encoded) / WORK_BYTES[lane])
         wait = self._bytes[member].charge(peer, len(encoded))
         if wait > 0:
             await asyncio.sleep(min(wait, HANDLER_SECONDS))
         return encoded
+
+    async def _keep_pace(self, lane: Lane, peer: NodeId) -> None:
+        """Wait until the peer's turn has come, before any work is done: who gives up meanwhile has had none. Raises PeerError."""
+        wait = self._pace[lane].charge(peer, 1)
+        if wait > PATIENCE:
+            self._report(peer, Rejection.BUSY, f"{short(peer)} asks for more work than any honest node")
+            raise PeerError(Rejection.BUSY, f"too much work is asked on {lane.value}; slow down")
+        if wait > 0:
+            await asyncio.sleep(wait)
 
     def _admit(self, lane: Lane, peer: NodeId, payload: bytes, *, member: bool) -> type[Request[Any]]:
         """The cheap checks, in order of cost, before anything is decoded. Raises PeerError."""

@@ -9,29 +9,16 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.operations.registry import body_numbers
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
-from bflcd.net.protocol import MAX_GOSSIP_BYTES, GossipHandler, RequestTransport
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, FloodHandler, GossipHandler, Relay, RequestTransport
+from bflcd.net.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.types import HASH_BYTES, ZERO_DIGEST, Digest, NodeId, short
-from bflcd.wire.codec import WIRE_VERSION, decode_any, encode, limit_of, number_of, peek_number, registered
+from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
+from bflcd.wire.codec import encode, registered
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import (
-    GOSSIP,
-    Announcement,
-    Beacon,
-    Commit,
-    Gossip,
-    JustifiedPrePrepare,
-    JustifiedViewChange,
-    Offer,
-    Prepare,
-    PrePrepare,
-    ScoreCard,
-    ViewChange,
-)
+from bflcd.wire.messages import Announcement, Gossip
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
@@ -49,20 +36,14 @@ PUSH_SECONDS: Final = 3.0
 PUSHES_EACH: Final = 32
 """Pushes of one peer that are taken in at a time."""
 
-FORWARDED: Final = Rate(per_second=1_000, burst=4_000)
-"""Messages through one forwarder: the largest committee re-sends two votes each every T0 / 4."""
+FORWARDED: Final = Rate(per_second=200, burst=2_000)
+"""Messages of one member, pushed and gossiped: some six a round, and what it says again."""
 
 PUSHED_BYTES: Final = Rate(per_second=1024 * 1024, burst=16 * 1024 * 1024)
 """Bytes that one peer pushes: the largest card, and a pre-prepare, each round."""
 
 INVALID: Final = Rate(per_second=5, burst=50)
 """Invalid messages that a forwarder is forgiven: an honest peer passes on what it has not verified yet, but not for long."""
-
-_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, ScoreCard, Prepare, Commit))
-"""What a bare Envelope may hold."""
-
-_PLACE_BYTES: Final = 5 + HASH_BYTES
-"""Array header, wire version, message number, then `bin 8` of 32 bytes: where every signed body has its chain id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +73,7 @@ class OnTraffic(Protocol):
 class GossipTransport(RequestTransport, Protocol):
     """The part of a transport that carries gossip and pushes."""
 
-    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+    def subscribe(self, topic: str, handler: GossipHandler, *, relays: Relay, on_flood: FloodHandler) -> None:
         """As `Transport.subscribe`."""
         ...
 
@@ -105,7 +86,7 @@ class GossipChannel:
     """Publishes our messages, and hands those of members to one reader. Subscribes at once: build it before the transport starts.
 
     `chain` gives the chain id that counts (any other is refused; while it is zero, all is dropped and nobody blamed), `is_member`
-    says whose messages count.
+    says whose messages count, `stands` what of others' messages is passed on.
     """
 
     def __init__(
@@ -120,10 +101,12 @@ class GossipChannel:
         inbox: Inbox[Gossip] | None = None,
         verified: VerifiedEnvelopes | None = None,
         on_traffic: OnTraffic | None = None,
+        stands: Stands = lambda: None,
     ) -> None:
         self._transport = transport
         self._topic = topic
         self._chain = chain
+        self._stands = stands
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._inbox: Inbox[Gossip] = Inbox() if inbox is None else inbox
@@ -132,7 +115,7 @@ class GossipChannel:
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._pushed_bytes = PeerBuckets(PUSHED_BYTES, now)
         self._invalid = PeerBuckets(INVALID, now)
-        transport.subscribe(topic, self._receive)
+        transport.subscribe(topic, self._receive, relays=self._relays, on_flood=self._flooded)
         transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
 
     async def publish(self, message: Gossip) -> None:
@@ -180,6 +163,14 @@ class GossipChannel:
             return False
         return self._take_in(forwarder, data, "gossip")
 
+    def _relays(self, data: bytes) -> bool:
+        """Asked in the network's thread: see `is_passed_on`."""
+        return is_passed_on(data, self._stands())
+
+    def _flooded(self, peer: NodeId) -> None:
+        """The transport's word that a peer has signed or brought what no honest one does."""
+        self.invalid(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
+
     def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
         """Check in rising order of cost, then queue."""
         if self._chain() == ZERO_DIGEST:
@@ -197,13 +188,8 @@ class GossipChannel:
     def _check(self, forwarder: NodeId, data: bytes) -> tuple[Gossip, NodeId]:
         if len(data) > MAX_GOSSIP_BYTES:
             raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes of gossip, at most {MAX_GOSSIP_BYTES} are allowed")
-        kind = registered().get(peek_number(data))
-        if kind not in GOSSIP:
-            raise PeerError(Rejection.UNKNOWN_KIND, "this message is not gossiped")
-        if len(data) > limit_of(kind):
-            raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {kind.__name__}")
-        message: Gossip = decode_any(data, GOSSIP)
-        author, chain = _author_and_chain(message, forwarder)
+        message = decode_gossip(data, self._stands())
+        chain, author = chain_of(message), author_of(message, forwarder)
         if chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")
         if not self._is_member(author):
@@ -222,33 +208,11 @@ def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
     """Nobody counts."""
 
 
-def _author_and_chain(message: Gossip, forwarder: NodeId) -> tuple[NodeId, Digest]:
-    """Who says to have written a message and for which chain; a certificate has many authors, and who
-    an operation is by is for its kind to judge: their forwarder stands for them."""
+def author_of(message: Gossip, forwarder: NodeId) -> NodeId:
+    """Who says to have written a message; a certificate has many authors, and who an operation is by is for its kind to judge:
+    their forwarder stands for them."""
     match message:
-        case Envelope():
-            return message.author, chain_of_payload(message.payload, _BARE)
-        case JustifiedPrePrepare():
-            return message.pre_prepare.author, chain_of_payload(message.pre_prepare.payload, (number_of(PrePrepare),))
-        case JustifiedViewChange():
-            return message.view_change.author, chain_of_payload(message.view_change.payload, (number_of(ViewChange),))
-        case Announcement():
-            return forwarder, message.certificate.chain
-        case Operation():
-            return forwarder, chain_of_payload(message.signed[0].payload, body_numbers(message))
-        case RecoveryCertificate():
-            return forwarder, message.recovery.chain
-
-
-def chain_of_payload(payload: bytes, allowed: tuple[int, ...]) -> Digest:
-    """The chain id of a signed body, read at its fixed place: decoding a card of 2,048 entries is no cheap check.
-
-    Raises PeerError unless the payload starts like one of the `allowed` message numbers.
-    """
-    if len(payload) < _PLACE_BYTES or payload[0] & 0xF0 != 0x90 or payload[1] != WIRE_VERSION:
-        raise PeerError(Rejection.MALFORMED, "the payload does not start like a signed body")
-    if payload[2] not in allowed:
-        raise PeerError(Rejection.UNKNOWN_KIND, f"message {payload[2]} is not gossiped like this")
-    if payload[3:5] != bytes((0xC4, HASH_BYTES)):
-        raise PeerError(Rejection.MALFORMED, "the payload does not name its chain")
-    return Digest(payload[5:_PLACE_BYTES])
+        case Announcement() | Operation() | RecoveryCertificate():
+            return forwarder
+        case _:
+            return signed_part(message).author

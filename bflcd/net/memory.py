@@ -13,15 +13,20 @@ from bflcd.net.protocol import (
     Connected,
     ConnectionInfo,
     Disconnected,
+    FloodHandler,
     Gate,
     GossipHandler,
     PeerEvent,
     PeerEventHandler,
+    Relay,
     RequestHandler,
     Service,
+    Subscription,
     check_gossip,
     check_request,
     check_service,
+    ignore_flood,
+    relay_all,
 )
 from bflcd.types import NodeId, short
 
@@ -130,7 +135,7 @@ class MemoryTransport:
         self._number = number
         self._links: dict[NodeId, _Link] = {}
         self._peer_handler: PeerEventHandler = lambda _event: None
-        self._topics: dict[str, GossipHandler] = {}
+        self._topics: dict[str, Subscription] = {}
         self._services: dict[str, Service] = {}
         self._slots: dict[tuple[NodeId, str], asyncio.Semaphore] = {}
         self._seen: OrderedDict[tuple[NodeId, int], None] = OrderedDict()
@@ -241,10 +246,12 @@ class MemoryTransport:
 
     # Gossip
 
-    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+    def subscribe(
+        self, topic: str, handler: GossipHandler, *, relays: Relay = relay_all, on_flood: FloodHandler = ignore_flood
+    ) -> None:
         """See `Transport.subscribe`."""
         self._require_unstarted()
-        self._topics[topic] = handler
+        self._topics[topic] = Subscription(handler, relays, on_flood)
 
     async def publish(self, topic: str, message: bytes) -> None:
         """See `Transport.publish`."""
@@ -264,9 +271,14 @@ class MemoryTransport:
     def _receive_gossip(self, forwarder: NodeId, topic: str, key: tuple[NodeId, int], message: bytes) -> None:
         if key in self._seen or topic not in self._topics or not self._running:
             return
+        topical = self._topics[topic]
+        onward = topical.relays(message)
+        if not onward and key[0] != forwarder:
+            return
         self._remember(key)
-        self._topics[topic](key[0], message)
-        self._flood(topic, key, message, came_from=forwarder)
+        topical.handler(key[0], message)
+        if onward:
+            self._flood(topic, key, message, came_from=forwarder)
 
     def _remember(self, key: tuple[NodeId, int]) -> None:
         self._seen[key] = None

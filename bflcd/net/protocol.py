@@ -43,6 +43,33 @@ GossipHandler = Callable[[NodeId, bytes], bool]
 False means that the message is not worth a thing: the publisher is counted against. Duplicates never reach it. Whoever passed the
 message on is not named: it could not judge it, and an adversary would turn honest nodes against each other."""
 
+Relay = Callable[[bytes], bool]
+"""Whether a message is worth passing on; what is not is heard of its publisher alone, if it is a neighbour. Called in any thread,
+for every copy that comes; must be quick and thread-safe."""
+
+FloodHandler = Callable[[NodeId], None]
+"""Called in the event loop's thread, for each message, of whoever signed more of them than any honest node, or passed on what no
+honest node would: its signature is false, or it is none. Must not block."""
+
+
+def relay_all(_message: bytes) -> bool:
+    """Everything is worth passing on."""
+    return True
+
+
+def ignore_flood(_publisher: NodeId) -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who takes the messages of a topic, what of them is passed on, and who is told of floods."""
+
+    handler: GossipHandler
+    relays: Relay = relay_all
+    on_flood: FloodHandler = ignore_flood
+
+
 PeerEventHandler = Callable[[PeerEvent], None]
 """Called in the event loop's thread for each connection that opens or closes; must not block."""
 
@@ -148,7 +175,9 @@ class Transport(Protocol):
         """Register the one handler of peer events, before `start`."""
         ...
 
-    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+    def subscribe(
+        self, topic: str, handler: GossipHandler, *, relays: Relay = relay_all, on_flood: FloodHandler = ignore_flood
+    ) -> None:
         """Register the one handler of a gossip topic, before `start`."""
         ...
 

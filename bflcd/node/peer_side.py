@@ -16,6 +16,7 @@ from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
 from bflcd.net.protocol import Transport
+from bflcd.net.relaying import Standpoint
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock
@@ -39,7 +40,7 @@ class PeerSide:
         self._metrics = metrics
         self._tell = tell
         self.verified = VerifiedEnvelopes()
-        self.transport: Transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._is_member)
+        self.transport: Transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._hears)
         self.exchange = Exchange(
             self.transport, is_member=self._is_member, now=clock, on_misbehaviour=self.punish, on_failure=self._failed
         )
@@ -57,6 +58,7 @@ class PeerSide:
             on_misbehaviour=self.punish,
             verified=self.verified,
             on_traffic=self._metrics.message,
+            stands=self._stands,
         )
 
     def _open_peers(self, config: Config, identity: Identity, store: BlockStore) -> PeerManager:
@@ -119,6 +121,13 @@ class PeerSide:
 
     def _allows(self, node: NodeId) -> bool:
         return self.peers.allows(node)
+
+    def _hears(self, node: NodeId) -> bool:
+        """Whether a node's gossip counts: what a banned member says through others is not heard either."""
+        return self._is_member(node) and self._allows(node)
+
+    def _stands(self) -> Standpoint:
+        return self.standing.standpoint()
 
     def _peer_up(self, node: NodeId, status: Status) -> None:
         text = f"peer {short(node)} is connected, at round {status.round}"

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 from bflcd.core.core import Core
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
+from bflcd.net.relaying import Standpoint
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
@@ -22,6 +23,10 @@ class Standing(Protocol):
     @property
     def chain(self) -> Digest:
         """Id of the chain, zero while there is none."""
+        ...
+
+    def standpoint(self) -> Standpoint:
+        """Chain, round and number of members."""
         ...
 
     def is_member(self, node: NodeId) -> bool:
@@ -61,6 +66,10 @@ class Newcomer:
     """On no chain yet: it has nothing, believes nobody, and says so."""
 
     chain = ZERO_DIGEST
+
+    def standpoint(self) -> Standpoint:
+        """See `Standing`."""
+        return Standpoint(ZERO_DIGEST, Round(0), 0)
 
     def is_member(self, _: NodeId) -> bool:
         """See `Standing`."""
@@ -109,6 +118,11 @@ class NodeOfChain:
     def chain(self) -> Digest:
         """See `Standing`."""
         return self._core.context.state.chain
+
+    def standpoint(self) -> Standpoint:
+        """See `Standing`."""
+        state = self._core.context.state
+        return Standpoint(state.chain, state.round, len(state.accounts))
 
     def is_member(self, node: NodeId) -> bool:
         """See `Standing`."""

@@ -18,7 +18,7 @@ ROUNDS = 2
 class Wire:
     """A transport that keeps the handlers."""
 
-    def subscribe(self, _topic: str, handler: object) -> None:
+    def subscribe(self, _topic: str, handler: object, **_: object) -> None:
         self.receive = handler
 
     def serve(self, _protocol: str, handler: object, **_: object) -> None:

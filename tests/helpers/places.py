@@ -210,7 +210,7 @@ class Door:
         self._time += 60_000
         return Millis(self._time)
 
-    def subscribe(self, _topic: str, handler: Any) -> None:
+    def subscribe(self, _topic: str, handler: Any, **_: Any) -> None:
         """As a transport's."""
         self._receive = handler
 

@@ -8,7 +8,8 @@ import pytest
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key, fit_card
+from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
+from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.types import MAX_MEMBERS, MAX_NORM, Digest, NodeId
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Signed, seal
@@ -165,3 +166,44 @@ def test_another_round_leaves_out_others() -> None:
     one, other = (fit_card(full, LARGE.members[0], Digest(bytes([number]) * 32)) for number in (1, 2))
     assert len(one.present) == len(other.present) > 11_000
     assert len(set(one.present) | set(other.present)) > 14_000
+
+
+def lots_of(community: Community, cards: list[Signed[Any]]) -> list[NodeId]:
+    """Authors in the order in which a leader takes their cards."""
+    return [card.author for card in by_lot(cards, community.f, seed_of(community.state))]
+
+
+def test_a_leader_takes_cards_by_the_lot_of_the_rounds_seed_however_full_they_are() -> None:
+    """Given a card with two entries about each trainer, of offers that nobody made, beside honest ones, when the leader chooses,
+    then each stands where its author's lot puts it: the full one goes first as rarely as any other."""
+    c, first = COMMUNITY, 0
+    offers = [make_entry(make_offer(c, node)) for node in c.outsiders]
+    invented = [make_entry(make_offer(c, node, salt="invented")) for node in c.outsiders]
+    lots = sorted(c.state.committee, key=lambda node: tie_break(seed_of(c.state), node))
+    for liar in c.state.committee:
+        cards = [make_card(c, seat, [*offers, *(invented if seat == liar else ())]) for seat in c.state.committee]
+        assert lots_of(c, cards) == lots
+        first += lots_of(c, cards)[0] == liar
+    assert first == 1
+
+
+def test_another_round_draws_another_order() -> None:
+    c = COMMUNITY
+    cards = [make_card(c, seat) for seat in c.state.committee]
+    orders = {tuple(lots_of(replace(c, state=replace(c.state, round=number)), cards)) for number in range(20)}
+    assert len(orders) > 5
+
+
+@pytest.mark.parametrize("said", ["nothing", "invented offers", "an offer that f cards name"])
+def test_a_card_that_says_nothing_that_others_say_goes_last(said: str) -> None:
+    """Given honest cards and one that is empty, stuffed with inventions, or about what only f members name, then it goes last."""
+    c = COMMUNITY
+    offers = [make_entry(make_offer(c, node)) for node in c.outsiders[:3]]
+    alone = {
+        "nothing": [],
+        "invented offers": [make_entry(make_offer(c, node, salt=salt)) for node in c.outsiders for salt in "ab"],
+        "an offer that f cards name": [make_entry(make_offer(c, c.outsiders[5]))],
+    }[said]
+    for useless in c.state.committee:
+        cards = [make_card(c, seat, alone if seat == useless else offers) for seat in c.state.committee]
+        assert lots_of(c, cards)[-1] == useless

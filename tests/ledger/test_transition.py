@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError, PeerError, Rejection, UsageError
 from bflcd.ledger.judgement import Reason
-from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import MAX_SUPPLY, NEVER, State, genesis_state, state_hash
+from bflcd.ledger.roles import offering, seed_of, tie_break
+from bflcd.ledger.state import HALF, MAX_SUPPLY, NEVER, State, genesis_state, state_hash
 from bflcd.ledger.transition import (
     apply,
     availability_after,
@@ -44,6 +44,9 @@ from tests.helpers.ledger import (
 START = make_community(reward_share=100_000)
 GAINS = dict(zip(START.outsiders, [500, 100, 0, -100, -300_000], strict=False))
 """Five of six trainers offer: two gain, one offers nothing new, one is tolerated, one is refused."""
+
+OFFERED, MISSED = 562_500, 437_500
+"""What one round makes of an account's `offering` at genesis."""
 
 
 def refusal_of(*arguments: Any, time: int | None = None) -> PeerError:
@@ -82,6 +85,7 @@ def test_a_round_by_hand() -> None:
                 packed_score=GAINS[account.node] if account.node in outs[:4] else 0,
                 seat_round=1 if account.node in outs[:4] else account.seat_round,
                 availability=125_000,
+                offering=OFFERED if account.node in GAINS else MISSED if account.node in outs else HALF,
             )
             for account in before.accounts
         ),
@@ -210,6 +214,41 @@ def test_availability_stays_a_share_and_grows_with_presence_alone(rounds: list[b
         before, share = share, availability_after(share, present=present)
         assert 0 <= share <= MILLION
         assert share > before or share == MILLION if present else share <= before
+
+
+def offerings(community: Community) -> dict[bytes, int]:
+    return {account.node: account.offering for account in community.state.accounts}
+
+
+def test_an_offer_on_f_plus_one_cards_counts_whatever_it_is_worth_and_a_seat_costs_nobody_its_name() -> None:
+    """Given offers on one, two and three of three cards, one of them harmful, when the round closes, then the first counts as
+    missed, who held a seat is where it was, and the others' offers came in most rounds."""
+    one, two, harmful = START.outsiders[:3]
+    offers = [make_offer(START, node) for node in (one, two, harmful)]
+    entries = [make_entry(offer, gain) for offer, gain in zip(offers, (5, 5, -(10**9)), strict=True)]
+    seats = sorted(START.state.committee[:3])
+    cards = tuple(make_card(START, seat, entries[n:]) for seat, n in zip(seats, (0, 1, 2), strict=True))
+    after = play(START, cards, offers).after
+    expected = dict.fromkeys(START.outsiders, MISSED) | dict.fromkeys(START.state.committee, HALF)
+    assert offerings(after) == expected | {two: OFFERED, harmful: OFFERED}
+    assert offering(after.state) == {two, harmful, *START.state.committee}
+
+
+def test_adversaries_hide_no_offer_that_all_honest_members_hold() -> None:
+    """Given f liars among the q cards that leave out an honest trainer's offer, then it counts as having come."""
+    victim = START.outsiders[0]
+    offer = make_offer(START, victim)
+    seats = sorted(START.state.committee[:3])
+    lists = ([make_entry(offer)], [make_entry(offer)], [])
+    cards = tuple(make_card(START, seat, listed) for seat, listed in zip(seats, lists, strict=True))
+    assert victim in offering(play(START, cards, [offer]).after.state)
+
+
+def test_a_round_in_which_no_offer_counts_says_nothing_about_anybody() -> None:
+    offer = make_offer(START, START.outsiders[0])
+    seats = sorted(START.state.committee[:3])
+    cards = tuple(make_card(START, seat, [make_entry(offer)] if seat == seats[0] else []) for seat in seats)
+    assert set(offerings(play(START, cards).after).values()) == {HALF}
 
 
 def test_presence_is_what_f_plus_one_cards_say_in_empty_rounds_too() -> None:

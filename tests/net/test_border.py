@@ -351,7 +351,7 @@ async def test_what_a_message_has_so_far_counts_as_unread(border: Border) -> Non
 async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a packet of half a million empty messages, then nobody parses it, and the stranger gets no stream of ours."""
     parsed: list[bytes] = []
-    monkeypatch.setattr("bflcd.net.libp2p.gossip.check_packet", lambda packet: parsed.append(packet) or 0)
+    monkeypatch.setattr("bflcd.net.libp2p.gossip.check_packet", lambda packet: parsed.append(packet) or (0, 0))
     node, stranger, other = await border.start(1), await border.start(2), await border.start(3)
     border.known |= {other.node_id}
     for one in (stranger, other):

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.exchange import LIMITS, MEMBER_REQUESTS, STRANGER_REQUESTS, large_chunk
+from bflcd.net.exchange import LIMITS, MEMBER_REQUESTS, PATIENCE, STRANGER_REQUESTS, WORK_BYTES, large_chunk
+from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.protocol import Service
 from bflcd.types import CHUNK_BYTES, ZERO_DIGEST, Height, NodeId, Round
@@ -32,7 +33,7 @@ from bflcd.wire.requests import (
     Status,
 )
 from tests.helpers.ledger import make_genesis
-from tests.helpers.network import CHAIN, ManualClock, Node, build_node, clique, identity, status, until
+from tests.helpers.network import CHAIN, ManualClock, Node, build_node, clique, identity, real_now, status, until
 
 ASKED = {
     GetStatus: GetStatus(CHAIN, Round(1), Height(7), CHAIN, ()),
@@ -206,6 +207,7 @@ async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(mem
     async with clique([{GetStatus: answer_status}, {}, {}], now=clock) as (a, b, other):
         if not member:
             a.members.discard(b.id)
+        a.exchange._pace[GetStatus.lane] = PeerBuckets(rate, clock)  # which would make it wait long before
         lane = GetStatus.lane.value
         request = encode(ASKED[GetStatus])
         handler = a.transport._services[lane].handler
@@ -217,6 +219,41 @@ async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(mem
         assert await other.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
         clock.time += 1000
         assert await b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
+
+
+async def test_who_asks_without_end_waits_before_any_work_is_done_for_it():
+    """Given a member that has used up its work, when it asks again, then its handler runs when the rate allows it, another's at once;
+    and when it would wait too long it is refused."""
+    handled = []
+
+    async def answer(peer, _request):
+        handled.append(peer)
+        return status(3)
+
+    async with clique([{GetStatus: answer}, {}, {}]) as (a, b, other):
+        a.exchange._pace[Lane.SMALL] = PeerBuckets(Rate(per_second=4, burst=2), real_now)
+        for _ in range(2):
+            await b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0)
+        async with asyncio.TaskGroup() as group:
+            late = group.create_task(b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0))
+            await other.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0)
+            await asyncio.sleep(0.05)
+            assert handled == [b.id, b.id, other.id]
+        assert late.result() == status(3)
+        a.exchange._pace[Lane.SMALL].charge(b.id, 4 * PATIENCE)
+        assert (await refused_with(b, a, ASKED[GetStatus])).rejection is Rejection.BUSY
+        assert handled[3:] == [b.id]
+
+
+async def test_large_answers_count_as_more_work():
+    async def answer(_peer, _request):
+        return Chunk(bytes(WORK_BYTES[Lane.BLOB]))
+
+    async with clique([{GetChunk: answer}, {}]) as (a, b):
+        pace = a.exchange._pace[Lane.BLOB] = PeerBuckets(Rate(per_second=1, burst=100), ManualClock())
+        await b.exchange.ask(a.id, ASKED[GetChunk], deadline=2.0)
+        assert pace.charge(b.id, 97) == 0
+        assert pace.charge(b.id, 1) > 0
 
 
 async def test_a_flood_of_chunks_does_not_delay_heartbeats():

@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection, RequestError
-from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel, chain_of_payload
+from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
+from bflcd.net.relaying import chain_of_payload
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.params import BlobRef
 from bflcd.types import Epoch, Millis, Round, Signature, View
@@ -71,8 +72,8 @@ class Listener:
     def waiting(self):
         return len(self.channel._inbox)
 
-    def subscribe(self, _topic, handler):
-        self.handler = handler
+    def subscribe(self, _topic, handler, *, relays, on_flood):
+        self.handler, self.relays, self.flood = handler, relays, on_flood
 
     def serve(self, protocol, handler, *, max_request, max_concurrent):
         assert (protocol, max_request) == (PUSH, MAX_GOSSIP_BYTES)

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
-from bflcd.net.gossip import PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
+from bflcd.net.exchange import PACE, PATIENCE
+from bflcd.net.gossip import FORWARDED, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
 from bflcd.net.libp2p.budget import (
     FORWARDED_BYTES,
+    FORWARDED_MESSAGES,
     HANDSHAKE_BYTES,
     HANDSHAKE_RATE,
     HANDSHAKE_S,
@@ -18,6 +20,7 @@ from bflcd.net.libp2p.budget import (
     PACKET_CONTROL_BYTES,
     PACKET_MESSAGES,
     PUBLISHED_BYTES,
+    PUBLISHED_MESSAGES,
     READS,
     STRANGER_READS,
     STRANGER_REQUEST_BYTES,
@@ -29,7 +32,7 @@ from bflcd.net.libp2p.budget import (
 from bflcd.net.libp2p.yamux import OVERRUN_BYTES
 from bflcd.net.limits import Rate
 from bflcd.node.runtime.delivery import MAX_PUSHES
-from bflcd.wire.requests import REQUESTS
+from bflcd.wire.requests import REQUESTS, Lane
 
 TEXT = (Path(__file__).parents[2] / "docs" / "network.md").read_text()
 
@@ -65,6 +68,16 @@ def test_the_figures_of_the_border_are_the_codes():
     assert f"1 MiB, {PACKET_MESSAGES:,} messages, {PACKET_CONTROL_BYTES // 1024} KiB of control" in TEXT
     assert (mib(PUBLISHED_BYTES), mib(FORWARDED_BYTES), mib(PUSHED_BYTES)) == ((0.5, 8), (8, 64), (1, 16))
     assert "512 KiB a second of one author, 8 MiB at once; through one neighbour 8 MiB and 64 MiB" in TEXT
+    assert f"{PUBLISHED_MESSAGES.per_second:g} a second of one author, {PUBLISHED_MESSAGES.burst:,.0f} at once" in TEXT
+    assert f"{FORWARDED_MESSAGES.per_second:,.0f} and {FORWARDED_MESSAGES.burst:,.0f} | as above |" in TEXT
+    assert f"| pushes and gossip of one member | {FORWARDED.per_second:g} a second, {FORWARDED.burst:,.0f} at once |" in TEXT
+    small, chain, blob = (PACE[lane] for lane in (Lane.SMALL, Lane.CHAIN, Lane.BLOB))
+    assert (
+        f"small {small.per_second:g} units a second, {small.burst:g} at once; chain {chain.per_second:g} and {chain.burst:,.0f}"
+        in TEXT
+    )
+    assert f"blob {blob.per_second:g} and {blob.burst:,.0f}" in TEXT
+    assert f"above {PATIENCE:g} s Refused(busy)" in TEXT
     assert "| 1 MiB a second of one peer, 16 MiB at once |" in TEXT
     assert f"| one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once |" in TEXT
 

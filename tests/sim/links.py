@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from bflcd.core.events import MessageReceived
 from bflcd.errors import PeerError, Rejection, RequestError
-from bflcd.net.gossip import _author_and_chain
+from bflcd.net.gossip import author_of
+from bflcd.net.relaying import chain_of
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP
@@ -110,7 +111,7 @@ class Links:
     def _decoded(self, forwarder: SimNode, message: Any) -> Any:
         """As `GossipChannel._check`. Raises PeerError."""
         found: Any = decode_any(message if isinstance(message, bytes) else encode(message), GOSSIP)
-        author, chain = _author_and_chain(found, forwarder.id)
+        author, chain = author_of(found, forwarder.id), chain_of(found)
         if chain != self.chain or author not in self.by_id:
             raise PeerError(Rejection.WRONG_CHAIN, "another chain, or no member")
         return found

@@ -9,10 +9,11 @@ from enum import Enum
 from typing import Final
 
 from bflcd.core.round.context import RoundContext, update_label_of
+from bflcd.core.round.waiting import CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
-from bflcd.ledger.cards import CardRules, check_beacon, check_offer, entry_key, fit_card
-from bflcd.ledger.roles import seed_of, trainers
+from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
+from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash
@@ -72,9 +73,10 @@ class Collection:
         self.beacons: set[NodeId] = set()
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
         self.own_card: Signed[ScoreCard] | None = None
-        self._grace_from: Millis | None = None
+        self._timer = CardTimer(context.params, opened)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
+        self._offering = offering(context.state)
         spec = context.genesis.task.tensors
         self._payload_bytes = payload_size(spec, update_label_of(context, context.me))
 
@@ -239,8 +241,17 @@ class Collection:
 
     # -- the own card -------------------------------------------------------------------------------------------------
 
-    def expected(self, now: Millis) -> set[NodeId]:
-        """E: active trainers known to be present, or that were in the previous round and have T0 to say so again."""
+    def expected(self, now: Millis) -> frozenset[NodeId]:
+        """E: the trainers that are here and whose offers came in most rounds; all that are here, if these are less than a third.
+
+        Otherwise adversaries who offer what they never trained would set the pace alone once the others had failed for a while.
+        """
+        here = self._here(now)
+        reliable = here & self._offering
+        return reliable if 3 * len(reliable) >= len(here) else here
+
+    def _here(self, now: Millis) -> frozenset[NodeId]:
+        """Active trainers known to be present, or that were in the previous round and have T0 to say so again."""
         context = self._context
         elapsed, t0 = now - self.opened, context.params.view_timeout
         present = set(self.beacons)
@@ -249,46 +260,25 @@ class Collection:
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._expected_before
-        return present & self._trainers
+        return self._trainers & present
 
-    def _settled(self) -> tuple[int, set[NodeId]]:
-        """How many offers are scored, and whose offers need no more waiting."""
+    def _expectations(self, now: Millis) -> Expectations:
+        """How far the offers have come."""
         final = (OfferProgress.SCORED, OfferProgress.FAILED)
-        scored = sum(slot.progress is OfferProgress.SCORED for slot in self.slots.values())
-        return scored, {slot.offer.author for slot in self.slots.values() if slot.progress in final}
+        expected = self.expected(now)
+        return Expectations(
+            expected=expected,
+            others=self._here(now) - expected,
+            scored=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress is OfferProgress.SCORED),
+            settled=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress in final),
+            pending=any(slot.progress not in final for slot in self.slots.values()),
+        )
 
     def card_due(self, now: Millis) -> bool:
-        """Whether the own card is to be sent now (design 5.3): at once, after the grace, or at the collect deadline.
-
-        The grace runs from the first call at which enough offers are scored, for as long as they are enough.
-        """
-        if not self._enough_scored(now):
-            self._grace_from = None
-        elif self._grace_from is None:
-            self._grace_from = now
-        return now >= self._card_due_at(now)
-
-    def _card_due_at(self, now: Millis) -> Millis:
-        """When, as far as is known now, the own card is due."""
-        params = self._context.params
-        scored, settled = self._settled()
-        if scored and self.expected(now) <= settled and not self._pending():
-            return now
-        deadline = Millis(self.opened + params.collect_deadline)
-        if not self._enough_scored(now):
-            return deadline
-        begun = now if self._grace_from is None else self._grace_from
-        grace = max((begun - self.opened) // 4, params.view_timeout)
-        return Millis(min(deadline, begun + grace))
-
-    def _enough_scored(self, now: Millis) -> bool:
-        """Whether so many offers are scored that the rest gets no more than the grace."""
-        count = len(self.expected(now))
-        return self._settled()[0] >= max(1, min(self._context.params.places, count - max(1, count // 4)))
-
-    def _pending(self) -> bool:
-        final = (OfferProgress.SCORED, OfferProgress.FAILED)
-        return any(slot.progress not in final for slot in self.slots.values())
+        """Whether the own card is to be sent now (design 5.3): at once, after a grace, or at the collect deadline."""
+        seen = self._expectations(now)
+        self._timer.look(now, seen)
+        return now >= self._timer.due_at(now, seen)
 
     def deadline(self, now: Millis) -> Millis | None:
         """When the own card is due, or `expected` changes by the passing of time alone; never once the card is out."""
@@ -297,7 +287,8 @@ class Collection:
         context = self._context
         t0 = context.params.view_timeout
         edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
-        return Millis(min([edge for edge in edges if edge > now] + [self._card_due_at(now)]))
+        due = self._timer.due_at(now, self._expectations(now))
+        return Millis(min([edge for edge in edges if edge > now] + [due]))
 
     def card_body(self) -> ScoreCard:
         """The own card as it stands."""
@@ -321,8 +312,8 @@ class Collection:
         return fit_card(card, context.me, seed_of(state))
 
     def ready_cards(self) -> list[Signed[ScoreCard]]:
-        """Each member's first card, fullest first: what a leader packs from."""
-        return sorted(self.first_cards.values(), key=lambda card: (-len(card.body.entries), card.author))
+        """Each member's first card, in the order in which a leader packs them (design 5.4)."""
+        return by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state))
 
 
 def _entry(slot: OfferSlot, score: UpdateScore) -> CardEntry:

@@ -78,8 +78,14 @@ PACKET_CONTROL_BYTES: Final = 128 * 1024
 PUBLISHED_BYTES: Final = Rate(per_second=512 * 1024, burst=8 * 1024 * 1024)
 """Gossip of one author that is passed on: a member says one card, at most 384 KiB, and some votes in a round."""
 
+PUBLISHED_MESSAGES: Final = Rate(per_second=100, burst=1_000)
+"""Gossip of one author in messages: what it says again of a dozen views, and who lags behind it answered, each T0."""
+
 FORWARDED_BYTES: Final = Rate(per_second=8 * 1024 * 1024, burst=64 * 1024 * 1024)
 """Gossip through one neighbour that is parsed: what sixteen authors may say."""
+
+FORWARDED_MESSAGES: Final = Rate(per_second=1_600, burst=16_000)
+"""Gossip through one neighbour in messages: what sixteen authors may say."""
 
 CONTROL_BYTES: Final = Rate(per_second=64 * 1024, burst=1024 * 1024)
 """Control of gossip of one neighbour: a heartbeat's ids are at most 24 KiB. What is above ends the connection."""

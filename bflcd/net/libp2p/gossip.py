@@ -3,14 +3,15 @@
 import logging
 import time
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity, peer_id_of, verify
-from bflcd.net.libp2p.budget import CONTROL_BYTES, FORWARDED_BYTES, PUBLISHED_BYTES, UNSENT_BYTES, now
+from bflcd.net.libp2p.allowances import Allowances
+from bflcd.net.libp2p.budget import CONTROL_BYTES, UNSENT_BYTES
 from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.library import (
@@ -27,8 +28,8 @@ from bflcd.net.libp2p.library import (
 )
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
 from bflcd.net.libp2p.switch import Switch
-from bflcd.net.limits import PeerBuckets
-from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate
+from bflcd.net.libp2p.tasks import Tasks
+from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate, Relay
 from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,10 @@ _SIGNED_PREFIX: Final = str(PUBSUB_SIGNING_PREFIX).encode()
 
 Deliver = Callable[[str, NodeId, bytes], None]
 """Takes topic, publisher (its signature was verified) and message; must not block."""
+
+
+Flooded = Callable[[NodeId], None]
+"""Takes who said more than an author may, or brought what no honest node passes on; must not block."""
 
 
 class _Seen:
@@ -117,26 +122,6 @@ class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
         return rpc
 
 
-class _Tasks:
-    """What the library's GossipSub asks of its service manager: tasks whose failure is logged, not fatal."""
-
-    is_running = True
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
-
-    def run_task(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Run `function` beside the rest."""
-        self._nursery.start_soon(self._run, function, args)
-
-    @staticmethod
-    async def _run(function: Callable[..., Awaitable[None]], args: tuple[object, ...]) -> None:
-        try:
-            await function(*args)
-        except Exception:  # noqa: BLE001 - the library's own tasks; one that fails must not end the network
-            _log.exception("gossip task %s failed", getattr(function, "__name__", function))
-
-
 class _Host:
     """The little that the library's GossipSub asks of its host."""
 
@@ -180,8 +165,18 @@ class Gossip(Pubsub):  # type: ignore[misc]
 
     seen_messages: Any
 
-    def __init__(self, identity: Identity, switch: Switch, topics: tuple[str, ...], deliver: Deliver, hears: Gate) -> None:
-        """`hears`: who is sent messages at all; asked at each packet, since a stranger may become a member."""
+    def __init__(
+        self,
+        identity: Identity,
+        switch: Switch,
+        relays: Mapping[str, Relay],
+        *,
+        deliver: Deliver,
+        flooded: Flooded,
+        hears: Gate,
+    ) -> None:
+        """`relays`: our topics, and what of each is passed on; `hears`: whose messages count, and who is sent any: asked at each
+        packet, since a stranger may become a member."""
         router = GossipSub(
             [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
             degree=4,  # of a dozen members each is two hops away, and each message arrives three times, not five
@@ -196,25 +191,25 @@ class Gossip(Pubsub):  # type: ignore[misc]
         # The library notes the time of every message, and forgets them only where it adapts its gossip.
         router.recent_message_deliveries = defaultdict(lambda: deque(maxlen=0))
         router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
-        super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(topics))
+        super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(relays))
         self.seen_messages.stop()
         self.seen_messages = _Seen()
         self._identity = identity
         self._switch = switch
-        self._topics = topics
+        self._topics = tuple(relays)
+        self._relays = relays
         self._deliver = deliver
+        self._flooded = flooded
         self._hears = hears
         self._seqno = time.time_ns()
-        self._published = PeerBuckets(PUBLISHED_BYTES, now)
-        self._forwarded = PeerBuckets(FORWARDED_BYTES, now)
-        self._control = PeerBuckets(CONTROL_BYTES, now)
+        self._allowances = Allowances()
         self._strikes: dict[NodeId, tuple[float, int]] = {}
         switch.handle(PROTOCOL_ID_V11, self.serve)
 
     async def run_gossip(self, *, task_status: TaskStatus[None]) -> None:
         """Subscribe to our topics and keep the mesh until cancelled."""
         async with trio.open_nursery() as nursery:
-            self._manager = _Tasks(nursery)
+            self._manager = Tasks(nursery)
             for topic in self._topics:
                 await self.subscribe(topic)
             self._switch.greet = self.greet
@@ -258,17 +253,16 @@ class Gossip(Pubsub):  # type: ignore[misc]
         try:
             while True:
                 packet = await frames.read_varint(_MAX_RPC_BYTES)
-                control = check_packet(packet)
-                if not self._control.take(connection.peer, control):
+                fields, control = check_packet(packet)
+                if not self._allowances.control(connection.peer, control):
                     raise PacketError(f"more control of gossip than {CONTROL_BYTES.per_second:g} bytes a second")
-                if not self._forwarded.take(connection.peer, len(packet)):
-                    continue  # more than sixteen authors may say: not even parsed
+                if not self._allowances.packet(connection.peer, len(packet), fields):
+                    continue
                 rpc = rpc_pb2.RPC()
                 rpc.ParseFromString(packet)
                 for message in rpc.publish:
-                    await (
-                        trio.lowlevel.checkpoint()
-                    )  # others get their turn, and a peer that was dropped meanwhile has had its own
+                    # Others get their turn, and a peer that was dropped meanwhile has had its own.
+                    await trio.lowlevel.checkpoint()
                     await self._receive(connection.peer, peer_id, message)
                 if len(rpc.subscriptions) <= len(self._topics) + self.max_subscriptions_per_peer:
                     for subscription in rpc.subscriptions:
@@ -296,23 +290,33 @@ class Gossip(Pubsub):  # type: ignore[misc]
             return
         if not self._hears(publisher):
             return  # a stranger's word goes no further; whoever passed it on may know members that we don't
-        if not self._is_sound(message, publisher):
-            self.strike(forwarder)
+        if not self._has_form(message):
+            self._brought_nothing(forwarder)
             return
-        if not self._published.take(publisher, len(message.data)):
-            return  # its author says more than any honest one: it goes no further, and whoever passed it on is not to blame
+        topic, onward = message.topicIDs[0], self._relays[message.topicIDs[0]](message.data)
+        if not onward and publisher != forwarder:
+            return  # said again long after, it would use up the allowance of an author that said it in time
+        if not verify(publisher, _signed_bytes(message), Signature(message.signature)):
+            self._brought_nothing(forwarder)
+            return
         self.seen_messages.add(message_id)
+        if not self._allowances.publish(publisher, len(message.data)):
+            self._flooded(publisher)  # its own signatures say so: whoever passed it on is not to blame
+            return
         # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
-        self._deliver(message.topicIDs[0], publisher, message.data)
-        await self.router.publish(forwarder_id, message)
+        self._deliver(topic, publisher, message.data)
+        if onward:
+            await self.router.publish(forwarder_id, message)
 
-    def _is_sound(self, message: Any, publisher: NodeId) -> bool:
-        """Whether form, topic and signature are good. The signature keeps others from using up an author's ids."""
-        if len(message.topicIDs) != 1 or message.topicIDs[0] not in self._topics:
-            return False
-        if len(message.seqno) != _SEQNO_BYTES or len(message.data) > MAX_GOSSIP_BYTES:
-            return False
-        return verify(publisher, _signed_bytes(message), Signature(message.signature))
+    def _has_form(self, message: Any) -> bool:
+        """Whether a message is of one topic of ours, and no part of it too large."""
+        ours = len(message.topicIDs) == 1 and message.topicIDs[0] in self._relays
+        return ours and len(message.seqno) == _SEQNO_BYTES and len(message.data) <= MAX_GOSSIP_BYTES
+
+    def _brought_nothing(self, forwarder: NodeId) -> None:
+        """Whoever passes on what it need not have believed loses its connection, and is banned if it comes back for more."""
+        self.strike(forwarder)
+        self._flooded(forwarder)
 
     def strike(self, forwarder: NodeId) -> None:
         """Count a worthless message against whoever forwarded it."""

@@ -1,15 +1,25 @@
 """The trio thread's composition: switch, requests and gossip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity
-from bflcd.net.libp2p.gossip import Deliver, Gossip
+from bflcd.net.libp2p.gossip import Deliver, Flooded, Gossip
 from bflcd.net.libp2p.requests import Requests
 from bflcd.net.libp2p.switch import Switch
-from bflcd.net.protocol import ConnectionInfo, Gate, PeerEvent
+from bflcd.net.protocol import ConnectionInfo, Gate, PeerEvent, Relay
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the other side is told of, in the trio thread: a connection, a message, a message too many."""
+
+    event: Callable[[PeerEvent], None]
+    message: Deliver
+    flood: Flooded
 
 
 class Node:
@@ -19,15 +29,15 @@ class Node:
         self,
         identity: Identity,
         gate: Gate,
-        topics: tuple[str, ...],
-        on_event: Callable[[PeerEvent], None],
-        deliver: Deliver,
+        topics: Mapping[str, Relay],
+        told: Told,
         *,
         hears: Gate,
     ) -> None:
-        self._switch = Switch(identity, gate, on_event, hears)
+        """`topics` with what is passed on of each; `hears`: who is a member."""
+        self._switch = Switch(identity, gate, told.event, hears)
         self._requests = Requests(self._switch)
-        self._gossip = Gossip(identity, self._switch, topics, deliver, hears)
+        self._gossip = Gossip(identity, self._switch, topics, deliver=told.message, flooded=told.flood, hears=hears)
         self.serve = self._requests.serve
         self.request = self._requests.request
         self.publish = self._gossip.send

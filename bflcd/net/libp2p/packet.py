@@ -21,8 +21,8 @@ class PacketError(Exception):
     """The packet is none, or holds more than one may hold."""
 
 
-def check_packet(packet: bytes) -> int:
-    """Bytes of control in a packet.
+def check_packet(packet: bytes) -> tuple[int, int]:
+    """How many fields a packet has, and how many bytes of control.
 
     Raises PacketError for more fields than PACKET_MESSAGES, more control than PACKET_CONTROL_BYTES, or what is no protobuf.
     """
@@ -40,7 +40,7 @@ def check_packet(packet: bytes) -> int:
                 raise PacketError(f"more than {PACKET_CONTROL_BYTES} bytes of control in a packet")
     if position != len(packet):
         raise PacketError("a field reaches beyond its packet")
-    return control
+    return fields, control
 
 
 def bound_control(control: Any, topics: tuple[str, ...]) -> None:

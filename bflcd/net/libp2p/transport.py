@@ -16,15 +16,20 @@ from bflcd.net.libp2p.bridge import Bridge
 from bflcd.net.multiaddr import Address
 from bflcd.net.protocol import (
     ConnectionInfo,
+    FloodHandler,
     Gate,
     GossipHandler,
     PeerEvent,
     PeerEventHandler,
+    Relay,
     RequestHandler,
     Service,
+    Subscription,
     check_gossip,
     check_request,
     check_service,
+    ignore_flood,
+    relay_all,
 )
 from bflcd.types import NodeId, short
 
@@ -61,7 +66,7 @@ class Libp2pTransport:
         self._node: Node | None = None
         self._bound: tuple[Address, ...] = ()
         self._peer_handler: PeerEventHandler = _ignore
-        self._topics: dict[str, GossipHandler] = {}
+        self._topics: dict[str, Subscription] = {}
         self._services: dict[str, Service] = {}
         self._started = False
 
@@ -91,9 +96,9 @@ class Libp2pTransport:
     async def _main_in_trio(self, module: Any, stop: trio.Event, ready: Callable[[], None]) -> None:
         listeners = [listener for address in self._listen for listener in await _open_listeners(address)]
         self._bound = tuple(_bound_address(listener, self.node_id) for listener in listeners)
-        node: Node = module.Node(
-            self._identity, self._gate, tuple(self._topics), self._event_in_trio, self._gossip_in_trio, hears=self._hears
-        )
+        topics = {topic: subscription.relays for topic, subscription in self._topics.items()}
+        told = module.Told(self._event_in_trio, self._gossip_in_trio, self._flood_in_trio)
+        node: Node = module.Node(self._identity, self._gate, topics, told, hears=self._hears)
         for protocol, service in self._services.items():
             ask = partial(self._bridge.ask_in_trio, service.handler)
             node.serve(protocol, ask, max_request=service.max_request, max_concurrent=service.max_concurrent)
@@ -131,10 +136,12 @@ class Libp2pTransport:
 
     # Gossip
 
-    def subscribe(self, topic: str, handler: GossipHandler) -> None:
+    def subscribe(
+        self, topic: str, handler: GossipHandler, *, relays: Relay = relay_all, on_flood: FloodHandler = ignore_flood
+    ) -> None:
         """See `Transport.subscribe`."""
         self._require_unstarted()
-        self._topics[topic] = handler
+        self._topics[topic] = Subscription(handler, relays, on_flood)
 
     async def publish(self, topic: str, message: bytes) -> None:
         """See `Transport.publish`."""
@@ -170,8 +177,12 @@ class Libp2pTransport:
         self._bridge.deliver_in_trio(self._gossip, topic, forwarder, message, lossy=True)
 
     def _gossip(self, topic: str, forwarder: NodeId, message: bytes) -> None:
-        if not self._topics[topic](forwarder, message):
+        if not self._topics[topic].handler(forwarder, message):
             self._bridge.tell(self._running().strike, forwarder)
+
+    def _flood_in_trio(self, peer: NodeId) -> None:
+        for subscription in self._topics.values():
+            self._bridge.deliver_in_trio(subscription.on_flood, peer, lossy=True)
 
     def _running(self) -> "Node":
         if self._node is None:

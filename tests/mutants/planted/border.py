@@ -13,6 +13,9 @@ SWITCH = "bflcd/net/libp2p/switch.py"
 REQUESTS = "bflcd/net/libp2p/requests.py"
 HANDSHAKE = "bflcd/net/libp2p/handshake.py"
 
+RELAYING = "bflcd/net/relaying.py"
+RELAYED: Final = selection("net/test_relaying.py")
+
 COUNTED: Final = selection("net/test_border.py::test_a_packet_is_counted_before_it_is_parsed")
 NEGOTIATED: Final = selection(
     "net/test_border.py::test_a_message_out_of_bounds_ends_a_negotiation_before_it_is_read",
@@ -41,8 +44,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "packet-parsed-uncounted",
         "a member's packet is parsed before anybody has counted it",
         GOSSIP,
-        "                control = check_packet(packet)\n",
-        "                control = 0\n",
+        "                fields, control = check_packet(packet)\n",
+        "                fields = control = 0\n",
         selection("net/test_border.py::test_a_members_packet_of_too_many_messages_costs_its_connection"),
     ),
     mutant(
@@ -116,6 +119,78 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "            if oldest is not None:\n",
         "            if oldest is None:\n",
         selection("net/test_border.py::test_strangers_do_not_use_up_the_connections"),
+    ),
+    mutant(
+        "all-is-passed-on",
+        "whatever a member gossips goes through the whole community, of whatever round",
+        RELAYING,
+        "            return running <= _round_of_payload(signed_part(message).payload) <= running + _AHEAD\n",
+        "            return True\n",
+        RELAYED,
+    ),
+    mutant(
+        "proofs-of-the-past-passed-on",
+        "certificates of rounds long over go through the whole community",
+        RELAYING,
+        "            return message.certificate.round >= running - _BEHIND\n",
+        "            return True\n",
+        RELAYED,
+    ),
+    mutant(
+        "cards-of-any-size",
+        "in a community of seven a member's card may have 2,048 entries",
+        RELAYING,
+        "most = limit_of(kind) if stands is None else min(limit_of(kind), _most_bytes(kind, stands.members))",
+        "most = limit_of(kind)",
+        RELAYED,
+    ),
+    mutant(
+        "replays-are-heard",
+        "what an author said long ago, said again by others, uses up what it may say now",
+        GOSSIP,
+        "        if not onward and publisher != forwarder:\n",
+        "        if publisher is None:\n",
+        RELAYED,
+    ),
+    mutant(
+        "authors-say-any-number",
+        "one member's small messages take all of everybody's time",
+        "bflcd/net/libp2p/allowances.py",
+        "return self._published.take(author) and self._published_bytes.take(author, size)",
+        "return self._published_bytes.take(author, size)",
+        RELAYED,
+    ),
+    mutant(
+        "floods-cost-nothing",
+        "who floods is never held to account",
+        GOSSIP,
+        "            self._flooded(publisher)",
+        "            _log.debug(publisher)",
+        RELAYED,
+    ),
+    mutant(
+        "forgers-come-back",
+        "who brings false signatures loses its connection, connects again and goes on",
+        GOSSIP,
+        "        self._flooded(forwarder)\n",
+        "",
+        RELAYED,
+    ),
+    mutant(
+        "work-before-its-turn",
+        "who asks without end is answered as fast as it asks",
+        "bflcd/net/exchange.py",
+        "            await self._keep_pace(lane, peer)\n",
+        "",
+        selection("net/test_exchange.py::test_who_asks_without_end_waits_before_any_work_is_done_for_it"),
+    ),
+    mutant(
+        "large-answers-for-nothing",
+        "a request for megabytes is as cheap as one for a status",
+        "bflcd/net/exchange.py",
+        "self._pace[lane].charge(peer, len(encoded) / WORK_BYTES[lane])",
+        "self._pace[lane].charge(peer, 0)",
+        selection("net/test_exchange.py::test_large_answers_count_as_more_work"),
     ),
     mutant(
         "crowd-evicts-anybody",

@@ -14,6 +14,8 @@ CANDIDATES = "bflcd/core/round/segments.py"
 COLLECT = "bflcd/core/round/collection.py"
 RUNTIME = "bflcd/node/runtime/loop.py"
 
+WAITING = "bflcd/core/round/waiting.py"
+WAITED: Final = selection("core/test_waiting.py")
 RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
 DEADLINES: Final = selection(
     "core/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
@@ -317,18 +319,42 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "grace-ignored",
         "one silent trainer sets the pace (section 5.3; row 54)",
-        COLLECT,
-        "        return Millis(min(deadline, begun + grace))\n",
-        "        return Millis(max(deadline, begun + grace))\n",
-        DEADLINES,
+        WAITING,
+        "            due = min(due, self._grace_from(self._since(self._most_from, now), AGAIN))\n",
+        "            due = max(due, self._grace_from(self._since(self._most_from, now), AGAIN))\n",
+        WAITED,
     ),
     mutant(
         "round-without-trainers-spins",
         "a card without entries leaves at once (section 5.3)",
-        "bflcd/core/round/collection.py",
-        "        if scored and self.expected(now) <= settled and not self._pending():\n",
-        "        if self.expected(now) <= settled and not self._pending():\n",
+        WAITING,
+        "        return bool(self.scored) and self.expected <= self.settled\n",
+        "        return self.expected <= self.settled\n",
         RULES,
+    ),
+    mutant(
+        "waits-for-the-present",
+        "who is present and never offers is waited for in every round (section 5.3)",
+        COLLECT,
+        "        reliable = here & self._offering\n",
+        "        reliable = here\n",
+        WAITED,
+    ),
+    mutant(
+        "few-set-the-pace",
+        "one trainer with a name for offering decides when cards leave (section 5.3)",
+        COLLECT,
+        "        return reliable if 3 * len(reliable) >= len(here) else here\n",
+        "        return reliable or here\n",
+        WAITED,
+    ),
+    mutant(
+        "grace-of-a-view-at-least",
+        "one silent trainer costs a short round T0, many times what it takes (section 5.3)",
+        WAITING,
+        "min(taken // share, self._params.view_timeout)",
+        "self._params.view_timeout",
+        WAITED,
     ),
     mutant(
         "prepared-candidate-dropped",

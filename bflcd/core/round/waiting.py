@@ -1,0 +1,83 @@
+"""How long a member waits for offers before it signs its card (design 5.3).
+
+Whoever is present and gives no offer costs time, so each wait is a share of what the round has taken anyway: for the few that are
+late among those whose offers usually come, as long again; for whom nobody expects anything of, half as long again. Only when more
+than a quarter of those expected are late does the collect deadline decide.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from bflcd.params import Params
+from bflcd.types import Millis, NodeId
+
+AGAIN: Final = 1
+"""The usual grace of a short round: as long again as it has taken."""
+
+HALF_AGAIN: Final = 2
+"""The grace of a short round for who has no name for offering: half as long again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """How far the offers of a round have come.
+
+    `expected`: trainers that are waited for; `others`: those that are present besides; `scored`, `settled`: whose offers are
+    (settled: scored or given up); `pending`: whether some offer is neither.
+    """
+
+    expected: frozenset[NodeId]
+    others: frozenset[NodeId]
+    scored: frozenset[NodeId]
+    settled: frozenset[NodeId]
+    pending: bool
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self.all_expected and self.others <= self.settled and not self.pending
+
+    @property
+    def all_expected(self) -> bool:
+        """Whether all that are waited for have come, and there is something to say of anybody."""
+        return bool(self.scored) and self.expected <= self.settled
+
+    def most(self, places: int) -> bool:
+        """Whether so many of the expected are scored that the rest gets no more than the grace."""
+        count = len(self.expected)
+        return len(self.scored & self.expected) >= max(1, min(places, count - max(1, count // 4)))
+
+
+class CardTimer:
+    """When the own card is due. A grace runs from the first look at which its condition holds, for as long as it holds."""
+
+    def __init__(self, params: Params, opened: Millis) -> None:
+        self._params = params
+        self._opened = opened
+        self._most_from: Millis | None = None
+        self._all_from: Millis | None = None
+
+    def look(self, now: Millis, seen: Expectations) -> None:
+        """Note what holds now."""
+        self._most_from = self._since(self._most_from, now) if seen.most(self._params.places) else None
+        self._all_from = self._since(self._all_from, now) if seen.all_expected else None
+
+    @staticmethod
+    def _since(begun: Millis | None, now: Millis) -> Millis:
+        return now if begun is None else begun
+
+    def due_at(self, now: Millis, seen: Expectations) -> Millis:
+        """When, as far as is known now, the card is due."""
+        if seen.complete:
+            return now
+        due = Millis(self._opened + self._params.collect_deadline)
+        if seen.most(self._params.places):
+            due = min(due, self._grace_from(self._since(self._most_from, now), AGAIN))
+        if seen.all_expected:
+            due = min(due, self._grace_from(self._since(self._all_from, now), HALF_AGAIN))
+        return due
+
+    def _grace_from(self, begun: Millis, share: int) -> Millis:
+        """A quarter of the time that the round has taken, of a short one more, but then at most T0."""
+        taken = begun - self._opened
+        return Millis(begun + max(taken // 4, min(taken // share, self._params.view_timeout)))

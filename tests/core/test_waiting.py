@@ -1,0 +1,137 @@
+"""For whom a member waits before it signs its card, and for how long (design 5.3)."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.core.round.waiting import CardTimer, Expectations
+from bflcd.ledger.state import HALF
+from bflcd.types import Millis, NodeId
+from tests.helpers.inside import round_of
+from tests.helpers.ledger import make_community
+from tests.helpers.scenes import T0, a_world, committee_of, elapsed, reach
+from tests.helpers.world import World
+
+TRAINERS = tuple(NodeId(bytes([n]) * 32) for n in range(1, 9))
+DEADLINE = 60_000
+PARAMS = make_community(view_timeout=T0, collect_deadline=DEADLINE, places=6).params
+OPENED = Millis(1_000)
+
+
+def seen(expected: int, scored: int, *, others: int = 0, failed: int = 0, pending: bool = False) -> Expectations:
+    """The first `expected` trainers are waited for, `others` after them are here; the first are scored, those after them given up."""
+    settled = frozenset(TRAINERS[: scored + failed])
+    return Expectations(
+        frozenset(TRAINERS[:expected]),
+        frozenset(TRAINERS[expected : expected + others]),
+        frozenset(TRAINERS[:scored]),
+        settled,
+        pending,
+    )
+
+
+def wait_after(taken: int, what: Expectations) -> int:
+    """How long a card waits from the moment at which `what` came to hold, `taken` milliseconds after the round opened."""
+    timer, now = CardTimer(PARAMS, OPENED), Millis(OPENED + taken)
+    timer.look(now, what)
+    return timer.due_at(Millis(now + 1 if now < OPENED + DEADLINE else now), what) - now
+
+
+@pytest.mark.parametrize(
+    ("taken", "what", "wait"),
+    [
+        (300, seen(4, 3), 300),
+        (2_000, seen(4, 3), T0),
+        (8_000, seen(4, 3), 2_000),
+        (59_000, seen(4, 3), 1_000),
+        (300, seen(4, 2), DEADLINE - 300),
+        (300, seen(4, 0), DEADLINE - 300),
+        (300, seen(4, 2, failed=1), DEADLINE - 300),
+        (300, seen(3, 3, others=2), 150),
+        (4_000, seen(3, 3, others=2), T0),
+        (8_000, seen(3, 3, others=2), 2_000),
+        (300, seen(4, 2, failed=2, pending=True), 150),
+    ],
+)
+def test_a_card_waits_a_share_of_what_the_round_has_taken(taken: int, what: Expectations, wait: int) -> None:
+    assert wait_after(taken, what) == wait
+
+
+@pytest.mark.parametrize("what", [seen(4, 4), seen(4, 2, failed=2), seen(3, 4, others=1)])
+def test_a_card_waits_for_nobody_once_all_have_come(what: Expectations) -> None:
+    timer = CardTimer(PARAMS, OPENED)
+    assert timer.due_at(Millis(OPENED + 5), what) == OPENED + 5
+
+
+def test_a_grace_that_is_broken_begins_anew() -> None:
+    """Given enough offers, when more trainers turn up so that they are enough no more, then the grace runs from when they are again."""
+    timer, enough, few = CardTimer(PARAMS, OPENED), seen(4, 3), seen(8, 3)
+    timer.look(Millis(OPENED + 100), enough)
+    timer.look(Millis(OPENED + 150), few)
+    assert timer.due_at(Millis(OPENED + 150), few) == OPENED + DEADLINE
+    timer.look(Millis(OPENED + 400), enough)
+    assert timer.due_at(Millis(OPENED + 500), enough) == OPENED + 800
+
+
+@given(st.integers(0, DEADLINE), st.integers(0, 8), st.integers(0, 8), st.integers(0, 8), st.booleans())
+def test_one_member_never_doubles_a_round(taken: int, expected: int, others: int, scored: int, pending: bool) -> None:
+    """Whoever is missing, a card waits at most as long again as it took until all but one that is expected were scored."""
+    what = seen(expected, scored, others=others, pending=pending)
+    missing = len(what.expected - what.settled)
+    if what.scored and missing <= 1 and (missing == 0 or len(what.scored & what.expected) >= 1):
+        assert wait_after(taken, what) <= max(taken, 1)
+
+
+# -- whole cores -----------------------------------------------------------------------------------------------------------------
+
+
+def silent(world: World, count: int) -> frozenset[NodeId]:
+    """Members that are present and never offer."""
+    bad = frozenset(sorted(world.cores)[-count:])
+    world.train_ms = lambda node: 10**9 if node in bad else 200
+    return bad
+
+
+@pytest.mark.parametrize(("nodes", "silents"), [(7, 1), (7, 2), (10, 2), (10, 3)])
+def test_who_is_present_and_never_offers_is_waited_for_in_the_first_rounds_alone(nodes: int, silents: int) -> None:
+    """Row 8. Given members that beacon and never offer, then the rounds that know nothing of them yet take the collect deadline at
+    most, and every later one less than twice what it takes without them."""
+    usual = a_world(nodes, places=max(4, nodes - 4))
+    reach(usual, 2, 200_000)
+    world = a_world(nodes, places=max(4, nodes - 4))
+    silent(world, silents)
+    assert elapsed(world, 2, 200_000) <= 2 * (DEADLINE + 2_000)
+    assert elapsed(world, 12) < 2 * elapsed(usual, 12)
+
+
+def test_who_offers_again_is_waited_for_again() -> None:
+    """Given a trainer that was gone for many rounds, when it offers again, then it is packed, and soon among the expected."""
+    world = a_world()
+    (away,) = silent(world, 1)
+    reach(world, 20, 400_000)
+    state = world.disks[away].head.state
+    assert next(account.offering for account in state.accounts if account.node == away) < HALF
+    world.train_ms = lambda _: 200
+    reach(world, 40, 400_000)
+    account = next(account for account in world.disks[away].head.state.accounts if account.node == away)
+    assert account.packed_round > 20
+    assert account.offering >= HALF
+
+
+def expected_by_a_judge(world: World, offering: Callable[[NodeId], bool]) -> frozenset[NodeId]:
+    """Whom a judge of round 0 waits for when everybody is here and these have a name for offering."""
+    core = world.cores[committee_of(world)[0]]
+    collection = round_of(core).collection
+    collection._offering = frozenset(node for node in world.cores if offering(node))
+    return collection.expected(world.now)
+
+
+def test_a_few_who_always_offer_do_not_set_the_pace_for_all() -> None:
+    """Given six trainers, when two of them have a name for offering the others are not waited for, when one has all are."""
+    world = a_world()
+    free = [node for node in world.cores if node not in committee_of(world)]
+    assert expected_by_a_judge(world, free[:2].__contains__) == set(free[:2])
+    assert expected_by_a_judge(world, free[:1].__contains__) == set(free)
+    assert expected_by_a_judge(world, lambda _: False) == set(free)
