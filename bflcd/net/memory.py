@@ -15,10 +15,12 @@ from bflcd.net.protocol import (
     Disconnected,
     Gate,
     GossipHandler,
+    HostCheck,
     PeerEvent,
     PeerEventHandler,
     RequestHandler,
     Service,
+    anywhere,
     check_gossip,
     check_request,
     check_service,
@@ -176,7 +178,7 @@ class MemoryTransport:
         """See `Transport.addresses`."""
         return (f"/memory/{self._number}/p2p/{peer_id_of(self.node_id)}",) if self._closed is not None else ()
 
-    async def dial(self, address: str, deadline: float) -> NodeId:
+    async def dial(self, address: str, deadline: float, *, check: HostCheck = anywhere) -> NodeId:  # noqa: ARG002 - no names here
         """See `Transport.dial`."""
         try:
             number, peer = _parse(address)

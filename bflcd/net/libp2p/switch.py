@@ -35,7 +35,7 @@ from bflcd.net.libp2p.library import (
     NetStream,
 )
 from bflcd.net.libp2p.yamux import LeanYamux, PatientStream
-from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, PeerEvent
+from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, HostCheck, PeerEvent, anywhere
 from bflcd.types import NodeId, short
 
 _log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class Switch:
 
     # Dialling
 
-    async def dial(self, text: str, deadline: float) -> NodeId:
+    async def dial(self, text: str, deadline: float, check: HostCheck = anywhere) -> NodeId:
         """See `Transport.dial`."""
         try:
             address, peer = multiaddr.parse_dialable(text)
@@ -136,7 +136,7 @@ class Switch:
             raise DialError(text, "identity", "that is this node itself")
         if not self._gate(peer):
             raise DialError(text, "identity", "this peer is barred here")
-        attempt = Attempt(text, address, peer)
+        attempt = Attempt(text, address, peer, check)
         with trio.move_on_after(deadline):
             lock = self._dialling.setdefault(peer, trio.Lock())
             try:

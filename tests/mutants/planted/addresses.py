@@ -1,0 +1,97 @@
+"""Defects of where a node connects on the word of others."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+RULE = "bflcd/net/dialing/rule.py"
+BOOK = "bflcd/net/dialing/book.py"
+PEERS = "bflcd/net/peers.py"
+
+SAID: Final = selection("net/test_dial_rule.py::test_what_a_peer_says_of_itself")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "seen-elsewhere",
+        "a member names any public or private address as its own, and others connect there",
+        RULE,
+        "ip_of(here.host) != ip_of(address.host)",
+        "False",
+        SAID,
+    ),
+    mutant(
+        "everything-is-public",
+        "hearsay of any private address is dialled",
+        RULE,
+        "    return Reach.PUBLIC if ip.is_global else Reach.INSIDE\n",
+        "    return Reach.PUBLIC\n",
+        selection("net/test_dial_rule.py::test_public_means_what_the_registry_calls_global"),
+    ),
+    mutant(
+        "link-local-unknown",
+        "a cloud's metadata service counts as a private address like any other",
+        RULE,
+        '_networks("127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10")',
+        '_networks("127.0.0.0/8", "::1/128")',
+        SAID,
+    ),
+    mutant(
+        "any-port",
+        "a member sends others to the ports of system services",
+        RULE,
+        "        if 0 < port < PRIVILEGED and",
+        "        if 0 < port < 0 and",
+        SAID,
+    ),
+    mutant(
+        "suffix-without-dot",
+        "the operator allows .example.org, and badexample.org is looked up",
+        RULE,
+        "name.endswith(one) if one",
+        "name.endswith(one[1:]) if one",
+        selection("net/test_dial_rule.py::test_what_the_operator_allows"),
+    ),
+    mutant(
+        "resolved-unchecked",
+        "the owner of an allowed name turns it inward, and the node connects there",
+        "bflcd/net/libp2p/attempt.py",
+        "        return self._checked(targets) if self.address.is_name else targets\n",
+        "        return targets\n",
+        selection("net/test_addresses.py::test_a_name_that_leads_inside_is_not_connected_to"),
+    ),
+    mutant(
+        "one-teller-is-enough",
+        "one member alone names the places of others",
+        BOOK,
+        " or len(place.tellers) >= vouchers)",
+        " or len(place.tellers) >= 1)",
+        selection("net/test_dialing.py::test_hearsay_is_dialled_once_enough_members_have_told_of_the_same_address"),
+    ),
+    mutant(
+        "f-tellers-are-enough",
+        "f members are enough for an address that no honest one has told",
+        BOOK,
+        "if seats else tellers)) + 1\n",
+        "if seats else tellers))\n",
+        selection("net/test_dialing.py::test_so_many_must_tell_that_one_of_them_is_honest"),
+    ),
+    mutant(
+        "no-doubts",
+        "others connect to a place that a member named again and again, though somebody else answers there",
+        PEERS,
+        '            if error.step in ("handshake", "identity"):\n',
+        "            if error.step in ():\n",
+        selection("net/test_addresses.py::test_a_member_that_names_internal_services_makes_nobody_go_there"),
+    ),
+    mutant(
+        "doubts-forgotten",
+        "a member that connects in between has its lies believed again at once",
+        BOOK,
+        '            target.failures, target.last_error, target.next_try = 0, "", Millis(0)\n',
+        '            target.failures, target.last_error, target.next_try = 0, "", Millis(0)\n            target.doubted_until = Millis(0)\n',
+        selection(
+            "net/test_dialing.py::test_where_somebody_else_answers_words_are_doubted_for_longer_each_time_and_told_to_nobody"
+        ),
+    ),
+)
