@@ -6,6 +6,7 @@ import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity
+from bflcd.net.libp2p.courtesy import offer_courtesies
 from bflcd.net.libp2p.gossip import Deliver, Gossip
 from bflcd.net.libp2p.requests import Requests
 from bflcd.net.libp2p.switch import Switch
@@ -27,6 +28,7 @@ class Node:
     ) -> None:
         self._switch = Switch(identity, gate, on_event, hears)
         self._requests = Requests(self._switch)
+        offer_courtesies(self._switch)
         self._gossip = Gossip(identity, self._switch, topics, deliver, hears)
         self.serve = self._requests.serve
         self.request = self._requests.request

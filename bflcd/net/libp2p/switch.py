@@ -89,6 +89,10 @@ class Switch:
         """Register the handler of a stream protocol."""
         self._handlers[protocol] = handler
 
+    def protocols(self) -> tuple[str, ...]:
+        """Those that have a handler."""
+        return tuple(self._handlers)
+
     async def run(self, listeners: list[trio.SocketListener], *, task_status: TaskStatus[None]) -> None:
         """Serve until cancelled; then every connection is closed."""
         async with trio.open_nursery() as nursery:

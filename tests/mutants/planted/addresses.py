@@ -1,4 +1,4 @@
-"""Defects of where a node connects on the word of others."""
+"""Defects of where a node connects on the word of others, and of what it says to peers of other makes."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant, mutant
 RULE = "bflcd/net/dialing/rule.py"
 BOOK = "bflcd/net/dialing/book.py"
 PEERS = "bflcd/net/peers.py"
+COURTESY = "bflcd/net/libp2p/courtesy.py"
 
 SAID: Final = selection("net/test_dial_rule.py::test_what_a_peer_says_of_itself")
 
@@ -93,5 +94,21 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         selection(
             "net/test_dialing.py::test_where_somebody_else_answers_words_are_doubted_for_longer_each_time_and_told_to_nobody"
         ),
+    ),
+    mutant(
+        "identify-cut-off",
+        "a peer of another make takes our description for a failure, and leaves",
+        COURTESY,
+        "    await frames.stream.close()\n    await _read_to_end(frames)\n",
+        "",
+        selection("net/test_courtesy.py::test_identify_names_key_protocols_and_version_and_ends"),
+    ),
+    mutant(
+        "one-ping",
+        "a peer of another make takes us for dead after its first ping",
+        COURTESY,
+        "            await frames.stream.write(ping)\n            continue\n",
+        "            await frames.stream.write(ping)\n",
+        selection("net/test_courtesy.py::test_a_ping_comes_back_as_often_as_it_is_sent_in_whatever_pieces"),
     ),
 )
