@@ -4,7 +4,8 @@ import sys
 
 import atheris
 
-from tests.fuzz.target import HARNESSES
+from tests.fuzz.slowest import Slowest
+from tests.fuzz.target import FOLDER, HARNESSES
 
 CHECK_EVERY = 250
 """Inputs after which a harness looks whether what it attacks still serves honest peers."""
@@ -22,10 +23,13 @@ def main() -> None:
     found.one(next(iter(found.seeds()), b""))  # whatever is made once is made before memory and speed count
 
     count = 0
+    kept = FOLDER / "slowest" / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    timed = Slowest(found.one, kept)
 
     def one(data: bytes) -> None:
         nonlocal count
-        found.one(data)
+        timed(data)
         count += 1
         if count % CHECK_EVERY == 0:
             found.quiet()

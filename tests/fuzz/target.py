@@ -4,6 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 HARNESSES: Final = (
@@ -22,6 +23,9 @@ HARNESSES: Final = (
     "port",
 )
 """Every module tests/fuzz/harness_NAME.py; a test holds this list against the folder."""
+
+FOLDER: Final = Path(__file__).parents[2] / ".fuzz"
+"""Corpus, crashes, logs and each harness's slowest input; ignored by git."""
 
 FILE_BYTES: Final = 4096
 """Largest input that libFuzzer makes, unless a harness says otherwise."""
