@@ -53,7 +53,9 @@ class Attempt:
             found = await trio.socket.getaddrinfo(self.address.host, self.address.port, family, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise self.error(f"the name {self.address.host!r} is not known: {error}") from error
-        targets = [(found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]]
+        targets: list[tuple[int, tuple[Any, ...]]] = [
+            (found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]
+        ]
         return self._checked(targets) if self.address.is_name else targets
 
     def _checked(self, targets: list[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
