@@ -349,14 +349,17 @@ class PeerManager:
             self._callbacks.status(peer.node, status)
 
     def _announced(self, peer: Session, address: str) -> str:
-        """Learn an address that a peer announces of itself; returns it with the host filled in, or nothing if it is not kept."""
+        """Learn where a peer says that it is, or else its port at the host where it is seen; returns what is kept, or nothing."""
+        rule = partial(self._rule.own_word, seen=peer.address)
         try:
-            address = at_seen_host(address, peer.address)
+            place = at_seen_host(address, peer.address)
+            if self._learn(place, Source.OWN_WORD, peer.node, rule):
+                return place
+            place = at_seen_host(address, peer.address, always=True)
         except ValueError as error:
             logger.debug("%s announces an address that can't be read: %s", short(peer.node), printable(str(error)))
             return ""
-        rule = partial(self._rule.own_word, seen=peer.address)
-        return address if self._learn(address, Source.OWN_WORD, peer.node, rule) else ""
+        return place if self._learn(place, Source.OWN_WORD, peer.node, rule) else ""
 
     async def _answer_addresses(self, node: NodeId, request: GetAddresses) -> Addresses:
         if request.chain != self._status().chain:

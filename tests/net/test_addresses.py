@@ -8,6 +8,7 @@ import pytest
 
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import DialError
+from bflcd.net.dialing.book import Source
 from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.net.multiaddr import parse_listening
 from bflcd.types import Height, NodeId, Round
@@ -108,3 +109,16 @@ async def test_a_member_that_names_internal_services_makes_nobody_go_there(
     told = [record.getMessage() for record in caplog.records if "is not dialled" in record.getMessage()]
     assert len(told) == 1
     assert "net.dial_allow" in told[0]
+
+
+async def test_who_announces_a_name_that_is_not_allowed_is_looked_for_where_it_is_seen() -> None:
+    """Given a member that announces its place by a name, then it is dialled at its port on the host that it connects from."""
+    members = {identity(number).node_id for number in (1, 2)}
+    named = Daemon(2, members)
+    await named.transport.start()
+    place = named.transport.addresses()[0]
+    named.peers._addresses = lambda: (place.replace("/ip4/127.0.0.1/", "/dns4/node.example.org/"),)
+    async with victim("/ip4/127.0.0.1/tcp/0", members) as node, running(named.peers.run):
+        await named.transport.dial(node.transport.addresses()[0], SECONDS)
+        await until(lambda: (named.transport.node_id, place) in node.peers._dials.known(at_least=Source.OWN_WORD))
+        await named.transport.close()

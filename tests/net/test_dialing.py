@@ -144,6 +144,7 @@ def test_a_large_community_dials_the_preferred_and_up_to_its_degree():
 def test_a_node_that_listens_everywhere_is_looked_for_where_it_is_seen():
     assert at_seen_host(at(PEER, 9000, "0.0.0.0"), "/ip4/172.18.0.5/tcp/51234") == at(PEER, 9000, "172.18.0.5")
     assert at_seen_host(at(PEER, 9000), "/memory/3") == at(PEER, 9000)
+    assert at_seen_host(at(PEER, 9000), "/ip4/172.18.0.5/tcp/51234", always=True) == at(PEER, 9000, "172.18.0.5")
     with pytest.raises(ValueError):
         at_seen_host(at(PEER, 9000, "0.0.0.0"), "/memory/3")
 

@@ -126,12 +126,12 @@ def owner_of(address: str) -> NodeId:
     return node_id_of(peer_id)
 
 
-def at_seen_host(address: str, seen: str) -> str:
+def at_seen_host(address: str, seen: str, *, always: bool = False) -> str:
     """An announced address; where its host is unspecified (a node that listens everywhere), the host where we see the peer.
 
-    Raises ValueError if one of them can't be read.
+    `always`: whatever its host is. Raises ValueError if one of them can't be read.
     """
-    if not address.startswith(_UNSPECIFIED):
+    if not (always or address.startswith(_UNSPECIFIED)):
         return address
     announced = parse(address)
     return str(replace(parse(seen), port=announced.port, peer=announced.peer))

@@ -96,6 +96,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     mutant(
+        "names-lost",
+        "who announces a name that is not allowed is dialled by nobody",
+        PEERS,
+        "            place = at_seen_host(address, peer.address, always=True)\n",
+        '            return ""\n',
+        selection("net/test_addresses.py::test_who_announces_a_name_that_is_not_allowed_is_looked_for_where_it_is_seen"),
+    ),
+    mutant(
         "identify-cut-off",
         "a peer of another make takes our description for a failure, and leaves",
         COURTESY,
