@@ -72,7 +72,7 @@ Run = Callable[[Net, float], Awaitable[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`row` is that of the table in docs/threat-model.md, 0 for one that stands in none."""
+    """`row` is that of the fault that it shows, as the border was first measured; 0 for one that was not seen then."""
 
     name: str
     row: int
