@@ -61,10 +61,14 @@ class Net:
         """Three of them: more than a committee of four may lose."""
         return self.running[:3]
 
-    def member(self, number: int = 0) -> Identity:
-        """The key of a member that has no daemon."""
+    def datadir(self, number: int = 0) -> Path:
+        """The data directory of a member that has no daemon."""
         names = [one["datadir"] for one in self._plan["nodes"]][len(self._plan["nodes"]) - self.spare :]
-        return read_key(self.path / names[number] / "node.key")
+        return self.path / str(names[number])
+
+    def member(self, number: int = 0) -> Identity:
+        """Its key."""
+        return read_key(self.datadir(number) / "node.key")
 
 
 Run = Callable[[Net, float], Awaitable[list[str]]]
@@ -72,24 +76,26 @@ Run = Callable[[Net, float], Awaitable[list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`row` is that of the fault that it shows, as the border was first measured; 0 for one that was not seen then."""
+    """`row` is that of the fault that it shows, as the border was first measured; 0 for one that was not seen then.
+    `quick`: whether a second of it shows anything."""
 
     name: str
     row: int
     who: Who
     what: str
     run: Run
+    quick: bool = True
 
 
 _FOUND: dict[str, Attack] = {}
 
 
-def attack(name: str, *, row: int, who: Who, what: str) -> Callable[[Run], Run]:
+def attack(name: str, *, row: int, who: Who, what: str, quick: bool = True) -> Callable[[Run], Run]:
     """Enter a function into the catalogue."""
 
     def enter(run: Run) -> Run:
         assert name not in _FOUND, f"two attacks are called {name}"
-        _FOUND[name] = Attack(name, row, who, what, run)
+        _FOUND[name] = Attack(name, row, who, what, run, quick)
         return run
 
     return enter
