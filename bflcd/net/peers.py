@@ -132,7 +132,8 @@ class PeerManager:
     async def run(self) -> None:
         """Dial, greet and watch until cancelled."""
         for node, address in await self._book.addresses():
-            self._learn(address, Source.REACHED, node, self._rule.kept)
+            # The node's own word and no more: what was announced is written down too, and nobody has been there.
+            self._learn(address, Source.OWN_WORD, node, self._rule.kept)
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:

@@ -122,3 +122,22 @@ async def test_who_announces_a_name_that_is_not_allowed_is_looked_for_where_it_i
         await named.transport.dial(node.transport.addresses()[0], SECONDS)
         await until(lambda: (named.transport.node_id, place) in node.peers._dials.known(at_least=Source.OWN_WORD))
         await named.transport.close()
+
+
+async def test_what_was_written_down_is_doubted_as_any_word_is(inside: Inside) -> None:
+    """Given a place that a member once announced, and where a service answers, then a restarted node goes there once, no more."""
+    members = {identity(number).node_id for number in (1, 2)}
+    liar = identity(2).node_id
+
+    class Kept:
+        async def addresses(self):
+            return ((liar, f"/ip4/127.0.0.1/tcp/{inside.ports[0]}/p2p/{peer_id_of(liar)}"),)
+
+    node = Daemon(1, members)
+    node.peers._rule = DialRule((parse_listening("/ip4/127.0.0.1/tcp/0"),))
+    node.peers._book = Kept()
+    await node.transport.start()
+    async with running(node.peers.run):
+        await asyncio.sleep(2.5)
+        assert sum(inside.hits.values()) == 1
+        await node.transport.close()

@@ -57,7 +57,7 @@ class Source(IntEnum):
     OWN_WORD = 1
     """The node itself says so."""
     REACHED = 2
-    """It answered there before."""
+    """It has answered there, since this node started."""
     CONFIGURED = 3
     """The operator says so; never forgotten."""
 

@@ -96,6 +96,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     mutant(
+        "written-means-reached",
+        "a place that a member once announced is believed for ever after a restart",
+        PEERS,
+        "            self._learn(address, Source.OWN_WORD, node, self._rule.kept)\n",
+        "            self._learn(address, Source.REACHED, node, self._rule.kept)\n",
+        selection("net/test_addresses.py::test_what_was_written_down_is_doubted_as_any_word_is"),
+    ),
+    mutant(
         "names-lost",
         "who announces a name that is not allowed is dialled by nobody",
         PEERS,
