@@ -201,13 +201,25 @@ def test_where_somebody_else_answers_words_are_doubted_for_longer_each_time_and_
     assert 3_600_000 // MAX_DOUBT <= tries <= 2 + 3_600_000 // MAX_DOUBT + MAX_DOUBT // FIRST_DOUBT // 2
 
 
-def test_a_place_that_was_proven_is_dialled_in_spite_of_doubts_and_ends_them():
+def test_a_place_that_was_proven_is_dialled_in_spite_of_doubts_and_ends_none():
+    """Given a member that can be reached at one place and names others, then being reached there does not make its words better."""
     book = DialBook(OWN, Random(3))
-    book.add(at(PEER, 1), Source.REACHED)
+    book.add(at(PEER, 1), Source.OWN_WORD)
+    book.confirm(PEER, at(PEER, 1))
     book.add(at(PEER, 2), Source.OWN_WORD)
     book.answered_by_another(PEER, at(PEER, 2), 0)
-    assert {due(book, 0)[0].address for _ in range(6)} == {at(PEER, 1)}
-    assert book.known(at_least=Source.OWN_WORD) == ((PEER, at(PEER, 1)),)
     book.answered_by_another(PEER, at(PEER, 1), 0)
     book.confirm(PEER, at(PEER, 1))
-    assert {due(book, 0)[0].address for _ in range(6)} == {at(PEER, 1), at(PEER, 2)}
+    assert {due(book, FIRST_DOUBT - 1)[0].address for _ in range(6)} == {at(PEER, 1)}
+    assert book.known(at_least=Source.OWN_WORD) == ((PEER, at(PEER, 1)),)
+    assert {due(book, FIRST_DOUBT)[0].address for _ in range(6)} == {at(PEER, 1), at(PEER, 2)}
+
+
+def test_doubts_of_long_ago_count_no_more():
+    book = DialBook(OWN, Random(3))
+    book.add(at(PEER), Source.OWN_WORD)
+    book.answered_by_another(PEER, at(PEER), 0)
+    later = FIRST_DOUBT + MAX_DOUBT + 1
+    book.answered_by_another(PEER, at(PEER), later)
+    assert due(book, later + FIRST_DOUBT - 1) == ()
+    assert due(book, later + FIRST_DOUBT) != ()

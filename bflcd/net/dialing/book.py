@@ -229,6 +229,8 @@ class DialBook:
         """Whoever listens at an address is not this node, or no peer at all: mere words about where it is count less now."""
         target = self._targets.get(node)
         if target is not None and address in target.places and not target.places[address].is_proven():
+            if now - target.doubted_until > MAX_DOUBT:
+                target.doubts = 0
             target.doubted_until = Millis(now + min(FIRST_DOUBT * 2 ** min(target.doubts, 16), MAX_DOUBT))
             target.doubts += 1
 
@@ -237,7 +239,6 @@ class DialBook:
         target = self._targets.get(node)
         if target is not None and address in target.places:
             target.places[address].source = max(target.places[address].source, Source.REACHED)
-            target.doubts, target.doubted_until = 0, Millis(0)
 
     def steady(self, node: NodeId) -> None:
         """A connection to the node lasted: its loss is answered by dialling at once."""

@@ -104,6 +104,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         selection("net/test_addresses.py::test_what_was_written_down_is_doubted_as_any_word_is"),
     ),
     mutant(
+        "reached-means-honest",
+        "a member that is reached at one place has its words about others believed at once",
+        BOOK,
+        "            target.places[address].source = max(target.places[address].source, Source.REACHED)\n",
+        "            target.places[address].source = Source.REACHED\n            target.doubted_until = Millis(0)\n",
+        selection("net/test_dialing.py::test_a_place_that_was_proven_is_dialled_in_spite_of_doubts_and_ends_none"),
+    ),
+    mutant(
         "names-lost",
         "who announces a name that is not allowed is dialled by nobody",
         PEERS,
