@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.border.attack import catalogue
-from tests.border.figures import table
+from tests.border.figures import row, table
 from tests.border.running import run, start, usual
 
 IN_ALL_SECONDS = 540.0
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
             outcomes = []
             for outcome in run(net, running, chosen, quiet, seconds):
                 outcomes.append(outcome)
-                print(f"{outcome.name}: {'; '.join(outcome.complaints) or 'holds'}", file=sys.stderr)
+                print(row(quiet, outcome), file=sys.stderr, flush=True)
             faults = net.faults()
         finally:
             net.close()

@@ -113,13 +113,17 @@ HEADINGS: Final = (
 
 def table(usual: Figures, outcomes: Sequence[Outcome]) -> str:
     """For people, as Markdown."""
-    rows = [["", "(none)", "", *_cells(usual, usual), ""]]
-    rows += [
-        [str(one.row or ""), one.name, one.who, *_cells(usual, one.figures), "; ".join(one.complaints) or "holds"]
-        for one in outcomes
-    ]
-    lines = [HEADINGS, ["---"] * len(HEADINGS), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [HEADINGS, ["---"] * len(HEADINGS), ["", "(none)", "", *_cells(usual, usual), ""]]
+    return "\n".join([*(_line(cells) for cells in lines), *(row(usual, one) for one in outcomes)])
+
+
+def row(usual: Figures, one: Outcome) -> str:
+    """An attack's line of the table."""
+    return _line([str(one.row or ""), one.name, one.who, *_cells(usual, one.figures), "; ".join(one.complaints) or "holds"])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cells(usual: Figures, found: Figures) -> list[str]:
