@@ -3,32 +3,22 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bflcd.errors import PeerError
-from bflcd.wire.codec import peek_number, registered
+from tests.fuzz.target import Target
 
 MARK: Final = "slowest::"
 """How a line of a harness's log begins that names a new slowest input."""
 
 
-def kind_of(data: bytes) -> str:
-    """What an input claims to be: the name of a message, or nothing that is one."""
-    try:
-        found = registered().get(peek_number(data))
-    except PeerError:
-        return "no message"
-    return "unknown message" if found is None else found.__name__
-
-
 class Slowest:
     """Wraps a harness: `seconds`, `kind` and `data` are of the input that took most processor time, of all threads together."""
 
-    def __init__(self, one: Callable[[bytes], None], keep: Path | None = None) -> None:
-        self._one = one
+    def __init__(self, found: Target, keep: Path | None = None) -> None:
+        self._found = found
         self._keep = keep
         self.seconds = 0.0
         self.kind = ""
@@ -37,10 +27,10 @@ class Slowest:
     def __call__(self, data: bytes) -> None:
         """Handle one input; a new slowest one is printed, and kept where that was asked for."""
         began = time.process_time()
-        self._one(data)
+        self._found.one(data)
         seconds = time.process_time() - began
         if seconds > self.seconds:
-            self.seconds, self.kind, self.data = seconds, kind_of(data), data
+            self.seconds, self.kind, self.data = seconds, self._found.kind(data), data
             sys.stdout.write(f"\n{MARK} {seconds * 1000:.3f} {len(data)} {self.kind}\n")
             sys.stdout.flush()
             if self._keep is not None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bflcd.errors import PeerError
+from bflcd.wire.codec import peek_number, registered
+
 HARNESSES: Final = (
     "wire",
     "envelope",
@@ -31,13 +34,22 @@ FILE_BYTES: Final = 4096
 """Largest input that libFuzzer makes, unless a harness says otherwise."""
 
 
+def kind_of(data: bytes) -> str:
+    """What an input claims to be: the name of a message, or nothing that is one."""
+    try:
+        found = registered().get(peek_number(data))
+    except PeerError:
+        return "no message"
+    return "unknown message" if found is None else found.__name__
+
+
 @dataclass(frozen=True)
 class Target:
     """`one` decodes its argument; it returns for whatever the decoder documents as refused, and raises for anything else.
 
     `share`: this harness's part of all inputs, relative to the others: what needs sockets is slow and gets fewer.
     `quiet`: a check after the last input, such as that a port still serves honest peers. `bounded`: whether one input runs in
-    this thread alone, so that its memory can be measured.
+    this thread alone, so that its memory can be measured. `kind`: what an input claims to be, for the slowest one's row.
     """
 
     name: str
@@ -47,6 +59,7 @@ class Target:
     longest: int = FILE_BYTES
     quiet: Callable[[], None] = lambda: None
     bounded: bool = True
+    kind: Callable[[bytes], str] = kind_of
 
 
 def target(name: str) -> Target:

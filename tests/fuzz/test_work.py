@@ -7,8 +7,8 @@ import pytest
 from bflcd.net.libp2p.budget import PACKET_MESSAGES
 from bflcd.net.libp2p.packet import PacketError, check_packet
 from tests.fuzz.mutations import LIES, mutate
-from tests.fuzz.slowest import Slowest, counting, kind_of, last_of
-from tests.fuzz.target import HARNESSES, target
+from tests.fuzz.slowest import Slowest, counting, last_of
+from tests.fuzz.target import HARNESSES, Target, target
 
 BOUNDED = [name for name in HARNESSES if target(name).bounded]
 
@@ -31,7 +31,7 @@ def test_no_small_input_is_much_work(name):
     for data in (*lies, *(mutate(chance, seeds) for _ in range(INPUTS))):
         with counting() as calls:
             found.one(data)
-        assert calls.count <= CALLS + CALLS_PER_BYTE * len(data), (calls.count, kind_of(data), data[:100])
+        assert calls.count <= CALLS + CALLS_PER_BYTE * len(data), (calls.count, found.kind(data), data[:100])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_slowest_input_is_told_and_kept(tmp_path, capsys):
     def one(data):
         sum(i * i for i in range(len(data) * 100_000))
 
-    slowest = Slowest(one, tmp_path / "slowest")
+    slowest = Slowest(Target("any", lambda: (), one), tmp_path / "slowest")
     for data in (b"", b"xxxx", b"x"):
         slowest(data)
     assert slowest.data == b"xxxx" == (tmp_path / "slowest").read_bytes()
