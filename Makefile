@@ -17,7 +17,7 @@ RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check fmt manifests soak bench mutants fuzz wheels testnet-docker test-docker clean setup setup-dev crash sim faults
+.PHONY: help demo test test-slow check fmt manifests soak bench mutants fuzz wheels testnet-docker test-docker clean setup setup-dev crash sim faults border foreign
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -86,6 +86,14 @@ bench: $(DEV_READY) ## measure the budgets of the design
 fuzz: $(DEV_READY) ## RUNS mutated inputs on every decoder and on the port (HARNESS=name: one of them)
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(if $(HARNESS),--harness $(HARNESS)) $(if $(SEED),--seed $(SEED))
 
+border: $(DEV_READY) ## every attack on the border against real daemons, in ten minutes (BORDER_ARGS="--only NAME --output FILE")
+	$(BIN)/python -m tests.border $(BORDER_ARGS)
+
+foreign: $(DEV_READY) ## fetch libp2p peers in Go and JavaScript into .foreign; then the tests with them run (needs npm)
+	$(PIP) download -q --no-deps -d .foreign hivemind==1.1.12
+	cd .foreign && ../$(BIN)/python -m zipfile -e hivemind-1.1.12-*.whl . && chmod +x hivemind/hivemind_cli/p2pd
+	cp tests/foreign/package.json .foreign/ && npm install --prefix .foreign --no-audit --no-fund --loglevel error
+
 mutants: $(DEV_READY) ## plant defects, and show which tests and worlds notice them (JOBS at a time; MUTANTS names some)
 	$(BIN)/python -m tests.mutants --jobs $(JOBS) $(MUTANTS)
 
@@ -100,5 +108,5 @@ test-docker: $(DEV_READY) ## containers under faults: one is killed and comes ba
 	$(BIN)/python -m pytest -m docker --timeout 1800 $(PYTEST_ARGS) tests/docker
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .wheels dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .import_linter_cache
+	rm -rf $(VENV) .wheels dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .foreign .import_linter_cache
 	find bflcd cli tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,9 +8,11 @@ from bflcd.config.sections import (
     Config,
     DataSection,
     LogSection,
+    NetSection,
     NodeSection,
     StoreSection,
     announced,
+    dial_rule,
 )
 from bflcd.config.settings import FLAGS, SETTINGS, Setting, value_of
 from bflcd.config.writing import config_text, set_values, write_config
@@ -27,11 +29,13 @@ __all__ = [
     "DataSection",
     "LoadedConfig",
     "LogSection",
+    "NetSection",
     "NodeSection",
     "Setting",
     "StoreSection",
     "announced",
     "config_text",
+    "dial_rule",
     "load_config",
     "set_values",
     "value_of",

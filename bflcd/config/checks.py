@@ -12,11 +12,13 @@ from bflcd.config.settings import PATHS, SETTINGS, Setting
 from bflcd.errors import UsageError
 from bflcd.learn.attacks import for_daemon
 from bflcd.net import multiaddr
+from bflcd.net.dialing.rule import parse_allowed
 
 _ADDRESS_READERS: Final[dict[str, Callable[[str], object]]] = {
     "node.listen": multiaddr.parse_listening,
     "node.bootstrap": multiaddr.parse_dialable,
     "node.announce": multiaddr.parse,
+    "net.dial_allow": lambda entry: parse_allowed((entry,)),
 }
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 from bflcd.learn.attacks import AttackConfig, LiesName
 from bflcd.learn.data import DataConfig
 from bflcd.net import multiaddr
+from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.types import MAX_MEMBERS, NodeId
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
@@ -34,6 +35,19 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
+
+
+class NetSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the node connects on the word of its peers (docs/network.md, Addresses)."""
+
+    dial_allow: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=1024,
+            description="where to dial on a peer's word, beside where it is seen: ranges (10.1.0.0/16, fd00::/8) and host names "
+            "(node.example.org, or .example.org for all below it)",
+        ),
+    ] = ()
 
 
 class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,12 +133,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that a node's operator decides; genesis decides the rest (`bflcd.params`)."""
 
     node: NodeSection = NodeSection()
+    net: NetSection = NetSection()
     store: StoreSection = StoreSection()
     api: ApiSection = ApiSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
     attack: AttackSection = AttackSection()
     log: LogSection = LogSection()
+
+
+def dial_rule(config: Config) -> DialRule:
+    """Which addresses the node dials on the word of others. Raises ValueError for a configuration that was never checked."""
+    return DialRule(tuple(map(multiaddr.parse_listening, config.node.listen)), parse_allowed(config.net.dial_allow))
 
 
 def announced(config: Config, node: NodeId) -> tuple[str, ...]:

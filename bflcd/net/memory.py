@@ -16,12 +16,14 @@ from bflcd.net.protocol import (
     FloodHandler,
     Gate,
     GossipHandler,
+    HostCheck,
     PeerEvent,
     PeerEventHandler,
     Relay,
     RequestHandler,
     Service,
     Subscription,
+    anywhere,
     check_gossip,
     check_request,
     check_service,
@@ -181,7 +183,7 @@ class MemoryTransport:
         """See `Transport.addresses`."""
         return (f"/memory/{self._number}/p2p/{peer_id_of(self.node_id)}",) if self._closed is not None else ()
 
-    async def dial(self, address: str, deadline: float) -> NodeId:
+    async def dial(self, address: str, deadline: float, *, check: HostCheck = anywhere) -> NodeId:  # noqa: ARG002 - no names here
         """See `Transport.dial`."""
         try:
             number, peer = _parse(address)

@@ -96,6 +96,14 @@ def of_socket(host: str, port: int, peer: NodeId | None = None) -> Address:
     return Address("ip4" if ip.version == 4 else "ip6", str(ip), port, peer)
 
 
+def host_name(text: str) -> str:
+    """A host name without the dot of the root. Raises ValueError."""
+    name = text.removesuffix(".")
+    if len(name) > _MAX_HOST_CHARS or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+        raise ValueError(f"{text!r} is no host name")
+    return name
+
+
 def _kind(text: str) -> HostKind:
     for kind in get_args(HostKind):
         if kind == text:
@@ -108,10 +116,7 @@ def _host(kind: HostKind, text: str) -> str:
         return str(ipaddress.IPv4Address(text))
     if kind == "ip6":
         return str(ipaddress.IPv6Address(text))
-    name = text.removesuffix(".")
-    if len(name) > _MAX_HOST_CHARS or not all(_LABEL.fullmatch(label) for label in name.split(".")):
-        raise ValueError(f"{text!r} is no host name")
-    return name
+    return host_name(text)
 
 
 def _port(text: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from bflcd.net.protocol import ConnectionInfo, PeerEventHandler
+from bflcd.net.protocol import ConnectionInfo, HostCheck, PeerEventHandler, anywhere
 from bflcd.types import Height, NodeId, Round
 from bflcd.wire.requests import Status
 
@@ -73,6 +73,26 @@ class AddressBook(Protocol):
         ...
 
 
+class AddressRule(Protocol):
+    """Where to connect on the word of others. Each says why not, or nothing; ValueError for what is no address."""
+
+    def own_word(self, text: str, seen: str) -> str:
+        """As `DialRule.own_word`."""
+        ...
+
+    def hearsay(self, text: str) -> str:
+        """As `DialRule.hearsay`."""
+        ...
+
+    def kept(self, text: str) -> str:
+        """As `DialRule.kept`."""
+        ...
+
+    def connecting(self, host: str, port: int) -> str:
+        """As `DialRule.connecting`."""
+        ...
+
+
 class PeerTransport(Protocol):
     """The part of a transport that makes connections."""
 
@@ -85,7 +105,7 @@ class PeerTransport(Protocol):
         """As `Transport.addresses`."""
         ...
 
-    async def dial(self, address: str, deadline: float) -> NodeId:
+    async def dial(self, address: str, deadline: float, *, check: HostCheck = anywhere) -> NodeId:
         """As `Transport.dial`."""
         ...
 

@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
 from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
-from bflcd.net.dialing import Attempt, DialBook, Source, at_seen_host
+from bflcd.net.dialing.book import Attempt, DialBook, Source, at_seen_host, vouchers_needed
 from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
-from bflcd.net.peer import AddressBook, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
-from bflcd.net.protocol import Connected, PeerEvent
+from bflcd.net.peer import AddressBook, AddressRule, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
+from bflcd.net.protocol import Connected, PeerEvent, anywhere
 from bflcd.net.scores import PeerScores
 from bflcd.net.session import Session
 from bflcd.types import ZERO_DIGEST, Millis, NodeId, short
@@ -35,7 +37,8 @@ WARNED_ADDRESSES: Final = 8
 class PeerManager:
     """Keeps connections to members. Build it before the transport starts (it registers itself), then `run` it.
 
-    `status` gives our own standing; `is_member` who belongs; `book` remembers addresses. `addresses` gives what we announce of
+    `status` gives our own standing; `is_member` who belongs; `book` remembers addresses, `rule` says
+    which ones are dialled on the word of others. `addresses` gives what we announce of
     ourselves, by default what the transport listens on. `may_be_alone` silences the warning in a community of one.
     """
 
@@ -50,6 +53,7 @@ class PeerManager:
         now: Clock,
         rng: Random,
         book: AddressBook,
+        rule: AddressRule,
         scores: PeerScores | None = None,
         settings: PeerSettings | None = None,
         addresses: Callable[[], tuple[str, ...]] | None = None,
@@ -63,11 +67,14 @@ class PeerManager:
         self._now = now
         self._rng = rng
         self._book = book
+        self._rule = rule
         self._scores = PeerScores(now) if scores is None else scores
         self._settings = PeerSettings() if settings is None else settings
         self._addresses = transport.addresses if addresses is None else addresses
         self._may_be_alone = may_be_alone
         self._dials = DialBook(transport.node_id, rng)
+        self._tellers: set[NodeId] = set()
+        self._refused: dict[NodeId, str] = {}
         self._peers: dict[NodeId, Session] = {}
         self._dialling: set[NodeId] = set()
         self._preferred: frozenset[NodeId] = frozenset()
@@ -125,7 +132,8 @@ class PeerManager:
     async def run(self) -> None:
         """Dial, greet and watch until cancelled."""
         for node, address in await self._book.addresses():
-            self._learn(address, Source.REACHED, node)
+            # The node's own word and no more: what was announced is written down too, and nobody has been there.
+            self._learn(address, Source.OWN_WORD, node, self._rule.kept)
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
@@ -144,7 +152,12 @@ class PeerManager:
             # whoever has not said hello yet counts too: where hellos are slow, a node would dial for each of them
             connected = sum(map(self._is_member, self._peers)) + len(self._dialling)
             due = self._dials.due(
-                self._now(), busy=busy, connected=connected, preferred=self._preferred, is_member=self._is_member
+                self._now(),
+                busy=busy,
+                connected=connected,
+                vouchers=vouchers_needed(len(self._tellers), len(self._preferred)),
+                preferred=self._preferred,
+                is_member=self._is_member,
             )
             for attempt in due[: MAX_DIALS - len(self._dialling)]:
                 self._dialling.add(attempt.node)
@@ -158,19 +171,37 @@ class PeerManager:
                 continue
 
     async def _dial(self, attempt: Attempt) -> None:
+        check = anywhere if attempt.trusted else self._rule.connecting
         try:
-            await self._transport.dial(attempt.address, self._settings.dial_deadline)
+            await self._transport.dial(attempt.address, self._settings.dial_deadline, check=check)
         except DialError as error:
             logger.debug("%s", error)
             self._dials.failed(attempt.node, str(error), self._now())
+            if error.step in ("handshake", "identity"):
+                self._dials.answered_by_another(attempt.node, attempt.address, self._now())
         finally:
             self._dialling.discard(attempt.node)
 
-    def _learn(self, address: str, source: Source, node: NodeId) -> None:
+    def _learn(
+        self, address: str, source: Source, node: NodeId, rule: Callable[[str], str], *, teller: NodeId | None = None
+    ) -> bool:
+        """Take an address that somebody names of `node`, unless the rule is against it."""
         try:
-            self._dials.add(address, source, node=node)
+            refusal = rule(address)
+            if not refusal:
+                self._dials.add(address, source, node=node, teller=teller)
         except ValueError as error:
             logger.debug("an address is not kept: %s", printable(str(error)))
+            return False
+        if refusal:
+            self._note_refusal(node, f"{printable(address)} of {short(node)} is not dialled: {refusal}")
+        return not refusal
+
+    def _note_refusal(self, node: NodeId, text: str) -> None:
+        """Tell the operator once of each member: a community whose addresses this node does not dial falls apart."""
+        if node not in self._refused:
+            self._refused[node] = text
+            logger.info("%s", text)
 
     # Sessions
 
@@ -273,9 +304,10 @@ class PeerManager:
         except (RequestError, PeerError) as error:
             logger.debug("%s gives no addresses: %s", short(peer.node), error)
             return
+        self._tellers.add(peer.node)
         for node, address in reply.addresses:
             if self._is_member(node):
-                self._learn(address, Source.HEARSAY, node)
+                self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
         self._wake.set()
 
     def _ended(self, node: NodeId) -> None:
@@ -312,20 +344,23 @@ class PeerManager:
         """Take what a member's heartbeat says of itself, as if it had answered ours."""
         if request.addresses != peer.said:
             peer.said = request.addresses
-            peer.announced = tuple(self._learn_announced(peer, address) for address in request.addresses)
+            peer.announced = tuple(kept for address in request.addresses if (kept := self._announced(peer, address)))
         status = peer.told(request, self._now())
         if status is not None:
             self._callbacks.status(peer.node, status)
 
-    def _learn_announced(self, peer: Session, address: str) -> str:
-        """Learn an address that a peer announces of itself; returns it with the host filled in."""
+    def _announced(self, peer: Session, address: str) -> str:
+        """Learn where a peer says that it is, or else its port at the host where it is seen; returns what is kept, or nothing."""
+        rule = partial(self._rule.own_word, seen=peer.address)
         try:
-            address = at_seen_host(address, peer.address)
+            place = at_seen_host(address, peer.address)
+            if self._learn(place, Source.OWN_WORD, peer.node, rule):
+                return place
+            place = at_seen_host(address, peer.address, always=True)
         except ValueError as error:
             logger.debug("%s announces an address that can't be read: %s", short(peer.node), printable(str(error)))
-        else:
-            self._learn(address, Source.OWN_WORD, peer.node)
-        return address
+            return ""
+        return place if self._learn(place, Source.OWN_WORD, peer.node, rule) else ""
 
     async def _answer_addresses(self, node: NodeId, request: GetAddresses) -> Addresses:
         if request.chain != self._status().chain:
@@ -349,6 +384,7 @@ class PeerManager:
             return "alone: no address of any peer is known; give one with --bootstrap /ip4/HOST/tcp/PORT/p2p/ID"
         named = "; ".join(troubles[:WARNED_ADDRESSES]) or "no dial has failed yet"
         more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
+        more += "".join(f"; {text}" for text in islice(self._refused.values(), WARNED_ADDRESSES))
         return f"alone: no member is connected, of {len(self._dials)} known: {named}{more}"
 
     def _mind_being_alone(self) -> None:

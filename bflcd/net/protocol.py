@@ -76,6 +76,14 @@ PeerEventHandler = Callable[[PeerEvent], None]
 Gate = Callable[[NodeId], bool]
 """Whether a peer may have a connection at all (the blacklist). Called in any thread; must be quick and thread-safe."""
 
+HostCheck = Callable[[str, int], str]
+"""Takes an IP address and a port; says why not to connect there, or nothing. Called in any thread, quick, thread-safe."""
+
+
+def anywhere(_host: str, _port: int) -> str:
+    """The check of addresses that the operator named: none."""
+    return ""
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
@@ -156,10 +164,11 @@ class Transport(Protocol):
         """Listening multiaddrs, each ending in /p2p/PEERID, with the port that was really bound."""
         ...
 
-    async def dial(self, address: str, deadline: float) -> NodeId:
+    async def dial(self, address: str, deadline: float, *, check: HostCheck = anywhere) -> NodeId:
         """Connect to a multiaddr ending in /p2p/PEERID within `deadline` seconds and authenticate that id.
 
-        An open connection to that peer is reused. Raises DialError with the step that failed.
+        If the host is a name, `check` says of each address that it stands for why not to connect to it. An open connection to
+        that peer is reused. Raises DialError with the step that failed.
         """
         ...
 

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from bflcd.api.metrics import Metrics
-from bflcd.config import Config, announced
+from bflcd.config import Config, announced, dial_rule
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
@@ -71,6 +71,7 @@ class PeerSide:
             now=clock,
             rng=Random(digest(Domain.PRIVATE, identity.seed, b"jitter")),
             book=store,
+            rule=dial_rule(config),
             addresses=lambda: announced(config, identity.node_id) or self.transport.addresses(),
             may_be_alone=self._is_alone,
         )

@@ -7,6 +7,9 @@ from typing import Final
 COMPOSE_PORT: Final = 4001
 """Every container has an address of its own, so all listen on the same port."""
 
+CONTAINER_RANGES: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+"""Where the services' names lead: the ranges that container engines take their networks from. This one leads nowhere else."""
+
 _HEAD: Final = """\
 # A community of bflcd nodes, one container each. The file works with compose 1.29 and 2.
 version: "3.7"

@@ -17,7 +17,7 @@ from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
 from bflcd.params import Genesis, Params
-from bflcd.setup.compose import COMPOSE_PORT, compose_text
+from bflcd.setup.compose import COMPOSE_PORT, CONTAINER_RANGES, compose_text
 from bflcd.setup.datadir import DataDir, make_empty
 from bflcd.setup.genesis_file import write_genesis
 from bflcd.setup.genesis_plan import GenesisPlan, TaskPlan, compose_genesis
@@ -173,6 +173,7 @@ def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Co
         changes["attack.accomplices"] = [other.identity.node_id.hex() for other in attackers if other != node]
     if plan.compose:
         changes["node.announce"] = [node.address]
+        changes["net.dial_allow"] = [*(one.name for one in nodes), *CONTAINER_RANGES]
         changes["compute.device"] = "cpu"
     if plan.data.path is not None:
         changes["data.path"] = f"/input/{Path(plan.data.path).name}" if plan.compose else str(Path(plan.data.path).absolute())

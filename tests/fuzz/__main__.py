@@ -13,12 +13,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz.target import HARNESSES, Target, target
+from tests.fuzz.slowest import last_of
+from tests.fuzz.target import FOLDER, HARNESSES, Target, target
 
 ROOT: Final = Path(__file__).parents[2]
-
-FOLDER: Final = ROOT / ".fuzz"
-"""Corpus, crashes and logs; ignored by git."""
 
 MEMORY_MB: Final = 1024
 """Above this a harness counts as crashed: torch is not in it, and no input may cost memory."""
@@ -35,7 +33,7 @@ _STAT: Final = re.compile(r"stat::(\w+):\s+(\d+)")
 
 @dataclass(frozen=True)
 class Result:
-    """What a harness came to: inputs run, crashes, inputs a second, peak resident memory."""
+    """What a harness came to: inputs run, crashes, inputs a second, peak resident memory, the slowest input's time and kind."""
 
     name: str
     inputs: int
@@ -43,15 +41,19 @@ class Result:
     per_second: int
     peak_mb: int
     seconds: float
+    slowest_ms: float
+    slowest_kind: str
 
     @property
     def row(self) -> str:
         """A line of the table."""
-        cells = f"{self.inputs:>9,}  {self.crashes:>7}  {self.per_second:>8,}  {self.peak_mb:>7,}  {self.seconds:>7.0f}"
-        return f"{self.name:<10}  {cells}"
+        cells = f"{self.inputs:>9,}  {self.crashes:>7}  {self.per_second:>8,}  {self.peak_mb:>7,}  {self.seconds:>7.0f}  {self.slowest_ms:>10.1f}"
+        return f"{self.name:<10}  {cells}  {self.slowest_kind}"
 
 
-HEADING: Final = f"{'harness':<10}  {'inputs':>9}  {'crashes':>7}  {'exec/s':>8}  {'peak MB':>7}  {'seconds':>7}"
+HEADING: Final = (
+    f"{'harness':<10}  {'inputs':>9}  {'crashes':>7}  {'exec/s':>8}  {'peak MB':>7}  {'seconds':>7}  {'slowest ms':>10}  of kind"
+)
 
 
 def shares(targets: Sequence[Target], runs: int) -> dict[str, int]:
@@ -101,7 +103,8 @@ def fuzz(found: Target, runs: int, seed: int) -> Result:
             check=False,
         ).returncode
     seconds = time.monotonic() - started
-    stats = {name: int(value) for name, value in _STAT.findall(log.read_text(errors="replace"))}
+    text = log.read_text(errors="replace")
+    stats = {name: int(value) for name, value in _STAT.findall(text)}
     # A slow unit is libFuzzer's remark on a busy machine; a crash, a hang and too much memory end the run.
     new = {path for path in set(crashes.iterdir()) - before if not path.name.startswith("slow-unit")}
     for crash in sorted(new):
@@ -115,6 +118,7 @@ def fuzz(found: Target, runs: int, seed: int) -> Result:
         stats.get("average_exec_per_sec", 0),
         stats.get("peak_rss_mb", 0),
         seconds,
+        *last_of(text),
     )
 
 
@@ -138,7 +142,9 @@ def main() -> int:
         sys.stdout.write(f"{results[-1].row}\n")
         sys.stdout.flush()
     inputs, crashes = sum(r.inputs for r in results), sum(r.crashes for r in results)
-    sys.stdout.write(f"{inputs:,} inputs, {crashes} crashes, peak {max(r.peak_mb for r in results):,} MB\n")
+    slow = max(results, key=lambda result: result.slowest_ms)
+    sys.stdout.write(f"{inputs:,} inputs, {crashes} crashes, peak {max(r.peak_mb for r in results):,} MB, ")
+    sys.stdout.write(f"slowest input {slow.slowest_ms:.0f} ms of processor time ({slow.name}, {slow.slowest_kind})\n")
     return int(crashes > 0)
 
 

@@ -4,8 +4,6 @@ import sys
 
 import atheris
 
-from tests.fuzz.target import HARNESSES
-
 CHECK_EVERY = 250
 """Inputs after which a harness looks whether what it attacks still serves honest peers."""
 
@@ -13,19 +11,23 @@ CHECK_EVERY = 250
 def main() -> None:
     """Fuzz until the inputs are used up, or one of them raises."""
     name, *options = sys.argv[1:]
-    if name not in HARNESSES:
-        sys.exit(f"{name!r} is no harness: {', '.join(HARNESSES)}")
     with atheris.instrument_imports(include=["bflcd", "bflc_cli"]):
-        from tests.fuzz.target import target as load
+        from tests.fuzz.slowest import Slowest
+        from tests.fuzz.target import FOLDER, HARNESSES, target
 
-        found = load(name)
+        if name not in HARNESSES:
+            sys.exit(f"{name!r} is no harness: {', '.join(HARNESSES)}")
+        found = target(name)
     found.one(next(iter(found.seeds()), b""))  # whatever is made once is made before memory and speed count
 
     count = 0
+    kept = FOLDER / "slowest" / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    timed = Slowest(found, kept)
 
     def one(data: bytes) -> None:
         nonlocal count
-        found.one(data)
+        timed(data)
         count += 1
         if count % CHECK_EVERY == 0:
             found.quiet()

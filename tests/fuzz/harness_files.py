@@ -93,6 +93,7 @@ READERS: tuple[Callable[[bytes], None], ...] = (_config, _environment, _key, _pa
 
 def seeds() -> Iterator[bytes]:
     """A reader's number, then the file."""
+    (folder() / CONFIG_FILE).unlink(missing_ok=True)  # what an input has left
     config = load_config(folder(), {}, {}).config
     yield b"\0" + config_text(config).encode()
     yield b'\0[node]\nname = "a"\nlisten = ["/ip4/127.0.0.1/tcp/0"]\n[store]\nkeep = 2\n[data]\nalpha = 0.5\n[compute]\ntrain = true\n'

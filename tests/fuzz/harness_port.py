@@ -71,4 +71,10 @@ def one(data: bytes) -> None:
             return
 
 
-TARGET = Target("port", seeds, one, share=0.01, quiet=lambda: living().check(), bounded=False)
+def kind(data: bytes) -> str:
+    """How far it knows the handshake."""
+    known = ((MULTISTREAM + NOISE, "multistream and Noise"), (MULTISTREAM, "multistream"))
+    return next((name for start, name in known if data.startswith(start)), "bytes")
+
+
+TARGET = Target("port", seeds, one, share=0.01, quiet=lambda: living().check(), bounded=False, kind=kind)

@@ -81,4 +81,12 @@ def one(data: bytes) -> None:
     trio.run(_session, data)
 
 
-TARGET = Target("session", seeds, one, share=0.005, longest=16_384, quiet=lambda: living().check(), bounded=False)
+def kind(data: bytes) -> str:
+    """The first frame's type, and the protocol that its stream asks for."""
+    frames = {DATA: "data", WINDOW: "window update", PING: "ping", GO_AWAY: "go away"}
+    first = frames.get(data[1], "unknown frame") if len(data) >= FRAME.size else "no frame"
+    named = [protocol for protocol in (*(lane.value for lane in Lane), PUSH, str(PROTOCOL_ID_V11)) if protocol.encode() in data]
+    return f"{first} for {named[0]}" if named else first
+
+
+TARGET = Target("session", seeds, one, share=0.005, longest=16_384, quiet=lambda: living().check(), bounded=False, kind=kind)

@@ -4,7 +4,11 @@ import asyncio
 import importlib
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from bflcd.errors import PeerError
+from bflcd.wire.codec import peek_number, registered
 
 HARNESSES: Final = (
     "wire",
@@ -23,8 +27,20 @@ HARNESSES: Final = (
 )
 """Every module tests/fuzz/harness_NAME.py; a test holds this list against the folder."""
 
+FOLDER: Final = Path(__file__).parents[2] / ".fuzz"
+"""Corpus, crashes, logs and each harness's slowest input; ignored by git."""
+
 FILE_BYTES: Final = 4096
 """Largest input that libFuzzer makes, unless a harness says otherwise."""
+
+
+def kind_of(data: bytes) -> str:
+    """What an input claims to be: the name of a message, or nothing that is one."""
+    try:
+        found = registered().get(peek_number(data))
+    except PeerError:
+        return "no message"
+    return "unknown message" if found is None else found.__name__
 
 
 @dataclass(frozen=True)
@@ -33,7 +49,7 @@ class Target:
 
     `share`: this harness's part of all inputs, relative to the others: what needs sockets is slow and gets fewer.
     `quiet`: a check after the last input, such as that a port still serves honest peers. `bounded`: whether one input runs in
-    this thread alone, so that its memory can be measured.
+    this thread alone, so that its memory can be measured. `kind`: what an input claims to be, for the slowest one's row.
     """
 
     name: str
@@ -43,6 +59,7 @@ class Target:
     longest: int = FILE_BYTES
     quiet: Callable[[], None] = lambda: None
     bounded: bool = True
+    kind: Callable[[bytes], str] = kind_of
 
 
 def target(name: str) -> Target:

@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.planted import (
+    addresses,
     blobs,
     border,
     consensus,
@@ -34,5 +35,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *sync.MUTANTS,
     *blobs.MUTANTS,
     *border.MUTANTS,
+    *addresses.MUTANTS,
     *wire.MUTANTS,
 )

@@ -3,10 +3,12 @@ from random import Random
 import pytest
 
 from bflcd.crypto.identity import peer_id_of
-from bflcd.net.dialing import (
+from bflcd.net.dialing.book import (
     DENSE_PEERS,
+    FIRST_DOUBT,
     MAX_ADDRESSES_PER_NODE,
     MAX_DELAY,
+    MAX_DOUBT,
     MAX_TARGETS,
     QUICK_TRIES,
     TARGET_DEGREE,
@@ -16,6 +18,7 @@ from bflcd.net.dialing import (
     at_seen_host,
     backoff,
     owner_of,
+    vouchers_needed,
 )
 from tests.helpers.network import identity
 
@@ -30,8 +33,8 @@ def node_of(number):
     return identity(1000 + number).node_id
 
 
-def due(book, now, *, busy=(), connected=0, preferred=(), is_member=lambda _node: True):
-    return book.due(now, busy=busy, connected=connected, preferred=preferred, is_member=is_member)
+def due(book, now, *, busy=(), connected=0, vouchers=0, preferred=(), is_member=lambda _node: True):
+    return book.due(now, busy=busy, connected=connected, vouchers=vouchers, preferred=preferred, is_member=is_member)
 
 
 def test_backoff_is_quick_at_first_then_doubles_to_a_cap_with_jitter():
@@ -70,7 +73,7 @@ def test_a_steady_connection_makes_its_loss_be_answered_at_once():
         book.failed(PEER, "cannot reach it: failed at connect: refused", 0)
     assert book.troubles() == ("cannot reach it: failed at connect: refused (10 tries)",)
     book.steady(PEER)
-    assert due(book, 0) == (Attempt(PEER, at(PEER)),)
+    assert due(book, 0) == (Attempt(PEER, at(PEER), trusted=True),)
     assert book.troubles() == ()
 
 
@@ -141,6 +144,7 @@ def test_a_large_community_dials_the_preferred_and_up_to_its_degree():
 def test_a_node_that_listens_everywhere_is_looked_for_where_it_is_seen():
     assert at_seen_host(at(PEER, 9000, "0.0.0.0"), "/ip4/172.18.0.5/tcp/51234") == at(PEER, 9000, "172.18.0.5")
     assert at_seen_host(at(PEER, 9000), "/memory/3") == at(PEER, 9000)
+    assert at_seen_host(at(PEER, 9000), "/ip4/172.18.0.5/tcp/51234", always=True) == at(PEER, 9000, "172.18.0.5")
     with pytest.raises(ValueError):
         at_seen_host(at(PEER, 9000, "0.0.0.0"), "/memory/3")
 
@@ -149,4 +153,73 @@ def test_who_is_no_member_is_dialled_only_where_the_operator_says_so():
     book = DialBook(OWN, Random(3))
     book.add(at(PEER), Source.CONFIGURED)
     book.add(at(node_of(1)), Source.REACHED)
-    assert due(book, 0, is_member=lambda _node: False) == (Attempt(PEER, at(PEER)),)
+    assert due(book, 0, is_member=lambda _node: False) == (Attempt(PEER, at(PEER), trusted=True),)
+
+
+def test_hearsay_is_dialled_once_enough_members_have_told_of_the_same_address():
+    """Given members that tell of a node, then an address that one of them tells again and again is not dialled, one of f + 1 is."""
+    book = DialBook(OWN, Random(3))
+    for _ in range(10):
+        book.add(at(PEER, 1), Source.HEARSAY, teller=node_of(1))
+    book.add(at(PEER, 2), Source.HEARSAY, teller=node_of(2))
+    assert due(book, 0, vouchers=2) == ()
+    book.add(at(PEER, 2), Source.HEARSAY, teller=node_of(3))
+    assert due(book, 0, vouchers=2) == (Attempt(PEER, at(PEER, 2), trusted=False),)
+    assert due(book, 0, vouchers=3) == ()
+
+
+@pytest.mark.parametrize(
+    ("tellers", "seats", "needed"), [(0, 0, 1), (1, 4, 1), (3, 4, 1), (4, 4, 2), (100, 4, 2), (100, 10, 4), (7, 10, 3), (7, 0, 3)]
+)
+def test_so_many_must_tell_that_one_of_them_is_honest(tellers, seats, needed):
+    assert vouchers_needed(tellers, seats) == needed
+
+
+def test_hearsay_of_many_is_not_displaced_by_that_of_one():
+    book = DialBook(OWN, Random(3))
+    for teller in (1, 2):
+        book.add(at(PEER, 1), Source.HEARSAY, teller=node_of(teller))
+    for port in range(100, 200):
+        book.add(at(PEER, port), Source.HEARSAY, teller=node_of(3))
+    assert {due(book, 0, vouchers=2)[0].address for _ in range(8)} == {at(PEER, 1)}
+
+
+def test_where_somebody_else_answers_words_are_doubted_for_longer_each_time_and_told_to_nobody():
+    """Given a member that names places of others as its own, then each honest node goes to such a place once in a while only."""
+    book = DialBook(OWN, Random(3))
+    now, tries = 0, 0
+    while now < 3_600_000:
+        book.add(at(PEER, 1024 + tries), Source.OWN_WORD)
+        book.steady(PEER)  # it connects in between, for as long as it likes
+        found = due(book, now)
+        if found:
+            tries += 1
+            book.failed(PEER, "no Noise there", now)
+            book.answered_by_another(PEER, found[0].address, now)
+            assert book.known(at_least=Source.OWN_WORD) == ()
+        now += 1000
+    assert 3_600_000 // MAX_DOUBT <= tries <= 2 + 3_600_000 // MAX_DOUBT + MAX_DOUBT // FIRST_DOUBT // 2
+
+
+def test_a_place_that_was_proven_is_dialled_in_spite_of_doubts_and_ends_none():
+    """Given a member that can be reached at one place and names others, then being reached there does not make its words better."""
+    book = DialBook(OWN, Random(3))
+    book.add(at(PEER, 1), Source.OWN_WORD)
+    book.confirm(PEER, at(PEER, 1))
+    book.add(at(PEER, 2), Source.OWN_WORD)
+    book.answered_by_another(PEER, at(PEER, 2), 0)
+    book.answered_by_another(PEER, at(PEER, 1), 0)
+    book.confirm(PEER, at(PEER, 1))
+    assert {due(book, FIRST_DOUBT - 1)[0].address for _ in range(6)} == {at(PEER, 1)}
+    assert book.known(at_least=Source.OWN_WORD) == ((PEER, at(PEER, 1)),)
+    assert {due(book, FIRST_DOUBT)[0].address for _ in range(6)} == {at(PEER, 1), at(PEER, 2)}
+
+
+def test_doubts_of_long_ago_count_no_more():
+    book = DialBook(OWN, Random(3))
+    book.add(at(PEER), Source.OWN_WORD)
+    book.answered_by_another(PEER, at(PEER), 0)
+    later = FIRST_DOUBT + MAX_DOUBT + 1
+    book.answered_by_another(PEER, at(PEER), later)
+    assert due(book, later + FIRST_DOUBT - 1) == ()
+    assert due(book, later + FIRST_DOUBT) != ()

@@ -17,7 +17,7 @@ from bflcd.types import CHUNK_BYTES, Epoch, Round
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
 from bflcd.wire.requests import GetChunk
-from tests.helpers.network import CHAIN, ChunkStore, identity, real_now, running, status, until
+from tests.helpers.network import CHAIN, AnyAddress, ChunkStore, identity, real_now, running, status, until
 
 
 class NoBook:
@@ -46,6 +46,7 @@ class Daemon:
             callbacks=PeerCallbacks(lambda node, _: self.up.append(node), self.down.append, lambda _node, _status: None),
             rng=Random(number),
             book=NoBook(),
+            rule=AnyAddress(),
             settings=PeerSettings(heartbeat_period=0.2, tick=0.05),
             **common,
         )

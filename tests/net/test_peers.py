@@ -8,13 +8,14 @@ import pytest
 
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
+from bflcd.net.dialing.book import Source
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
 from bflcd.types import Height, Round
 from bflcd.wire.codec import encode, number_of, peek_number
 from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
-from tests.helpers.network import CHAIN, OTHER_CHAIN, build_node, identity, real_now, running, status, until
+from tests.helpers.network import CHAIN, OTHER_CHAIN, AnyAddress, build_node, identity, real_now, running, status, until
 
 FAST = PeerSettings(
     heartbeat_period=0.05,
@@ -63,6 +64,7 @@ class Managed:
             now=real_now,
             rng=Random(number),
             book=self.book,
+            rule=AnyAddress(),
             settings=settings,
             **options,
         )
@@ -323,3 +325,26 @@ async def test_an_address_that_names_nobody_is_refused_at_once():
     manager = Managed(MemoryNetwork(), 1, set()).manager
     with pytest.raises(ValueError, match="/p2p/ID"):
         manager.add_address("/ip4/127.0.0.1/tcp/4001")
+
+
+async def test_hearsay_counts_once_for_each_member_that_tells_it():
+    """Given members of whom one names a place of a node, again and again, then a node that knows more of them does not go there."""
+    async with community(6) as nodes:
+        liar, victim = nodes[1], nodes[0]
+        absent = identity(50).node_id
+        liar.node.members.add(absent)
+        place = f"/memory/50/p2p/{peer_id_of(absent)}"
+        for managed in nodes[1:]:
+            managed.manager.add_address(victim.address)
+        await until(lambda: len(victim.manager._tellers) >= 4)
+        liar.manager._dials.add(place, Source.OWN_WORD, node=absent)
+        await until(lambda: absent in victim.manager._dials._targets)
+        dialled = []
+        victim.node.transport.dial, real = (
+            lambda address, *_, **__: dialled.append(address) or real(address, 1.0),
+            victim.node.transport.dial,
+        )
+        await asyncio.sleep(0.4)
+        assert place not in dialled
+        nodes[2].manager._dials.add(place, Source.OWN_WORD, node=absent)
+        await until(lambda: place in dialled)

@@ -24,7 +24,7 @@ from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
 from bflcd.wire.requests import REQUESTS, GetEnvelopes, GetGenesis, GetHeaders, GetOperations, GetPrepared, GetSegment
 from tests.helpers.ledger import make_genesis
-from tests.helpers.network import build_node, real_now, status
+from tests.helpers.network import AnyAddress, build_node, real_now, status
 
 GENESIS, IDENTITIES = make_genesis()
 HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
@@ -105,6 +105,7 @@ def handlers_of_a_node():
         now=real_now,
         rng=Random(0),
         book=store,
+        rule=AnyAddress(),
     )
     blobs = BlobServer(store, chain=lambda: STATE.chain, may_serve=lambda *_: True, on_damage=lambda *_: None)
     for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0))), peers, blobs):

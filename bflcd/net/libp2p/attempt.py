@@ -7,6 +7,7 @@ import trio
 
 from bflcd.errors import DialError
 from bflcd.net.multiaddr import Address
+from bflcd.net.protocol import HostCheck
 from bflcd.types import NodeId
 
 _MAX_RESOLVED: Final = 8
@@ -16,8 +17,10 @@ _MAX_RESOLVED: Final = 8
 class Attempt:
     """One dial: where it goes, and how far it got."""
 
-    def __init__(self, text: str, address: Address, peer: NodeId) -> None:
+    def __init__(self, text: str, address: Address, peer: NodeId, check: HostCheck) -> None:
+        """`check` is asked about each address that a name stands for."""
         self.text = text
+        self._check = check
         self.address = address
         self.peer = peer
         self.step = "resolve"
@@ -50,7 +53,18 @@ class Attempt:
             found = await trio.socket.getaddrinfo(self.address.host, self.address.port, family, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise self.error(f"the name {self.address.host!r} is not known: {error}") from error
-        return [(found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]]
+        targets: list[tuple[int, tuple[Any, ...]]] = [
+            (found_family, sockaddr) for found_family, _, _, _, sockaddr in found[:_MAX_RESOLVED]
+        ]
+        return self._checked(targets) if self.address.is_name else targets
+
+    def _checked(self, targets: list[tuple[int, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
+        """Those that may be connected to. What is checked is what is connected to: the name is not resolved again."""
+        refusals = [self._check(sockaddr[0], sockaddr[1]) for _, sockaddr in targets]
+        kept = [target for target, refusal in zip(targets, refusals, strict=True) if not refusal]
+        if targets and not kept:
+            raise self.error(f"the name {self.address.host!r} leads where this node does not dial: {'; '.join(refusals)}")
+        return kept
 
 
 async def _connect_socket(family: int, sockaddr: tuple[Any, ...]) -> trio.SocketStream:

@@ -39,14 +39,14 @@ class Frames:
         Waits for its start without a limit, then gives up when nothing arrives for `STALL_S`, or less than `LEAST_BYTES_S`.
         Raises OversizedError above `limit` bytes before anything is allocated, MuxedStreamEOF if the peer closed the stream.
         """
-        length = int.from_bytes(await self._take(_LENGTH_BYTES), "big")
+        length = int.from_bytes(await self.take(_LENGTH_BYTES), "big")
         return await self._body(length, limit)
 
     async def read_varint(self, limit: int) -> bytes:
         """Receive one message with a varint length (GossipSub); otherwise as `read`."""
         length = 0
         for position in range(_MAX_VARINT_BYTES):
-            (byte,) = await self._take(1)
+            (byte,) = await self.take(1)
             length |= (byte & 0x7F) << (7 * position)
             if byte < 0x80:
                 return await self._body(length, limit)
@@ -82,8 +82,8 @@ class Frames:
             del part[missing:]
         return b"".join(parts)
 
-    async def _take(self, count: int) -> bytes:
-        """The next `count` bytes, which may belong to the start of a message."""
+    async def take(self, count: int) -> bytes:
+        """The next `count` bytes, however they were sent. Raises MuxedStreamEOF if the peer closed the stream."""
         while len(self._rest) < count:
             self._rest += await self.stream.receive()
         return self._cut(count)

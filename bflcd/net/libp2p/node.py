@@ -7,6 +7,7 @@ import trio
 from trio_typing import TaskStatus
 
 from bflcd.crypto.identity import Identity
+from bflcd.net.libp2p.courtesy import offer_courtesies
 from bflcd.net.libp2p.gossip import Deliver, Flooded, Gossip
 from bflcd.net.libp2p.requests import Requests
 from bflcd.net.libp2p.switch import Switch
@@ -37,6 +38,7 @@ class Node:
         """`topics` with what is passed on of each; `hears`: who is a member."""
         self._switch = Switch(identity, gate, told.event, hears)
         self._requests = Requests(self._switch)
+        offer_courtesies(self._switch)
         self._gossip = Gossip(identity, self._switch, topics, deliver=told.message, flooded=told.flood, hears=hears)
         self.serve = self._requests.serve
         self.request = self._requests.request

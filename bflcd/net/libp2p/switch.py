@@ -35,7 +35,7 @@ from bflcd.net.libp2p.library import (
     NetStream,
 )
 from bflcd.net.libp2p.yamux import LeanYamux, PatientStream
-from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, PeerEvent
+from bflcd.net.protocol import Connected, ConnectionInfo, Disconnected, Gate, HostCheck, PeerEvent, anywhere
 from bflcd.types import NodeId, short
 
 _log = logging.getLogger(__name__)
@@ -89,6 +89,10 @@ class Switch:
         """Register the handler of a stream protocol."""
         self._handlers[protocol] = handler
 
+    def protocols(self) -> tuple[str, ...]:
+        """Those that have a handler."""
+        return tuple(self._handlers)
+
     async def run(self, listeners: list[trio.SocketListener], *, task_status: TaskStatus[None]) -> None:
         """Serve until cancelled; then every connection is closed."""
         async with trio.open_nursery() as nursery:
@@ -126,7 +130,7 @@ class Switch:
 
     # Dialling
 
-    async def dial(self, text: str, deadline: float) -> NodeId:
+    async def dial(self, text: str, deadline: float, check: HostCheck = anywhere) -> NodeId:
         """See `Transport.dial`."""
         try:
             address, peer = multiaddr.parse_dialable(text)
@@ -136,7 +140,7 @@ class Switch:
             raise DialError(text, "identity", "that is this node itself")
         if not self._gate(peer):
             raise DialError(text, "identity", "this peer is barred here")
-        attempt = Attempt(text, address, peer)
+        attempt = Attempt(text, address, peer, check)
         with trio.move_on_after(deadline):
             lock = self._dialling.setdefault(peer, trio.Lock())
             try:

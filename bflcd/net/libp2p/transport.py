@@ -19,12 +19,14 @@ from bflcd.net.protocol import (
     FloodHandler,
     Gate,
     GossipHandler,
+    HostCheck,
     PeerEvent,
     PeerEventHandler,
     Relay,
     RequestHandler,
     Service,
     Subscription,
+    anywhere,
     check_gossip,
     check_request,
     check_service,
@@ -111,11 +113,11 @@ class Libp2pTransport:
         """See `Transport.addresses`."""
         return tuple(str(address) for address in self._bound)
 
-    async def dial(self, address: str, deadline: float) -> NodeId:
+    async def dial(self, address: str, deadline: float, *, check: HostCheck = anywhere) -> NodeId:
         """See `Transport.dial`."""
         try:
             async with asyncio.timeout(deadline + _GRACE_S):
-                return await self._bridge.call(self._running().dial, address, deadline)
+                return await self._bridge.call(self._running().dial, address, deadline, check)
         except TimeoutError:
             raise DialError(address, "connect", f"no answer within {deadline:g} s") from None
         except RequestError as error:

@@ -1,0 +1,1 @@
+"""The attacks, each a function in one of these modules."""
