@@ -10,6 +10,7 @@ from bflcd.config.sections import (
     LogSection,
     NodeSection,
     StoreSection,
+    TasksSection,
     announced,
 )
 from bflcd.config.settings import FLAGS, SETTINGS, Setting, value_of
@@ -30,6 +31,7 @@ __all__ = [
     "NodeSection",
     "Setting",
     "StoreSection",
+    "TasksSection",
     "announced",
     "config_text",
     "load_config",
