@@ -29,7 +29,12 @@ async def _line() -> str:
     """What is typed. Not in a thread: one that waits for a terminal can't be cancelled when the node is told to stop."""
     loop, file = asyncio.get_running_loop(), sys.stdin.fileno()
     typed: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(file, lambda: typed.done() or typed.set_result(None))
+
+    def ready() -> None:
+        if not typed.done():
+            typed.set_result(None)
+
+    loop.add_reader(file, ready)
     try:
         await typed
         return os.read(file, MAX_ANSWER_BYTES).decode(errors="replace")

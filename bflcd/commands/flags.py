@@ -21,6 +21,9 @@ ChainOption = Annotated[str | None, typer.Option("--chain-id", help="The only ch
 TrustOption = Annotated[
     bool, typer.Option("--trust-first-peer", help="Without --chain-id: take the genesis that the first peer gives, unasked.")
 ]
+TrustedHeadOption = Annotated[
+    str | None, typer.Option("--trusted-head", help="ROUND:HASH that the history must contain, as a member's status shows it.")
+]
 AllowTaskOption = Annotated[
     list[str] | None, typer.Option("--allow-task", help="A task that may run though it is not shipped; repeat for more.")
 ]

@@ -18,6 +18,7 @@ from bflcd.commands.flags import (
     ListenOption,
     NameOption,
     PassphraseOption,
+    TrustedHeadOption,
     TrustOption,
 )
 from bflcd.config import Config, LoadedConfig, load_config, write_config
@@ -93,6 +94,7 @@ def start(
     announce: AnnounceOption = None,
     chain_id: ChainOption = None,
     trust_first_peer: TrustOption = False,
+    trusted_head: TrustedHeadOption = None,
     name: NameOption = None,
     device: Annotated[Device | None, typer.Option("--device", help="Where to train and score.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of the compute worker.")] = None,
@@ -120,6 +122,7 @@ def start(
             "node.announce": announce,
             "node.chain_id": chain_id,
             "node.trust_first_peer": True if trust_first_peer else None,
+            "node.trusted_head": trusted_head,
             "node.name": name,
             "node.passphrase_file": passphrase_file,
             "compute.device": device,
@@ -171,8 +174,8 @@ def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
     identity = Identity.generate()
     write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
     if not place.config.exists():
-        # Trust that was given once is for this start: the file outlives the chain.
-        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False)
+        # What was trusted once is trusted for this start: the file outlives the chain.
+        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head="")
         write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
     return identity
 

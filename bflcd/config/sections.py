@@ -35,6 +35,13 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust_first_peer: Annotated[
         bool, Meta(description="true or false; true takes the genesis of the first bootstrap peer where chain_id is empty")
     ] = False
+    trusted_head: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9]{1,15}:[0-9a-f]{64})?$",
+            description="ROUND:HASH of a model that must be in the history, as status of a trusted member shows it",
+        ),
+    ] = ""
     passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
 
 

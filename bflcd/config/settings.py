@@ -58,6 +58,7 @@ FLAGS: Final = {
     "node.announce": "--announce",
     "node.chain_id": "--chain-id",
     "node.trust_first_peer": "--trust-first-peer",
+    "node.trusted_head": "--trusted-head",
     "node.name": "--name",
     "node.passphrase_file": "--passphrase-file",
     "store.mode": "--archive or --prune-keep",
