@@ -13,6 +13,7 @@ from tests.mutants.planted import (
     guard,
     interpreter,
     ledger,
+    newcomer,
     operations,
     recovery,
     store,
@@ -34,5 +35,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *sync.MUTANTS,
     *blobs.MUTANTS,
     *border.MUTANTS,
+    *newcomer.MUTANTS,
     *wire.MUTANTS,
 )
