@@ -66,12 +66,12 @@ class Status(Answer, frozen=True, kw_only=True):
     phase: Activity
     head_hash: str
     """Hash of the header of the newest committed model block."""
-    trusted_head: str
-    """`ROUND:HASH` of that header, as `bflcd start --trusted-head` takes it: what another node may be told to trust."""
     model_hash: str
     """Root of that block's payload."""
     state_hash: str
     """Hash of the ledger after that block."""
+    trusted_head: str
+    """`ROUND:HASH` of that block's header, as `bflcd start --trusted-head` takes it: what another node may be told to trust."""
     epoch: int
     """Epoch of the running round."""
     committee: list[str]
