@@ -45,6 +45,23 @@ def test_a_late_joiner_of_another_chain_is_refused(living: Community):
     assert "Traceback" not in late.text()
 
 
+def test_a_member_whose_chain_lacks_the_trusted_head_is_refused(living: Community):
+    """Given a member with a chain, When it starts with another model as --trusted-head, Then it ends and names both; with the head
+    that another member's status prints, it starts.
+    """
+    node, wrong = living[5], f"1:{'ab' * 32}"
+    living.wait_round(2, START_SECONDS)
+    assert living.stop(node) == [0]
+    node.start("--trusted-head", wrong)
+
+    assert node.wait(60) == 1
+    last = node.text().splitlines()[-3:]
+    assert any("bflcd: " in line and wrong in line for line in last), last
+    head = living[0].status()
+    living.start([node], "--trusted-head", head["trusted_head"])
+    living.wait_for(lambda: takes_part(node, head["round"]), START_SECONDS, f"{node.name} packed or seated after {head['round']}")
+
+
 def test_a_late_joiner_catches_up_and_takes_part(living: Community):
     """Given a community some rounds on and a member of the genesis that has only its key, and no more data than the others (who
     trains ten times as long as they do is left out of every round, and who was never packed gets no seat),
