@@ -337,8 +337,8 @@ def two_histories(first: Header, first_by: Sequence[NodeId], second: Header, sec
         f"two histories of chain {short(first.chain)} are proved, and differ at round {first.round}: "
         f"{TrustedHead(first.round, header_hash(first))} (given by {named[0]}) and "
         f"{TrustedHead(second.round, header_hash(second))} (given by {named[1]}); nothing more is applied, and nobody is banned",
-        hint="somebody has keys of a committee that is not theirs: ask the operators of several members which of the two they have "
-        f"(hash in bflc-cli --json history --from {first.round} --count 1), and start again with --trusted-head as the status of one "
-        "that has the right one prints it",
+        hint="somebody has keys of a committee that is not theirs: ask operators of several members which they have (hash in "
+        f"bflc-cli --json history --from {first.round} --count 1), and start again with --trusted-head as the status of one "
+        "on the right one prints it",
         code="two_histories",
     )
