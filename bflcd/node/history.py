@@ -83,9 +83,12 @@ class HistoryGuard:
     def __init__(
         self, head: Header, members: int, *, fetched_genesis: bool, trusted: TrustedHead | None, now: Callable[[], Millis]
     ) -> None:
-        """`members`: in the ledger at `head`; `now`: the wall clock. A trusted head below `head` says nothing of what follows."""
+        """`members`: in the ledger at `head`; `now`: the wall clock.
+
+        A trusted head below `head` says nothing of what follows, and the genesis' nothing that the chain id does not say.
+        """
         self.needed = witnesses_needed(members)
-        self.trusted = None if trusted is None or trusted.round < head.round else trusted
+        self.trusted = None if trusted is None or trusted.round < max(head.round, 1) else trusted
         self.lacking = ""
         """What is missed before anything can be applied; empty while nothing is."""
         self.proven_ahead = False

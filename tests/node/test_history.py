@@ -157,6 +157,7 @@ def test_who_is_held_and_who_is_not() -> None:
     assert guard_of(head=own, age=RECENT + 1).held
     assert guard_of(head=own, trust=trusted(segments, 5)).held
     assert not guard_of(head=own, trust=trusted(segments, 3)).held
+    assert guard_of(trust=trusted(segments, 0)).held, "the genesis is what the chain id pins, and no word on what followed"
 
 
 def test_a_trusted_head_that_is_our_own_vouches_for_it_however_old_it_is() -> None:
