@@ -3,17 +3,16 @@
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import typer
-
-from bflcd.node.joining import Consent
 
 MAX_ANSWER_BYTES: Final = 1024
 """Of a line at the terminal."""
 
 
-def terminal_consent() -> Consent | None:
+def terminal_consent() -> Callable[[str], Awaitable[bool]] | None:
     """Asks whoever sits at the terminal; None where nobody does."""
     return _ask if sys.stdin.isatty() and sys.stdout.isatty() else None
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from bflcd.commands.consent import terminal_consent
 from bflcd.commands.flags import (
     AllowTaskOption,
     AnnounceOption,
@@ -143,7 +144,6 @@ def start(
     loaded = load_config(datadir, os.environ, flags)
     if not place.key.exists():
         _first_start(place, loaded)
-    from bflcd.commands.consent import terminal_consent  # noqa: PLC0415 - as below
     from bflcd.node.app import run  # noqa: PLC0415 - imports the network and the store, which no other command needs
 
     return run(loaded.config, terminal_consent())
