@@ -1,7 +1,8 @@
 """Limits of fields, as the codec and the readers of files enforce them before anything is allocated."""
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +23,16 @@ class Between:
 
 Name = Annotated[str, Size(1, 128)]
 """A short identifier."""
+
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\U000e0000-\U000e0fff]"
+)
+"""Control characters, line and paragraph ends, marks that turn the direction of writing, and what has no width.
+
+Fixed ranges: `str.isprintable` follows the Unicode tables of the Python at hand, and two nodes would decode differently.
+"""
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text can stand on one line of a terminal and steer nothing: what every text of a message must be (design 4)."""
+    return _UNPRINTABLE.search(text) is None

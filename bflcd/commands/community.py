@@ -11,6 +11,7 @@ from bflcd.commands.flags import DataOption, SeedOption, TaskOption, TaskOptions
 from bflcd.errors import MachineError, OperatorError
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.shipped import SHIPPED
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import write_genesis
@@ -74,7 +75,8 @@ def new_genesis(
     _write_model(model_file, description.model)
     _print_community(composed)
     typer.echo(f"next       give every member {output} and {model_file.name}; each puts both into its data directory")
-    typer.echo(f"           and runs bflcd start --datadir DIR --chain-id {chain_id_of(composed).hex()}")
+    allow = "" if task in SHIPPED else f" --allow-task {task}"
+    typer.echo(f"           and runs bflcd start --datadir DIR --chain-id {chain_id_of(composed).hex()}{allow}")
 
 
 @community_flags

@@ -18,6 +18,15 @@ BootstrapOption = Annotated[
     list[str] | None, typer.Option("--bootstrap", help="Multiaddr of a first peer, ending in /p2p/PEERID.")
 ]
 ChainOption = Annotated[str | None, typer.Option("--chain-id", help="The only chain to join, 64 hexadecimal digits.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust-first-peer", help="Without --chain-id: take the genesis that the first peer gives, unasked.")
+]
+TrustedHeadOption = Annotated[
+    str | None, typer.Option("--trusted-head", help="ROUND:HASH that the history must contain, as a member's status shows it.")
+]
+AllowTaskOption = Annotated[
+    list[str] | None, typer.Option("--allow-task", help="A task that may run though it is not shipped; repeat for more.")
+]
 NameOption = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 PassphraseOption = Annotated[Path | None, typer.Option("--passphrase-file", help="File whose first line opens node.key.")]
 TaskOption = Annotated[str, typer.Option("--task", help="digits, femnist, an installed task, or module:attribute.")]

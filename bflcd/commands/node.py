@@ -5,9 +5,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
+from bflcd.commands.consent import terminal_consent
 from bflcd.commands.flags import (
+    AllowTaskOption,
     AnnounceOption,
     BootstrapOption,
     ChainOption,
@@ -16,6 +19,8 @@ from bflcd.commands.flags import (
     ListenOption,
     NameOption,
     PassphraseOption,
+    TrustedHeadOption,
+    TrustOption,
 )
 from bflcd.config import Config, LoadedConfig, load_config, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
@@ -58,6 +63,7 @@ def init(
     chain_id: ChainOption = None,
     name: NameOption = None,
     data: DataOption = None,
+    allow_task: AllowTaskOption = None,
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make a key and a configuration for one machine."""
@@ -69,6 +75,7 @@ def init(
             "node.chain_id": chain_id,
             "node.name": name,
             "data.path": data,
+            "tasks.allow": allow_task,
             "node.passphrase_file": passphrase_file,
         }
     )
@@ -87,10 +94,13 @@ def start(
     listen: ListenOption = None,
     announce: AnnounceOption = None,
     chain_id: ChainOption = None,
+    trust_first_peer: TrustOption = False,
+    trusted_head: TrustedHeadOption = None,
     name: NameOption = None,
     device: Annotated[Device | None, typer.Option("--device", help="Where to train and score.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", help="Threads of the compute worker.")] = None,
     data: DataOption = None,
+    allow_task: AllowTaskOption = None,
     observe: Annotated[bool, typer.Option("--observe", help="Only follow the chain: neither train nor validate.")] = False,
     attack: Annotated[
         str | None,
@@ -112,12 +122,15 @@ def start(
             "node.listen": listen,
             "node.announce": announce,
             "node.chain_id": chain_id,
+            "node.trust_first_peer": True if trust_first_peer else None,
+            "node.trusted_head": trusted_head,
             "node.name": name,
             "node.passphrase_file": passphrase_file,
             "compute.device": device,
             "compute.threads": threads,
             "compute.train": False if observe else None,
             "data.path": data,
+            "tasks.allow": allow_task,
             "attack.name": attack,
             "store.mode": "archive" if archive else "pruned" if prune_keep is not None else None,
             "store.keep": prune_keep,
@@ -133,7 +146,7 @@ def start(
         _first_start(place, loaded)
     from bflcd.node.app import run  # noqa: PLC0415 - imports the network and the store, which no other command needs
 
-    return run(loaded.config)
+    return run(loaded.config, terminal_consent())
 
 
 def _given(flags: dict[str, Any]) -> dict[str, object]:
@@ -155,13 +168,15 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
 
 
 def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
-    """Key and, unless there is one, a configuration with what `loaded` says of node and data."""
+    """Key and, unless there is one, a configuration with what `loaded` says of node, data and tasks."""
     place.make()
     passphrase_file = loaded.config.node.passphrase_file
     identity = Identity.generate()
     write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
     if not place.config.exists():
-        write_config(place.config, Config(node=loaded.config.node, data=loaded.config.data))
+        # What was trusted once is trusted for this start: the file outlives the chain.
+        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head="")
+        write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
     return identity
 
 

@@ -11,6 +11,7 @@ from bflcd.config.sections import (
     NetSection,
     NodeSection,
     StoreSection,
+    TasksSection,
     announced,
     dial_rule,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "NodeSection",
     "Setting",
     "StoreSection",
+    "TasksSection",
     "announced",
     "config_text",
     "dial_rule",

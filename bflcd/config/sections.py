@@ -13,6 +13,7 @@ from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.types import MAX_MEMBERS, NodeId
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
+TaskName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f]+$")]
 NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
@@ -30,8 +31,16 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     announce: Annotated[Addresses, Meta(description="multiaddrs that others can reach this node at, if not those of listen")] = ()
     chain_id: Annotated[
         str,
+        Meta(pattern=r"^([0-9a-f]{64})?$", description="the only chain to join, 64 hexadecimal digits; empty: ask the operator"),
+    ] = ""
+    trust_first_peer: Annotated[
+        bool, Meta(description="true or false; true takes the genesis of the first bootstrap peer where chain_id is empty")
+    ] = False
+    trusted_head: Annotated[
+        str,
         Meta(
-            pattern=r"^([0-9a-f]{64})?$", description="the only chain to join, 64 hexadecimal digits; empty: trust the first peer"
+            pattern=r"^([0-9]{1,15}:[0-9a-f]{64})?$",
+            description="ROUND:HASH of a model that must be in the history, as status of a trusted member shows it",
         ),
     ] = ""
     passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
@@ -97,6 +106,16 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return DataConfig(self.path or None, self.partition, self.index, self.count, self.seed, self.alpha, self.limit)
 
 
+class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a genesis may make this machine run (`bflcd.node.admission`)."""
+
+    allow: Annotated[
+        tuple[TaskName, ...],
+        Meta(max_length=64, description="tasks that may run besides those shipped: an installed name or module:attribute each"),
+    ] = ()
+    max_model_mib: Annotated[int, Meta(ge=1, le=2**14, description="largest model that is taken, 1 to 16384 MiB")] = 512
+
+
 class AttackSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a node of a testnet plays against the others (`bflcd.learn.attacks`); without a name the rest says nothing."""
 
@@ -138,6 +157,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSection = ApiSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
+    tasks: TasksSection = TasksSection()
     attack: AttackSection = AttackSection()
     log: LogSection = LogSection()
 

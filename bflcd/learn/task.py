@@ -16,15 +16,10 @@ from torch.nn import functional
 
 from bflcd.errors import OperatorError
 from bflcd.learn.data import DataConfig, bad_data
+from bflcd.learn.shipped import SHIPPED
 from bflcd.params import MILLION, TaskSpec
 
 ENTRY_POINTS: Final = "bflcd.tasks"
-
-SHIPPED: Final = {
-    "digits": "bflcd.learn.tasks.digits:DigitsTask",
-    "femnist": "bflcd.learn.tasks.femnist:FemnistTask",
-}
-"""Looked up first: no installed package can take these names, and a checkout works without being installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Exchange:
             text = f"{short(peer)} answered {type(request).__name__} with no legal reply: {error}"
             self._report(peer, rejection, text)
             raise PeerError(rejection, text) from error
-        raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {printable(reply.text)}")
+        raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {reply.text}")
 
     def serve(self, handlers: Handlers) -> None:
         """Register what is answered; call once, before the transport starts. A request without a handler is refused."""
@@ -255,10 +255,10 @@ def large_chunk(data: bytes) -> Chunk | None:
 
 
 def _refusal(error: PeerError) -> Refused:
-    text = str(error).removeprefix(f"{error.rejection.value}: ")
+    text = printable(str(error).removeprefix(f"{error.rejection.value}: "))
     return Refused(error.rejection.value, text.encode()[:512].decode(errors="ignore"))
 
 
 def printable(text: str) -> str:
-    """A peer's text without control characters, so that it can't forge lines in our log or on a terminal."""
+    """A text without control characters: of an error, which may quote what no decoder has seen."""
     return "".join(character if character.isprintable() else "?" for character in text)

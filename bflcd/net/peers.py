@@ -176,7 +176,8 @@ class PeerManager:
             await self._transport.dial(attempt.address, self._settings.dial_deadline, check=check)
         except DialError as error:
             logger.debug("%s", error)
-            self._dials.failed(attempt.node, str(error), self._now())
+            # The library's errors quote what the other end sent before it was anybody's message.
+            self._dials.failed(attempt.node, printable(str(error)), self._now())
             if error.step in ("handshake", "identity"):
                 self._dials.answered_by_another(attempt.node, attempt.address, self._now())
         finally:

@@ -4,7 +4,6 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.net.exchange import printable
 from bflcd.net.peer import PeerInfo, PeerSettings
 from bflcd.types import Height, Millis, NodeId, Round
 from bflcd.wire.requests import GetStatus, Status
@@ -72,6 +71,6 @@ class Session:
             round=Round(0) if status is None else status.round,
             height=Height(0) if status is None else status.height,
             score=score,
-            version="" if status is None else printable(status.version),
+            version="" if status is None else status.version,
             last_seen_ms=now - self.seen,
         )

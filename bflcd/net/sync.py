@@ -2,11 +2,11 @@
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from bflcd.errors import PeerError, Rejection, RequestError, UsageError
+from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.race import Race
 from bflcd.params import BlobRef, Genesis, check_genesis
@@ -41,8 +41,15 @@ FetchBlob = Callable[[BlobRef, Callable[[], Sequence[NodeId]]], Awaitable[None]]
 ClaimedRounds = Callable[[], Mapping[NodeId, Round]]
 """Connected peers and the rounds that they say to have reached: whom to ask, never what to believe."""
 
-OnUnlinked = Callable[[NodeId], Awaitable[None]]
-"""Told of a peer that claims to be ahead and proves nothing that follows our head; what it raises ends the catch-up."""
+Prove = Callable[[Header, Sequence[CertifiedHeader]], tuple[tuple[CertifiedHeader, ...], PeerError | None]]
+"""The longest beginning of headers that is proven to follow a model header, and why the rest was refused. Runs in a thread."""
+
+Admit = Callable[[Header, tuple[CertifiedHeader, ...], ClaimedRounds, Prove], Coroutine[Any, Any, tuple[CertifiedHeader, ...]]]
+"""What of a proven batch after our head may be applied; none if that can't be said yet. What it raises ends the catch-up."""
+
+OnUnlinked = Callable[[NodeId], Awaitable[bool]]
+"""Told of a peer that claims to be ahead and proves nothing that follows our head; whether that is explained, so that nobody is
+to blame for it. What it raises ends the catch-up."""
 
 OnProgress = Callable[[Round, Round], None]
 """Told the round that we hold now and the round that is certified or, before that, claimed."""
@@ -80,6 +87,7 @@ class ChainSync:
         on_misbehaviour: OnMisbehaviour,
         on_progress: OnProgress = lambda _done, _target: None,
         on_unlinked: OnUnlinked | None = None,
+        admit: Admit | None = None,
         limits: SyncLimits | None = None,
         scheduler: Scheduler = ASYNCIO,
     ) -> None:
@@ -92,6 +100,7 @@ class ChainSync:
         self._on_misbehaviour = on_misbehaviour
         self._on_progress = on_progress
         self._on_unlinked = on_unlinked
+        self._admit = admit
         self._limits = SyncLimits() if limits is None else limits
         self.headers_race = Race(self._limits.patience, scheduler=scheduler)
         self.segments_race = Race(self._limits.patience, scheduler=scheduler)
@@ -106,6 +115,8 @@ class ChainSync:
         started = head.round
         while True:
             batch = await self._headers(head, claims, only_reliable=head.round > started)
+            if self._admit is not None:
+                batch = await self._admit(head, batch, claims, self._prove)
             if not batch:
                 break
             await self._segments(head, batch, claims, recent)
@@ -145,13 +156,20 @@ class ChainSync:
             return proven or None
 
         proven = await self.headers_race.run(ahead, ask) or ()
+        await self._blame(refused, unlinked)
+        return proven
+
+    async def _blame(self, refused: Sequence[tuple[NodeId, PeerError]], unlinked: Sequence[NodeId]) -> None:
+        """Charge those whose headers were refused, but not who stands on another proven history: it may be the right one."""
+        explained: set[NodeId] = set()
         if self._on_unlinked is not None:
             for node in unlinked:
-                await self._on_unlinked(node)  # before anybody is blamed: its chain may have superseded ours
+                if await self._on_unlinked(node):  # before anybody is blamed: its chain may have superseded ours
+                    explained.add(node)
         for node, wrong in refused:
-            logger.warning("headers of %s are refused: %s", short(node), wrong)
-            self._on_misbehaviour(node, wrong.rejection, str(wrong))
-        return proven
+            if node not in explained:
+                logger.warning("headers of %s are refused: %s", short(node), wrong)
+                self._on_misbehaviour(node, wrong.rejection, str(wrong))
 
     def _prove(self, head: Header, headers: Sequence[CertifiedHeader]) -> tuple[tuple[CertifiedHeader, ...], PeerError | None]:
         """The longest proven beginning of `headers`, and why the rest was refused."""
@@ -212,6 +230,8 @@ class ChainSync:
                 return None
             except PeerError as error:
                 told.append(f"{short(node)}: {error}")
+                if error.rejection is Rejection.BAD_LINK and is_cut_off(segment, wanted.header, previous):
+                    raise _broken(wanted.header, previous) from error
                 if error.rejection in (Rejection.BAD_LINK, Rejection.BAD_SEGMENT):
                     logger.warning("the segment of round %d from %s is refused: %s", round_, short(node), error)
                     self._on_misbehaviour(node, error.rejection, str(error))
@@ -240,7 +260,36 @@ def check_segment(segment: Segment, header: Header, previous: Header) -> None:
         raise PeerError(Rejection.BAD_SEGMENT, f"a segment with another model header than that of round {header.round}")
     if len(segment.headers) != len(segment.updates) + 1:
         raise PeerError(Rejection.BAD_SEGMENT, f"{len(segment.headers)} headers for {len(segment.updates)} updates and a model")
-    parent = header_hash(previous)
+    _check_blocks(segment, header_hash(previous))
+
+
+def is_cut_off(segment: Segment, header: Header, previous: Header) -> bool:
+    """Whether a segment is in all what the proven `header` commits to, and follows another header than `previous`.
+
+    Each block names the one before it by its hash, so whoever gave the segment can't have chosen what it follows.
+    """
+    whole = segment.model_header == header and len(segment.headers) == len(segment.updates) + 1
+    if not whole or segment.headers[0].height != previous.height + 1:
+        return False
+    try:
+        _check_blocks(segment, segment.headers[0].parent)
+    except PeerError:
+        return False
+    return True
+
+
+def _broken(header: Header, previous: Header) -> OperatorError:
+    """Model headers name no model header before them, only certificates do; and those of an old committee can be forged."""
+    return OperatorError(
+        f"the history that was taken up to round {previous.round} is not the one that round {header.round} follows: "
+        "its certificates were made with keys of a committee that are not where they belong",
+        hint="nothing was signed on it; start over with a fresh data directory and the same key, connected to several members",
+        code="broken_history",
+    )
+
+
+def _check_blocks(segment: Segment, parent: Digest) -> None:
+    """Raise PeerError unless the blocks follow each other, the first one `parent`, and have the bodies that they commit to."""
     bodies: tuple[UpdateBody | ModelBody, ...] = (*segment.updates, segment.model)
     for block, body in zip(segment.headers, bodies, strict=True):
         if block.parent != parent:

@@ -15,6 +15,7 @@ from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.attack import attack_warnings
 from bflcd.node.bootstrap import Bootstrap
+from bflcd.node.joining import Consent
 from bflcd.setup.datadir import DataDir, open_identity
 from bflcd.store.marks import MarkFile
 from bflcd.store.sqlite import SqliteStore
@@ -33,11 +34,14 @@ THREADS: Final = 4
 """Threads that work for the event loop; none of their jobs lasts long, and the disk takes one write at a time."""
 
 
-def run(config: Config) -> int:
-    """Run one node until it is told to stop; returns the exit code 0. Raises BflcError for what the operator should read."""
+def run(config: Config, consent: Consent | None = None) -> int:
+    """Run one node until it is told to stop; returns the exit code 0. Raises BflcError for what the operator should read.
+
+    `consent`: as `find_genesis` takes it.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        uvloop.run(_main(config))
+        uvloop.run(_main(config, consent))
     except BaseExceptionGroup as failures:
         raise first_of(failures) from failures
     finally:
@@ -54,7 +58,7 @@ def _threads() -> ThreadPoolExecutor:
     return pool
 
 
-async def _main(config: Config) -> None:
+async def _main(config: Config, consent: Consent | None) -> None:
     asyncio.get_running_loop().set_default_executor(_threads())
     datadir = DataDir(config.node.datadir)
     datadir.check()
@@ -69,7 +73,7 @@ async def _main(config: Config) -> None:
         marks = MarkFile(datadir.path / MARK_FILE)
         try:
             why = ""
-            while (why := await Bootstrap(config, identity, store, marks, log, taken_back=why).run()) != "":
+            while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
                 logger.warning("starting again from the new head")
         finally:
             marks.close()

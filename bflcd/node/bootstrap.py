@@ -16,7 +16,7 @@ from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
-from bflcd.node.joining import find_genesis
+from bflcd.node.joining import Consent, find_genesis
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.recovery.reorg import SupersededError
 from bflcd.node.reporter import EventReporter
@@ -44,10 +44,13 @@ class Bootstrap:
         marks: MarkFile,
         log: LogContext,
         *,
+        consent: Consent | None = None,
         taken_back: str = "",
     ) -> None:
-        """`taken_back`: why blocks were taken back before this start, empty if none were."""
+        """`consent`: as `find_genesis` takes it. `taken_back`: why blocks were taken back before this start, if any were."""
         self._config = config
+        self._me = identity.node_id
+        self._consent = consent
         self._store = store
         self._stop = asyncio.Event()
         self._ring = LogRing()
@@ -94,7 +97,9 @@ class Bootstrap:
 
     async def _live(self) -> None:
         """From the genesis to the end."""
-        genesis, first_model = await find_genesis(self._config, self._store, self._side.exchange, self._side.peers)
+        genesis, first_model = await find_genesis(
+            self._config, self._store, self._side.exchange, self._side.peers, me=self._me, consent=self._consent
+        )
         check_attack(self._config.attack, genesis)
         await self._take_up(genesis, first_model)
         node = await join_chain(genesis, self._around)

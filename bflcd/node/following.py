@@ -12,12 +12,13 @@ from bflcd.core.events import SegmentFetched, SyncChanged
 from bflcd.errors import RequestError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.sync import ChainSync, OnProgress, SyncLimits
-from bflcd.node.recovery.reorg import find_superseding, take_back
+from bflcd.node.history import HistoryGuard, Witnesses, two_histories
+from bflcd.node.recovery.reorg import find_other, take_back
 from bflcd.node.runtime.ports import Inbox
 from bflcd.params import BlobRef
 from bflcd.scheduler import Scheduler
 from bflcd.store.protocol import ChainStore
-from bflcd.types import NodeId, Round
+from bflcd.types import NodeId, Round, short
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
 from bflcd.wire.envelope import Verify
 
@@ -74,23 +75,31 @@ class Follower:
         on_misbehaviour: OnMisbehaviour,
         on_progress: OnProgress,
         limits: SyncLimits | None = None,
+        guard: HistoryGuard | None = None,
     ) -> None:
+        """`guard`: whether what is taken over has to be shown by several members; None: never."""
         self._core = core
+        self._guard = guard
         self._claims = claims
         self._inbox = inbox
         self._exchange = exchange
         self._store = store
         self._verify = verify
         self._scheduler = scheduler
+        chain = core.context.state.chain
+        self._witnesses: Witnesses | None = None
+        if guard is not None:
+            self._witnesses = Witnesses(exchange, chain, guard, on_misbehaviour=on_misbehaviour, scheduler=scheduler)
         self._chain_sync = ChainSync(
             exchange,
-            chain=core.context.state.chain,
+            chain=chain,
             verify_header=self._verify_header,
             apply=self._apply,
             fetch_blob=fetch,
             on_misbehaviour=on_misbehaviour,
             on_progress=on_progress,
             on_unlinked=self._compare,
+            admit=None if self._witnesses is None else self._witnesses.admit,
             limits=limits,
             scheduler=scheduler,
         )
@@ -107,29 +116,46 @@ class Follower:
         context = self._core.context
         if self._claims.highest() == context.round + 1:
             await self._scheduler.sleep(context.params.view_timeout / 1000)
-        if not self.behind():
-            return
-        try:
-            await self._chain_sync.run(self._core.context.head_header, self._claims.all)
-        except RequestError as error:
-            logger.warning("catching up stopped: %s", error)
-        # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
-        await self._inbox.settle(SyncChanged(active=False))
+        behind = self.behind()
+        if behind:
+            try:
+                await self._chain_sync.run(self._core.context.head_header, self._asked)
+            except RequestError as error:
+                logger.warning("catching up stopped: %s", error)
+        elif self._guard is not None:
+            self._guard.proven_ahead = False
+        if self._guard is not None and self._guard.look(self._core.context.head_header, self._claims.all()):
+            return  # a history that nobody has vouched for is no place to take part in
+        if behind or self._core.syncing:
+            # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
+            await self._inbox.settle(SyncChanged(active=False))
+
+    def _asked(self) -> dict[NodeId, Round]:
+        claims = self._claims.all()
+        return claims if self._witnesses is None else self._witnesses.asked(claims)
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
         context = self._core.context
         verify_successor(previous, certified, context.params, context.head.state.managers, self._verify)
 
-    async def _compare(self, peer: NodeId) -> None:
-        """Look whether a recovery has superseded blocks of ours. Raises SupersededError once they are taken back."""
-        superseding = await find_superseding(
+    async def _compare(self, peer: NodeId) -> bool:
+        """Take back what a recovery has superseded of ours; True if the peer proves another history, which is no fault of its.
+
+        Raises SupersededError once blocks are taken back, TwoHistoriesError if we can't say that ours is the right one.
+        """
+        found = await find_other(
             self._exchange, self._store, peer, self._core.context.genesis, self._verify, scheduler=self._scheduler
         )
-        if superseding is None:
-            return
+        if found is None:
+            return False
+        if not found.supersedes:
+            if found.contradicts and self._guard is not None and self._guard.held:
+                raise two_histories(found.ours.header, (), found.theirs.header, (peer,))
+            logger.warning("%s proves another history from round %d on: it is not followed", short(peer), found.ours.header.round)
+            return True
         if not self._core.syncing:
             await self._inbox.settle(SyncChanged(active=True))  # nothing is committed or signed from here on
-        raise await take_back(self._store, superseding, scheduler=self._scheduler)
+        raise await take_back(self._store, found.theirs, scheduler=self._scheduler)
 
     async def _apply(self, certified: CertifiedSegment) -> None:
         wanted = certified.segment.model_header.round

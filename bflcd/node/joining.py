@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bflcd.config import Config
@@ -10,10 +11,11 @@ from bflcd.errors import OperatorError, PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange
 from bflcd.net.peers import PeerManager
 from bflcd.net.sync import fetch_genesis
+from bflcd.node.admission import MEBIBYTE, check_admissible
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir, local_genesis
 from bflcd.store.protocol import ChainStore
-from bflcd.types import Digest, short
+from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import chain_id_of
 
 logger = logging.getLogger(__name__)
@@ -21,12 +23,31 @@ logger = logging.getLogger(__name__)
 GENESIS_RETRY: Final = 1.0
 """Seconds between two rounds of asking peers for the genesis."""
 
+NAMED_MEMBERS: Final = 12
+"""Ids that the summary of a community shows of its members, and of its managers."""
 
-async def find_genesis(config: Config, store: ChainStore, exchange: Exchange, peers: PeerManager) -> tuple[Genesis, bytes | None]:
+Consent = Callable[[str], Awaitable[bool]]
+"""Shows the operator a summary of a community, and says whether to join it."""
+
+
+async def find_genesis(
+    config: Config, store: ChainStore, exchange: Exchange, peers: PeerManager, *, me: NodeId, consent: Consent | None
+) -> tuple[Genesis, bytes | None]:
     """The genesis, and model 0 if it lies in the data directory; waits for a peer if nothing is here.
 
-    Raises OperatorError: `wrong_chain` if store, directory, `--chain-id` or a peer disagree, `no_genesis` if nobody can be asked.
+    `consent`: asks the operator of node `me` where no chain id is pinned; None if nobody sits at a terminal. Raises
+    OperatorError: `wrong_chain` if store, directory, `--chain-id` or a peer disagree, `no_genesis` if nobody can be asked,
+    `unpinned_chain` or `declined` if a peer's genesis is not to be taken, and as `check_admissible` does.
     """
+    genesis, model = await _genesis_here(config, store)
+    if genesis is None:
+        genesis = await _ask_peers(config, exchange, peers, me, consent)
+    check_admissible(genesis, config.tasks)
+    return genesis, model
+
+
+async def _genesis_here(config: Config, store: ChainStore) -> tuple[Genesis | None, bytes | None]:
+    """What store and data directory hold. Raises OperatorError if they disagree with each other or with `--chain-id`."""
     pinned = bytes.fromhex(config.node.chain_id)
     stored = await store.genesis()
     local = local_genesis(DataDir(config.node.datadir))
@@ -38,9 +59,7 @@ async def find_genesis(config: Config, store: ChainStore, exchange: Exchange, pe
             code="wrong_chain",
         )
     genesis = stored or (None if local is None else local[0])
-    if genesis is None:
-        return await _ask_peers(config, exchange, peers, Digest(pinned) if pinned else None), model
-    if pinned and chain_id_of(genesis) != pinned:
+    if genesis is not None and pinned and chain_id_of(genesis) != pinned:
         raise OperatorError(
             f"this data directory is of chain {chain_id_of(genesis).hex()}, --chain-id asks for {pinned.hex()}",
             hint="drop --chain-id, or use another data directory",
@@ -49,29 +68,86 @@ async def find_genesis(config: Config, store: ChainStore, exchange: Exchange, pe
     return genesis, model
 
 
-async def _ask_peers(config: Config, exchange: Exchange, peers: PeerManager, pinned: Digest | None) -> Genesis:
-    """Ask until one gives it: without a pinned id only those that the operator named with --bootstrap."""
-    if not config.node.bootstrap:
-        raise OperatorError(
-            "this node has no genesis and nobody to ask for it",
-            hint="give --bootstrap /ip4/HOST/tcp/PORT/p2p/ID, or put genesis.json into the data directory",
-            code="no_genesis",
-        )
+async def _ask_peers(config: Config, exchange: Exchange, peers: PeerManager, me: NodeId, consent: Consent | None) -> Genesis:
+    """Ask until one gives it. Without a pinned id only those that the operator named with --bootstrap, and then the operator."""
+    pinned = Digest(bytes.fromhex(config.node.chain_id)) if config.node.chain_id else None
+    _check_askable(config, pinned, consent)
     trusted = {address.rsplit("/", 1)[-1] for address in config.node.bootstrap}
     logger.info("asking for the genesis")
     while True:
         for peer in peers.peers():
             if peer_id_of(peer.node) not in trusted and pinned is None:
                 continue
-            try:
-                genesis = await fetch_genesis(exchange, peer.node, pinned)
-            except RequestError as error:
-                logger.warning("no genesis from %s: %s", short(peer.node), error)
-            except PeerError as error:
-                if error.rejection is Rejection.WRONG_CHAIN:
-                    raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
-                logger.warning("no genesis from %s: %s", short(peer.node), error)
-            else:
-                logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer.node))
-                return genesis
+            genesis = await _genesis_of(exchange, peer.node, pinned)
+            if genesis is None:
+                continue
+            if pinned is None:
+                await _agree(genesis, config, me, peer.node, consent)
+            return genesis
         await asyncio.sleep(GENESIS_RETRY)
+
+
+def _check_askable(config: Config, pinned: Digest | None, consent: Consent | None) -> None:
+    """Raise OperatorError if nobody can be asked, or nothing says whose answer is to be taken."""
+    if not config.node.bootstrap:
+        raise OperatorError(
+            "this node has no genesis and nobody to ask for it",
+            hint="give --bootstrap /ip4/HOST/tcp/PORT/p2p/ID, or put genesis.json into the data directory",
+            code="no_genesis",
+        )
+    if pinned is None and not config.node.trust_first_peer and consent is None:
+        raise OperatorError(
+            "nothing says which community to join: without --chain-id the first peer could give this node any genesis",
+            hint="give --chain-id CHAIN, as `bflc-cli status` of a member shows it, or --trust-first-peer to take what the "
+            "--bootstrap peer gives; at a terminal you are shown the community and asked",
+            code="unpinned_chain",
+        )
+
+
+async def _genesis_of(exchange: Exchange, peer: NodeId, pinned: Digest | None) -> Genesis | None:
+    """What a peer gives, or None if it gives none now. Raises OperatorError if it is on another chain than the pinned one."""
+    try:
+        genesis = await fetch_genesis(exchange, peer, pinned)
+    except (RequestError, PeerError) as error:
+        if isinstance(error, PeerError) and error.rejection is Rejection.WRONG_CHAIN:
+            raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
+        logger.warning("no genesis from %s: %s", short(peer), error)
+        return None
+    logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer))
+    return genesis
+
+
+async def _agree(genesis: Genesis, config: Config, me: NodeId, giver: NodeId, consent: Consent | None) -> None:
+    """Raise OperatorError unless the operator takes this genesis: asked now, or said beforehand with --trust-first-peer."""
+    check_admissible(genesis, config.tasks)
+    summary = summary_of(genesis, me, giver)
+    if config.node.trust_first_peer:
+        for line in summary.splitlines():
+            logger.warning("taken on trust: %s", line)
+    elif consent is None or not await consent(summary):
+        raise OperatorError(
+            f"chain {short(chain_id_of(genesis))} was not joined, as you said",
+            hint="give --chain-id CHAIN to join another one",
+            code="declined",
+        )
+
+
+def summary_of(genesis: Genesis, me: NodeId, giver: NodeId) -> str:
+    """What an operator has to know of a community before joining it, a fact a line."""
+    members, task = [member.node for member in genesis.members], genesis.task
+    size = f"{genesis.model.size / MEBIBYTE:.2f} MiB, {len(task.tensors)} tensors"
+    facts = (
+        ("community", genesis.name + (" (a testnet)" if genesis.testnet else "")),
+        ("chain id", chain_id_of(genesis).hex()),
+        ("given by", f"{short(giver)} ({peer_id_of(giver)})"),
+        ("members", f"{len(members)}: {_named(members)}; this node is " + ("one" if me in members else "none") + " of them"),
+        ("managers", f"{len(genesis.managers)}: {_named(list(genesis.managers))}"),
+        ("task", f"{task.factory}, {', '.join(f'{key}={value}' for key, value in task.options) or 'no options'}"),
+        ("model", size),
+    )
+    return "\n".join(f"{name:<10} {value}" for name, value in facts)
+
+
+def _named(nodes: list[NodeId]) -> str:
+    more = f" and {len(nodes) - NAMED_MEMBERS} more" if len(nodes) > NAMED_MEMBERS else ""
+    return " ".join(short(node) for node in nodes[:NAMED_MEMBERS]) + more

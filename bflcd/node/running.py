@@ -7,7 +7,7 @@ from typing import Final
 
 from bflcd.api.metrics import Metrics
 from bflcd.config import Config
-from bflcd.core.events import Confirmed, MessageReceived
+from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
@@ -19,12 +19,13 @@ from bflcd.net.blobs import BlobFetcher
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
+from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.reporter import Tell
-from bflcd.node.runtime.clock import clock, instant
+from bflcd.node.runtime.clock import clock, instant, wall_clock
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports
 from bflcd.node.runtime.network import PeerNetwork
@@ -35,12 +36,19 @@ from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
+from bflcd.setup.datadir import DataDir
 from bflcd.store.block_store import BlockStore
 from bflcd.types import NodeId, Round, short
 from bflcd.wire.tensors import payload_size, update_label
 
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
+
+HELD_SECONDS: Final = 30.0
+"""After so long without enough members that show a history the operator is warned; until then peers are still being dialled."""
+
+HOLD_LOOK: Final = 1.0
+"""Seconds between two looks at what is missed."""
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +88,13 @@ class Surroundings:
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
-    """Take up the chain of `genesis`, which the store holds. Raises OperatorError if this node only follows and has a seat."""
-    state = (await around.store.head()).state
+    """Take up the chain of `genesis`, which the store holds.
+
+    Raises OperatorError if this node only follows and has a seat, or if the chain that it has is not the operator's trusted one.
+    """
+    head = await around.store.head()
+    state, trusted = head.state, TrustedHead.parse(around.config.node.trusted_head)
+    await check_trusted(around.store, head.header, trusted, genesis)
     if not around.config.compute.train:
         check_observer(state, around.identity.node_id)
         if around.identity.node_id in state.managers:
@@ -99,7 +112,14 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
     if engine.guard.floor is not None:
         text = f"what this node signed before is not known for sure: nothing is signed up to round {engine.guard.floor}"
         around.tell(EventKind.SIGNING_HELD, engine.core.context.round, text)
-    node = RunningNode(genesis, around, engine, private_seed)
+    guard = HistoryGuard(
+        head.header,
+        len(state.accounts),
+        fetched_genesis=not DataDir(around.config.node.datadir).genesis.exists(),
+        trusted=trusted,
+        now=wall_clock,
+    )
+    node = RunningNode(genesis, around, engine, private_seed, guard)
     await node.look()
     return node
 
@@ -107,8 +127,9 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
 class RunningNode:
     """Everything that needs the chain. `standing` is what peers meet, `view` what the operator sees."""
 
-    def __init__(self, genesis: Genesis, around: Surroundings, engine: Engine, private_seed: bytes) -> None:
+    def __init__(self, genesis: Genesis, around: Surroundings, engine: Engine, private_seed: bytes, guard: HistoryGuard) -> None:
         self._around = around
+        self._guard = guard
         self._engine = engine
         core = engine.core
         self._claimed = Bell()
@@ -156,6 +177,7 @@ class RunningNode:
             scheduler=ASYNCIO,
             on_misbehaviour=around.side.punish,
             on_progress=self._progress,
+            guard=guard,
         )
         service = ChainService(core, around.store, engine.unpublished)
         self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures)
@@ -218,7 +240,13 @@ class RunningNode:
                 group.create_task(self._start_worker())
                 group.create_task(self._maintenance.run())
                 await self._first_look()
-                group.create_task(self._runtime.run(self._engine.started))
+                if self._guard.held:
+                    # Outside of its rounds from the first moment on: no certificate that a peer shows may move it either.
+                    group.create_task(self._runtime.run(SyncChanged(active=True)))
+                    await self._inbox.settle(self._engine.started)
+                    group.create_task(self._watch_hold())
+                else:
+                    group.create_task(self._runtime.run(self._engine.started))
                 if self._engine.guard.in_doubt:
                     group.create_task(self._confirm())
                 group.create_task(self._receive())
@@ -252,6 +280,18 @@ class RunningNode:
         while (stands := guard.settled_by(tuple(self._claims.all().values()), seats, self._members())) is None:
             await self._claimed.after(self._claimed.rings)
         await self._inbox.settle(Confirmed(stands))
+
+    async def _watch_hold(self) -> None:
+        """Tell the operator what is missed, once it has been missed for a while and whenever it is another thing."""
+        missed, facts = 0.0, self._around.facts
+        while self._guard.held:
+            await asyncio.sleep(HOLD_LOOK)
+            missed = missed + HOLD_LOOK if self._guard.lacking else 0.0
+            text = self._guard.lacking if missed >= HELD_SECONDS else ""
+            if text and text != facts.held:
+                logger.warning("%s", text)
+            facts.held = text
+        facts.held = ""
 
     async def _receive(self) -> None:
         while True:

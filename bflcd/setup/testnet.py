@@ -16,6 +16,7 @@ from bflcd.learn.attacks import for_daemon
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
+from bflcd.learn.shipped import SHIPPED
 from bflcd.params import Genesis, Params
 from bflcd.setup.compose import COMPOSE_PORT, CONTAINER_RANGES, compose_text
 from bflcd.setup.datadir import DataDir, make_empty
@@ -95,7 +96,7 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
         for index, node in enumerate(nodes):
             datadir = _write_node(plan.output / node.name, node, genesis)
             datadir.model.write_bytes(description.model)
-            write_config(datadir.config, _config(plan, nodes, index))
+            write_config(datadir.config, _config(plan, nodes, index, genesis.model.size))
         (plan.output / OVERVIEW_FILE).write_text(overview_text(_overview(plan, nodes, genesis)), encoding="utf-8")
         if plan.compose:
             text = compose_text(
@@ -152,8 +153,8 @@ def _write_node(path: Path, node: TestnetNode, genesis: Genesis) -> DataDir:
     return datadir
 
 
-def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Config:
-    """Node `index` of `nodes`: its port, the next few nodes as its first peers, its part of the data."""
+def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int, model_bytes: int) -> Config:
+    """Node `index` of `nodes`: its port, the next few nodes as its first peers, its part of the data, the task allowed."""
     node = nodes[index]
     others = [nodes[(index + step) % len(nodes)] for step in range(1, min(plan.bootstraps, len(nodes) - 1) + 1)]
     changes: dict[str, object] = {
@@ -171,6 +172,10 @@ def _config(plan: TestnetPlan, nodes: tuple[TestnetNode, ...], index: int) -> Co
     if node in attackers:
         changes["attack.name"] = plan.attack
         changes["attack.accomplices"] = [other.identity.node_id.hex() for other in attackers if other != node]
+    if plan.task.factory not in SHIPPED:
+        changes["tasks.allow"] = [plan.task.factory]
+    if model_bytes > Config().tasks.max_model_mib * 2**20:
+        changes["tasks.max_model_mib"] = -(-model_bytes // 2**20)
     if plan.compose:
         changes["node.announce"] = [node.address]
         changes["net.dial_allow"] = [*(one.name for one in nodes), *CONTAINER_RANGES]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, get_type_hints
 
-from bflcd.limits import Between, Size
+from bflcd.limits import Between, Size, is_printable
 from bflcd.types import (
     HASH_BYTES,
     PUBLIC_KEY_BYTES,
@@ -160,6 +160,8 @@ def _text_codec(limit: Size, where: str) -> tuple[Encode, Decode]:
     def write(value: Any) -> Any:
         if not isinstance(value, str) or not low <= len(value.encode()) <= high:
             raise ValueError(f"{where}: expected a text of {low} to {high} UTF-8 bytes")
+        if not is_printable(value):
+            raise ValueError(f"{where}: {value!r} holds a character that can't be printed")
         return value
 
     def read(reader: Reader) -> str:
@@ -168,6 +170,8 @@ def _text_codec(limit: Size, where: str) -> tuple[Encode, Decode]:
             raise malformed(f"{where}: expected text, found {_shown(value)}")
         if not low <= len(value.encode()) <= high:
             raise malformed(f"{where}: a text of {len(value)} characters where {low} to {high} bytes are allowed")
+        if not is_printable(value):
+            raise malformed(f"{where}: a text with a character that can't be printed")
         return value
 
     return write, read

@@ -49,6 +49,8 @@ def status_view(status: Status) -> RenderableType:
         ("node", f"{short(status.node_id)} ({status.peer_id}), {status.role}"),
         ("round", f"{rounds}, view {status.view}: {status.phase}"),
         ("height", f"{status.height}, head {short(status.head_hash)}, state {short(status.state_hash)}"),
+        ("chain id", status.chain_id or "-"),
+        ("trusted head", status.trusted_head or "-"),
         ("committee", shorts(status.committee) + f", leader {short(status.leader)}"),
         ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
         ("last commit", last),

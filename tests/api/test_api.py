@@ -175,6 +175,7 @@ async def test_reading_paths_answer_in_the_envelope(client):
         "round",
         "view",
         "head_hash",
+        "trusted_head",
         "model_hash",
         "state_hash",
         "committee",

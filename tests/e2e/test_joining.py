@@ -21,6 +21,11 @@ def strip(node: Daemon) -> None:
             path.unlink()
 
 
+def joining(community: Community, first: Daemon) -> tuple[str, ...]:
+    """The flags of a member that has only its key: whom to ask, for which chain, and that the chain's task may run."""
+    return "--bootstrap", first.address, "--chain-id", community.chain_id, "--allow-task", community.task
+
+
 def chain_bytes(node: Daemon) -> int:
     """Bytes of the database and its log."""
     return sum(path.stat().st_size for path in node.datadir.glob("chain.sqlite3*"))
@@ -40,10 +45,27 @@ def test_a_late_joiner_of_another_chain_is_refused(living: Community):
     assert "Traceback" not in late.text()
 
 
+def test_a_member_whose_chain_lacks_the_trusted_head_is_refused(living: Community):
+    """Given a member with a chain, When it starts with another model as --trusted-head, Then it ends and names both; with the head
+    that another member's status prints, it starts.
+    """
+    node, wrong = living[5], f"1:{'ab' * 32}"
+    living.wait_round(2, START_SECONDS)
+    assert living.stop(node) == [0]
+    node.start("--trusted-head", wrong)
+
+    assert node.wait(60) == 1
+    last = node.text().splitlines()[-3:]
+    assert any("bflcd: " in line and wrong in line for line in last), last
+    head = living[0].status()
+    living.start([node], "--trusted-head", head["trusted_head"])
+    living.wait_for(lambda: takes_part(node, head["round"]), START_SECONDS, f"{node.name} packed or seated after {head['round']}")
+
+
 def test_a_late_joiner_catches_up_and_takes_part(living: Community):
     """Given a community some rounds on and a member of the genesis that has only its key, and no more data than the others (who
     trains ten times as long as they do is left out of every round, and who was never packed gets no seat),
-    When it starts with nothing but --bootstrap and the pinned chain id,
+    When it starts with nothing but --bootstrap, the pinned chain id and its task allowed,
     Then it fetches genesis, chain and model, and within some rounds has an update packed or holds a seat.
     """
     late = living[6]
@@ -51,7 +73,7 @@ def test_a_late_joiner_catches_up_and_takes_part(living: Community):
     (late.datadir / "config.toml").write_text(f"[data]\nlimit = {ROWS}\n")
     joined_at = living[0].round()
 
-    living.start([late], "--bootstrap", living[0].address, "--chain-id", living.chain_id)
+    living.start([late], *joining(living, living[0]))
 
     living.wait_for(lambda: late.round() >= joined_at, START_SECONDS, f"{late.name} at round {joined_at}")
     living.wait_for(lambda: takes_part(late, joined_at), START_SECONDS, f"{late.name} packed or seated after round {joined_at}")

@@ -264,6 +264,7 @@ class Community:
 
     path: Path
     chain_id: str
+    task: str
     nodes: list[Daemon]
     expected: set[str] = field(default_factory=set)
     """Names of the daemons that should be running: one that ends by itself fails every wait."""
@@ -275,7 +276,7 @@ class Community:
         assert made.returncode == 0, made.stderr
         plan = msgspec.json.decode((path / "testnet.json").read_bytes())
         daemons = [Daemon(n["name"], path / n["datadir"], n["node_id"], n["address"]) for n in plan["nodes"]]
-        return cls(path, plan["chain_id"], daemons)
+        return cls(path, plan["chain_id"], plan["task"], daemons)
 
     def __iter__(self) -> Iterator[Daemon]:
         return iter(self.nodes)

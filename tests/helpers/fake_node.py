@@ -47,6 +47,7 @@ def status_of(**changes: object) -> Status:
         "view": 0,
         "phase": "collecting",
         "head_hash": "cd" * 32,
+        "trusted_head": "5:" + "cd" * 32,
         "model_hash": "ef" * 32,
         "state_hash": "12" * 32,
         "epoch": 0,

@@ -14,6 +14,7 @@ from tests.mutants.planted import (
     guard,
     interpreter,
     ledger,
+    newcomer,
     operations,
     recovery,
     store,
@@ -36,5 +37,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *blobs.MUTANTS,
     *border.MUTANTS,
     *addresses.MUTANTS,
+    *newcomer.MUTANTS,
     *wire.MUTANTS,
 )

@@ -129,7 +129,7 @@ async def test_garbage_is_refused_and_costs_its_sender(payload, rejection):
         (encode(Addresses(())), Rejection.MALFORMED),
         (b"\xc1garbage", Rejection.MALFORMED),
         (encode(Refused("no such reason", "x")), Rejection.MALFORMED),
-        (encode(Refused("busy", "later\n\x1b[2Jforged line")), Rejection.BUSY),
+        (encode(Refused("busy", "later, forged line")).replace(b", ", b"\n\x1b"), Rejection.MALFORMED),
     ],
     ids=["another reply", "garbage", "unknown refusal", "control characters"],
 )
@@ -152,6 +152,18 @@ async def test_an_illegal_reply_is_the_peers_fault(answer, rejection):
     assert asker.faults == ([(liar.id, rejection)] if rejection is Rejection.MALFORMED else [])
     for node in (liar, asker):
         await node.transport.close()
+
+
+async def test_what_a_refusal_quotes_is_printable():
+    """Given a handler whose refusal quotes an escape code, then who asked hears the refusal, and not the code."""
+
+    async def answer(_peer: NodeId, _request: GetStatus) -> Status:
+        raise PeerError(Rejection.UNAVAILABLE, "no file \x1b[31mred\n")
+
+    async with clique([{GetStatus: answer}, {}]) as (a, b):
+        error = await refused_with(b, a, ASKED[GetStatus])
+    assert error.rejection is Rejection.UNAVAILABLE
+    assert str(error).endswith("no file ?[31mred?")
 
 
 async def test_a_reply_above_its_limit_is_a_request_error():

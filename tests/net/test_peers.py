@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from bflcd.crypto.identity import peer_id_of
-from bflcd.errors import PeerError, Rejection
+from bflcd.errors import DialError, PeerError, Rejection
+from bflcd.limits import is_printable
 from bflcd.net.dialing.book import Source
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
@@ -195,6 +196,19 @@ async def test_being_alone_is_warned_of_with_address_step_and_reason_but_not_too
     async with community(1, may_be_alone=lambda: True) as (a,):
         await asyncio.sleep(0.3)
         assert a.manager.warnings() == ()
+
+
+async def test_a_failed_dial_warns_in_printable_words_whatever_the_other_end_said():
+    """Given an address where somebody answers the negotiation with an escape code, then the warning holds none."""
+    async with community(1) as (a,):
+
+        async def refuse(address, _deadline):
+            raise DialError(address, "handshake", "expected /noise, got \x1b[31mred\n")
+
+        a.node.transport.dial = refuse
+        a.manager.add_address(f"/memory/9/p2p/{peer_id_of(identity(9).node_id)}")
+        await until(lambda: any("/noise" in warning for warning in a.manager.warnings()))
+        assert all(is_printable(warning) for warning in a.manager.warnings())
 
 
 async def test_a_peer_on_another_chain_is_not_kept():

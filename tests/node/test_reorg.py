@@ -13,7 +13,7 @@ from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.following import Follower, RoundClaims
-from bflcd.node.recovery.reorg import SupersededError, find_superseding, state_at, take_back
+from bflcd.node.recovery.reorg import SupersededError, find_other, state_at, take_back
 from bflcd.scheduler import ASYNCIO
 from bflcd.store.block_store import BlockStore
 from bflcd.store.memory import MemoryStore
@@ -82,10 +82,11 @@ async def test_the_higher_epoch_supersedes_and_the_blocks_are_archived_and_repla
     world, ours, theirs = chains()
     await filled(store, world, ours)
     before = await store.head()
-    found = await find_superseding(Peer(theirs), store, NodeId(bytes(32)), world.genesis, VERIFY)
+    found = await find_other(Peer(theirs), store, NodeId(bytes(32)), world.genesis, VERIFY)
     assert found is not None
-    assert found.header.round == FORKED
-    error = await take_back(store, found)
+    assert found.supersedes
+    assert found.theirs.header.round == FORKED
+    error = await take_back(store, found.theirs)
     assert isinstance(error, SupersededError)
     assert "epoch 1" in str(error)
     head = await store.head()
@@ -102,7 +103,9 @@ async def test_the_higher_epoch_supersedes_and_the_blocks_are_archived_and_repla
 async def test_a_lower_epoch_and_forged_headers_take_nothing_back(store: BlockStore) -> None:
     world, ours, theirs = chains()
     await filled(store, world, theirs)
-    assert await find_superseding(Peer(ours), store, NodeId(bytes(32)), world.genesis, VERIFY) is None
+    found = await find_other(Peer(ours), store, NodeId(bytes(32)), world.genesis, VERIFY)
+    assert found is not None
+    assert (found.supersedes, found.contradicts) == (False, False)
     head = await store.head()
     recovery = theirs[FORKED - 1].certificate.recovery
     assert recovery is not None
@@ -111,14 +114,14 @@ async def test_a_lower_epoch_and_forged_headers_take_nothing_back(store: BlockSt
     other = MemoryStore()
     await filled(other, world, ours)
     liar = Peer([*theirs[: FORKED - 1], forged, *theirs[FORKED:]])
-    assert await find_superseding(liar, other, NodeId(bytes(32)), world.genesis, VERIFY) is None
+    assert await find_other(liar, other, NodeId(bytes(32)), world.genesis, VERIFY) is None
     assert (await store.head()) == head
 
 
 async def test_the_same_chain_supersedes_nothing(store: BlockStore) -> None:
     world, ours, _ = chains()
     await filled(store, world, ours)
-    assert await find_superseding(Peer(ours), store, NodeId(bytes(32)), world.genesis, VERIFY) is None
+    assert await find_other(Peer(ours), store, NodeId(bytes(32)), world.genesis, VERIFY) is None
 
 
 async def test_the_follower_finds_it_when_a_peers_headers_do_not_follow_ours(store: BlockStore) -> None:

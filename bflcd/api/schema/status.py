@@ -70,6 +70,8 @@ class Status(Answer, frozen=True, kw_only=True):
     """Root of that block's payload."""
     state_hash: str
     """Hash of the ledger after that block."""
+    trusted_head: str
+    """`ROUND:HASH` of that block's header, as `bflcd start --trusted-head` takes it: what another node may be told to trust."""
     epoch: int
     """Epoch of the running round."""
     committee: list[str]

@@ -6,6 +6,7 @@ is told loudly, nothing is thrown away, and a lower or equal epoch never does it
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 from bflcd.consensus.certificate import verify_successor
@@ -35,10 +36,28 @@ class SupersededError(BflcError):
     """Blocks of this node were superseded and taken back: it has to start again from its new head."""
 
 
-async def find_superseding(
+@dataclass(frozen=True, slots=True)
+class OtherHistory:
+    """Two proven headers in one place: ours, and a peer's."""
+
+    ours: CertifiedHeader
+    theirs: CertifiedHeader
+
+    @property
+    def supersedes(self) -> bool:
+        """Whether a recovery gave the round to the peer's committee: the higher epoch counts."""
+        return self.theirs.certificate.epoch > self.ours.certificate.epoch
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether neither counts more than the other."""
+        return self.theirs.certificate.epoch == self.ours.certificate.epoch
+
+
+async def find_other(
     exchange: Exchange, store: ChainStore, peer: NodeId, genesis: Genesis, verify: Verify, *, scheduler: Scheduler = ASYNCIO
-) -> CertifiedHeader | None:
-    """The first header of `peer` that stands in the place of one of ours and supersedes it; proved by our header before it."""
+) -> OtherHistory | None:
+    """The first header of `peer` that differs from ours in its place, proved by our header before it; None if it proves none."""
     head = (await store.head()).header.round
     first = Round(max(1, head - LOOK_BACK + 1))
     ours = await store.headers(first, LOOK_BACK)
@@ -62,7 +81,7 @@ async def find_superseding(
             "the headers of %s differ from ours from round %d on, and are not proved: %s", short(peer), first + index, error
         )
         return None
-    return theirs if theirs.certificate.epoch > mine.certificate.epoch else None
+    return OtherHistory(mine, theirs)
 
 
 async def _header_before(store: ChainStore, first: Round, genesis: Genesis) -> Header:

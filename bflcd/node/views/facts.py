@@ -73,13 +73,16 @@ class NodeFacts:
         self.peers = peers
         self.measures = measures
         self.api_url = ""
+        self.held = ""
+        """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
         self._addresses = addresses
         self._started = time.monotonic()
         self._alarms = alarms
 
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""
-        return [*attack_warnings(self.config.attack), *self._alarms(), *self.peers.warnings()]
+        held = [self.held] if self.held else []
+        return [*attack_warnings(self.config.attack), *held, *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:
         """The fields of `Status` that are the same on every chain."""

@@ -358,8 +358,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "lower-epoch-supersedes",
         "blocks of a higher epoch are taken back for those of a lower one (rule 8)",
         SUPERSEDED,
-        "return theirs if theirs.certificate.epoch > mine.certificate.epoch else None",
-        "return theirs if theirs.certificate.epoch != mine.certificate.epoch else None",
+        "return self.theirs.certificate.epoch > self.ours.certificate.epoch",
+        "return self.theirs.certificate.epoch != self.ours.certificate.epoch",
         REPLACED,
     ),
     mutant(

@@ -108,8 +108,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "header-liar-unpunished",
         "who sends a forged header pays nothing (section 8)",
         "bflcd/net/sync.py",
-        "            self._on_misbehaviour(node, wrong.rejection, str(wrong))\n        return proven\n",
-        "        return proven\n",
+        "                self._on_misbehaviour(node, wrong.rejection, str(wrong))\n",
+        "",
         SYNCED,
     ),
     mutant(
@@ -124,8 +124,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "claims-believed",
         "a peer's claim alone takes the node out of its round (section 8)",
         "bflcd/node/following.py",
-        "        try:\n            await self._chain_sync.run(",
-        "        try:\n            await self._inbox.settle(SyncChanged(active=True))\n            await self._chain_sync.run(",
+        "            try:\n                await self._chain_sync.run(",
+        "            try:\n                await self._inbox.settle(SyncChanged(active=True))\n                await self._chain_sync.run(",
         FOLLOWED,
     ),
     mutant(
