@@ -177,6 +177,7 @@ def test_the_top_level_holds_what_it_may():
         "Makefile",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "LICENSE",
         "constraints.txt",
         ".ci",

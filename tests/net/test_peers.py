@@ -202,7 +202,7 @@ async def test_a_failed_dial_warns_in_printable_words_whatever_the_other_end_sai
     """Given an address where somebody answers the negotiation with an escape code, then the warning holds none."""
     async with community(1) as (a,):
 
-        async def refuse(address, _deadline):
+        async def refuse(address, _deadline, **_check):
             raise DialError(address, "handshake", "expected /noise, got \x1b[31mred\n")
 
         a.node.transport.dial = refuse
