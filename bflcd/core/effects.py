@@ -57,12 +57,16 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`."""
+    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
+
+    `limit`: the longest that an update counts as, in the unit of cards; None: as long as it is.
+    """
 
     round: Round
     model: BlobRef
     offers: tuple[tuple[Digest, BlobRef, str], ...]
     seed: int
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

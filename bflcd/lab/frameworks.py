@@ -24,8 +24,11 @@ from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit, said_accuracy, said_gain
 from bflcd.ledger.judgement import OfferJudgement
+from bflcd.ledger.step_limit import step_limit
 from bflcd.registry import entry_of
+from bflcd.types import MicroNats, PartsPerMillion
 from bflcd.wire.tensors import VALUE_LIMIT
 
 ROOT_ROWS: Final = 100
@@ -170,14 +173,24 @@ class Bflc(Framework):
             if len(held) > params.score_rows:
                 held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[: params.score_rows])
             members.append(held)
-        return self._engine.score(model, updates, members, params.score_damping)
+        limit = step_limit(params.norm_clip, self.chain.state.usual_norm)
+        return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=row_limit(params))
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
-        base_loss = int(scores.base_losses[line])
+        """What `member` says, true or not, is as coarse as everybody's."""
+        params, base_loss = self.chain.params, int(scores.base_losses[line])
+        accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
+        least = MicroNats(-margin(params, accuracy))
         measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
         said = self.adversaries.report(member, measured, offering, self.round)
+        gains = [said_gain(MicroNats(gain), least) for gain in said.gains.tolist()]
+        pairs = zip(gains, said.accuracies.tolist(), strict=True)
         return CardLines(
-            said.gains, said.accuracies, said.norms, int(scores.base_losses[line]), int(scores.base_accuracies[line])
+            np.array(gains, dtype=np.int64),
+            np.array([said_accuracy(params, gain, PartsPerMillion(right)) for gain, right in pairs], dtype=np.int64),
+            said.norms,
+            coarse_loss(MicroNats(base_loss)),
+            coarse_accuracy(accuracy),
         )
 
     def _honest(self, offers: Sequence[OfferJudgement]) -> int:

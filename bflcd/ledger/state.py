@@ -37,6 +37,9 @@ MAX_SUPPLY: Final = 2**63 - 1
 MAX_OPERATION_NUMBER: Final = 2**53
 """Operations of one author."""
 
+MAX_REFUSALS: Final = 8
+"""Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
+
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
 
@@ -48,6 +51,8 @@ class Account:
     `retired_round`: of the recovery that declared it gone; it gets no seat until it shows up again (design 6.8).
     `availability`: exponential average of its presence, round by round, from 0 at genesis (design 5, Election).
     `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).
+    `refusals`: offers that harmed most judges and are not made up for yet; `rest_round`: the next round in which it may train,
+    if that is not the running one (`ledger.standing`).
     """
 
     node: NodeId
@@ -59,9 +64,11 @@ class Account:
     retired_round: RoundOrNever = NEVER
     availability: PartsPerMillion = PartsPerMillion(0)
     operations: Annotated[int, Between(0, MAX_OPERATION_NUMBER)] = 0
+    refusals: Annotated[int, Between(0, MAX_REFUSALS)] = 0
+    rest_round: RoundOrNever = NEVER
 
 
-@message(83, max_bytes=MAX_MEMBERS * 120 + 64 * 1024)
+@message(90, max_bytes=MAX_MEMBERS * 140 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

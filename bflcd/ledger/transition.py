@@ -19,6 +19,7 @@ from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.rewards import rewards
+from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
@@ -119,7 +120,7 @@ def decide(
     present = frozenset(judgement.present)
     learned = replace(
         state,
-        accounts=_accounts_after(state, merits, dict(paid), present),
+        accounts=_stand_after(state, judgement, _accounts_after(state, merits, dict(paid), present)),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
     )
@@ -271,6 +272,17 @@ def _accounts_after(
             availability=availability_after(account.availability, present=account.node in present),
         )
         for account in state.accounts
+    )
+
+
+def _stand_after(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """The accounts with what each judged offer does to its uploader's standing."""
+    m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    return tuple(
+        standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
+        if (offer := judged.get(account.node)) is not None
+        else account
+        for account in accounts
     )
 
 

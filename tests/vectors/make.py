@@ -62,6 +62,7 @@ RETIRED: dict[int, str] = {
     80: "State",
     81: "State",
     82: "State",
+    83: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
