@@ -183,7 +183,7 @@ def fixed_norm(update: Floats) -> int:
 
 
 def held_share(norm: float, limit: int | None) -> float:
-    """The share of an update of that norm that is as long as `limit`, in the unit of cards, allows; 1 within it, or without one."""
+    """The share of an update of that norm that is within `limit` (in the unit of cards); 1 if it is, or if there is none."""
     longest = norm if limit is None else limit / 2**NORM_SCALE_BITS
     return min(1.0, longest / norm) if norm else 1.0
 

@@ -66,6 +66,9 @@ def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:
     for first, later in zip(entries, entries[MAX_ENTRIES_EACH:], strict=False):
         if first.uploader == later.uploader:
             return f"more than {MAX_ENTRIES_EACH} entries are about {short(first.uploader)}"
+    for entry in entries:
+        if entry.gain < REFUSED:
+            return f"it says {entry.gain} of an offer of {short(entry.uploader)}, where {REFUSED} stands for all that harms"
     return None
 
 
@@ -113,8 +116,6 @@ class CardRules:
         for entry in card.entries:
             if entry.uploader not in self._trainers:
                 return f"{short(entry.uploader)} may not train in this round and has an entry"
-            if entry.gain < REFUSED:
-                return f"it says {entry.gain} of an offer of {short(entry.uploader)}, where {REFUSED} stands for all that harms"
             if entry.uploader not in present:
                 return f"{short(entry.uploader)} has an entry and is not listed as present"
         if (card.base_loss is None) != (card.base_accuracy is None):

@@ -1,7 +1,7 @@
 """What offers that do harm cost their trainer: once and again nothing, in a row rounds in which it may not offer (design 5.4).
 
-An offer that harms is also a question that every judge answers. Honest updates harm now and then, of odd rows or by bad luck; so a
-few are free, and each packed one makes up for one. Whoever goes on is heard ever more rarely, for as long as it goes on.
+An offer that harms is also a question that every judge answers. Honest updates harm now and then, of odd rows or by bad luck;
+so a few are free, and each packed one makes up for one. Whoever goes on is heard ever more rarely, for as long as it goes on.
 """
 
 from dataclasses import replace

@@ -11,8 +11,8 @@ from bflcd.errors import InvariantError
 from bflcd.ledger.judgement import SCORES, Judgement, OfferJudgement, Reason, judge
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.params import MILLION, SCORE_RULES, Params
-from bflcd.types import Digest, NodeId, PartsPerMillion
+from bflcd.params import SCORE_RULES
+from bflcd.types import Digest, NodeId
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 from tests.helpers.ledger import (

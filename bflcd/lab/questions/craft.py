@@ -64,13 +64,9 @@ class Crafter:
         """A direction that helps everybody."""
         return self.pushed(model, self.reference, torch.full((len(self.reference),), 1.0 / len(self.reference)))
 
-    def toward_record(self, model: Tensor, record: DeviceRows, sign: float) -> Tensor:
-        """A direction that helps or harms one record, and leaves the reference rows where they are as far as it can."""
-        rows = DeviceRows(torch.cat([record.inputs, self.reference.inputs]), torch.cat([record.targets, self.reference.targets]))
-        count = len(self.reference)
-        alone = torch.cat([torch.tensor([sign]), torch.zeros(count)])
-        rest = torch.cat([torch.zeros(1), torch.full((count,), 1.0 / count)])
-        pushed, common = self.pushed(model, rows, alone), self.pushed(model, rows, rest)
+    def toward_record(self, model: Tensor, record: DeviceRows, sign: float, common: Tensor) -> Tensor:
+        """A direction that helps or harms one record, without the part that helps everybody (`common`, of norm 1)."""
+        pushed = self.pushed(model, record, torch.tensor([sign]))
         apart = pushed - common * (pushed @ common)
         return apart / apart.norm().clamp(min=1e-12)
 

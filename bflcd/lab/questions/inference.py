@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.questions.answers import Answer, edges
 
 PARTICLES: Final = 2000
@@ -81,19 +82,14 @@ class Belief:
         self._log_weights += np.log(likelihood(answer, *self.gain_of(prediction, noise)))
         self._renew()
 
-    def information(
-        self, predictions: list[Prediction], levels: tuple[int, ...] | None, least: float, noise: float
-    ) -> NDArray[np.float64]:
-        """What each question's answer would tell, in nats: its entropy less what is left of it for known shares.
-
-        `levels` None: of exact answers, by the normal distributions' variances.
-        """
+    def information(self, predictions: list[Prediction], rule: Disclosure, least: float) -> NDArray[np.float64]:
+        """What each question's answer would tell, in nats: its entropy less what is left of it for known shares."""
         shares = self.shares[self._rng.choice(PARTICLES, _TRIED, p=self.weights)]
         means = shares @ np.stack([p.means for p in predictions]).T
-        variances = shares @ np.stack([p.variances for p in predictions]).T * (CAUTION / self.rows) + noise**2
-        if levels is None:
+        variances = shares @ np.stack([p.variances for p in predictions]).T * (CAUTION / self.rows) + rule.noise**2
+        if rule.levels is None:
             return np.asarray(np.log1p(means.var(0) / (variances.mean(0) + _LEAST_DEVIATION**2)))
-        odds = _odds(edges(levels, least), means, np.sqrt(variances) + _LEAST_DEVIATION)
+        odds = _odds(edges(rule.levels, least), means, np.sqrt(variances) + _LEAST_DEVIATION)
         return _entropy(odds.mean(0)) - _entropy(odds).mean(0)
 
     def _renew(self) -> None:
@@ -132,18 +128,13 @@ def _with_record(
 
 
 def telling(
-    belief: Belief,
-    predictions: list[Prediction],
-    own: NDArray[np.float64],
-    levels: tuple[int, ...] | None,
-    least: float,
-    noise: float,
+    belief: Belief, predictions: list[Prediction], own: NDArray[np.float64], rule: Disclosure, least: float
 ) -> NDArray[np.float64]:
-    """How much each question's answer would tell of a record's membership, in nats."""
-    without, deviations, held = _with_record(belief, predictions, own, noise)
-    if levels is None:
+    """How much each question's answer would tell of a record's membership, in nats, or in that order."""
+    without, deviations, held = _with_record(belief, predictions, own, rule.noise)
+    if rule.levels is None:
         return np.asarray(np.square((held - without) / deviations))
-    bounds = edges(levels, least)
+    bounds = edges(rule.levels, least)
     odds = np.stack([_odds(bounds, means, deviations) for means in (without, held)])
     return _entropy(odds.mean(0)) - _entropy(odds).mean(0)
 

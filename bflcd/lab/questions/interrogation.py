@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bflcd.lab.disclosures import DISCLOSURES, Disclosure
 from bflcd.lab.engine.stacked import StackedEngine
-from bflcd.lab.questions.answers import DISCLOSURES, Disclosure, Measured, answers, measured, row_gains
+from bflcd.lab.questions.answers import Measured, answers, measured, row_gains
 from bflcd.lab.questions.craft import Crafter
 from bflcd.lab.questions.inference import Belief, Prediction, log_odds, predict, telling
 from bflcd.lab.rng import Draw, generator
@@ -31,7 +32,7 @@ from bflcd.types import PartsPerMillion
 ASKERS: Final = 3
 """Colluding trainers: a fifth of those that train beside four judges of twenty."""
 
-RECORDS: Final = 2
+RECORDS: Final = 5
 """Of each judge's rows, and as many of others', that are asked about."""
 
 LEAST_SITTINGS: Final = 5
@@ -65,9 +66,9 @@ class Learned:
 class Interrogation:
     """One simulation with askers beside it."""
 
-    def __init__(self, simulation: Simulation, alpha: float, rules: Sequence[Disclosure] = DISCLOSURES) -> None:
-        """`alpha`: of the Dirichlet distribution by which labels were dealt."""
-        self._simulation, self._rules = simulation, rules
+    def __init__(self, simulation: Simulation, rules: Sequence[str] = tuple(DISCLOSURES)) -> None:
+        """`rules`: names of rules of disclosure."""
+        self._simulation, self._rules = simulation, {name: DISCLOSURES[name] for name in rules}
         devices, chain = simulation.devices, simulation.chain
         self._devices, self._chain = devices, chain
         self._engine = StackedEngine(simulation.task, devices.pool)  # many models on few rows
@@ -79,9 +80,9 @@ class Interrogation:
         public = np.bincount(labels[everybody], minlength=classes) / len(everybody)
         self._public = public
         self._beliefs = {
-            (device, rule.name): Belief(public, alpha * classes, len(rows), self._rng)
+            (device, name): Belief(public, simulation.config.alpha * classes, len(rows), self._rng)
             for device, rows in enumerate(devices.validation)
-            for rule in rules
+            for name in rules
         }
         self.records = [record for device in range(len(devices.validation)) for record in self._draw_records(device, everybody)]
         self._sittings = np.zeros(len(devices.validation), dtype=np.int64)
@@ -91,13 +92,19 @@ class Interrogation:
         others = np.setdiff1d(everybody, own)
         drawn = [(p, True) for p in self._rng.permutation(own)[:RECORDS]]
         drawn += [(p, False) for p in self._rng.permutation(others)[:RECORDS]]
-        return [Record(device, int(p), held, dict.fromkeys((rule.name for rule in self._rules), 0.0)) for p, held in drawn]
+        return [Record(device, int(p), held, dict.fromkeys(self._rules, 0.0)) for p, held in drawn]
 
-    def run(self) -> None:
-        """To the simulation's last round."""
-        while not self._simulation.done:
-            self._ask_all()
-            self._simulation.advance()
+    def ask(self) -> bool:
+        """Ask what is to be asked in the running round, and let the community close it; False after the last."""
+        if self._simulation.done:
+            return False
+        self._ask_all()
+        self._simulation.advance()
+        return True
+
+    def asked_enough(self) -> list[Record]:
+        """The records about judges that sat often enough."""
+        return [record for record in self.records if self._sittings[record.judge] >= LEAST_SITTINGS]
 
     def learned(self) -> list[Learned]:
         """Of each judge that sat often enough."""
@@ -108,7 +115,7 @@ class Interrogation:
                 len(rows),
                 np.bincount(self._labels[rows], minlength=classes) / len(rows),
                 self._public,
-                {rule.name: self._beliefs[device, rule.name].mean() for rule in self._rules},
+                {name: self._beliefs[device, name].mean() for name in self._rules},
             )
             for device, rows in enumerate(self._devices.validation)
             if self._sittings[device] >= LEAST_SITTINGS
@@ -150,12 +157,12 @@ class Interrogation:
     def _ask_classes(self, model: Tensor, device: int, updates: Tensor, predicted: list[Prediction]) -> None:
         found = self._measure(model, updates, self._rows(device))
         least = margin(self._chain.params, PartsPerMillion(int(found.accuracy * MILLION))) / MILLION
-        for rule in self._rules:
-            belief = self._beliefs[device, rule.name]
+        for name, rule in self._rules.items():
+            belief = self._beliefs[device, name]
             if not rule.clipped:
                 self._shout(model, device, rule, belief)
                 continue
-            worth = belief.information(predicted, rule.levels, least, rule.noise)
+            worth = belief.information(predicted, rule, least)
             asked = np.argsort(-worth)[:ASKERS].tolist()
             for number, answer in zip(asked, answers(rule, self._chain.params, found, asked, self._rng), strict=True):
                 belief.hear(predicted[number], answer, rule.noise)
@@ -173,22 +180,22 @@ class Interrogation:
 
     def _ask_record(self, model: Tensor, record: Record, honest: Tensor, radius: float) -> None:
         crafter, row = self._crafter, self._engine.gather(np.array([record.position]))
-        ways = [crafter.toward_record(model, row, sign) for sign in (1.0, -1.0)]
+        ways = [crafter.toward_record(model, row, sign, honest) for sign in (1.0, -1.0)]
         mixed = [way + mix * honest for way in ways for mix in (-0.5, -0.2, 0.0, 0.2, 0.5)]
         updates = torch.stack([way * (radius * size / float(way.norm())) for way in mixed for size in (1.0, 0.4)])
         predicted = self._predict(model, updates)
         own = row_gains(self._measure(model, updates, row), clipped=True)[:, 0]
         found = self._measure(model, updates, self._rows(record.judge))
         least = margin(self._chain.params, PartsPerMillion(int(found.accuracy * MILLION))) / MILLION
-        for rule in self._rules:
+        for name, rule in self._rules.items():
             if not rule.clipped:
-                record.odds[rule.name] += self._detect(model, record, row, rule)
+                record.odds[name] += self._detect(model, record, row, rule)
                 continue
-            belief = self._beliefs[record.judge, rule.name]
-            worth = telling(belief, predicted, own, rule.levels, least, rule.noise)
+            belief = self._beliefs[record.judge, name]
+            worth = telling(belief, predicted, own, rule, least)
             asked = np.argsort(-worth)[:ASKERS].tolist()
             for number, answer in zip(asked, answers(rule, self._chain.params, found, asked, self._rng), strict=True):
-                record.odds[rule.name] += log_odds(belief, predicted[number], float(own[number]), answer, rule.noise)
+                record.odds[name] += log_odds(belief, predicted[number], float(own[number]), answer, rule.noise)
 
     def _detect(self, model: Tensor, record: Record, row: DeviceRows, rule: Disclosure) -> float:
         """Where nothing is clipped: two offers that differ for this record alone, so a difference is the record."""
