@@ -385,6 +385,8 @@ def test_offers_are_measured_within_the_step_limit():
         return answer(node, effect)
 
     world.answer = watched
+    for node in world.identities:
+        world.start(node)
     assert world.run_until(lambda: min(world.rounds()) >= 2, 60_000)
     assert {limit for round_, limit in limits if round_ == 0} == {None}
     assert {limit for round_, limit in limits if round_ == 1} == {8192}
