@@ -66,10 +66,10 @@ def answers(said: Disclosure, params: Params, found: Measured, asked: Sequence[i
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
-    gains = row_gains(found, clipped=said.clipped)[np.ix_(list(asked), kept)].mean(1)
+    gains = row_gains(found, clipped=said.clipped)[np.ix_(np.asarray(asked), kept)].mean(1)
     gains = gains + said.noise * rng.standard_normal(len(gains))
     if said.levels is None:
-        shares = found.right[1:][np.ix_(list(asked), kept)].mean(1)
+        shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)
         return [Answer(gain - EXACTNESS / 2, gain + EXACTNESS / 2, share) for gain, share in zip(gains, shares, strict=True)]
     least = margin(params, PartsPerMillion(int(found.right[0][kept].mean() * MILLION)))
     words = [said.gain(MicroNats(round(gain * MILLION)), MicroNats(-least)) for gain in gains]

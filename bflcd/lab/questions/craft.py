@@ -49,10 +49,9 @@ class Crafter:
         for _ in range(STEPS):
             flat.gradient.zero_()
             outputs = flat.module(self._task.transform(rows.inputs))
-            (self._task.row_loss(outputs, rows.targets) * weights).sum().backward()
+            (self._task.row_loss(outputs, rows.targets) * weights).sum().backward()  # type: ignore[no-untyped-call]
             flat.weights.sub_(flat.gradient * (RATE / flat.gradient.norm().clamp(min=1e-9)))
-        moved = flat.weights - model
-        return moved / moved.norm().clamp(min=1e-12)
+        return _of_norm_1(flat.weights - model)
 
     def toward_class(self, model: Tensor, label: int, sign: float) -> Tensor:
         """A direction that helps (sign 1) or harms (-1) the rows of one class, and does the contrary to the others."""
@@ -67,8 +66,7 @@ class Crafter:
     def toward_record(self, model: Tensor, record: DeviceRows, sign: float, common: Tensor) -> Tensor:
         """A direction that helps or harms one record, without the part that helps everybody (`common`, of norm 1)."""
         pushed = self.pushed(model, record, torch.tensor([sign]))
-        apart = pushed - common * (pushed @ common)
-        return apart / apart.norm().clamp(min=1e-12)
+        return _of_norm_1(pushed - common * (pushed @ common))
 
     # -- without a clip -----------------------------------------------------------------------------------------------
 
@@ -101,3 +99,8 @@ class Crafter:
             parts[last][:, 0] = 0.0
             parts[last][(int(record.targets[0]) + 1) % self.classes, 0] = gain
         return (asleep - model) * self._damping, (awake - model) * self._damping
+
+
+def _of_norm_1(way: Tensor) -> Tensor:
+    scaled: Tensor = way / way.norm().clamp(min=1e-12)
+    return scaled

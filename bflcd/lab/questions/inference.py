@@ -44,7 +44,8 @@ def predict(gains: NDArray[np.float64], labels: NDArray[np.int64], classes: int)
 
 def normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of the standard normal distribution."""
-    return torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+    found: NDArray[np.float64] = torch.special.ndtr(torch.from_numpy(np.ascontiguousarray(x))).numpy()
+    return found
 
 
 class Belief:
@@ -62,7 +63,7 @@ class Belief:
     def weights(self) -> NDArray[np.float64]:
         """Of the particles, summing to 1."""
         weights: NDArray[np.float64] = np.exp(self._log_weights - self._log_weights.max())
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     def mean(self) -> NDArray[np.float64]:
         """The best guess of the shares."""
@@ -90,7 +91,7 @@ class Belief:
         if rule.levels is None:
             return np.asarray(np.log1p(means.var(0) / (variances.mean(0) + _LEAST_DEVIATION**2)))
         odds = _odds(edges(rule.levels, least), means, np.sqrt(variances) + _LEAST_DEVIATION)
-        return _entropy(odds.mean(0)) - _entropy(odds).mean(0)
+        return np.asarray(_entropy(odds.mean(0)) - _entropy(odds).mean(0))
 
     def _renew(self) -> None:
         """Draw the particles anew around the likely ones once few of them count."""
@@ -136,7 +137,7 @@ def telling(
         return np.asarray(np.square((held - without) / deviations))
     bounds = edges(rule.levels, least)
     odds = np.stack([_odds(bounds, means, deviations) for means in (without, held)])
-    return _entropy(odds.mean(0)) - _entropy(odds).mean(0)
+    return np.asarray(_entropy(odds.mean(0)) - _entropy(odds).mean(0))
 
 
 def log_odds(belief: Belief, prediction: Prediction, own: float, answer: Answer, noise: float) -> float:
