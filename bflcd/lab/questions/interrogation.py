@@ -33,7 +33,7 @@ ASKERS: Final = 3
 """Colluding trainers: a fifth of those that train beside four judges of twenty."""
 
 RECORDS: Final = 5
-"""Of each judge's rows, and as many of others', that are asked about."""
+"""Of each judge's rows, and as many of others' and of the same classes, that are asked about."""
 
 LEAST_SITTINGS: Final = 5
 """Rounds in which a judge sat, from which on it counts in what is reported."""
@@ -88,10 +88,15 @@ class Interrogation:
         self._sittings = np.zeros(len(devices.validation), dtype=np.int64)
 
     def _draw_records(self, device: int, everybody: NDArray[np.int64]) -> list[Record]:
+        """Rows that a device holds, and for each one of the same class that it does not: no class tells which is which."""
         own = self._devices.validation[device]
-        others = np.setdiff1d(everybody, own)
-        drawn = [(p, True) for p in self._rng.permutation(own)[:RECORDS]]
-        drawn += [(p, False) for p in self._rng.permutation(others)[:RECORDS]]
+        others = self._rng.permutation(np.setdiff1d(everybody, own))
+        drawn = []
+        for position in self._rng.permutation(own)[:RECORDS]:
+            alike = others[self._labels[others] == self._labels[position]]
+            if alike.size:
+                drawn += [(position, True), (alike[0], False)]
+                others = others[others != alike[0]]
         return [Record(device, int(p), held, dict.fromkeys(self._rules, 0.0)) for p, held in drawn]
 
     def ask(self) -> bool:
