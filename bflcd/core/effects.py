@@ -59,7 +59,7 @@ class Train:
 class Score:
     """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
 
-    `limit`: the longest that an update counts as, in the unit of cards; None: as long as it is.
+    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads.
     """
 
     round: Round

@@ -188,7 +188,7 @@ class Bflc(Framework):
         """What `member` says, true or not, is as coarse as everybody's."""
         params, base_loss = self.chain.params, int(scores.base_losses[line])
         accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
-        least = MicroNats(-margin(params, accuracy))
+        least = MicroNats(-margin(params, self.chain.state.known))
         measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
         said = self.adversaries.report(member, measured, offering, self.round)
         gains = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]

@@ -67,8 +67,8 @@ class ScoreJob:
     """Score `candidates` against `model` on at most `rows` local rows drawn by `seed`.
 
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
-    `damping` d: each candidate is judged at base + U/d, a U longer than `limit` (in the unit of `UpdateScore.norm`; None: no
-    limit) as if it were scaled down to it. `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
+    `damping` d: each candidate is judged at base + U/d, or as far in that direction as `limit` lets (in the unit of
+    `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
     """
 
     round: Round

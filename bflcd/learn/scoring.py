@@ -73,7 +73,7 @@ class Scorer:
                 valid.append((candidate, split_payload(candidate.update, self._model.spec, label=candidate.label)[1]))
             except PeerError as error:
                 invalid.append((candidate.key, str(error)))
-        shares = [held_share(norm_of(update), job.limit) / job.damping for _, update in valid]
+        shares = [held_share(norm_of(update), job.damping, job.limit) for _, update in valid]
         measured = self._measure_all(start, [update for _, update in valid], shares, rows, cancelled)
         scores = tuple(
             UpdateScore(candidate.key, mean_gain(base.losses, found.losses, job.row_limit), found.accuracy, fixed_norm(update))
@@ -182,10 +182,15 @@ def fixed_norm(update: Floats) -> int:
     return int(min(norm_of(update), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
-def held_share(norm: float, limit: int | None) -> float:
-    """The share of an update of that norm that is within `limit` (in the unit of cards); 1 if it is, or if there is none."""
-    longest = norm if limit is None else limit / 2**NORM_SCALE_BITS
-    return min(1.0, longest / norm) if norm else 1.0
+def held_share(norm: float, damping: int, limit: int | None) -> float:
+    """The share of an update of that norm by which the model is moved: 1 / `damping`, or what makes a step of `limit`.
+
+    `limit` is in the unit of cards; None: there is none.
+    """
+    share = 1.0 / damping
+    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
+        return share
+    return limit / 2**NORM_SCALE_BITS / norm
 
 
 def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:

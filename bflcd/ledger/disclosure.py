@@ -46,14 +46,15 @@ def row_limit(params: Params) -> MicroNats:
     return MicroNats(min(max(LEAST_ROW_LIMIT, MARGINS_A_ROW * params.score_margin), MOST_ROW_LIMIT))
 
 
-def margin(params: Params, base_accuracy: PartsPerMillion) -> MicroNats:
-    """What an update may cost on a judge's rows and still qualify: the community's margin times the base's accuracy there.
+def margin(params: Params, known: PartsPerMillion) -> MicroNats:
+    """What an update may cost on a judge's rows and still qualify: the community's margin times what the last model knew.
 
+    `known` stands in the ledger (`State.known`), so that every judge has the same margin, and none tells its own accuracy by it.
     While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
     classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
     with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's fifth power.
     """
-    share: int = base_accuracy
+    share: int = known
     if share < HALF_RIGHT:
         share = share**5 // HALF_RIGHT**4
     return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)

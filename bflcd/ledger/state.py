@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.limits import Between, Size
-from bflcd.params import Genesis
+from bflcd.params import MILLION, Genesis
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
@@ -76,7 +76,8 @@ class State:
     `accounts` sorted by node; `committee`: of this round, in seat order; `managers` sorted by id; `parent`, `grandparent`:
     hashes of the model headers of rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block.
     Balances, pool and burnt sum to `supply`. `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of
-    cards; 0 before anything was packed.
+    cards; 0 before anything was packed. `known`: what share of their rows the judges of the rounds before found the model right
+    on, from which the margin follows (`ledger.disclosure`); 0 before anybody judged.
     """
 
     chain: Digest
@@ -92,6 +93,7 @@ class State:
     burnt: Amount
     supply: Amount
     usual_norm: Annotated[int, Between(0, MAX_NORM)] = 0
+    known: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(0)
 
 
 def state_hash(state: State) -> Digest:

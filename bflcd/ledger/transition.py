@@ -123,6 +123,7 @@ def decide(
         accounts=_stand_after(state, judgement, _accounts_after(state, merits, dict(paid), present)),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
+        known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
     )
     operated = apply_operations(learned, operations)
     election = elect(params, operated, merits, present)

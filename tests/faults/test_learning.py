@@ -22,7 +22,9 @@ def alarms(learners: Learners, members: set[NodeId]) -> int:
     """How many of `members` say in the round just played that they can't explain it."""
     assert learners.judgement is not None
     return sum(
-        unexplained(learners.judgement, card.body) is not None for member, card in learners.cards.items() if member in members
+        unexplained(learners.judgement, card.body, learners.known) is not None
+        for member, card in learners.cards.items()
+        if member in members
     )
 
 

@@ -14,7 +14,7 @@ from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
-from bflcd.ledger.disclosure import REFUSED, margin, row_limit, said_accuracy, said_gain
+from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, margin, row_limit, said_accuracy, said_gain
 from bflcd.ledger.judgement import Judgement
 from bflcd.ledger.step_limit import step_limit
 from bflcd.types import Digest, MicroNats, NodeId, Round
@@ -76,6 +76,7 @@ class Learners:
         offers = {node: make_offer(community, node, samples=samples) for node, (_, samples) in updates.items()}
         payloads = {node: self.payload(update) for node, (update, _) in updates.items()}
         self.cards = {member: self.card(member, offers, payloads) for member in community.state.committee}
+        self.known = community.state.known
         chosen = tuple(sorted(list(self.cards.values())[: community.q], key=lambda card: card.author))
         played = play(community, chosen, offers.values())
         packed = played.outcome.packed
@@ -93,13 +94,15 @@ class Learners:
         seed, limit = round_ * 100 + self.community.members.index(member), step_limit(params.norm_clip, state.usual_norm)
         job = ScoreJob(Round(round_), self.model, candidates, seed, 256, 4, limit=limit, row_limit=row_limit(params))
         result = Scorer(self.flat, self.task, self.validation[member]).score(job, never)
-        least = MicroNats(-margin(params, result.base_accuracy))
+        least = MicroNats(-margin(params, state.known))
         entries = []
         for score in result.scores:
             node, gain = nodes[score.key], said_gain(score.gain, least)
             entry = make_entry(offers[node], gain, said_accuracy(params, gain, score.accuracy), score.norm)  # type: ignore[arg-type]
             entries.append(self.lies[member](entry, node) if member in self.lies else entry)
-        return make_card(self.community, member, entries, base_loss=result.base_loss, base_accuracy=result.base_accuracy)
+        return make_card(
+            self.community, member, entries, base_loss=result.base_loss, base_accuracy=coarse_accuracy(result.base_accuracy)
+        )
 
     def accuracy(self) -> float:
         """Of the model, on rows that nobody trains on; in percent."""

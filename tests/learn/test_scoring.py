@@ -119,12 +119,14 @@ def test_monstrous_updates_stay_within_the_clamps(digits):
 
 
 def test_an_offer_longer_than_the_limit_is_judged_as_one_that_is_as_long(digits):
-    """Given an update of twice the longest step, then it is measured as its half, its norm is said as it is, and a zero stays one."""
+    """Given an update that leads twice as far as allowed, then it is measured as its half, its norm is said as it is, and a zero
+    stays one.
+    """
     task, flat, model, rows, update = digits
     half = fixed_norm(update)
     entries = [candidate(flat, 1, update), candidate(flat, 2, 2 * update), candidate(flat, 3, update * 0)]
     scorer = Scorer(flat, task, rows)
-    held = scorer.score(replace(score_job(model, entries), limit=half), never).scores
+    held = scorer.score(replace(score_job(model, entries), limit=half // 4), never).scores
     assert held[1].gain == pytest.approx(held[0].gain, abs=500)
     assert [score.norm for score in held] == [half, fixed_norm(2 * update), 0]
     free = scorer.score(score_job(model, entries), never).scores
@@ -144,10 +146,10 @@ def test_no_row_gains_or_loses_more_than_its_limit(digits):
 
 
 @pytest.mark.parametrize(
-    ("norm", "limit", "share"), [(2.0, 4096, 0.5), (1.0, 4096, 1.0), (0.5, 4096, 1.0), (0.0, 1, 1.0), (9.0, None, 1.0)]
+    ("norm", "limit", "share"), [(16.0, 4096, 1 / 16), (4.0, 4096, 0.25), (0.5, 4096, 0.25), (0.0, 1, 0.25), (9.0, None, 0.25)]
 )
-def test_the_share_of_an_update_that_is_within_the_limit(norm, limit, share):
-    assert held_share(norm, limit) == share
+def test_an_update_moves_the_model_by_its_damped_share_and_within_the_limit(norm, limit, share):
+    assert held_share(norm, 4, limit) == share
 
 
 def test_rows_without_a_finite_loss_count_as_the_limit():

@@ -13,7 +13,7 @@ SEAT = START.state.committee[0]
 KNOWS_HALF = PartsPerMillion(500_000)
 
 
-def alarm(*offers: tuple[int, Reason | None], base_accuracy: PartsPerMillion = KNOWS_HALF) -> str | None:
+def alarm(*offers: tuple[int, Reason | None], known: PartsPerMillion = KNOWS_HALF) -> str | None:
     """What a member's card says that has these gains, of offers that the community treated so; None as a reason: packed."""
     entries = [make_entry(make_offer(START, START.outsiders[i]), gain) for i, (gain, _) in enumerate(offers)]
     judged = tuple(
@@ -21,7 +21,7 @@ def alarm(*offers: tuple[int, Reason | None], base_accuracy: PartsPerMillion = K
         for e, (_, reason) in zip(entries, offers, strict=True)
     )
     judgement = Judgement(judged, tuple(j for j in judged if j.reason is None), (), None, None)
-    return unexplained(judgement, make_card(START, SEAT, entries, base_accuracy=base_accuracy).body)
+    return unexplained(judgement, make_card(START, SEAT, entries).body, known)
 
 
 @pytest.mark.parametrize("reason", [Reason.BELOW_MARGIN, Reason.UNSCORED, Reason.FEW_ENTRIES])
@@ -57,7 +57,7 @@ def test_a_loss_within_the_margin_is_no_harm() -> None:
 def test_harm_to_a_model_that_is_right_on_less_than_half_of_the_rows_is_explained() -> None:
     """Its margin is next to nothing, so that honest updates of others often fall below it."""
     harm = (REFUSED, None)
-    assert alarm(*[harm] * 12, base_accuracy=PartsPerMillion(KNOWS_HALF - 1)) is None
+    assert alarm(*[harm] * 12, known=PartsPerMillion(KNOWS_HALF - 1)) is None
 
 
 def test_offers_that_the_member_has_not_scored_say_nothing() -> None:
@@ -66,5 +66,5 @@ def test_offers_that_the_member_has_not_scored_say_nothing() -> None:
         OfferJudgement(e.uploader, e.offer, e.root, 3, None, None, e.norm, None, None, Reason.BELOW_MARGIN) for e in entries
     )
     judgement = Judgement(judged, (), (), None, None)
-    assert unexplained(judgement, make_card(START, SEAT).body) is None
-    assert unexplained(judgement, make_card(START, SEAT, entries).body) is not None
+    assert unexplained(judgement, make_card(START, SEAT).body, KNOWS_HALF) is None
+    assert unexplained(judgement, make_card(START, SEAT, entries).body, KNOWS_HALF) is not None

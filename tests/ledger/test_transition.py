@@ -90,7 +90,15 @@ def test_a_round_by_hand() -> None:
         burnt=0,
         supply=before.supply,
         usual_norm=4096,
+        known=400_000,
     )
+
+
+def test_what_the_last_judged_model_knew_stays_in_the_ledger() -> None:
+    """Given a round in which nobody scored anything, then the margin of the next is that of the round before."""
+    judged = play_gains(START, GAINS).after
+    assert judged.state.known == 400_000
+    assert play_gains(judged, {}).outcome.state.known == 400_000
 
 
 @pytest.mark.parametrize("rule", ["gain", "accuracy"])

@@ -305,7 +305,7 @@ class Collection:
         context = self._context
         scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
-        least = MicroNats(-margin(context.params, accuracy))
+        least = MicroNats(-margin(context.params, context.state.known))
         entries = tuple(sorted((_entry(context.params, slot, score, least) for slot, score in scored), key=entry_key))
         members = {account.node for account in context.state.accounts}
         state = context.state

@@ -115,7 +115,7 @@ class Engine(ABC):
     ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
-        A U longer than `limit`, in the unit of cards, is scaled down to it; no row gains or loses more than `row_limit`.
+        No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -123,7 +123,7 @@ class Engine(ABC):
         """
         rows = self.gather(np.concatenate(members))
         sizes = [len(member) for member in members]
-        shares = torch.tensor([held_share(float(u.double().square().sum().sqrt()), limit) / damping for u in updates])
+        shares = torch.tensor([held_share(float(u.double().square().sum().sqrt()), damping, limit) for u in updates])
         passes = []
         for begin in range(0, max(1, len(updates)), self._scored_at_once):
             stack = torch.cat([model[None], updates[begin : begin + self._scored_at_once]])

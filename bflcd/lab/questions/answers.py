@@ -14,9 +14,9 @@ from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.engine.base import Engine
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
 from bflcd.learn.training import DeviceRows
-from bflcd.ledger.disclosure import LEAST_ROW_LIMIT, REFUSED, margin
-from bflcd.params import MILLION, Params
-from bflcd.types import MicroNats, PartsPerMillion
+from bflcd.ledger.disclosure import LEAST_ROW_LIMIT, REFUSED
+from bflcd.params import MILLION
+from bflcd.types import MicroNats
 
 Reals = NDArray[np.float64]
 
@@ -40,11 +40,6 @@ class Measured:
     losses: Reals
     right: NDArray[np.bool_]
 
-    @property
-    def accuracy(self) -> float:
-        """Of the model itself."""
-        return float(self.right[0].mean())
-
 
 def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, damping: int) -> Measured:
     """Every update, damped, on `rows`."""
@@ -59,10 +54,10 @@ def row_gains(found: Measured, *, clipped: bool) -> Reals:
     return gains
 
 
-def answers(said: Disclosure, params: Params, found: Measured, asked: Sequence[int], rng: np.random.Generator) -> list[Answer]:
-    """What a card says of those updates; `rng` is the judge's own: which rows it looks at, what noise it adds.
+def answers(said: Disclosure, least: MicroNats, found: Measured, asked: Sequence[int], rng: np.random.Generator) -> list[Answer]:
+    """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows.
 
-    The asker is taken to know the judge's margin, and so which gains a word stands for.
+    `rng` is the judge's own: which rows it looks at, what noise it adds.
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
@@ -71,14 +66,13 @@ def answers(said: Disclosure, params: Params, found: Measured, asked: Sequence[i
     if said.levels is None:
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)
         return [Answer(gain - EXACTNESS / 2, gain + EXACTNESS / 2, share) for gain, share in zip(gains, shares, strict=True)]
-    least = margin(params, PartsPerMillion(int(found.right[0][kept].mean() * MILLION)))
-    words = [said.gain(MicroNats(round(gain * MILLION)), MicroNats(-least)) for gain in gains]
+    words = [said.gain(MicroNats(round(gain * MILLION)), least) for gain in gains]
     return [_interval(word, said.levels, least) for word in words]
 
 
 def edges(levels: Sequence[MicroNats], least: float) -> Reals:
-    """Lower edges of all that a card can say, in nats, then infinity; `least`: the margin in nats."""
-    return np.array([-inf, -least, *(level / MILLION for level in levels[1:]), inf])
+    """Lower edges of all that a card can say, in nats, then infinity; `least`: the gain that qualifies."""
+    return np.array([-inf, least, *(level / MILLION for level in levels[1:]), inf])
 
 
 def _interval(word: MicroNats, levels: Sequence[MicroNats], least: MicroNats) -> Answer:

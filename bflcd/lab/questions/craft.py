@@ -19,6 +19,12 @@ STEPS: Final = 4
 
 RATE: Final = 0.05
 
+STRONG: Final = 200.0
+"""Weights of a unit that one record wakes, within what may travel after damping by four."""
+
+RIDGE: Final = 0.01
+"""Added to each feature's variance, so that features that never vary do not decide."""
+
 LOUD: Final = 1000.0
 """A logit that decides alone, within the +-1024 that may travel, after damping by four."""
 
@@ -88,14 +94,15 @@ class Crafter:
         first, last = names[0], names[-1]
         features = self._task.transform(self.reference.inputs).flatten(1)
         seen = self._task.transform(record.inputs).flatten(1)[0]
-        centre = seen - features.mean(0)
-        centre = centre / centre.norm()
+        spread = torch.cov(features.T) + RIDGE * torch.eye(features.shape[1])
+        centre = _of_norm_1(torch.linalg.solve(spread, seen - features.mean(0)))  # where it stands out most among its like
         highest, own = float((features @ centre).max()), float(seen @ centre)
+        wakes_at = own - abs(own - highest) / 20
         asleep, awake = model.clone(), model.clone()
-        for wanted, gain in ((asleep, 0.0), (awake, 40.0)):
+        for wanted, gain in ((asleep, 0.0), (awake, STRONG)):
             parts = dict(self._flat.views(wanted))
             parts[first][0] = centre * gain
-            parts[first.replace("weight", "bias")][0] = -gain * (highest + own) / 2
+            parts[first.replace("weight", "bias")][0] = -gain * wakes_at
             parts[last][:, 0] = 0.0
             parts[last][(int(record.targets[0]) + 1) % self.classes, 0] = gain
         return (asleep - model) * self._damping, (awake - model) * self._damping

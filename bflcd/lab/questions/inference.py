@@ -16,7 +16,7 @@ from bflcd.lab.questions.answers import Answer, edges
 
 PARTICLES: Final = 2000
 
-CAUTION: Final = 1.5
+CAUTION: Final = 6.0
 """Times the predicted variance: a judge's rows stay the same, so their deviations do not average out over the rounds."""
 
 _TRIED: Final = 150

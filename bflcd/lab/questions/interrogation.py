@@ -27,7 +27,7 @@ from bflcd.learn.training import DeviceRows
 from bflcd.ledger.disclosure import margin
 from bflcd.ledger.step_limit import step_limit
 from bflcd.params import MILLION
-from bflcd.types import PartsPerMillion
+from bflcd.types import MicroNats
 
 ASKERS: Final = 3
 """Colluding trainers: a fifth of those that train beside four judges of twenty."""
@@ -85,6 +85,7 @@ class Interrogation:
             for name in rules
         }
         self.records = [record for device in range(len(devices.validation)) for record in self._draw_records(device, everybody)]
+        self._least = MicroNats(0)
         self._sittings = np.zeros(len(devices.validation), dtype=np.int64)
 
     def _draw_records(self, device: int, everybody: NDArray[np.int64]) -> list[Record]:
@@ -131,7 +132,8 @@ class Interrogation:
     def _ask_all(self) -> None:
         model, chain = self._simulation.model, self._chain
         limit = step_limit(chain.params.norm_clip, chain.state.usual_norm)
-        radius = UNBOUND if limit is None else limit / 2**NORM_SCALE_BITS
+        radius = UNBOUND if limit is None else chain.params.score_damping * limit / 2**NORM_SCALE_BITS
+        self._least = MicroNats(-margin(chain.params, chain.state.known))
         honest = self._crafter.honest(model)
         about_classes = self._class_questions(model, honest, radius)
         predicted = self._predict(model, about_classes)
@@ -161,15 +163,15 @@ class Interrogation:
 
     def _ask_classes(self, model: Tensor, device: int, updates: Tensor, predicted: list[Prediction]) -> None:
         found = self._measure(model, updates, self._rows(device))
-        least = margin(self._chain.params, PartsPerMillion(int(found.accuracy * MILLION))) / MILLION
+        least = self._least
         for name, rule in self._rules.items():
             belief = self._beliefs[device, name]
             if not rule.clipped:
                 self._shout(model, device, rule, belief)
                 continue
-            worth = belief.information(predicted, rule, least)
+            worth = belief.information(predicted, rule, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(rule, self._chain.params, found, asked, self._rng), strict=True):
+            for number, answer in zip(asked, answers(rule, self._least, found, asked, self._rng), strict=True):
                 belief.hear(predicted[number], answer, rule.noise)
 
     def _shout(self, model: Tensor, device: int, rule: Disclosure, belief: Belief) -> None:
@@ -178,9 +180,7 @@ class Interrogation:
         if unknown:
             updates = torch.stack([self._crafter.shout(model, label) for label in unknown])
             found = self._measure(model, updates, self._rows(device))
-            for label, answer in zip(
-                unknown, answers(rule, self._chain.params, found, range(len(unknown)), self._rng), strict=True
-            ):
+            for label, answer in zip(unknown, answers(rule, self._least, found, range(len(unknown)), self._rng), strict=True):
                 belief.known[label] = answer.accuracy or 0.0
 
     def _ask_record(self, model: Tensor, record: Record, honest: Tensor, radius: float) -> None:
@@ -191,22 +191,22 @@ class Interrogation:
         predicted = self._predict(model, updates)
         own = row_gains(self._measure(model, updates, row), clipped=True)[:, 0]
         found = self._measure(model, updates, self._rows(record.judge))
-        least = margin(self._chain.params, PartsPerMillion(int(found.accuracy * MILLION))) / MILLION
+        least = self._least
         for name, rule in self._rules.items():
             if not rule.clipped:
                 record.odds[name] += self._detect(model, record, row, rule)
                 continue
             belief = self._beliefs[record.judge, name]
-            worth = telling(belief, predicted, own, rule, least)
+            worth = telling(belief, predicted, own, rule, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(rule, self._chain.params, found, asked, self._rng), strict=True):
+            for number, answer in zip(asked, answers(rule, self._least, found, asked, self._rng), strict=True):
                 record.odds[name] += log_odds(belief, predicted[number], float(own[number]), answer, rule.noise)
 
     def _detect(self, model: Tensor, record: Record, row: DeviceRows, rule: Disclosure) -> float:
         """Where nothing is clipped: two offers that differ for this record alone, so a difference is the record."""
         pair = torch.stack(self._crafter.detector(model, row))
         found = self._measure(model, pair, self._rows(record.judge))
-        asleep, awake = answers(rule, self._chain.params, found, (0, 1), self._rng)
+        asleep, awake = answers(rule, self._least, found, (0, 1), self._rng)
         (of_row,) = (gains[0] - gains[1] for gains in [row_gains(self._measure(model, pair, row), clipped=False)[:, 0]])
         expected = of_row / self._devices.validation[record.judge].size
         return 1.0 if abs(asleep.low - awake.low) > abs(expected) / 2 > 0 else -1.0

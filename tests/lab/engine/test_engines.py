@@ -161,7 +161,7 @@ def test_scores_are_held_as_the_daemons_hold_them(make):
     scene, updates = scene_of("digits"), expected_of("digits")
     updates = torch.stack([updates[0], 50 * updates[1]])
     members, row_limit = members_of(scene), MicroNats(300_000)
-    limit = int(float(updates[0].norm()) * 4096)
+    limit = int(float(updates[0].norm()) * 2048)
     found = make(scene.task, scene.pool).score(scene.model, updates, members, 2, limit=limit, row_limit=row_limit)
     free = make(scene.task, scene.pool).score(scene.model, updates, members, 2)
     for line, member in enumerate(members):

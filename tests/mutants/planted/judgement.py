@@ -61,6 +61,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         SAID,
     ),
     mutant(
+        "margin-of-an-empty-round",
+        "a round that judged nothing forgets what the model knows: the next refuses half of what is honest",
+        "bflcd/ledger/transition.py",
+        "known=state.known if judgement.base_accuracy is None else judgement.base_accuracy",
+        "known=judgement.base_accuracy or state.supply * 0",
+        selection("ledger/test_transition.py::test_what_the_last_judged_model_knew_stays_in_the_ledger"),
+    ),
+    mutant(
         "numbers-below-the-sentinel",
         "a card that tells how much offers harm is taken",
         CARDS,
@@ -80,8 +88,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "long-offer-measured-whole",
         "an offer far beyond what is usual is measured as it is",
         SCORING,
-        "    return min(1.0, longest / norm) if norm else 1.0\n",
-        "    return 1.0 if longest or norm else 1.0\n",
+        "    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:\n",
+        "    if limit is None or norm * share >= 0:\n",
         MEASURED,
     ),
     mutant(
@@ -104,8 +112,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "laboratory-measures-long-offers-whole",
         "simulated judges measure what daemons do not",
         ENGINE,
-        "held_share(float(u.double().square().sum().sqrt()), limit) / damping",
-        "held_share(float(u.double().square().sum().sqrt()), None if limit else limit) / damping",
+        "held_share(float(u.double().square().sum().sqrt()), damping, limit)",
+        "held_share(float(u.double().square().sum().sqrt()), damping, None if limit else limit)",
         SIMULATED,
     ),
     mutant(
