@@ -62,7 +62,7 @@ class Params:
     score_damping: Annotated[int, Between(1, 1024)] = 4
     """An update U is judged at base + U / score_damping, design 5."""
     score_margin: Annotated[MicroNats, Between(0, 10 * MILLION * MILLION)] = MicroNats(300_000)
-    """What a packed update may cost where the model is always right; less where it is not, design 5: `judgement.margin`."""
+    """What a packed update may cost where the model is always right; less where it is not, design 5: `disclosure.margin`."""
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
     """An update counts as if its norm were at most this multiple of the usual one, in millionths, and a
     round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""

@@ -345,7 +345,7 @@ class Core:
             self._notice(EventKind.COMMITTED, text, packed=packed, view=certificate.view, height=header.height),
         ]
         own = self._round.collection.own_card
-        doubt = None if own is None else unexplained(context.params, outcome.judgement, own.body)
+        doubt = None if own is None else unexplained(outcome.judgement, own.body, before.known)
         if doubt is not None:
             text = f"round {context.round}: {doubt}; a majority of its committee may have colluded"
             effects.append(self._notice(EventKind.UNEXPLAINED, text))

@@ -57,12 +57,16 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`."""
+    """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
+
+    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads.
+    """
 
     round: Round
     model: BlobRef
     offers: tuple[tuple[Digest, BlobRef, str], ...]
     seed: int
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from bflcd.errors import UsageError
+from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE
 from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
 from bflcd.params import (
@@ -51,6 +52,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In usual norms; 0: norms don't weigh."""
     norm_band: bool = True
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
+    disclosure: str = HERE
+    """How much a card says (`bflcd.lab.disclosures`)."""
 
 
 PAPER: Final = Rules(
@@ -64,6 +67,7 @@ PAPER: Final = Rules(
     election="score",
     norm_clip=0.0,
     norm_band=False,
+    disclosure=BEFORE,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -197,6 +201,7 @@ def check_config(config: SimulationConfig) -> None:
         ("score_rule", rules.score_rule, SCORE_RULES),
         ("election", rules.election, ELECTIONS),
         ("aggregation", rules.aggregation, AGGREGATIONS),
+        ("disclosure", rules.disclosure, tuple(DISCLOSURES)),
     ):
         if value not in known:
             raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")

@@ -18,14 +18,19 @@ from bflcd.lab.adversaries import Adversaries
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices
+from bflcd.lab.disclosures import DISCLOSURES
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
 from bflcd.lab.exact import aggregate
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement
+from bflcd.ledger.step_limit import step_limit
+from bflcd.params import MILLION
 from bflcd.registry import entry_of
+from bflcd.types import MicroNats, PartsPerMillion
 from bflcd.wire.tensors import VALUE_LIMIT
 
 ROOT_ROWS: Final = 100
@@ -114,6 +119,7 @@ class Bflc(Framework):
     def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
         super().__init__(config, devices, engine)
         self.chain = LabChain.simulated(config.params(), config.devices, config.seed)
+        self._said = entry_of(DISCLOSURES, config.rules.disclosure, "rule of disclosure")
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
@@ -151,6 +157,8 @@ class Bflc(Framework):
             "packed": len(decision.packed),
             "packed_liars": sum(device in lying for device in decision.packed),
             "refused_honest": self._honest(refused),
+            "resting_honest": self._resting(lying=False),
+            "resting_liars": self._resting(lying=True),
             "step": step,
             "step_limit": None if limit is None else limit / 2**NORM_SCALE_BITS,
             "seats": len(committee),
@@ -167,18 +175,44 @@ class Bflc(Framework):
         members = []
         for member in committee:
             held = self._devices.validation[member]
-            if len(held) > params.score_rows:
-                held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[: params.score_rows])
+            looked_at = min(params.score_rows, max(1, round(self._said.share * len(held))))
+            if len(held) > looked_at:
+                held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[:looked_at])
             members.append(held)
-        return self._engine.score(model, updates, members, params.score_damping)
+        if not self._said.clipped:
+            return self._engine.score(model, updates, members, params.score_damping)
+        limit, most = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
+        return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=most)
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
-        base_loss = int(scores.base_losses[line])
+        """What `member` says, true or not, is as coarse as everybody's."""
+        params, base_loss = self.chain.params, int(scores.base_losses[line])
+        accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
+        least = MicroNats(-margin(params, self.chain.state.known))
         measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
         said = self.adversaries.report(member, measured, offering, self.round)
+        gains = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
+        pairs = zip(gains, said.accuracies.tolist(), strict=True)
         return CardLines(
-            said.gains, said.accuracies, said.norms, int(scores.base_losses[line]), int(scores.base_accuracies[line])
+            np.array(gains, dtype=np.int64),
+            np.array([self._said.accuracy(params, gain, PartsPerMillion(right)) for gain, right in pairs], dtype=np.int64),
+            said.norms,
+            coarse_loss(MicroNats(base_loss)),
+            coarse_accuracy(accuracy),
         )
+
+    def _noisy(self, gains: NDArray[np.int64], member: int) -> NDArray[np.int64]:
+        """The gains with what the rule of disclosure adds to them."""
+        if not self._said.noise:
+            return gains
+        drawn = generator(self._config.seed, Draw.NOISE, self.round, member).standard_normal(len(gains))
+        return gains + np.rint(drawn * self._said.noise * MILLION).astype(np.int64)
+
+    def _resting(self, *, lying: bool) -> int:
+        """How many of the liars, or of the others, may not offer in the next round for the harm that they did."""
+        state = self.chain.state
+        resting = (self.chain.device_of(account.node) for account in state.accounts if account.rest_round > state.round)
+        return sum((device in self.adversaries.members) is lying for device in resting)
 
     def _honest(self, offers: Sequence[OfferJudgement]) -> int:
         return sum(self.chain.device_of(offer.uploader) not in self.adversaries.members for offer in offers)

@@ -32,6 +32,10 @@ class Draw(IntEnum):
     """How fast each device's link is."""
     SERVER = 13
     """Who takes part in a round of a framework with a server."""
+    QUESTIONS = 14
+    """Of askers beside a community, and of what judges look at when they are asked."""
+    NOISE = 15
+    """What a judge adds to its gains, where a rule of disclosure says so."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

@@ -8,7 +8,8 @@ import msgspec
 import torch
 from torch import Tensor
 
-from bflcd.errors import OperatorError
+from bflcd.errors import OperatorError, UsageError
+from bflcd.lab.chain import LabChain
 from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.devices import load_devices
 from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Products
@@ -63,13 +64,13 @@ class Simulation:
         task.pin(config.data_config())
         tensors, payload = initial_model(task, config.seed)
         self.config = config
-        self._task, self._spec = task, config.task_spec(tensors)
-        self._devices = load_devices(config, task, device)
+        self.task, self._spec = task, config.task_spec(tensors)
+        self.devices = load_devices(config, task, device)
         self.engine: Engine
         if device.type == "cuda" or machine.products.dtype != torch.float32:
-            self.engine = StackedEngine(task, self._devices.pool, precision=machine.precision, stack=machine.stack)
+            self.engine = StackedEngine(task, self.devices.pool, precision=machine.precision, stack=machine.stack)
         else:
-            self.engine = LoopEngine(task, self._devices.pool, threads=machine.threads or None)
+            self.engine = LoopEngine(task, self.devices.pool, threads=machine.threads or None)
         counters, weights = split_payload(payload, tensors, label=None)
         if counters.size:
             raise OperatorError(
@@ -78,12 +79,19 @@ class Simulation:
                 code="bad_model",
             )
         self.model = torch.from_numpy(weights.copy()).to(device)
-        self._framework = make_framework(config, self._devices, self.engine)
+        self._framework = make_framework(config, self.devices, self.engine)
 
     @property
     def round(self) -> int:
         """Rounds done."""
         return self._framework.round
+
+    @property
+    def chain(self) -> LabChain:
+        """The ledger of a community that has one. Raises UsageError (`bad_setting`) for a server's."""
+        if not isinstance(self._framework, Bflc):
+            raise UsageError(f"{self.config.framework} has no ledger", hint="simulate bflc", code="bad_setting")
+        return self._framework.chain
 
     @property
     def done(self) -> bool:
@@ -93,7 +101,7 @@ class Simulation:
     def advance(self) -> dict[str, Any]:
         """Do one round; what is recorded of it: the round, who took part and was packed, seconds, and at times the test rows."""
         begun, config = time.perf_counter(), self.config
-        pace = Pace(self._task.learning_rate(self._spec, self.round), config.momentum, config.batch_size, config.local_epochs)
+        pace = Pace(self.task.learning_rate(self._spec, self.round), config.momentum, config.batch_size, config.local_epochs)
         step = self._framework.step(self.model, pace)
         self.model = step.model
         record: dict[str, Any] = {"round": self.round, **step.facts}
@@ -106,9 +114,9 @@ class Simulation:
 
     def measure(self) -> dict[str, Any]:
         """Accuracy and loss on the test rows; with a backdoor, the share of triggered rows that it turns."""
-        found = self.engine.measure(self.model, self._devices.test)
+        found = self.engine.measure(self.model, self.devices.test)
         record: dict[str, Any] = {"accuracy": found.accuracy, "loss": found.loss}
-        triggered = self._devices.triggered
+        triggered = self.devices.triggered
         if triggered is not None:
             targets = torch.full_like(triggered.targets, TARGET_CLASS)
             record["attack_success"] = self.engine.measure(self.model, DeviceRows(triggered.inputs, targets)).accuracy

@@ -12,6 +12,9 @@ NORM_SCALE_BITS = 12
 NORM_LIMIT = 2**10
 """Norms are clamped to 2^10 before scaling."""
 
+WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
+"""The gain of a row is never above a thousand nats."""
+
 
 @dataclass(frozen=True, slots=True)
 class AttackContext:
@@ -64,7 +67,8 @@ class ScoreJob:
     """Score `candidates` against `model` on at most `rows` local rows drawn by `seed`.
 
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
-    `damping` d: each candidate is judged at base + U/d. `attack` as in `TrainJob`.
+    `damping` d: each candidate is judged at base + U/d, or as far in that direction as `limit` lets (in the unit of
+    `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
     """
 
     round: Round
@@ -74,11 +78,16 @@ class ScoreJob:
     rows: int
     damping: int
     attack: AttackContext | None = None
+    limit: int | None = None
+    row_limit: MicroNats = WIDEST_ROW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateScore:
-    """`gain`: loss(base) - loss(base + U/d) in micro-nats; `accuracy` of base + U/d; `norm`: L2 norm of U, fixed point."""
+    """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d.
+
+    `norm`: L2 norm of the whole U, fixed point. Exact: what a card says of them is the ledger's rule (`ledger.disclosure`).
+    """
 
     key: Digest
     gain: MicroNats

@@ -73,9 +73,10 @@ class Scorer:
                 valid.append((candidate, split_payload(candidate.update, self._model.spec, label=candidate.label)[1]))
             except PeerError as error:
                 invalid.append((candidate.key, str(error)))
-        measured = self._measure_all(start, [update for _, update in valid], job.damping, rows, cancelled)
+        shares = [held_share(norm_of(update), job.damping, job.limit) for _, update in valid]
+        measured = self._measure_all(start, [update for _, update in valid], shares, rows, cancelled)
         scores = tuple(
-            UpdateScore(candidate.key, _micro_nats(base.losses - found.losses), found.accuracy, fixed_norm(update))
+            UpdateScore(candidate.key, mean_gain(base.losses, found.losses, job.row_limit), found.accuracy, fixed_norm(update))
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
         return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
@@ -99,17 +100,18 @@ class Scorer:
         return self._base[1]
 
     def _measure_all(
-        self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
+        self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled
     ) -> Iterator[RowLosses]:
+        """The model moved by a share of each update in turn."""
         if self._model.device.type == "cuda":
-            yield from self._measure_stacked(start, updates, damping, rows, cancelled)
+            yield from self._measure_stacked(start, updates, shares, rows, cancelled)
             return
-        for update in updates:
-            torch.add(start, as_tensor(update), alpha=1.0 / damping, out=self._model.weights)
+        for update, share in zip(updates, shares, strict=True):
+            torch.add(start, as_tensor(update), alpha=share, out=self._model.weights)
             yield measure(self._model, self._task, rows, cancelled)
 
     def _measure_stacked(
-        self, start: Tensor, updates: list[Floats], damping: int, rows: DeviceRows, cancelled: Cancelled
+        self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled
     ) -> Iterator[RowLosses]:
         """Stacked passes over as many candidates as memory allows."""
         size, done = STACK, 0
@@ -117,7 +119,8 @@ class Scorer:
             part = updates[done : done + size]
             try:
                 stack = torch.stack([as_tensor(update) for update in part]).to(start.device)
-                found = _measure_stack(self._model, self._task, stack.mul_(1.0 / damping).add_(start), rows, cancelled)
+                scale = torch.tensor(shares[done : done + size], dtype=stack.dtype, device=start.device)
+                found = _measure_stack(self._model, self._task, stack.mul_(scale[:, None]).add_(start), rows, cancelled)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
@@ -168,14 +171,32 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
     return EvaluateResult(found.accuracy, found.loss, len(rows))
 
 
-def fixed_norm(update: Floats) -> int:
-    """L2 norm in float64, clamped to 2^10, as floor(norm * 2^12).
-
-    No dot product: the threads of its library would spin through the next forward pass.
-    """
+def norm_of(update: Floats) -> float:
+    """L2 norm in float64. No dot product: the threads of its library would spin through the next forward pass."""
     wide = update.astype(np.float64)
-    norm = float(np.sqrt(np.square(wide, out=wide).sum()))
-    return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
+    return float(np.sqrt(np.square(wide, out=wide).sum()))
+
+
+def fixed_norm(update: Floats) -> int:
+    """L2 norm, clamped to 2^10, as floor(norm * 2^12)."""
+    return int(min(norm_of(update), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
+
+
+def held_share(norm: float, damping: int, limit: int | None) -> float:
+    """The share of an update of that norm by which the model is moved: 1 / `damping`, or what makes a step of `limit`.
+
+    `limit` is in the unit of cards; None: there is none.
+    """
+    share = 1.0 / damping
+    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
+        return share
+    return limit / 2**NORM_SCALE_BITS / norm
+
+
+def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:
+    """The mean of the rows' gains, each held to `row_limit`: no row says much about itself."""
+    limit = row_limit / MILLION
+    return _micro_nats((base - losses).clamp(-limit, limit))
 
 
 def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:

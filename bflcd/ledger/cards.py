@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.roles import may_train, tie_break, trainers
+from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.roles import may_train, rests, tie_break, trainers
 from bflcd.ledger.state import State, account_of
 from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
@@ -39,7 +40,7 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
     _check_place(state, head, offer.body, "offer", offer.author)
     _check_member(state, "offer", offer.author)
     if not may_train(params, state, offer.author):
-        why = "it holds a seat" if offer.author in state.committee else "it is not active"
+        why = _why_not(state, offer.author)
         raise PeerError(Rejection.NOT_TRAINER, f"offer of {short(offer.author)}: may not train in round {state.round}: {why}")
 
 
@@ -81,6 +82,9 @@ def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:
     for first, later in zip(entries, entries[MAX_ENTRIES_EACH:], strict=False):
         if first.uploader == later.uploader:
             return f"more than {MAX_ENTRIES_EACH} entries are about {short(first.uploader)}"
+    for entry in entries:
+        if entry.gain < REFUSED:
+            return f"it says {entry.gain} of an offer of {short(entry.uploader)}, where {REFUSED} stands for all that harms"
     return None
 
 
@@ -163,6 +167,13 @@ def _check_place(state: State, head: Digest, body: Beacon | Offer | ScoreCard, w
 def _check_member(state: State, what: str, author: NodeId) -> None:
     if account_of(state, author) is None:
         raise PeerError(Rejection.NOT_MEMBER, f"{what} of {short(author)}: its author is no member of the alliance")
+
+
+def _why_not(state: State, node: NodeId) -> str:
+    """Why a member may not train."""
+    if node in state.committee:
+        return "it holds a seat"
+    return "it rests after offers that did harm" if rests(state, node) else "it is not active"
 
 
 def _show(value: object) -> str:

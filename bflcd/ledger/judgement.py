@@ -14,11 +14,12 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
-from bflcd.params import MILLION, Params
+from bflcd.params import Params
 from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
@@ -32,12 +33,6 @@ NORM_BAND_LOW: Final = 16
 
 NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`ledger.weights`)."""
-
-HALF_RIGHT: Final = PartsPerMillion(500_000)
-"""A model that is right less often than this knows little: the margin then shrinks with its accuracy's fifth power."""
-
-LEAST_SHARE: Final = PartsPerMillion(100)
-"""Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
 
 ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
 """What ranks an offer, of its median gain and its median accuracy."""
@@ -70,7 +65,7 @@ class OfferJudgement:
 
     `entries`: how many list it; `gain`, `accuracy`, `rate` (KiB/s; a pull that wasn't measured counts 0): their medians over all
     q, None where the median falls on an absent entry or the offer doesn't count; `norm`: lower median of the entries; `score`:
-    what ranks it by the community's rule; `reason`: None exactly if it is packed.
+    what ranks it by the community's rule; `reason`: None exactly if it is packed; `refusals`: cards that say that it harms.
     """
 
     uploader: NodeId
@@ -83,6 +78,7 @@ class OfferJudgement:
     rate: int | None
     score: MicroNats | None
     reason: Reason | None
+    refusals: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +101,9 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
 
     1. The cards are q, of distinct members.
-    2. What the base is worth is the lower median over the cards that measured it; the margin follows from its accuracy.
+    2. What the base is worth is the lower median over the cards that measured it.
     3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
-    4. Each offer by itself: medians over all q cards, then gain, norm and margin.
+    4. Each offer by itself: medians over all q cards, then norm and gain, which is `REFUSED` below the margin of most judges.
     5. All of them together: the band of norms, then the k best have places.
     6. Present is who f + 1 cards list.
 
@@ -118,18 +114,17 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     # 1. q cards.
     if len(cards) != q or len({card.author for card in cards}) != q:
         raise InvariantError(f"a round of {m} seats is judged by {q} cards of distinct members, not by {len(cards)}")
-    # 2. The base and the margin.
+    # 2. The base.
     bodies = [card.body for card in cards]
     losses = [body.base_loss for body in bodies if body.base_loss is not None]
     accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
     base_accuracy = lower_median(accuracies) if accuracies else None
-    least = MicroNats(-margin(params, base_accuracy))
     # 3. Entries by offer.
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
     score_of = entry_of(SCORES, params.score_rule, "score rule")
     # 4. Each by itself.
-    offers = [_rate(score_of, key, found, least, m, two=key[0] in two) for key, found in entries.items()]
+    offers = [_rate(score_of, key, found, m, two=key[0] in two) for key, found in entries.items()]
     # 5. All together.
     offers = _rank(params, state, _hold_to_band(offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
@@ -140,19 +135,6 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
         base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
     )
-
-
-def margin(params: Params, base_accuracy: PartsPerMillion | None) -> MicroNats:
-    """What an update may cost and still qualify: the community's margin times the base's accuracy (None: nobody measured it).
-
-    While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
-    classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
-    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's fifth power.
-    """
-    share = base_accuracy or 0
-    if share < HALF_RIGHT:
-        share = share**5 // HALF_RIGHT**4
-    return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
 
 
 Key = tuple[NodeId, Digest, Digest]
@@ -172,8 +154,8 @@ def _uploaders_of_two(entries: dict[Key, list[CardEntry]], f: int) -> frozenset[
     return frozenset(uploader for uploader, count in counts.items() if count > 1)
 
 
-def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], least: MicroNats, m: int, *, two: bool) -> OfferJudgement:
-    """Judge one offer by itself in a committee of m: everything but the norm band and the places. `least`: the gain it needs."""
+def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two: bool) -> OfferJudgement:
+    """Judge one offer by itself in a committee of m: everything but the norm band and the places."""
     uploader, offer, root = key
     f, q = faults(m), quorum(m)
     if len(found) <= f:
@@ -189,10 +171,11 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], least: MicroNat
         reason = Reason.UNSCORED
     elif norm == 0:
         reason = Reason.ZERO_NORM
-    elif gain < least:
+    elif gain < 0:
         reason = Reason.BELOW_MARGIN
     score = None if gain is None or accuracy is None else score_of(gain, accuracy)
-    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason)
+    refusals = sum(entry.gain == REFUSED for entry in found)
+    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals)
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:

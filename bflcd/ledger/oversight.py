@@ -9,8 +9,9 @@ taken does harm there. A collusion that stays within that is bounded by it, and 
 from typing import Final
 
 from bflcd.ledger.cards import entry_key
+from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
-from bflcd.params import Params
+from bflcd.types import PartsPerMillion
 from bflcd.wire.messages import ScoreCard
 
 MIN_OFFERS: Final = 5
@@ -24,11 +25,12 @@ _REFUSED: Final = (Reason.BELOW_MARGIN, Reason.UNSCORED, Reason.FEW_ENTRIES)
 """Refused for what the cards say of its gain; not for its norm, or because others took the places."""
 
 
-def unexplained(params: Params, judgement: Judgement, card: ScoreCard) -> str | None:
+def unexplained(judgement: Judgement, card: ScoreCard, known: PartsPerMillion) -> str | None:
     """What of the decision the author of `card`, an honest member, can't explain by its own scores; None if it can.
 
     At least 5 offers that gain on its rows, and more than half of those that do, were refused; or at least 4 of the packed, and
-    more than two thirds of them, lose more than `score_margin` there.
+    more than two thirds of them, lose more than the margin there, while the model is right on half of the rows (`known`, as the
+    ledger has it): of one that knows less the margin is next to nothing, and honest updates of others fall below it.
     """
     own = {entry_key(entry): entry.gain for entry in card.entries}
     scored = [(offer, own[key]) for offer in judgement.offers if (key := _key(offer)) in own]
@@ -37,7 +39,7 @@ def unexplained(params: Params, judgement: Judgement, card: ScoreCard) -> str | 
     if len(refused) >= MIN_OFFERS and 2 * len(refused) > len(useful):
         return f"{len(refused)} of the {len(useful)} updates that help on our data were refused as useless"
     packed = [gain for offer, gain in scored if offer.reason is None]
-    harmful = sum(gain < -params.score_margin for gain in packed)
+    harmful = packed.count(REFUSED) if known >= HALF_RIGHT else 0
     if harmful >= MIN_HARMFUL and 3 * harmful > 2 * len(packed):
         return f"{harmful} of the {len(packed)} updates that were taken do harm on our data"
     return None

@@ -42,22 +42,34 @@ def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
     seated = node in state.committee and not params.small_community
     account = account_of(state, node)
-    if seated or account is None or account.punished_round != NEVER:
+    if seated or account is None or account.punished_round != NEVER or account.rest_round > state.round:
         return False
     return is_active(params, seed_of(state), node)
 
 
 def trainers(params: Params, state: State) -> frozenset[NodeId]:
-    """Members that may train in this round: active, not punished, without a seat unless it is a small community (design 4)."""
+    """Members that may train in this round: active, not punished, not resting, without a seat unless the community is small.
+
+    Design 4 and 5.1.
+    """
     seated = frozenset() if params.small_community else frozenset(state.committee)
     seed_ = seed_of(state)
     return frozenset(
         account.node
         for account in state.accounts
-        if account.node not in seated and account.punished_round == NEVER and is_active(params, seed_, account.node)
+        if account.node not in seated
+        and account.punished_round == NEVER
+        and account.rest_round <= state.round
+        and is_active(params, seed_, account.node)
     )
 
 
 def offering(state: State) -> frozenset[NodeId]:
     """Members whose offers came in most of the rounds that the ledger remembers, the last ones weighing most (design 5.3)."""
     return frozenset(account.node for account in state.accounts if account.offering >= HALF)
+
+
+def rests(state: State, node: NodeId) -> bool:
+    """Whether a member sits this round out for offers that did harm (`ledger.standing`)."""
+    account = account_of(state, node)
+    return account is not None and account.rest_round > state.round

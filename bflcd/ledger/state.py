@@ -40,6 +40,9 @@ MAX_SUPPLY: Final = 2**63 - 1
 MAX_OPERATION_NUMBER: Final = 2**53
 """Operations of one author."""
 
+MAX_REFUSALS: Final = 8
+"""Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
+
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
 
@@ -53,6 +56,8 @@ class Account:
     `offering`: exponential average of the rounds in which its offer counted, of those in which it might train; a half at genesis,
     when nothing is known of it (design 5.3).
     `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).
+    `refusals`: offers that harmed most judges and are not made up for yet; `rest_round`: the next round in which it may train,
+    if that is not the running one (`ledger.standing`).
     """
 
     node: NodeId
@@ -65,9 +70,11 @@ class Account:
     availability: PartsPerMillion = PartsPerMillion(0)
     offering: PartsPerMillion = HALF
     operations: Annotated[int, Between(0, MAX_OPERATION_NUMBER)] = 0
+    refusals: Annotated[int, Between(0, MAX_REFUSALS)] = 0
+    rest_round: RoundOrNever = NEVER
 
 
-@message(88, max_bytes=MAX_MEMBERS * 128 + 64 * 1024)
+@message(90, max_bytes=MAX_MEMBERS * 148 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -75,7 +82,8 @@ class State:
     `accounts` sorted by node; `committee`: of this round, in seat order; `managers` sorted by id; `parent`, `grandparent`:
     hashes of the model headers of rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block.
     Balances, pool and burnt sum to `supply`. `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of
-    cards; 0 before anything was packed.
+    cards; 0 before anything was packed. `known`: what share of their rows the judges of the rounds before found the model right
+    on, from which the margin follows (`ledger.disclosure`); 0 before anybody judged.
     """
 
     chain: Digest
@@ -91,6 +99,7 @@ class State:
     burnt: Amount
     supply: Amount
     usual_norm: Annotated[int, Between(0, MAX_NORM)] = 0
+    known: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(0)
 
 
 def state_hash(state: State) -> Digest:

@@ -20,6 +20,7 @@ from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.roles import trainers
+from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
@@ -118,11 +119,14 @@ def decide(
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
+    offering = offering_after(params, state, judgement)
+    learned_accounts = _accounts_after(state, merits, dict(paid), present, offering)
     learned = replace(
         state,
-        accounts=_accounts_after(state, merits, dict(paid), present, offering_after(params, state, judgement)),
+        accounts=_stand_after(state, judgement, learned_accounts),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
+        known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
     )
     operated = apply_operations(learned, operations)
     election = elect(params, operated, merits, present)
@@ -277,6 +281,17 @@ def _accounts_after(
             offering=offering.get(account.node, account.offering),
         )
         for account in state.accounts
+    )
+
+
+def _stand_after(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """The accounts with what each judged offer does to its uploader's standing."""
+    m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    return tuple(
+        standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
+        if (offer := judged.get(account.node)) is not None
+        else account
+        for account in accounts
     )
 
 

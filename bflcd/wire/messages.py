@@ -68,6 +68,7 @@ class Offer:
 class CardEntry:
     """A member's judgement of one offer on its own rows (design 5): paired loss gain, accuracy, norm (scale 2^12).
 
+    `gain`: -1 if the offer does not qualify there, whatever it costs; else one of few levels (`ledger.disclosure`).
     `rate`: KiB/s at which the member pulled the update; 0 where it did not, or did not measure it (paper IV-B).
     """
 

@@ -211,6 +211,28 @@ def sweep(ctx: typer.Context) -> None:
 
 
 @lab_app.command()
+def questions(
+    ctx: typer.Context,
+    *,
+    rule: Annotated[list[str] | None, typer.Option("--rule", help="A rule of disclosure (docs/lab.md); repeat for more.")] = None,
+) -> None:
+    """What cards tell of their authors' rows: class counts and membership, by the best questions of colluding trainers."""
+    import msgspec  # noqa: PLC0415
+
+    from bflcd.lab.experiments.questions import ALL, BASE, questions_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
+    configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
+    rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
+    begun = time.monotonic()
+    with _progress(bench.session) as bar:
+        task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
+        report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
+    _conclude(bench.session, report, bench.output / "questions", time.monotonic() - begun, len(configs))
+
+
+@lab_app.command()
 def replay(
     ctx: typer.Context,
     *,

@@ -413,8 +413,20 @@ def test_the_command_is_imported_without_torch(module):
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
+def test_questions_says_what_cards_tell(run):
+    """Given six devices of which four judge, when askers ask one round, then nobody is known well; in five rounds exact cards
+    tell all class counts.
+    """
+    ask = ("lab", "questions", "--devices", "6", "--seeds", "1", "--rule", "exact, unclipped", "--json")
+    code, out, _ = run(*ask, "--rounds", "1")
+    assert (code, envelope(out)["code"]) == (1, "bad_setting")
+    found = data_of(run(*ask, "--rounds", "6"))["results"]
+    assert found["rules"]["exact, unclipped"]["exact"] == 1.0
+    assert found["public"]["exact"] < 0.5
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("lab", "--help")
     assert code == 0
-    for name in ("table1", "fig3", "fig4", "consensus-cost", "validation", "sweep", "replay", "attacks", "run"):
+    for name in ("table1", "fig3", "fig4", "consensus-cost", "validation", "sweep", "questions", "replay", "attacks", "run"):
         assert name in out

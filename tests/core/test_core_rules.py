@@ -7,7 +7,19 @@ import pytest
 
 from bflcd.core.core import Core
 from bflcd.core.early_messages import MAX_EARLY_EACH
-from bflcd.core.effects import Blame, CatchUp, Commit, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
+from bflcd.core.effects import (
+    Blame,
+    CatchUp,
+    Commit,
+    Effect,
+    FetchBlob,
+    FetchEnvelopes,
+    FetchSegment,
+    Persist,
+    Score,
+    Send,
+    Train,
+)
 from bflcd.core.events import (
     BlobFetched,
     BlobLost,
@@ -26,6 +38,7 @@ from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.transition import build_segment, decide
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
@@ -305,8 +318,8 @@ def test_an_update_that_nobody_gives_is_asked_for_three_times_and_a_refused_one_
         assert asked == times
 
 
-def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> int:
-    """What a judge's card says of the rate of one offer, after these events about its payload."""
+def card_about(world: World, answers: list[Callable[[Digest], Event]], gain: int = 5_000) -> ScoreCard:
+    """A judge's card on one offer, after these events about its payload, of what its worker measured exactly."""
     trainer = world.identities[list(world.identities)[-1]]
     core, _ = a_judge(world)
     core.handle(BlobFetched(core.context.head_blob.root), world.instant())
@@ -316,15 +329,14 @@ def rate_on_the_card(world: World, answers: list[Callable[[Digest], Event]]) -> 
     for answer in answers:
         core.handle(answer(root), world.instant())
     core.tick(later(world, T0))
-    score = UpdateScore(slot.offer.digest, MicroNats(5), PartsPerMillion(6), 7)
-    result = ScoreResult(MicroNats(1), PartsPerMillion(1), (score,), (), 0.0)
+    score = UpdateScore(slot.offer.digest, MicroNats(gain), PartsPerMillion(6), 7)
+    result = ScoreResult(MicroNats(1_300_001), PartsPerMillion(830_001), (score,), (), 0.0)
     effects = core.handle(Scored(Round(0), result), world.instant())
     effects += core.tick(later(world, core.context.params.collect_deadline))
     cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message)]
     assert {card.author for card in cards} == {core.context.me}
-    (entry,) = cards[0].body.entries
-    assert (entry.uploader, entry.gain, entry.accuracy, entry.norm) == (trainer.node_id, 5, 6, 7)
-    return entry.rate
+    assert {entry.uploader for entry in cards[0].body.entries} == {trainer.node_id}
+    return cards[0].body
 
 
 def came(rate: int) -> Callable[[Digest], Event]:
@@ -348,7 +360,36 @@ def is_card(message: object) -> bool:
 )
 def test_a_card_says_how_fast_the_update_was_pulled(answers, rate):
     """Given a judge that pulled an update, when its card is due, then the entry has the rate of the first pull, or none."""
-    assert rate_on_the_card(a_world(), answers) == rate
+    (entry,) = card_about(a_world(), answers).entries
+    assert entry.rate == rate
+
+
+@pytest.mark.parametrize(("gain", "said"), [(5_000, 4_000), (999, 0), (-30, 0), (-31, REFUSED), (-(10**9), REFUSED)])
+def test_a_card_says_no_more_than_the_decision_needs(gain, said):
+    """Given exact measurements, when the card is due, then it has levels, no accuracy, and one word below the margin."""
+    card = card_about(a_world(), [came(9)], gain)
+    (entry,) = card.entries
+    assert (entry.gain, entry.accuracy, entry.norm) == (said, 0, 7)
+    assert (card.base_loss, card.base_accuracy) == (1_250_000, 812_500)
+
+
+def test_offers_are_measured_within_the_step_limit():
+    """Given a community whose usual norm is 4096, when the second round's offers are scored, then none counts as longer than twice."""
+    world = a_world()
+    limits = []
+    answer = world.answer
+
+    def watched(node, effect):
+        if isinstance(effect, Score):
+            limits.append((effect.round, effect.limit))
+        return answer(node, effect)
+
+    world.answer = watched
+    for node in world.identities:
+        world.start(node)
+    assert world.run_until(lambda: min(world.rounds()) >= 2, 60_000)
+    assert {limit for round_, limit in limits if round_ == 0} == {None}
+    assert {limit for round_, limit in limits if round_ == 1} == {8192}
 
 
 def test_an_update_that_was_here_before_its_offer_has_no_rate():

@@ -6,11 +6,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bflcd.inspect.reader import open_reader
 from bflcd.lab.replay import Replay, replay
+from bflcd.ledger.disclosure import ACCURACY_STEP, GAIN_LEVELS, LOSS_STEP, REFUSED
+from bflcd.types import Round
+from bflcd.wire.codec import decode
+from bflcd.wire.messages import ScoreCard
 from tests.helpers.daemons import ROOT, Community, community, environment, wait_for
 
 ROUNDS = 8
@@ -65,6 +71,25 @@ def test_trains_to_its_last_round_and_stops(finished: Finished):
     wait_for(lambda: not any(node.leftovers() for node in net), 5, "no process left after SIGTERM", report=net.report)
     assert all(not (node.datadir / "api.json").exists() for node in net)
     assert net.faults() == []
+
+
+async def cards_of(datadir: Path) -> list[ScoreCard]:
+    """All cards on a chain."""
+    async with open_reader(datadir) as store:
+        segments = [await store.segment(Round(round_)) for round_ in range(1, ROUNDS + 1)]
+        return [decode(card.payload, ScoreCard) for held in segments if held is not None for card in held.segment.model.cards]
+
+
+def test_cards_say_levels_and_nothing_of_what_decides_nothing(finished: Finished):
+    """Given a chain that daemons made, When its cards are read, Then gains are levels or the word for harm, accuracies are not said, and
+    what is said of the model is coarse.
+    """
+    cards = asyncio.run(cards_of(finished.net[0].datadir))
+    assert len(cards) == 3 * ROUNDS
+    assert {entry.gain for card in cards for entry in card.entries} <= {REFUSED, *GAIN_LEVELS}
+    assert {entry.accuracy for card in cards for entry in card.entries} == {0}
+    assert {(card.base_loss or 0) % LOSS_STEP for card in cards} == {0}
+    assert {(card.base_accuracy or 0) % ACCURACY_STEP for card in cards} == {0}
 
 
 def test_the_laboratory_agrees_with_ten_daemons(finished: Finished):

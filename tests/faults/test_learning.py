@@ -21,9 +21,8 @@ def _one_torch_thread() -> None:
 def alarms(learners: Learners, members: set[NodeId]) -> int:
     """How many of `members` say in the round just played that they can't explain it."""
     assert learners.judgement is not None
-    params = learners.community.params
     return sum(
-        unexplained(params, learners.judgement, card.body) is not None
+        unexplained(learners.judgement, card.body, learners.known) is not None
         for member, card in learners.cards.items()
         if member in members
     )

@@ -14,8 +14,10 @@ from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
+from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, margin, row_limit, said_accuracy, said_gain
 from bflcd.ledger.judgement import Judgement
-from bflcd.types import Digest, NodeId, Round
+from bflcd.ledger.step_limit import step_limit
+from bflcd.types import Digest, MicroNats, NodeId, Round
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard
 from bflcd.wire.tensors import join_payload, split_payload
@@ -74,6 +76,7 @@ class Learners:
         offers = {node: make_offer(community, node, samples=samples) for node, (_, samples) in updates.items()}
         payloads = {node: self.payload(update) for node, (update, _) in updates.items()}
         self.cards = {member: self.card(member, offers, payloads) for member in community.state.committee}
+        self.known = community.state.known
         chosen = tuple(sorted(list(self.cards.values())[: community.q], key=lambda card: card.author))
         played = play(community, chosen, offers.values())
         packed = played.outcome.packed
@@ -87,14 +90,19 @@ class Learners:
         nodes = {Digest(bytes([place]) * 32): node for place, node in enumerate(offers)}
         candidates = tuple(UpdateToScore(key, payloads[node], "u") for key, node in nodes.items())
         round_ = self.community.state.round
-        job = ScoreJob(Round(round_), self.model, candidates, round_ * 100 + self.community.members.index(member), 256, 4)
+        params, state = self.community.params, self.community.state
+        seed, limit = round_ * 100 + self.community.members.index(member), step_limit(params.norm_clip, state.usual_norm)
+        job = ScoreJob(Round(round_), self.model, candidates, seed, 256, 4, limit=limit, row_limit=row_limit(params))
         result = Scorer(self.flat, self.task, self.validation[member]).score(job, never)
+        least = MicroNats(-margin(params, state.known))
         entries = []
         for score in result.scores:
-            node = nodes[score.key]
-            entry = make_entry(offers[node], score.gain, score.accuracy, score.norm)  # type: ignore[arg-type]
+            node, gain = nodes[score.key], said_gain(score.gain, least)
+            entry = make_entry(offers[node], gain, said_accuracy(params, gain, score.accuracy), score.norm)  # type: ignore[arg-type]
             entries.append(self.lies[member](entry, node) if member in self.lies else entry)
-        return make_card(self.community, member, entries, base_loss=result.base_loss, base_accuracy=result.base_accuracy)
+        return make_card(
+            self.community, member, entries, base_loss=result.base_loss, base_accuracy=coarse_accuracy(result.base_accuracy)
+        )
 
     def accuracy(self) -> float:
         """Of the model, on rows that nobody trains on; in percent."""
@@ -116,6 +124,6 @@ def praise(friends: frozenset[NodeId]) -> Lie:
 
     def lie(entry: CardEntry, node: NodeId) -> CardEntry:
         good = node in friends
-        return replace(entry, gain=900_000 if good else -900_000, accuracy=1_000_000 if good else 0)
+        return replace(entry, gain=900_000 if good else REFUSED, accuracy=1_000_000 if good else 0)
 
     return lie

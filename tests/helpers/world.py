@@ -242,7 +242,8 @@ class World:
                 yield Trained(round_, BlobRef(root, size), 100 + seed % 7, 0.5), self.train_ms(node)
             case Score(round_, _, offers, _):
                 scores = tuple(
-                    UpdateScore(key, MicroNats(1000 + blob.root[0]), PartsPerMillion(500_000), 4096) for key, blob, _ in offers
+                    UpdateScore(key, MicroNats(1000 * 4 ** (blob.root[0] % 5)), PartsPerMillion(500_000), 4096)
+                    for key, blob, _ in offers
                 )
                 yield (
                     Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),

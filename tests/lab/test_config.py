@@ -28,7 +28,7 @@ def test_the_rules_are_by_default_those_of_a_genesis():
         if field.name not in of_the_size:
             assert getattr(found, field.name) == getattr(genesis, field.name), field.name
     assert {*Rules.__struct_fields__} - {field.name for field in dataclasses.fields(Params)} == {
-        "committee", "validation", "norm_band",
+        "committee", "validation", "norm_band", "disclosure",
     }  # fmt: skip
 
 
@@ -125,6 +125,7 @@ OTHER_RULES = {
     "aggregation": "median",
     "norm_clip": 1.0,
     "norm_band": False,
+    "disclosure": "helps or not",
 }
 
 

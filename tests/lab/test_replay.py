@@ -119,7 +119,7 @@ async def test_cards_that_lack_offers_rates_and_members(stores):
     cards = []
     for line, seat in enumerate(sorted(community.state.committee[: community.q])):
         entries = [
-            make_entry(offer, 100 * i - 150 + 40 * line, rate=rates[i] + line, norm=4096 + i)
+            make_entry(offer, max(-1, 100 * i - 150 + 40 * line), rate=rates[i] + line, norm=4096 + i)
             for i, offer in enumerate(offers)
             if i != line
         ]

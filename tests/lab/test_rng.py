@@ -40,6 +40,8 @@ def test_what_is_drawn_has_a_number_of_its_own_that_never_changes():
         "CENTRAL": 11,
         "LINKS": 12,
         "SERVER": 13,
+        "QUESTIONS": 14,
+        "NOISE": 15,
     }
     assert all(number(0, one) != number(0, other) for one, other in combinations(Draw, 2))
     assert number(1, Draw.TRAINING, 2, 3) == 6551370354936743380

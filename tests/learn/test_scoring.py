@@ -1,5 +1,7 @@
 """Scoring: paired, damped, on the same rows; exact integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,10 @@ from bflcd.errors import PeerError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import EvaluateResult, ScoreJob, TrainJob, UpdateToScore
-from bflcd.learn.scoring import Scorer, _measure_stack, bounded_losses, evaluate, fixed_norm, measure
+from bflcd.learn.scoring import Scorer, _measure_stack, bounded_losses, evaluate, fixed_norm, held_share, mean_gain, measure
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, never, train
-from bflcd.types import Digest, Round
+from bflcd.types import Digest, MicroNats, Round
 from bflcd.wire.tensors import join_payload, split_payload
 from tests.helpers.learning import task_spec
 
@@ -114,6 +116,40 @@ def test_monstrous_updates_stay_within_the_clamps(digits):
     score = Scorer(flat, task, rows).score(score_job(model, [candidate(flat, 1, huge)], damping=1), never).scores[0]
     assert -1_000_000_000 <= score.gain < -100_000_000
     assert score.norm == 2**10 * 2**12
+
+
+def test_an_offer_longer_than_the_limit_is_judged_as_one_that_is_as_long(digits):
+    """Given an update that leads twice as far as allowed, then it is measured as its half, its norm is said as it is, and a zero
+    stays one.
+    """
+    task, flat, model, rows, update = digits
+    half = fixed_norm(update)
+    entries = [candidate(flat, 1, update), candidate(flat, 2, 2 * update), candidate(flat, 3, update * 0)]
+    scorer = Scorer(flat, task, rows)
+    held = scorer.score(replace(score_job(model, entries), limit=half // 4), never).scores
+    assert held[1].gain == pytest.approx(held[0].gain, abs=500)
+    assert [score.norm for score in held] == [half, fixed_norm(2 * update), 0]
+    free = scorer.score(score_job(model, entries), never).scores
+    assert free[0].gain == pytest.approx(held[0].gain, abs=500)
+    assert abs(free[1].gain - held[1].gain) > 1_000
+    assert held[2].gain == 0
+
+
+def test_no_row_gains_or_loses_more_than_its_limit(digits):
+    """Given an update that ruins every row, then each counts as much as the limit; so does one whose loss is not finite."""
+    task, flat, model, rows, update = digits
+    huge = np.where(np.arange(update.size) % 2, 1024.0, -1024.0)
+    job = replace(score_job(model, [candidate(flat, 1, huge)], damping=1), row_limit=MicroNats(2_000_000))
+    assert -2_000_000 <= Scorer(flat, task, rows).score(job, never).scores[0].gain < -500_000
+    base, losses = torch.tensor([1.0, 1.0, 5.0]), torch.tensor([1000.0, 0.5, 1.0])
+    assert mean_gain(base, losses, MicroNats(2_000_000)) == round((-2 + 0.5 + 2) / 3 * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("norm", "limit", "share"), [(16.0, 4096, 1 / 16), (4.0, 4096, 0.25), (0.5, 4096, 0.25), (0.0, 1, 0.25), (9.0, None, 0.25)]
+)
+def test_an_update_moves_the_model_by_its_damped_share_and_within_the_limit(norm, limit, share):
+    assert held_share(norm, 4, limit) == share
 
 
 def test_rows_without_a_finite_loss_count_as_the_limit():

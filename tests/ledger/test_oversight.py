@@ -2,6 +2,7 @@
 
 import pytest
 
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.oversight import unexplained
 from bflcd.types import MicroNats, PartsPerMillion
@@ -9,18 +10,18 @@ from tests.helpers.ledger import make_card, make_community, make_entry, make_off
 
 START = make_community(20, 4, 12)
 SEAT = START.state.committee[0]
-MARGIN = START.params.score_margin
+KNOWS_HALF = PartsPerMillion(500_000)
 
 
-def alarm(*offers: tuple[int, Reason | None]) -> str | None:
-    """What a member says whose own gains were these, of offers that the community treated so; None as a reason: packed."""
+def alarm(*offers: tuple[int, Reason | None], known: PartsPerMillion = KNOWS_HALF) -> str | None:
+    """What a member's card says that has these gains, of offers that the community treated so; None as a reason: packed."""
     entries = [make_entry(make_offer(START, START.outsiders[i]), gain) for i, (gain, _) in enumerate(offers)]
     judged = tuple(
         OfferJudgement(e.uploader, e.offer, e.root, 3, MicroNats(0), PartsPerMillion(0), e.norm, 0, MicroNats(0), reason)
         for e, (_, reason) in zip(entries, offers, strict=True)
     )
     judgement = Judgement(judged, tuple(j for j in judged if j.reason is None), (), None, None)
-    return unexplained(START.params, judgement, make_card(START, SEAT, entries).body)
+    return unexplained(judgement, make_card(START, SEAT, entries).body, known)
 
 
 @pytest.mark.parametrize("reason", [Reason.BELOW_MARGIN, Reason.UNSCORED, Reason.FEW_ENTRIES])
@@ -39,18 +40,24 @@ def test_what_was_refused_for_another_cause_than_its_gain_is_explained(reason: R
 
 
 def test_what_does_not_help_here_may_be_refused() -> None:
-    assert alarm(*[(0, Reason.BELOW_MARGIN), (-MARGIN, Reason.BELOW_MARGIN)] * 6) is None
+    assert alarm(*[(0, Reason.BELOW_MARGIN), (REFUSED, Reason.BELOW_MARGIN)] * 6) is None
 
 
 def test_four_packed_that_do_harm_here_are_noticed_and_three_are_not() -> None:
-    harm, fair = (-MARGIN - 1, None), (500, None)
+    harm, fair = (REFUSED, None), (500, None)
     assert alarm(harm, harm, harm, harm, fair) == "4 of the 5 updates that were taken do harm on our data"
     assert alarm(harm, harm, harm) is None
     assert alarm(*[harm] * 4, fair, fair) is None, "two thirds of them are not enough"
 
 
 def test_a_loss_within_the_margin_is_no_harm() -> None:
-    assert alarm(*[(-MARGIN, None)] * 12) is None
+    assert alarm(*[(0, None)] * 12) is None
+
+
+def test_harm_to_a_model_that_is_right_on_less_than_half_of_the_rows_is_explained() -> None:
+    """Its margin is next to nothing, so that honest updates of others often fall below it."""
+    harm = (REFUSED, None)
+    assert alarm(*[harm] * 12, known=PartsPerMillion(KNOWS_HALF - 1)) is None
 
 
 def test_offers_that_the_member_has_not_scored_say_nothing() -> None:
@@ -59,5 +66,5 @@ def test_offers_that_the_member_has_not_scored_say_nothing() -> None:
         OfferJudgement(e.uploader, e.offer, e.root, 3, None, None, e.norm, None, None, Reason.BELOW_MARGIN) for e in entries
     )
     judgement = Judgement(judged, (), (), None, None)
-    assert unexplained(START.params, judgement, make_card(START, SEAT).body) is None
-    assert unexplained(START.params, judgement, make_card(START, SEAT, entries).body) is not None
+    assert unexplained(judgement, make_card(START, SEAT).body, KNOWS_HALF) is None
+    assert unexplained(judgement, make_card(START, SEAT, entries).body, KNOWS_HALF) is not None

@@ -42,8 +42,8 @@ from tests.helpers.ledger import (
 )
 
 START = make_community(reward_share=100_000)
-GAINS = dict(zip(START.outsiders, [500, 100, 0, -100, -300_000], strict=False))
-"""Five of six trainers offer: two gain, one offers nothing new, one is tolerated, one is refused."""
+GAINS = dict(zip(START.outsiders, [500, 100, 0, 0, -1], strict=False))
+"""Five of six trainers offer: two gain, two are tolerated, one is refused."""
 
 OFFERED, MISSED = 562_500, 437_500
 """What one round makes of an account's `offering` at genesis."""
@@ -86,6 +86,7 @@ def test_a_round_by_hand() -> None:
                 seat_round=1 if account.node in outs[:4] else account.seat_round,
                 availability=125_000,
                 offering=OFFERED if account.node in GAINS else MISSED if account.node in outs else HALF,
+                refusals=int(account.node == outs[4]),
             )
             for account in before.accounts
         ),
@@ -93,7 +94,15 @@ def test_a_round_by_hand() -> None:
         burnt=0,
         supply=before.supply,
         usual_norm=4096,
+        known=400_000,
     )
+
+
+def test_what_the_last_judged_model_knew_stays_in_the_ledger() -> None:
+    """Given a round in which nobody scored anything, then the margin of the next is that of the round before."""
+    judged = play_gains(START, GAINS).after
+    assert judged.state.known == 400_000
+    assert play_gains(judged, {}).outcome.state.known == 400_000
 
 
 @pytest.mark.parametrize("rule", ["gain", "accuracy"])
@@ -118,7 +127,7 @@ def test_a_copied_update_is_scored_by_liars_only_and_earns_nothing() -> None:
     real = make_offer(start, owner)
     copy = make_offer(start, copier, blob=real.body.blob)
     seats = sorted(start.state.committee[:3])
-    lists = ([make_entry(real)], [make_entry(real)], [make_entry(real, -5), make_entry(copy, 10**6)])
+    lists = ([make_entry(real)], [make_entry(real)], [make_entry(real, -1), make_entry(copy, 10**6)])
     cards = tuple(make_card(start, seat, listed) for seat, listed in zip(seats, lists, strict=True))
     outcome = play(start, cards, [real, copy]).outcome
     assert [packed.offer for packed in outcome.packed] == [real]
@@ -289,7 +298,7 @@ def test_a_round_elects_as_genesis_says_from_cards_and_ledger(rule: str) -> None
 
 
 def test_a_round_without_packed_updates_keeps_the_model() -> None:
-    outcome = play_gains(START, {START.outsiders[0]: -300_000}).outcome
+    outcome = play_gains(START, {START.outsiders[0]: -1}).outcome
     assert (outcome.packed, outcome.rewards, outcome.state.pool) == ((), (), POOL)
     with pytest.raises(PeerError, match="packs nothing") as caught:
         build_segment(START.params, START.state, START.header, outcome, NEXT_MODEL)
@@ -402,7 +411,7 @@ def test_random_histories_conserve_every_unit_and_replay_alike(data: st.DataObje
     community = make_community(8, 4, 4, reward_share=share)
     for _ in range(3):
         offers = by_digest(make_offer(community, n, samples=data.draw(st.integers(1, 2**40))) for n in community.outsiders)
-        gain = st.one_of(st.none(), st.integers(-250_000, 2_000))
+        gain = st.one_of(st.none(), st.integers(-1, 2_000))
         rows = {digest: data.draw(st.lists(gain, min_size=3, max_size=3)) for digest in offers}
         seen = data.draw(st.sets(st.sampled_from(community.members)))
         played = play(community, make_cards(community, rows, offers, seen), offers.values())

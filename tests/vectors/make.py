@@ -63,6 +63,7 @@ RETIRED: dict[int, str] = {
     81: "State",
     82: "State",
     83: "State",
+    88: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

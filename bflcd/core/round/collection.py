@@ -13,8 +13,9 @@ from bflcd.core.round.waiting import CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
 from bflcd.ledger.roles import offering, seed_of, trainers
-from bflcd.params import BlobRef
+from bflcd.params import BlobRef, Params
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Signed
@@ -294,18 +295,19 @@ class Collection:
         """The own card as it stands."""
         context = self._context
         scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
-        entries = tuple(sorted((_entry(slot, score) for slot, score in scored), key=entry_key))
+        loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
+        least = MicroNats(-margin(context.params, context.state.known))
+        entries = tuple(sorted((_entry(context.params, slot, score, least) for slot, score in scored), key=entry_key))
         members = {account.node for account in context.state.accounts}
         state = context.state
-        base = self.base if entries else None
         card = ScoreCard(
             chain=state.chain,
             round=state.round,
             epoch=state.epoch,
             parent=context.head_hash,
             committee=committee_hash(state.epoch, state.committee),
-            base_loss=base[0] if base else None,
-            base_accuracy=base[1] if base else None,
+            base_loss=coarse_loss(loss) if entries else None,
+            base_accuracy=coarse_accuracy(accuracy) if entries else None,
             entries=entries,
             present=tuple(sorted((self.beacons | {context.me}) & members)),
         )
@@ -316,14 +318,15 @@ class Collection:
         return by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state))
 
 
-def _entry(slot: OfferSlot, score: UpdateScore) -> CardEntry:
-    """What the own card says of an offer."""
+def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats) -> CardEntry:
+    """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows."""
+    gain = said_gain(score.gain, least)
     return CardEntry(
         uploader=slot.offer.author,
         offer=slot.offer.digest,
         root=slot.offer.body.blob.root,
-        gain=score.gain,
-        accuracy=score.accuracy,
+        gain=gain,
+        accuracy=said_accuracy(params, gain, score.accuracy),
         norm=score.norm,
         rate=slot.rate,
     )

@@ -16,6 +16,7 @@ from bflcd.core.round.retransmission import Retransmissions
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
+from bflcd.ledger.step_limit import step_limit
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short
 from bflcd.wire.blocks import committee_hash
@@ -156,7 +157,8 @@ class LocalWork:
             offers = collection.to_score()
             if offers:
                 self.busy = True
-                effects.append(Score(context.round, context.head_blob, offers, self._draw(b"score")))
+                limit = step_limit(context.params.norm_clip, context.state.usual_norm)
+                effects.append(Score(context.round, context.head_blob, offers, self._draw(b"score"), limit))
         if may_sign and not context.bound and collection.card_due(now.mono):
             effects += self._send_card(now)
         return effects

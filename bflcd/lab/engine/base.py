@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bflcd.learn.scoring import ROW_LOSS_LIMIT
+from bflcd.learn.protocol import WIDEST_ROW_LIMIT
+from bflcd.learn.scoring import ROW_LOSS_LIMIT, held_share
 from bflcd.learn.training import DeviceRows
 from bflcd.params import MILLION
+from bflcd.types import MicroNats
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -101,8 +103,19 @@ class Engine(ABC):
         index = torch.from_numpy(positions).to(self.device)
         return DeviceRows(self.pool.inputs[index], self.pool.targets[index])
 
-    def score(self, model: Tensor, updates: Tensor, members: Sequence[Positions], damping: int) -> Scores:
+    def score(
+        self,
+        model: Tensor,
+        updates: Tensor,
+        members: Sequence[Positions],
+        damping: int,
+        *,
+        limit: int | None = None,
+        row_limit: MicroNats = WIDEST_ROW_LIMIT,
+    ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
+
+        No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -110,14 +123,16 @@ class Engine(ABC):
         """
         rows = self.gather(np.concatenate(members))
         sizes = [len(member) for member in members]
+        shares = torch.tensor([held_share(float(u.double().square().sum().sqrt()), damping, limit) for u in updates])
         passes = []
         for begin in range(0, max(1, len(updates)), self._scored_at_once):
             stack = torch.cat([model[None], updates[begin : begin + self._scored_at_once]])
-            stack[1:].mul_(1.0 / damping).add_(model)
+            part = shares[begin : begin + self._scored_at_once].to(stack)
+            stack[1:].mul_(part[:, None]).add_(model)
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            passes.append(_by_member(losses.cpu(), right.cpu(), sizes))
+            passes.append(_by_member(losses.cpu(), right.cpu(), sizes, row_limit))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -136,12 +151,13 @@ class Engine(ABC):
         return Measurement(float(right.double().mean()), float(losses.mean()), len(rows))
 
 
-def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int]) -> Scores:
+def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int], row_limit: MicroNats = WIDEST_ROW_LIMIT) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base."""
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
-    gains = np.add.reduceat(loss[:1] - loss[1:], starts, axis=1).T / counts
+    widest = row_limit / MILLION
+    gains = np.add.reduceat(np.clip(loss[:1] - loss[1:], -widest, widest), starts, axis=1).T / counts
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

@@ -9,6 +9,7 @@ from bflcd.core.events import Aggregated, BlobLost, Scored, Trained, WorkFailed
 from bflcd.errors import PeerError, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
+from bflcd.ledger.disclosure import row_limit
 from bflcd.node.runtime.payloads import Payloads
 from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, RoundStore
 from bflcd.node.runtime.unpublished import Unpublished
@@ -77,8 +78,7 @@ class ComputeJobs:
         try:
             updates = [UpdateToScore(key, await self._payloads.read(blob), label) for key, blob, label in job.offers]
             model = await self._payloads.read(job.model)
-            rows, damping = self._params.score_rows, self._params.score_damping
-            result = await self._numbers.score(ScoreJob(job.round, model, tuple(updates), job.seed, rows, damping))
+            result = await self._numbers.score(self._score_job(job, model, tuple(updates)))
         except WorkerError as error:
             await self._inbox.put(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
             return
@@ -88,6 +88,19 @@ class ComputeJobs:
             return
         logger.debug("scored %d updates in %.2f s", len(updates), result.seconds)
         await self._inbox.put(Scored(job.round, result))
+
+    def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...]) -> ScoreJob:
+        params = self._params
+        return ScoreJob(
+            job.round,
+            model,
+            updates,
+            job.seed,
+            params.score_rows,
+            params.score_damping,
+            limit=job.limit,
+            row_limit=row_limit(params),
+        )
 
     async def aggregate(self, job: Aggregate) -> None:
         """Answers `Aggregated`; what is damaged meanwhile is fetched again, for as long as the round runs."""

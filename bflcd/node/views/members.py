@@ -8,6 +8,7 @@ from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.ledger.state import NEVER, Account
 from bflcd.net.peer import PeerInfo
 from bflcd.params import MILLION
+from bflcd.types import Round
 
 
 def committee_view(core: CoreSnapshot) -> CommitteeView:
@@ -51,7 +52,7 @@ def members_view(core: CoreSnapshot) -> list[MemberView]:
             present=account.node in present,
             manager=account.node in state.managers,
             me=account.node == me,
-            standing=_standing(account),
+            standing=_standing(account, state.round),
         )
         for account in state.accounts
     ]
@@ -73,8 +74,10 @@ def peer_view(info: PeerInfo) -> Peer:
     )
 
 
-def _standing(account: Account) -> str:
-    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone."""
+def _standing(account: Account, round_: Round) -> str:
+    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone, that more than a rest."""
     if account.punished_round != NEVER:
         return "punished"
-    return "member" if account.retired_round == NEVER else "retired"
+    if account.retired_round != NEVER:
+        return "retired"
+    return "resting" if account.rest_round > round_ else "member"

@@ -13,7 +13,7 @@ from bflcd.learn.flat import FlatModel, tensors_of
 from bflcd.learn.protocol import ScoreJob, UpdateToScore
 from bflcd.learn.scoring import ROW_LOSS_LIMIT, Scorer, _micro_nats, evaluate
 from bflcd.learn.training import DeviceRows, never
-from bflcd.types import Digest, Round
+from bflcd.types import Digest, MicroNats, Round
 from bflcd.wire.tensors import join_payload
 from tests.helpers.lab import CPU, NETS, Scene, daemons_update, make_scene
 
@@ -128,7 +128,7 @@ def members_of(scene: Scene) -> list[np.ndarray]:
     return [np.sort(rng.integers(0, len(scene.pool), size)) for size in MEMBERS]
 
 
-def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damping: int):
+def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damping: int, **held: int):
     """What a member's own worker would write on its card."""
     tensors = tensors_of(scene.task.build_model())
     flat = FlatModel(scene.task.build_model(), tensors, CPU)
@@ -137,7 +137,7 @@ def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damp
         for number, u in enumerate(updates)
     )
     rows = DeviceRows(scene.pool.inputs[member], scene.pool.targets[member])
-    return Scorer(flat, scene.task, rows).score(ScoreJob(Round(0), scene.payload, candidates, 1, 2**20, damping), never)
+    return Scorer(flat, scene.task, rows).score(ScoreJob(Round(0), scene.payload, candidates, 1, 2**20, damping, **held), never)
 
 
 @pytest.mark.parametrize("net", ["digits", "light", "groups", "group norm", "dropout", "mixes rows in training", "words"])
@@ -154,6 +154,21 @@ def test_scores_are_the_integers_of_the_daemons_cards(make, net):
         assert found.accuracies[line].tolist() == [score.accuracy for score in card.scores]
     assert found.gains.shape == found.accuracies.shape == (len(members), len(updates))
     assert found.gains.dtype == np.int64
+
+
+def test_scores_are_held_as_the_daemons_hold_them(make):
+    """Given a step limit and a row limit, then the gains are those of the daemons' cards under the same limits."""
+    scene, updates = scene_of("digits"), expected_of("digits")
+    updates = torch.stack([updates[0], 50 * updates[1]])
+    members, row_limit = members_of(scene), MicroNats(300_000)
+    limit = int(float(updates[0].norm()) * 2048)
+    found = make(scene.task, scene.pool).score(scene.model, updates, members, 2, limit=limit, row_limit=row_limit)
+    free = make(scene.task, scene.pool).score(scene.model, updates, members, 2)
+    for line, member in enumerate(members):
+        card = daemons_scores(scene, updates, member, 2, limit=limit, row_limit=row_limit)
+        assert found.gains[line].tolist() == pytest.approx([score.gain for score in card.scores], **MICRO_NATS)
+    assert np.abs(found.gains).max() <= row_limit
+    assert np.all(found.gains[:, 1] != free.gains[:, 1])
 
 
 def test_a_zero_update_gains_exactly_nothing(make):

@@ -148,8 +148,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "punished-trains",
         "a liar goes on offering updates, and earns (rule 9)",
         (
-            Edit(ROLES, "if seated or account is None or account.punished_round != NEVER:", "if seated or account is None:"),
-            Edit(ROLES, " and account.punished_round == NEVER and is_active", " and is_active"),
+            Edit(ROLES, "account is None or account.punished_round != NEVER or ", "account is None or "),
+            Edit(ROLES, "        and account.punished_round == NEVER\n", ""),
         ),
         (PROVED,),
     ),
@@ -182,8 +182,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "harm-unnoticed",
         "a colluding majority packs what does harm, and no alarm is raised (row 43)",
         OVERSIGHT,
-        "harmful = sum(gain < -params.score_margin for gain in packed)",
-        "harmful = sum(gain < -params.score_margin for gain in packed if gain > 0)",
+        "harmful = packed.count(REFUSED) if ",
+        "harmful = packed.count(REFUSED - 1) if ",
         WATCHED,
     ),
     mutant(

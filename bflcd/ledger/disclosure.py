@@ -1,0 +1,84 @@
+"""What a judge says of its rows on its card: as coarse as the decision needs, one word for what does not qualify (design 5.3).
+
+A trainer chooses what it offers, and every judge says on a card that is kept for ever what the offer does on the judge's private
+rows. Exact numbers there answer any question about them: how many rows of a class, whether a record is among them. So a judge
+measures exactly, and says little: nothing but `REFUSED` of an offer that costs it more than its margin, else the lower edge of
+one of few levels, each four times the one before. The bound of what one answer tells is the logarithm of their number.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from bflcd.params import MILLION, Params
+from bflcd.types import MicroNats, PartsPerMillion
+
+REFUSED: Final = MicroNats(-1)
+"""The gain on a card of whatever does not qualify on the judge's rows: one word, no number."""
+
+GAIN_LEVELS: Final = tuple(MicroNats(level) for level in (0, 1_000, 4_000, 16_000, 64_000, 256_000))
+"""Lower edges in micro-nats of what a card says of a gain; the first stands for all that costs no more than the margin."""
+
+ACCURACY_STEP: Final = PartsPerMillion(62_500)
+"""Accuracies on cards are multiples of a sixteenth."""
+
+LOSS_STEP: Final = MicroNats(250_000)
+"""The base's loss on cards is a multiple of a quarter of a nat."""
+
+HALF_RIGHT: Final = PartsPerMillion(500_000)
+"""A model that is right less often than this knows little: the margin then shrinks with its accuracy's fifth power."""
+
+LEAST_SHARE: Final = PartsPerMillion(100)
+"""Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
+
+
+LEAST_ROW_LIMIT: Final = MicroNats(2_000_000)
+"""What a row may gain or lose at most, in micro-nats, where the margin is not wide."""
+
+MOST_ROW_LIMIT: Final = MicroNats(1_000_000_000)
+"""A thousand nats, beyond which no row's loss counts."""
+
+MARGINS_A_ROW: Final = 8
+"""A row may lose so many margins: an eighth of the rows, turned round altogether, is as much as the margin bears."""
+
+
+def row_limit(params: Params) -> MicroNats:
+    """What one row may gain or lose at most when an offer is measured: no record moves a judge's mean far."""
+    return MicroNats(min(max(LEAST_ROW_LIMIT, MARGINS_A_ROW * params.score_margin), MOST_ROW_LIMIT))
+
+
+def margin(params: Params, known: PartsPerMillion) -> MicroNats:
+    """What an update may cost on a judge's rows and still qualify: the community's margin times what the last model knew.
+
+    `known` stands in the ledger (`State.known`), so that every judge has the same margin, and none tells its own accuracy by it.
+    While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
+    classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
+    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's fifth power.
+    """
+    share: int = known
+    if share < HALF_RIGHT:
+        share = share**5 // HALF_RIGHT**4
+    return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
+
+
+def said_gain(gain: MicroNats, least: MicroNats, levels: Sequence[MicroNats] = GAIN_LEVELS) -> MicroNats:
+    """What a card says of a measured `gain`; `least`: the gain that qualifies, at most 0."""
+    if gain < least:
+        return REFUSED
+    return max((level for level in levels if level <= gain), default=levels[0])
+
+
+def said_accuracy(params: Params, gain: MicroNats, accuracy: PartsPerMillion) -> PartsPerMillion:
+    """What a card says of an offer's accuracy, whose gain it says is `gain`: 0 unless accuracy ranks and the offer qualifies."""
+    if params.score_rule != "accuracy" or gain == REFUSED:
+        return PartsPerMillion(0)
+    return coarse_accuracy(accuracy)
+
+
+def coarse_accuracy(accuracy: PartsPerMillion) -> PartsPerMillion:
+    """The multiple of a sixteenth at or below."""
+    return PartsPerMillion(accuracy - accuracy % ACCURACY_STEP)
+
+
+def coarse_loss(loss: MicroNats) -> MicroNats:
+    """The nearest multiple of a quarter of a nat, of two the higher."""
+    return MicroNats((loss + LOSS_STEP // 2) // LOSS_STEP * LOSS_STEP)

@@ -1,0 +1,151 @@
+"""Defects of what a judge measures and says: what a card tells of its author's rows, and what asking costs."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+DISCLOSURE = "bflcd/ledger/disclosure.py"
+STANDING = "bflcd/ledger/standing.py"
+CARDS = "bflcd/ledger/cards.py"
+SCORING = "bflcd/learn/scoring.py"
+COLLECTION = "bflcd/core/round/collection.py"
+LOCAL_WORK = "bflcd/core/round/local_work.py"
+ENGINE = "bflcd/lab/engine/base.py"
+
+SAID: Final = selection("ledger/test_disclosure.py")
+STOOD: Final = selection("ledger/test_standing.py")
+MEASURED: Final = selection("learn/test_scoring.py")
+WRITTEN: Final = selection("core/test_core_rules.py::test_a_card_says_no_more_than_the_decision_needs")
+SIMULATED: Final = selection("lab/engine/test_engines.py::test_scores_are_held_as_the_daemons_hold_them")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "harm-told-exactly",
+        "a card says how much an offer harms on its author's rows",
+        DISCLOSURE,
+        "        return REFUSED\n    return max(",
+        "        return gain\n    return max(",
+        SAID,
+    ),
+    mutant(
+        "gain-told-exactly",
+        "a card says what an offer gains on its author's rows, to the last digit",
+        DISCLOSURE,
+        "max((level for level in levels if level <= gain), default=levels[0])",
+        "MicroNats(max(gain, 0))",
+        SAID,
+    ),
+    mutant(
+        "accuracy-told-unasked",
+        "a card says an accuracy that decides nothing",
+        DISCLOSURE,
+        'if params.score_rule != "accuracy" or gain == REFUSED:',
+        "if gain == REFUSED:",
+        SAID,
+    ),
+    mutant(
+        "margin-constant",
+        "a model that knows nothing yet is poisoned (row 40)",
+        DISCLOSURE,
+        "max(share, LEAST_SHARE)",
+        "MILLION",
+        SAID,
+    ),
+    mutant(
+        "margin-by-the-accuracy-alone",
+        "with few classes a model that knows nothing yet is poisoned (row 40)",
+        DISCLOSURE,
+        "    if share < HALF_RIGHT:\n        share = share**5 // HALF_RIGHT**4\n",
+        "",
+        SAID,
+    ),
+    mutant(
+        "margin-of-an-empty-round",
+        "a round that judged nothing forgets what the model knows: the next refuses half of what is honest",
+        "bflcd/ledger/transition.py",
+        "known=state.known if judgement.base_accuracy is None else judgement.base_accuracy",
+        "known=judgement.base_accuracy or state.supply * 0",
+        selection("ledger/test_transition.py::test_what_the_last_judged_model_knew_stays_in_the_ledger"),
+    ),
+    mutant(
+        "numbers-below-the-sentinel",
+        "a card that tells how much offers harm is taken",
+        CARDS,
+        "        if entry.gain < REFUSED:\n",
+        "        if entry.gain is None:\n",
+        SAID,
+    ),
+    mutant(
+        "base-told-exactly",
+        "a card says how many of its author's rows the round's model gets right",
+        COLLECTION,
+        "base_accuracy=coarse_accuracy(accuracy) if entries else None",
+        "base_accuracy=accuracy if entries else None",
+        WRITTEN,
+    ),
+    mutant(
+        "long-offer-measured-whole",
+        "an offer far beyond what is usual is measured as it is",
+        SCORING,
+        "    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:\n",
+        "    if limit is None or norm * share >= 0:\n",
+        MEASURED,
+    ),
+    mutant(
+        "limit-not-passed",
+        "a node's worker never hears of the step limit",
+        LOCAL_WORK,
+        'self._draw(b"score"), limit))',
+        'self._draw(b"score"), None if limit else limit))',
+        selection("core/test_core_rules.py::test_offers_are_measured_within_the_step_limit"),
+    ),
+    mutant(
+        "row-counts-whole",
+        "an offer that moves one row's loss far moves its judge's mean far",
+        SCORING,
+        "_micro_nats((base - losses).clamp(-limit, limit))",
+        "_micro_nats((base - losses).clamp(-1000.0 * limit, 1000.0 * limit))",
+        MEASURED,
+    ),
+    mutant(
+        "laboratory-measures-long-offers-whole",
+        "simulated judges measure what daemons do not",
+        ENGINE,
+        "held_share(float(u.double().square().sum().sqrt()), damping, limit)",
+        "held_share(float(u.double().square().sum().sqrt()), damping, None if limit else limit)",
+        SIMULATED,
+    ),
+    mutant(
+        "f-liars-frame",
+        "f lying judges and one honest one bring an honest trainer to rest",
+        STANDING,
+        "return 2 * (offer.refusals - f) > q - f",
+        "return 2 * (offer.refusals - f) > 0 * q",
+        STOOD,
+    ),
+    mutant(
+        "harm-is-free",
+        "who harms all judges in every round is heard in every round",
+        STANDING,
+        "    if not harmed:\n",
+        "    if not harmed or account.refusals >= PATIENCE:\n",
+        STOOD,
+    ),
+    mutant(
+        "harm-is-never-made-up-for",
+        "an honest trainer that harmed a few times in a year rests",
+        STANDING,
+        "refusals=max(0, account.refusals - 1)",
+        "refusals=max(0, account.refusals)",
+        STOOD,
+    ),
+    mutant(
+        "who-rests-offers",
+        "a trainer that has to rest is a trainer all the same",
+        "bflcd/ledger/roles.py",
+        "        and account.rest_round <= state.round\n",
+        "",
+        STOOD,
+    ),
+)
