@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from bflcd.ledger.roles import seed_of, tie_break
+from bflcd.ledger.roles import lead_lot, tie_break
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import Params
 from bflcd.registry import entry_of
-from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 
 
 class Group(IntEnum):
@@ -21,9 +21,11 @@ class Group(IntEnum):
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
     SEATED = 2
     """Present, holding a seat now: packed by score, packed before, never packed, as above and below."""
-    OTHER = 3
+    FAILED = 3
+    """Present, packed some time or seated, but a view that it led has failed lately: as above."""
+    OTHER = 4
     """Present, never packed, without a seat: longest without one first."""
-    ABSENT = 4
+    ABSENT = 5
     """Not present: managers first, then as above."""
 
 
@@ -37,7 +39,7 @@ class Merit:
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """`committee` in seat order, which is the header's and the leaders' order; `degraded`: a seat went past the packed."""
+    """`committee` in the order in which seats were given; `degraded`: a seat went past the packed."""
 
     committee: tuple[NodeId, ...]
     degraded: bool
@@ -77,6 +79,11 @@ class Rule:
 DRAWN_FROM: Final = 16
 """Rounds from whose packed the random election draws. From one round's alone, adversaries who once hold a majority and
 pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
+
+
+FAILED_ROUNDS: Final = 8
+"""Elections in which who let a view fail stands behind, that of the failed round included, in which its seat puts it there anyway.
+What a re-draw gains is at most the next committee; seven without a seat cost more (docs/measurements/seed.md)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
@@ -142,28 +149,30 @@ def elect(
     state: State,
     packed: Mapping[NodeId, Merit],
     present: frozenset[NodeId],
+    seed: Digest,
 ) -> Election:
     """Fill min(M, members that may sit) seats for round t + 1.
 
     `state`: the ledger after the round's learning and its operations, before anything of round t + 1. `packed`: merit by
-    uploader; `present`: on f + 1 of the q cards.
+    uploader; `present`: on f + 1 of the q cards; `seed`: of round t + 1.
 
     1. Only members that may sit count (`may_sit`).
     2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule, by that rule.
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.
-    5. Then the present that were never packed.
-    6. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
+    5. Behind these, in the same order, whoever of them has let a view fail lately (`has_failed`): it may have done so to have
+       the next committee drawn once more.
+    6. Then the present that were never packed, of them too the failed last.
+    7. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
        that only follows, comes last of all.
-    7. Ties go by the round's seed, which nobody could foresee when it chose its id.
+    8. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
     """
-    seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     # 1. Who may sit.
     sitting = [account for account in state.accounts if may_sit(account, present)]
     # 2. Packed in this round or lately: genesis' rule orders them.
-    elected = _by_rule(params, state, sitting, packed, present)
+    elected = _by_rule(params, state, sitting, packed, present, seed)
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
@@ -171,26 +180,55 @@ def elect(
         if node in elected:
             rank: _Rank = (Group.PACKED, elected[node])
         elif node in seated:
-            # 4. The present committee, among themselves as 2, 3 and 5.
+            # 4. The present committee, among themselves as 2, 3 and 6.
             rank = (Group.SEATED, *standing)
         else:
-            # 3. and 5. Packed before, never packed.
+            # 3. and 6. Packed before, never packed.
             rank = standing
+        # 5. and 6. Who has let a view fail.
+        rank = _behind(rank, failed=has_failed(account, state.round))
         if node not in present:
-            # 6. The absent, who was never present last, managers first, then in the order of those present.
+            # 7. The absent, who was never present last, managers first, then in the order of those present.
             rank = (Group.ABSENT, account.availability == 0, node not in managers, *rank)
-        # 7. Ties.
+        # 8. Ties.
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()
     seats = ranks[: params.committee_size]
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
+def lead_order(
+    state: State, committee: Sequence[NodeId], present: frozenset[NodeId], seed: Digest
+) -> tuple[NodeId, ...]:
+    """A committee of round t + 1 in the order in which it leads: drawn by `seed`, that round's, whatever anybody's merit; those
+    that have let a view fail lately stand behind the others, and the absent behind them. `state`: as in `elect`."""
+    failed = {account.node for account in state.accounts if has_failed(account, state.round)}
+    return tuple(sorted(committee, key=lambda node: (node not in present, node in failed, lead_lot(seed, node))))
+
+
+def has_failed(account: Account, round_: Round) -> bool:
+    """Whether a member led a view that failed in round `round_` or one of the last before it."""
+    return account.failed_round != NEVER and round_ - account.failed_round < FAILED_ROUNDS
+
+
+def _behind(rank: _Rank, *, failed: bool) -> _Rank:
+    """A rank of somebody present, put behind if it has failed: of those that were never packed no further than their last."""
+    group, *rest = rank
+    if group >= Group.OTHER:
+        return (group, failed, *rest)
+    return (Group.FAILED, *rank) if failed else rank
+
+
 def _by_rule(
-    params: Params, state: State, sitting: Sequence[Account], packed: Mapping[NodeId, Merit], present: frozenset[NodeId]
+    params: Params,
+    state: State,
+    sitting: Sequence[Account],
+    packed: Mapping[NodeId, Merit],
+    present: frozenset[NodeId],
+    seed: Digest,
 ) -> dict[NodeId, int]:
     """Places of the first group by genesis' rule, 0 for the first."""
-    seed, seated = seed_of(state), frozenset(state.committee)
+    seated = frozenset(state.committee)
     rule = entry_of(RULES, params.election, "election")
     candidates = [
         SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))

@@ -5,6 +5,7 @@ from typing import Any
 
 from bflcd.consensus.certificate import commit_payload, opened_by, verify_chain
 from bflcd.crypto.identity import verify
+from bflcd.ledger.lot import checked_draw, lot_input
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import genesis_header
 from bflcd.params import BlobRef
@@ -26,7 +27,9 @@ def run() -> list[dict[str, Any]]:
     chain = []
     for round_ in range(1, HEADERS + 1):
         instance = opened_by(header, genesis.params)
-        parent = header_hash(header)
+        parent, lot = header_hash(header), _lot_of(header)
+        proof = by_id[instance.leader(View(0))].prove(lot_input(header.chain, header.round, lot))
+        drawn = checked_draw(header.chain, header.round, lot, instance.leader(View(0)), View(0), proof)
         header = Header(
             chain=header.chain,
             height=model_height(Round(round_), genesis.params.places),
@@ -36,7 +39,7 @@ def run() -> list[dict[str, Any]]:
             body=ZERO_DIGEST,
             blob=BlobRef(genesis.model.root, genesis.model.size),
             time=Millis(header.time + 1),
-            model=ModelFields(Epoch(0), ZERO_DIGEST, genesis.committee, degraded=False),
+            model=ModelFields(Epoch(0), View(0), proof, drawn.lot, ZERO_DIGEST, genesis.committee, degraded=False),
         )
         digest = header_hash(header)
         commit = Commit(header.chain, Round(round_ - 1), Epoch(0), View(0), parent, instance.committee_hash, digest)

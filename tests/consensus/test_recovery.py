@@ -29,6 +29,7 @@ from bflcd.wire.messages import Commit, Prepare
 from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import (
+    lot_after,
     KEYS,
     Playbook,
     body_of,
@@ -226,6 +227,9 @@ PARAMS = Params(committee_size=4, places=6)
 
 
 def make_header(round_: int, epoch: int = 0, committee: tuple = BASE.committee) -> Header:
+    """In epoch 1 round 1 was proposed by the leader of NEW."""
+    proposers = [NEW[0] if epoch and led == 1 else BASE.committee[0] for led in range(round_)]
+    proof, lot = lot_after(BASE.chain, tuple(proposers))
     return Header(
         chain=BASE.chain,
         height=model_height(Round(round_), PARAMS.places),
@@ -235,7 +239,7 @@ def make_header(round_: int, epoch: int = 0, committee: tuple = BASE.committee) 
         body=ZERO_DIGEST,
         blob=BlobRef(ZERO_DIGEST, 1),
         time=Millis(1_000 + round_),
-        model=ModelFields(epoch=Epoch(epoch), state=ZERO_DIGEST, committee=committee, degraded=False),
+        model=ModelFields(Epoch(epoch), View(0), proof, lot, ZERO_DIGEST, committee, degraded=False),
     )
 
 

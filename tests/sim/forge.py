@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from bflcd.errors import InvariantError, PeerError
-from bflcd.ledger.transition import build_segment, decide
+from bflcd.ledger.transition import build_segment, decide, draw_of
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, View
 from bflcd.wire.blocks import committee_hash, segment_digest
@@ -82,7 +82,10 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
         return None
     time = Millis(body.proposal.time + lead + MILLIS_APART * (number + 1))
     try:
-        outcome = decide(context.params, context.state, context.head_hash, tuple(cards), collection.offers, time=time)
+        draw = draw_of(context.state, body.proposal.view, body.proposal.proof)
+        outcome = decide(
+            context.params, context.state, context.head_hash, tuple(cards), collection.offers, draw=draw, time=time
+        )
     except (PeerError, InvariantError):
         return None
     model = context.head_blob
