@@ -143,11 +143,11 @@ def check_lot(parent: Header, header: Header, recovery: RecoveryCertificate | No
     if before is None or after is None or after.proof is None:
         raise PeerError(Rejection.BAD_DRAW, f"model header at height {header.height} has no proof of what its lot follows from")
     proposer = leader(_first_committee(before.committee, recovery), after.view)
-    draw = checked_draw(parent.chain, parent.round, before.lot, proposer, after.view, after.proof)
+    draw = checked_draw(parent.chain, parent.round, before.lot, proposer=proposer, view=after.view, proof=after.proof)
     if after.lot != draw.lot:
         raise PeerError(
             Rejection.BAD_DRAW,
-            f"the lot {short(after.lot)} of model header at height {header.height} does not follow from its proof, {short(draw.lot)} does",
+            f"the lot of model header at height {header.height} is {short(after.lot)}, its proof makes it {short(draw.lot)}",
         )
 
 

@@ -105,8 +105,8 @@ def read_view_changes(envelopes: Sequence[Envelope], view: View, q: int, auth: A
 
 
 def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: Instance, auth: Authenticator) -> bool:
-    """Whether this is a re-proposal (else free choice). Raises PeerError: BAD_JUSTIFICATION if it is not justified, BAD_DRAW if what
-    is proposed for the first time says that it was in another view: its draw would be another leader's, and others have failed.
+    """Whether this is a re-proposal (else free choice). Raises PeerError: BAD_JUSTIFICATION if it is not justified, BAD_DRAW if
+    what is proposed for the first time says another view: its draw would be another leader's, and others would have failed.
 
     `body` is the pre-prepare's, cheap checks and signature done. Where managers found something prepared, every choice is bound
     to it (design 6.8).

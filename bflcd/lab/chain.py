@@ -2,8 +2,8 @@
 
 Devices are numbered; each has a node id made of its number. Rounds are opened, judged and closed by `ledger.transition.decide`,
 the function that every daemon computes. Only what a hash depends on differs: block hashes and lots follow from the seed and the
-round, and nobody proves a draw. A committee may be larger than the 64 seats of the wire
-format, since the paper's are.
+round, so that the draws of a simulation don't hang on the last bits of its floats. A committee may be larger than the 64 seats of
+the wire format, since the paper's are.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,8 +81,8 @@ class Decision:
 
 
 def _drawn(state: State) -> LotDraw:
-    """What the leader of view 0 adds to the lot: what a key says is as good as a hash to whoever has not got the key."""
-    return LotDraw(View(0), _UNPROVED, digest(Domain.LOT, state.lot, integer(state.round), state.committee[0]))
+    """A lot that nobody chose and nobody proved: to whoever has not got the leader's key, what it says is as good as a hash."""
+    return LotDraw(View(0), _UNPROVED, digest(Domain.LOT, state.chain, integer(state.round)))
 
 
 class LabChain:
@@ -98,8 +98,9 @@ class LabChain:
         nodes: Sequence[NodeId],
         state: State,
         head_of: Callable[[State], Digest],
-        draw_of: Callable[[State], LotDraw],
         seed: int,
+        *,
+        draw_of: Callable[[State], LotDraw],
     ) -> None:
         """`seed` draws the links and which cards a leader packs."""
         self.params, self.nodes, self.state = params, tuple(nodes), state
@@ -129,7 +130,9 @@ class LabChain:
             burnt=Amount(0),
             supply=POOL,
         )
-        return cls(params, nodes, state, lambda state: digest(Domain.CONFIG, chain, integer(state.round), b"head"), _drawn, seed)
+        return cls(
+            params, nodes, state, lambda state: digest(Domain.CONFIG, chain, integer(state.round), b"head"), seed, draw_of=_drawn
+        )
 
     @property
     def committee(self) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ class _Walk:
         head = header_hash(self.header)
         nodes = [account.node for account in self.state.accounts]
         draw = _draw(self.state, segment)
-        chain = LabChain(self.genesis.params, nodes, self.state, lambda _: head, lambda _: draw, 0)
+        chain = LabChain(self.genesis.params, nodes, self.state, lambda _: head, 0, draw_of=lambda _: draw)
         cards = [open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards]
         offering = sorted({chain.device_of(entry.uploader) for card in cards for entry in card.body.entries})
         claimed = {offer.author: offer.body.samples for offer in _offers(segment)}
@@ -112,7 +112,9 @@ def _draw(state: State, segment: Segment) -> Draw:
     """What the segment's first proposer drew. Raises PeerError for a segment without one."""
     model = segment.model_header.model
     if model is None or model.proof is None:
-        raise PeerError(Rejection.BAD_DRAW, f"the segment that closes round {state.round} has no proof of what its lot follows from")
+        raise PeerError(
+            Rejection.BAD_DRAW, f"the segment that closes round {state.round} has no proof of what its lot follows from"
+        )
     return draw_of(state, model.view, model.proof)
 
 

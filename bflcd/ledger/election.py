@@ -82,8 +82,8 @@ pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
 
 
 FAILED_ROUNDS: Final = 8
-"""Elections in which who let a view fail stands behind, that of the failed round included, in which its seat puts it there anyway.
-What a re-draw gains is at most the next committee; seven without a seat cost more (docs/measurements/seed.md)."""
+"""Elections in which who let a view fail stands behind. In that of the failed round its seat puts it there anyway; the seven that
+follow cost more than drawing the next committee once more can gain (docs/measurements/seed.md)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
@@ -172,7 +172,7 @@ def elect(
     # 1. Who may sit.
     sitting = [account for account in state.accounts if may_sit(account, present)]
     # 2. Packed in this round or lately: genesis' rule orders them.
-    elected = _by_rule(params, state, sitting, packed, present, seed)
+    elected = _by_rule(params, state, sitting, packed, present, seed=seed)
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
@@ -197,9 +197,7 @@ def elect(
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
-def lead_order(
-    state: State, committee: Sequence[NodeId], present: frozenset[NodeId], seed: Digest
-) -> tuple[NodeId, ...]:
+def lead_order(state: State, committee: Sequence[NodeId], present: frozenset[NodeId], seed: Digest) -> tuple[NodeId, ...]:
     """A committee of round t + 1 in the order in which it leads: drawn by `seed`, that round's, whatever anybody's merit; those
     that have let a view fail lately stand behind the others, and the absent behind them. `state`: as in `elect`."""
     failed = {account.node for account in state.accounts if has_failed(account, state.round)}
@@ -225,6 +223,7 @@ def _by_rule(
     sitting: Sequence[Account],
     packed: Mapping[NodeId, Merit],
     present: frozenset[NodeId],
+    *,
     seed: Digest,
 ) -> dict[NodeId, int]:
     """Places of the first group by genesis' rule, 0 for the first."""

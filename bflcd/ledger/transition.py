@@ -1,9 +1,9 @@
 """From one model block to the next: the decision of a round, its segment, and the check of somebody else's (design 4 and 5).
 
-A round's outcome is a function of the parent state, q cards, a leader's draw and a time. `decide` computes it, `build_segment` writes it down
-as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not what the
-function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model blob
-is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
+A round's outcome is a function of the parent state, q cards, a leader's draw and a time. `decide` computes it, `build_segment`
+writes it down as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not
+what the function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model
+blob is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,8 +63,8 @@ class Packed:
 class Selection:
     """What a round learns from, whoever leads it.
 
-    `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's step,
-    in the unit of cards, None without a limit.
+    `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's
+    step, in the unit of cards, None without a limit.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -77,8 +77,8 @@ class Selection:
 class Outcome(Selection):
     """All that a round decides but the aggregate.
 
-    `draw`: what its first proposer added to the lot; `rewards` sorted by node, positive amounts only; `committee`: the next one, in
-    the order in which it leads; `state`: the ledger after the round; `operations` in the order in which they were applied.
+    `draw`: what its first proposer added to the lot; `rewards` sorted by node, positive amounts only; `committee`: the next one,
+    in the order in which it leads; `state`: the ledger after the round; `operations` in the order in which they were applied.
     """
 
     draw: Draw
@@ -105,7 +105,7 @@ def check_time(header_time: Millis, now: Millis, parent_time: Millis) -> None:
 
 def draw_of(state: State, view: View, proof: Proof) -> Draw:
     """The draw of whoever leads `view` of the round that `state` opens. Raises PeerError(BAD_DRAW) if the proof is not its."""
-    return checked_draw(state.chain, state.round, state.lot, leader(state.committee, view), view, proof)
+    return checked_draw(state.chain, state.round, state.lot, proposer=leader(state.committee, view), view=view, proof=proof)
 
 
 def select(
@@ -118,8 +118,8 @@ def select(
     """What round `state.round` learns from by q cards sorted by author; `head` is the hash of its model header.
 
     `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures. Raises
-    PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), UNAVAILABLE (a packed
-    offer is missing; `judge` tells which ones), and whatever `CardRules.check` and `check_offer` refuse.
+    PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), UNAVAILABLE (a
+    packed offer is missing; `judge` tells which ones), and whatever `CardRules.check` and `check_offer` refuse.
     """
     _check_cards(params, state, head, cards)
     judgement = judge(params, state, cards)
@@ -140,8 +140,8 @@ def decide(
 ) -> Outcome:
     """The outcome of round `state.round` by q cards sorted by author; `head` is the hash of its model header.
 
-    Learning comes first, operations change what it leaves, and who is elected is seen from what they leave, by the lot that `draw`
-    (`draw_of`) leaves. `offers` as in `select`; the caller has verified all signatures, those of the operations too. Raises
+    Learning comes first, operations change what it leaves, and who is elected is seen from what they leave, by the lot after
+    `draw` (`draw_of`). `offers` as in `select`; the caller has verified all signatures, those of the operations too. Raises
     PeerError: BAD_TIME, BAD_OPERATION, and whatever `select` does.
     """
     if time <= state.time:

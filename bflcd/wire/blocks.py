@@ -44,9 +44,9 @@ message(2, max_bytes=4 * 1024 * 1024)(Genesis)
 @dataclass(frozen=True, slots=True)
 class ModelFields:
     """What only a model header has. `epoch`, `view`: of the first proposal; `proof`: what the key of that view's leader says of
-    the parent's lot, None in block 0; `lot`: what is drawn by from here on (`bflcd.ledger.lot`); `state`: hash of the ledger after
-    body and rewards; `committee`: of the round that this model opens, in the order in which it leads; `degraded`: a seat went past
-    the packed (design 5)."""
+    the parent's lot, None in block 0; `lot`: what is drawn by from here on (`bflcd.ledger.lot`); `state`: hash of the ledger
+    after body and rewards; `committee`: of the round that this model opens, in the order in which it leads; `degraded`: a seat
+    went past the packed (design 5)."""
 
     epoch: Epoch
     view: View

@@ -27,9 +27,11 @@ def run() -> list[dict[str, Any]]:
     chain = []
     for round_ in range(1, HEADERS + 1):
         instance = opened_by(header, genesis.params)
-        parent, lot = header_hash(header), _lot_of(header)
-        proof = by_id[instance.leader(View(0))].prove(lot_input(header.chain, header.round, lot))
-        drawn = checked_draw(header.chain, header.round, lot, instance.leader(View(0)), View(0), proof)
+        parent, leads = header_hash(header), instance.leader(View(0))
+        assert header.model is not None
+        place = (header.chain, header.round, header.model.lot)
+        proof = by_id[leads].prove(lot_input(*place))
+        drawn = checked_draw(*place, proposer=leads, view=View(0), proof=proof)
         header = Header(
             chain=header.chain,
             height=model_height(Round(round_), genesis.params.places),

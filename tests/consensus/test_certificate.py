@@ -13,7 +13,7 @@ from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, CertifiedHeader, Header, 
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit
-from tests.helpers.consensus import KEYS, body_of, digest_of, make_instance, make_proposal, signed_commits, lot_after
+from tests.helpers.consensus import KEYS, body_of, digest_of, lot_after, make_instance, make_proposal, signed_commits
 
 I4 = make_instance()
 DA = digest_of(make_proposal(1))

@@ -29,11 +29,11 @@ from bflcd.wire.messages import Commit, Prepare
 from bflcd.wire.proposal import proposal_id
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import (
-    lot_after,
     KEYS,
     Playbook,
     body_of,
     digest_of,
+    lot_after,
     make_instance,
     make_proposal,
     pre_prepare,

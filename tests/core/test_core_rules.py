@@ -48,7 +48,7 @@ from bflcd.wire.messages import (
     Commit as CommitVote,
 )
 from tests.helpers.inside import round_of
-from tests.helpers.ledger import make_genesis, NO_PROOF
+from tests.helpers.ledger import NO_PROOF, make_genesis
 from tests.helpers.world import World
 
 T0 = 1_250

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 
 from bflcd.ledger.judgement import OfferJudgement
-from bflcd.ledger.roles import seed_of, tie_break, lead_lot
+from bflcd.ledger.roles import lead_lot, seed_of, tie_break
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import Outcome, validate_segment
 from bflcd.node.views.members import members_view
 from bflcd.node.views.round import round_view
 from bflcd.params import ELECTIONS
-from bflcd.types import NodeId, Digest
+from bflcd.types import Digest, NodeId
 from tests.helpers.ledger import make_genesis
 from tests.helpers.world import World
 
@@ -79,10 +79,7 @@ def test_a_community_elects_as_its_genesis_says(rule: str) -> None:
     always what another rule would have made; whatever the rule, it leads in the order that the round's own seed draws."""
     world, rounds = played(rule)
     seats = [
-        {
-            name: set(expected(name, state, seed_of(outcome.state), outcome.judgement.packed)[:4])
-            for name in ELECTIONS
-        }
+        {name: set(expected(name, state, seed_of(outcome.state), outcome.judgement.packed)[:4]) for name in ELECTIONS}
         for state, outcome in rounds
     ]
     assert [set(outcome.committee) for _, outcome in rounds] == [seat[rule] for seat in seats]

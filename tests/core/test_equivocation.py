@@ -18,8 +18,8 @@ from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare, ScoreCard
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal, proposal_id
-from tests.helpers.ledger import NO_PROOF
 from tests.helpers.inside import pool_of
+from tests.helpers.ledger import NO_PROOF
 from tests.helpers.scenes import a_trainer, a_world, committee_of, leader_in, reach
 from tests.helpers.world import World
 

@@ -24,7 +24,7 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.ledger.lot import checked_draw, first_lot, lot_input
-from bflcd.types import Digest, Epoch, Millis, NodeId, Round, View, Proof
+from bflcd.types import Digest, Epoch, Millis, NodeId, Proof, Round, View
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal, verify_envelope
@@ -59,7 +59,7 @@ def lot_after(chain: Digest, proposers: tuple[NodeId, ...]) -> tuple[Proof | Non
         return None, first_lot(chain)
     round_, (_, before) = Round(len(proposers) - 1), lot_after(chain, proposers[:-1])
     proof = _KEY_OF[proposers[-1]].prove(lot_input(chain, round_, before))
-    return proof, checked_draw(chain, round_, before, proposers[-1], View(0), proof).lot
+    return proof, checked_draw(chain, round_, before, proposer=proposers[-1], view=View(0), proof=proof).lot
 
 
 Message = Envelope | JustifiedPrePrepare | JustifiedViewChange | Certificate

@@ -108,7 +108,11 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
         Beacon: {},
         Offer: {"blob": BlobRef(Digest(bytes([8]) * 32), payload_size(place.genesis.task.tensors, label)), "samples": 9},
         ScoreCard: {"base_loss": None, "base_accuracy": None, "entries": (), "present": (author,)},
-        PrePrepare: {"view": View(0), "digest": digest, "proposal": Proposal(instance.epoch, View(0), NO_PROOF, NOW.wall, (digest,) * 3)},
+        PrePrepare: {
+            "view": View(0),
+            "digest": digest,
+            "proposal": Proposal(instance.epoch, View(0), NO_PROOF, NOW.wall, (digest,) * 3),
+        },
         Prepare: {"view": View(0), "digest": digest, "proposal": digest},
         Commit: {"view": View(0), "digest": digest},
         ViewChange: {"view": View(1), "prepared_view": None, "prepared_digest": None},

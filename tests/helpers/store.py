@@ -43,8 +43,8 @@ from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, payload_digest, seal
 from bflcd.wire.messages import CardEntry, Commit, Offer, Prepare, Proposal, ScoreCard
 from bflcd.wire.operation import Operation
-from tests.helpers.ledger import NO_PROOF
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate
+from tests.helpers.ledger import NO_PROOF
 
 IDENTITIES = tuple(sorted((Identity(bytes([number]) * 32) for number in range(1, 6)), key=lambda identity: identity.node_id))
 PLACES = 2

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError, PeerError, Rejection, UsageError
+from bflcd.ledger.election import lead_order
 from bflcd.ledger.judgement import Reason
-from bflcd.ledger.roles import seed_of, tie_break, seed
+from bflcd.ledger.roles import seed, seed_of, tie_break
 from bflcd.ledger.state import MAX_SUPPLY, NEVER, State, genesis_state, state_hash
 from bflcd.ledger.transition import (
     apply,
@@ -25,9 +26,7 @@ from bflcd.types import Digest, Millis, PartsPerMillion, Round
 from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, UpdateBody, body_hash, committee_hash, header_hash
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import verify_envelope
-from bflcd.ledger.election import lead_order
 from tests.helpers.ledger import (
-    make_draw,
     NEXT_MODEL,
     POOL,
     Community,
@@ -36,6 +35,7 @@ from tests.helpers.ledger import (
     make_card,
     make_cards,
     make_community,
+    make_draw,
     make_entry,
     make_genesis,
     make_offer,

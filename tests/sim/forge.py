@@ -83,9 +83,7 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
     time = Millis(body.proposal.time + lead + MILLIS_APART * (number + 1))
     try:
         draw = draw_of(context.state, body.proposal.view, body.proposal.proof)
-        outcome = decide(
-            context.params, context.state, context.head_hash, tuple(cards), collection.offers, draw=draw, time=time
-        )
+        outcome = decide(context.params, context.state, context.head_hash, tuple(cards), collection.offers, draw=draw, time=time)
     except (PeerError, InvariantError):
         return None
     model = context.head_blob

@@ -1,8 +1,9 @@
 """Segments on their way from a proposal to "right, durable and pinned": the path that builders and checkers share.
 
 A proposal names q cards, a time, and epoch, view and draw of its first proposer; all else is a function of the parent state. A
-candidate walks, as far as what is held allows: draw -> cards -> outcome -> offers -> blobs -> aggregate -> segment. What is missing is asked for, again after a pause, each
-time of another holder. A candidate never changes its mind: `ready` and `refused` are final.
+candidate walks, as far as what is held allows: draw -> cards -> outcome -> offers -> blobs -> aggregate -> segment. What is
+missing is asked for, again after a pause, each time of another holder. A candidate never changes its mind: `ready` and `refused`
+are final.
 """
 
 from collections.abc import Iterator, Mapping

@@ -20,15 +20,15 @@ from bflcd.wire.messages import PUNISHABLE, Beacon, Commit, Offer, Prepare, PreP
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal
 from tests.helpers.ledger import (
-    NO_PROOF,
-    make_draw,
     BALANCE,
     NEXT_MODEL,
+    NO_PROOF,
     Community,
     by_digest,
     make_card,
     make_cards,
     make_community,
+    make_draw,
     make_identities,
     make_offer,
     place_of,
@@ -176,7 +176,16 @@ def decided(community: Community, evidence: tuple[Operation, ...], gains: dict[N
     offers = by_digest(make_offer(community, node) for node in gains)
     cards = make_cards(community, {d: [gains[o.author]] * community.q for d, o in offers.items()}, offers)
     state = community.state
-    return decide(community.params, state, community.head, cards, offers, draw=make_draw(community), time=Millis(state.time + 1000), operations=evidence)
+    return decide(
+        community.params,
+        state,
+        community.head,
+        cards,
+        offers,
+        draw=make_draw(community),
+        time=Millis(state.time + 1000),
+        operations=evidence,
+    )
 
 
 def written(evidence: tuple[Operation, ...], gains: dict[NodeId, int] = GAINS) -> tuple[Outcome, Segment]:

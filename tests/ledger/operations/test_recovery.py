@@ -13,7 +13,7 @@ from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from tests.helpers.chains import certify
-from tests.helpers.ledger import Community, make_community, play_gains, NO_PROOF
+from tests.helpers.ledger import NO_PROOF, Community, make_community, play_gains
 from tests.helpers.proofs import claiming
 
 START = make_community(10, 4, 6)

@@ -1,0 +1,240 @@
+"""What liars gain who steer the draws: `python -m tests.bench.grinding [--runs N]` writes docs/measurements/seed.md's table.
+
+A community of members that are all packed in each round, so that nothing but the draws decides who sits and who leads. Elections,
+orders of leaders, lots and what a failed view costs are the ledger's own functions; what a key says of a lot stands in as a hash
+with the key's secret, which is as unforeseeable. Liars share all their keys: where they lead they know what they would draw, and
+what follows as long as they lead on. A liar that leads proposes, or lets its view fail, so that the next leader's draw counts.
+Which is better it judges by the next rounds, as far as they are known, and by what is expected of the first that is not.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import comb, sqrt
+from statistics import fmean, stdev
+
+from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.ledger.election import Merit, elect, has_failed, lead_order
+from bflcd.ledger.lot import first_lot, lot_after, lot_input
+from bflcd.ledger.quorum import faults
+from bflcd.ledger.roles import seed
+from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.transition import failed_before
+from bflcd.params import Params
+from bflcd.types import Amount, Digest, Epoch, MicroNats, Millis, NodeId, Round, View
+
+ROUNDS = 300
+TRIES = 64
+"""Values of the time that a liar tries under the rule before, in which the seed followed from the block: fewer than it had."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A community: so many members, seats and liars."""
+
+    members: int
+    seats: int
+    liars: int
+
+    def __str__(self) -> str:
+        return f"{self.liars} of {self.members}, {self.seats} seats"
+
+
+PLACES = (Place(12, 4, 3), Place(12, 7, 3), Place(20, 4, 4), Place(20, 7, 4), Place(5, 4, 1))
+"""Those of the target, with the smallest committee that survives a liar and one twice as large; and one without spare members."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`wants`: seats, leads or captured, nothing for honest; `cost`: what a failed view counts; `depth`: rounds looked ahead;
+    `tries`: draws that a leader may choose from, as under the rule before."""
+
+    wants: str = ""
+    cost: float = 0.0
+    depth: int = 1
+    tries: int = 1
+
+    def __str__(self) -> str:
+        if self.tries > 1:
+            return f"the rule before, best of {self.tries}, for {self.wants}"
+        return f"{self.wants}, {self.depth} rounds ahead, a failure counts {self.cost:g}" if self.wants else "honest"
+
+
+HONEST = Strategy()
+BEFORE = tuple(Strategy(wants, tries=TRIES) for wants in ("seats", "leads"))
+STRATEGIES = tuple(
+    Strategy(wants, cost, depth) for wants in ("seats", "leads", "captured") for cost in (0.0, 0.5, 1.0, 2.0) for depth in (1, 3)
+)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of a run's rounds: liars' share of the seats, of the deciding proposals, of first leaders; rounds with more than f seats."""
+
+    seats: float
+    leads: float
+    first: float
+    captured: float
+
+
+class Community:
+    """The ledger of one run as far as draws go. Round 0 is opened by a committee drawn like all others."""
+
+    def __init__(self, place: Place, run: int) -> None:
+        self.place = place
+        self.params = Params(committee_size=place.seats, election="random", small_community=True)
+        self._secret = digest(Domain.CONFIG, b"grinding", integer(run))
+        nodes = sorted(NodeId(digest(Domain.CONFIG, self._secret, integer(number))) for number in range(place.members))
+        self.liars = frozenset(sorted(nodes, key=lambda node: digest(Domain.TIE, self._secret, node))[: place.liars])
+        self.everybody = frozenset(nodes)
+        self._packed = {node: Merit(MicroNats(1), 1) for node in nodes}
+        accounts = tuple(Account(node, Amount(0), 0, MicroNats(1), NEVER) for node in nodes)
+        chain = digest(Domain.CHAIN, self._secret)
+        empty = State(
+            chain, Round(0), Epoch(0), Millis(0), (), (), first_lot(chain), accounts, Amount(0), Amount(0), Amount(0)
+        )
+        self.start = self.after(empty, View(0), empty.lot)
+
+    def drawn(self, state: State, node: NodeId, attempt: int = 0) -> Digest:
+        """The lot after this round if `node` proposes; `attempt` is 0 but under the rule before."""
+        said = digest(Domain.PRIVATE, self._secret, node, lot_input(state.chain, state.round, state.lot), integer(attempt))
+        return lot_after(state.lot, said)
+
+    def after(self, state: State, view: View, lot: Digest) -> State:
+        """The ledger after a round that was decided by a proposal of `view`."""
+        failed = failed_before(state.committee, view) if view else frozenset()
+        accounts = (
+            replace(a, packed_round=state.round, failed_round=state.round if a.node in failed else a.failed_round)
+            for a in state.accounts
+        )
+        learned = replace(state, accounts=tuple(accounts))
+        drawn = seed(state.chain, Round(state.round + 1), lot)
+        elected = elect(self.params, learned, self._packed, self.everybody, drawn).committee
+        committee = lead_order(learned, elected, self.everybody, drawn)
+        return replace(learned, committee=committee, round=Round(state.round + 1), lot=lot)
+
+    def worth(self, wants: str, state: State) -> float:
+        """What the committee of a round is worth to liars, over what one drawn from all members would be."""
+        held = sum(node in self.liars for node in state.committee)
+        values = {"seats": held, "leads": state.committee[0] in self.liars, "captured": held > faults(self.place.seats)}
+        return values[wants] - self._mean(wants, self.place.liars, self.place.members)
+
+    def expected(self, wants: str, state: State) -> float:
+        """The same of the next committee, as long as its draw is unknown."""
+        able = [a.node for a in state.accounts if a.node not in state.committee and not has_failed(a, state.round)]
+        able = able if len(able) >= self.place.seats else sorted(self.everybody)
+        ours = self._mean(wants, sum(node in self.liars for node in able), len(able))
+        return ours - self._mean(wants, self.place.liars, self.place.members)
+
+    def _mean(self, wants: str, liars: int, members: int) -> float:
+        """What a committee drawn from so many members is worth in the mean."""
+        seats = self.place.seats
+        if wants == "captured":
+            above = range(faults(seats) + 1, min(seats, liars) + 1)
+            return sum(comb(liars, x) * comb(members - liars, seats - x) for x in above) / comb(members, seats)
+        return liars / members * (seats if wants == "seats" else 1)
+
+
+def best(community: Community, strategy: Strategy, state: State, view: int, depth: int) -> tuple[float, bool]:
+    """What liars expect of a round that stands in `view`, and whether the view's leader had better let it fail.
+
+    Counted are the next committee, as drawn or expected, and what is expected of the first one after those that are known.
+    """
+    if view >= len(state.committee) or state.committee[view] not in community.liars:
+        return community.expected(strategy.wants, state), False
+    wait, _ = best(community, strategy, state, view + 1, depth)
+    following = community.after(state, View(view), community.drawn(state, state.committee[view]))
+    speak = community.worth(strategy.wants, following)
+    if depth > 1 and following.committee[0] in community.liars:
+        speak += best(community, strategy, following, 0, depth - 1)[0]
+    else:
+        speak += community.expected(strategy.wants, following)
+    return max((speak, False), (wait - strategy.cost, True), key=lambda option: option[0])
+
+
+def decided(community: Community, strategy: Strategy, state: State) -> tuple[View, Digest]:
+    """Who proposes in a round, and the lot after it."""
+    view = 0
+    while strategy.wants and strategy.tries == 1 and best(community, strategy, state, view, strategy.depth)[1]:
+        view += 1
+    proposer = state.committee[view]
+    tries = strategy.tries if proposer in community.liars else 1
+    lots = [community.drawn(state, proposer, attempt) for attempt in range(tries)]
+    if len(lots) == 1:
+        return View(view), lots[0]
+    return View(view), max(lots, key=lambda lot: community.worth(strategy.wants, community.after(state, View(view), lot)))
+
+
+def play(place: Place, strategy: Strategy, run: int, rounds: int = ROUNDS) -> Shares:
+    """One run."""
+    community = Community(place, run)
+    state, counts = community.start, [0, 0, 0, 0]
+    for _ in range(rounds):
+        view, lot = decided(community, strategy, state)
+        held = sum(node in community.liars for node in state.committee)
+        counts[0] += held
+        counts[1] += state.committee[view] in community.liars
+        counts[2] += state.committee[0] in community.liars
+        counts[3] += held > faults(place.seats)
+        state = community.after(state, view, lot)
+    return Shares(counts[0] / rounds / place.seats, *(count / rounds for count in counts[1:]))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean with half the width of its interval of 95 %."""
+
+    value: float
+    half: float
+
+    def over(self, other: "Figure") -> "Figure":
+        """The ratio of two means that were measured apart."""
+        ratio = self.value / other.value
+        return Figure(ratio, ratio * sqrt((self.half / self.value) ** 2 + (other.half / other.value) ** 2))
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {self.half:.3f}"
+
+
+def figure(values: list[float]) -> Figure:
+    """Mean of independent runs."""
+    return Figure(fmean(values), 1.96 * stdev(values) / sqrt(len(values)))
+
+
+def measured(place: Place, strategy: Strategy, runs: int, rounds: int = ROUNDS) -> dict[str, Figure]:
+    """All four shares over so many runs."""
+    found = [play(place, strategy, run, rounds) for run in range(runs)]
+    return {name: figure([getattr(shares, name) for shares in found]) for name in Shares.__dataclass_fields__}
+
+
+Report = Callable[[str], object]
+
+
+def rows(places: tuple[Place, ...], runs: int) -> Iterator[str]:
+    """A table's lines: shares of honest liars, then for each strategy what it gets over that."""
+    yield "| community | what the liars do | seats | leads | first leaders | more than f seats |"
+    yield "|---|---|---|---|---|---|"
+    for place in places:
+        fair = measured(place, HONEST, 4 * runs)
+        yield f"| {place} | nothing (shares) | " + " | ".join(str(fair[name]) for name in fair) + " |"
+        for strategy in (*BEFORE, *STRATEGIES):
+            found = measured(place, strategy, max(runs // 8, 2) if strategy.tries > 1 else runs)
+            ratios = (str(found[name].over(fair[name])) if fair[name].value else "-" for name in fair)
+            yield f"| | {strategy} | " + " | ".join(ratios) + " |"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table as it grows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=40, help="runs of 300 rounds for each strategy (40)")
+    parser.add_argument("--place", type=int, action="append", help="only this one of the communities, by its number from 0")
+    options = parser.parse_args(arguments)
+    places = PLACES if options.place is None else tuple(PLACES[number] for number in options.place)
+    for line in rows(places, options.runs):
+        print(line, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
