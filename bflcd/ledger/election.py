@@ -21,11 +21,9 @@ class Group(IntEnum):
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
     SEATED = 2
     """Present, holding a seat now: packed by score, packed before, never packed, as above and below."""
-    FAILED = 3
-    """Present, packed some time or seated, but a view that it led has failed lately: as above."""
-    OTHER = 4
+    OTHER = 3
     """Present, never packed, without a seat: longest without one first."""
-    ABSENT = 5
+    ABSENT = 4
     """Not present: managers first, then as above."""
 
 
@@ -82,8 +80,8 @@ pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
 
 
 FAILED_ROUNDS: Final = 8
-"""Elections in which who let a view fail stands behind. In that of the failed round its seat puts it there anyway; the seven that
-follow cost more than drawing the next committee once more can gain (docs/measurements/seed.md)."""
+"""Committees in which who let a view fail leads last. What drawing once more gains in leads costs as many by this
+(docs/measurements/seed.md); a seat it does not cost, since whoever holds more than f could take honest leaders' seats that way."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
@@ -161,12 +159,10 @@ def elect(
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.
-    5. Behind these, in the same order, whoever of them has let a view fail lately (`has_failed`): it may have done so to have
-       the next committee drawn once more.
-    6. Then the present that were never packed, of them too the failed last.
-    7. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
+    5. Then the present that were never packed.
+    6. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
        that only follows, comes last of all.
-    8. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
+    7. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
     """
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     # 1. Who may sit.
@@ -180,41 +176,34 @@ def elect(
         if node in elected:
             rank: _Rank = (Group.PACKED, elected[node])
         elif node in seated:
-            # 4. The present committee, among themselves as 2, 3 and 6.
+            # 4. The present committee, among themselves as 2, 3 and 5.
             rank = (Group.SEATED, *standing)
         else:
-            # 3. and 6. Packed before, never packed.
+            # 3. and 5. Packed before, never packed.
             rank = standing
-        # 5. and 6. Who has let a view fail.
-        rank = _behind(rank, failed=has_failed(account, state.round))
         if node not in present:
-            # 7. The absent, who was never present last, managers first, then in the order of those present.
+            # 6. The absent, who was never present last, managers first, then in the order of those present.
             rank = (Group.ABSENT, account.availability == 0, node not in managers, *rank)
-        # 8. Ties.
+        # 7. Ties.
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()
     seats = ranks[: params.committee_size]
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
-def lead_order(state: State, committee: Sequence[NodeId], present: frozenset[NodeId], seed: Digest) -> tuple[NodeId, ...]:
-    """A committee of round t + 1 in the order in which it leads: drawn by `seed`, that round's, whatever anybody's merit; those
-    that have let a view fail lately stand behind the others, and the absent behind them. `state`: as in `elect`."""
+def lead_order(state: State, committee: Sequence[NodeId], seed: Digest) -> tuple[NodeId, ...]:
+    """The committee of round t + 1 in the order in which it leads: drawn by `seed`, that round's, whatever is on any card.
+
+    Who has let a view fail lately leads after all others: it may have done so to have the committee drawn once more. `state`: as
+    in `elect`.
+    """
     failed = {account.node for account in state.accounts if has_failed(account, state.round)}
-    return tuple(sorted(committee, key=lambda node: (node not in present, node in failed, lead_lot(seed, node))))
+    return tuple(sorted(committee, key=lambda node: (node in failed, lead_lot(seed, node))))
 
 
 def has_failed(account: Account, round_: Round) -> bool:
     """Whether a member led a view that failed in round `round_` or one of the last before it."""
     return account.failed_round != NEVER and round_ - account.failed_round < FAILED_ROUNDS
-
-
-def _behind(rank: _Rank, *, failed: bool) -> _Rank:
-    """A rank of somebody present, put behind if it has failed: of those that were never packed no further than their last."""
-    group, *rest = rank
-    if group >= Group.OTHER:
-        return (group, failed, *rest)
-    return (Group.FAILED, *rank) if failed else rank
 
 
 def _by_rule(

@@ -162,7 +162,7 @@ def decide(
     election = elect(params, operated, merits, present, next_seed)
     if not election.committee:
         raise PeerError(Rejection.BAD_OPERATION, "the operations would leave nobody to hold a seat")
-    committee = lead_order(operated, election.committee, present, next_seed)
+    committee = lead_order(operated, election.committee, next_seed)
     after = replace(_seated(operated, committee), round=Round(state.round + 1), time=time, lot=draw.lot)
     check_conservation(after)
     limit, degraded = selection.step_limit, election.degraded

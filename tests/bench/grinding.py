@@ -91,9 +91,7 @@ class Community:
         self._packed = {node: Merit(MicroNats(1), 1) for node in nodes}
         accounts = tuple(Account(node, Amount(0), 0, MicroNats(1), NEVER) for node in nodes)
         chain = digest(Domain.CHAIN, self._secret)
-        empty = State(
-            chain, Round(0), Epoch(0), Millis(0), (), (), first_lot(chain), accounts, Amount(0), Amount(0), Amount(0)
-        )
+        empty = State(chain, Round(0), Epoch(0), Millis(0), (), (), first_lot(chain), accounts, Amount(0), Amount(0), Amount(0))
         self.start = self.after(empty, View(0), empty.lot)
 
     def drawn(self, state: State, node: NodeId, attempt: int = 0) -> Digest:
@@ -111,7 +109,7 @@ class Community:
         learned = replace(state, accounts=tuple(accounts))
         drawn = seed(state.chain, Round(state.round + 1), lot)
         elected = elect(self.params, learned, self._packed, self.everybody, drawn).committee
-        committee = lead_order(learned, elected, self.everybody, drawn)
+        committee = lead_order(learned, elected, drawn)
         return replace(learned, committee=committee, round=Round(state.round + 1), lot=lot)
 
     def worth(self, wants: str, state: State) -> float:
@@ -122,9 +120,12 @@ class Community:
 
     def expected(self, wants: str, state: State) -> float:
         """The same of the next committee, as long as its draw is unknown."""
-        able = [a.node for a in state.accounts if a.node not in state.committee and not has_failed(a, state.round)]
-        able = able if len(able) >= self.place.seats else sorted(self.everybody)
-        ours = self._mean(wants, sum(node in self.liars for node in able), len(able))
+        able = self.everybody - set(state.committee)
+        able = able if len(able) >= self.place.seats else self.everybody
+        if wants == "leads":
+            failed = {account.node for account in state.accounts if has_failed(account, state.round)}
+            able = (able - failed) or able
+        ours = self._mean(wants, len(able & self.liars), len(able))
         return ours - self._mean(wants, self.place.liars, self.place.members)
 
     def _mean(self, wants: str, liars: int, members: int) -> float:

@@ -12,7 +12,7 @@ from bflcd.lab.chain import POOL, CardLines, LabChain
 from bflcd.lab.rng import Draw, generator
 from bflcd.ledger.election import Merit, elect
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.roles import trainers, seed_of
+from bflcd.ledger.roles import seed_of, trainers
 from bflcd.ledger.transition import Outcome
 from bflcd.params import ELECTIONS, MILLION, SCORE_RULES, Params
 from bflcd.types import PartsPerMillion

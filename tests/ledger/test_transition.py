@@ -64,8 +64,7 @@ def test_a_round_by_hand() -> None:
     first = payout * 5 // 6
     assert outcome.rewards == ((outs[0], first), (outs[1], payout - first))
     before, draw = START.state, make_draw(START)
-    present, drawn = frozenset(START.members), seed(before.chain, Round(1), draw.lot)
-    assert outcome.committee == lead_order(before, outs[:4], present, drawn)
+    assert outcome.committee == lead_order(before, outs[:4], seed(before.chain, Round(1), draw.lot))
     assert not outcome.degraded
     paid = dict(outcome.rewards)
     assert outcome.state == State(
