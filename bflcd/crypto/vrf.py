@@ -10,7 +10,6 @@ from typing import Final
 
 from nacl.bindings import (
     crypto_core_ed25519_add,
-    crypto_core_ed25519_is_valid_point,
     crypto_core_ed25519_scalar_add,
     crypto_core_ed25519_scalar_mul,
     crypto_core_ed25519_scalar_reduce,
@@ -61,10 +60,11 @@ def prove(seed: bytes, alpha: bytes) -> Proof:
 def verify_proof(public: NodeId, alpha: bytes, proof: bytes) -> bytes | None:
     """The 64-byte output that `proof` shows of `alpha` under a public key, None if it shows none (RFC 9381, 5.3 and 5.6.1).
 
-    Never raises, whatever the bytes.
+    Never raises, whatever the bytes. That the key and the proof's point are of the prime-order group, without which a key could
+    have several outputs, libsodium checks as it multiplies them.
     """
     taken = _taken_apart(proof)
-    if taken is None or len(public) != PUBLIC_KEY_BYTES or not crypto_core_ed25519_is_valid_point(public):
+    if taken is None or len(public) != PUBLIC_KEY_BYTES:
         return None
     try:
         point = _hash_to_curve(public, alpha)
@@ -75,18 +75,10 @@ def verify_proof(public: NodeId, alpha: bytes, proof: bytes) -> bytes | None:
         v = crypto_core_ed25519_sub(
             crypto_scalarmult_ed25519_noclamp(taken.response, point), crypto_scalarmult_ed25519_noclamp(challenge, taken.gamma)
         )
-    except CryptoError:  # a scalar of zero, or a point of small order: no honest proof has one
+    except CryptoError:  # no point of the group, or a scalar of zero: no honest proof has one
         return None
     if _challenge(public, point, taken.gamma, u, v) != taken.challenge:
         return None
-    return _output(taken.gamma)
-
-
-def output_of(proof: bytes) -> bytes:
-    """The output of a proof that `prove` made or `verify_proof` accepted (RFC 9381, 5.2). Raises ValueError for what is none."""
-    taken = _taken_apart(proof)
-    if taken is None:
-        raise ValueError("no proof of a verifiable random function: a point, a challenge and a scalar of 80 bytes are needed")
     return _output(taken.gamma)
 
 
@@ -95,7 +87,7 @@ def _taken_apart(proof: bytes) -> _Proof | None:
         return None
     gamma, rest = proof[:_POINT_BYTES], proof[_POINT_BYTES:]
     challenge, response = rest[:_CHALLENGE_BYTES], rest[_CHALLENGE_BYTES:]
-    if int.from_bytes(response, "little") >= _ORDER or not crypto_core_ed25519_is_valid_point(gamma):
+    if int.from_bytes(response, "little") >= _ORDER:
         return None
     return _Proof(gamma, challenge, response)
 
