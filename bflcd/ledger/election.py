@@ -80,8 +80,8 @@ pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
 
 
 FAILED_ROUNDS: Final = 8
-"""Committees in which who let a view fail leads last. What drawing once more gains in leads costs as many by this
-(docs/measurements/seed.md); a seat it does not cost, since whoever holds more than f could take honest leaders' seats that way."""
+"""Committees in which who let a view fail leads last: more than drawing once more gains in leads (docs/measurements/seed.md).
+A seat it does not cost: whoever holds more than f could take honest leaders' seats that way (ADR 16)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:

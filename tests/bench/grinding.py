@@ -1,4 +1,4 @@
-"""What liars gain who steer the draws: `python -m tests.bench.grinding [--runs N]` writes docs/measurements/seed.md's table.
+"""What liars gain who steer the draws: `python -m tests.bench.grinding [--runs N]` prints the table of docs/measurements/seed.md.
 
 A community of members that are all packed in each round, so that nothing but the draws decides who sits and who leads. Elections,
 orders of leaders, lots and what a failed view costs are the ledger's own functions; what a key says of a lot stands in as a hash
@@ -9,7 +9,7 @@ Which is better it judges by the next rounds, as far as they are known, and by w
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import comb, sqrt
 from statistics import fmean, stdev
@@ -25,7 +25,7 @@ from bflcd.params import Params
 from bflcd.types import Amount, Digest, Epoch, MicroNats, Millis, NodeId, Round, View
 
 ROUNDS = 300
-TRIES = 64
+TRIES = 32
 """Values of the time that a liar tries under the rule before, in which the seed followed from the block: fewer than it had."""
 
 
@@ -47,24 +47,37 @@ PLACES = (Place(12, 4, 3), Place(12, 7, 3), Place(20, 4, 4), Place(20, 7, 4), Pl
 
 @dataclass(frozen=True)
 class Strategy:
-    """`wants`: seats, leads or captured, nothing for honest; `cost`: what a failed view counts; `depth`: rounds looked ahead;
-    `tries`: draws that a leader may choose from, as under the rule before."""
+    """What liars do where they lead. `wants`: seats, leads or captured (rounds), nothing for honest ones; `cost`: what a failed
+    view counts; `depth`: rounds looked ahead; `tries`: draws to choose from, as under the rule before; `blocks`: with more than f
+    seats they also let the views of honest leaders fail."""
 
     wants: str = ""
     cost: float = 0.0
     depth: int = 1
     tries: int = 1
+    blocks: bool = False
 
     def __str__(self) -> str:
         if self.tries > 1:
-            return f"the rule before, best of {self.tries}, for {self.wants}"
-        return f"{self.wants}, {self.depth} rounds ahead, a failure counts {self.cost:g}" if self.wants else "honest"
+            return f"the rule before: best of {self.tries} draws for {self.wants}"
+        if self.blocks:
+            return "with more than f seats: let every honest leader's view fail"
+        return f"let a view fail for more {self.wants}; {self.depth} rounds ahead, a failure counts {self.cost:g}"
 
 
 HONEST = Strategy()
 BEFORE = tuple(Strategy(wants, tries=TRIES) for wants in ("seats", "leads"))
-STRATEGIES = tuple(
-    Strategy(wants, cost, depth) for wants in ("seats", "leads", "captured") for cost in (0.0, 0.5, 1.0, 2.0) for depth in (1, 3)
+BLOCKING = Strategy(blocks=True)
+STRATEGIES = (
+    Strategy("seats"),
+    Strategy("seats", 0.0, 3),
+    Strategy("seats", 0.5, 3),
+    Strategy("leads"),
+    Strategy("leads", 0.2, 3),
+    Strategy("leads", 0.5, 3),
+    Strategy("leads", 1.0, 3),
+    Strategy("captured", 0.0, 3),
+    Strategy("captured", 0.2, 3),
 )
 
 
@@ -137,34 +150,41 @@ class Community:
         return liars / members * (seats if wants == "seats" else 1)
 
 
-def best(community: Community, strategy: Strategy, state: State, view: int, depth: int) -> tuple[float, bool]:
+def best(community: Community, strategy: Strategy, state: State, view: View, depth: int) -> tuple[float, bool]:
     """What liars expect of a round that stands in `view`, and whether the view's leader had better let it fail.
 
     Counted are the next committee, as drawn or expected, and what is expected of the first one after those that are known.
     """
     if view >= len(state.committee) or state.committee[view] not in community.liars:
         return community.expected(strategy.wants, state), False
-    wait, _ = best(community, strategy, state, view + 1, depth)
-    following = community.after(state, View(view), community.drawn(state, state.committee[view]))
+    wait, _ = best(community, strategy, state, View(view + 1), depth)
+    following = community.after(state, view, community.drawn(state, state.committee[view]))
     speak = community.worth(strategy.wants, following)
     if depth > 1 and following.committee[0] in community.liars:
-        speak += best(community, strategy, following, 0, depth - 1)[0]
+        speak += best(community, strategy, following, View(0), depth - 1)[0]
     else:
         speak += community.expected(strategy.wants, following)
     return max((speak, False), (wait - strategy.cost, True), key=lambda option: option[0])
 
 
 def decided(community: Community, strategy: Strategy, state: State) -> tuple[View, Digest]:
-    """Who proposes in a round, and the lot after it."""
-    view = 0
-    while strategy.wants and strategy.tries == 1 and best(community, strategy, state, view, strategy.depth)[1]:
-        view += 1
+    """In which view of a round the deciding proposal is made, and the lot after it."""
+    view = View(0)
+    while _fails(community, strategy, state, view):
+        view = View(view + 1)
     proposer = state.committee[view]
     tries = strategy.tries if proposer in community.liars else 1
     lots = [community.drawn(state, proposer, attempt) for attempt in range(tries)]
     if len(lots) == 1:
-        return View(view), lots[0]
-    return View(view), max(lots, key=lambda lot: community.worth(strategy.wants, community.after(state, View(view), lot)))
+        return view, lots[0]
+    return view, max(lots, key=lambda lot: community.worth(strategy.wants, community.after(state, view, lot)))
+
+
+def _fails(community: Community, strategy: Strategy, state: State, view: View) -> bool:
+    if strategy.blocks:
+        held = sum(node in community.liars for node in state.committee)
+        return held > faults(community.place.seats) and state.committee[view] not in community.liars
+    return bool(strategy.wants) and strategy.tries == 1 and best(community, strategy, state, view, strategy.depth)[1]
 
 
 def play(place: Place, strategy: Strategy, run: int, rounds: int = ROUNDS) -> Shares:
@@ -209,18 +229,15 @@ def measured(place: Place, strategy: Strategy, runs: int, rounds: int = ROUNDS) 
     return {name: figure([getattr(shares, name) for shares in found]) for name in Shares.__dataclass_fields__}
 
 
-Report = Callable[[str], object]
-
-
 def rows(places: tuple[Place, ...], runs: int) -> Iterator[str]:
     """A table's lines: shares of honest liars, then for each strategy what it gets over that."""
     yield "| community | what the liars do | seats | leads | first leaders | more than f seats |"
     yield "|---|---|---|---|---|---|"
     for place in places:
         fair = measured(place, HONEST, 4 * runs)
-        yield f"| {place} | nothing (shares) | " + " | ".join(str(fair[name]) for name in fair) + " |"
-        for strategy in (*BEFORE, *STRATEGIES):
-            found = measured(place, strategy, max(runs // 8, 2) if strategy.tries > 1 else runs)
+        yield f"| {place} | nothing: their shares | " + " | ".join(str(fair[name]) for name in fair) + " |"
+        for strategy in (*BEFORE, *STRATEGIES, BLOCKING):
+            found = measured(place, strategy, max(runs // 10, 2) if strategy.tries > 1 else runs)
             ratios = (str(found[name].over(fair[name])) if fair[name].value else "-" for name in fair)
             yield f"| | {strategy} | " + " | ".join(ratios) + " |"
 
