@@ -85,6 +85,8 @@ class Rejection(Enum):
     """An operation that its kind's rule refuses, out of order in its block, or above a limit."""
     BAD_RECOVERY = "bad_recovery"
     """A recovery certificate without a quorum of managers, or one that does not fit its round."""
+    BAD_DRAW = "bad_draw"
+    """The proof of a proposal or a block is not what its leader's key says of the round's lot, or names another view."""
     BAD_TIME = "bad_time"
     """The block's time is above the limit of design 4."""
     BAD_TENSOR = "bad_tensor"

@@ -11,6 +11,9 @@ Digest = NewType("Digest", bytes)
 Signature = NewType("Signature", bytes)
 """An Ed25519 signature, 64 bytes."""
 
+Proof = NewType("Proof", bytes)
+"""What a key says of an input, with the proof that it says so (`bflcd.crypto.vrf`), 80 bytes."""
+
 Height = NewType("Height", int)
 """Number of a block on the chain; model of round t stands at t * (k + 1)."""
 
@@ -18,7 +21,7 @@ Round = NewType("Round", int)
 """Round t leads from the model of round t to the model of round t + 1."""
 
 View = NewType("View", int)
-"""Attempt within a round; view v is led by committee[(t + v) mod M]."""
+"""Attempt within a round; view v is led by committee[v mod M]."""
 
 Epoch = NewType("Epoch", int)
 """Raised only by a recovery certificate; messages of a lower epoch are not processed any more."""
@@ -38,6 +41,7 @@ PartsPerMillion = NewType("PartsPerMillion", int)
 HASH_BYTES: Final = 32
 PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+PROOF_BYTES: Final = 80
 
 ZERO_DIGEST: Final = Digest(bytes(HASH_BYTES))
 """Parent of block 0."""

@@ -6,6 +6,8 @@ from itertools import pairwise
 from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import instance_of
 from bflcd.errors import InvariantError, PeerError, Rejection
+from bflcd.ledger.lot import checked_draw
+from bflcd.ledger.quorum import leader
 from bflcd.params import Params
 from bflcd.types import Epoch, NodeId, short
 from bflcd.wire.blocks import KIND_MODEL, Certificate, CertifiedHeader, Header, header_hash, model_height
@@ -114,7 +116,7 @@ def verify_chain(
     """Walk certified model headers from a trusted one (genesis, or our head), and return the last that is proved.
 
     Update headers lie between two model headers, so it is the certificate's signed `parent` that links them. Raises PeerError
-    (WRONG_CHAIN, BAD_LINK, BAD_TIME, WRONG_EPOCH, BAD_CERTIFICATE, BAD_RECOVERY) at the first one that doesn't follow.
+    (WRONG_CHAIN, BAD_LINK, BAD_TIME, WRONG_EPOCH, BAD_CERTIFICATE, BAD_RECOVERY, BAD_DRAW) at the first one that doesn't follow.
     `managers`: of the chain; a change of epoch needs their recovery certificate.
     """
     for item in certified:
@@ -131,6 +133,32 @@ def verify_successor(trusted: Header, item: CertifiedHeader, params: Params, man
     if certificate.digest != header_hash(header):
         raise _refuse(f"the certificate of round {certificate.round} is for another block than header {header.height}")
     verify_certificate(certificate, instance, verify)
+    check_lot(trusted, header, certificate.recovery)
+
+
+def check_lot(parent: Header, header: Header, recovery: RecoveryCertificate | None) -> None:
+    """Raise PeerError(BAD_DRAW) unless `header` has the lot that its first proposer's key makes of `parent`'s: not even a quorum
+    chooses another. `recovery`: the one that its certificate carries, verified."""
+    before, after = parent.model, header.model
+    if before is None or after is None or after.proof is None:
+        raise PeerError(Rejection.BAD_DRAW, f"model header at height {header.height} has no proof of what its lot follows from")
+    proposer = leader(_first_committee(before.committee, recovery), after.view)
+    draw = checked_draw(parent.chain, parent.round, before.lot, proposer=proposer, view=after.view, proof=after.proof)
+    if after.lot != draw.lot:
+        raise PeerError(
+            Rejection.BAD_DRAW,
+            f"the lot of model header at height {header.height} is {short(after.lot)}, its proof makes it {short(draw.lot)}",
+        )
+
+
+def _first_committee(opened: tuple[NodeId, ...], recovery: RecoveryCertificate | None) -> tuple[NodeId, ...]:
+    """The committee under which a round's segment was first proposed; `opened`: the one that its model header names."""
+    if recovery is None:
+        return opened
+    if recovery.proof is None:
+        return recovery.recovery.committee
+    basis = recovery.proof.claim.basis
+    return opened if basis is None else basis.committee
 
 
 def check_follows(parent: Header, header: Header, params: Params, recovery: RecoveryCertificate | None = None) -> None:

@@ -48,8 +48,8 @@ class Instance:
         return committee_hash(self.epoch, self.committee)
 
     def leader(self, view: View) -> NodeId:
-        """committee[(t + v) mod M]."""
-        return leader(self.committee, self.round, view)
+        """committee[v mod M]."""
+        return leader(self.committee, view)
 
 
 @dataclass(frozen=True, slots=True)

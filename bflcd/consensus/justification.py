@@ -105,13 +105,16 @@ def read_view_changes(envelopes: Sequence[Envelope], view: View, q: int, auth: A
 
 
 def check_pre_prepare(message: JustifiedPrePrepare, body: PrePrepare, instance: Instance, auth: Authenticator) -> bool:
-    """Whether this is a re-proposal (else free choice). Raises PeerError(BAD_JUSTIFICATION) if it is not justified.
+    """Whether this is a re-proposal (else free choice). Raises PeerError: BAD_JUSTIFICATION if it is not justified, BAD_DRAW if
+    what is proposed for the first time says another view: its draw would be another leader's, and others would have failed.
 
     `body` is the pre-prepare's, cheap checks and signature done. Where managers found something prepared, every choice is bound
     to it (design 6.8).
     """
     follows = _follows_prepared(message, body, instance.q, auth)
     if instance.locked is None:
+        if not follows and body.proposal.view != body.view:
+            raise PeerError(Rejection.BAD_DRAW, f"the first proposal of view {body.view} says view {body.proposal.view}")
         return follows
     if (body.digest, body.proposal) != (instance.locked.digest, instance.locked.proposal):
         raise _refuse(f"epoch {instance.epoch} must re-propose what an older epoch had prepared")

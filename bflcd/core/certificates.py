@@ -54,7 +54,7 @@ class Certificates:
         committee = context.committee
         if not context.judges:
             return []
-        first = (certificate.round + certificate.view) % len(committee)
+        first = certificate.view % len(committee)
         turn = (committee.index(context.me) - first) % len(committee)
         if turn == 0:
             return [Send(Announcement(certificate))]

@@ -6,7 +6,8 @@ import base58
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from bflcd.types import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, NodeId, Signature
+from bflcd.crypto import vrf
+from bflcd.types import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, NodeId, Proof, Signature
 
 SEED_BYTES: Final = 32
 
@@ -24,6 +25,10 @@ class Signer(Protocol):
 
     def sign(self, data: bytes) -> Signature:
         """The signature of `data`."""
+        ...
+
+    def prove(self, alpha: bytes) -> Proof:
+        """What this key says of `alpha`, which nobody else can foresee and it can't choose (RFC 9381)."""
         ...
 
 
@@ -52,6 +57,10 @@ class Identity:
     def sign(self, data: bytes) -> Signature:
         """The 64-byte signature of `data`."""
         return Signature(self._key.sign(data).signature)
+
+    def prove(self, alpha: bytes) -> Proof:
+        """The 80-byte proof of what this key says of `alpha` (`bflcd.crypto.vrf`)."""
+        return vrf.prove(bytes(self._key), alpha)
 
 
 def verify(author: NodeId, data: bytes, signature: Signature) -> bool:

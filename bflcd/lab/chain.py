@@ -1,9 +1,9 @@
 """The ledger of a simulated community: the daemons' own functions, with cards that nobody had to sign.
 
 Devices are numbered; each has a node id made of its number. Rounds are opened, judged and closed by `ledger.transition.decide`,
-the function that every daemon computes. Only what a hash depends on differs: block hashes follow from the seed and the round, so
-that the draws of a simulation don't hang on the last bits of its floats. A committee may be larger than the 64 seats of the wire
-format, since the paper's are.
+the function that every daemon computes. Only what a hash depends on differs: block hashes and lots follow from the seed and the
+round, so that the draws of a simulation don't hang on the last bits of its floats. A committee may be larger than the 64 seats of
+the wire format, since the paper's are.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,27 @@ from numpy.typing import NDArray
 
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.lab.rng import Draw, generator
+from bflcd.ledger.lot import Draw as LotDraw
+from bflcd.ledger.lot import first_lot
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.transition import Outcome, decide
 from bflcd.params import BlobRef, Params
-from bflcd.types import ZERO_DIGEST, Amount, Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature
+from bflcd.types import (
+    PROOF_BYTES,
+    Amount,
+    Digest,
+    Epoch,
+    MicroNats,
+    Millis,
+    NodeId,
+    PartsPerMillion,
+    Proof,
+    Round,
+    Signature,
+    View,
+)
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, Signed
@@ -35,6 +50,7 @@ RATE_SIGMA: Final = 1.0
 """Links of the devices, which only a multi-factor election looks at: lognormal around 1 MiB/s."""
 
 _UNSIGNED: Final = Signature(bytes(64))
+_UNPROVED: Final = Proof(bytes(PROOF_BYTES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +80,31 @@ class Decision:
     outcome: Outcome
 
 
+def _drawn(state: State) -> LotDraw:
+    """A lot that nobody chose and nobody proved: to whoever has not got the leader's key, what it says is as good as a hash."""
+    return LotDraw(View(0), _UNPROVED, digest(Domain.LOT, state.chain, integer(state.round)))
+
+
 class LabChain:
     """A community of numbered devices; `state` is the ledger that the running round began with.
 
-    `nodes`: the node id of each device; `head_of`: the hash of the model header that opens a state's round.
+    `nodes`: the node id of each device; `head_of`: the hash of the model header that opens a state's round; `draw_of`: what that
+    round's leader draws.
     """
 
     def __init__(
-        self, params: Params, nodes: Sequence[NodeId], state: State, head_of: Callable[[State], Digest], seed: int
+        self,
+        params: Params,
+        nodes: Sequence[NodeId],
+        state: State,
+        head_of: Callable[[State], Digest],
+        seed: int,
+        *,
+        draw_of: Callable[[State], LotDraw],
     ) -> None:
         """`seed` draws the links and which cards a leader packs."""
         self.params, self.nodes, self.state = params, tuple(nodes), state
-        self._head_of, self._seed = head_of, seed
+        self._head_of, self._draw_of, self._seed = head_of, draw_of, seed
         self._numbers = {node: device for device, node in enumerate(self.nodes)}
         self._everybody = tuple(sorted(self.nodes))
         self._links = generator(seed, Draw.LINKS).lognormal(MEDIAN_RATE, RATE_SIGMA, len(self.nodes)).astype(np.int64)
@@ -95,18 +124,19 @@ class LabChain:
             time=Millis(0),
             committee=committee,
             managers=committee[:1],
-            parent=ZERO_DIGEST,
-            grandparent=ZERO_DIGEST,
+            lot=first_lot(chain),
             accounts=tuple(accounts),
             pool=POOL,
             burnt=Amount(0),
             supply=POOL,
         )
-        return cls(params, nodes, state, lambda state: digest(Domain.CONFIG, chain, integer(state.round), b"head"), seed)
+        return cls(
+            params, nodes, state, lambda state: digest(Domain.CONFIG, chain, integer(state.round), b"head"), seed, draw_of=_drawn
+        )
 
     @property
     def committee(self) -> tuple[int, ...]:
-        """Who judges, in seat order."""
+        """Who judges, in the order in which they lead."""
         return tuple(self._numbers[node] for node in self.state.committee)
 
     @property
@@ -130,9 +160,8 @@ class LabChain:
         drawn here.
         """
         members = self.committee
-        leader = members[self.state.round % len(members)]
         order = generator(self._seed, Draw.CARDS, self.state.round).permutation(len(members))
-        if leader in adversaries:
+        if members[0] in adversaries:
             order = np.array(sorted(order, key=lambda position: members[position] not in adversaries))
         return tuple(sorted(int(position) for position in order[: self.quorum]))
 
@@ -149,6 +178,7 @@ class LabChain:
             self._head_of(self.state),
             tuple(signed),
             {offer.digest: offer for offer in offers},
+            draw=self._draw_of(self.state),
             time=Millis(self.state.time + 1),
         )
         self.state = outcome.state

@@ -10,8 +10,9 @@ from bflcd.errors import UsageError
 from bflcd.lab.chain import LabChain
 from bflcd.ledger.election import Merit, elect
 from bflcd.ledger.quorum import faults
+from bflcd.ledger.roles import seed_of
 from bflcd.params import Params
-from bflcd.types import Digest, MicroNats, Round
+from bflcd.types import Digest, MicroNats
 
 ELECTIONS_DRAWN: Final = 200
 """Simulated elections of one point: a probability of a half is then known to 4 points."""
@@ -61,10 +62,10 @@ def elected(capture: CommitteeCapture, seed: int, *, elections: int = ELECTIONS_
     chain = LabChain.simulated(Params(committee_size=capture.seats, election="random"), capture.devices, seed)
     scores = {node: Merit(MicroNats(1), 0) for node in chain.nodes}
     adversaries = frozenset(chain.nodes[: capture.adversaries])
-    held = []
+    state, held = replace(chain.state, committee=()), []
     for draw in range(elections):
-        state = replace(chain.state, committee=(), round=Round(2), grandparent=Digest(draw.to_bytes(32, "big")))
-        committee = elect(chain.params, state, scores, frozenset(chain.nodes)).committee
+        drawn = seed_of(replace(chain.state, lot=Digest(draw.to_bytes(32, "big"))))
+        committee = elect(chain.params, state, scores, frozenset(chain.nodes), drawn).committee
         held.append(sum(node in adversaries for node in committee))
     counts = np.array(held)
     return float((counts > capture.seats // 2).mean()), float((counts > faults(capture.seats)).mean())

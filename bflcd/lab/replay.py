@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bflcd.errors import MachineError
+from bflcd.errors import MachineError, PeerError, Rejection
 from bflcd.inspect.reader import open_reader
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.exact import aggregate
+from bflcd.ledger.lot import Draw
 from bflcd.ledger.state import State, genesis_header, genesis_state
-from bflcd.ledger.transition import apply
+from bflcd.ledger.transition import apply, draw_of
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import NodeId, Round, short
@@ -74,7 +75,8 @@ class _Walk:
         """The laboratory's decision from the segment's cards, compared with the segment."""
         head = header_hash(self.header)
         nodes = [account.node for account in self.state.accounts]
-        chain = LabChain(self.genesis.params, nodes, self.state, lambda _: head, 0)
+        draw = _draw(self.state, segment)
+        chain = LabChain(self.genesis.params, nodes, self.state, lambda _: head, 0, draw_of=lambda _: draw)
         cards = [open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards]
         offering = sorted({chain.device_of(entry.uploader) for card in cards for entry in card.body.entries})
         claimed = {offer.author: offer.body.samples for offer in _offers(segment)}
@@ -104,6 +106,16 @@ class _Walk:
     def _expect(self, what: str, found: object, stands: object) -> None:
         if found != stands:
             self.differences.append(f"round {self.state.round}: {what}: {_show(found)} here, {_show(stands)} on the chain")
+
+
+def _draw(state: State, segment: Segment) -> Draw:
+    """What the segment's first proposer drew. Raises PeerError for a segment without one."""
+    model = segment.model_header.model
+    if model is None or model.proof is None:
+        raise PeerError(
+            Rejection.BAD_DRAW, f"the segment that closes round {state.round} has no proof of what its lot follows from"
+        )
+    return draw_of(state, model.view, model.proof)
 
 
 def _simulated(certified: CertifiedSegment) -> bool:

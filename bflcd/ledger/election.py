@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from bflcd.ledger.roles import seed_of, tie_break
+from bflcd.ledger.roles import lead_lot, tie_break
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import Params
 from bflcd.registry import entry_of
-from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
+from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 
 
 class Group(IntEnum):
@@ -37,7 +37,7 @@ class Merit:
 
 @dataclass(frozen=True, slots=True)
 class Election:
-    """`committee` in seat order, which is the header's and the leaders' order; `degraded`: a seat went past the packed."""
+    """`committee` in the order in which seats were given; `degraded`: a seat went past the packed."""
 
     committee: tuple[NodeId, ...]
     degraded: bool
@@ -77,6 +77,11 @@ class Rule:
 DRAWN_FROM: Final = 16
 """Rounds from whose packed the random election draws. From one round's alone, adversaries who once hold a majority and
 pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
+
+
+FAILED_ROUNDS: Final = 8
+"""Committees in which who let a view fail leads last: more than drawing once more gains in leads (docs/measurements/seed.md).
+A seat it does not cost: whoever holds more than f could take honest leaders' seats that way (ADR 16)."""
 
 
 def by_score(candidates: Sequence[SeatCandidate], _seats: int) -> list[SeatCandidate]:
@@ -142,11 +147,12 @@ def elect(
     state: State,
     packed: Mapping[NodeId, Merit],
     present: frozenset[NodeId],
+    seed: Digest,
 ) -> Election:
     """Fill min(M, members that may sit) seats for round t + 1.
 
     `state`: the ledger after the round's learning and its operations, before anything of round t + 1. `packed`: merit by
-    uploader; `present`: on f + 1 of the q cards.
+    uploader; `present`: on f + 1 of the q cards; `seed`: of round t + 1.
 
     1. Only members that may sit count (`may_sit`).
     2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule, by that rule.
@@ -156,14 +162,13 @@ def elect(
     5. Then the present that were never packed.
     6. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
        that only follows, comes last of all.
-    7. Ties go by the round's seed, which nobody could foresee when it chose its id.
+    7. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
     """
-    seed = seed_of(state)
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     # 1. Who may sit.
     sitting = [account for account in state.accounts if may_sit(account, present)]
     # 2. Packed in this round or lately: genesis' rule orders them.
-    elected = _by_rule(params, state, sitting, packed, present)
+    elected = _by_rule(params, state, sitting, packed, present, seed=seed)
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
@@ -186,11 +191,32 @@ def elect(
     return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
+def lead_order(state: State, committee: Sequence[NodeId], seed: Digest) -> tuple[NodeId, ...]:
+    """The committee of round t + 1 in the order in which it leads: drawn by `seed`, that round's, whatever is on any card.
+
+    Who has let a view fail lately leads after all others: it may have done so to have the committee drawn once more. `state`: as
+    in `elect`.
+    """
+    failed = {account.node for account in state.accounts if has_failed(account, state.round)}
+    return tuple(sorted(committee, key=lambda node: (node in failed, lead_lot(seed, node))))
+
+
+def has_failed(account: Account, round_: Round) -> bool:
+    """Whether a member led a view that failed in round `round_` or one of the last before it."""
+    return account.failed_round != NEVER and round_ - account.failed_round < FAILED_ROUNDS
+
+
 def _by_rule(
-    params: Params, state: State, sitting: Sequence[Account], packed: Mapping[NodeId, Merit], present: frozenset[NodeId]
+    params: Params,
+    state: State,
+    sitting: Sequence[Account],
+    packed: Mapping[NodeId, Merit],
+    present: frozenset[NodeId],
+    *,
+    seed: Digest,
 ) -> dict[NodeId, int]:
     """Places of the first group by genesis' rule, 0 for the first."""
-    seed, seated = seed_of(state), frozenset(state.committee)
+    seated = frozenset(state.committee)
     rule = entry_of(RULES, params.election, "election")
     candidates = [
         SeatCandidate(account.node, merit, account.availability, tie_break(seed, account.node))

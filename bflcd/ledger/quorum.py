@@ -1,6 +1,6 @@
 """M, f, q and who leads (design 1 and 5)."""
 
-from bflcd.types import NodeId, Round, View
+from bflcd.types import NodeId, View
 
 
 def faults(members: int) -> int:
@@ -13,6 +13,6 @@ def quorum(members: int) -> int:
     return members - faults(members)
 
 
-def leader(committee: tuple[NodeId, ...], round_: Round, view: View) -> NodeId:
-    """Leader of a view: committee[(t + v) mod M]."""
-    return committee[(round_ + view) % len(committee)]
+def leader(committee: tuple[NodeId, ...], view: View) -> NodeId:
+    """Leader of a view: committee[v mod M]. A header names its committee in the order in which it leads."""
+    return committee[view % len(committee)]

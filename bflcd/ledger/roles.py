@@ -10,24 +10,25 @@ from bflcd.types import Digest, NodeId, Round
 _DRAW_BYTES: Final = 8
 """Leading bytes of the activity hash that are compared: the share is right to one part in 2^64."""
 
-_SEEDED_BY_HEADER: Final = 2
-"""First round whose seed covers a model header: that of round t - 2, whose maker could not foresee what it would decide."""
 
-
-def seed(chain: Digest, round_: Round, grandparent: Digest) -> Digest:
-    """The public seed of a round, from the hash of model header t - 2; before there is one the chain id takes its place."""
-    source = chain if round_ < _SEEDED_BY_HEADER else grandparent
-    return digest(Domain.SEED, chain, integer(round_), source)
+def seed(chain: Digest, round_: Round, lot: Digest) -> Digest:
+    """The public seed of a round: its committee, the order in which that leads, and all ties within it are drawn by this."""
+    return digest(Domain.SEED, chain, integer(round_), lot)
 
 
 def seed_of(state: State) -> Digest:
     """The seed of the round that `state` opens."""
-    return seed(state.chain, state.round, state.grandparent)
+    return seed(state.chain, state.round, state.lot)
 
 
 def tie_break(seed_: Digest, node: NodeId) -> Digest:
     """What orders equals: lower goes first; nobody can choose an id for it, since the seed is younger."""
     return digest(Domain.TIE, seed_, node)
+
+
+def lead_lot(seed_: Digest, node: NodeId) -> Digest:
+    """What orders the leaders of a round: lower leads an earlier view."""
+    return digest(Domain.LEAD, seed_, node)
 
 
 def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:

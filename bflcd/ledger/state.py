@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
+from bflcd.ledger.lot import first_lot
 from bflcd.limits import Between, Size
 from bflcd.params import MILLION, Genesis
 from bflcd.types import (
@@ -23,6 +24,7 @@ from bflcd.types import (
     NodeId,
     PartsPerMillion,
     Round,
+    View,
     short,
 )
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
@@ -58,6 +60,7 @@ class Account:
     `operations`: the number of its last operation that a block carried; the next has the next number (`ledger.operations`).
     `refusals`: offers that harmed most judges and are not made up for yet; `rest_round`: the next round in which it may train,
     if that is not the running one (`ledger.standing`).
+    `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
     """
 
     node: NodeId
@@ -72,18 +75,19 @@ class Account:
     operations: Annotated[int, Between(0, MAX_OPERATION_NUMBER)] = 0
     refusals: Annotated[int, Between(0, MAX_REFUSALS)] = 0
     rest_round: RoundOrNever = NEVER
+    failed_round: RoundOrNever = NEVER
 
 
-@message(90, max_bytes=MAX_MEMBERS * 148 + 64 * 1024)
+@message(113, max_bytes=MAX_MEMBERS * 158 + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
 
-    `accounts` sorted by node; `committee`: of this round, in seat order; `managers` sorted by id; `parent`, `grandparent`:
-    hashes of the model headers of rounds t - 1 and t - 2 (zero before the chain began); `time`: of this model block.
-    Balances, pool and burnt sum to `supply`. `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of
-    cards; 0 before anything was packed. `known`: what share of their rows the judges of the rounds before found the model right
-    on, from which the margin follows (`ledger.disclosure`); 0 before anybody judged.
+    `accounts` sorted by node; `committee`: of this round, in the order in which it leads; `managers` sorted by id; `lot`: what
+    this round's draws follow from (`ledger.lot`); `time`: of this model block. Balances, pool and burnt sum to `supply`.
+    `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of cards; 0 before anything was packed.
+    `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
+    (`ledger.disclosure`); 0 before anybody judged.
     """
 
     chain: Digest
@@ -92,8 +96,7 @@ class State:
     time: Millis
     committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
     managers: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
-    parent: Digest
-    grandparent: Digest
+    lot: Digest
     accounts: Annotated[tuple[Account, ...], Size(1, MAX_MEMBERS)]
     pool: Amount
     burnt: Amount
@@ -143,15 +146,15 @@ def genesis_state(genesis: Genesis) -> State:
         )
         for member in genesis.members
     )
+    chain = chain_id_of(genesis)
     return State(
-        chain=chain_id_of(genesis),
+        chain=chain,
         round=Round(0),
         epoch=Epoch(0),
         time=genesis.time,
         committee=genesis.committee,
         managers=genesis.managers,
-        parent=ZERO_DIGEST,
-        grandparent=ZERO_DIGEST,
+        lot=first_lot(chain),
         accounts=accounts,
         pool=genesis.pool,
         burnt=Amount(0),
@@ -171,5 +174,5 @@ def genesis_header(genesis: Genesis) -> Header:
         body=ZERO_DIGEST,
         blob=genesis.model,
         time=genesis.time,
-        model=ModelFields(epoch=Epoch(0), state=state_hash(state), committee=genesis.committee, degraded=False),
+        model=ModelFields(Epoch(0), View(0), None, state.lot, state_hash(state), genesis.committee, degraded=False),
     )

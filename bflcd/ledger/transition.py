@@ -1,9 +1,9 @@
 """From one model block to the next: the decision of a round, its segment, and the check of somebody else's (design 4 and 5).
 
-A round's outcome is a function of the parent state, q cards and a time. `decide` computes it, `build_segment` writes it down
-as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not what the
-function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model blob
-is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
+A round's outcome is a function of the parent state, q cards, a leader's draw and a time. `decide` computes it, `build_segment`
+writes it down as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not
+what the function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model
+blob is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,19 @@ from typing import Final
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
-from bflcd.ledger.election import Election, Merit, elect
+from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
+from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
-from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.ledger.rewards import rewards
-from bflcd.ledger.roles import trainers
+from bflcd.ledger.roles import seed, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
 from bflcd.params import MILLION, BlobRef, Params
-from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, short
+from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, PartsPerMillion, Proof, Round, View, short
 from bflcd.wire.blocks import (
     KIND_MODEL,
     KIND_UPDATE,
@@ -60,19 +61,29 @@ class Packed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """All that a round decides but the aggregate.
+class Selection:
+    """What a round learns from, whoever leads it.
 
-    `cards`: the q that decided, sorted by author; `packed` in block order; `rewards` sorted by node, positive amounts only;
-    `step_limit`: the largest norm of the aggregate's step, in the unit of cards, None without a limit; `committee`: the next one,
-    in seat order; `state`: the ledger after the round; `operations` in the order in which they were applied.
+    `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's
+    step, in the unit of cards, None without a limit.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
     judgement: Judgement
     packed: tuple[Packed, ...]
-    rewards: tuple[tuple[NodeId, Amount], ...]
     step_limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Selection):
+    """All that a round decides but the aggregate.
+
+    `draw`: what its first proposer added to the lot; `rewards` sorted by node, positive amounts only; `committee`: the next one,
+    in the order in which it leads; `state`: the ledger after the round; `operations` in the order in which they were applied.
+    """
+
+    draw: Draw
+    rewards: tuple[tuple[NodeId, Amount], ...]
     committee: tuple[NodeId, ...]
     degraded: bool
     state: State
@@ -93,6 +104,30 @@ def check_time(header_time: Millis, now: Millis, parent_time: Millis) -> None:
         )
 
 
+def draw_of(state: State, view: View, proof: Proof) -> Draw:
+    """The draw of whoever leads `view` of the round that `state` opens. Raises PeerError(BAD_DRAW) if the proof is not its."""
+    return checked_draw(state.chain, state.round, state.lot, proposer=leader(state.committee, view), view=view, proof=proof)
+
+
+def select(
+    params: Params,
+    state: State,
+    head: Digest,
+    cards: tuple[Signed[ScoreCard], ...],
+    offers: Mapping[Digest, Signed[Offer]],
+) -> Selection:
+    """What round `state.round` learns from by q cards sorted by author; `head` is the hash of its model header.
+
+    `offers`, by their digests, must hold the packed ones; others don't matter. The caller has verified all signatures. Raises
+    PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), UNAVAILABLE (a
+    packed offer is missing; `judge` tells which ones), and whatever `CardRules.check` and `check_offer` refuse.
+    """
+    _check_cards(params, state, head, cards)
+    judgement = judge(params, state, cards)
+    packed = _find_offers(params, state, head, judgement, offers)
+    return Selection(cards, judgement, packed, step_limit(params.norm_clip, state.usual_norm))
+
+
 def decide(
     params: Params,
     state: State,
@@ -100,48 +135,47 @@ def decide(
     cards: tuple[Signed[ScoreCard], ...],
     offers: Mapping[Digest, Signed[Offer]],
     *,
+    draw: Draw,
     time: Millis,
     operations: tuple[Operation, ...] = (),
 ) -> Outcome:
     """The outcome of round `state.round` by q cards sorted by author; `head` is the hash of its model header.
 
-    Learning comes first, operations change what it leaves, and who is elected is seen from what they leave. `offers`, by their
-    digests, must hold the packed ones; others don't matter. The caller has verified all signatures, those of the operations too.
-    Raises PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), BAD_TIME,
-    BAD_OPERATION, UNAVAILABLE (a packed offer is missing; `judge` tells which ones), and whatever `CardRules.check` and
-    `check_offer` refuse.
+    Learning comes first, operations change what it leaves, and who is elected is seen from what they leave, by the lot after
+    `draw` (`draw_of`). `offers` as in `select`; the caller has verified all signatures, those of the operations too. Raises
+    PeerError: BAD_TIME, BAD_OPERATION, and whatever `select` does.
     """
     if time <= state.time:
         raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")
-    _check_cards(params, state, head, cards)
-    judgement = judge(params, state, cards)
-    packed = _find_offers(params, state, head, judgement, offers)
+    selection = select(params, state, head, cards, offers)
+    judgement, packed = selection.judgement, selection.packed
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
-    offering = offering_after(params, state, judgement)
-    learned_accounts = _accounts_after(state, merits, dict(paid), present, offering)
+    accounts = _accounts_after(state, merits, dict(paid), present)
+    accounts = _remembered(state, accounts, offering_after(params, state, judgement), failed_before(state.committee, draw.view))
     learned = replace(
         state,
-        accounts=_stand_after(state, judgement, learned_accounts),
+        accounts=_stand_after(state, judgement, accounts),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
     )
     operated = apply_operations(learned, operations)
-    election = elect(params, operated, merits, present)
+    next_seed = seed(state.chain, Round(state.round + 1), draw.lot)
+    election = elect(params, operated, merits, present, next_seed)
     if not election.committee:
         raise PeerError(Rejection.BAD_OPERATION, "the operations would leave nobody to hold a seat")
-    after = replace(
-        _seated(operated, election),
-        round=Round(state.round + 1),
-        time=time,
-        parent=head,
-        grandparent=state.parent,
-    )
+    committee = lead_order(operated, election.committee, next_seed)
+    after = replace(_seated(operated, committee), round=Round(state.round + 1), time=time, lot=draw.lot)
     check_conservation(after)
-    limit = step_limit(params.norm_clip, state.usual_norm)
-    return Outcome(cards, judgement, packed, paid, limit, election.committee, election.degraded, after, operations)
+    limit, degraded = selection.step_limit, election.degraded
+    return Outcome(cards, judgement, packed, limit, draw, paid, committee, degraded, after, operations)
+
+
+def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:
+    """Who led a view below `view`, in which the deciding segment was first proposed, and did not lead that one."""
+    return frozenset(committee[:view]) - {leader(committee, view)}
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
@@ -172,7 +206,15 @@ def build_segment(params: Params, state: State, head_header: Header, outcome: Ou
             body=body_hash(body),
             blob=model,
             time=outcome.state.time,
-            model=ModelFields(state.epoch, state_hash(outcome.state), outcome.committee, outcome.degraded),
+            model=ModelFields(
+                epoch=state.epoch,
+                view=outcome.draw.view,
+                proof=outcome.draw.proof,
+                lot=outcome.draw.lot,
+                state=state_hash(outcome.state),
+                committee=outcome.committee,
+                degraded=outcome.degraded,
+            ),
         )
     )
     return Segment(tuple(headers), updates, body)
@@ -190,16 +232,24 @@ def validate_segment(params: Params, state: State, head_header: Header, segment:
     """
     _check_shape(params, state, segment)
     header = segment.model_header
-    if header.blob is None or header.model is None:
+    if header.blob is None or header.model is None or header.model.proof is None:
         raise PeerError(
-            Rejection.BAD_SEGMENT, f"block #{header.height} closes a segment and has no model blob or no model fields"
+            Rejection.BAD_SEGMENT, f"block #{header.height} closes a segment and has no model blob, no model fields or no proof"
         )
+    draw = draw_of(state, header.model.view, header.model.proof)
     cards = tuple(open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards)
     signed = [open_envelope(update.offer, (Offer,)) for update in segment.updates if update.offer is not None]
     offers = {offer.digest: offer for offer in signed}
     try:
         outcome = decide(
-            params, state, header_hash(head_header), cards, offers, time=header.time, operations=segment.model.operations
+            params,
+            state,
+            header_hash(head_header),
+            cards,
+            offers,
+            draw=draw,
+            time=header.time,
+            operations=segment.model.operations,
         )
     except PeerError as error:
         if error.rejection is not Rejection.UNAVAILABLE:
@@ -267,7 +317,6 @@ def _accounts_after(
     merits: Mapping[NodeId, Merit],
     paid: Mapping[NodeId, Amount],
     present: frozenset[NodeId],
-    offering: Mapping[NodeId, PartsPerMillion],
 ) -> tuple[Account, ...]:
     """Every account after the round's learning."""
     return tuple(
@@ -278,9 +327,22 @@ def _accounts_after(
             packed_score=merits[account.node].score if account.node in merits else account.packed_score,
             retired_round=NEVER if account.node in present else account.retired_round,
             availability=availability_after(account.availability, present=account.node in present),
-            offering=offering.get(account.node, account.offering),
         )
         for account in state.accounts
+    )
+
+
+def _remembered(
+    state: State, accounts: tuple[Account, ...], offering: Mapping[NodeId, PartsPerMillion], failed: frozenset[NodeId]
+) -> tuple[Account, ...]:
+    """The accounts with whose offers came, and who let a view fail."""
+    return tuple(
+        replace(
+            account,
+            offering=offering.get(account.node, account.offering),
+            failed_round=state.round if account.node in failed else account.failed_round,
+        )
+        for account in accounts
     )
 
 
@@ -295,11 +357,11 @@ def _stand_after(state: State, judgement: Judgement, accounts: tuple[Account, ..
     )
 
 
-def _seated(state: State, election: Election) -> State:
+def _seated(state: State, committee: tuple[NodeId, ...]) -> State:
     """The ledger with the elected on the seats of the next round."""
-    seated = frozenset(election.committee)
+    seated = frozenset(committee)
     accounts = (replace(account, seat_round=state.round + 1) if account.node in seated else account for account in state.accounts)
-    return replace(state, committee=election.committee, accounts=tuple(accounts))
+    return replace(state, committee=committee, accounts=tuple(accounts))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

@@ -19,6 +19,7 @@ from bflcd.types import (
     Millis,
     NodeId,
     PartsPerMillion,
+    Proof,
     Round,
     Signature,
     View,
@@ -42,16 +43,21 @@ message(2, max_bytes=4 * 1024 * 1024)(Genesis)
 
 @dataclass(frozen=True, slots=True)
 class ModelFields:
-    """What only a model header has. `epoch`: of the first proposal; `state`: hash of the ledger after body and rewards;
-    `committee`: of the round that this model opens, in seat order; `degraded`: a seat went past the packed (design 5)."""
+    """What only a model header has. `epoch`, `view`: of the first proposal; `proof`: what the key of that view's leader says of
+    the parent's lot, None in block 0; `lot`: what is drawn by from here on (`bflcd.ledger.lot`); `state`: hash of the ledger
+    after body and rewards; `committee`: of the round that this model opens, in the order in which it leads; `degraded`: a seat
+    went past the packed (design 5)."""
 
     epoch: Epoch
+    view: View
+    proof: Proof | None
+    lot: Digest
     state: Digest
     committee: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
     degraded: bool
 
 
-@message(10, max_bytes=64 * 1024)
+@message(100, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Header:
     """A block's header. Update headers of round t say t, the model header that closes it says t + 1.
@@ -97,7 +103,7 @@ class ModelBody:
     step_limit: Annotated[int, Between(1, MAX_STEP)] | None = None
 
 
-@message(23, max_bytes=MAX_SEGMENT_BYTES)
+@message(101, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The k update blocks and the model block that close a round; headers[i] belongs to updates[i], headers[k] to model."""
@@ -112,7 +118,7 @@ class Segment:
         return self.headers[-1]
 
 
-@message(26, max_bytes=64 * 1024)
+@message(104, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A quorum of Commit signatures over a segment: what anyone needs to believe it. Signatures sorted by author.
@@ -131,7 +137,7 @@ class Certificate:
     recovery: RecoveryCertificate | None = None
 
 
-@message(27, max_bytes=128 * 1024)
+@message(105, max_bytes=128 * 1024)
 @dataclass(frozen=True, slots=True)
 class CertifiedHeader:
     """A model header with its certificate: proves the chain without any body."""
@@ -140,7 +146,7 @@ class CertifiedHeader:
     certificate: Certificate
 
 
-@message(24, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
+@message(102, max_bytes=MAX_SEGMENT_BYTES + 64 * 1024)
 @dataclass(frozen=True, slots=True)
 class CertifiedSegment:
     """A segment with its certificate: what is committed, stored and served."""

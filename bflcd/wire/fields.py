@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, 
 from bflcd.limits import Between, Size, is_printable
 from bflcd.types import (
     HASH_BYTES,
+    PROOF_BYTES,
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
     Amount,
@@ -18,6 +19,7 @@ from bflcd.types import (
     Millis,
     NodeId,
     PartsPerMillion,
+    Proof,
     Round,
     Signature,
     View,
@@ -37,6 +39,7 @@ _SCALARS: Final[dict[object, Size | Between]] = {
     NodeId: Size(PUBLIC_KEY_BYTES, PUBLIC_KEY_BYTES),
     Digest: Size(HASH_BYTES, HASH_BYTES),
     Signature: Size(SIGNATURE_BYTES, SIGNATURE_BYTES),
+    Proof: Size(PROOF_BYTES, PROOF_BYTES),
     Height: Between(0, 2**63 - 1),
     Round: Between(0, 2**53),
     View: Between(0, 2**32),

@@ -97,7 +97,7 @@ class ScoreCard:
     present: Annotated[tuple[NodeId, ...], Size(0, MAX_MEMBERS)]
 
 
-@message(39, max_bytes=16 * 1024)
+@message(106, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PrePrepare:
     """The leader's proposal of a segment; `digest` is the hash of its model header."""
@@ -185,7 +185,7 @@ class JustifiedPrePrepare:
     prepares: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
 
 
-@message(47, max_bytes=128 * 1024)
+@message(109, max_bytes=128 * 1024)
 @dataclass(frozen=True, slots=True)
 class JustifiedViewChange:
     """A view-change with the q prepares that its prepared fields claim, and the proposal that these name; empty if none."""
@@ -195,7 +195,7 @@ class JustifiedViewChange:
     proposal: Proposal | None
 
 
-@message(48, max_bytes=64 * 1024)
+@message(110, max_bytes=64 * 1024)
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A round is decided: its certificate. The segment is pulled over a stream."""

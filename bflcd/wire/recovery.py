@@ -18,7 +18,7 @@ class ProposalBasis:
     retired: Annotated[tuple[NodeId, ...], Size(0, MAX_COMMITTEE)]
 
 
-@message(46, max_bytes=16 * 1024)
+@message(108, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PreparedClaim:
     """That `committee` prepared a segment of `proposal` in `view` of `epoch`.
@@ -66,7 +66,7 @@ class Recovery:
     prepared: Digest | None
 
 
-@message(25, max_bytes=32 * 1024)
+@message(103, max_bytes=32 * 1024)
 @dataclass(frozen=True, slots=True)
 class RecoveryCertificate:
     """A recovery with its managers' signatures, sorted by manager, and the proof that it names.

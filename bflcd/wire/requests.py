@@ -100,7 +100,7 @@ class GetGenesis(Request[GenesisReply]):
     chain: Digest
 
 
-@message(77, max_bytes=MAX_HEADERS * 128 * 1024)
+@message(112, max_bytes=MAX_HEADERS * 128 * 1024)
 @dataclass(frozen=True, slots=True)
 class Headers:
     """As many as the peer has, in order, without a gap; may be fewer than asked for."""
@@ -120,7 +120,7 @@ class GetHeaders(Request[Headers]):
     count: Annotated[int, Between(1, MAX_HEADERS)]
 
 
-@message(76, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
+@message(111, max_bytes=MAX_SEGMENT_BYTES + 128 * 1024)
 @dataclass(frozen=True, slots=True)
 class SegmentReply:
     """A committed segment."""
@@ -236,7 +236,7 @@ class GetOperations(Request[OperationsReply]):
     ids: Annotated[tuple[Digest, ...], Size(1, MAX_OPERATIONS)]
 
 
-@message(84, max_bytes=32 * 1024)
+@message(114, max_bytes=32 * 1024)
 @dataclass(frozen=True, slots=True)
 class PreparedReply:
     """That proof, if there is one."""

@@ -13,7 +13,7 @@ from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, CertifiedHeader, Header, 
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit
-from tests.helpers.consensus import KEYS, body_of, digest_of, make_instance, make_proposal, signed_commits
+from tests.helpers.consensus import KEYS, body_of, digest_of, lot_after, make_instance, make_proposal, signed_commits
 
 I4 = make_instance()
 DA = digest_of(make_proposal(1))
@@ -78,7 +78,8 @@ def committee(round_):
 
 
 def make_header(round_, **fields):
-    model = ModelFields(epoch=Epoch(0), state=ZERO_DIGEST, committee=committee(round_), degraded=False)
+    proof, lot = lot_after(I4.chain, tuple(committee(led)[0] for led in range(round_)))
+    model = ModelFields(Epoch(0), View(0), proof, lot, ZERO_DIGEST, committee(round_), degraded=False)
     values = {
         "chain": I4.chain,
         "height": model_height(Round(round_), PARAMS.places),
@@ -128,6 +129,11 @@ def model_of(**fields):
         ({"time": Millis(1_002)}, Rejection.BAD_TIME),
         ({"model": model_of(epoch=Epoch(1))}, Rejection.WRONG_EPOCH),
         ({"model": model_of(committee=committee(0)[:2] * 2)}, Rejection.BAD_LINK),
+        ({"model": model_of(proof=None)}, Rejection.BAD_DRAW),
+        ({"model": model_of(proof=make_header(2).model.proof)}, Rejection.BAD_DRAW),
+        ({"model": model_of(view=View(1))}, Rejection.BAD_DRAW),
+        ({"model": model_of(lot=make_header(2).model.lot)}, Rejection.BAD_DRAW),
+        ({"model": model_of(lot=Digest(bytes(32)))}, Rejection.BAD_DRAW),
     ],
 )
 def test_a_header_that_does_not_follow_is_refused_though_it_is_certified(fields, rejection):

@@ -316,7 +316,7 @@ def test_row_33_a_forged_justification_is_refused(proposal, changes, prepares):
     assert play.refusal(pre_prepare(I4, 1, proposal, view_changes=changes, prepares=prepares)) is Rejection.BAD_JUSTIFICATION
     assert play.machine.view == 0
     good = [view_change(I4, seat, 1).view_change for seat in (1, 2, 3)]
-    assert play.refusal(pre_prepare(I4, 1, proposal, view_changes=good)) is None
+    assert play.refusal(pre_prepare(I4, 1, make_proposal(3, view=1), view_changes=good)) is None
     assert play.machine.view == 1
 
 

@@ -196,8 +196,9 @@ def test_free_choice_builds_with_a_justification():
     play.give(view_change(I4, 2, 1))
     assert play.give(view_change(I4, 3, 1)) == (ViewEntered(View(1), KEYS[1].node_id), Build(View(1)))
     changes = [view_change(I4, seat, 1).view_change for seat in (1, 2, 3)]
-    message = pre_prepare(I4, 1, B, view_changes=sorted(changes, key=lambda e: e.author))
-    assert play.give(Built(View(1), B, DB))[:2] == (PersistVote(message.pre_prepare), Broadcast(message))
+    built = make_proposal(2, view=1)
+    message = pre_prepare(I4, 1, built, view_changes=sorted(changes, key=lambda e: e.author))
+    assert play.give(Built(View(1), built, digest_of(built)))[:2] == (PersistVote(message.pre_prepare), Broadcast(message))
     assert round_trip(message)
 
 
@@ -263,12 +264,35 @@ def test_prepares_that_name_different_proposals_do_not_add_up():
 def test_a_justified_pre_prepare_moves_to_its_view_and_times_it():
     play = Playbook(0)
     play.give(CardsReady())
-    message = pre_prepare(I4, 6, A, view_changes=[view_change(I4, seat, 6).view_change for seat in (1, 2, 3)])
+    sixth = make_proposal(1, view=6)
+    message = pre_prepare(I4, 6, sixth, view_changes=[view_change(I4, seat, 6).view_change for seat in (1, 2, 3)])
     assert play.give(message) == (
         ViewEntered(View(6), KEYS[2].node_id),
-        Check(A, DA, View(6), KEYS[2].node_id),
+        Check(sixth, digest_of(sixth), View(6), KEYS[2].node_id),
     )
-    assert play.right(A) == sent(vote(I4, 0, Prepare, 6, digest=DA))
+    assert play.right(sixth) == sent(vote(I4, 0, Prepare, 6, digest=digest_of(sixth)))
+
+
+@pytest.mark.parametrize(("view", "says"), [(0, 1), (0, 4), (1, 0), (1, 2), (1, 5)])
+def test_a_first_proposal_says_its_own_view(view, says):
+    """Given a leader with a free choice, when its proposal says another view, even one that it leads too, then it is refused: the
+    draw would be another leader's, or others would have failed."""
+    claims = [view_change(I4, seat, view).view_change for seat in (0, 1, 2)] if view else []
+    wrong, right = (pre_prepare(I4, view, make_proposal(1, view=v), view_changes=claims) for v in (says, view))
+    play = Playbook(3)
+    assert play.refusal(wrong) is Rejection.BAD_DRAW
+    assert play.refusal(right) is None
+
+
+def test_what_an_earlier_leader_proposed_and_nobody_prepared_is_no_first_proposal_of_a_later_view():
+    """Given a segment of view 0 that was found right, when the leader of view 1 shows that nothing is prepared and proposes that
+    segment for its own, so as to choose between the two draws, then it is refused though every member has it."""
+    play = Playbook(3)
+    play.give(pre_prepare(I4, 0, A))
+    play.right(A)
+    claims = [view_change(I4, seat, 1).view_change for seat in (0, 1, 2)]
+    assert play.refusal(pre_prepare(I4, 1, A, view_changes=claims)) is Rejection.BAD_DRAW
+    assert play.refusal(pre_prepare(I4, 1, make_proposal(1, view=1), view_changes=claims)) is None
 
 
 def test_a_prepared_member_names_its_segment():
@@ -422,7 +446,7 @@ def test_a_new_view_has_its_own_word_to_pass_on():
     play = Playbook(3)
     play.give_all([pre_prepare(I4, 0, A), other_prepare(2)])
     claims = [view_change(I4, seat, 1).view_change for seat in (0, 1, 2)]
-    message = pre_prepare(I4, 1, A, view_changes=claims)
+    message = pre_prepare(I4, 1, make_proposal(1, view=1), view_changes=claims)
     assert passed_on(play.give(message)) == []
     assert passed_on(play.give(other_prepare(2, view=1))) == [message]
 

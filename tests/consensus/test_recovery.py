@@ -27,12 +27,13 @@ from bflcd.wire.blocks import KIND_MODEL, CertifiedHeader, Header, ModelFields, 
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.messages import Commit, Prepare
 from bflcd.wire.proposal import proposal_id
-from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate, claim_hash
+from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate, claim_hash
 from tests.helpers.consensus import (
     KEYS,
     Playbook,
     body_of,
     digest_of,
+    lot_after,
     make_instance,
     make_proposal,
     pre_prepare,
@@ -226,6 +227,9 @@ PARAMS = Params(committee_size=4, places=6)
 
 
 def make_header(round_: int, epoch: int = 0, committee: tuple = BASE.committee) -> Header:
+    """In epoch 1 round 1 was proposed by the leader of NEW."""
+    proposers = [NEW[0] if epoch and led == 1 else BASE.committee[0] for led in range(round_)]
+    proof, lot = lot_after(BASE.chain, tuple(proposers))
     return Header(
         chain=BASE.chain,
         height=model_height(Round(round_), PARAMS.places),
@@ -235,7 +239,7 @@ def make_header(round_: int, epoch: int = 0, committee: tuple = BASE.committee) 
         body=ZERO_DIGEST,
         blob=BlobRef(ZERO_DIGEST, 1),
         time=Millis(1_000 + round_),
-        model=ModelFields(epoch=Epoch(epoch), state=ZERO_DIGEST, committee=committee, degraded=False),
+        model=ModelFields(Epoch(epoch), View(0), proof, lot, ZERO_DIGEST, committee, degraded=False),
     )
 
 
@@ -290,6 +294,15 @@ def test_a_chain_goes_through_a_round_that_was_recovered_twice() -> None:
     proof = prepared_header(replace(ROUND_1, epoch=Epoch(1), committee=NEW), header, (2, 3, 4), first=0)
     two = certify(ONE, header, signed(a_recovery(ROUND_1, epoch=Epoch(2), prepared=claim_hash(proof.claim)), proof))
     assert walk(FIRST, two) == header
+
+
+def test_a_segment_of_an_epoch_between_was_drawn_by_that_epochs_leader() -> None:
+    """Given a header that the committee of epoch 1 proposed, when epoch 2 is bound to it and decides it, then it is proved under
+    the committee that the proof's basis names."""
+    header, between = make_header(2, epoch=1), replace(ROUND_1, epoch=Epoch(1), committee=NEW)
+    proof = claiming(prepared_header(between, header, (2, 3, 4), first=1), basis=ProposalBasis(NEW, ()))
+    recovery = signed(a_recovery(ROUND_1, epoch=Epoch(2), prepared=claim_hash(proof.claim)), proof)
+    assert walk(FIRST, certify(ONE, header, recovery)) == header
 
 
 def broken_chains() -> Iterator[tuple[str, CertifiedHeader, Rejection]]:

@@ -39,7 +39,8 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.disclosure import REFUSED
-from bflcd.ledger.transition import build_segment, decide
+from bflcd.ledger.lot import lot_input
+from bflcd.ledger.transition import build_segment, decide, draw_of
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
 from bflcd.wire.codec import number_of, peek_number
@@ -60,7 +61,7 @@ from bflcd.wire.messages import (
     Commit as CommitVote,
 )
 from tests.helpers.inside import round_of
-from tests.helpers.ledger import make_genesis
+from tests.helpers.ledger import NO_PROOF, make_genesis
 from tests.helpers.world import World
 
 T0 = 1_250
@@ -169,7 +170,8 @@ def test_a_true_certificate_does_not_carry_another_segment(behind):
     cards = tuple(open_envelope(card, (ScoreCard,)) for card in segment.model.cards)
     offers = {o.digest: o for u in segment.updates if u.offer is not None for o in (open_envelope(u.offer, (Offer,)),)}
     time = Millis(segment.model_header.time + 1)
-    outcome = decide(context.params, context.state, context.head_hash, cards, offers, time=time)
+    draw = draw_of(context.state, View(0), segment.model_header.model.proof)
+    outcome = decide(context.params, context.state, context.head_hash, cards, offers, draw=draw, time=time)
     other = build_segment(context.params, context.state, context.head_header, outcome, segment.model_header.blob)
     effects = core.handle(SegmentFetched(CertifiedSegment(other, certified.certificate), behind[1]), behind[0].instant())
     assert blamed(effects) == [(behind[1], Rejection.BAD_SEGMENT)]
@@ -407,8 +409,9 @@ def test_an_update_that_was_here_before_its_offer_has_no_rate():
 def proposal_at(world: World, core: Core, wall: int) -> MessageReceived:
     """A pre-prepare of view 0 by its leader, whose cards nobody has."""
     context = core.context
-    leader = world.identities[context.instance.leader(View(0))]
-    proposal = Proposal(epoch=context.state.epoch, time=Millis(wall), cards=tuple(Digest(bytes([i]) * 32) for i in range(3)))
+    leader, state = world.identities[context.instance.leader(View(0))], context.state
+    proof = leader.prove(lot_input(state.chain, state.round, state.lot))
+    proposal = Proposal(context.state.epoch, View(0), proof, Millis(wall), tuple(Digest(bytes([i]) * 32) for i in range(3)))
     body = PrePrepare(
         chain=context.state.chain,
         round=context.round,
@@ -516,7 +519,7 @@ def test_nobody_fills_anothers_places_among_the_messages_of_the_next_round():
     core, _ = a_judge(world)
     honest, relay = (world.identities[node] for node in list(world.identities)[-2:])
     beacon = beacon_of(core, honest, round=Round(1))
-    proposal = Proposal(core.context.state.epoch, Millis(1), (Digest(bytes(32)),))
+    proposal = Proposal(core.context.state.epoch, View(0), NO_PROOF, Millis(1), (Digest(bytes(32)),))
     place = {name: getattr(core._beacon(), name) for name in ("chain", "epoch", "parent", "committee")}
     led = seal(PrePrepare(**place, round=Round(1), view=View(0), digest=Digest(bytes(32)), proposal=proposal), honest).envelope
     for number in range(3 * MAX_EARLY_EACH):
@@ -593,10 +596,10 @@ def test_a_prepared_candidate_is_not_pushed_out_by_other_proposals():
     core, _ = a_judge(world)
     candidates = round_of(core).agreement._candidates
     state = core.context.state
-    kept = candidates.add(Proposal(epoch=state.epoch, time=Millis(1), cards=(Digest(bytes(32)),)))
+    kept = candidates.add(Proposal(state.epoch, View(0), NO_PROOF, Millis(1), (Digest(bytes(32)),)))
     kept.digest = candidates.prepared = header_hash(core.context.head_header)
     for time in range(2, 100):
-        assert candidates.add(Proposal(epoch=state.epoch, time=Millis(time), cards=(Digest(bytes(32)),))) is not None
+        assert candidates.add(Proposal(state.epoch, View(0), NO_PROOF, Millis(time), (Digest(bytes(32)),))) is not None
     assert candidates.by_digest(kept.digest) is kept
 
 

@@ -19,6 +19,7 @@ from bflcd.wire.messages import Prepare, ScoreCard
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal, proposal_id
 from tests.helpers.inside import pool_of
+from tests.helpers.ledger import NO_PROOF
 from tests.helpers.scenes import a_trainer, a_world, committee_of, leader_in, reach
 from tests.helpers.world import World
 
@@ -190,6 +191,6 @@ def test_a_block_with_evidence_that_was_found_right_outlives_a_restart() -> None
 
 def test_proposals_that_differ_in_their_operations_are_two() -> None:
     one, other = (Digest(bytes([number]) * 32) for number in (1, 2))
-    plain = Proposal(Epoch(0), Millis(1), (one,))
+    plain = Proposal(Epoch(0), View(0), NO_PROOF, Millis(1), (one,))
     keys = {proposal_id(replace(plain, operations=named)) for named in ((), (one,), (other,))}
     assert len(keys) == 3

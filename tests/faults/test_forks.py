@@ -57,7 +57,7 @@ class Forker(Adversary):
             self.support(world, seat, 1, 0)
 
     def support(self, world: World, seat: int, half: int, view: int, proofs: tuple[Envelope, ...] = ()) -> None:
-        proposal, targets = make_proposal(1 + half), self.halves[half]
+        proposal, targets = make_proposal(1 + half, view=view), self.halves[half]
         if world.instance.leader(View(view)) == KEYS[seat].node_id:
             world.send(seat, pre_prepare(world.instance, view, proposal, view_changes=proofs), targets)
         for kind in (Prepare, Commit):

@@ -17,7 +17,7 @@ from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Commit
 from bflcd.wire.tensors import update_label
-from tests.helpers.ledger import Community, by_digest, make_cards, make_genesis, make_offer
+from tests.helpers.ledger import Community, by_digest, make_cards, make_draw, make_genesis, make_offer
 from tests.helpers.tensors import encode_tensors
 
 TRAINERS = 2
@@ -68,7 +68,7 @@ def next_segment(chain: Chain) -> CertifiedSegment:
         chain.payloads[ref(update).root] = update
     by = by_digest(offers)
     cards = make_cards(community, {digest: [1000] * community.q for digest in by}, by)
-    outcome = decide(community.params, state, community.head, cards, by, time=state.time + 1000)
+    outcome = decide(community.params, state, community.head, cards, by, draw=make_draw(community), time=state.time + 1000)
     weighted = [
         WeightedUpdate(p.weight, update_label(state.chain, state.round, p.offer.author), updates[p.offer.digest])
         for p in outcome.packed

@@ -4,6 +4,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 
 from bflcd.consensus.certificate import verify_certificate
@@ -22,7 +23,8 @@ from bflcd.consensus.pbft import Pbft
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
-from bflcd.types import Digest, Epoch, Millis, NodeId, Round, View
+from bflcd.ledger.lot import checked_draw, first_lot, lot_input
+from bflcd.types import Digest, Epoch, Millis, NodeId, Proof, Round, View
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal, verify_envelope
@@ -37,6 +39,7 @@ from bflcd.wire.messages import (
     Vote,
 )
 from bflcd.wire.proposal import proposal_id
+from tests.helpers.ledger import NO_PROOF
 
 T0 = Millis(1_000)
 """View timeout of every test instance, milliseconds of virtual time."""
@@ -45,6 +48,19 @@ VOTES = (PrePrepare, Prepare, Commit, ViewChange)
 
 KEYS = tuple(Identity(bytes([index]) * 32) for index in range(1, 17))
 """Members' keys, from fixed seeds; `KEYS[i]` has seat i."""
+
+_KEY_OF = {key.node_id: key for key in KEYS}
+
+
+@cache
+def lot_after(chain: Digest, proposers: tuple[NodeId, ...]) -> tuple[Proof | None, Digest]:
+    """The proof of the last block and the lot after it, of a chain whose rounds from 0 on these proposed in view 0."""
+    if not proposers:
+        return None, first_lot(chain)
+    round_, (_, before) = Round(len(proposers) - 1), lot_after(chain, proposers[:-1])
+    proof = _KEY_OF[proposers[-1]].prove(lot_input(chain, round_, before))
+    return proof, checked_draw(chain, round_, before, proposer=proposers[-1], view=View(0), proof=proof).lot
+
 
 Message = Envelope | JustifiedPrePrepare | JustifiedViewChange | Certificate
 
@@ -61,10 +77,10 @@ def make_instance(members: int = 4, *, round_: int = 0, epoch: int = 0, t0: Mill
     )
 
 
-def make_proposal(seed: int | bytes, *, time: int = 1) -> Proposal:
-    """A proposal; the same seed and time give the same one."""
+def make_proposal(seed: int | bytes, *, time: int = 1, view: int = 0) -> Proposal:
+    """A proposal; the same seed, time and view give the same one."""
     part = seed if isinstance(seed, bytes) else integer(seed)
-    return Proposal(epoch=Epoch(0), time=Millis(time), cards=(digest(Domain.TIE, part),))
+    return Proposal(Epoch(0), View(view), NO_PROOF, Millis(time), (digest(Domain.TIE, part),))
 
 
 GIVES: dict[Digest, Digest] = {}
@@ -73,7 +89,7 @@ GIVES: dict[Digest, Digest] = {}
 
 def digest_of(proposal: Proposal) -> Digest:
     """Stands for the function of the cards: the one digest that this proposal gives."""
-    segment = digest(Domain.HEADER, integer(proposal.time), *proposal.cards)
+    segment = digest(Domain.HEADER, integer(proposal.view), integer(proposal.time), *proposal.cards)
     GIVES[segment] = proposal_id(proposal)
     return segment
 
@@ -394,7 +410,7 @@ class World:
                 self._check_signed(node, message)
                 self.send(node.seat, message)
             case Build(view):
-                proposal = make_proposal(node.seat, time=1 + self.now)
+                proposal = make_proposal(node.seat, time=1 + self.now, view=view)
                 self.after(10, 60, lambda: self._built(node, life, view, proposal))
             case Check(proposal=proposal, digest=segment):
                 self.after(10, 60, lambda: self._checked(node, life, proposal, segment))
@@ -528,7 +544,7 @@ class Equivocator(Adversary):
         world.random.shuffle(members)
         half = len(members) // 2
         for number, targets in enumerate((members[:half], members[half:])):
-            proposal = make_proposal(1000 + number, time=1 + world.now)
+            proposal = make_proposal(1000 + number, time=1 + world.now, view=view)
             prepares: tuple[Envelope, ...] = ()
             if prepared is not None and number == 0:
                 proposal, prepares = prepared.proposal, prepared.prepares

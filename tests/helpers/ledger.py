@@ -7,11 +7,12 @@ from typing import Any
 
 from bflcd.crypto.hashing import root_of
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.quorum import faults, quorum
+from bflcd.ledger.lot import Draw, lot_input
+from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.ledger.state import State, genesis_header, genesis_state
-from bflcd.ledger.transition import Outcome, build_segment, decide
+from bflcd.ledger.transition import Outcome, build_segment, decide, draw_of
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec, check_genesis
-from bflcd.types import Amount, Digest, MicroNats, Millis, NodeId, PartsPerMillion
+from bflcd.types import PROOF_BYTES, Amount, Digest, MicroNats, Millis, NodeId, PartsPerMillion, Proof, View
 from bflcd.wire.blocks import Header, Segment, committee_hash, header_hash
 from bflcd.wire.envelope import Signed, seal
 from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
@@ -20,6 +21,8 @@ GENESIS_TIME = Millis(1_700_000_000_000)
 POOL = Amount(1_000_000_000)
 BALANCE = Amount(1_000)
 NEXT_MODEL = BlobRef(root_of(b"the next model"), 14)
+NO_PROOF = Proof(bytes(PROOF_BYTES))
+"""Stands where nobody looks at what a proposer drew."""
 
 
 @cache
@@ -168,6 +171,18 @@ def by_digest(offers: Iterable[Signed[Offer]]) -> dict[Digest, Signed[Offer]]:
     return {offer.digest: offer for offer in offers}
 
 
+def prove_lot(community: Community, view: int = 0, by: Identity | None = None) -> Proof:
+    """What the leader of a view, or somebody else, says of the round's lot."""
+    state = community.state
+    key = by or community.keys[leader(state.committee, View(view))]
+    return key.prove(lot_input(state.chain, state.round, state.lot))
+
+
+def make_draw(community: Community, view: int = 0) -> Draw:
+    """The draw of the leader of a view."""
+    return draw_of(community.state, View(view), prove_lot(community, view))
+
+
 @dataclass(frozen=True)
 class Played:
     """A round that was decided and written down, and the community after it."""
@@ -181,7 +196,8 @@ class Played:
 def play(community: Community, cards: tuple[Signed[ScoreCard], ...], offers: Iterable[Signed[Offer]] = ()) -> Played:
     """Decide a round by `cards`, one second after its parent; the next model's bytes are NEXT_MODEL, or the head's if nothing is packed."""
     params, state, header = community.params, community.state, community.header
-    outcome = decide(params, state, community.head, cards, by_digest(offers), time=Millis(state.time + 1000))
+    draw = make_draw(community)
+    outcome = decide(params, state, community.head, cards, by_digest(offers), draw=draw, time=Millis(state.time + 1000))
     assert header.blob is not None
     segment = build_segment(params, state, header, outcome, NEXT_MODEL if outcome.packed else header.blob)
     return Played(cards, outcome, segment, replace(community, state=outcome.state, header=segment.model_header))

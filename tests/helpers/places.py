@@ -35,7 +35,7 @@ from bflcd.wire.messages import (
 )
 from bflcd.wire.tensors import payload_size, update_label
 from tests.helpers.inside import pbft_of, pending_certificate, round_of
-from tests.helpers.ledger import make_genesis
+from tests.helpers.ledger import NO_PROOF, make_genesis
 from tests.helpers.world import Disk
 
 KINDS: tuple[type, ...] = get_args(SignedBody)
@@ -108,7 +108,11 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
         Beacon: {},
         Offer: {"blob": BlobRef(Digest(bytes([8]) * 32), payload_size(place.genesis.task.tensors, label)), "samples": 9},
         ScoreCard: {"base_loss": None, "base_accuracy": None, "entries": (), "present": (author,)},
-        PrePrepare: {"view": View(0), "digest": digest, "proposal": Proposal(instance.epoch, NOW.wall, (digest,) * 3)},
+        PrePrepare: {
+            "view": View(0),
+            "digest": digest,
+            "proposal": Proposal(instance.epoch, View(0), NO_PROOF, NOW.wall, (digest,) * 3),
+        },
         Prepare: {"view": View(0), "digest": digest, "proposal": digest},
         Commit: {"view": View(0), "digest": digest},
         ViewChange: {"view": View(1), "prepared_view": None, "prepared_digest": None},

@@ -8,7 +8,8 @@ import pytest
 from bflcd.core.core import Core
 from bflcd.core.effects import Effect
 from bflcd.core.events import Event, Instant
-from bflcd.types import Millis, NodeId
+from bflcd.ledger.quorum import leader
+from bflcd.types import Millis, NodeId, View
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import (
@@ -93,7 +94,7 @@ def committee_of(world: World) -> tuple[NodeId, ...]:
 def leader_in(world: World, view: int = 0) -> NodeId:
     """Who leads a view of the newest round."""
     context = max((core.context for core in world.cores.values()), key=lambda s: s.round)
-    return context.committee[(context.round + view) % len(context.committee)]
+    return leader(context.committee, View(view))
 
 
 def a_trainer(world: World) -> NodeId:

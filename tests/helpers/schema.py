@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
 from bflcd.limits import Between, Size
-from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
+from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId, PartsPerMillion, Proof, Round, Signature, View
 from bflcd.wire.codec import registered
 
 MODULES = (
@@ -35,6 +35,7 @@ _LIMITS: dict[Any, tuple[Any, Size | Between]] = {
     NodeId: (bytes, Size(32, 32)),
     Digest: (bytes, Size(32, 32)),
     Signature: (bytes, Size(64, 64)),
+    Proof: (bytes, Size(80, 80)),
     Height: (int, Between(0, 2**63 - 1)),
     Round: (int, Between(0, 2**53)),
     View: (int, Between(0, 2**32)),

@@ -15,7 +15,7 @@ from bflcd.core.records import (
     RecoveryRecord,
     VoteRecord,
 )
-from bflcd.crypto.hashing import root_of
+from bflcd.crypto.hashing import Domain, digest, root_of
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
@@ -44,6 +44,7 @@ from bflcd.wire.envelope import Envelope, Signed, payload_digest, seal
 from bflcd.wire.messages import CardEntry, Commit, Offer, Prepare, Proposal, ScoreCard
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, Recovery, RecoveryCertificate
+from tests.helpers.ledger import NO_PROOF
 
 IDENTITIES = tuple(sorted((Identity(bytes([number]) * 32) for number in range(1, 6)), key=lambda identity: identity.node_id))
 PLACES = 2
@@ -103,9 +104,10 @@ class Chain:
             header = Header(self.header.chain, height, self.round, KIND_UPDATE, parent, body_hash(VACANT), blob, time, None)
             headers.append(header)
             parent = header_hash(header)
-        state = replace(self.state, round=Round(self.round + 1), time=time, parent=header_hash(self.header))
+        lot = digest(Domain.LOT, self.state.lot)
+        state = replace(self.state, round=Round(self.round + 1), time=time, lot=lot)
         body = ModelBody((make_card(self.round).envelope,), "fedavg", tuple(1 for _ in updates), ())
-        fields = ModelFields(Epoch(0), state_hash(state), state.committee, degraded=False)
+        fields = ModelFields(Epoch(0), View(0), NO_PROOF, lot, state_hash(state), state.committee, degraded=False)
         blob = self.header.blob if model is None else ref(model)
         header = Header(
             self.header.chain, Height(height + 1), state.round, KIND_MODEL, parent, body_hash(body), blob, time, fields
@@ -187,7 +189,7 @@ def make_vote(
 
 
 def make_prepared(round_: int, *, view: int = 0, epoch: int = 0, digest: bytes = b"d" * 32) -> PreparedRecord:
-    proposal = Proposal(Epoch(epoch), Millis(5), (Digest(b"1" * 32), Digest(b"2" * 32)))
+    proposal = Proposal(Epoch(epoch), View(view), NO_PROOF, Millis(5), (Digest(b"1" * 32), Digest(b"2" * 32)))
     prepares = tuple(make_vote(round_, digest, view=view, epoch=epoch).envelope for _ in range(3))
     return PreparedRecord(Round(round_), Epoch(epoch), Prepared(View(view), Digest(digest), proposal, prepares))
 
@@ -240,7 +242,7 @@ def evidence_record(round_: int, *digests: bytes) -> OperationRecord:
 def make_proposal(round_: int, model: BlobRef, *offered: BlobRef, digest: bytes = b"d" * 32) -> ProposalRecord:
     cards = (make_card(Round(round_)).envelope,)
     offers = tuple(make_offer(Round(round_), blob).envelope for blob in offered)
-    proposal = Proposal(Epoch(0), Millis(5), tuple(payload_digest(card) for card in cards))
+    proposal = Proposal(Epoch(0), View(0), NO_PROOF, Millis(5), tuple(payload_digest(card) for card in cards))
     return ProposalRecord(Round(round_), Digest(digest), proposal, cards, offers, model)
 
 

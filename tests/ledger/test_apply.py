@@ -228,4 +228,4 @@ def test_a_segment_does_not_apply_twice() -> None:
     after = played.after
     with pytest.raises(PeerError) as caught:
         apply(after.params, after.state, after.header, played.segment, verify_envelope)
-    assert caught.value.rejection in (Rejection.BAD_TIME, Rejection.WRONG_ROUND)
+    assert caught.value.rejection in (Rejection.BAD_DRAW, Rejection.BAD_TIME, Rejection.WRONG_ROUND)

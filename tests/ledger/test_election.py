@@ -52,7 +52,7 @@ def run(
     rates: dict[int, int] | None = None,
 ) -> Election:
     params = replace(START.params, committee_size=size, election=rule)
-    return elect(params, state, merits(packed, rates), frozenset(node(i) for i in present))
+    return elect(params, state, merits(packed, rates), frozenset(node(i) for i in present), seed_of(state))
 
 
 ALL = list(range(16))
@@ -198,7 +198,7 @@ def test_who_may_sit(punished: int, retired: int, present: bool, sits: bool) -> 
 def test_a_proven_liar_gets_no_seat_with_the_best_score_and_none_at_all() -> None:
     state, scores = marked(state_with(), "punished_round", 4, 5), merits({4: 9, 5: 8, 6: 7, 7: 6, 8: 5, 9: 4})
     for size, seated in ((4, [6, 7, 8, 9]), (40, None)):
-        election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members))
+        election = elect(replace(START.params, committee_size=size), state, scores, frozenset(START.members), seed_of(state))
         assert seated is None or seats(election) == seated
         assert len(election.committee) == min(size, 14), "they don't count for M_t"
         assert not set(seats(election)) & {4, 5}
@@ -284,13 +284,13 @@ def test_a_random_election_draws_the_packed_by_the_rounds_seed_whatever_their_sc
     first = run(state, EIGHT, ALL, 8, "random")
     assert (seats(first), first.degraded) == (drawn(list(EIGHT), state), False)
     assert run(state, dict.fromkeys(EIGHT, 5), ALL, 8, "random") == first
-    later = replace(state, grandparent=Digest(b"another seed".ljust(32)))
+    later = replace(state, lot=Digest(b"another seed".ljust(32)))
     assert seats(run(later, EIGHT, ALL, 8, "random")) == drawn(list(EIGHT), later) != seats(first)
 
 
 def test_a_random_election_seats_each_of_the_packed_about_as_often() -> None:
     """400 seeds, 3 seats for 8: each is expected 150 times; five standard deviations are 48."""
-    states = [replace(state_with(), grandparent=Digest(bytes([n // 256, n % 256]) * 16)) for n in range(400)]
+    states = [replace(state_with(), lot=Digest(bytes([n // 256, n % 256]) * 16)) for n in range(400)]
     times = Counter(seat for state in states for seat in seats(run(state, EIGHT, ALL, 3, "random")))
     assert set(times) == set(EIGHT)
     assert all(abs(count - 150) < 48 for count in times.values()), times
@@ -411,6 +411,7 @@ def test_a_rule_orders_the_first_group_and_nothing_else(
 def test_no_rule_seats_a_proven_liar_or_the_seated_before_the_others(rule: str) -> None:
     params = replace(START.params, committee_size=16, election=rule)
     everybody = merits(dict.fromkeys(range(16), 1))
-    order = seats(elect(params, marked(state_with(), "punished_round", 5), everybody, frozenset(START.members)))
+    state = marked(state_with(), "punished_round", 5)
+    order = seats(elect(params, state, everybody, frozenset(START.members), seed_of(state)))
     assert 5 not in order
     assert sorted(order[-4:]) == [0, 1, 2, 3]

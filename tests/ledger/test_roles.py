@@ -10,27 +10,15 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.ledger.roles import is_active, may_train, seed, seed_of, trainers
 from bflcd.ledger.state import account_of
 from bflcd.types import Digest, NodeId, Round
-from tests.helpers.ledger import make_community, play_gains
+from tests.helpers.ledger import make_community
 
 CHAIN, HEADER = Digest(b"c" * 32), Digest(b"h" * 32)
 
 
-@pytest.mark.parametrize(("round_", "source"), [(0, CHAIN), (1, CHAIN), (2, HEADER), (3, HEADER)])
-def test_the_seed_covers_the_model_header_two_rounds_back_and_before_that_the_chain(round_: int, source: Digest) -> None:
-    assert seed(CHAIN, Round(round_), HEADER) == digest(Domain.SEED, CHAIN, integer(round_), source)
-
-
-def test_a_model_block_first_moves_the_seed_of_the_second_round_after_its_own() -> None:
-    """Given two ways to close round 0, then the seeds of rounds 1 and 2 are the same, and round 3's differ."""
-    start = make_community()
-    ways = [play_gains(start, {start.outsiders[0]: gain}).after for gain in (100, 200)]
-    heads = [way.head for way in ways]
-    assert heads[0] != heads[1]
-    for _ in range(2):
-        assert seed_of(ways[0].state) == seed_of(ways[1].state)
-        ways = [play_gains(way, {way.outsiders[0]: 100}).after for way in ways]
-    assert [way.state.grandparent for way in ways] == heads
-    assert seed_of(ways[0].state) != seed_of(ways[1].state)
+def test_the_seed_covers_chain_round_and_lot_and_nothing_else() -> None:
+    assert seed(CHAIN, Round(3), HEADER) == digest(Domain.SEED, CHAIN, integer(3), HEADER)
+    start = make_community().state
+    assert seed_of(start) == seed(start.chain, start.round, start.lot)
 
 
 @pytest.mark.parametrize("share", [1, 250_000, 500_000, 999_999, 1_000_000])

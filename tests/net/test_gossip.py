@@ -30,6 +30,7 @@ from bflcd.wire.messages import (
     ViewChange,
 )
 from bflcd.wire.requests import GetAddresses
+from tests.helpers.ledger import NO_PROOF
 from tests.helpers.network import CHAIN, OTHER_CHAIN, ManualClock, identity
 
 PLACE = {"chain": CHAIN, "round": Round(3), "epoch": Epoch(0), "parent": CHAIN, "committee": CHAIN}
@@ -41,7 +42,7 @@ BODIES = [
     Prepare(**VOTE, proposal=CHAIN),
     Commit(**VOTE),
 ]
-PRE_PREPARE = PrePrepare(**VOTE, proposal=Proposal(Epoch(0), Millis(5), (CHAIN,)))
+PRE_PREPARE = PrePrepare(**VOTE, proposal=Proposal(Epoch(0), View(0), NO_PROOF, Millis(5), (CHAIN,)))
 VIEW_CHANGE = ViewChange(**PLACE, view=View(2), prepared_view=None, prepared_digest=None)
 ALICE, BOB, EVE = identity(1), identity(2), identity(66)
 CERTIFICATE = Certificate(**VOTE, signatures=((ALICE.node_id, Signature(bytes(64))),))

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from bflcd.errors import InvariantError, PeerError
-from bflcd.ledger.transition import build_segment, decide
+from bflcd.ledger.lot import lot_input
+from bflcd.ledger.transition import build_segment, decide, draw_of
 from bflcd.params import BlobRef
-from bflcd.types import Digest, Millis, View
+from bflcd.types import Digest, Millis, Proof, View
 from bflcd.wire.blocks import committee_hash, segment_digest
 from bflcd.wire.envelope import Signed, seal
 from bflcd.wire.messages import Beacon, CardEntry, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
@@ -60,6 +61,13 @@ def beacon(node: SimNode, **changes: Any) -> Signed[Beacon]:
     return sign(node, Beacon(**(place(node) | changes)))
 
 
+def own_proof(node: SimNode) -> Proof:
+    """What a liar's own key says of the round's lot."""
+    assert node.core is not None
+    state = node.core.context.state
+    return node.signer.prove(lot_input(state.chain, state.round, state.lot))
+
+
 def card_without(card: ScoreCard, keep: int) -> ScoreCard:
     """The same card with its first entries only."""
     entries: tuple[CardEntry, ...] = card.entries[:keep]
@@ -82,7 +90,8 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
         return None
     time = Millis(body.proposal.time + lead + MILLIS_APART * (number + 1))
     try:
-        outcome = decide(context.params, context.state, context.head_hash, tuple(cards), collection.offers, time=time)
+        draw = draw_of(context.state, body.view, own_proof(node))
+        outcome = decide(context.params, context.state, context.head_hash, tuple(cards), collection.offers, draw=draw, time=time)
     except (PeerError, InvariantError):
         return None
     model = context.head_blob
@@ -91,7 +100,8 @@ def rival(node: SimNode, body: PrePrepare, number: int, *, lead: int = 0) -> Pre
         data = compute.aggregate_bytes(node.world.genesis, context.params.aggregation, model.root, updates, outcome.step_limit)
         model = node.disk.put_blob(data)
     segment = build_segment(context.params, context.state, context.head_header, outcome, model)
-    proposal = replace(body.proposal, time=time, cards=tuple(card.digest for card in cards))
+    chosen = tuple(card.digest for card in cards)
+    proposal = replace(body.proposal, view=body.view, proof=draw.proof, time=time, cards=chosen)
     return replace(body, digest=segment_digest(segment), proposal=proposal)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from bflcd.core.records import RoundRecords
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.types import Digest, NodeId, View
+from bflcd.ledger.lot import lot_input
+from bflcd.types import PROOF_BYTES, Digest, NodeId, Proof, View
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import (
     Commit,
@@ -44,6 +45,25 @@ class Equivocate(Strategy):
         for led in (body, other):
             for kind in forge.VOTE_KINDS:
                 yield forge.vote(self.node, kind, body.view, led.digest, proposal_id(led.proposal)).envelope, self.everybody()
+
+
+@strategy("false_draw")
+class FalseDraw(Strategy):
+    """As leader: the right segment with a draw that is not this view's leader's, or one that it has no right to."""
+
+    def change(self, message: Any, to: tuple[NodeId, ...]) -> Iterator[Said]:
+        body = body_of(message)
+        if not isinstance(body, PrePrepare) or message.prepares or not self.judges() or self.node.core is None:
+            yield message, to
+            return
+        state = self.node.core.context.state
+        other = self.node.signer.prove(lot_input(state.chain, state.round, state.chain))
+        earlier = [body_of(m).proposal.proof for m in self.liar.heard if isinstance(m, JustifiedPrePrepare)]
+        seats = len(state.committee)
+        proof = self.rng.choice([other, Proof(bytes(PROOF_BYTES)), body.proposal.proof, *earlier[-1:]])
+        view = self.rng.choice([body.view, View(body.view + 1), View(body.view + seats)])
+        false = replace(body, proposal=replace(body.proposal, proof=proof, view=view))
+        yield JustifiedPrePrepare(forge.sign(self.node, false).envelope, message.view_changes, ()), to
 
 
 @strategy("double_votes")

@@ -3,9 +3,10 @@
 from functools import cache
 from hashlib import blake2b
 
+from bflcd.crypto import vrf
 from bflcd.crypto.identity import Identity, Signer
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.types import SIGNATURE_BYTES, NodeId, Signature
+from bflcd.types import SIGNATURE_BYTES, NodeId, Proof, Signature
 from bflcd.wire.envelope import Envelope, signing_hash
 from tests.helpers.ledger import make_identities
 
@@ -21,6 +22,10 @@ class StubSigner:
 
     def sign(self, data: bytes) -> Signature:
         return Signature(blake2b(data, key=self.seed, digest_size=SIGNATURE_BYTES).digest())
+
+    def prove(self, alpha: bytes) -> Proof:
+        """Real: there is one a round, and one function checks it everywhere."""
+        return vrf.prove(self.seed, alpha)
 
 
 class Keyring:

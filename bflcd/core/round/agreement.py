@@ -20,7 +20,8 @@ from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
-from bflcd.errors import PeerError, Rejection
+from bflcd.errors import InvariantError, PeerError, Rejection
+from bflcd.ledger.lot import lot_input
 from bflcd.ledger.operations.application import operation_ids
 from bflcd.ledger.transition import check_time, proposal_time
 from bflcd.params import BlobRef
@@ -47,6 +48,7 @@ class Agreement:
     ) -> None:
         """`signer` None: follows and signs nothing. `journal`: the votes that this node signed before a restart."""
         self._context = context
+        self._signer = signer
         self._collection = collection
         self._operations = operations
         self._candidates = SegmentCandidates(context, collection, operations)
@@ -95,7 +97,7 @@ class Agreement:
         if len(self._collection.first_cards) >= context.q and not self._cards_told:
             self._cards_told = True
             effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
-            effects += self._candidates.precompute_aggregate(self._chosen_cards(), proposal_time(now.wall, context.state.time))
+            effects += self._candidates.precompute_aggregate(self._chosen_cards())
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         return self._step(effects + self._walk_candidates(now))
 
@@ -116,19 +118,16 @@ class Agreement:
         return effects
 
     def _answer(self, candidate: SegmentCandidate, now: Instant) -> list[Effect]:
-        """Answer every request that waits for a candidate; not yet, if it is not done.
-
-        Two views can ask for one proposal: with clocks behind the parent block every leader's own is the same.
-        """
+        """Answer every request that waits for a candidate; not yet, if it is not done."""
         if not candidate.done:
             return self._walk_candidates(now)
         answers: list[Built | Checked] = []
-        if candidate.digest is not None:
-            answers += [Built(view, candidate.proposal, candidate.digest) for view in sorted(candidate.views)]
+        if candidate.building and candidate.digest is not None:
+            answers.append(Built(candidate.proposal.view, candidate.proposal, candidate.digest))
         for expected in sorted(candidate.expected):
             refused = None if candidate.digest == expected else candidate.refused or Rejection.BAD_SEGMENT
             answers.append(Checked(candidate.proposal, expected, refused))
-        candidate.views.clear()  # before anybody is answered, who may ask again
+        candidate.building = False  # before anybody is answered, who may ask again
         candidate.expected.clear()
         return [effect for answer in answers for effect in self._translate(self.pbft.handle(answer, now.mono), now)]
 
@@ -166,14 +165,17 @@ class Agreement:
                 return [Blame(author if proven else None, rejection, text)]
 
     def _build(self, view: View, now: Instant) -> list[Effect]:
-        context = self._context
-        time = proposal_time(now.wall, context.state.time)
+        context, state = self._context, self._context.state
+        if self._signer is None:
+            raise InvariantError(f"asked to lead view {view} of round {context.round} without a key to sign with")
+        proof = self._signer.prove(lot_input(state.chain, state.round, state.lot))
+        time = proposal_time(now.wall, state.time)
         cards = tuple(card.digest for card in self._chosen_cards())
-        operations = operation_ids(self._operations.chosen(context.state))
-        candidate = self._candidates.add(Proposal(context.state.epoch, time, cards, operations))
+        operations = operation_ids(self._operations.chosen(state))
+        candidate = self._candidates.add(Proposal(state.epoch, view, proof, time, cards, operations))
         if candidate is None:
             return [notice(context.round, EventKind.TOO_MANY_CANDIDATES, "no more proposals are worked on in this round")]
-        candidate.views.add(view)
+        candidate.building = True
         return self._answer(candidate, now)
 
     def _check(self, wish: Check, now: Instant) -> list[Effect]:

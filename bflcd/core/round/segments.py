@@ -1,8 +1,9 @@
 """Segments on their way from a proposal to "right, durable and pinned": the path that builders and checkers share.
 
-A proposal names q cards, a time and an epoch; all else is a function of the parent state. A candidate walks, as far as what is
-held allows: cards -> outcome -> offers -> blobs -> aggregate -> segment. What is missing is asked for, again after a pause, each
-time of another holder. A candidate never changes its mind: `ready` and `refused` are final.
+A proposal names q cards, a time, and epoch, view and draw of its first proposer; all else is a function of the parent state. A
+candidate walks, as far as what is held allows: draw -> cards -> outcome -> offers -> blobs -> aggregate -> segment. What is
+missing is asked for, again after a pause, each time of another holder. A candidate never changes its mind: `ready` and `refused`
+are final.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,10 +17,11 @@ from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge
+from bflcd.ledger.lot import Draw
 from bflcd.ledger.quorum import quorum
-from bflcd.ledger.transition import Outcome, build_segment, decide
+from bflcd.ledger.transition import Outcome, Selection, build_segment, decide, draw_of, select
 from bflcd.params import BlobRef
-from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId, View
+from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId
 from bflcd.wire.blocks import Segment, segment_digest
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import Offer, ScoreCard
@@ -58,11 +60,12 @@ class SegmentCandidate:
 
     proposal: Proposal
     key: Digest
-    views: set[View] = field(default_factory=set)
-    """Views whose `Build` waits for this."""
+    building: bool = False
+    """Whether the `Build` of its view waits for this."""
     expected: set[Digest] = field(default_factory=set)
     """Digests that a `Check` stated for it and waits for."""
     sources: list[NodeId] = field(default_factory=list)
+    draw: Draw | None = None
     judgement: Judgement | None = None
     outcome: Outcome | None = None
     model: BlobRef | None = None
@@ -85,7 +88,7 @@ class SegmentCandidate:
     @property
     def awaited(self) -> bool:
         """Whether somebody waits for an answer."""
-        return bool(self.views or self.expected)
+        return self.building or bool(self.expected)
 
 
 class SegmentCandidates:
@@ -164,6 +167,9 @@ class SegmentCandidates:
         return effects, finished
 
     def _walk(self, candidate: SegmentCandidate, now: Millis) -> list[Effect]:
+        if candidate.draw is None:
+            proposal = candidate.proposal
+            candidate.draw = draw_of(self._context.state_of(proposal.epoch), proposal.view, proposal.proof)
         cards, wanted = self._cards(candidate, now)
         if cards is None:
             return wanted
@@ -198,6 +204,7 @@ class SegmentCandidates:
         if candidate.outcome is not None:
             return candidate.outcome, []
         assert candidate.judgement is not None
+        assert candidate.draw is not None
         missing = tuple(p.offer for p in candidate.judgement.packed if p.offer not in self._holdings.offers)
         if missing:
             return None, self._ask_envelopes(candidate, missing[:MAX_COMMITTEE], [card.author for card in cards], now)
@@ -212,6 +219,7 @@ class SegmentCandidates:
             context.head_hash,
             cards,
             self._holdings.offers,
+            draw=candidate.draw,
             time=candidate.proposal.time,
             operations=tuple(self._operations[id_] for id_ in named),
         )
@@ -240,18 +248,18 @@ class SegmentCandidates:
             return None, wanted
         return self._aggregate(outcome)
 
-    def _aggregate(self, outcome: Outcome) -> tuple[BlobRef | None, list[Effect]]:
-        """The aggregate of an outcome's updates, computed once whichever proposals share it."""
+    def _aggregate(self, chosen: Selection) -> tuple[BlobRef | None, list[Effect]]:
+        """The aggregate of the packed updates, computed once whichever proposals share it."""
         context = self._context
-        key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in outcome.packed))
+        key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in chosen.packed))
         if key in self._aggregates:
             return self._aggregates[key], []
         self._aggregates[key] = None
-        updates = tuple((p.weight, p.offer.body.blob, update_label_of(context, p.offer.author)) for p in outcome.packed)
-        rule, limit = context.params.aggregation, outcome.step_limit
+        updates = tuple((p.weight, p.offer.body.blob, update_label_of(context, p.offer.author)) for p in chosen.packed)
+        rule, limit = context.params.aggregation, chosen.step_limit
         return None, [Aggregate(key, context.round, rule, context.head_blob, updates, limit)]
 
-    def precompute_aggregate(self, cards: tuple[Signed[ScoreCard], ...], time: Millis) -> list[Effect]:
+    def precompute_aggregate(self, cards: tuple[Signed[ScoreCard], ...]) -> list[Effect]:
         """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.
 
         Changes nothing else; what is missing for it is not asked for.
@@ -264,10 +272,10 @@ class SegmentCandidates:
         if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
             return []
         try:
-            outcome = decide(context.params, context.state, context.head_hash, cards, offers, time=time)
+            selection = select(context.params, context.state, context.head_hash, cards, offers)
         except PeerError:
             return []  # whoever proposes these cards is told why
-        return self._aggregate(outcome)[1]
+        return self._aggregate(selection)[1]
 
     def _finish(self, candidate: SegmentCandidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
         context = self._context

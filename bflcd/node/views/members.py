@@ -27,7 +27,7 @@ def committee_view(core: CoreSnapshot) -> CommitteeView:
             CommitteeMember(
                 node_id=node.hex(),
                 seat=seat,
-                leader=node == leader(context.committee, context.round, core.view),
+                leader=node == leader(context.committee, core.view),
                 present=node in present,
                 balance=balances.get(node, 0),
                 me=node == context.me,

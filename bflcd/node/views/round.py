@@ -17,7 +17,7 @@ def round_view(core: CoreSnapshot) -> RoundView:
         round=context.round,
         view=core.view,
         phase=activity(core),
-        leader=leader(context.committee, context.round, core.view).hex(),
+        leader=leader(context.committee, core.view).hex(),
         started_ms_ago=core.at - core.opened,
         deadline_ms=deadline if deadline > 0 and not core.card_sent and not context.finished else None,
         offers=[

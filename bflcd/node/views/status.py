@@ -85,7 +85,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         state_hash=header.model.state.hex() if header.model else "",
         epoch=state.epoch,
         committee=[node.hex() for node in state.committee],
-        leader=leader(state.committee, state.round, core.view).hex(),
+        leader=leader(state.committee, core.view).hex(),
         committee_size=params.committee_size,
         places=params.places,
         members=len(state.accounts),

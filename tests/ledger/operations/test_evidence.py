@@ -22,11 +22,13 @@ from bflcd.wire.proposal import Proposal
 from tests.helpers.ledger import (
     BALANCE,
     NEXT_MODEL,
+    NO_PROOF,
     Community,
     by_digest,
     make_card,
     make_cards,
     make_community,
+    make_draw,
     make_identities,
     make_offer,
     place_of,
@@ -48,7 +50,7 @@ def said(kind: type, number: int, author: NodeId = SEATED, community: Community 
     fields = place_of(community) | ({} if kind is Beacon else {"view": View(1)})
     digest = Digest(bytes([number]) * 32)
     if kind is PrePrepare:
-        fields |= {"digest": digest, "proposal": Proposal(Epoch(0), Millis(1), (digest,))}
+        fields |= {"digest": digest, "proposal": Proposal(Epoch(0), View(0), NO_PROOF, Millis(1), (digest,))}
     elif kind is ViewChange:
         fields |= {"prepared_view": View(0), "prepared_digest": digest}
     elif kind is Beacon:
@@ -174,7 +176,16 @@ def decided(community: Community, evidence: tuple[Operation, ...], gains: dict[N
     offers = by_digest(make_offer(community, node) for node in gains)
     cards = make_cards(community, {d: [gains[o.author]] * community.q for d, o in offers.items()}, offers)
     state = community.state
-    return decide(community.params, state, community.head, cards, offers, time=Millis(state.time + 1000), operations=evidence)
+    return decide(
+        community.params,
+        state,
+        community.head,
+        cards,
+        offers,
+        draw=make_draw(community),
+        time=Millis(state.time + 1000),
+        operations=evidence,
+    )
 
 
 def written(evidence: tuple[Operation, ...], gains: dict[NodeId, int] = GAINS) -> tuple[Outcome, Segment]:

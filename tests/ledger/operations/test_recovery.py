@@ -13,7 +13,7 @@ from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import PreparedClaim, PreparedProof, ProposalBasis, Recovery, RecoveryCertificate
 from tests.helpers.chains import certify
-from tests.helpers.ledger import Community, make_community, play_gains
+from tests.helpers.ledger import NO_PROOF, Community, make_community, play_gains
 from tests.helpers.proofs import claiming
 
 START = make_community(10, 4, 6)
@@ -39,7 +39,7 @@ def a_recovery(community: Community = START, **changes: Any) -> Recovery:
 
 def a_proof(epoch: int = 0, committee: tuple[NodeId, ...] = STATE.committee, first: int | None = None) -> PreparedProof:
     """What `committee` prepared in `epoch`; `first`: the epoch of its first proposal, if that is another one."""
-    proposal = Proposal(Epoch(epoch if first is None else first), Millis(1), (Digest(bytes(32)),))
+    proposal = Proposal(Epoch(epoch if first is None else first), View(0), NO_PROOF, Millis(1), (Digest(bytes(32)),))
     prepares = ((committee[0], Signature(bytes(64))),)
     basis = ProposalBasis(committee, GONE) if proposal.epoch != STATE.epoch else None
     return PreparedProof(PreparedClaim(Epoch(epoch), committee, View(0), Digest(b"d" * 32), proposal, basis), prepares)

@@ -330,14 +330,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         APPLIED,
     ),
     mutant(
-        "seed-can-be-basis",
-        "whoever makes a block chooses the next draw (section 5)",
-        TRANSITION,
-        "grandparent=state.parent,",
-        "grandparent=head,",
-        selection("ledger/test_roles.py", "ledger/test_transition.py", "ledger/test_apply.py"),
-    ),
-    mutant(
         "captured-norms-count",
         "a captured round says how far the next may go (row 43)",
         "bflcd/ledger/step_limit.py",
@@ -357,8 +349,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "limit-by-this-rounds-cards",
         "a round's own cards say how far it may go (row 43)",
         TRANSITION,
-        "limit = step_limit(params.norm_clip, state.usual_norm)",
-        "limit = step_limit(params.norm_clip, after.usual_norm)",
+        "return Selection(cards, judgement, packed, step_limit(params.norm_clip, state.usual_norm))",
+        "norms = [p.judgement.norm or 0 for p in packed]; usual = usual_norm_after(state.usual_norm, norms); return Selection(cards, judgement, packed, step_limit(params.norm_clip, usual))",
         APPLIED,
     ),
     mutant(
