@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from bflcd.core.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, FloodHandler, GossipHandler, Relay, RequestTransport
-from bflcd.net.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import encode, registered

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bflcd.core.relaying import chain_of_payload
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
-from bflcd.net.relaying import chain_of_payload
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.params import BlobRef
 from bflcd.types import Epoch, Millis, Round, Signature, View

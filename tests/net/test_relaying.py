@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.core.relaying import Standpoint, decode_gossip, is_passed_on
 from bflcd.errors import Rejection
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
 from bflcd.net.libp2p.gossip import _peer_id, _signed_bytes
 from bflcd.net.libp2p.library import rpc_pb2
 from bflcd.net.limits import PeerBuckets, Rate
-from bflcd.net.relaying import Standpoint, decode_gossip, is_passed_on
 from bflcd.types import MAX_MEMBERS, ZERO_DIGEST, Digest, Epoch, MicroNats, PartsPerMillion, Round, Signature
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import encode, limit_of
