@@ -14,6 +14,7 @@ from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
 from bflcd.net.libp2p.gossip import _peer_id, _signed_bytes
 from bflcd.net.libp2p.library import rpc_pb2
 from bflcd.net.limits import PeerBuckets, Rate
+from bflcd.net.scores import BAN_SCORE, COSTS
 from bflcd.types import MAX_MEMBERS, ZERO_DIGEST, Digest, Epoch, MicroNats, PartsPerMillion, Round, Signature
 from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import encode, limit_of
@@ -110,6 +111,16 @@ def test_a_card_about_all_members_is_passed_on_and_one_about_more_is_too_large(m
     stands = replace(HERE, members=members)
     assert is_passed_on(a_card(members), stands)
     assert not is_passed_on(a_card(3 * members + 20), stands)
+
+
+def test_a_message_larger_than_the_community_can_fill_costs_its_author_at_once() -> None:
+    """Given a community of ten, when a member says a card of a hundred, pushed or gossiped, then it is not looked at, and each counts."""
+    listener = Listener(stands=lambda: HERE)
+    for _ in range(5):
+        assert not listener.hear(a_card(100), forwarder=ALICE)
+    assert listener.faults == [(ALICE.node_id, Rejection.TOO_LARGE)] * 5
+    assert listener.waiting == 0
+    assert 5 * COSTS[Rejection.TOO_LARGE] > -BAN_SCORE
 
 
 def test_the_largest_community_has_the_largest_messages() -> None:
@@ -228,8 +239,7 @@ def test_a_flood_is_held_against_its_author() -> None:
     listener = Listener()
     for _ in range(200):
         listener.flood(ALICE.node_id)
-    assert set(listener.faults) == {(ALICE.node_id, Rejection.BUSY)}
-    assert len(listener.faults) > 51, "BUSY costs two points, a hundred ban"
+    assert listener.faults == [(ALICE.node_id, Rejection.BUSY)] * 200
 
 
 @given(st.binary(max_size=400), st.sampled_from([*said(RUNNING).values(), *proofs(RUNNING).values()]), st.integers(0, 400))

@@ -296,7 +296,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         topic, onward = message.topicIDs[0], self._relays[message.topicIDs[0]](message.data)
         if not onward and publisher != forwarder:
             return  # said again long after, it would use up the allowance of an author that said it in time
-        if not verify(publisher, _signed_bytes(message), Signature(message.signature)):
+        if onward and not verify(publisher, _signed_bytes(message), Signature(message.signature)):  # else its connection says who
             self._brought_nothing(forwarder)
             return
         self.seen_messages.add(message_id)
