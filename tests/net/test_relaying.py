@@ -11,8 +11,9 @@ from bflcd.core.relaying import Standpoint, decode_gossip, is_passed_on
 from bflcd.errors import Rejection
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
-from bflcd.net.libp2p.gossip import _peer_id, _signed_bytes
+from bflcd.net.libp2p.gossip import _signed_bytes
 from bflcd.net.libp2p.library import rpc_pb2
+from bflcd.net.libp2p.surroundings import peer_of
 from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.scores import BAN_SCORE, COSTS
 from bflcd.types import MAX_MEMBERS, ZERO_DIGEST, Digest, Epoch, MicroNats, PartsPerMillion, Round, Signature
@@ -194,13 +195,13 @@ async def test_who_brings_false_signatures_is_told_of_and_its_victim_is_not(line
     """Given messages in another's name, then whoever passes them on is held to account, the named one is heard as before."""
     first, middle, last = line
     await said_until_heard(last, b"onward", middle, first)
-    forged = rpc_pb2.Message(data=b"on and on", topicIDs=[TOPIC], from_id=_peer_id(last.node_id).to_bytes(), signature=bytes(64))
+    forged = rpc_pb2.Message(data=b"on and on", topicIDs=[TOPIC], from_id=peer_of(last.node_id).to_bytes(), signature=bytes(64))
     gossip = middle.transport._node._gossip  # type: ignore[attr-defined]
 
     async def receive() -> None:
         for number in range(30):
             forged.seqno = number.to_bytes(8, "big")
-            await gossip._receive(first.node_id, _peer_id(first.node_id), forged)
+            await gossip._receive(first.node_id, peer_of(first.node_id), forged)
 
     await middle.transport._bridge.call(receive)  # type: ignore[attr-defined]
     await eventually(lambda: len(middle.floods) == 30)  # type: ignore[attr-defined]
@@ -216,11 +217,11 @@ async def test_an_authors_old_words_said_again_by_others_are_not_heard(line: tup
     await said_until_heard(last, b"onward", middle, first)
     gossip = middle.transport._node._gossip  # type: ignore[attr-defined]
     gossip._allowances._published = PeerBuckets(Rate(per_second=0.001, burst=1), now)
-    old = rpc_pb2.Message(data=b"stale", topicIDs=[TOPIC], from_id=_peer_id(last.node_id).to_bytes(), seqno=bytes(8))
+    old = rpc_pb2.Message(data=b"stale", topicIDs=[TOPIC], from_id=peer_of(last.node_id).to_bytes(), seqno=bytes(8))
     old.signature = last.identity.sign(_signed_bytes(old))
 
     async def passed_on_by(neighbour: Member) -> int:
-        await gossip._receive(neighbour.node_id, _peer_id(neighbour.node_id), old)
+        await gossip._receive(neighbour.node_id, peer_of(neighbour.node_id), old)
         return len(gossip._strikes)
 
     for neighbour, heard in ((first, 0), (last, 1)):
