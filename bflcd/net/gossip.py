@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from bflcd.core.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
 from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, FloodHandler, GossipHandler, Relay, RequestTransport
-from bflcd.net.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import encode, registered
@@ -169,7 +169,7 @@ class GossipChannel:
 
     def _flooded(self, peer: NodeId) -> None:
         """The transport's word that a peer has signed or brought what no honest one does."""
-        self.invalid(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
+        self._on_misbehaviour(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
 
     def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
         """Check in rising order of cost, then queue."""
@@ -179,7 +179,8 @@ class GossipChannel:
             message, author = self._check(forwarder, data)
         except PeerError as error:
             logger.debug("a %s of %s is refused: %s", way, short(forwarder), error)
-            self.invalid(forwarder, error.rejection, f"{way}: {error}")
+            blame = self._on_misbehaviour if error.rejection is Rejection.TOO_LARGE else self.invalid  # no version says so much
+            blame(forwarder, error.rejection, f"{way}: {error}")
             return False
         self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data))
         self._inbox.put(Waiting(forwarder, author, message, len(data)))

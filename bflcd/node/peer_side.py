@@ -7,6 +7,7 @@ from typing import Any
 from bflcd.api.metrics import Metrics
 from bflcd.config import Config, announced, dial_rule
 from bflcd.core.node_events import EventKind
+from bflcd.core.relaying import Standpoint
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
@@ -16,7 +17,6 @@ from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
 from bflcd.net.protocol import Transport
-from bflcd.net.relaying import Standpoint
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock

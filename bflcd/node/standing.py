@@ -3,9 +3,9 @@
 from typing import Any, Protocol
 
 from bflcd.core.core import Core
+from bflcd.core.relaying import Standpoint
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
-from bflcd.net.relaying import Standpoint
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock

@@ -76,7 +76,7 @@ def test_numbers_that_come_in_any_order_are_applied_in_turn() -> None:
     pieces = [dues(author, chain_of(world), number, amount=number) for number in (3, 1, 2)]
     for node, piece in zip(world.cores, pieces, strict=False):
         bring(world, node, piece)
-    reach(world, 6, 60_000)
+    reach(world, 12, 60_000)  # of what others brought a node says one by lot in each round
     assert [piece for block in carried(world).values() for piece in block] == sorted(pieces, key=encode)
     settled(world, author, 3, 6)
     assert world.blames == []

@@ -6,9 +6,9 @@ from typing import get_args
 
 from bflcd.consensus.authentication import Authenticator
 from bflcd.consensus.signing import VOTES
+from bflcd.core.relaying import chain_of_payload
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
-from bflcd.net.relaying import chain_of_payload
 from bflcd.types import Signature
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal, verify_envelope

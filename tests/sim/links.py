@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from bflcd.core.events import MessageReceived
+from bflcd.core.relaying import chain_of
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import author_of
-from bflcd.net.relaying import chain_of
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP

@@ -22,7 +22,7 @@ class Limits:
 
 class Body(Protocol):
     """What any signed message of an operation has: at most 13 fields, `chain` the first, and a number below 128, so that gossip
-    reads the chain at its fixed place (`net.relaying.chain_of_payload`)."""
+    reads the chain at its fixed place (`core.relaying.chain_of_payload`)."""
 
     @property
     def chain(self) -> Digest:

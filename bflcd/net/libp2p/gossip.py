@@ -9,7 +9,7 @@ from typing import Any, Final
 import trio
 from trio_typing import TaskStatus
 
-from bflcd.crypto.identity import Identity, peer_id_of, verify
+from bflcd.crypto.identity import Identity, verify
 from bflcd.net.libp2p.allowances import Allowances
 from bflcd.net.libp2p.budget import CONTROL_BYTES, UNSENT_BYTES
 from bflcd.net.libp2p.connection import Connection
@@ -20,17 +20,15 @@ from bflcd.net.libp2p.library import (
     PUBSUB_SIGNING_PREFIX,
     BaseLibp2pError,
     GossipSub,
-    NetStream,
     PriorityQueue,
     Pubsub,
-    SwarmException,
     rpc_pb2,
 )
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
+from bflcd.net.libp2p.surroundings import Host, Tasks, node_of, peer_of
 from bflcd.net.libp2p.switch import Switch
-from bflcd.net.libp2p.tasks import Tasks
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, Gate, Relay
-from bflcd.types import PUBLIC_KEY_BYTES, NodeId, Signature, short
+from bflcd.types import NodeId, Signature, short
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +55,6 @@ _GATHER_S: Final = 0.002
 
 _GATHER_BYTES: Final = 64 * 1024
 """A packet of this size waits no longer."""
-
-_PEER_ID_PREFIX: Final = bytes.fromhex("002408011220")
-"""What the peer id of an Ed25519 key begins with; the key follows."""
 
 _SEQNO_BYTES: Final = 8
 _STRIKE_WINDOW_S: Final = 60.0
@@ -122,44 +117,6 @@ class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
         return rpc
 
 
-class _Host:
-    """The little that the library's GossipSub asks of its host."""
-
-    def __init__(self, switch: Switch) -> None:
-        self._switch = switch
-
-    def get_id(self) -> Any:
-        """Our peer id."""
-        return self._switch.handshaker.peer_id
-
-    def get_network(self) -> "_Host":
-        """The network, which is this object too."""
-        return self
-
-    def register_notifee(self, notifee: object) -> None:
-        """Ignored: `Gossip.greet` and `Gossip.gone` are called directly, in order."""
-
-    def set_stream_handler(self, protocol: str, handler: object) -> None:
-        """Ignored: `Gossip.serve` reads the streams."""
-
-    def get_connections(self, peer_id: Any) -> list[Connection]:
-        """The live connection to a peer, if any."""
-        connection = self._switch.connections.get(_node_id(peer_id))
-        return [] if connection is None else [connection]
-
-    async def new_stream(self, peer_id: Any, protocols: tuple[str, ...]) -> Any:
-        """Open our sending stream. Raises the library's SwarmException."""
-        connection = self._switch.connections.get(_node_id(peer_id))
-        if connection is None:
-            raise SwarmException("not connected")
-        try:
-            stream = NetStream(await connection.open(protocols[0]), None, None)
-        except BaseLibp2pError as error:
-            raise SwarmException(f"no gossip stream: {error}") from error
-        stream.set_protocol(protocols[0])
-        return stream
-
-
 class Gossip(Pubsub):  # type: ignore[misc]
     """The library's GossipSub behind our own reading, checking, signing and clean-up."""
 
@@ -191,7 +148,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         # The library notes the time of every message, and forgets them only where it adapts its gossip.
         router.recent_message_deliveries = defaultdict(lambda: deque(maxlen=0))
         router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
-        super().__init__(_Host(switch), router, strict_signing=False, allowed_topics=frozenset(relays))
+        super().__init__(Host(switch), router, strict_signing=False, allowed_topics=frozenset(relays))
         self.seen_messages.stop()
         self.seen_messages = _Seen()
         self._identity = identity
@@ -222,7 +179,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
     async def greet(self, connection: Connection) -> None:
         """A connection is open: tell its peer our topics, once it is a member's. Raises what the library does if that fails."""
         await self._membership(connection)
-        peer_id = _peer_id(connection.peer)
+        peer_id = peer_of(connection.peer)
         await self._handle_new_peer(peer_id)
         # The library offers no parameter for the length of the queue, and none for its bytes.
         queue = self.peer_queues[peer_id]
@@ -234,11 +191,11 @@ class Gossip(Pubsub):  # type: ignore[misc]
     def gone(self, connection: Connection) -> None:
         """A connection is gone: forget its peer's subscriptions."""
         self._strikes.pop(connection.peer, None)
-        super()._handle_dead_peer(_peer_id(connection.peer))
+        super()._handle_dead_peer(peer_of(connection.peer))
 
     def _handle_dead_peer(self, peer_id: Any) -> None:
         """Our gossip stream broke. On a live connection the library would forget subscriptions that are never repeated."""
-        connection = self._switch.connections.get(_node_id(peer_id))
+        connection = self._switch.connections.get(node_of(peer_id))
         if connection is None:
             super()._handle_dead_peer(peer_id)
         else:
@@ -249,7 +206,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
     async def serve(self, connection: Connection, frames: Frames) -> None:
         """Read a member's packets until its stream ends; the connection goes with it. A stranger's are not looked at."""
         await self._membership(connection)
-        peer_id = _peer_id(connection.peer)
+        peer_id = peer_of(connection.peer)
         try:
             while True:
                 packet = await frames.read_varint(_MAX_RPC_BYTES)
@@ -284,7 +241,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         if self.seen_messages.has(message_id) or message.from_id == self.my_id.to_bytes():
             return
         try:
-            publisher = _node_id(ID(message.from_id))
+            publisher = node_of(ID(message.from_id))
         except ValueError:
             self.strike(forwarder)
             return
@@ -296,7 +253,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         topic, onward = message.topicIDs[0], self._relays[message.topicIDs[0]](message.data)
         if not onward and publisher != forwarder:
             return  # said again long after, it would use up the allowance of an author that said it in time
-        if not verify(publisher, _signed_bytes(message), Signature(message.signature)):
+        if onward and not _is_signed(message, publisher):  # else its connection says who
             self._brought_nothing(forwarder)
             return
         self.seen_messages.add(message_id)
@@ -354,7 +311,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
 
     async def write_msg(self, stream: Any, rpc_msg: Any) -> bool:
         """Write a packet: all of them pass here. A stranger gets subscriptions and control alone, which are never repeated."""
-        if rpc_msg.publish and not self._hears(_node_id(stream.muxed_conn.peer_id)):
+        if rpc_msg.publish and not self._hears(node_of(stream.muxed_conn.peer_id)):
             bare = rpc_pb2.RPC()
             bare.CopyFrom(rpc_msg)  # the library may keep the packet for other peers
             bare.ClearField("publish")
@@ -382,19 +339,12 @@ def _next_plain(waiting: PriorityQueue) -> Any:
     return waiting.pop()
 
 
+def _is_signed(message: Any, publisher: NodeId) -> bool:
+    """Whether the signature is the publisher's: it keeps others from using up an author's ids, and what it may say."""
+    return verify(publisher, _signed_bytes(message), Signature(message.signature))
+
+
 def _signed_bytes(message: Any) -> bytes:
     """What a GossipSub signature covers: the message without key and signature (libp2p pubsub specification)."""
     unsigned = rpc_pb2.Message(data=message.data, topicIDs=message.topicIDs, from_id=message.from_id, seqno=message.seqno)
     return _SIGNED_PREFIX + bytes(unsigned.SerializeToString())
-
-
-def _peer_id(node_id: NodeId) -> Any:
-    return ID.from_base58(peer_id_of(node_id))
-
-
-def _node_id(peer_id: Any) -> NodeId:
-    """The key that a peer id spells out. Raises ValueError for any other kind of id."""
-    raw: bytes = peer_id.to_bytes()
-    if len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_BYTES or not raw.startswith(_PEER_ID_PREFIX):
-        raise ValueError("not the peer id of an Ed25519 key")
-    return NodeId(raw[len(_PEER_ID_PREFIX) :])

@@ -13,7 +13,7 @@ SWITCH = "bflcd/net/libp2p/switch.py"
 REQUESTS = "bflcd/net/libp2p/requests.py"
 HANDSHAKE = "bflcd/net/libp2p/handshake.py"
 
-RELAYING = "bflcd/net/relaying.py"
+RELAYING = "bflcd/core/relaying.py"
 RELAYED: Final = selection("net/test_relaying.py")
 
 COUNTED: Final = selection("net/test_border.py::test_a_packet_is_counted_before_it_is_parsed")

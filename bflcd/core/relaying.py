@@ -40,8 +40,8 @@ _AHEAD: Final = 1
 """Rounds that a message may be ahead of ours: the others may have closed theirs a moment ago."""
 
 _BEHIND: Final = 1
-"""Rounds that a proof may be behind ours: who sat in the committee has closed its round before the announcement comes by, while
-those behind it have not."""
+"""Rounds that a proof may be behind ours: who sat in the committee has closed its round before the announcement comes by, and who
+is behind it has not."""
 
 _MEMBER_BYTES: Final = MAX_ENTRIES_EACH * 128 + 34
 """What a member takes on a card at most: two entries, and its place among the present."""
