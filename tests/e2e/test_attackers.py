@@ -12,7 +12,7 @@ from bflcd.node.app import MARK_FILE
 from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.store.marks import read
 from tests.e2e.conftest import START_SECONDS
-from tests.e2e.test_joining import joining, strip
+from tests.e2e.test_joining import strip
 from tests.helpers.daemons import Community, Daemon, community
 
 ROUNDS = 8
@@ -94,7 +94,7 @@ def test_a_genesis_from_a_peer_that_is_no_testnets_is_not_attacked(serious: Comm
     serious.start([peer])
     serious.wait_for(lambda: peer.status()["chain_id"], START_SECONDS, "a peer with a genesis")
     strip(node)
-    node.start("--attack", "noise", *joining(serious, peer))
+    node.start("--attack", "noise", "--bootstrap", peer.address, "--trust-first-peer", "--allow-task", serious.task)
     refused(node)
     assert "asking for the genesis" in node.text()
     assert serious.stop(peer) == [0]
