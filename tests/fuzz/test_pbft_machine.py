@@ -2,7 +2,7 @@
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
 from bflcd.consensus.effects import Build, Check, Decided, PersistPrepared, PersistVote
 from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Prepared, Received
@@ -192,6 +192,12 @@ class AmongHonest(Speaking):
         super().__init__()
         self.said: dict[tuple[int, int, type], Envelope] = {}
 
+    @initialize(view=st.integers(0, 3))
+    def honest_members_build(self, view):
+        """The segment that they vote for is first proposed in this view."""
+        self.home, self.proposal = view, make_proposal(0, view=view)
+        self.digest = digest_of(self.proposal)
+
     def honest(self, seat: int, kind: type, view: int, **fields: object) -> Envelope:
         place = (seat, view, kind)
         if place not in self.said:
@@ -200,28 +206,29 @@ class AmongHonest(Speaking):
 
     @rule(seat=st.sampled_from(HONEST), view=st.integers(0, 3))
     def honest_prepares(self, seat, view):
-        self.give(self.honest(seat, Prepare, view, digest=DIGESTS[0]))
+        self.give(self.honest(seat, Prepare, view, digest=self.digest))
 
     @rule(seat=st.sampled_from(HONEST), view=st.integers(0, 3))
     def honest_commits(self, seat, view):
-        self.give(self.honest(seat, Commit, view, digest=DIGESTS[0]))
+        self.give(self.honest(seat, Commit, view, digest=self.digest))
 
     @rule(seat=st.sampled_from(HONEST), view=st.integers(1, 4))
     def honest_asks_for_a_view(self, seat, view):
         fields = {"prepared_view": None, "prepared_digest": None}
         self.give(JustifiedViewChange(self.honest(seat, ViewChange, view, **fields), (), None))
 
-    @rule(view=st.sampled_from((0, 1, 2, 3)))
-    def honest_proposes(self, view):
+    @rule()
+    def honest_proposes(self):
+        view = self.home
         leader = INSTANCE.committee.index(INSTANCE.leader(View(view)))
         asked = tuple(e for (_, v, kind), e in self.said.items() if kind is ViewChange and v == view)
         if leader in HONEST and (view == 0 or len(asked) >= INSTANCE.q):
-            envelope = self.honest(leader, PrePrepare, view, digest=DIGESTS[0], proposal=PROPOSALS[0])
+            envelope = self.honest(leader, PrePrepare, view, digest=self.digest, proposal=self.proposal)
             self.give(JustifiedPrePrepare(envelope, asked if view else (), ()))
 
     @invariant()
     def only_what_honest_members_vote_for_is_decided(self):
-        assert set(self.decided) <= {DIGESTS[0]}
+        assert not self.decided or set(self.decided) == {self.digest}
         assert len(self.decided) <= 1
         for prepared in self.prepared:
             authors = {envelope.author for envelope in prepared.prepares}

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from bflcd.consensus.certificate import certificate_of, verify_certificate
-from bflcd.consensus.events import CardsReady, Instance
+from bflcd.consensus.events import CardsReady, Checked, Instance
 from bflcd.consensus.pbft import Pbft
 from bflcd.consensus.status import Phase
 from bflcd.errors import PeerError, Rejection
@@ -90,7 +90,10 @@ OTHER = make_proposal(2)
 
 
 def proposes(view_changes: Sequence[Envelope], prepares: Sequence[Envelope], digest: Digest = DIGEST) -> JustifiedPrePrepare:
-    envelope = vote(HERE, leader_of(VIEW), PrePrepare, VIEW, digest=digest, proposal=PROPOSAL)
+    """What was prepared in view 0, or, where the view-changes name nothing, this view's own first proposal."""
+    free = all(envelope.payload != BOUND[0].payload for envelope in view_changes)
+    proposal = replace(PROPOSAL, view=View(VIEW)) if free else PROPOSAL
+    envelope = vote(HERE, leader_of(VIEW), PrePrepare, VIEW, digest=digest, proposal=proposal)
     return JustifiedPrePrepare(envelope, tuple(view_changes), tuple(prepares))
 
 
@@ -223,13 +226,11 @@ def test_votes_of_an_old_view_never_count_in_a_new_one():
     assert book.machine.view == 1
     for seat in (0, 1, 2):
         book.give(signed(HERE, seat, Prepare, 0))
-    book.give(
-        JustifiedPrePrepare(
-            signed(HERE, leader_of(1), PrePrepare, 1), tuple(signed(HERE, s, ViewChange, 1) for s in range(3)), ()
-        )
-    )
+    first = replace(PROPOSAL, view=View(1))
+    led = vote(HERE, leader_of(1), PrePrepare, 1, digest=DIGEST, proposal=first)
+    book.give(JustifiedPrePrepare(led, tuple(signed(HERE, s, ViewChange, 1) for s in range(3)), ()))
     assert book.machine.phase is Phase.CHECKING
-    book.right(PROPOSAL)
+    book.give(Checked(first, DIGEST, None))
     assert (book.machine.phase, book.machine.missing) == (Phase.PREPARING, HERE.committee[:3])
     for seat in (0, 1):
         book.give(signed(HERE, seat, Commit, 1))
