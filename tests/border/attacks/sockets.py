@@ -83,14 +83,11 @@ async def _dials_from_elsewhere(victim: Victim, pause: float) -> int:
 
 
 async def _handshake(victim: Victim) -> bool:
-    sock = trio.socket.socket()
-    with trio.move_on_after(DIAL_SECONDS), suppress(Exception):  # whatever the library says of a refusal, it is one
+    with trio.socket.socket() as sock, trio.move_on_after(DIAL_SECONDS), suppress(Exception):  # a refusal has many names
         await sock.bind((ELSEWHERE, 0))
         await sock.connect(("127.0.0.1", victim.port))
-        stream = TcpStream(trio.SocketStream(sock))
-        peer, _muxed = await Handshaker(Identity.generate()).outbound(stream)
+        peer, _muxed = await Handshaker(Identity.generate()).outbound(TcpStream(trio.SocketStream(sock)))
         return peer == victim.node_id
-    sock.close()
     return False
 
 
