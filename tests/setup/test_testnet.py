@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bflcd.__main__ import main
-from bflcd.config import AttackSection, load_config
+from bflcd.config import AttackSection, dial_rule, load_config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.crypto.keystore import read_key
 from bflcd.errors import MachineError, OperatorError, UsageError
@@ -196,6 +196,21 @@ def test_a_compose_testnet_speaks_by_service_name(tmp_path):
     assert re.findall(r"^  (node\d):$", text, re.MULTILINE) == [f"node{index}" for index in range(5)]
     assert text.count(f'"{data}:/input/data.npz:ro"') == 5
     assert text.count(f'user: "{os.getuid()}:{os.getgid()}"') == 5
+
+
+def test_the_nodes_of_a_compose_testnet_dial_each_other_and_nothing_beside(tmp_path):
+    """Given what `--compose` writes, then a service's name and where an engine puts it are dialled, and its host's services are not."""
+    output = tmp_path / "net"
+    output.mkdir()
+    write_testnet(make_plan(output, nodes=5, compose=True), DESCRIPTION)
+    found = configs(output, 5)
+    rule, address = dial_rule(found[0]), found[4].node.announce[0]
+    peer = address.rsplit("/", 1)[1]
+    assert (rule.own_word(address, f"/ip4/172.18.0.5/tcp/51000/p2p/{peer}"), rule.hearsay(address)) == ("", "")
+    assert [rule.connecting(host, 4001) for host in ("172.18.0.5", "192.168.32.4", "10.0.3.2")] == [""] * 3
+    assert [bool(rule.connecting(host, 4001)) for host in ("127.0.0.1", "169.254.169.254")] == [True, True]
+    assert rule.hearsay(f"/dns4/database/tcp/5432/p2p/{peer}") != ""
+    assert rule.connecting("172.18.0.1", 22) != ""
 
 
 def test_the_compose_file_has_only_keys_of_both_versions():

@@ -29,7 +29,7 @@ async def _send_to(victim: Victim, identity: Identity | None, seconds: float) ->
                     stream = await connection.open(PROTOCOL_ID_V11)
                     await write_for(stream, varint(len(packet)) + packet, 1.0)
 
-                if await peer.dial(victim):
+                if left() and await peer.dial(victim):
                     await peer.with_connection(victim, send)
             await asyncio.sleep(0.2)
 
