@@ -278,7 +278,7 @@ def test_norms_are_looked_at_unless_the_rules_say_otherwise(band, packed):
     chain = LabChain.simulated(config.params(), config.devices, config.seed)
     odd = {number(0, Draw.TRAINING, 0, chain.trainers[i]): scale for i, scale in ((2, 0.001), (9, 900.0))}
     framework, _, _ = begin(
-        config, lambda trainee: [0.5, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
+        config, lambda trainee: [5.0, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
     )
     assert framework.step(torch.zeros(WIDTH), PACE).facts["packed"] == packed
 
