@@ -184,13 +184,8 @@ def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudge
     Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. Where all
     are so long, as when honest norms grow at once, nobody is refused for it.
     """
-    within = [offer.reason is None and offer.norm is not None and offer.norm <= usual * NORM_BAND_HIGH for offer in offers]
-    if usual == 0 or sum(within) < MIN_RATED:
-        return offers
-    return [
-        offer if fits or offer.reason is not None else replace(offer, reason=Reason.NORM_TOO_LARGE)
-        for offer, fits in zip(offers, within, strict=True)
-    ]
+    within = [offer.reason is None and _in_band(offer, usual).reason is None for offer in offers]
+    return [_in_band(offer, usual) for offer in offers] if usual and sum(within) >= MIN_RATED else offers
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:

@@ -80,8 +80,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "grown-norms-refused",
         "honest norms that grow at once are refused for ever",
         "bflcd/ledger/judgement.py",
-        "    if usual == 0 or sum(within) < MIN_RATED:\n",
-        "    if usual == 0:\n",
+        "if usual and sum(within) >= MIN_RATED else offers",
+        "if usual and within else offers",
         selection("ledger/test_judgement.py::test_what_was_usual_before_bounds_norms_where_three_offers_keep_to_it"),
     ),
     mutant(
