@@ -190,7 +190,7 @@ def held_share(norm: float, damping: int, limit: int | None) -> float:
     share = 1.0 / damping
     if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
         return share
-    return float(limit / 2**NORM_SCALE_BITS / norm)
+    return limit / (2.0**NORM_SCALE_BITS * norm)
 
 
 def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:

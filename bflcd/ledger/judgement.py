@@ -126,7 +126,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     # 4. Each by itself.
     offers = [_rate(score_of, key, found, m, two=key[0] in two) for key, found in entries.items()]
     # 5. All together.
-    offers = _rank(params, state, _hold_to_band(offers))
+    offers = _rank(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm)))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
         offers=tuple(offers),
@@ -176,6 +176,16 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
     score = None if gain is None or accuracy is None else score_of(gain, accuracy)
     refusals = sum(entry.gain == REFUSED for entry in found)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals)
+
+
+def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
+    """Refuse norms beyond the band around what was `usual` in the rounds before (0: nothing yet), if others are within it.
+
+    Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. Where all
+    are so long, as when honest norms grow at once, nobody is refused for it.
+    """
+    within = [offer.reason is None and _in_band(offer, usual).reason is None for offer in offers]
+    return [_in_band(offer, usual) for offer in offers] if usual and sum(within) >= MIN_RATED else offers
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:

@@ -13,8 +13,7 @@ from bflcd.ledger.state import MAX_REFUSALS, Account
 from bflcd.types import Round
 
 PATIENCE: Final = 3
-"""Harmful offers that cost nothing: honest trainers of odd rows make two in a row in a hundredth of their rounds
-(docs/measurements/rules.md)."""
+"""Harmful offers that cost nothing: of honest trainers, where nobody lies, none came to rest (docs/measurements/rules.md)."""
 
 
 def harms(offer: OfferJudgement, m: int) -> bool:

@@ -419,7 +419,7 @@ def test_questions_says_what_cards_tell(run):
     """
     ask = ("lab", "questions", "--devices", "6", "--seeds", "1", "--rule", "exact, unclipped", "--json")
     code, out, _ = run(*ask, "--rounds", "1")
-    assert (code, envelope(out)["code"]) == (1, "bad_setting")
+    assert (code, envelope(out)["code"]) == (2, "bad_setting")
     found = data_of(run(*ask, "--rounds", "6"))["results"]
     assert found["rules"]["exact, unclipped"]["exact"] == 1.0
     assert found["public"]["exact"] < 0.5

@@ -40,6 +40,7 @@ class Pretended(Engine):
         self.update = update
         self.trained: list[Trainee] = []
         self.scored: list[tuple[torch.Tensor, list[np.ndarray], int]] = []
+        self.held: list[tuple[int | None, int | None]] = []
 
     @property
     def pool(self):
@@ -53,8 +54,9 @@ class Pretended(Engine):
     def losses(self, models, rows):
         raise AssertionError("scored as a whole")
 
-    def score(self, model, updates, members, damping):
+    def score(self, model, updates, members, damping, *, limit=None, row_limit=None):
         self.scored.append((updates, list(members), damping))
+        self.held.append((limit, row_limit))
         gains = np.rint(updates[:, 0].numpy() * 1000).astype(np.int64)
         shape = (len(members), len(updates))
         return Scores(
@@ -182,6 +184,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
         assert samples == [len(devices.training[device]) for device in trainers]
         updates, members, damping = engine.scored[-1]
         assert damping == 4
+        assert engine.held[-1] == (decision.outcome.step_limit, 2_400_000)
         assert [member.tolist() for member in members] == [devices.validation[device].tolist() for device in committee]
         assert len(cards) == 3
         assert {member for member, _ in cards} < set(committee)
@@ -202,13 +205,15 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "packed": len(decision.packed),
             "packed_liars": 0,
             "refused_honest": 16 - len(decision.packed),
+            "resting_honest": 0,
+            "resting_liars": 0,
             "step": pytest.approx(float((step.model - model).norm())),
             "step_limit": None if limit is None else limit / 2**12,
             "seats": 4,
             "seats_liars": 0,
             "degraded": False,
             "base_loss": 2.0,
-            "base_accuracy": 0.4,
+            "base_accuracy": 0.375,
             "paid": 1_000_000 * (999 / 1000) ** round_ // 1,
             "paid_liars": 0,
         }
@@ -273,7 +278,7 @@ def test_norms_are_looked_at_unless_the_rules_say_otherwise(band, packed):
     chain = LabChain.simulated(config.params(), config.devices, config.seed)
     odd = {number(0, Draw.TRAINING, 0, chain.trainers[i]): scale for i, scale in ((2, 0.001), (9, 900.0))}
     framework, _, _ = begin(
-        config, lambda trainee: [0.5, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
+        config, lambda trainee: [5.0, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
     )
     assert framework.step(torch.zeros(WIDTH), PACE).facts["packed"] == packed
 

@@ -212,6 +212,27 @@ def test_the_norm_band_follows_the_lower_median_of_three_or_more_gainers(
     assert [offers[node].reason for node in nodes] == reasons
 
 
+@pytest.mark.parametrize(
+    ("usual", "norms", "reasons"),
+    [
+        (0, [100, 100, 100, 1601], [None] * 4),
+        (100, [100, 100, 100, 1600], [None] * 4),
+        (100, [100, 100, 100, 1601], [None, None, None, Reason.NORM_TOO_LARGE]),
+        (100, [100, 100, 1601, 1601], [None] * 4),
+        (100, [1601, 1601, 1601, 1601], [None] * 4),
+    ],
+)
+def test_what_was_usual_before_bounds_norms_where_three_offers_keep_to_it(
+    usual: int, norms: list[int], reasons: list[Reason | None]
+) -> None:
+    """Given offers that gain nothing, so that the round has no usual norm of its own, then the ledger's holds, unless few keep to it."""
+    c = make_community()
+    c = replace(c, state=replace(c.state, usual_norm=usual))
+    nodes = c.outsiders[:4]
+    _, offers = judge_rows(c, {n: same(0, norm) for n, norm in zip(nodes, norms, strict=True)})
+    assert [offers[node].reason for node in nodes] == reasons
+
+
 def test_the_best_k_are_packed_in_the_order_of_their_scores() -> None:
     c = make_community(10, 4, 4)
     scores = dict(zip(c.outsiders, [5, 60, 7, 80, 90, 10], strict=True))

@@ -69,6 +69,22 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         selection("ledger/test_transition.py::test_what_the_last_judged_model_knew_stays_in_the_ledger"),
     ),
     mutant(
+        "noise-is-usual",
+        "noise that seems to help a damaged model says which norms are usual, and honest offers are too small",
+        "bflcd/ledger/judgement.py",
+        "_hold_to_band(_hold_to_ledger(offers, state.usual_norm))",
+        "_hold_to_band(_hold_to_ledger(offers, 0))",
+        selection("ledger/test_judgement.py::test_what_was_usual_before_bounds_norms_where_three_offers_keep_to_it"),
+    ),
+    mutant(
+        "grown-norms-refused",
+        "honest norms that grow at once are refused for ever",
+        "bflcd/ledger/judgement.py",
+        "if usual and sum(within) >= MIN_RATED else offers",
+        "if usual and within else offers",
+        selection("ledger/test_judgement.py::test_what_was_usual_before_bounds_norms_where_three_offers_keep_to_it"),
+    ),
+    mutant(
         "numbers-below-the-sentinel",
         "a card that tells how much offers harm is taken",
         CARDS,
