@@ -12,21 +12,21 @@ from itertools import pairwise
 from typing import Final
 
 from bflcd.errors import InvariantError, PeerError, Rejection
+from bflcd.ledger.accounts import Findings, accounts_after, failed_before
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
-from bflcd.ledger.quorum import faults, leader, quorum
+from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import rewards
-from bflcd.ledger.roles import seed, trainers
-from bflcd.ledger.standing import harms, standing_after
-from bflcd.ledger.state import NEVER, Account, State, state_hash
+from bflcd.ledger.roles import seed
+from bflcd.ledger.state import State, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.weights import weights
-from bflcd.params import MILLION, BlobRef, Params
-from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, PartsPerMillion, Proof, Round, View, short
+from bflcd.params import BlobRef, Params
+from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Proof, Round, View, short
 from bflcd.wire.blocks import (
     KIND_MODEL,
     KIND_UPDATE,
@@ -45,10 +45,6 @@ from bflcd.wire.operation import Operation
 
 MAX_CLOCK_LEAD: Final = Millis(10_000)
 """How far a block's time may be ahead of a member's own clock (design 4)."""
-
-PRESENCE_ROUNDS: Final = 8
-"""Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
-rounds. It divides a million, so that who is always there reaches exactly that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +148,10 @@ def decide(
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
-    accounts = _accounts_after(state, merits, dict(paid), present)
-    accounts = _remembered(state, accounts, offering_after(params, state, judgement), failed_before(state.committee, draw.view))
+    found = Findings(merits, dict(paid), failed_before(state.committee, draw.view))
     learned = replace(
         state,
-        accounts=_stand_after(state, judgement, accounts),
+        accounts=accounts_after(params, state, judgement, found),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
@@ -171,11 +166,6 @@ def decide(
     check_conservation(after)
     limit, degraded = selection.step_limit, election.degraded
     return Outcome(cards, judgement, packed, limit, draw, paid, committee, degraded, after, operations)
-
-
-def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:
-    """Who led a view below `view`, in which the deciding segment was first proposed, and did not lead that one."""
-    return frozenset(committee[:view]) - {leader(committee, view)}
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
@@ -312,78 +302,11 @@ def _score(packed: OfferJudgement) -> MicroNats:
     return packed.score
 
 
-def _accounts_after(
-    state: State,
-    merits: Mapping[NodeId, Merit],
-    paid: Mapping[NodeId, Amount],
-    present: frozenset[NodeId],
-) -> tuple[Account, ...]:
-    """Every account after the round's learning."""
-    return tuple(
-        replace(
-            account,
-            balance=Amount(account.balance + paid.get(account.node, 0)),
-            packed_round=state.round if account.node in merits else account.packed_round,
-            packed_score=merits[account.node].score if account.node in merits else account.packed_score,
-            retired_round=NEVER if account.node in present else account.retired_round,
-            availability=availability_after(account.availability, present=account.node in present),
-        )
-        for account in state.accounts
-    )
-
-
-def _remembered(
-    state: State, accounts: tuple[Account, ...], offering: Mapping[NodeId, PartsPerMillion], failed: frozenset[NodeId]
-) -> tuple[Account, ...]:
-    """The accounts with whose offers came, and who let a view fail."""
-    return tuple(
-        replace(
-            account,
-            offering=offering.get(account.node, account.offering),
-            failed_round=state.round if account.node in failed else account.failed_round,
-        )
-        for account in accounts
-    )
-
-
-def _stand_after(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-    """The accounts with what each judged offer does to its uploader's standing."""
-    m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
-    return tuple(
-        standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
-        if (offer := judged.get(account.node)) is not None
-        else account
-        for account in accounts
-    )
-
-
 def _seated(state: State, committee: tuple[NodeId, ...]) -> State:
     """The ledger with the elected on the seats of the next round."""
     seated = frozenset(committee)
     accounts = (replace(account, seat_round=state.round + 1) if account.node in seated else account for account in state.accounts)
     return replace(state, committee=committee, accounts=tuple(accounts))
-
-
-def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:
-    """The exponential average of presence after another round; never above a million, at which presence keeps it."""
-    return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
-
-
-def offering_after(params: Params, state: State, judgement: Judgement) -> dict[NodeId, PartsPerMillion]:
-    """The exponential average of each trainer's rounds with an offer, after one more; who could not train keeps its own.
-
-    An offer counts on f + 1 cards, whatever it is worth: an honest member holds it, and adversaries can hide none that all honest
-    members hold. A round in which none counts says nothing about anybody.
-    """
-    offered = {offer.uploader for offer in judgement.offers if offer.entries > faults(len(state.committee))}
-    if not offered:
-        return {}
-    able = trainers(params, state)
-    return {
-        account.node: availability_after(account.offering, present=account.node in offered)
-        for account in state.accounts
-        if account.node in able
-    }
 
 
 def check_conservation(state: State) -> None:

@@ -15,12 +15,12 @@ from math import comb, sqrt
 from statistics import fmean, stdev
 
 from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.ledger.accounts import failed_before
 from bflcd.ledger.election import Merit, elect, has_failed, lead_order
 from bflcd.ledger.lot import first_lot, lot_after, lot_input
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import seed
 from bflcd.ledger.state import NEVER, Account, State
-from bflcd.ledger.transition import failed_before
 from bflcd.params import Params
 from bflcd.types import Amount, Digest, Epoch, MicroNats, Millis, NodeId, Round, View
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from bflcd.limits import is_printable
 from tests.helpers.schema import Fixed, Flag, Integer, Many, Maybe, Octets, Schema, Struct, Text, schema_of
 
 LONGEST = 3
@@ -21,6 +22,11 @@ def messages(cls: type) -> st.SearchStrategy[Any]:
     return _values(schema_of(cls))
 
 
+def _printable(**limits: Any) -> st.SearchStrategy[str]:
+    """A character that a message may hold."""
+    return st.characters(**limits).filter(is_printable)
+
+
 def _values(schema: Schema) -> st.SearchStrategy[Any]:
     match schema:
         case Integer(low, high):
@@ -30,8 +36,8 @@ def _values(schema: Schema) -> st.SearchStrategy[Any]:
         case Text(low, high):
             longest = min(high, max(low, WIDEST))
             if longest // MOST_BYTES < low:
-                return st.text(st.characters(max_codepoint=0x7F), min_size=low, max_size=longest)
-            return st.text(st.characters(exclude_categories=["Cs"]), min_size=low, max_size=longest // MOST_BYTES)
+                return st.text(_printable(max_codepoint=0x7F), min_size=low, max_size=longest)
+            return st.text(_printable(exclude_categories=["Cs"]), min_size=low, max_size=longest // MOST_BYTES)
         case Flag():
             return st.booleans()
         case Many(item, low, high):

@@ -8,11 +8,12 @@ import pytest
 from bflcd.crypto import vrf
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.accounts import failed_before
 from bflcd.ledger.election import FAILED_ROUNDS, lead_order
 from bflcd.ledger.lot import Draw, checked_draw, first_lot, lot_after, lot_input
 from bflcd.ledger.roles import lead_lot, seed, seed_of
 from bflcd.ledger.state import NEVER, State, account_of
-from bflcd.ledger.transition import apply, build_segment, decide, draw_of, failed_before
+from bflcd.ledger.transition import apply, build_segment, decide, draw_of
 from bflcd.types import Digest, Epoch, Millis, NodeId, Proof, Round, View
 from bflcd.wire.envelope import verify_envelope
 from tests.helpers.ledger import (

@@ -6,6 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Edit, Mutant, mutant
 
 JUDGEMENT = "bflcd/ledger/judgement.py"
+ACCOUNTS = "bflcd/ledger/accounts.py"
 TRANSITION = "bflcd/ledger/transition.py"
 ELECTION = "bflcd/ledger/election.py"
 AGGREGATE = "bflcd/learn/aggregate.py"
@@ -186,7 +187,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "availability-never-updated",
         "who is always there counts as little as who never is (section 5, Election)",
-        TRANSITION,
+        ACCOUNTS,
         "availability=availability_after(account.availability, present=account.node in present),",
         "availability=account.availability,",
         APPLIED,
@@ -195,7 +196,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "offering-of-the-seated",
         "who holds a seat loses its name for offering, though it may not train (section 5.3)",
-        TRANSITION,
+        ACCOUNTS,
         "    able = trainers(params, state)\n",
         "    able = {account.node for account in state.accounts}\n",
         APPLIED,
@@ -203,7 +204,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "offering-by-one-card",
         "one liar says of whom it likes that its offers come (section 5.3)",
-        TRANSITION,
+        ACCOUNTS,
         "if offer.entries > faults(len(state.committee))}",
         "if offer.entries > 0}",
         APPLIED,
@@ -227,7 +228,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "availability-only-grows",
         "presence adds up for ever: above a whole there is no encoding (section 4)",
-        TRANSITION,
+        ACCOUNTS,
         "PartsPerMillion(before - before // PRESENCE_ROUNDS + ",
         "PartsPerMillion(before + ",
         APPLIED,

@@ -6,6 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 LOT = "bflcd/ledger/lot.py"
+ACCOUNTS = "bflcd/ledger/accounts.py"
 TRANSITION = "bflcd/ledger/transition.py"
 ELECTION = "bflcd/ledger/election.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
@@ -92,7 +93,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "failure-forgotten",
         "who lets a view fail to draw once more pays nothing (section 5, Election)",
-        TRANSITION,
+        ACCOUNTS,
         "failed_round=state.round if account.node in failed else account.failed_round,",
         "failed_round=account.failed_round,",
         DRAWN,
@@ -100,7 +101,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "proposer-failed",
         "who led in vain and then proposed is blamed for the others (section 5, Election)",
-        TRANSITION,
+        ACCOUNTS,
         "    return frozenset(committee[:view]) - {leader(committee, view)}\n",
         "    return frozenset(committee[:view])\n",
         DRAWN,

@@ -8,6 +8,7 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 CONSENSUS = "bflcd/consensus/recovery.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
 LEDGER = "bflcd/ledger/operations/recovery.py"
+ACCOUNTS = "bflcd/ledger/accounts.py"
 TRANSITION = "bflcd/ledger/transition.py"
 CORE = "bflcd/core/core.py"
 RECOVERING = "bflcd/core/round/recovery_signatures.py"
@@ -215,7 +216,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "retired-for-ever",
         "who was declared gone and shows up again gets no seat any more (rule 8)",
-        TRANSITION,
+        ACCOUNTS,
         "retired_round=NEVER if account.node in present else account.retired_round,",
         "retired_round=account.retired_round,",
         RULED,

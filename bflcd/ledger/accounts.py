@@ -1,0 +1,101 @@
+"""What a round leaves in each account: pay, presence, whose offers came, who did harm, who let a view fail (design 5)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bflcd.ledger.election import Merit
+from bflcd.ledger.judgement import Judgement
+from bflcd.ledger.quorum import faults, leader
+from bflcd.ledger.roles import trainers
+from bflcd.ledger.standing import harms, standing_after
+from bflcd.ledger.state import NEVER, Account, State
+from bflcd.params import MILLION, Params
+from bflcd.types import Amount, NodeId, PartsPerMillion, View
+
+PRESENCE_ROUNDS: Final = 8
+"""Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
+rounds. It divides a million, so that who is always there reaches exactly that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a round found of its members, besides the judgement: who was packed, who is paid what, who let a view fail."""
+
+    merits: Mapping[NodeId, Merit]
+    paid: Mapping[NodeId, Amount]
+    failed: frozenset[NodeId]
+
+
+def accounts_after(params: Params, state: State, judgement: Judgement, found: Findings) -> tuple[Account, ...]:
+    """Every account after the round's learning; operations and the election come later."""
+    learned = _learned(state, found, frozenset(judgement.present))
+    return _judged(state, judgement, _remembered(state, learned, offering_after(params, state, judgement), found.failed))
+
+
+def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:
+    """Who led a view below `view`, in which the deciding segment was first proposed, and did not lead that one."""
+    return frozenset(committee[:view]) - {leader(committee, view)}
+
+
+def _learned(state: State, found: Findings, present: frozenset[NodeId]) -> tuple[Account, ...]:
+    """The accounts with pay, packing and presence."""
+    merits, paid = found.merits, found.paid
+    return tuple(
+        replace(
+            account,
+            balance=Amount(account.balance + paid.get(account.node, 0)),
+            packed_round=state.round if account.node in merits else account.packed_round,
+            packed_score=merits[account.node].score if account.node in merits else account.packed_score,
+            retired_round=NEVER if account.node in present else account.retired_round,
+            availability=availability_after(account.availability, present=account.node in present),
+        )
+        for account in state.accounts
+    )
+
+
+def _remembered(
+    state: State, accounts: tuple[Account, ...], offering: Mapping[NodeId, PartsPerMillion], failed: frozenset[NodeId]
+) -> tuple[Account, ...]:
+    """The accounts with whose offers came, and who let a view fail."""
+    return tuple(
+        replace(
+            account,
+            offering=offering.get(account.node, account.offering),
+            failed_round=state.round if account.node in failed else account.failed_round,
+        )
+        for account in accounts
+    )
+
+
+def _judged(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """The accounts with what each judged offer does to its uploader's standing."""
+    m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    return tuple(
+        standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
+        if (offer := judged.get(account.node)) is not None
+        else account
+        for account in accounts
+    )
+
+
+def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:
+    """The exponential average of presence after another round; never above a million, at which presence keeps it."""
+    return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
+
+
+def offering_after(params: Params, state: State, judgement: Judgement) -> dict[NodeId, PartsPerMillion]:
+    """The exponential average of each trainer's rounds with an offer, after one more; who could not train keeps its own.
+
+    An offer counts on f + 1 cards, whatever it is worth: an honest member holds it, and adversaries can hide none that all honest
+    members hold. A round in which none counts says nothing about anybody.
+    """
+    offered = {offer.uploader for offer in judgement.offers if offer.entries > faults(len(state.committee))}
+    if not offered:
+        return {}
+    able = trainers(params, state)
+    return {
+        account.node: availability_after(account.offering, present=account.node in offered)
+        for account in state.accounts
+        if account.node in able
+    }
