@@ -181,11 +181,12 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
 def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
     """Refuse norms beyond the band around what was `usual` in the rounds before (0: nothing yet), if others are within it.
 
-    Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. Where all
-    are so long, as when honest norms grow at once, nobody is refused for it.
+    Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. One offer that
+    is as usual is enough, since small communities have few trainers; where all are so long, as when honest norms grow at once,
+    nobody is refused for it.
     """
     within = [offer.reason is None and _in_band(offer, usual).reason is None for offer in offers]
-    return [_in_band(offer, usual) for offer in offers] if usual and sum(within) >= MIN_RATED else offers
+    return [_in_band(offer, usual) for offer in offers] if usual and any(within) else offers
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:

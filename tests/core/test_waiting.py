@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.core.round.waiting import CardTimer, Expectations
+from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.ledger.state import HALF
-from bflcd.types import Millis, NodeId
+from bflcd.types import Millis, NodeId, Round
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_community
 from tests.helpers.scenes import T0, a_world, committee_of, elapsed, reach
@@ -18,6 +18,7 @@ TRAINERS = tuple(NodeId(bytes([n]) * 32) for n in range(1, 9))
 DEADLINE = 60_000
 PARAMS = make_community(view_timeout=T0, collect_deadline=DEADLINE, places=6).params
 OPENED = Millis(1_000)
+HASTY, PATIENT = Round(PATIENT_EVERY + 1), Round(PATIENT_EVERY)
 
 
 def seen(expected: int, scored: int, *, others: int = 0, failed: int = 0, pending: bool = False) -> Expectations:
@@ -32,9 +33,9 @@ def seen(expected: int, scored: int, *, others: int = 0, failed: int = 0, pendin
     )
 
 
-def wait_after(taken: int, what: Expectations) -> int:
+def wait_after(taken: int, what: Expectations, round_: Round = HASTY) -> int:
     """How long a card waits from the moment at which `what` came to hold, `taken` milliseconds after the round opened."""
-    timer, now = CardTimer(PARAMS, OPENED), Millis(OPENED + taken)
+    timer, now = CardTimer(PARAMS, round_, OPENED), Millis(OPENED + taken)
     timer.look(now, what)
     return timer.due_at(Millis(now + 1 if now < OPENED + DEADLINE else now), what) - now
 
@@ -59,15 +60,23 @@ def test_a_card_waits_a_share_of_what_the_round_has_taken(taken: int, what: Expe
     assert wait_after(taken, what) == wait
 
 
+@pytest.mark.parametrize(
+    ("taken", "what", "wait"),
+    [(300, seen(4, 3), T0), (300, seen(3, 3, others=2), T0), (8_000, seen(3, 3, others=2), 2_000)],
+)
+def test_in_every_eighth_round_a_card_waits_for_who_is_slower_than_the_others(taken: int, what: Expectations, wait: int) -> None:
+    assert wait_after(taken, what, PATIENT) == wait
+
+
 @pytest.mark.parametrize("what", [seen(4, 4), seen(4, 2, failed=2), seen(3, 4, others=1)])
 def test_a_card_waits_for_nobody_once_all_have_come(what: Expectations) -> None:
-    timer = CardTimer(PARAMS, OPENED)
+    timer = CardTimer(PARAMS, HASTY, OPENED)
     assert timer.due_at(Millis(OPENED + 5), what) == OPENED + 5
 
 
 def test_a_grace_that_is_broken_begins_anew() -> None:
     """Given enough offers, when more trainers turn up so that they are enough no more, then the grace runs from when they are again."""
-    timer, enough, few = CardTimer(PARAMS, OPENED), seen(4, 3), seen(8, 3)
+    timer, enough, few = CardTimer(PARAMS, HASTY, OPENED), seen(4, 3), seen(8, 3)
     timer.look(Millis(OPENED + 100), enough)
     timer.look(Millis(OPENED + 150), few)
     assert timer.due_at(Millis(OPENED + 150), few) == OPENED + DEADLINE
@@ -118,6 +127,16 @@ def test_who_offers_again_is_waited_for_again() -> None:
     account = next(account for account in world.disks[away].head.state.accounts if account.node == away)
     assert account.packed_round > 20
     assert account.offering >= HALF
+
+
+def test_who_lost_its_name_and_is_slower_than_the_others_is_packed_again() -> None:
+    """Given a trainer that was gone for many rounds, and needs twice as long as the others from then on, then it is packed again."""
+    world = a_world()
+    (away,) = silent(world, 1)
+    reach(world, 20, 400_000)
+    world.train_ms = lambda node: 600 if node == away else 200
+    reach(world, 60, 400_000)
+    assert next(account for account in world.disks[away].head.state.accounts if account.node == away).packed_round > 20
 
 
 def expected_by_a_judge(world: World, offering: Callable[[NodeId], bool]) -> frozenset[NodeId]:

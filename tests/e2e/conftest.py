@@ -1,6 +1,6 @@
 """One community that many tests share: starting daemons costs most of a test's time."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from xdist.remote import Producer
@@ -13,8 +13,17 @@ MEMBERS = 7
 
 STARTED = 6
 
-SHARING = ("test_crashes.py", "test_full_disk.py", "test_intruders.py", "test_joining.py")
+SHARING = (
+    "test_border_slice.py",
+    "test_crashes.py",
+    "test_foreign_peers.py",
+    "test_full_disk.py",
+    "test_intruders.py",
+    "test_joining.py",
+)
 """Files whose tests use the shared community: with several processes, all of them go to the same."""
+
+SHARED: pytest.StashKey[Community] = pytest.StashKey()
 
 START_SECONDS = 120.0
 """Six daemons and six workers importing torch, on two busy cores; an idle machine needs 10 to 15."""
@@ -33,12 +42,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByCommu
     return ByCommunity(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First the tests of the shared community, one after the other."""
+    items.sort(key=lambda item: item.path.name not in SHARING)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """End the shared community with its last test: it would go on closing rounds beside the others'."""
+    yield
+    last = nextitem is None or nextitem.path.name not in SHARING
+    if last and item.config.stash.get(SHARED, None) is not None:
+        item.config.stash[SHARED].close()
+
+
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
+def shared(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Community]:
     """Seven members, six of them running, a committee of four, rounds without end."""
     with community(tmp_path_factory.mktemp("shared") / "net", MEMBERS, "--committee-size", "4") as made:
         made.start(made.nodes[:STARTED])
         made.wait_round(1, START_SECONDS)
+        pytestconfig.stash[SHARED] = made
         yield made
 
 

@@ -155,7 +155,7 @@ def test_an_unreachable_bootstrap_is_named(tmp_path: Path):
     Then it keeps running, its status names the address and the step that failed, and SIGTERM ends it with 0.
     """
     node = Daemon("lonely", tmp_path / "lonely")
-    node.start("--bootstrap", DEAD_ADDRESS)
+    node.start("--bootstrap", DEAD_ADDRESS, "--chain-id", "ab" * 32)
     try:
         warned = wait_for(lambda: node.status()["warnings"], 60, "a warning", report=node.tail)
         assert any(DEAD_ADDRESS in text and "connect" in text for text in warned), warned

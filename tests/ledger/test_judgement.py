@@ -218,14 +218,15 @@ def test_the_norm_band_follows_the_lower_median_of_three_or_more_gainers(
         (0, [100, 100, 100, 1601], [None] * 4),
         (100, [100, 100, 100, 1600], [None] * 4),
         (100, [100, 100, 100, 1601], [None, None, None, Reason.NORM_TOO_LARGE]),
-        (100, [100, 100, 1601, 1601], [None] * 4),
+        (100, [100, 1601, 1601, 1601], [None] + [Reason.NORM_TOO_LARGE] * 3),
+        (100, [6, 7, 1601, 1601], [Reason.NORM_TOO_SMALL, None] + [Reason.NORM_TOO_LARGE] * 2),
         (100, [1601, 1601, 1601, 1601], [None] * 4),
     ],
 )
-def test_what_was_usual_before_bounds_norms_where_three_offers_keep_to_it(
+def test_what_was_usual_before_bounds_norms_where_one_offer_keeps_to_it(
     usual: int, norms: list[int], reasons: list[Reason | None]
 ) -> None:
-    """Given offers that gain nothing, so that the round has no usual norm of its own, then the ledger's holds, unless few keep to it."""
+    """Given offers that gain nothing, so that the round has no usual norm of its own, then the ledger's holds, unless none keeps to it."""
     c = make_community()
     c = replace(c, state=replace(c.state, usual_norm=usual))
     nodes = c.outsiders[:4]

@@ -74,7 +74,7 @@ class Collection:
         self.beacons: set[NodeId] = set()
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
         self.own_card: Signed[ScoreCard] | None = None
-        self._timer = CardTimer(context.params, opened)
+        self._timer = CardTimer(context.params, context.round, opened)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
         self._offering = offering(context.state)

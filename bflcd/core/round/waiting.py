@@ -2,20 +2,24 @@
 
 Whoever is present and gives no offer costs time, so each wait is a share of what the round has taken anyway: for the few that are
 late among those whose offers usually come, as long again; for whom nobody expects anything of, half as long again. Only when more
-than a quarter of those expected are late does the collect deadline decide.
+than a quarter of those expected are late does the collect deadline decide. In every eighth round all have T0, so that whoever is
+slower than the others, and has lost its name by a fault, is heard of again and again.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from bflcd.params import Params
-from bflcd.types import Millis, NodeId
+from bflcd.types import Millis, NodeId, Round
 
 AGAIN: Final = 1
 """The usual grace of a short round: as long again as it has taken."""
 
 HALF_AGAIN: Final = 2
 """The grace of a short round for who has no name for offering: half as long again."""
+
+PATIENT_EVERY: Final = 8
+"""Every so many rounds a short one waits T0 for whoever is present: a sixth of T0 a round on average, if somebody never offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,9 @@ class Expectations:
 class CardTimer:
     """When the own card is due. A grace runs from the first look at which its condition holds, for as long as it holds."""
 
-    def __init__(self, params: Params, opened: Millis) -> None:
+    def __init__(self, params: Params, round_: Round, opened: Millis) -> None:
         self._params = params
+        self._patient = round_ % PATIENT_EVERY == 0
         self._opened = opened
         self._most_from: Millis | None = None
         self._all_from: Millis | None = None
@@ -79,5 +84,5 @@ class CardTimer:
 
     def _grace_from(self, begun: Millis, share: int) -> Millis:
         """A quarter of the time that the round has taken, of a short one more, but then at most T0."""
-        taken = begun - self._opened
-        return Millis(begun + max(taken // 4, min(taken // share, self._params.view_timeout)))
+        taken, most = begun - self._opened, self._params.view_timeout
+        return Millis(begun + max(taken // 4, most if self._patient else min(taken // share, most)))

@@ -325,6 +325,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         WAITED,
     ),
     mutant(
+        "never-patient",
+        "who is slower than the others and once failed for some rounds is never heard again (section 5.3)",
+        WAITING,
+        "        self._patient = round_ % PATIENT_EVERY == 0\n",
+        "        self._patient = False\n",
+        WAITED,
+    ),
+    mutant(
         "round-without-trainers-spins",
         "a card without entries leaves at once (section 5.3)",
         WAITING,
