@@ -70,6 +70,7 @@ class WorkerClient:
         self._environment = worker_environment(threads)
         self._lock = asyncio.Lock()
         self._process: Process | None = None
+        self._starting: asyncio.Task[Process] | None = None
         self._ready: Ready | None = None
         self._killed = False
         self._closed = False
@@ -107,6 +108,7 @@ class WorkerClient:
     async def close(self) -> None:
         """End the process within 3 seconds; a job that runs fails with WorkerError. Idempotent."""
         self._closed = True
+        await self._give_up_start()
         process, self._process = self._process, None
         if process is None:
             return
@@ -128,14 +130,34 @@ class WorkerClient:
             return self._read(process, result, await self._exchange(process, frame_of(job)))
 
     async def _ensure_started(self) -> Process:
-        """The running worker, or a new one that has loaded task and data."""
+        """The running worker, or a new one that has loaded task and data.
+
+        A start outlives the job that it was begun for: where rounds are shorter than it takes, it would be begun for ever.
+        """
         if self._closed:
             raise WorkerError("the compute worker was closed")
-        process = self._process
-        if process is not None and self._killed:
-            await process.wait()
-        if process is not None and process.returncode is None:
-            return process
+        if self._starting is None:
+            process = self._process
+            if process is not None and self._killed:
+                await process.wait()
+            if process is not None and process.returncode is None:
+                return process
+            # Not bare: every later call awaits it, and so does `close`.
+            self._starting = asyncio.create_task(self._start(), name="start of the compute worker")  # noqa: TID251
+        starting = self._starting
+        try:
+            return await asyncio.shield(starting)
+        finally:
+            if starting.done():
+                self._starting = None
+
+    async def _give_up_start(self) -> None:
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+    async def _start(self) -> Process:
         process = await _spawn(self._environment)
         self.starts += 1
         self._process, self._killed = process, False

@@ -97,6 +97,28 @@ async def test_a_killed_idle_worker_is_started_again(described, open_client):
     assert (await client.evaluate(EvaluateJob(described.model))).rows == 32
 
 
+async def test_a_start_outlives_the_jobs_that_it_was_begun_for(described, open_client):
+    """Given jobs that are cancelled sooner than a worker starts, as in short rounds, then it is started once and does a later one."""
+    client = open_client()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await client.evaluate(EvaluateJob(described.model))
+    assert (await client.evaluate(EvaluateJob(described.model))).rows == 32
+    assert client.starts == 1
+
+
+async def test_a_client_that_closes_while_its_worker_starts_leaves_no_process(described, open_client):
+    client = open_client()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await client.start()
+    pid = client.pid
+    assert pid is not None
+    await client.close()
+    assert not psutil.pid_exists(pid)
+
+
 @pytest.mark.parametrize(
     ("mode", "words"), [("memory", "memory ran out"), ("torch memory", "memory ran out"), ("raise", "unhappy")]
 )

@@ -19,7 +19,7 @@ HALF_AGAIN: Final = 2
 """The grace of a short round for who has no name for offering: half as long again."""
 
 PATIENT_EVERY: Final = 8
-"""Every so many rounds a short one waits T0 for whoever is present: a sixth of T0 a round on average, if somebody never offers."""
+"""Every so many rounds a short one waits T0 for whoever is here: a sixth of T0 a round on average, if somebody never offers."""
 
 
 @dataclass(frozen=True, slots=True)

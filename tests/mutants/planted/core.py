@@ -360,8 +360,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "grace-of-a-view-at-least",
         "one silent trainer costs a short round T0, many times what it takes (section 5.3)",
         WAITING,
-        "min(taken // share, self._params.view_timeout)",
-        "self._params.view_timeout",
+        "most if self._patient else min(taken // share, most)",
+        "most",
         WAITED,
     ),
     mutant(

@@ -164,4 +164,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "",
         STOOD,
     ),
+    mutant(
+        "start-given-up-with-its-job",
+        "where rounds are shorter than a worker's start, a node whose worker died never trains again",
+        "bflcd/learn/client.py",
+        "            return await asyncio.shield(starting)\n",
+        "            return await starting\n",
+        selection("learn/test_client.py::test_a_start_outlives_the_jobs_that_it_was_begun_for"),
+    ),
 )
