@@ -54,6 +54,13 @@ def wait_after(taken: int, what: Expectations, round_: Round = HASTY) -> int:
         (4_000, seen(3, 3, others=2), T0),
         (8_000, seen(3, 3, others=2), 2_000),
         (300, seen(4, 2, failed=2, pending=True), 150),
+        (
+            300,
+            Expectations(
+                frozenset(TRAINERS[:1]), frozenset(TRAINERS[1:2]), frozenset(TRAINERS[1:2]), frozenset(TRAINERS[1:2]), False
+            ),
+            T0,
+        ),
     ],
 )
 def test_a_card_waits_a_share_of_what_the_round_has_taken(taken: int, what: Expectations, wait: int) -> None:

@@ -47,9 +47,12 @@ class Expectations:
         return bool(self.scored) and self.expected <= self.settled
 
     def most(self, places: int) -> bool:
-        """Whether so many of the expected are scored that the rest gets no more than the grace."""
+        """Whether so many of the expected are scored that the rest gets no more than the grace: all but one, or but a quarter.
+
+        Something has to be scored, be it of somebody else: a lone one that is expected and died would hold the round to the end.
+        """
         count = len(self.expected)
-        return len(self.scored & self.expected) >= max(1, min(places, count - max(1, count // 4)))
+        return bool(self.scored) and len(self.scored & self.expected) >= min(places, count - max(1, count // 4))
 
 
 class CardTimer:
@@ -77,12 +80,13 @@ class CardTimer:
             return now
         due = Millis(self._opened + self._params.collect_deadline)
         if seen.most(self._params.places):
-            due = min(due, self._grace_from(self._since(self._most_from, now), AGAIN))
+            lone = not seen.scored & seen.expected
+            due = min(due, self._grace_from(self._since(self._most_from, now), AGAIN, patient=lone))
         if seen.all_expected:
             due = min(due, self._grace_from(self._since(self._all_from, now), HALF_AGAIN))
         return due
 
-    def _grace_from(self, begun: Millis, share: int) -> Millis:
-        """A quarter of the time that the round has taken, of a short one more, but then at most T0."""
+    def _grace_from(self, begun: Millis, share: int, *, patient: bool = False) -> Millis:
+        """A quarter of the time that the round has taken, of a short one more, but then at most T0; if `patient`, at least T0."""
         taken, most = begun - self._opened, self._params.view_timeout
-        return Millis(begun + max(taken // 4, most if self._patient else min(taken // share, most)))
+        return Millis(begun + max(taken // 4, most if self._patient or patient else min(taken // share, most)))
