@@ -147,6 +147,10 @@ class WorkerClient:
         starting = self._starting
         try:
             return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            if starting.cancelled() and not _is_being_cancelled():
+                raise WorkerError("the compute worker was closed while it started") from None
+            raise
         finally:
             if starting.done():
                 self._starting = None
@@ -245,6 +249,11 @@ class WorkerClient:
                 process.kill()
             except ProcessLookupError:
                 logger.debug("compute worker %d was gone already", process.pid)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: DataConfig | None = None) -> TaskDescription:

@@ -43,7 +43,7 @@ def wait_after(taken: int, what: Expectations, round_: Round = HASTY) -> int:
 @pytest.mark.parametrize(
     ("taken", "what", "wait"),
     [
-        (300, seen(4, 3), 300),
+        (300, seen(4, 3), T0),
         (2_000, seen(4, 3), T0),
         (8_000, seen(4, 3), 2_000),
         (59_000, seen(4, 3), 1_000),
@@ -88,16 +88,19 @@ def test_a_grace_that_is_broken_begins_anew() -> None:
     timer.look(Millis(OPENED + 150), few)
     assert timer.due_at(Millis(OPENED + 150), few) == OPENED + DEADLINE
     timer.look(Millis(OPENED + 400), enough)
-    assert timer.due_at(Millis(OPENED + 500), enough) == OPENED + 800
+    assert timer.due_at(Millis(OPENED + 500), enough) == OPENED + 400 + T0
 
 
 @given(st.integers(0, DEADLINE), st.integers(0, 8), st.integers(0, 8), st.integers(0, 8), st.booleans())
-def test_one_member_never_doubles_a_round(taken: int, expected: int, others: int, scored: int, pending: bool) -> None:
-    """Whoever is missing, a card waits at most as long again as it took until all but one that is expected were scored."""
+def test_one_member_costs_a_round_t0_or_a_quarter_at_most(
+    taken: int, expected: int, others: int, scored: int, pending: bool
+) -> None:
+    """Whoever is missing, a card waits at most T0, or a quarter of what it took until all but one that is expected were scored; half
+    as long, in a short round, if all that are expected have come."""
     what = seen(expected, scored, others=others, pending=pending)
     missing = len(what.expected - what.settled)
     if what.scored and missing <= 1 and (missing == 0 or len(what.scored & what.expected) >= 1):
-        assert wait_after(taken, what) <= max(taken, 1)
+        assert wait_after(taken, what) <= max(taken // 4, T0 if missing else taken // 2, 1)
 
 
 # -- whole cores -----------------------------------------------------------------------------------------------------------------
@@ -134,6 +137,22 @@ def test_who_offers_again_is_waited_for_again() -> None:
     account = next(account for account in world.disks[away].head.state.accounts if account.node == away)
     assert account.packed_round > 20
     assert account.offering >= HALF
+
+
+def test_who_offers_at_once_does_not_shut_the_other_out() -> None:
+    """Given two trainers a round, one of which offers at once wherever it trains, then the other, who has to train, is packed too."""
+    world = a_world(6, places=4)
+    hasty = max(world.cores)
+    world.train_ms = lambda node: 1 if node == hasty else 400
+    together = []
+    for round_ in range(1, 25):
+        reach(world, round_, 400_000)
+        accounts = world.disks[hasty].head.state.accounts
+        packed = {account.node for account in accounts if account.packed_round == round_ - 1}
+        if hasty in packed:
+            together.append(len(packed))
+    assert len(together) >= 6
+    assert set(together) == {2}
 
 
 def test_who_lost_its_name_and_is_slower_than_the_others_is_packed_again() -> None:

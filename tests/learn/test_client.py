@@ -119,6 +119,22 @@ async def test_a_client_that_closes_while_its_worker_starts_leaves_no_process(de
     assert not psutil.pid_exists(pid)
 
 
+async def test_whoever_waits_for_a_start_is_told_when_the_client_closes(described, open_client):
+    """Given a job that waits for its worker, when the client is closed, then the job fails as any other does; it is not cancelled."""
+    client = open_client()
+
+    async def waits() -> None:
+        with pytest.raises(WorkerError, match="was closed"):
+            await client.evaluate(EvaluateJob(described.model))
+
+    async with asyncio.TaskGroup() as group:
+        job = group.create_task(waits())
+        while client.pid is None:
+            await asyncio.sleep(0.01)
+        await client.close()
+    assert not job.cancelled()
+
+
 @pytest.mark.parametrize(
     ("mode", "words"), [("memory", "memory ran out"), ("torch memory", "memory ran out"), ("raise", "unhappy")]
 )

@@ -1,9 +1,10 @@
 """How long a member waits for offers before it signs its card (design 5.3).
 
-Whoever is present and gives no offer costs time, so each wait is a share of what the round has taken anyway: for the few that are
-late among those whose offers usually come, as long again; for whom nobody expects anything of, half as long again. Only when more
-than a quarter of those expected are late does the collect deadline decide. In every eighth round all have T0, so that whoever is
-slower than the others, and has lost its name by a fault, is heard of again and again.
+Whoever is present and gives no offer costs time, so each wait is a share of what the round has taken anyway. The few that are
+late among those whose offers usually come get T0 at least: who offers at once can't close a round before others have trained. For
+those of whom nobody expects anything a short round waits half as long again, in every eighth round T0, so that whoever has lost
+its name by a fault is heard of again and again. Only when more than a quarter of those expected are late does the collect
+deadline decide.
 """
 
 from dataclasses import dataclass
@@ -11,9 +12,6 @@ from typing import Final
 
 from bflcd.params import Params
 from bflcd.types import Millis, NodeId, Round
-
-AGAIN: Final = 1
-"""The usual grace of a short round: as long again as it has taken."""
 
 HALF_AGAIN: Final = 2
 """The grace of a short round for who has no name for offering: half as long again."""
@@ -80,13 +78,12 @@ class CardTimer:
             return now
         due = Millis(self._opened + self._params.collect_deadline)
         if seen.most(self._params.places):
-            lone = not seen.scored & seen.expected
-            due = min(due, self._grace_from(self._since(self._most_from, now), AGAIN, patient=lone))
+            due = min(due, self._grace_from(self._since(self._most_from, now), patient=True))
         if seen.all_expected:
-            due = min(due, self._grace_from(self._since(self._all_from, now), HALF_AGAIN))
+            due = min(due, self._grace_from(self._since(self._all_from, now), patient=self._patient))
         return due
 
-    def _grace_from(self, begun: Millis, share: int, *, patient: bool = False) -> Millis:
-        """A quarter of the time that the round has taken, of a short one more, but then at most T0; if `patient`, at least T0."""
+    def _grace_from(self, begun: Millis, *, patient: bool) -> Millis:
+        """A quarter of the time that the round has taken; of a short one T0 if `patient`, else half as long, and at most T0."""
         taken, most = begun - self._opened, self._params.view_timeout
-        return Millis(begun + max(taken // 4, most if self._patient or patient else min(taken // share, most)))
+        return Millis(begun + max(taken // 4, most if patient else min(taken // HALF_AGAIN, most)))
