@@ -42,7 +42,7 @@ class Metrics:
         self.messages: Final = self._counter(
             "bflc_messages",
             "Messages of a round sent and taken in: pushed to one peer, or gossiped to all",
-            ("direction", "kind", "way"),
+            ("direction", "kind", "way", "said"),
         )
         self.refusals: Final = self._counter("bflc_refusals", "What peers sent and this node refused", ("rejection",))
         self._totals = (0, 0, 0)
@@ -78,10 +78,10 @@ class Metrics:
         """Count something that happened."""
         self.events.labels(kind.value).inc()
 
-    def message(self, *, outgoing: bool, kind: str, way: str, size: int) -> None:
+    def message(self, *, outgoing: bool, kind: str, way: str, size: int, again: bool) -> None:
         """Count a message and its bytes. `kind` and `way` must be names of ours, never the peer's text."""
         direction = "out" if outgoing else "in"
-        self.messages.labels(direction, kind, way).inc()
+        self.messages.labels(direction, kind, way, "again" if again else "first").inc()
         self.bytes.labels(direction, way).inc(size)
 
     def totals(self, *, received: int, sent: int, worker_starts: int) -> None:

@@ -181,7 +181,7 @@ class Core:
         if not self._started or self._syncing:
             return []
         round_ = self._round
-        effects: list[Effect] = [Send(message) for message in round_.retransmissions.due(now.mono)]
+        effects: list[Effect] = [*round_.retransmissions.due(now.mono)]
         effects += self._certificates.tick(now)
         effects += round_.want_decided(now)
         if round_.agreement is not None:

@@ -53,7 +53,7 @@ def _restore_own(round_: RoundState, records: RoundRecords, now: Instant) -> lis
             round_.work.has_offered(signed.body)
         if record.epoch != context.state.epoch:
             continue
-        round_.retransmissions.add(record.envelope, now.mono)
+        round_.retransmissions.add(record.envelope, now.mono, to=context.judges_but_me)
         effects.append(Send(record.envelope, context.judges_but_me))
         if isinstance(signed.body, Offer):
             round_.work.hold_own(Signed(signed.body, record.envelope))

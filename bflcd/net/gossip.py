@@ -4,7 +4,8 @@ Signatures are not checked here: the machines that understand a message check th
 """
 
 import logging
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -28,7 +29,10 @@ TOPIC: Final = "/bflc/1/gossip"
 """One topic for all: which chain a message belongs to stands inside it, signed."""
 
 PUSH: Final = "/bflc/1/push"
-"""Request protocol that brings one message straight to whom it concerns; the empty answer says that it arrived."""
+"""Request protocol that brings one message straight to whom it concerns; the empty answer says that it was taken in."""
+
+NOT_NOW: Final = b"\x01"
+"""The answer of who has no use for a message now, and takes it later: it catches up, or has too much to do."""
 
 PUSH_SECONDS: Final = 3.0
 """Deadline of a push; after it the message is gossiped."""
@@ -44,6 +48,10 @@ PUSHED_BYTES: Final = Rate(per_second=1024 * 1024, burst=16 * 1024 * 1024)
 
 INVALID: Final = Rate(per_second=5, burst=50)
 """Invalid messages that a forwarder is forgiven: an honest peer passes on what it has not verified yet, but not for long."""
+
+
+RECENT: Final = 4_096
+"""Messages that are remembered for counting what is said or heard again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,8 @@ class OnTraffic(Protocol):
     A push counts once a peer; a gossiped message once, however many neighbours pass it on.
     """
 
-    def __call__(self, *, outgoing: bool, kind: str, way: Way, size: int) -> None:
-        """`kind`: the message's class; `size` in bytes."""
+    def __call__(self, *, outgoing: bool, kind: str, way: Way, size: int, again: bool) -> None:
+        """`kind`: the message's class; `size` in bytes; `again`: the same bytes went that way, or came in, not long ago."""
         ...
 
 
@@ -80,6 +88,23 @@ class GossipTransport(RequestTransport, Protocol):
     async def publish(self, topic: str, message: bytes) -> None:
         """As `Transport.publish`."""
         ...
+
+
+class _Recent:
+    """Whether something came by among the last `RECENT` different ones. Knows hashes only: it serves to count."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[int, None] = OrderedDict()
+
+    def has_seen(self, what: Hashable) -> bool:
+        """Whether it was seen; from now on it was."""
+        key = hash(what)
+        known = key in self._seen
+        self._seen[key] = None
+        self._seen.move_to_end(key)
+        if len(self._seen) > RECENT:
+            self._seen.popitem(last=False)
+        return known
 
 
 class GossipChannel:
@@ -102,16 +127,19 @@ class GossipChannel:
         verified: VerifiedEnvelopes | None = None,
         on_traffic: OnTraffic | None = None,
         stands: Stands = lambda: None,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self._transport = transport
         self._topic = topic
         self._chain = chain
         self._stands = stands
+        self._is_busy = is_busy
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._inbox: Inbox[Gossip] = Inbox() if inbox is None else inbox
         self._verified = VerifiedEnvelopes() if verified is None else verified
         self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
+        self._spoken, self._heard = _Recent(), _Recent()
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._pushed_bytes = PeerBuckets(PUSHED_BYTES, now)
         self._invalid = PeerBuckets(INVALID, now)
@@ -122,13 +150,16 @@ class GossipChannel:
         """Gossip a message of ours; it may be lost silently, so machines re-send. Raises ValueError above a limit: our bug."""
         data = encode(message)
         await self._transport.publish(self._topic, data)
-        self._on_traffic(outgoing=True, kind=kind_of(message), way="gossip", size=len(data))
+        again = self._spoken.has_seen((None, data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="gossip", size=len(data), again=again)
 
-    async def push(self, peer: NodeId, message: Gossip) -> None:
-        """Bring a message of ours straight to one peer; returns when it has it. Raises RequestError."""
+    async def push(self, peer: NodeId, message: Gossip) -> bool:
+        """Bring a message of ours straight to one peer; whether it has taken it in. Raises RequestError."""
         data = encode(message)
-        await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=0)
-        self._on_traffic(outgoing=True, kind=kind_of(message), way="push", size=len(data))
+        answer = await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=len(NOT_NOW))
+        again = self._spoken.has_seen((peer, data))
+        self._on_traffic(outgoing=True, kind=kind_of(message), way="push", size=len(data), again=again)
+        return answer == b""
 
     async def receive(self) -> ForwardedMessage:
         """The next message that passed the cheap checks. For one reader."""
@@ -145,14 +176,14 @@ class GossipChannel:
             self._on_misbehaviour(forwarder, rejection, text)
 
     async def _pushed(self, peer: NodeId, data: bytes) -> bytes:
-        """The answer to a push: nothing, whatever becomes of the message. A stranger gets none."""
+        """The answer to a push: nothing, whether it is right or wrong, unless it is to come again. A stranger gets none."""
         if not self._is_member(peer):
             raise PeerError(Rejection.NOT_MEMBER, "only members may push messages")
         if self._forwarded.take(peer) and self._pushed_bytes.take(peer, len(data)):
-            self._take_in(peer, data, "push")
-        else:
-            self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
-        return b""
+            taken = self._take_in(peer, data, "push")
+            return NOT_NOW if taken is None or self._is_busy() else b""
+        self.invalid(peer, Rejection.BUSY, f"{short(peer)} pushes more messages than any honest node")
+        return NOT_NOW
 
     def _receive(self, forwarder: NodeId, data: bytes) -> bool:
         """The transport's handler for gossip; False counts against the publisher.
@@ -161,7 +192,7 @@ class GossipChannel:
         """
         if not self._forwarded.take(forwarder):
             return False
-        return self._take_in(forwarder, data, "gossip")
+        return self._take_in(forwarder, data, "gossip") is not False
 
     def _relays(self, data: bytes) -> bool:
         """Asked in the network's thread: see `is_passed_on`."""
@@ -171,8 +202,8 @@ class GossipChannel:
         """The transport's word that a peer has signed or brought what no honest one does."""
         self._on_misbehaviour(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
 
-    def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool:
-        """Check in rising order of cost, then queue."""
+    def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool | None:
+        """Check in rising order of cost, then queue. False if it is wrong, None for a push that would displace what waits."""
         if self._chain() == ZERO_DIGEST:
             return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
         try:
@@ -182,7 +213,9 @@ class GossipChannel:
             blame = self._on_misbehaviour if error.rejection is Rejection.TOO_LARGE else self.invalid  # no version says so much
             blame(forwarder, error.rejection, f"{way}: {error}")
             return False
-        self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data))
+        if way == "push" and not self._inbox.has_room(forwarder, author, len(data)):
+            return None
+        self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data), again=self._heard.has_seen(data))
         self._inbox.put(Waiting(forwarder, author, message, len(data)))
         return True
 
@@ -205,7 +238,7 @@ def kind_of(message: Gossip) -> str:
     return type(message).__name__
 
 
-def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int) -> None:
+def _uncounted(*, outgoing: bool, kind: str, way: Way, size: int, again: bool) -> None:
     """Nobody counts."""
 
 

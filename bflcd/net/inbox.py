@@ -79,6 +79,13 @@ class Inbox(Generic[T]):
         self._size = 0
         self._arrived = asyncio.Event()
 
+    def has_room(self, forwarder: NodeId, author: NodeId, size: int) -> bool:
+        """Whether a message can be queued without dropping another."""
+        if self._size + size > self._max_bytes:
+            return False
+        lane = self._lanes.get(forwarder)
+        return lane is None or (len(lane.items) < self._per_forwarder and lane.authors.get(author, 0) < self._per_author)
+
     def put(self, item: Waiting[T]) -> None:
         """Queue a message; drops an older one of the same author, of the same forwarder, or of the fullest forwarder."""
         lane = self._lanes.setdefault(item.forwarder, _Lane())

@@ -76,6 +76,7 @@ class PeerManager:
         self._tellers: set[NodeId] = set()
         self._refused: dict[NodeId, str] = {}
         self._peers: dict[NodeId, Session] = {}
+        self._sessions = 0
         self._dialling: set[NodeId] = set()
         self._preferred: frozenset[NodeId] = frozenset()
         self._group: asyncio.TaskGroup | None = None
@@ -118,6 +119,11 @@ class PeerManager:
     def members(self) -> tuple[NodeId, ...]:
         """Connected members that have said hello, in no order that means anything."""
         return tuple(peer.node for peer in self._peers.values() if peer.status is not None and self._is_member(peer.node))
+
+    def connection(self, node: NodeId) -> int | None:
+        """A number of the connection to a member that has said hello: each connection to it has another."""
+        peer = self._peers.get(node)
+        return None if peer is None or peer.status is None or not self._is_member(node) else peer.number
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know: that this node is alone and why, that it has banned someone."""
@@ -210,7 +216,8 @@ class PeerManager:
         if not isinstance(event, Connected):
             self._ended(event.peer)
         elif self._group is not None and event.peer not in self._peers:
-            peer = Session(event.peer, event.address, event.inbound, connected=self._now(), seen=self._now())
+            self._sessions += 1
+            peer = Session(event.peer, event.address, event.inbound, self._sessions, connected=self._now(), seen=self._now())
             refusal = self._refusal(peer)
             self._peers[peer.node] = peer
             if refusal:

@@ -14,11 +14,12 @@ FIRST_EXCHANGE: Final = 1.0
 
 @dataclass(slots=True)
 class Session:
-    """All that is known of a connected peer. Times are those of the manager's clock."""
+    """All that is known of a connected peer. `number`: no other session has it. Times are those of the manager's clock."""
 
     node: NodeId
     address: str
     inbound: bool
+    number: int
     connected: Millis
     seen: Millis
     latency: float | None = None

@@ -59,6 +59,7 @@ class PeerSide:
             verified=self.verified,
             on_traffic=self._metrics.message,
             stands=self._stands,
+            is_busy=self._is_catching_up,
         )
 
     def _open_peers(self, config: Config, identity: Identity, store: BlockStore) -> PeerManager:
@@ -104,6 +105,9 @@ class PeerSide:
 
     def _status(self) -> Status:
         return self.standing.status()
+
+    def _is_catching_up(self) -> bool:
+        return self.standing.is_catching_up()
 
     def _is_alone(self) -> bool:
         return self.standing.is_alone()

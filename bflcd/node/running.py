@@ -135,7 +135,7 @@ class RunningNode:
         self._claimed = Bell()
         self._claims = RoundClaims(self._claimed.ring)
         self._inbox = QueueInbox()
-        network = PeerNetwork(around.side.gossip, around.side.peers.members)
+        network = PeerNetwork(around.side.gossip, around.side.peers)
         self._fetcher = _fetcher_of(genesis, around, engine)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
         attack = around.config.attack.for_worker(around.identity.node_id)

@@ -29,6 +29,10 @@ class Standing(Protocol):
         """Chain, round and number of members."""
         ...
 
+    def is_catching_up(self) -> bool:
+        """Whether no part is taken in the running round until what was missed is here."""
+        ...
+
     def is_member(self, node: NodeId) -> bool:
         """Whether a node belongs to the community now."""
         ...
@@ -70,6 +74,10 @@ class Newcomer:
     def standpoint(self) -> Standpoint:
         """See `Standing`."""
         return Standpoint(ZERO_DIGEST, Round(0), 0)
+
+    def is_catching_up(self) -> bool:
+        """See `Standing`."""
+        return True
 
     def is_member(self, _: NodeId) -> bool:
         """See `Standing`."""
@@ -123,6 +131,10 @@ class NodeOfChain:
         """See `Standing`."""
         state = self._core.context.state
         return Standpoint(state.chain, state.round, len(state.accounts))
+
+    def is_catching_up(self) -> bool:
+        """See `Standing`."""
+        return self._core.syncing
 
     def is_member(self, node: NodeId) -> bool:
         """See `Standing`."""

@@ -20,10 +20,10 @@ async def test_counts_what_it_is_told_and_reads_the_rest_from_the_status():
     metrics.committed(packed=6, seconds=1.5)
     metrics.committed(packed=0, seconds=9.0)
     metrics.refused(Rejection.BAD_CARD)
-    metrics.message(outgoing=True, kind="Offer", way="push", size=300)
-    metrics.message(outgoing=True, kind="Offer", way="push", size=300)
-    metrics.message(outgoing=True, kind="Offer", way="gossip", size=300)
-    metrics.message(outgoing=False, kind="Commit", way="gossip", size=90)
+    metrics.message(outgoing=True, kind="Offer", way="push", size=300, again=False)
+    metrics.message(outgoing=True, kind="Offer", way="push", size=300, again=False)
+    metrics.message(outgoing=True, kind="Offer", way="gossip", size=300, again=True)
+    metrics.message(outgoing=False, kind="Commit", way="gossip", size=90, again=False)
     metrics.totals(received=2**19, sent=7, worker_starts=1)
     metrics.totals(received=2**20, sent=7, worker_starts=2)
     found = samples(metrics.render(status_of()))
@@ -34,9 +34,9 @@ async def test_counts_what_it_is_told_and_reads_the_rest_from_the_status():
     assert found["bflc_refusals_total", (("rejection", "bad_card"),)] == 1
     messages = {labels: value for (name, labels), value in found.items() if name == "bflc_messages_total"}
     assert messages == {
-        (("direction", "out"), ("kind", "Offer"), ("way", "push")): 2,
-        (("direction", "out"), ("kind", "Offer"), ("way", "gossip")): 1,
-        (("direction", "in"), ("kind", "Commit"), ("way", "gossip")): 1,
+        (("direction", "out"), ("kind", "Offer"), ("said", "first"), ("way", "push")): 2,
+        (("direction", "out"), ("kind", "Offer"), ("said", "again"), ("way", "gossip")): 1,
+        (("direction", "in"), ("kind", "Commit"), ("said", "first"), ("way", "gossip")): 1,
     }
     assert found["bflc_bytes_total", (("channel", "push"), ("direction", "out"))] == 600
     assert found["bflc_bytes_total", (("channel", "gossip"), ("direction", "out"))] == 300

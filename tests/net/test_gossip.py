@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bflcd.core.relaying import chain_of_payload
 from bflcd.errors import PeerError, Rejection, RequestError
-from bflcd.net.gossip import FORWARDED, INVALID, PUSH, ForwardedMessage, GossipChannel
+from bflcd.net.gossip import FORWARDED, INVALID, NOT_NOW, PUSH, ForwardedMessage, GossipChannel
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
@@ -299,6 +299,33 @@ async def test_a_push_is_answered_and_checked_like_gossip():
     assert listener.waiting == 0
 
 
+async def test_who_catches_up_takes_a_push_in_and_wants_it_again():
+    listener = Listener(is_busy=lambda: True)
+    assert await listener.pushed(BOB.node_id, encode(beacon(ALICE))) == NOT_NOW
+    assert listener.waiting == 1
+
+
+async def test_a_push_displaces_nothing_that_waits():
+    listener = Listener(inbox=Inbox(per_author=1))
+    first, second = beacon(ALICE), seal(BODIES[1], ALICE).envelope
+    assert await listener.pushed(BOB.node_id, encode(first)) == b""
+    assert await listener.pushed(BOB.node_id, encode(second)) == NOT_NOW
+    assert (await listener.channel.receive()).message == first
+    assert await listener.pushed(BOB.node_id, encode(second)) == b""
+
+
+async def test_who_pushed_learns_whether_it_was_taken_in():
+    listener = Listener()
+    assert await listener.channel.push(BOB.node_id, beacon(ALICE))
+
+    async def not_now(*_args, max_response, **_options):
+        assert max_response == len(NOT_NOW)
+        return NOT_NOW
+
+    listener.request = not_now
+    assert not await listener.channel.push(BOB.node_id, beacon(ALICE))
+
+
 async def test_a_stranger_may_not_push():
     listener = Listener()
     with pytest.raises(PeerError) as refused:
@@ -315,18 +342,26 @@ async def test_a_push_goes_to_one_peer():
 
 async def test_traffic_is_counted_by_direction_kind_and_way():
     counted = []
-    listener = Listener(on_traffic=lambda **seen: counted.append(tuple(seen[key] for key in ("outgoing", "kind", "way", "size"))))
+    listener = Listener(
+        on_traffic=lambda **seen: counted.append(tuple(seen[key] for key in ("outgoing", "kind", "way", "size", "again")))
+    )
     message = beacon(ALICE)
     await listener.channel.publish(message)
     await listener.channel.push(BOB.node_id, message)
     assert listener.hear(Announcement(CERTIFICATE))
-    await listener.pushed(BOB.node_id, encode(message))
+    for _ in range(2):
+        await listener.pushed(BOB.node_id, encode(message))
+    await listener.channel.push(ALICE.node_id, message)
+    await listener.channel.push(BOB.node_id, message)
     size, other = len(encode(message)), len(encode(Announcement(CERTIFICATE)))
     assert counted == [
-        (True, "Beacon", "gossip", size),
-        (True, "Beacon", "push", size),
-        (False, "Announcement", "gossip", other),
-        (False, "Beacon", "push", size),
+        (True, "Beacon", "gossip", size, False),
+        (True, "Beacon", "push", size, False),
+        (False, "Announcement", "gossip", other, False),
+        (False, "Beacon", "push", size, False),
+        (False, "Beacon", "push", size, True),
+        (True, "Beacon", "push", size, False),
+        (True, "Beacon", "push", size, True),
     ]
 
 

@@ -29,7 +29,7 @@ from bflcd.store.blobs import manifest_of
 from bflcd.store.marks import MarkFile, read
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError
-from bflcd.types import Digest, Round
+from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.blocks import committee_hash, header_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal
@@ -77,6 +77,12 @@ class Hands:
         self.fetches = 0
         self.hold_first = False
 
+    def members(self) -> tuple[NodeId, ...]:
+        return ()
+
+    def connection(self, _peer: NodeId) -> int | None:
+        return None
+
     async def fetch(self, blob: BlobRef, holders: object) -> None:
         self.fetches += 1
         if self.hold_first and self.fetches == 1:
@@ -98,7 +104,7 @@ class Running:
             inbox=self.inbox,
             store=store,
             marks=marks,
-            network=PeerNetwork(hands, tuple),
+            network=PeerNetwork(hands, hands),
             asker=hands,
             fetcher=hands,
             numbers=WorkerNumbers(hands, SPEC),

@@ -7,6 +7,7 @@ from bflcd.core.events import MessageReceived
 from bflcd.core.relaying import chain_of
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import author_of
+from bflcd.node.runtime.ports import Answers
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP
@@ -52,17 +53,26 @@ class Links:
                     node.claims.forget(other.id)
         self.after(HEARTBEAT, self._heartbeat, node)
 
-    def push(self, node: SimNode, message: Any, to: Sequence[NodeId]) -> int | None:
-        """Straight to those it concerns; milliseconds until it is known that not all have it, None if they do."""
-        arrived = True
-        for target in to:
-            other = self.by_id[target]
-            delay = self.net.transit(node.index, other.index)
-            if delay is None:
-                arrived = False
-            else:
-                self._send(node, node, other, message, delay)
-        return None if arrived else self.rng.randint(*PUSH_FAILS)
+    def connection(self, node: SimNode, peer: NodeId) -> int | None:
+        """A number that changes with each life of the other side."""
+        other = self.by_id.get(peer)
+        up = other is not None and other.running and other is not node and self.net.connected(node.index, other.index)
+        return other.life if up and other is not None else None
+
+    def push(self, node: SimNode, message: Any, to: Sequence[NodeId]) -> tuple[Answers, int]:
+        """Straight to those it concerns; what they answer, and milliseconds until the last answer, or its deadline."""
+        delays = {target: self.net.transit(node.index, self.by_id[target].index) for target in to}
+        for target, delay in delays.items():
+            if delay is not None:
+                self._send(node, node, self.by_id[target], message, delay)
+        lost = frozenset(target for target, delay in delays.items() if delay is None)
+        later = frozenset(target for target in to if self._is_catching_up(self.by_id[target]))
+        longest = max((2 * delay for delay in delays.values() if delay is not None), default=0)
+        return Answers(frozenset(to) - lost - later, lost), self.rng.randint(*PUSH_FAILS) if lost else longest
+
+    @staticmethod
+    def _is_catching_up(node: SimNode) -> bool:
+        return node.core is None or node.core.syncing
 
     def tell(self, node: SimNode, message: Any, to: tuple[NodeId, ...]) -> None:
         """A liar's way: to exactly these, by gossip or push, and to nobody else."""

@@ -14,6 +14,7 @@ from bflcd.ledger.state import State
 from bflcd.net.blobs import FetchLimits
 from bflcd.net.holders import Holders
 from bflcd.net.race import Race
+from bflcd.node.runtime.ports import Answers
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment
@@ -115,11 +116,13 @@ class VirtualNetwork:
     async def publish(self, message: Gossip) -> None:
         self.node.world.publish(self.node, message)
 
-    async def push(self, message: Gossip, to: Sequence[NodeId]) -> bool:
-        failed_after = self.node.world.push(self.node, message, to)
-        if failed_after is not None:
-            await Pause(lambda fiber: self.node.world.after(failed_after, fiber.step))
-        return failed_after is None
+    def connection(self, peer: NodeId) -> int | None:
+        return self.node.world.connection(self.node, peer)
+
+    async def push(self, message: Gossip, to: Sequence[NodeId]) -> Answers:
+        answers, answered_after = self.node.world.push(self.node, message, to)
+        await Pause(lambda fiber: self.node.world.after(answered_after, fiber.step))
+        return answers
 
     async def ask(self, peer: NodeId, request: object, *, deadline: float) -> Any:
         return await Pause(lambda fiber: self.node.world.ask(self.node, peer, request, round(1000 * deadline), fiber.step))

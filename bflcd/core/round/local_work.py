@@ -192,8 +192,10 @@ class LocalWork:
 
     def speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> Send:
         """Say to the committee what we signed, now and again until the round closes; `durable` things more often."""
-        self._retransmissions.add(signed.envelope, now.mono, urgent=durable)
-        return Send(signed.envelope, self._context.judges_but_me)
+        to = self._context.judges_but_me
+        if to:
+            self._retransmissions.add(signed.envelope, now.mono, to=to, urgent=durable)
+        return Send(signed.envelope, to)
 
     def _send_card(self, now: Instant) -> list[Effect]:
         state, collection = self._context.state, self._collection

@@ -61,7 +61,7 @@ class RoundState:
         self.context = context
         self.recoveries = RecoverySignatures(context.first_instance, context.head.state.managers, node.verify)
         self.collection = Collection(context, opened, present_before)
-        self.retransmissions = Retransmissions(context.params.view_timeout)
+        self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
         self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
         self.agreement: Agreement | None = None

@@ -98,7 +98,7 @@ class Runtime:
         self._observer = ports.observer
         self._reliance = Reliance(ports.store, ports.fetcher, ports.network, ports.scheduler)
         self._jobs = Jobs(ports.scheduler)
-        self._delivery = Delivery(ports.network, self._jobs)
+        self._delivery = Delivery(ports.network, self._jobs, ports.clock, params.view_timeout)
         self._payloads = payloads = CachedPayloads(ports.store)
         self._compute = ComputeJobs(
             chain=chain,
@@ -204,6 +204,7 @@ class Runtime:
     async def _commit(self, effect: Commit) -> None:
         await self._store.commit(effect.certified, effect.state)
         self._guard.closed(effect.state.round)
+        self._delivery.round_closed()
         self._unpublished.published(effect.certified.segment)
         self._observer.committed(effect)
 

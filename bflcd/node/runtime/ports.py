@@ -105,6 +105,14 @@ class RoundStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What became of a push. `confirmed`: it was taken in; `lost`: no answer came. The others have no use for it now."""
+
+    confirmed: frozenset[NodeId]
+    lost: frozenset[NodeId]
+
+
 class Network(Protocol):
     """Members, messages to them, questions to one of them."""
 
@@ -116,8 +124,12 @@ class Network(Protocol):
         """Gossip a message to all."""
         ...
 
-    async def push(self, message: Gossip, to: Sequence[NodeId]) -> bool:
-        """Bring a message straight to these members; whether all of them have confirmed it."""
+    def connection(self, peer: NodeId) -> int | None:
+        """A number of the connection to a member, None without one; of each new one another: its owner may have started anew."""
+        ...
+
+    async def push(self, message: Gossip, to: Sequence[NodeId]) -> Answers:
+        """Bring a message straight to these members."""
         ...
 
 

@@ -6,7 +6,7 @@ progress after the heal) has to show each of these.
 
 from typing import Final
 
-from tests.mutants.catchers import Simulated
+from tests.mutants.catchers import Simulated, selection
 from tests.mutants.mutant import Mutant, mutant
 
 LOOP = "bflcd/node/runtime/loop.py"
@@ -23,6 +23,7 @@ LOSSY: Final = Simulated("lossy")
 SLOW_DISK: Final = Simulated("slow_disk")
 DAMAGE: Final = Simulated("compute")
 CUT: Final = Simulated("groups")
+DELIVERED: Final = selection("node/test_delivery.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     # -- durable before said ----------------------------------------------------------------------------------------------
@@ -289,8 +290,49 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "pushed-to-one",
         "of those whom a message concerns the first alone gets it (section 5.1)",
         DELIVERY,
-        "self._network.push(effect.message, effect.to)",
-        "self._network.push(effect.message, effect.to[:1])",
+        "            answers = await self._network.push(message, to)\n",
+        "            answers = await self._network.push(message, to[:1])\n",
+        DELIVERED,
         CALM,
+    ),
+    mutant(
+        "confirmed-for-ever",
+        "who has confirmed a message gets it never again, though it has started anew since (section 5.1)",
+        DELIVERY,
+        "            if connection == self._network.connection(peer) and confirmed > since:\n",
+        "            if connection is not None:\n",
+        DELIVERED,
+    ),
+    mutant(
+        "said-beside-what-is-under-way",
+        "a push that is under way is repeated beside itself: a slow peer becomes slower (section 5.1)",
+        DELIVERY,
+        "peer not in has and peer not in progress.under_way)",
+        "peer not in has)",
+        DELIVERED,
+    ),
+    mutant(
+        "all-confirmed-nobody-asked",
+        "what all have confirmed is said to nobody: who stayed behind learns from no answer that the round is over (section 5.1)",
+        DELIVERY,
+        "        return (effect.to[progress.said % len(effect.to)],)\n",
+        "        return ()\n",
+        DELIVERED,
+    ),
+    mutant(
+        "repeats-are-not-shed",
+        "with too much under way what is said again is gossiped to all (section 5.1)",
+        DELIVERY,
+        "            if first:\n",
+        "            if True:\n",
+        DELIVERED,
+    ),
+    mutant(
+        "gossip-of-a-round-that-is-over",
+        "what was lost of a round that is over is gossiped to all (section 5.1)",
+        DELIVERY,
+        "            if answers.lost and self._progress.get(message) is progress:\n",
+        "            if answers.lost:\n",
+        DELIVERED,
     ),
 )
