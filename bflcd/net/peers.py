@@ -37,9 +37,9 @@ WARNED_ADDRESSES: Final = 8
 class PeerManager:
     """Keeps connections to members. Build it before the transport starts (it registers itself), then `run` it.
 
-    `status` gives our own standing; `is_member` who belongs; `book` remembers addresses, `rule` says
-    which ones are dialled on the word of others. `addresses` gives what we announce of
-    ourselves, by default what the transport listens on. `may_be_alone` silences the warning in a community of one.
+    `status` gives our own standing; `is_member` who belongs; `book` remembers addresses, `rule` says which ones are dialled on
+    the word of others. `addresses` gives what we announce of ourselves, by default what the transport listens on. `may_be_alone`
+    silences the warning in a community of one.
     """
 
     def __init__(
@@ -76,7 +76,6 @@ class PeerManager:
         self._tellers: set[NodeId] = set()
         self._refused: dict[NodeId, str] = {}
         self._peers: dict[NodeId, Session] = {}
-        self._sessions = 0
         self._dialling: set[NodeId] = set()
         self._preferred: frozenset[NodeId] = frozenset()
         self._group: asyncio.TaskGroup | None = None
@@ -123,7 +122,7 @@ class PeerManager:
     def connection(self, node: NodeId) -> int | None:
         """A number of the connection to a member that has said hello: each connection to it has another."""
         peer = self._peers.get(node)
-        return None if peer is None or peer.status is None or not self._is_member(node) else peer.number
+        return peer.number if peer is not None and peer.status is not None and self._is_member(node) else None
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know: that this node is alone and why, that it has banned someone."""
@@ -216,8 +215,7 @@ class PeerManager:
         if not isinstance(event, Connected):
             self._ended(event.peer)
         elif self._group is not None and event.peer not in self._peers:
-            self._sessions += 1
-            peer = Session(event.peer, event.address, event.inbound, self._sessions, connected=self._now(), seen=self._now())
+            peer = Session(event.peer, event.address, event.inbound, connected=self._now(), seen=self._now())
             refusal = self._refusal(peer)
             self._peers[peer.node] = peer
             if refusal:
@@ -313,9 +311,8 @@ class PeerManager:
             logger.debug("%s gives no addresses: %s", short(peer.node), error)
             return
         self._tellers.add(peer.node)
-        for node, address in reply.addresses:
-            if self._is_member(node):
-                self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
+        for node, address in filter(lambda entry: self._is_member(entry[0]), reply.addresses):
+            self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
         self._wake.set()
 
     def _ended(self, node: NodeId) -> None:

@@ -1,7 +1,8 @@
 """The session of one connected peer: what it has said and when, and when it is to be asked again."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Final
 
 from bflcd.net.peer import PeerInfo, PeerSettings
@@ -12,6 +13,9 @@ FIRST_EXCHANGE: Final = 1.0
 """Seconds: half the pause after the first exchange of addresses with a peer; it doubles each time."""
 
 
+_numbers = count()
+
+
 @dataclass(slots=True)
 class Session:
     """All that is known of a connected peer. `number`: no other session has it. Times are those of the manager's clock."""
@@ -19,7 +23,6 @@ class Session:
     node: NodeId
     address: str
     inbound: bool
-    number: int
     connected: Millis
     seen: Millis
     latency: float | None = None
@@ -33,6 +36,7 @@ class Session:
     exchanges: int = 0
     said: tuple[str, ...] = ()
     """Its own addresses, as its last heartbeat wrote them."""
+    number: int = field(default_factory=lambda: next(_numbers))
 
     def answered(self, status: Status, elapsed: float, now: Millis) -> None:
         """It has given its status, `elapsed` milliseconds after it was asked."""
