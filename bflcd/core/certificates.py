@@ -1,9 +1,10 @@
 """Certificates of decided rounds: the last one answers whoever lags, and one that contradicts it stops the node.
 
-Invariants: whoever stands in another round is answered or claimed to be ahead at most once every T0, whoever else is; two true
-certificates that contradict each other stop the node.
+Invariants: whoever stands in another round is answered or claimed to be ahead at most once every T0, whoever else is; nobody
+waits for an answer longer than `QUIET`; two true certificates that contradict each other stop the node.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from bflcd.consensus.certificate import verify_certificate
@@ -29,6 +30,18 @@ FORK_HINT: Final = (
 )
 """What an operator is told whose node has seen two certificates for one round."""
 
+QUIET: Final = 4
+"""Parts of T0: for one of them after a round is committed, its announcement is taken to be under way to those who work on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who has brought us what is of an earlier `round`. `speaks_for_itself`: it says that it is its own."""
+
+    peer: NodeId
+    round: Round
+    speaks_for_itself: bool
+
 
 class Certificates:
     """Announces decided rounds and takes announcements. `context` is the running round's in every call."""
@@ -39,6 +52,7 @@ class Certificates:
         self._verify = verify
         self._last = last
         self._last_instance: Instance | None = None
+        self._closed_at: Millis | None = None
         self._announce_at: Millis | None = None
         self._answered = _Pauses()
         self._followed = _Pauses()
@@ -50,7 +64,7 @@ class Certificates:
         One member announces for all: the leader at once, the next seat a moment later unless it has heard it by then. Whoever
         holds no seat only answers those that lag behind; a lost announcement shows in the next round's beacons.
         """
-        self._last, self._last_instance, self._announce_at = certificate, context.instance, None
+        self._last, self._last_instance, self._closed_at, self._announce_at = certificate, context.instance, now.mono, None
         committee = context.committee
         if not context.judges:
             return []
@@ -72,20 +86,26 @@ class Certificates:
         """When we announce."""
         return self._announce_at
 
-    def answer(self, context: RoundContext, asker: NodeId, now: Instant) -> list[Effect]:
-        """Who has committed answers whoever brings a message of that round with the certificate (design 6.2)."""
-        return [] if self._last is None else self._answered_once(context, Announcement(self._last), asker, now)
+    def answer(self, context: RoundContext, asker: Asker, now: Instant) -> list[Effect]:
+        """Who has committed answers whoever brings a message of that round with the certificate (design 6.2).
 
-    def answer_epoch(self, context: RoundContext, recovery: RecoveryCertificate, asker: NodeId, now: Instant) -> list[Effect]:
+        Not at once: most of those who still work on the round that has just been committed hear of it before an answer comes.
+        """
+        just_closed = self._closed_at is not None and now.mono - self._closed_at < context.params.view_timeout // QUIET
+        if self._last is None or (just_closed and asker.round == self._last.round):
+            return []
+        return self._answered_once(context, Announcement(self._last), asker, now)
+
+    def answer_epoch(self, context: RoundContext, recovery: RecoveryCertificate, asker: Asker, now: Instant) -> list[Effect]:
         """Whoever speaks in an epoch that a recovery has ended is shown that recovery."""
         return self._answered_once(context, recovery, asker, now)
 
-    def _answered_once(self, context: RoundContext, answer: Gossip, asker: NodeId, now: Instant) -> list[Effect]:
-        """All hear the first answer of a T0: who lags is seldom alone. Whoever else asks within it may have missed that one."""
-        alone = self._answered.runs(context, now)
-        if not self._answered.is_over(asker, context, now):
+    def _answered_once(self, context: RoundContext, answer: Gossip, asker: Asker, now: Instant) -> list[Effect]:
+        """Straight to who speaks for itself. The author of what others pass on can be anywhere: all hear one answer a T0."""
+        straight = asker.speaks_for_itself or self._answered.runs(context, now)
+        if not self._answered.is_over(asker.peer, context, now):
             return []
-        return [Send(answer, (asker,) if alone else ())]
+        return [Send(answer, (asker.peer,) if straight else ())]
 
     def fall_behind(self, context: RoundContext, round_: Round, peer: NodeId, now: Instant) -> list[Effect]:
         """`peer` passed on what is of a later round: it may know more."""

@@ -15,7 +15,7 @@ fact is decided here, in `_take`.
 
 from bflcd.consensus.certificate import verify_certificate
 from bflcd.consensus.events import Journal
-from bflcd.core.certificates import Certificates
+from bflcd.core.certificates import Asker, Certificates
 from bflcd.core.early_messages import EarlyMessages
 from bflcd.core.effects import Blame, CancelWork, Commit, Effect, Halt, Notice, Persist, Send, notice
 from bflcd.core.equivocation import EquivocationHandler
@@ -361,8 +361,10 @@ class Core:
         except PeerError as error:
             blame = Blame(event.peer, error.rejection, str(error))
             # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
-            answer = self._certificates.answer(self.context, event.peer, now) if error.rejection is Rejection.WRONG_PARENT else []
-            return [blame, *answer]
+            if error.rejection is not Rejection.WRONG_PARENT:
+                return [blame]
+            asker = Asker(event.peer, self.context.round, speaks_for_itself=False)
+            return [blame, *self._certificates.answer(self.context, asker, now)]
 
     # -- recovery -----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from bflcd.core.certificates import Certificates
+from bflcd.core.certificates import Asker, Certificates
 from bflcd.core.early_messages import EarlyMessages
 from bflcd.core.effects import Blame, Effect
 from bflcd.core.events import Instant, MessageReceived
@@ -64,7 +64,7 @@ class Reception:
         if context.finished or syncing or envelope.author == context.me:
             return [], []
         if body.epoch != context.state.epoch:
-            return self._other_epoch(context, body.epoch, event.peer, now), []
+            return self._other_epoch(context, body.epoch, _asker(event, envelope, body.round), now), []
         if isinstance(body, Beacon | Offer | ScoreCard):
             return _collected(round_, Signed(body, envelope))
         return _vote(round_, message, event.peer, now)
@@ -77,7 +77,7 @@ class Reception:
         if account_of(context.state, author) is None:
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if of < context.round:
-            return self._certificates.answer(context, event.peer, now)
+            return self._certificates.answer(context, _asker(event, envelope, of), now)
         if not self._node.verify(envelope):
             raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {of} in the name of {short(author)}")
         if of == context.round + 1:
@@ -85,14 +85,14 @@ class Reception:
             return round_.want_segment(now, (event.peer, author))
         return self._certificates.fall_behind(context, of, event.peer, now)
 
-    def _other_epoch(self, context: RoundContext, epoch: Epoch, peer: NodeId, now: Instant) -> list[Effect]:
+    def _other_epoch(self, context: RoundContext, epoch: Epoch, asker: Asker, now: Instant) -> list[Effect]:
         """A recovery has ended the lower epochs of this round; who still speaks in one is told of it, at most once every T0.
 
         Whoever speaks of a higher one tells us when it hears us.
         """
         if context.recovery is None or epoch > context.state.epoch:
             return []
-        return self._certificates.answer_epoch(context, context.recovery, peer, now)
+        return self._certificates.answer_epoch(context, context.recovery, asker, now)
 
     def _operation(self, context: RoundContext, operation: Operation, peer: NodeId, now: Instant) -> Step:
         if self._node.operations.knows(operation):
@@ -109,12 +109,16 @@ class Reception:
         if recovery.chain != context.state.chain:
             raise PeerError(Rejection.WRONG_CHAIN, f"a recovery of chain {short(recovery.chain)}")
         if recovery.round < context.round:
-            return self._certificates.answer(context, peer, now), []
+            return self._certificates.answer(context, Asker(peer, recovery.round, speaks_for_itself=False), now), []
         if recovery.round > context.round:
             return self._certificates.fall_behind(context, recovery.round, peer, now), []
         if syncing or context.finished or recovery.epoch < context.state.epoch:
             return [], []
         return round_.recoveries.received(certificate, context)
+
+
+def _asker(event: MessageReceived, envelope: Envelope, of: Round) -> Asker:
+    return Asker(event.peer, of, speaks_for_itself=event.peer == envelope.author)
 
 
 def _collected(round_: RoundState, signed: Signed[Beacon | Offer | ScoreCard]) -> Step:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from bflcd.core.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
-from bflcd.errors import PeerError, Rejection
+from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
 from bflcd.net.limits import Clock, PeerBuckets, Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, FloodHandler, GossipHandler, Relay, RequestTransport
+from bflcd.net.round_trips import RoundTrips
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
 from bflcd.wire.codec import encode, registered
@@ -35,7 +36,10 @@ NOT_NOW: Final = b"\x01"
 """The answer of who has no use for a message now, and takes it later: it catches up, or has too much to do."""
 
 PUSH_SECONDS: Final = 3.0
-"""Deadline of a push; after it the message is gossiped."""
+"""Least deadline of a push; after it the message is gossiped. Where answers take longer, it grows with them."""
+
+MOST_PUSH_SECONDS: Final = 12.0
+"""Longest deadline of a push: a peer whose heartbeats fail is disconnected after 15 s, and reached by gossip then."""
 
 PUSHES_EACH: Final = 32
 """Pushes of one peer that are taken in at a time."""
@@ -140,6 +144,8 @@ class GossipChannel:
         self._verified = VerifiedEnvelopes() if verified is None else verified
         self._on_traffic: OnTraffic = _uncounted if on_traffic is None else on_traffic
         self._spoken, self._heard = _Recent(), _Recent()
+        self._now = now
+        self._round_trips = RoundTrips(PUSH_SECONDS, MOST_PUSH_SECONDS)
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._pushed_bytes = PeerBuckets(PUSHED_BYTES, now)
         self._invalid = PeerBuckets(INVALID, now)
@@ -156,7 +162,14 @@ class GossipChannel:
     async def push(self, peer: NodeId, message: Gossip) -> bool:
         """Bring a message of ours straight to one peer; whether it has taken it in. Raises RequestError."""
         data = encode(message)
-        answer = await self._transport.request(peer, PUSH, data, deadline=PUSH_SECONDS, max_response=len(NOT_NOW))
+        begun, deadline = self._now(), self._round_trips.timeout(peer)
+        try:
+            answer = await self._transport.request(peer, PUSH, data, deadline=deadline, max_response=len(NOT_NOW))
+        except RequestError:
+            if self._now() - begun >= deadline * 1000:
+                self._round_trips.silent(peer)
+            raise
+        self._round_trips.answered(peer, (self._now() - begun) / 1000)
         again = self._spoken.has_seen((peer, data))
         self._on_traffic(outgoing=True, kind=kind_of(message), way="push", size=len(data), again=again)
         return answer == b""

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from bflcd.core.certificates import QUIET
 from bflcd.core.core import Core
 from bflcd.core.early_messages import MAX_EARLY_EACH
 from bflcd.core.effects import (
@@ -195,26 +196,37 @@ def test_a_decided_segment_that_does_not_come_is_asked_for_again(behind):
 
 
 def test_who_lags_is_answered_with_the_certificate_once_every_t0(behind):
-    """Given a node in round 1, when messages of round 0 come, then it answers with the certificate of that round (design 6.2)."""
+    """Given a node in round 1, when messages of round 0 come, then it answers with the certificate of that round (design 6.2);
+    not before the announcement can have come.
+    """
     world, other = behind[0], next(iter(behind[0].identities))
     core = awake(behind)
     stale = MessageReceived(beacon_of(core, world.identities[other]), other)
     core.handle(SegmentFetched(segment_of(behind, 1), other), world.instant())
-    said = Send(Announcement(segment_of(behind, 1).certificate))
-    assert core.handle(stale, world.instant()) == [said]
-    assert core.handle(stale, later(world, T0 - 1)) == []
-    assert core.handle(stale, later(world, T0)) == [said]
+    said = Send(Announcement(segment_of(behind, 1).certificate), (other,))
+    assert core.handle(stale, world.instant()) == []
+    assert core.handle(stale, later(world, T0 // QUIET - 1)) == []
+    assert core.handle(stale, later(world, T0 // QUIET)) == [said]
+    assert core.handle(stale, later(world, T0 // QUIET + T0 - 1)) == []
+    assert core.handle(stale, later(world, T0 // QUIET + T0)) == [said]
 
 
 def test_each_of_those_that_lag_is_answered_whoever_else_has_just_been(behind):
-    """Given one that asks, whose answer all should hear, when another asks, then it is answered at once, alone, and once."""
-    world, (first, second, *_) = behind[0], behind[0].identities
+    """Given one that passes on what another says, whose answer all should hear, when others ask, then each is answered at once, alone,
+    and once."""
+    world, (first, second, third, *_) = behind[0], behind[0].identities
     core = awake(behind)
     core.handle(SegmentFetched(segment_of(behind, 1), first), world.instant())
-    certificate = Announcement(segment_of(behind, 1).certificate)
-    for peer, answers in ((first, [Send(certificate)]), (second, [Send(certificate, (second,))]), (first, []), (second, [])):
-        stale = MessageReceived(beacon_of(core, world.identities[first], round=Round(0)), peer)
-        assert core.handle(stale, world.instant()) == answers
+    certificate, now = Announcement(segment_of(behind, 1).certificate), later(world, T0)
+    of_first = beacon_of(core, world.identities[first], round=Round(0))
+    for peer, answers in (
+        (second, [Send(certificate)]),
+        (first, [Send(certificate, (first,))]),
+        (third, [Send(certificate, (third,))]),
+        (first, []),
+        (second, []),
+    ):
+        assert core.handle(MessageReceived(of_first, peer), now) == answers
 
 
 def test_each_peer_that_is_ahead_is_followed_whoever_else_says_so(behind):
