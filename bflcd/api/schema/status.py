@@ -24,9 +24,11 @@ class Activity(StrEnum):
     SYNCING = "syncing"
     FETCHING_MODEL = "fetching the model"
     TRAINING = "training"
+    TRAINING_FAILS = "training fails"
     WAITING_FOR_CERTIFICATE = "waiting for certificate"
     COLLECTING = "collecting"
     SCORING = "scoring"
+    SCORING_FAILS = "scoring fails"
     WAITING_FOR_CARDS = "waiting for cards"
     PROPOSING = "proposing"
     CHECKING = "checking"
@@ -119,6 +121,8 @@ class Status(Answer, frozen=True, kw_only=True):
     """Bytes, without the worker's process."""
     device: str = ""
     """Where training and scoring run: cpu or cuda; empty before the worker has said so."""
+    work_failures: int = 0
+    """Failures in a row of training, judging or measuring here, of what fails longest; 0 while all goes well."""
 
 
 class Peer(Answer, frozen=True, kw_only=True):
