@@ -11,6 +11,7 @@ from bflcd.ledger.quorum import leader
 from bflcd.ledger.state import account_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
+from bflcd.params import MILLION
 from bflcd.types import NodeId, short
 from bflcd.wire.blocks import model_height
 
@@ -96,6 +97,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         last_commit_age=None if measures.committed_at is None else time.monotonic() - measures.committed_at,
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
+        held_out=params.validation_fraction / MILLION,
         test_accuracy=measures.test_accuracy,
         warnings=[*facts.warnings(), *_stalled(core), *_recovering(core)],
         waiting_for=waiting_for(core),
