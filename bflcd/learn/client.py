@@ -6,16 +6,28 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from asyncio.subprocess import Process, SubprocessStreamProtocol
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
+from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
+from bflcd.learn.health import Work, WorkHealth
 from bflcd.learn.messages import DescribeRequest, Job, Ready, Setup, TaskDescription, frame_of, read_as
-from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
+from bflcd.learn.protocol import (
+    EvaluateJob,
+    EvaluateResult,
+    PayloadError,
+    ScoreJob,
+    ScoreResult,
+    TrainJob,
+    TrainResult,
+    WorkerError,
+)
 from bflcd.params import TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -43,11 +55,17 @@ _MALLOC: Final = {
 }
 """glibc's settings, in bytes; other C libraries ignore them."""
 
+_WORK: Final = {TrainJob: Work.TRAIN, ScoreJob: Work.SCORE, EvaluateJob: Work.MEASURE}
+
 T = TypeVar("T")
+R = TypeVar("R", TrainResult, ScoreResult, EvaluateResult)
 
 
 class WorkerClient:
-    """Implements `learn.protocol.Compute`: one worker, one job at a time, started again when it died.
+    """Implements `learn.protocol.Compute`: one worker, one job at a time, replaced when it died or a job of it failed.
+
+    A process may be past help though it answers: a GPU that was lost, data that is no longer what it read. So the next job gets a
+    new one; what goes on failing is tried less and less often (`learn.health`).
 
     Cancelling an awaiting call cancels the job at its next batch; a worker that does not obey within a second is killed.
     """
@@ -62,9 +80,11 @@ class WorkerClient:
         device: str = "auto",
         threads: int = 1,
         attack: AttackConfig | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`validation_fraction` in millionths; `split_seed`: below 2^63, private to the node and the same at each start, else
-        validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall.
+        validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall. `now`: the
+        seconds by which pauses are counted.
         """
         self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack)
         self._environment = worker_environment(threads)
@@ -75,7 +95,9 @@ class WorkerClient:
         self._killed = False
         self._closed = False
         self.starts = 0
-        """Processes started so far; each above the first took the place of one that died."""
+        """Processes started so far; each above the first took the place of one that died or failed."""
+        self.health = WorkHealth(now)
+        """What of the work fails."""
 
     @property
     def ready(self) -> Ready | None:
@@ -121,13 +143,26 @@ class WorkerClient:
             self._kill(process)
             await process.wait()
 
-    async def _call(self, job: Job, result: type[T]) -> T:
+    async def _call(self, job: Job, result: type[R]) -> R:
+        work = _WORK[type(job)]
         async with self._lock:
+            refusal = self.health.refusal(work)
+            if refusal:
+                raise WorkerError(refusal)
             try:
                 process = await self._ensure_started()
             except OperatorError as error:  # the data was fine at the start: it changed under us
-                raise WorkerError(f"the compute worker cannot start again: {error}") from error
-            return self._read(process, result, await self._exchange(process, frame_of(job)))
+                raise WorkerError(f"the compute worker cannot start: {_in_full(error)}") from error
+            try:
+                found = self._read(process, result, await self._exchange(process, frame_of(job)))
+                check_result(job, found)
+            except WorkerError as error:
+                self.health.failed(work, str(error))
+                if not isinstance(error, PayloadError):
+                    self._kill(process)
+                raise
+            self.health.succeeded(work)
+            return found
 
     async def _ensure_started(self) -> Process:
         """The running worker, or a new one that has loaded task and data.
@@ -142,6 +177,9 @@ class WorkerClient:
                 await process.wait()
             if process is not None and process.returncode is None:
                 return process
+            refusal = self.health.refusal(Work.START)
+            if refusal:
+                raise WorkerError(refusal)
             # Not bare: every later call awaits it, and so does `close`.
             self._starting = asyncio.create_task(self._start(), name="start of the compute worker")  # noqa: TID251
         starting = self._starting
@@ -162,7 +200,23 @@ class WorkerClient:
             await asyncio.gather(starting, return_exceptions=True)
 
     async def _start(self) -> Process:
-        process = await _spawn(self._environment)
+        try:
+            process = await self._load()
+        except OperatorError as error:
+            self.health.failed(Work.START, _in_full(error))
+            raise
+        except WorkerError as error:
+            self.health.failed(Work.START, str(error))
+            raise
+        self.health.succeeded(Work.START)
+        return process
+
+    async def _load(self) -> Process:
+        """A new process that has loaded task and data."""
+        try:
+            process = await _spawn(self._environment)
+        except OSError as error:
+            raise WorkerError(f"no process could be started for the compute worker: {error}; see this user's limits") from error
         self.starts += 1
         self._process, self._killed = process, False
         try:
@@ -249,6 +303,10 @@ class WorkerClient:
                 process.kill()
             except ProcessLookupError:
                 logger.debug("compute worker %d was gone already", process.pid)
+
+
+def _in_full(error: OperatorError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)
 
 
 def _is_being_cancelled() -> bool:

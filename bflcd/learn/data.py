@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bflcd.errors import OperatorError
+from bflcd.errors import OperatorError, UsageError
 
 PartitionKind = Literal["writer", "dirichlet", "equal"]
 
@@ -32,19 +32,27 @@ class DataConfig:
 
 
 def check_data_config(config: DataConfig) -> None:
-    """Raise OperatorError (code `bad_data`) naming the first setting that makes no sense."""
+    """Raise UsageError (code `bad_data`) naming the first setting that makes no sense."""
     if config.partition not in PARTITIONS:
-        raise bad_data(f"data.partition = {config.partition!r} is unknown", f"use one of {', '.join(PARTITIONS)}")
+        raise _bad_setting(f"data.partition = {config.partition!r} is unknown", f"use one of {', '.join(PARTITIONS)}")
     if not 1 <= config.count <= MAX_PARTS:
-        raise bad_data(f"data.count = {config.count} parts", f"deal the data into 1 to {MAX_PARTS} parts")
+        raise _bad_setting(f"data.count = {config.count} parts", f"deal the data into 1 to {MAX_PARTS} parts")
     if not 0 <= config.index < config.count:
-        raise bad_data(f"data.index = {config.index} is no part of data.count = {config.count}", f"use 0 to {config.count - 1}")
+        raise _bad_setting(
+            f"data.index = {config.index} is no part of data.count = {config.count}", f"use 0 to {config.count - 1}"
+        )
     if not 0 <= config.seed < 2**63:
-        raise bad_data(f"data.seed = {config.seed} is out of range", "use 0 to 2^63 - 1, the same on every node")
+        raise _bad_setting(f"data.seed = {config.seed} is out of range", "use 0 to 2^63 - 1, the same on every node")
     if not 1e-3 <= config.alpha <= 1e6:
-        raise bad_data(f"data.alpha = {config.alpha} is out of range", "use 0.001 (each node few labels) to 1000000 (no skew)")
+        raise _bad_setting(
+            f"data.alpha = {config.alpha} is out of range", "use 0.001 (each node few labels) to 1000000 (no skew)"
+        )
     if config.limit < 0:
-        raise bad_data(f"data.limit = {config.limit} is negative", "use 0 for all rows")
+        raise _bad_setting(f"data.limit = {config.limit} is negative", "use 0 for all rows")
+
+
+def _bad_setting(message: str, hint: str) -> UsageError:
+    return UsageError(message, hint=hint, code="bad_data")
 
 
 def bad_data(message: str, hint: str) -> OperatorError:

@@ -23,18 +23,22 @@ def tensors_of(module: nn.Module) -> tuple[TensorSpec, ...]:
     state = module.state_dict()
     for name, tensor in state.items():
         if tensor.dtype not in _SPEC_DTYPES:
-            raise _bad_model(f"tensor {name} is {tensor.dtype}", "keep weights float32 and counters int64")
+            raise bad_model(f"tensor {name} is {tensor.dtype}", "keep weights float32 and counters int64")
         if tensor.numel() == 0:
-            raise _bad_model(f"tensor {name} is empty", "remove it from the model")
+            raise bad_model(f"tensor {name} is empty", "remove it from the model")
     if not state or len(state) > MAX_TENSORS:
         limits = f"1 to {MAX_TENSORS} tensors, under {MAX_CHUNKS} MiB, can be learned"
-        raise _bad_model(f"the model has {len(state)} tensors", limits)
-    if len({tensor.data_ptr() for tensor in state.values()}) != len(state):
-        raise _bad_model("two names share one tensor", "register tied weights once")
+        raise bad_model(f"the model has {len(state)} tensors", limits)
+    places: dict[int, str] = {}
+    for name, tensor in state.items():
+        other = places.setdefault(tensor.data_ptr(), name)
+        if other != name:
+            raise bad_model(f"{other} and {name} share one tensor", "register tied weights once")
     return tuple(TensorSpec(name, tuple(state[name].shape), _SPEC_DTYPES[state[name].dtype]) for name in sorted(state))
 
 
-def _bad_model(message: str, hint: str) -> OperatorError:
+def bad_model(message: str, hint: str) -> OperatorError:
+    """The error for a model whose tensors can't travel."""
     return OperatorError(f"this model cannot be learned: {message}", hint=hint, code="bad_model")
 
 
@@ -51,7 +55,7 @@ class FlatModel:
             differing = sorted({t.name for t in found} ^ {t.name for t in spec}) or [
                 a.name for a, b in zip(found, spec, strict=True) if a != b
             ]
-            raise _bad_model(
+            raise bad_model(
                 f"its tensors are not those of the genesis (first difference: {differing[0]})",
                 "use the version of the task that the genesis was made with",
             )
@@ -61,6 +65,8 @@ class FlatModel:
         self.weights = torch.zeros(weights, dtype=torch.float32, device=device)
         self.gradient = torch.zeros_like(self.weights)
         self.counters = torch.zeros(counters, dtype=torch.int64, device=device)
+        self.trained = frozenset(name for name, parameter in module.named_parameters() if parameter.requires_grad)
+        """Tensors that have a gradient."""
         state = self.module.state_dict(keep_vars=True)
         gradients = dict(self.views(self.gradient))
         for name, view in self.views(self.weights):

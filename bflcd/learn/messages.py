@@ -10,13 +10,14 @@ from typing import Any, Final, TypeVar
 import msgpack
 import msgspec
 
-from bflcd.errors import OperatorError
+from bflcd.errors import OperatorError, PeerError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.frames import Frame, FrameError
 from bflcd.learn.protocol import (
     EvaluateJob,
     EvaluateResult,
+    PayloadError,
     ScoreJob,
     ScoreResult,
     TrainJob,
@@ -93,9 +94,10 @@ class OperatorFault:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """Any other error: one job's end."""
+    """Any other error: one job's end. `payload`: what the job brought is at fault, and not the worker."""
 
     message: str
+    payload: bool = False
 
 
 Message = Setup | Ready | DescribeRequest | TaskDescription | Job | Result | OperatorFault | JobFailed
@@ -130,7 +132,7 @@ def error_frame(error: Exception) -> Frame:
     """The frame that says that a job, or the setup, ended with `error`."""
     if isinstance(error, OperatorError):
         return frame_of(OperatorFault(str(error), error.hint, error.code))
-    return frame_of(JobFailed(str(error) or type(error).__name__))
+    return frame_of(JobFailed(str(error) or type(error).__name__, isinstance(error, PeerError)))
 
 
 def read_as(frame: Frame, expected: type[T]) -> T:
@@ -154,7 +156,7 @@ def _unexpected(frame: Frame, found: Message) -> Exception:
         case OperatorFault():
             return OperatorError(found.message, hint=found.hint, code=found.code)
         case JobFailed():
-            return WorkerError(found.message)
+            return PayloadError(found.message) if found.payload else WorkerError(found.message)
     return FrameError(f"a frame {frame.kind!r} is out of place here")
 
 

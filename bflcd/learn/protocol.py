@@ -123,7 +123,11 @@ class EvaluateResult:
 
 
 class WorkerError(BflcError):
-    """A job failed: torch raised, memory ran out, or the worker died; it is started again for the next job."""
+    """A job failed: the task or torch raised, memory ran out, or the worker died; a new one does the next job."""
+
+
+class PayloadError(WorkerError):
+    """A job failed by the payload that it brought: the worker is not at fault, and stays."""
 
 
 class Compute(Protocol):

@@ -1,5 +1,6 @@
 """Judging updates on local rows: paired, damped loss gains in exact integers (design 5)."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from bflcd.errors import PeerError
+from bflcd.errors import BflcError, PeerError
+from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Task
@@ -28,6 +30,9 @@ ROWS_AT_ONCE: Final = 256
 
 STACK: Final = 64
 """Candidates of one stacked pass on a GPU; halved while memory runs out."""
+
+_REASON_CHARS: Final = 200
+"""Of torch's explanation, in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +56,34 @@ class RowLosses:
 class Scorer:
     """Scores candidates of one task; keeps the base's measurement for further jobs with the same model, seed and rows."""
 
-    def __init__(self, model: FlatModel, task: Task, rows: DeviceRows) -> None:
-        """`rows`: those that this node may judge on."""
+    def __init__(self, model: FlatModel, task: Task, rows: DeviceRows, *, stacked: bool | None = None) -> None:
+        """`rows`: those that this node may judge on; `stacked`: whether many models are measured at once, by default on a GPU."""
         self._model, self._task, self._rows = model, task, rows
+        self._stacked = model.device.type == "cuda" if stacked is None else stacked
         self._base: tuple[tuple[bytes, int, int], RowLosses] | None = None
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
 
-        Raises PeerError(BAD_TENSOR) for a broken model, JobCancelledError.
+        A model that can't be measured many at once (recurrent layers, decisions by a value) is measured one by one from then on.
+        Raises PeerError(BAD_TENSOR) for a broken model, JobCancelledError, TaskError, or what the task's code raises.
         """
+        if not self._stacked:
+            return self._score(job, cancelled)
+        try:
+            return self._score(job, cancelled)
+        except (BflcError, JobCancelledError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what torch raises there has no type of its own
+            reason = f"{type(error).__name__}: {error}"
+        self._stacked, self._base = False, None
+        result = self._score(job, cancelled)
+        sys.stderr.write(
+            f"this model can't be judged many at once, so updates are judged one by one ({reason[:_REASON_CHARS]})\n"
+        )
+        return result
+
+    def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         begun = perf_counter()
         rows = self._draw(job)
         self._model.load(job.model)
@@ -93,7 +116,7 @@ class Scorer:
         """Measure the loaded base, once for all jobs of one model, seed and number of rows."""
         key = (blake2b(job.model, digest_size=32).digest(), job.seed, job.rows)
         if self._base is None or self._base[0] != key:
-            if self._model.device.type == "cuda":  # by the same kernels as the candidates, so that a zero update gains nothing
+            if self._stacked:  # by the same kernels as the candidates, so that a zero update gains nothing
                 self._base = (key, _measure_stack(self._model, self._task, self._model.weights[None], rows, cancelled)[0])
             else:
                 self._base = (key, measure(self._model, self._task, rows, cancelled))
@@ -103,11 +126,11 @@ class Scorer:
         self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled
     ) -> Iterator[RowLosses]:
         """The model moved by a share of each update in turn."""
-        if self._model.device.type == "cuda":
+        if self._stacked:
             yield from self._measure_stacked(start, updates, shares, rows, cancelled)
             return
         for update, share in zip(updates, shares, strict=True):
-            torch.add(start, as_tensor(update), alpha=share, out=self._model.weights)
+            torch.add(start, as_tensor(update).to(start.device), alpha=share, out=self._model.weights)
             yield measure(self._model, self._task, rows, cancelled)
 
     def _measure_stacked(
@@ -137,9 +160,9 @@ def measure(model: FlatModel, task: Task, rows: DeviceRows, cancelled: Cancelled
     losses, correct = [], []
     with torch.inference_mode():
         for inputs, targets in _chunks(rows, cancelled):
-            outputs = model.module(task.transform(inputs))
-            losses.append(bounded_losses(task.row_loss(outputs, targets)))
-            correct.append(task.correct(outputs, targets))
+            outputs = model.module(transformed(task, inputs))
+            losses.append(bounded_losses(row_losses(task, outputs, targets)))
+            correct.append(right_rows(task, outputs, targets))
     return RowLosses(torch.cat(losses).cpu(), torch.cat(correct).cpu())
 
 
@@ -150,12 +173,12 @@ def _measure_stack(model: FlatModel, task: Task, stack: Tensor, rows: DeviceRows
 
     def forward(weights: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         outputs = functional_call(model.module, weights, (inputs,))
-        return task.row_loss(outputs, targets), task.correct(outputs, targets)
+        return row_losses(task, outputs, targets), right_rows(task, outputs, targets)
 
     losses, correct = [], []
     with torch.no_grad():
         for inputs, targets in _chunks(rows, cancelled):
-            loss, right = vmap(forward, in_dims=(0, None, None))(parameters, task.transform(inputs), targets)
+            loss, right = vmap(forward, in_dims=(0, None, None))(parameters, transformed(task, inputs), targets)
             losses.append(bounded_losses(loss))
             correct.append(right)
     pairs = zip(torch.cat(losses, dim=1).cpu(), torch.cat(correct, dim=1).cpu(), strict=True)

@@ -38,6 +38,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def first(self, count: int) -> "Rows":
+        """The first so many."""
+        return Rows(self.inputs[:count], self.targets[:count])
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

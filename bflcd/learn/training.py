@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.learn.flat import FlatModel, as_tensor, tensors_of, to_numpy
+from bflcd.learn.checks.answers import built_model, rate_of, row_losses, transformed
+from bflcd.learn.checks.magnitude import check_update, first_beyond
+from bflcd.learn.flat import FlatModel, as_tensor, bad_model, tensors_of, to_numpy
 from bflcd.learn.protocol import TrainJob, TrainResult, WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
-from bflcd.wire.tensors import VALUE_LIMIT, join_payload, split_payload
+from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload
 
 Batch = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Positions among a node's rows."""
@@ -40,19 +42,32 @@ class DeviceRows:
     @classmethod
     def of(cls, rows: Rows, device: torch.device) -> "DeviceRows":
         """Move `rows` once; batches are then gathered on the device."""
-        return cls(torch.from_numpy(rows.inputs).to(device), torch.from_numpy(rows.targets).to(device))
+        inputs, targets = np.ascontiguousarray(rows.inputs), np.ascontiguousarray(rows.targets)  # torch knows no negative strides
+        return cls(torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device))
 
     def __len__(self) -> int:
         return len(self.targets)
 
+    def part(self, begin: int, end: int) -> "DeviceRows":
+        """Rows from `begin` on and before `end`."""
+        return DeviceRows(self.inputs[begin:end], self.targets[begin:end])
+
 
 def initial_model(task: Task, seed: int) -> tuple[tuple[TensorSpec, ...], bytes]:
-    """The tensor specification and the payload of model 0, initialised from `seed`. Raises OperatorError (`bad_model`)."""
+    """The tensor specification and the payload of model 0, initialised from `seed`.
+
+    Raises OperatorError: `bad_task` for what is no model, `bad_model` for one that can't be learned.
+    """
     torch.manual_seed(seed)
-    module = task.build_model()
+    module = built_model(task)
     spec = tensors_of(module)
     model = FlatModel(module, spec, torch.device("cpu"))
-    return spec, join_payload(model.counters.numpy(), to_numpy(model.weights), spec, label=None)
+    weights = to_numpy(model.weights)
+    found = first_beyond(spec, weights)
+    if found is not None:
+        limit = f"a model's values are finite and at most +-{VALUE_LIMIT:g}"
+        raise bad_model(f"the tensor {found[0]} begins with {found[1]:g}", f"{limit}: let build_model begin with smaller ones")
+    return spec, join_payload(model.counters.numpy(), weights, spec, label=None)
 
 
 def train(
@@ -60,7 +75,8 @@ def train(
 ) -> TrainResult:
     """Train `model` from the job's weights on all of `rows`; the update is the difference, with the parent's counters.
 
-    Raises PeerError(BAD_TENSOR) for a broken payload, WorkerError if training diverged, JobCancelledError.
+    Raises PeerError(BAD_TENSOR) for a broken payload, JobCancelledError, NotFiniteError for weights that are not finite,
+    TaskError for what the task's code gave back, WorkerError for what else can't be offered.
     """
     begun = perf_counter()
     model.load(job.model)
@@ -85,12 +101,15 @@ class Descent:
     @classmethod
     def of(cls, task: Task, spec: TaskSpec, round_: int, seed: int) -> "Descent":
         """What a genesis fixes for `round_`."""
-        rate = task.learning_rate(spec, round_)
+        rate = rate_of(task, spec, round_)
         return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, seed)
 
 
 def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, cancelled: Cancelled = never) -> float:
-    """Stochastic gradient descent from the loaded weights; the mean loss of the last epoch, in nats. Raises JobCancelledError."""
+    """Stochastic gradient descent from the loaded weights; the mean loss of the last epoch, in nats.
+
+    Raises JobCancelledError, TaskError.
+    """
     velocity = torch.zeros_like(model.weights)
     model.module.train()
     loss = 0.0
@@ -100,7 +119,11 @@ def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, ca
             if cancelled():
                 raise JobCancelledError
             index = torch.from_numpy(chosen).to(model.device)
-            losses = task.row_loss(model.module(task.transform(rows.inputs[index])), rows.targets[index])
+            losses = row_losses(task, model.module(transformed(task, rows.inputs[index])), rows.targets[index])
+            if not losses.requires_grad:
+                raise WorkerError(
+                    "the task's row_loss returned losses without a gradient: leave out detach() and torch.no_grad()"
+                )
             model.gradient.zero_()
             losses.mean().backward()  # type: ignore[no-untyped-call]
             velocity.mul_(plan.momentum).add_(model.gradient)
@@ -117,14 +140,10 @@ def epochs_of(rows: int, plan: Descent) -> Iterator[Iterator[Batch]]:
         yield batches(rng.permutation(rows), plan.batch_size)
 
 
-def _difference(model: FlatModel, base: bytes, loss: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _difference(model: FlatModel, base: bytes, loss: float) -> Floats:
     start = as_tensor(split_payload(base, model.spec, label=None)[1]).to(model.device)
     update = to_numpy(model.weights - start)
-    if not np.all(np.abs(update) <= VALUE_LIMIT):
-        raise WorkerError(
-            f"training diverged (loss {loss:g}): the update holds weights that are not finite or beyond +-{VALUE_LIMIT:g}; "
-            "a community whose training diverges needs a lower learning rate in its genesis"
-        )
+    check_update(model.spec, model.trained, update, loss)
     return update
 
 

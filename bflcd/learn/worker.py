@@ -17,8 +17,11 @@ from typing import Final
 
 import torch
 
-from bflcd.errors import OperatorError, PeerError
+from bflcd.errors import BflcError, OperatorError, PeerError
 from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.checks.answers import built_model, loaded, pinned
+from bflcd.learn.checks.diagnosis import said_of, try_out, why_it_raised, why_not_finite
+from bflcd.learn.checks.magnitude import NotFiniteError
 from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
@@ -105,16 +108,11 @@ class Session:
         """Load everything. Raises OperatorError."""
         device = _deterministic(find_device(setup.device))
         self._spec, self._task = setup.task, find_task(setup.task.factory, dict(setup.task.options))
-        data = self._task.load(setup.data)
-        if len(data.own) == 0:
-            raise OperatorError(
-                f"part {setup.data.index} of {setup.data.count} holds no row",
-                hint="deal the data into fewer parts",
-                code="bad_data",
-            )
+        data = loaded(self._task, setup.data)
         training, validation = split_validation(len(data.own), setup.validation_fraction, setup.split_seed)
         torch.manual_seed(setup.split_seed)
-        self._model = FlatModel(self._task.build_model(), setup.task.tensors, device)
+        self._model = FlatModel(built_model(self._task), setup.task.tensors, device)
+        try_out(self._task, self._model, data.own, "its own")
         rows = Rows(data.own.inputs[training], data.own.targets[training])
         self._training = DeviceRows.of(rows, device)
         self._adversary: Adversary | None = None
@@ -143,9 +141,21 @@ class Session:
         if adversary is not None:
             adversary.see(job.round, job.model)
         if adversary is None or context is None:
-            return train(self._model, self._task, self._spec, self._training, job, cancelled=cancelled)
-        trained = train(self._model, self._task, self._spec, adversary.rows, job, cancelled=cancelled)
-        return adversary.forge(trained, job, context)
+            return self._train_on(self._training, job, cancelled)
+        return adversary.forge(self._train_on(adversary.rows, job, cancelled), job, context)
+
+    def _train_on(self, rows: DeviceRows, job: TrainJob, cancelled: Cancelled) -> TrainResult:
+        """Train; what fails is told with its cause. Raises as `run` does."""
+        try:
+            return train(self._model, self._task, self._spec, rows, job, cancelled=cancelled)
+        except NotFiniteError as error:
+            raise WorkerError(why_not_finite(self._task, self._model, rows, job.model, str(error))) from error
+        except (BflcError, JobCancelledError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            if self._model.device.type != "cpu":  # a GPU that raised once may raise at everything
+                raise
+            raise WorkerError(why_it_raised(self._task, self._model, rows, job.model, error)) from error
 
     def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         adversary = self._adversary
@@ -185,13 +195,13 @@ def _explain(error: Exception) -> Exception:
     if isinstance(error, (WorkerError, PeerError)):
         return error
     sys.excepthook(type(error), error, error.__traceback__)
-    return WorkerError(f"{type(error).__name__}: {error}")
+    return WorkerError(said_of(error))
 
 
 def _describe(frame: Frame) -> Frame:
     request = read_as(frame, DescribeRequest)
     task = find_task(request.factory, request.options)
-    options = tuple(sorted(task.pin(request.data).items()))
+    options = tuple(sorted(pinned(task, request.data).items()))
     spec, model = initial_model(task, request.seed)
     return frame_of(TaskDescription(options, spec, model))
 

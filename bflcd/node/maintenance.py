@@ -11,6 +11,7 @@ from bflcd.core.core import Core
 from bflcd.core.node_events import EventKind
 from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.learn.client import WorkerClient
+from bflcd.learn.health import Work
 from bflcd.learn.protocol import EvaluateJob, WorkerError
 from bflcd.net.blobs import BlobFetcher
 from bflcd.node.reporter import Tell
@@ -174,7 +175,7 @@ class Maintenance:
 
     async def _measure(self) -> None:
         """The finished model on the task's test data, for `status`."""
-        if self._compute.ready is None:
+        if self._compute.ready is None or self._compute.health.refusal(Work.MEASURE):
             return
         root = self._core.context.head_blob.root
         try:

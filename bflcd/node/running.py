@@ -11,6 +11,7 @@ from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
+from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import account_of
@@ -138,6 +139,7 @@ class RunningNode:
         network = PeerNetwork(around.side.gossip, around.side.peers)
         self._fetcher = _fetcher_of(genesis, around, engine)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
+        around.facts.work = self._worker.health
         attack = around.config.attack.for_worker(around.identity.node_id)
         compute = self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context)
         self._maintenance = Maintenance(
@@ -255,13 +257,14 @@ class RunningNode:
             await self._worker.close()
 
     async def _start_worker(self) -> None:
-        """Start the worker early: bad data must be told at once, not in the first round."""
+        """Start the worker early: bad data must be told at once, not in the first round. The node votes without it."""
         if not self._around.config.compute.train:
             return
         try:
             await self._worker.start()
-        except WorkerError as error:
-            text = f"the compute worker did not start: {error}; it is tried again with the first job"
+        except (OperatorError, WorkerError) as error:
+            hint = f"; {error.hint}" if isinstance(error, OperatorError) and error.hint else ""
+            text = f"the compute worker did not start: {error}{hint}; it is tried again with the first job"
             self._around.tell(EventKind.WORK_FAILED, self._engine.core.context.round, text)
 
     async def _first_look(self) -> None:

@@ -33,6 +33,9 @@ _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in
 
 _DEFAULTS: Final = Params()
 
+HIGHEST_RATE: Final = 100.0
+"""Learning rate that a genesis may name; the lowest is a millionth."""
+
 
 def _one_of(names: tuple[str, ...]) -> str:
     """`a, b or c.`"""
@@ -84,7 +87,7 @@ class CommunityOptions:
         """The fields of TaskSpec that were given. Raises UsageError."""
         given = {key: _whole(key, value) for key, value in self._extra().items() if key in _TRAINING}
         if self.learning_rate:
-            given["learning_rate"] = round(self.learning_rate * MILLION)
+            given["learning_rate"] = _millionths("--learning-rate", self.learning_rate, 1 / MILLION, HIGHEST_RATE)
         return given
 
     def _extra(self) -> dict[str, str]:
@@ -138,6 +141,13 @@ def default_partition(factory: str, path: str | None) -> PartitionKind:
 def data_for_describing(data: DataConfig) -> DataConfig | None:
     """What a task may infer its options from: the data, if a path is given."""
     return data if data.path is not None else None
+
+
+def _millionths(flag: str, value: float, low: float, high: float) -> int:
+    """A number from `low` to `high` in millionths. Raises UsageError, for NaN and infinity too."""
+    if not low <= value <= high:
+        raise UsageError(f"{flag} {value:g}: out of range", hint=f"use {low:.6f} to {high:g}, or leave it out")
+    return round(value * MILLION)
 
 
 def _whole(key: str, text: str) -> int:

@@ -67,7 +67,9 @@ def _report_rows(report: "VerifyReport", test_accuracy: float | None) -> list[tu
         ("aggregates", f"{report.aggregates} computed anew, all the same" if report.ok else f"{report.aggregates} computed anew"),
         (
             "accuracy",
-            f"{share(report.accuracy)} (model {report.accuracy_round}, on chain)" if report.accuracy is not None else "-",
+            f"{share(report.accuracy)} (model {report.accuracy_round}, on the members' rows)"
+            if report.accuracy is not None
+            else "-",
         ),
     ]
     if test_accuracy is not None:

@@ -104,7 +104,7 @@ class Community:
 
     @property
     def accuracies(self) -> list[tuple[float, float]]:
-        """(model's round, accuracy on chain) of all rounds that have one."""
+        """(model's round, accuracy on the members' rows) of all rounds that have one."""
         return [(float(row.round - 1), row.accuracy) for row in self.rows if row.accuracy is not None]
 
 
@@ -162,12 +162,12 @@ def _named(community: Community, text: str) -> str:
 
 
 def accuracy_view(community: Community, console: Console, *, rows: int) -> RenderableType | None:
-    """The curve of the accuracy on chain; None before there are two points."""
+    """The curve of the accuracy on the members' rows; None before there are two points."""
     points = community.accuracies
     drawn = curve(points, width=min(console.width, 100), height=rows, unicode=console.encoding.startswith("utf"))
     if not drawn:
         return None
-    title = f"accuracy on chain, {share(points[-1][1])} at model {points[-1][0]:.0f}"
+    title = f"accuracy on the members' rows, {share(points[-1][1])} at model {points[-1][0]:.0f}"
     return Group(Text(title, style="bold"), Text(drawn, style="cyan"))
 
 

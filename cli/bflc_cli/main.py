@@ -26,6 +26,9 @@ _UsageError: Final[Any] = next(kind for kind in typer.BadParameter.__mro__ if ki
 _ANYWHERE: Final = {"--json": 0, "--datadir": 1, "--wait": 1}
 """Global options that may also stand behind the command, and how many values they take."""
 
+MAX_SECONDS: Final = 86_400.0
+"""That a command waits: a day."""
+
 app = typer.Typer(
     name=PROGRAM,
     help="Steer a bflcd node. --json, --datadir and --wait may stand before or behind the command.",
@@ -50,8 +53,12 @@ def options(
     *,
     datadir: Annotated[Path | None, typer.Option("--datadir", envvar="BFLCD_DATADIR", help="The node's data directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, whole ids.")] = False,
-    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for a daemon that is still starting.")] = 0,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds that one request may take.")] = 30,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, max=MAX_SECONDS, help="Seconds to wait for a daemon that is still starting.")
+    ] = 0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=MAX_SECONDS, help="Seconds that one request may take.")
+    ] = 30,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,

@@ -43,7 +43,10 @@ def status_view(status: Status) -> RenderableType:
     kept = "all that came here" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
     models = "" if status.prune_height is None else f", models from height {status.prune_height} on"
     last = "none since the start" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
-    accuracy = share(status.accuracy) + ("" if status.accuracy_round is None else f" (model {status.accuracy_round}, on chain)")
+    rows = "held out by the members" if status.held_out else "that the members train on"
+    accuracy = share(status.accuracy) + (
+        "" if status.accuracy_round is None else f" (model {status.accuracy_round}, on rows {rows})"
+    )
     pairs = [
         ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
         ("node", f"{short(status.node_id)} ({status.peer_id}), {status.role}"),

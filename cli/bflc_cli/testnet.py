@@ -318,7 +318,8 @@ def _write_plot(community: Community, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="model", ylabel="accuracy", title=f"{community.overview.name}: {community.overview.task}")
+    title = f"{community.overview.name}: {community.overview.task}"
+    axes = figure.add_subplot(xlabel="model", ylabel="accuracy on the members' rows", title=title)
     points = community.accuracies
     axes.plot([x for x, _ in points], [y for _, y in points])
     axes.grid(visible=True, alpha=0.3)

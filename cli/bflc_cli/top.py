@@ -146,7 +146,7 @@ def _accuracy(frame: Frame, console: Console) -> RenderableType | None:
     if len(points) < 2:
         return None
     drawn = curve(points, width=min(console.width, CURVE_COLUMNS), height=CURVE_ROWS, unicode=console.encoding.startswith("utf"))
-    title = Text.assemble(("accuracy on chain ", "bold"), f"{share(points[-1][1])} (model {points[-1][0]:.0f})")
+    title = Text.assemble(("accuracy on the members' rows: ", "bold"), f"{share(points[-1][1])} (model {points[-1][0]:.0f})")
     return Group(title, Text(drawn, style="cyan"))
 
 

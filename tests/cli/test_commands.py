@@ -61,7 +61,7 @@ def envelope(out: str) -> dict[str, object]:
 
 READING = {
     "status": (
-        ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on chain)"],
+        ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on rows that the members train on)"],
         lambda d: d["node_id"] == IDS[0],
     ),
     "peers": (["02020202", "0.4 ms", "/ip4/127.0.0.1/tcp/4001"], lambda d: [p["node_id"] for p in d] == IDS[1:3]),

@@ -46,7 +46,7 @@ def test_top_shows_round_committee_offers_cards_scores_and_accuracy():
     assert "P.." in seat
     assert "+0.0120 packed" in text
     assert "held" in text
-    assert "accuracy on chain 50.00 % (model 4)" in text
+    assert "accuracy on the members' rows: 50.00 % (model 4)" in text
     assert any(0x2800 < ord(c) <= 0x28FF for c in text)
 
 
@@ -56,7 +56,7 @@ def test_top_before_the_first_round_and_without_end():
     frame = Frame(status_of(last_round=0), empty, node.committee(), [], [])
     text = drawn(render(frame, Console(width=100)))
     assert "no offer yet" in text
-    assert "accuracy on chain" not in text
+    assert "accuracy on the members' rows" not in text
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -159,7 +159,7 @@ def test_the_picture_of_a_testnet(tmp_path):
     assert "an offer of node1" in text
     assert "no answer" in text
     assert "model 5: 6/6 packed" in text
-    assert "accuracy on chain, 50.00 % at model 4" in text
+    assert "accuracy on the members' rows, 50.00 % at model 4" in text
     assert "node0" in drawn(status_table(community.nodes))
 
 

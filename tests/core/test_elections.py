@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bflcd.learn.health import WorkHealth
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.roles import lead_lot, seed_of, tie_break
 from bflcd.ledger.state import State, genesis_header, genesis_state
@@ -111,7 +112,7 @@ def test_the_operator_sees_rate_and_availability() -> None:
     seen = core.snapshot(world.instant())
     accounts = core.context.state.accounts
     assert [member.availability for member in members_view(seen)] == [account.availability / 1_000_000 for account in accounts]
-    decided = round_view(seen).last_decision
+    decided = round_view(seen, WorkHealth(lambda: 0.0)).last_decision
     assert {row.uploader: row.rate for row in decided} == {
         row.uploader: world.rate(NodeId(bytes.fromhex(row.uploader))) for row in decided
     }

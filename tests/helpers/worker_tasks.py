@@ -17,7 +17,10 @@ GENERATOR_SEED = 5
 
 
 class LineTask(Task):
-    """Which side of a line a point lies on; 64 own rows, 32 test rows. `mode` goes wrong in a forward pass, once a file `flag` exists."""
+    """Which side of a line a point lies on; 64 own rows, 32 test rows.
+
+    `mode` goes wrong in a forward pass, once a file `flag` exists; `hole` puts NaN into a row as it is loaded, while it exists.
+    """
 
     OPTIONS: ClassVar[Mapping[str, str]] = {"mode": "", "flag": ""}
 
@@ -29,6 +32,8 @@ class LineTask(Task):
             raise ValueError("no such luck")
         points = np.random.default_rng(GENERATOR_SEED).normal(size=(96, 2)).astype(np.float32)
         labels = (points[:, 0] > points[:, 1]).astype(np.int64)
+        if self.options["mode"] == "hole" and Path(self.options["flag"]).exists():
+            points[17, 1] = np.nan
         return Dataset(Rows(points[:64], labels[:64]), Rows(points[64:], labels[64:]))
 
 
@@ -40,24 +45,27 @@ class Guarded(nn.Module):
         self.line = nn.Linear(2, 2)
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self.mode, self.flag = mode, flag
+        self.poisoned = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training:
             self.batches += 1
         if self.mode and Path(self.flag).exists():
             self.misbehave()
+        if self.poisoned:
+            raise RuntimeError("this process is past help")
         return self.line(x)
 
     def misbehave(self) -> None:
         match self.mode:
             case "exit":
                 os._exit(3)
-            case "memory":
-                raise MemoryError("pretended")
             case "torch memory":
                 raise torch.OutOfMemoryError("pretended")
-            case "raise":
+            case "raise in training" if self.training:
                 raise RuntimeError("torch is unhappy")
+            case "poison":
+                self.poisoned = True
             case "print":
                 print("stray words on standard output", flush=True)  # noqa: T201 - what the worker must survive
             case "slow":

@@ -14,6 +14,7 @@ import pytest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.health import Work
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.types import Digest, Round
 from tests.helpers.learning import task_spec
@@ -135,19 +136,59 @@ async def test_whoever_waits_for_a_start_is_told_when_the_client_closes(describe
     assert not job.cancelled()
 
 
-@pytest.mark.parametrize(
-    ("mode", "words"), [("memory", "memory ran out"), ("torch memory", "memory ran out"), ("raise", "unhappy")]
-)
-async def test_errors_of_a_job_leave_the_worker_alive(described, open_client, tmp_path, mode, words):
+@pytest.mark.parametrize(("mode", "words"), [("torch memory", "memory ran out"), ("poison", "past help")])
+async def test_a_worker_whose_job_failed_is_replaced(described, open_client, tmp_path, mode, words):
+    """Given a worker that answers with an error, and one that would answer so for ever, then the next job has a new process."""
     client = open_client(mode)
     await client.start()
     first = client.pid
     go_wrong(tmp_path)
     with pytest.raises(WorkerError, match=words):
         await client.train(train_job(described))
+    assert client.health.fails(Work.TRAIN)
     behave(tmp_path)
     assert (await client.train(train_job(described))).samples == 48
-    assert client.pid == first
+    assert (client.pid != first, client.starts, client.health.warnings()) == (True, 2, [])
+
+
+async def test_what_goes_on_failing_is_tried_after_a_pause(described, open_client, tmp_path):
+    """Given training that failed twice, then it is refused for a while, without a new process; judging is not."""
+    now = [100.0]
+    client = open_client("raise in training", now=lambda: now[0])
+    go_wrong(tmp_path)
+    for _ in range(2):
+        with pytest.raises(WorkerError, match="unhappy"):
+            await client.train(train_job(described))
+    starts = client.starts
+    with pytest.raises(WorkerError, match=r"training failed 2 times in a row and is tried again in 2 s; last: .*unhappy"):
+        await client.train(train_job(described))
+    assert (client.starts, client.health.failures) == (starts, 2)
+    behave(tmp_path)
+    await client.score(ScoreJob(Round(0), described.model, (), 1, 256, 4))
+    assert client.health.failures == 2
+    now[0] += 2
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.health.failures == 0
+
+
+async def test_data_that_is_mended_is_noticed_without_a_restart(described, open_client, tmp_path):
+    """Given a cell that is no number, then the start says which; when it is mended, the next job finds the worker well."""
+    now = [100.0]
+    client = open_client("hole", now=lambda: now[0])
+    go_wrong(tmp_path)
+    with pytest.raises(OperatorError, match="the input of row 17 in column 1 is nan"):
+        await client.start()
+    (warning,) = client.health.warnings()
+    assert warning.startswith("this node neither trains nor judges: starting the compute worker failed once; ")
+    with pytest.raises(WorkerError, match=r"cannot start: .*row 17"):
+        await client.train(train_job(described))
+    starts = client.starts
+    with pytest.raises(WorkerError, match="is tried again in 2 s"):
+        await client.train(train_job(described))
+    behave(tmp_path)
+    now[0] += 2
+    assert (await client.train(train_job(described))).samples == 48
+    assert (client.starts, client.health.warnings()) == (starts + 1, [])
 
 
 async def test_a_broken_model_is_an_error_of_the_job(described, open_client):
@@ -155,6 +196,7 @@ async def test_a_broken_model_is_an_error_of_the_job(described, open_client):
     with pytest.raises(WorkerError, match="bad_tensor"):
         await client.train(TrainJob(Round(0), described.model[:-1], 3, "mine"))
     assert (await client.train(train_job(described))).samples == 48
+    assert client.starts == 1
 
 
 async def test_cancelling_ends_the_job_at_the_next_batch(described, open_client, tmp_path):

@@ -16,6 +16,7 @@ from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, n
 from bflcd.types import Digest, MicroNats, Round
 from bflcd.wire.tensors import join_payload, split_payload
 from tests.helpers.learning import task_spec
+from tests.helpers.worker_tasks import LineTask
 
 CPU = torch.device("cpu")
 
@@ -187,6 +188,66 @@ def test_the_stacked_pass_agrees_with_the_loop(digits):
         expected = measure(flat, task, rows, never)
         torch.testing.assert_close(found.losses, expected.losses, atol=1e-5, rtol=1e-5)
         assert torch.equal(found.correct, expected.correct)
+
+
+class Recurrent(LineTask):
+    """Reads a point's coordinates one after the other: torch can't stack that."""
+
+    def build_model(self):
+        return Reader()
+
+
+class Reader(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.reader, self.out = torch.nn.LSTM(1, 4, batch_first=True), torch.nn.Linear(4, 2)
+
+    def forward(self, points):
+        return self.out(self.reader(points[:, :, None])[0][:, -1])
+
+
+class Choosing(LineTask):
+    """Decides by a value, which a stacked pass has many of."""
+
+    def build_model(self):
+        return Chooser()
+
+
+class Chooser(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(2, 2)
+
+    def forward(self, points):
+        outputs = super().forward(points)
+        return outputs if outputs.sum() > 0 else 2 * outputs
+
+
+@pytest.mark.parametrize("factory", [Recurrent, Choosing])
+def test_what_cannot_be_judged_many_at_once_is_judged_one_by_one(factory, capsys):
+    """Given a model that torch can't stack, as on a GPU, then it is judged as on a CPU, and the log has one line of it."""
+    task = factory({})
+    tensors, model = initial_model(task, 1)
+    flat, rows = FlatModel(task.build_model(), tensors, CPU), DeviceRows.of(task.load(DataConfig()).own, CPU)
+    update = np.linspace(-0.5, 0.5, flat.weights.numel(), dtype=np.float32)
+    job = score_job(model, [candidate(flat, 1, update), candidate(flat, 2, update * 0)])
+    scorer = Scorer(flat, task, rows, stacked=True)
+    found = [replace(scorer.score(job, never), seconds=0.0) for _ in range(2)]
+    assert found == [replace(Scorer(flat, task, rows).score(job, never), seconds=0.0)] * 2
+    assert found[0].scores[1].gain == 0
+    assert capsys.readouterr().err.count("updates are judged one by one") == 1
+
+
+def test_a_task_that_fails_fails_in_either_way():
+    class Broken(LineTask):
+        def row_loss(self, outputs, targets):
+            raise ValueError("no such luck")
+
+    task = Broken({})
+    tensors, model = initial_model(task, 1)
+    flat, rows = FlatModel(task.build_model(), tensors, CPU), DeviceRows.of(task.load(DataConfig()).own, CPU)
+    for stacked in (True, False):
+        with pytest.raises(ValueError, match="no such luck"):
+            Scorer(flat, task, rows, stacked=stacked).score(score_job(model, []), never)
 
 
 def test_evaluation_counts_test_rows(digits):

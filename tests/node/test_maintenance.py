@@ -13,6 +13,7 @@ from bflcd.core.node_events import EventKind
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import MachineError, RequestError
+from bflcd.learn.health import WorkHealth
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.following import Follower, RoundClaims
@@ -92,6 +93,7 @@ class Fetcher:
 
 class Worker:
     ready = object()
+    health = WorkHealth(lambda: 0.0)
 
     async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
         return EvaluateResult(accuracy=910_000, loss=None, rows=10)  # type: ignore[arg-type]

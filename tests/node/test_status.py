@@ -10,8 +10,10 @@ from bflcd.core.core import Core
 from bflcd.core.events import Instant, Started, SyncChanged
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import OperatorError
+from bflcd.learn.health import Work
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.round import round_view
 from bflcd.node.views.status import status_of, status_without_chain
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, NodeId, Round
@@ -122,6 +124,34 @@ def test_the_phases_of_a_round_are_told_by_their_names():
 
     assert world.run_until(watch, 120_000)
     assert {Activity.COLLECTING, Activity.WAITING_FOR_CARDS, Activity.PREPARING, Activity.TRAINING} <= seen
+
+
+def test_work_that_fails_is_no_training():
+    """Given a trainer whose training failed, then it says what fails for as long as that lasts, also while it is tried again."""
+    world = a_world()
+    world.train_ms = lambda _: 1_000
+    reach(world, 2, 60_000)
+    trainer = next(core for core in world.cores.values() if not core.context.judges)
+    assert world.run_until(lambda: shown(trainer, world.now).phase is Activity.TRAINING, 60_000)
+    facts = facts_of(trainer.context.me)
+    facts.work.failed(Work.TRAIN, "the input of row 17 in column 3 is nan")
+    status = status_of(trainer.snapshot(at(world.now)), facts, "cpu")
+    assert (status.phase, status.work_failures) == (Activity.TRAINING_FAILS, 1)
+    assert round_view(trainer.snapshot(at(world.now)), facts.work).phase is Activity.TRAINING_FAILS
+    assert [text for text in status.warnings if "the input of row 17 in column 3 is nan" in text] == status.warnings
+    facts.work.succeeded(Work.TRAIN)
+    well = status_of(trainer.snapshot(at(world.now)), facts, "cpu")
+    assert (well.phase, well.work_failures, well.warnings) == (Activity.TRAINING, 0, [])
+
+
+def test_judging_that_fails_is_no_scoring():
+    world = a_world()
+    reach(world, 2, 60_000)
+    judge = next(core for core in world.cores.values() if core.context.judges)
+    assert world.run_until(lambda: shown(judge, world.now).phase is Activity.SCORING, 60_000)
+    facts = facts_of(judge.context.me)
+    facts.work.failed(Work.START, "no torch")
+    assert status_of(judge.snapshot(at(world.now)), facts, "").phase is Activity.SCORING_FAILS
 
 
 def test_prune_height_is_that_of_the_first_model_without_a_gap_after_it():

@@ -48,3 +48,15 @@ def test_a_default_committee_fits_the_protocol():
 def test_what_is_no_parameter_is_refused(extra, words):
     with pytest.raises(UsageError, match=words):
         options(extra).params(10)
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan"), 1e300, 100.1, 1e-9, -1.0])
+def test_a_learning_rate_that_no_genesis_can_name_is_refused_where_it_is_given(rate):
+    with pytest.raises(UsageError, match=r"--learning-rate .*: out of range") as refused:
+        options(learning_rate=rate).training()
+    assert refused.value.hint == "use 0.000001 to 100, or leave it out"
+
+
+@pytest.mark.parametrize(("rate", "given"), [(0.0, {}), (1e-6, {"learning_rate": 1}), (100.0, {"learning_rate": 100_000_000})])
+def test_learning_rates_are_millionths(rate, given):
+    assert options(learning_rate=rate).training() == given

@@ -24,9 +24,11 @@ class Activity(StrEnum):
     SYNCING = "syncing"
     FETCHING_MODEL = "fetching the model"
     TRAINING = "training"
+    TRAINING_FAILS = "training fails"
     WAITING_FOR_CERTIFICATE = "waiting for certificate"
     COLLECTING = "collecting"
     SCORING = "scoring"
+    SCORING_FAILS = "scoring fails"
     WAITING_FOR_CARDS = "waiting for cards"
     PROPOSING = "proposing"
     CHECKING = "checking"
@@ -99,9 +101,11 @@ class Status(Answer, frozen=True, kw_only=True):
     last_commit_age: float | None = None
     """Seconds since this node stored the newest certificate; none if it has stored none since it started."""
     accuracy: float | None = None
-    """0 to 1: median of the base accuracies on the cards of the newest committed round that has any."""
+    """0 to 1: median of the base accuracies on the cards of the newest committed round that has any; see `held_out`."""
     accuracy_round: int | None = None
     """The model that `accuracy` was measured on."""
+    held_out: float = 0.0
+    """0 to 1: of its rows, how many each member keeps from training to judge on; 0: `accuracy` is that of rows trained on."""
     test_accuracy: float | None = None
     """0 to 1: of the last model on the task's test data, where this node measured it once the community was done."""
     warnings: list[str] = field(default_factory=list)
@@ -119,6 +123,8 @@ class Status(Answer, frozen=True, kw_only=True):
     """Bytes, without the worker's process."""
     device: str = ""
     """Where training and scoring run: cpu or cuda; empty before the worker has said so."""
+    work_failures: int = 0
+    """Failures in a row of training, judging or measuring here, of what fails longest; 0 while all goes well."""
 
 
 class Peer(Answer, frozen=True, kw_only=True):

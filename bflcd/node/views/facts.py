@@ -10,6 +10,7 @@ from bflcd.api.history import base_of
 from bflcd.api.metrics import resident_bytes
 from bflcd.config import Config
 from bflcd.crypto.identity import peer_id_of
+from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
 from bflcd.node.views.held_models import Held, HeldModels
@@ -75,6 +76,8 @@ class NodeFacts:
         self.api_url = ""
         self.held = ""
         """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
+        self.work = WorkHealth(time.monotonic)
+        """How this node's own work goes; its worker's, once there is one."""
         self._addresses = addresses
         self._started = time.monotonic()
         self._alarms = alarms
@@ -82,7 +85,7 @@ class NodeFacts:
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""
         held = [self.held] if self.held else []
-        return [*attack_warnings(self.config.attack), *held, *self._alarms(), *self.peers.warnings()]
+        return [*attack_warnings(self.config.attack), *held, *self.work.warnings(), *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:
         """The fields of `Status` that are the same on every chain."""

@@ -117,7 +117,7 @@ class Presenter:
     def round(self) -> RoundView:
         """See `NodeView`."""
         chain = self._chain.require()
-        return round_view(chain.core.snapshot(chain.clock()))
+        return round_view(chain.core.snapshot(chain.clock()), chain.facts.work)
 
     def committee(self) -> CommitteeView:
         """See `NodeView`."""

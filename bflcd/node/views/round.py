@@ -3,20 +3,21 @@
 from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
+from bflcd.learn.health import WorkHealth
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import leader
 from bflcd.node.views.status import activity, missing, waiting_for
 from bflcd.params import MILLION
 
 
-def round_view(core: CoreSnapshot) -> RoundView:
-    """The running round as this node sees it."""
+def round_view(core: CoreSnapshot, work: WorkHealth) -> RoundView:
+    """The running round as this node sees it. `work`: how its own work goes."""
     context = core.context
     deadline = core.opened + context.params.collect_deadline - core.at
     return RoundView(
         round=context.round,
         view=core.view,
-        phase=activity(core),
+        phase=activity(core, work),
         leader=leader(context.committee, core.view).hex(),
         started_ms_ago=core.at - core.opened,
         deadline_ms=deadline if deadline > 0 and not core.card_sent and not context.finished else None,

@@ -6,10 +6,12 @@ from typing import Any, Final
 from bflcd.api.schema.status import Activity, Role, Status
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
+from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.quorum import leader
 from bflcd.ledger.state import account_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
+from bflcd.params import MILLION
 from bflcd.types import NodeId, short
 from bflcd.wire.blocks import model_height
 
@@ -78,7 +80,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         last_round=params.last_round,
         done=context.finished,
         view=core.view,
-        phase=activity(core),
+        phase=activity(core, facts.work),
         head_hash=context.head_hash.hex(),
         trusted_head=f"{header.round}:{context.head_hash.hex()}",
         model_hash=context.head_blob.root.hex(),
@@ -95,10 +97,12 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         last_commit_age=None if measures.committed_at is None else time.monotonic() - measures.committed_at,
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
+        held_out=params.validation_fraction / MILLION,
         test_accuracy=measures.test_accuracy,
         warnings=[*facts.warnings(), *_stalled(core), *_recovering(core)],
         waiting_for=waiting_for(core),
         device=device,
+        work_failures=facts.work.failures,
     )
 
 
@@ -110,8 +114,8 @@ def _role(core: CoreSnapshot, facts: NodeFacts) -> Role:
     return Role.TRAINER if core.context.trains and facts.config.compute.train else Role.OBSERVER
 
 
-def activity(core: CoreSnapshot) -> Activity:
-    """What the node does now."""
+def activity(core: CoreSnapshot, work: WorkHealth) -> Activity:
+    """What the node does now; what fails is called so also while it is tried again."""
     if core.context.finished or account_of(core.context.state, core.context.me) is None:
         return Activity.IDLE
     if not core.started:
@@ -123,8 +127,12 @@ def activity(core: CoreSnapshot) -> Activity:
     if core.decided:
         return Activity.FETCHING_SEGMENT
     if core.phase is None:
+        if core.context.trains and work.fails(Work.TRAIN):
+            return Activity.TRAINING_FAILS
         return Activity.TRAINING if core.training else Activity.WAITING_FOR_CERTIFICATE
     if not core.card_sent:
+        if core.offers and work.fails(Work.SCORE):
+            return Activity.SCORING_FAILS
         return Activity.SCORING if core.scoring else Activity.COLLECTING
     return _ACTIVITIES[core.phase]
 

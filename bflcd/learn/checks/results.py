@@ -1,0 +1,57 @@
+"""What a worker says it computed, checked before anybody relies on it: the core takes numbers within their limits only."""
+
+from math import isfinite
+from typing import Final
+
+from bflcd.learn.protocol import (
+    NORM_LIMIT,
+    NORM_SCALE_BITS,
+    WIDEST_ROW_LIMIT,
+    EvaluateJob,
+    EvaluateResult,
+    ScoreJob,
+    ScoreResult,
+    TrainJob,
+    TrainResult,
+    WorkerError,
+)
+from bflcd.params import MILLION
+
+MAX_SAMPLES: Final = 2**40
+"""Rows that an offer may claim."""
+
+
+def check_result(job: TrainJob | ScoreJob | EvaluateJob, result: TrainResult | ScoreResult | EvaluateResult) -> None:
+    """Raise WorkerError naming the first number that can't be, or a score of what was not asked for."""
+    match job, result:
+        case TrainJob(), TrainResult():
+            _within("samples", result.samples, 1, MAX_SAMPLES)
+            if not isfinite(result.loss):
+                raise _wrong("loss", result.loss, "a finite number")
+        case ScoreJob(), ScoreResult():
+            _check_scores(job, result)
+        case EvaluateJob(), EvaluateResult():
+            _within("accuracy", result.accuracy or 0, 0, MILLION)
+            _within("loss", result.loss or 0, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
+
+
+def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
+    _within("base loss", result.base_loss, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
+    _within("base accuracy", result.base_accuracy, 0, MILLION)
+    for score in result.scores:
+        _within("gain", score.gain, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
+        _within("accuracy", score.accuracy, 0, MILLION)
+        _within("norm", score.norm, 0, NORM_LIMIT << NORM_SCALE_BITS)
+    said = sorted([score.key for score in result.scores] + [key for key, _ in result.invalid])
+    asked = sorted(candidate.key for candidate in job.candidates)
+    if said != asked:
+        raise WorkerError(f"the compute worker judged {len(said)} updates, not just the {len(asked)} that it was asked for")
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise _wrong(name, value, f"{low} to {high}")
+
+
+def _wrong(name: str, value: float, expected: str) -> WorkerError:
+    return WorkerError(f"the compute worker's {name} is {value}; expected {expected}")
