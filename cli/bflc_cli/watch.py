@@ -42,6 +42,8 @@ def logs(
     path = session.need_datadir() / LOG_DIR / LOG_FILE
     with _open(path) as file:
         newest = _tail(path, file, lines)
+        if lines and not newest:
+            session.err.print(f"{path} is empty: it was rotated or emptied from outside; older lines are where that put them")
         if session.json and not follow:
             session.emit({"lines": [_record(line) for line in newest]}, lambda: None)
             return
@@ -59,7 +61,11 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise CommandError(f"{path}: there is no log yet", code="no_log", hint="start the node") from error
+        raise CommandError(
+            f"{path}: there is no log",
+            code="no_log",
+            hint="start the node; one that runs makes it anew with its next line",
+        ) from error
     except PermissionError as error:
         raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
 
@@ -78,30 +84,40 @@ def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:
 
 
 def _follow(path: Path, file: BinaryIO) -> Iterator[str]:
-    """New whole lines of `file` for ever; a file that was rotated away is finished, then the new one read from its start."""
+    """New whole lines of whatever `path` leads to, for ever.
+
+    A file that was moved away or removed is read to its end, then the new one from its start; one that was emptied, from there.
+    """
     rest = b""
     while True:
+        newer = _newer(path, file)  # asked before the old one is read: nobody writes to that any more
         data = file.read()
         if data:
             *whole, rest = (rest + data).split(b"\n")
             for line in whole:
                 yield line.decode(errors="replace")
-        elif _rotated(path, file):
-            newer = _open(path)
-            os.dup2(newer.fileno(), file.fileno())
-            newer.close()
+        if newer is not None:
+            with newer:
+                os.dup2(newer.fileno(), file.fileno())
             file.seek(0)
             rest = b""
-        else:
+        elif not data and os.fstat(file.fileno()).st_size < file.tell():
+            file.seek(0)
+            rest = b""
+        elif not data:
             time.sleep(POLL_SECONDS)
 
 
-def _rotated(path: Path, file: BinaryIO) -> bool:
-
+def _newer(path: Path, file: BinaryIO) -> BinaryIO | None:
+    """The file that stands under the name now, if it is another one."""
     try:
-        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+        newer = path.open("rb")
     except FileNotFoundError:
-        return False
+        return None
+    if os.path.sameopenfile(newer.fileno(), file.fileno()):
+        newer.close()
+        return None
+    return newer
 
 
 def _record(line: str) -> Any:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -218,7 +219,13 @@ def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
     assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["old", "new"]
 
 
-def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
+def test_logs_of_an_emptied_file_say_so(tmp_path, capsys):
+    path = write_log(tmp_path)
+    assert main(["--datadir", str(tmp_path), "logs"]) == 0
+    assert capsys.readouterr().err.startswith(f"{path} is empty: it was rotated or emptied from outside")
+
+
+def test_logs_follow_a_file_that_is_moved_emptied_or_removed_until_interrupted(tmp_path):
     path = write_log(tmp_path, "first")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, as would its child
     command = [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"]
@@ -229,6 +236,12 @@ def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
         path.rename(path.with_name("bflcd.log.1"))
         write_log(tmp_path, "second")
         assert json.loads(process.stdout.readline())["data"]["message"] == "second"
+        os.truncate(path, 0)
+        write_log(tmp_path, "x")
+        assert json.loads(process.stdout.readline())["data"]["message"] == "x"
+        shutil.rmtree(path.parent)
+        write_log(tmp_path, "after a removal")
+        assert json.loads(process.stdout.readline())["data"]["message"] == "after a removal"
         process.send_signal(2)
         assert process.wait(10) == 0
     finally:
