@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal, TextIO
 
 from bflcd.errors import MachineError
+from bflcd.limits import visible
 
 LOG_DIR: Final = "log"
 LOG_FILE: Final = "bflcd.log"
@@ -68,9 +69,13 @@ class TextFormatter(logging.Formatter):
         place = [context.node] if context.node else []
         place += [f"r{context.round}"] if context.round is not None else []
         place += [f"v{context.view}"] if context.view is not None else []
-        message = _printable(_shortened(record.getMessage()))
+        message = visible(_shortened(record.getMessage()))
         line = " ".join((when, level, *place, f"{record.name.removeprefix('bflcd.')}: {message}"))
-        return line if record.exc_info is None else f"{line}\n{_shortened(self.formatException(record.exc_info))}"
+        return (
+            line
+            if record.exc_info is None
+            else f"{line}\n{visible(_shortened(self.formatException(record.exc_info)), lines=True)}"
+        )
 
 
 class JsonFormatter(logging.Formatter):
@@ -199,8 +204,3 @@ def _open_file(directory: Path, context: LogContext, level: int) -> logging.Hand
 
 def _shortened(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}... ({len(text)} characters)"
-
-
-def _printable(text: str) -> str:
-    """`text` without control characters: a peer's words must not steer the terminal or forge a line."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

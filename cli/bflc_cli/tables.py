@@ -12,6 +12,7 @@ from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status
+from bflcd.limits import visible
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -23,7 +24,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
             name.lstrip(">~"), justify="right" if name.startswith(">") else "left", no_wrap=not folds, overflow="fold"
         )
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(visible(cell)) for cell in row))
     return made
 
 
@@ -33,7 +34,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, Text(value))
+        made.add_row(name, Text(visible(value)))
     return made
 
 
@@ -42,7 +43,7 @@ def status_view(status: Status) -> RenderableType:
     rounds = f"{status.round}" + (f" of {status.last_round}" if status.last_round else "") + (", done" if status.done else "")
     kept = "all that came here" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
     models = "" if status.prune_height is None else f", models from height {status.prune_height} on"
-    last = "none since the start" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
+    last = "none yet" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
     accuracy = share(status.accuracy) + ("" if status.accuracy_round is None else f" (model {status.accuracy_round}, on chain)")
     pairs = [
         ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
@@ -61,8 +62,12 @@ def status_view(status: Status) -> RenderableType:
     ]
     if status.waiting_for:
         pairs.append(("waiting for", status.waiting_for))
-    warnings = [Text(f"warning: {text}", style="yellow") for text in status.warnings]
-    return Group(facts(pairs), *warnings)
+    return Group(facts(pairs), *warning_lines(status.warnings))
+
+
+def warning_lines(warnings: Iterable[str]) -> list[Text]:
+    """A line for each, none of which can pass for another."""
+    return [Text(visible(f"warning: {text}"), style="yellow") for text in warnings]
 
 
 def peers_view(peers: list[Peer]) -> RenderableType:

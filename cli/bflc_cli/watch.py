@@ -18,6 +18,7 @@ from bflc_cli.text import clock
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
 from bflcd.core.node_events import EventKind, Severity
+from bflcd.limits import visible
 from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
@@ -133,7 +134,7 @@ def _print_line(session: Session, line: str) -> None:
         emit_json(ok_envelope(record))
         return
     if not isinstance(record, dict):
-        session.out.print(Text(line))
+        session.out.print(Text(visible(line)))
         return
     place = [str(record["node"])] if record.get("node") else []
     place += [f"r{record['round']}"] if record.get("round") is not None else []
@@ -141,7 +142,9 @@ def _print_line(session: Session, line: str) -> None:
     level = str(record.get("level", "info"))
     text = Text(f"{_clock(record.get('time'))} ")
     text.append(f"{level:<8}", style=_STYLES.get(level, "green"))
-    text.append(" ".join([*place, f"{str(record.get('logger', '')).removeprefix('bflcd.')}:", str(record.get("message", line))]))
+    text.append(
+        " ".join([*place, f"{str(record.get('logger', '')).removeprefix('bflcd.')}:", visible(str(record.get("message", line)))])
+    )
     if record.get("exception"):
         text.append(f"\n{record['exception']}", style="dim")
     session.out.print(text)
@@ -181,7 +184,8 @@ def _print_event(session: Session, event: Event) -> None:
         return
     when = clock(datetime.fromtimestamp(event.time / 1000, UTC))
     style = "yellow" if event.type is EventKind.GAP or event.type.severity in _YELLOW else "none"
-    session.out.print(Text(f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
+    line = f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}"
+    session.out.print(Text(visible(line), style=style))
 
 
 def register(app: typer.Typer) -> None:

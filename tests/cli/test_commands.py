@@ -1,5 +1,6 @@
 """Every command in both forms against a served node, and how each of them fails."""
 
+import io
 import json
 import logging
 import os
@@ -25,6 +26,7 @@ from bflcd.api.token import ApiFile, write_api_file
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
+from bflcd.limits import is_printable
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
 
 
@@ -105,7 +107,32 @@ def test_warnings_and_who_is_missing_are_shown(run, served):
     _, out, _ = run("status")
     assert "warning: alone" in out
     assert "a vote of 02020202" in out
-    assert "none since the start" in out
+    assert "none yet" in out
+
+
+EVIL = "ward\x1b]0;owned\x07\x9b2J\u202etxt\n[red]all is well"
+"""Steers a terminal, turns its words round, and forges a line of its own."""
+
+
+@pytest.mark.parametrize("command", ["status", "top", "events", "logs"])
+def test_words_of_others_steer_no_terminal(command, tmp_path, monkeypatch):
+    """Given texts of others, in a status, an event, the log / When they are shown on a terminal / Then only rich's own codes are in it."""
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    write_log(tmp_path, EVIL)
+    with ServedNode(tmp_path) as served:
+        served.node.current = status_of(name=EVIL, task=EVIL, warnings=[EVIL], waiting_for=EVIL)
+        served.call(lambda: served.node.bus.publish(EventKind.PEER_UP, 1, EVIL))
+        options = {"top": ["--once"], "events": ["--after", "0", "--count", "1"]}.get(command, [])
+        assert main(["--datadir", str(tmp_path), command, *options]) == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert r"ward\x1b]0;owned\x07" in text
+    assert [c for c in text if not is_printable(c) and c != "\n"] == []
+    assert not any(line.startswith("[red]") for line in text.splitlines())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_prune(run, served):

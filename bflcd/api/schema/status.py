@@ -97,7 +97,7 @@ class Status(Answer, frozen=True, kw_only=True):
     size_on_disk: int
     """Bytes of the store, read every few seconds."""
     last_commit_age: float | None = None
-    """Seconds since this node stored the newest certificate; none if it has stored none since it started."""
+    """Seconds since this node stored the newest certificate, after a restart since its block's time; none before the first."""
     accuracy: float | None = None
     """0 to 1: median of the base accuracies on the cards of the newest committed round that has any."""
     accuracy_round: int | None = None
