@@ -84,11 +84,12 @@ def peers_view(peers: list[Peer]) -> RenderableType:
             str(peer.height),
             f"{peer.score:.1f}",
             duration(peer.last_seen_ms / 1000),
+            "-" if peer.clock_ahead_ms is None else f"{peer.clock_ahead_ms / 1000:+.1f} s",
             peer.version,
         )
         for peer in peers
     )
-    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", "version"), rows)
+    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", ">clock", "version"), rows)
 
 
 def round_view(view: RoundView) -> RenderableType:

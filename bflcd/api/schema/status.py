@@ -136,6 +136,8 @@ class Peer(Answer, frozen=True, kw_only=True):
     version: str
     last_seen_ms: int
     """Milliseconds since its last answer."""
+    clock_ahead_ms: int | None = None
+    """By how much its clock is ahead of ours, less than 0 behind; none before its first answer."""
 
 
 class Health(Answer, frozen=True, kw_only=True):
