@@ -48,6 +48,21 @@ def _escaped(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+_BYTE_ORDER_MARKS: Final = {
+    b"\xef\xbb\xbf": "it begins with a byte order mark (BOM): save it as UTF-8 without one",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+}
+"""What editors of other systems put before a text, and what to do."""
+
+
+def unreadable_start(raw: bytes) -> str:
+    """What is wrong with the encoding of a file's text, and what to do; empty if it doesn't begin as such a file."""
+    if raw[:4].count(0) == 2 and raw[:2] not in _BYTE_ORDER_MARKS:
+        return "it is UTF-16: save it as UTF-8"
+    return next((text for mark, text in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "")
+
+
 def is_printable(text: str) -> bool:
     """Whether a text can stand on one line of a terminal and steer nothing: what every text of a message must be (design 4)."""
     return _UNPRINTABLE.search(text) is None
