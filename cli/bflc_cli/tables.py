@@ -1,7 +1,10 @@
 """Answers of the API as tables for people."""
 
+import csv
+import io
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -183,3 +186,16 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
     )
     names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "~decided by")
     return table(names, shown)
+
+
+CSV_COLUMNS: Final = ("round", "height", "time", "packed", "places", "accuracy", "loss", "seconds", "view", "rewards", "degraded")
+"""Fields of a row of history, by their names in the API; what is not known is empty."""
+
+
+def history_csv(rows: Iterable[HistoryRow]) -> str:
+    """The same for programs that draw curves."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([int(v) if isinstance(v, bool) else v for v in (getattr(row, name) for name in CSV_COLUMNS)] for row in rows)
+    return text.getvalue()

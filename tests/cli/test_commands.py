@@ -1,5 +1,7 @@
 """Every command in both forms against a served node, and how each of them fails."""
 
+import asyncio
+import csv
 import io
 import json
 import logging
@@ -20,6 +22,8 @@ import pytest
 
 from bflc_cli import client
 from bflc_cli.main import hoist, main
+from bflc_cli.offline import read_history
+from bflc_cli.tables import CSV_COLUMNS
 from bflc_cli.text import duration, size
 from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
@@ -27,6 +31,8 @@ from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
 from bflcd.limits import is_printable
+from bflcd.store.sqlite import SqliteStore
+from tests.helpers.chains import begin_chain, fill
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
 
 
@@ -171,7 +177,7 @@ def test_a_request_that_takes_too_long(run, monkeypatch):
 
 def test_export(run, tmp_path):
     path = tmp_path / "m.safetensors"
-    code, out, _ = run("export", "--output", str(path), "--json")
+    code, out, _ = run("export", "--output", str(path), "--raw", "--json")
     data = envelope(out)["data"]
     assert code == 0
     assert path.read_bytes() == MODEL
@@ -191,7 +197,44 @@ def test_export(run, tmp_path):
 def test_export_names_the_file_after_the_round(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("export")[0] == 0
-    assert (tmp_path / "model-5.safetensors").read_bytes() == MODEL
+    assert (tmp_path / "model-5.safetensors").exists()
+
+
+def test_an_exported_model_says_what_it_is(run, tmp_path):
+    """Given an exported file / When it is opened with safetensors / Then it says chain, task, round and hash beside the same tensors."""
+    safetensors = pytest.importorskip("safetensors")
+    assert run("export", "--output", str(tmp_path / "m"))[0] == 0
+    with safetensors.safe_open(tmp_path / "m", "numpy") as opened:
+        assert opened.metadata() == {
+            "format": "pt",
+            "chain_id": "ab" * 32,
+            "task": "digits",
+            "round": "5",
+            "height": "35",
+            "root": root_of(MODEL).hex(),
+            "block_hash": "cd" * 32,
+        }
+        assert opened.get_tensor("bias").tolist() == [1.0, 2.0, 3.0]
+
+
+def test_history_as_csv(run):
+    code, out, _ = run("history", "--csv", "-n", "2")
+    names, *rows = csv.reader(out.splitlines())
+    assert (code, names, len(rows)) == (0, list(CSV_COLUMNS), 2)
+    assert dict(zip(names, rows[-1], strict=True))["accuracy"] == "0.5"
+    assert run("--json", "history", "--csv")[0] == 2
+
+
+async def test_history_of_a_stopped_node(tmp_path):
+    """Given the directory of a node that has ended, or runs without its API file / Then rows are as a daemon gives them."""
+    store, chain = await SqliteStore.open(tmp_path), begin_chain()
+    await fill(store, chain, 4)
+    rows = await read_history(tmp_path, None, 3)
+    await store.close()
+    assert [(row.round, row.packed, row.accuracy) for row in rows] == [(2, 2, 0.4), (3, 2, 0.4), (4, 2, 0.4)]
+    assert await read_history(tmp_path, None, 3) == rows
+    assert [row.round for row in await read_history(tmp_path, 1, 1)] == [1]
+    assert await asyncio.to_thread(main, ["--datadir", str(tmp_path), "history", "--csv"]) == 0
 
 
 def test_export_refuses_bytes_that_do_not_hash_to_the_root(run, tmp_path, monkeypatch):
