@@ -9,6 +9,7 @@ from typer import Abort
 
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError, UsageError
 from bflcd.learn.protocol import WorkerError
+from bflcd.limits import visible
 from bflcd.version import __version__
 
 EXIT_DONE: Final = 0
@@ -44,7 +45,7 @@ def run_command(program: str, command: Callable[[], object]) -> int:
     try:
         result = command()
     except (KeyboardInterrupt, Abort):
-        _say(program, "interrupted", "")
+        say(program, "interrupted", "")
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the last place: every error gets its message and code
         show = getattr(error, "show", None)
@@ -59,26 +60,28 @@ def run_command(program: str, command: Callable[[], object]) -> int:
 def _tell(program: str, error: Exception) -> None:
     match error:
         case OperatorError() | MachineError():
-            _say(program, str(error), error.hint)
+            say(program, str(error), error.hint)
         case InvariantError():
             _bug(program, error)
         case WorkerError():
-            _say(program, str(error), "its own message stands above, or in the log")
+            say(program, str(error), "its own message stands above, or in the log")
         case BflcError() | TimeoutError():
-            _say(program, str(error) or "timed out", "")
+            say(program, str(error) or "timed out", "")
         case BrokenPipeError():
-            _say(program, "nobody reads the output", "")
+            say(program, "nobody reads the output", "")
         case _:
             _bug(program, error)
 
 
-def _say(program: str, message: str, hint: str) -> None:
-    sys.stderr.write(f"{program}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+def say(program: str, message: str, hint: str) -> None:
+    """An error on stderr, whoever wrote its words."""
+    hinted = f"  hint: {hint}\n" if hint else ""
+    sys.stderr.write(visible(f"{program}: {message}\n{hinted}", lines=True))
 
 
 def _bug(program: str, error: Exception) -> None:
     traceback.print_exception(error)
-    _say(
+    say(
         program,
         f"this is a bug in version {__version__}: {type(error).__name__}: {error}",
         "please report it with the lines above, `bflcd version` and the last lines of log/bflcd.log (CONTRIBUTING.md)",

@@ -33,6 +33,36 @@ Fixed ranges: `str.isprintable` follows the Unicode tables of the Python at hand
 """
 
 
+_UNSEEN: Final = re.compile(
+    rf"{_UNPRINTABLE.pattern[:-1]}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe00-\ufe0f\uffa0\ud800-\udfff]"
+)
+"""What a terminal shows nothing of, beyond that: fillers, selectors, and halves of characters, of names that are no UTF-8."""
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """`text` as it may go to a terminal, whoever wrote it: what steers or hides is escaped, ends of lines too unless `lines`."""
+    return _UNSEEN.sub(lambda found: found[0] if lines and found[0] == "\n" else _escaped(ord(found[0])), text)
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_BYTE_ORDER_MARKS: Final = {
+    b"\xef\xbb\xbf": "it begins with a byte order mark (BOM): save it as UTF-8 without one",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+}
+"""What editors of other systems put before a text, and what to do."""
+
+
+def unreadable_start(raw: bytes) -> str:
+    """What is wrong with the encoding of a file's text, and what to do; empty if it doesn't begin as such a file."""
+    if raw[:4].count(0) == 2 and raw[:2] not in _BYTE_ORDER_MARKS:
+        return "it is UTF-16: save it as UTF-8"
+    return next((text for mark, text in _BYTE_ORDER_MARKS.items() if raw.startswith(mark)), "")
+
+
 def is_printable(text: str) -> bool:
     """Whether a text can stand on one line of a terminal and steer nothing: what every text of a message must be (design 4)."""
     return _UNPRINTABLE.search(text) is None

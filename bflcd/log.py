@@ -1,16 +1,20 @@
 """Logging: a line for people or a JSON object a record, with node, round and view; a bounded file for `bflc-cli logs`."""
 
+import errno
 import json
 import logging
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
 from bflcd.errors import MachineError
+from bflcd.limits import visible
 
 LOG_DIR: Final = "log"
 LOG_FILE: Final = "bflcd.log"
@@ -65,9 +69,13 @@ class TextFormatter(logging.Formatter):
         place = [context.node] if context.node else []
         place += [f"r{context.round}"] if context.round is not None else []
         place += [f"v{context.view}"] if context.view is not None else []
-        message = _printable(_shortened(record.getMessage()))
+        message = visible(_shortened(record.getMessage()))
         line = " ".join((when, level, *place, f"{record.name.removeprefix('bflcd.')}: {message}"))
-        return line if record.exc_info is None else f"{line}\n{_shortened(self.formatException(record.exc_info))}"
+        return (
+            line
+            if record.exc_info is None
+            else f"{line}\n{visible(_shortened(self.formatException(record.exc_info)), lines=True)}"
+        )
 
 
 class JsonFormatter(logging.Formatter):
@@ -95,9 +103,37 @@ class JsonFormatter(logging.Formatter):
 
 
 class _BoundedFile(RotatingFileHandler):
-    """The log file. A full disk costs log lines, never the node: the first failure is told on stderr, later ones are not."""
+    """The log file: whatever its name leads to. Who moves or removes the file from outside finds the next line in a new one.
+
+    A full disk costs log lines, never the node: the first failure is told on stderr, later ones are not.
+    """
 
     _told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, into a new file if the old one is gone."""
+        try:
+            if self.stream is not None and self._is_gone(self.stream.fileno()):
+                self.stream.close()
+                self.stream = self._open()
+                text = "the log goes on in a new file: the old one was moved or removed from outside"
+                super().emit(logging.LogRecord(__name__, logging.INFO, __file__, 0, text, None, None))
+        except OSError:
+            self.handleError(record)
+        else:
+            super().emit(record)
+
+    def _is_gone(self, descriptor: int) -> bool:
+        found = os.fstat(descriptor)
+        try:
+            named = os.stat(self.baseFilename)  # noqa: PTH116 - logging keeps the name as text
+        except FileNotFoundError:
+            return True
+        return (named.st_dev, named.st_ino) != (found.st_dev, found.st_ino)
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(mode=0o700, exist_ok=True)
+        return super()._open()
 
     def close(self) -> None:
         """Close the file; what a full disk did not take is lost, as its lines were."""
@@ -109,7 +145,8 @@ class _BoundedFile(RotatingFileHandler):
         error = sys.exc_info()[1]
         if isinstance(error, OSError) and not self._told:
             self._told = True
-            sys.stderr.write(f"{self.baseFilename}: log lines are lost: {error.strerror}; free some space\n")
+            todo = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its folder's owner and mode"
+            sys.stderr.write(f"{self.baseFilename}: log lines are lost: {error.strerror}; {todo}\n")
         elif not isinstance(error, OSError):
             super().handleError(record)
 
@@ -154,7 +191,6 @@ def shut_down_logging() -> None:
 def _open_file(directory: Path, context: LogContext, level: int) -> logging.Handler:
     path = directory / LOG_FILE
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
         handler = _BoundedFile(path, maxBytes=FILE_BYTES, backupCount=FILE_BACKUPS, encoding="utf-8")
     except OSError as error:
         raise MachineError(
@@ -168,8 +204,3 @@ def _open_file(directory: Path, context: LogContext, level: int) -> logging.Hand
 
 def _shortened(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}... ({len(text)} characters)"
-
-
-def _printable(text: str) -> str:
-    """`text` without control characters: a peer's words must not steer the terminal or forge a line."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -243,3 +243,24 @@ def test_an_attack_is_named_by_its_flag_and_kept_in_the_file(tmp_path):
 def test_a_data_directory_given_relatively_is_made_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_config(Path("node"), {}, {}).config.node.datadir == tmp_path / "node"
+
+
+@pytest.mark.parametrize(
+    ("raw", "hint"),
+    [
+        (b"\xef\xbb\xbf[node]\n", "it begins with a byte order mark (BOM): save it as UTF-8 without one"),
+        ("[node]\n".encode("utf-16"), "it is UTF-16: save it as UTF-8"),
+        ("[node]\n".encode("utf-16-be"), "it is UTF-16: save it as UTF-8"),
+        ("[node]\nname = \u201cward\u201d\n".encode(), 'mend that line; its quotation marks must be plain ones (")'),
+    ],
+)
+def test_what_editors_of_other_systems_write_is_named(tmp_path, raw, hint):
+    (tmp_path / "config.toml").write_bytes(raw)
+    with pytest.raises(UsageError, match="no valid TOML") as refused:
+        load_config(tmp_path, {}, {})
+    assert (refused.value.code, refused.value.hint) == ("bad_config", hint)
+
+
+def test_ends_of_lines_may_be_those_of_windows(tmp_path):
+    (tmp_path / "config.toml").write_bytes(b'[node]\r\nname = "ward"\r\n')
+    assert load_config(tmp_path, {}, {}).config.node.name == "ward"

@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -153,3 +155,45 @@ def test_a_full_disk_costs_log_lines_and_says_so_once(tmp_path, capsys):
     logger.info("two")
     [line] = capsys.readouterr().err.splitlines()
     assert "log lines are lost: No space left on device" in line
+
+
+def moved(folder):
+    (folder / LOG_FILE).rename(folder / f"{LOG_FILE}-20260101")
+
+
+def removed(folder):
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("meddle", [moved, removed])
+def test_lines_go_on_in_a_new_file_where_the_old_one_was_moved_or_removed(tmp_path, meddle):
+    set_up_logging("info", "text", tmp_path, LogContext("n"), stream=io.StringIO())
+    logger.info("before")
+    meddle(tmp_path / LOG_DIR)
+    logger.info("after")
+    logger.info("on")
+    told = "the log goes on in a new file: the old one was moved or removed from outside"
+    assert [line["message"] for line in read_file(tmp_path)] == [told, "after", "on"]
+    assert (tmp_path / LOG_DIR).stat().st_mode & 0o777 == 0o700
+
+
+def test_lines_go_on_where_the_file_was_emptied(tmp_path):
+    set_up_logging("info", "text", tmp_path, LogContext("n"), stream=io.StringIO())
+    logger.info("before")
+    os.truncate(tmp_path / LOG_DIR / LOG_FILE, 0)
+    logger.info("after")
+    assert [line["message"] for line in read_file(tmp_path)] == ["after"]
+
+
+def test_a_log_that_cannot_be_made_anew_is_told_once_and_goes_on_when_it_can(tmp_path, capsys):
+    """Given a log whose folder was replaced by a file / When lines are written / Then one message says so, and a later line goes in."""
+    set_up_logging("info", "text", tmp_path, LogContext("n"), stream=io.StringIO())
+    folder = tmp_path / LOG_DIR
+    shutil.rmtree(folder)
+    folder.write_text("")
+    logger.info("lost")
+    logger.info("lost too")
+    folder.unlink()
+    logger.info("kept")
+    assert "kept" in [line["message"] for line in read_file(tmp_path)]
+    assert capsys.readouterr().err.count("log lines are lost") == 1

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -44,6 +45,17 @@ def test_init_makes_key_and_configuration_and_says_what_is_next(tmp_path, capsys
     config = load_config(datadir, {}, {}).config
     assert (config.node.listen, config.node.name) == (("/ip4/0.0.0.0/tcp/4001",), "ours")
     assert stat.S_IMODE((datadir / "node.key").stat().st_mode) == 0o600
+
+
+def test_what_is_to_be_typed_next_is_quoted_for_the_shell(tmp_path, capsys):
+    datadir = tmp_path / "ward 7; $HOME"
+    assert main(["init", "--datadir", str(datadir), "--bootstrap", PEER]) == 0
+    (following,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next")]
+    assert shlex.split(following)[1:] == ["bflcd", "start", "--datadir", str(datadir)]
+    datadir.chmod(0o777)
+    assert main(["start", "--datadir", str(datadir)]) == 1
+    (hint,) = [line for line in capsys.readouterr().err.splitlines() if "hint: " in line]
+    assert shlex.split(hint)[1:] == ["chmod", "700", str(datadir)]
 
 
 def test_init_never_overwrites_a_key(tmp_path, capsys):

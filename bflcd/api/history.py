@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
 from bflcd.ledger.medians import lower_median
-from bflcd.params import MILLION
-from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion
+from bflcd.params import MILLION, Genesis
+from bflcd.store.protocol import ChainStore
+from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.codec import decode
 from bflcd.wire.messages import ScoreCard
@@ -41,3 +42,23 @@ def history_row(certified: CertifiedSegment, previous_time: Millis, committee: t
         seconds=(header.time - previous_time) / 1000,
         hash=certificate.digest.hex(),
     )
+
+
+async def history_rows(store: ChainStore, genesis: Genesis, first: int, count: int) -> list[HistoryRow]:
+    """Models of rounds first, first + 1, ..., at most `MAX_HISTORY`; round 0 was never decided and has no row."""
+    rows: list[HistoryRow] = []
+    begin = max(1, first)
+    before = await store.segment(Round(begin - 1)) if begin > 1 else None
+    previous = genesis.time if before is None else before.segment.model_header.time
+    committee = genesis.committee
+    if before is not None and before.segment.model_header.model is not None:
+        committee = before.segment.model_header.model.committee
+    for round_ in range(begin, begin + min(count, MAX_HISTORY)):
+        certified = await store.segment(Round(round_))
+        if certified is None:
+            break
+        rows.append(history_row(certified, previous, committee))
+        header = certified.segment.model_header
+        previous = header.time
+        committee = header.model.committee if header.model is not None else committee
+    return rows

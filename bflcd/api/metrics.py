@@ -127,7 +127,7 @@ _GAUGES: Final = {
     "members": "Members of the alliance",
     "syncing": "1 while the node catches up",
     "accuracy": "Median base accuracy on the newest cards, 0 to 1",
-    "last_commit_age_seconds": "Since this node stored the newest certificate; since it started, if it has stored none yet",
+    "last_commit_age_seconds": "Since the newest certificate, after a restart since its time; before any, since the start",
     "store_bytes": "Size of the store on disk",
     "warnings": "Warnings that status shows",
     "work_failures": "Failures in a row of this node's own work: training, judging or measuring, whichever fails longest",

@@ -3,6 +3,7 @@
 import time
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -75,7 +76,7 @@ def new_genesis(
     _write_model(model_file, description.model)
     _print_community(composed)
     typer.echo(f"next       give every member {output} and {model_file.name}; each puts both into its data directory")
-    allow = "" if task in SHIPPED else f" --allow-task {task}"
+    allow = "" if task in SHIPPED else f" --allow-task {quote(task)}"
     typer.echo(f"           and runs bflcd start --datadir DIR --chain-id {chain_id_of(composed).hex()}{allow}")
 
 
@@ -126,9 +127,11 @@ def new_testnet(
         typer.echo(f"attack     {attack}, played by the last {attackers}")
     _print_community(composed)
     if no_bootstrap:
-        typer.echo(f"next       bflcd start --datadir {output}/node0, and the others with --bootstrap and its address")
+        typer.echo(
+            f"next       bflcd start --datadir {quote(f'{output}/node0')}, and the others with --bootstrap and its address"
+        )
         return
-    up = f"docker-compose -f {output}/compose.yaml up" if compose else f"bflc-cli testnet up {output}"
+    up = f"docker-compose -f {quote(f'{output}/compose.yaml')} up" if compose else f"bflc-cli testnet up {quote(str(output))}"
     typer.echo(f"next       {up}")
 
 

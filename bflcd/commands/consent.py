@@ -8,6 +8,8 @@ from typing import Final
 
 import typer
 
+from bflcd.limits import visible
+
 MAX_ANSWER_BYTES: Final = 1024
 """Of a line at the terminal."""
 
@@ -18,7 +20,7 @@ def terminal_consent() -> Callable[[str], Awaitable[bool]] | None:
 
 
 async def _ask(summary: str) -> bool:
-    typer.echo(summary)
+    typer.echo(visible(summary, lines=True))
     typer.echo("No --chain-id was given: whoever gave this chose all of it. Compare the chain id with a member's, by telephone.")
     typer.echo("Join this community? Type yes, or anything else to stop: ", nl=False)
     return (await _line()).strip().lower() == "yes"

@@ -3,6 +3,7 @@
 import os
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import msgspec
@@ -83,7 +84,7 @@ def init(
     place.make()
     identity = _make_node(place, load_config(datadir, {}, flags))
     _print_made(datadir, identity)
-    typer.echo(f"next       bflcd start --datadir {datadir}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
+    typer.echo(f"next       bflcd start --datadir {quote(str(datadir))}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
     typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
 
 

@@ -11,6 +11,7 @@ from bflcd.config.checks import check_together, checked
 from bflcd.config.refusals import bad, nearest
 from bflcd.config.sections import Config
 from bflcd.config.settings import ENV_PREFIX, FIXED, FLAGS, PATHS, SETTINGS, Setting, build, section_names
+from bflcd.limits import unreadable_start
 
 CONFIG_FILE: Final = "config.toml"
 
@@ -19,6 +20,11 @@ MAX_CONFIG_BYTES: Final = 1024 * 1024
 
 _OTHER_VARIABLES: Final = ("BFLCD_DATADIR",)
 """Variables of the commands that are no setting of a section."""
+
+_TYPOGRAPHIC: Final = tuple(mark.encode() for mark in "\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019\u201a")
+"""Quotation marks that text programs put in the place of plain ones."""
+
+_PLAIN_QUOTES: Final = 'mend that line; its quotation marks must be plain ones (")'
 
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off"))
@@ -66,10 +72,14 @@ def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
         raise bad(f"{path}: cannot be read: {error.strerror}", "check its owner and mode") from error
     if len(raw) > MAX_CONFIG_BYTES:
         raise bad(f"{path}: above {MAX_CONFIG_BYTES} bytes", "this is no configuration of bflcd")
+    trouble = unreadable_start(raw)
+    if trouble:
+        raise bad(f"{path}: no valid TOML", trouble)
     try:
         tables = tomllib.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # ValueError: also of a number with thousands of digits
-        raise bad(f"{path}: no valid TOML: {error}", "mend that line") from error
+        typographic = any(mark in raw for mark in _TYPOGRAPHIC)
+        raise bad(f"{path}: no valid TOML: {error}", _PLAIN_QUOTES if typographic else "mend that line") from error
     found: dict[str, tuple[object, str]] = {}
     for section, table in tables.items():
         if not isinstance(table, dict):

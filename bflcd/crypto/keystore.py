@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ from nacl.secret import SecretBox
 
 from bflcd.crypto.identity import SEED_BYTES, Identity
 from bflcd.errors import MachineError, OperatorError
+from bflcd.limits import unreadable_start
 
 MAX_FILE_BYTES: Final = 4096
 
@@ -61,7 +63,9 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
         raise OperatorError(f"{path}: cannot be read: {error.strerror}", hint="start as its owner", code="no_key") from error
     if stat.S_ISREG(mode) and mode & 0o077:
         raise OperatorError(
-            f"{path}: others may read or write this key (mode {mode & 0o777:o})", hint=f"chmod 600 {path}", code="key_mode"
+            f"{path}: others may read or write this key (mode {mode & 0o777:o})",
+            hint=f"chmod 600 {quote(str(path))}",
+            code="key_mode",
         )
     entry = _parse(path, mode, raw)
     sealed, salt = bytes.fromhex(entry.seed), bytes.fromhex(entry.salt)
@@ -100,6 +104,9 @@ def read_passphrase(path: Path) -> bytes:
         raise OperatorError(
             f"{path}: the passphrase cannot be read: {error.strerror}", hint="check the path and its owner", code="bad_passphrase"
         ) from error
+    trouble = unreadable_start(line)
+    if trouble:  # it would be a part of the passphrase, which nobody sees
+        raise OperatorError(f"{path}: this is no passphrase file", hint=trouble, code="bad_passphrase")
     if not 0 < len(line) <= MAX_PASSPHRASE_BYTES:
         raise OperatorError(
             f"{path}: its first line must have 1 to {MAX_PASSPHRASE_BYTES} bytes",

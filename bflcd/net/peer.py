@@ -47,6 +47,8 @@ class PeerInfo:
     version: str
     last_seen_ms: int
     """Milliseconds since it last answered or asked anything."""
+    clock_ahead_ms: int | None = None
+    """Its clock's lead over ours; nothing of the protocol asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
+from bflcd.net.clocks import clock_warnings, wrong_clocks
 from bflcd.net.dialing.book import Attempt, DialBook, Source, at_seen_host, vouchers_needed
 from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
@@ -82,6 +83,7 @@ class PeerManager:
         self._wake = asyncio.Event()
         self._accompanied = now()
         self._alone_logged: Millis | None = None
+        self._wrong_clocks: frozenset[NodeId | None] = frozenset()
         transport.on_peer_event(self._on_event)
 
     # What others ask of it
@@ -125,10 +127,10 @@ class PeerManager:
         return peer.number if peer is not None and peer.status is not None and self._is_member(node) else None
 
     def warnings(self) -> tuple[str, ...]:
-        """What the operator should know: that this node is alone and why, that it has banned someone."""
+        """What the operator should know: that this node is alone and why, that it has banned someone, whose clock is wrong."""
         found = [self._alone_text()] if self._is_alone() else []
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
-        return tuple(found)
+        return (*found, *clock_warnings(self._clocks()))
 
     def handlers(self) -> Handlers:
         """Answers to GetStatus and GetAddresses, for `Exchange.serve`."""
@@ -168,6 +170,7 @@ class PeerManager:
                 self._dialling.add(attempt.node)
                 group.create_task(self._dial(attempt))
             self._mind_being_alone()
+            self._mind_the_clocks()
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
                 async with asyncio.timeout(self._settings.tick):
@@ -273,13 +276,13 @@ class PeerManager:
             self.punish(peer.node, Rejection.WRONG_CHAIN, text)
             logger.warning("%s", text)
             return None
-        self._greeted(peer, status, self._now() - started)
+        self._greeted(peer, status, self._now() - started, own.time)
         await self._remember(peer)
         await self._exchange_addresses(peer)
         return min(self._settings.heartbeat_period, peer.exchange_pause(self._settings) / 1000)
 
-    def _greeted(self, peer: Session, status: Status, elapsed: float) -> None:
-        peer.answered(status, elapsed, self._now())
+    def _greeted(self, peer: Session, status: Status, elapsed: float, asked: Millis) -> None:
+        peer.answered(status, elapsed, self._now(), asked)
         if peer.inbound and not self._is_member(peer.node):
             return  # A stranger's word about its height must not set anything in motion.
         if not peer.up:
@@ -391,6 +394,18 @@ class PeerManager:
         more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
         more += "".join(f"; {text}" for text in islice(self._refused.values(), WARNED_ADDRESSES))
         return f"alone: no member is connected, of {len(self._dials)} known: {named}{more}"
+
+    def _clocks(self) -> dict[NodeId, int]:
+        """By how much the connected members' clocks are ahead of ours."""
+        return {peer.node: peer.ahead for peer in self._peers.values() if peer.ahead is not None and self._is_member(peer.node)}
+
+    def _mind_the_clocks(self) -> None:
+        """Log what is warned of when it begins; how much a clock is off may change with every heartbeat."""
+        wrong = wrong_clocks(self._clocks())
+        if wrong - self._wrong_clocks:
+            for text in clock_warnings(self._clocks()):
+                logger.warning("%s", text)
+        self._wrong_clocks = wrong
 
     def _mind_being_alone(self) -> None:
         if not self._is_alone():

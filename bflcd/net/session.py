@@ -27,6 +27,8 @@ class Session:
     seen: Millis
     latency: float | None = None
     status: Status | None = None
+    ahead: int | None = None
+    """Milliseconds by which its clock is ahead of ours, as its last answer said."""
     up: bool = False
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
@@ -38,9 +40,10 @@ class Session:
     """Its own addresses, as its last heartbeat wrote them."""
     number: int = field(default_factory=lambda: next(_numbers))
 
-    def answered(self, status: Status, elapsed: float, now: Millis) -> None:
-        """It has given its status, `elapsed` milliseconds after it was asked."""
+    def answered(self, status: Status, elapsed: float, now: Millis, asked: Millis) -> None:
+        """It has given its status, `elapsed` milliseconds after it was asked; `asked`: our own clock then."""
         self.seen = now
+        self.ahead = status.time - asked - int(elapsed / 2)
         self.status = status
         self.latency = float(elapsed) if self.latency is None else 0.8 * self.latency + 0.2 * elapsed
 
@@ -78,4 +81,5 @@ class Session:
             score=score,
             version="" if status is None else status.version,
             last_seen_ms=now - self.seen,
+            clock_ahead_ms=self.ahead,
         )

@@ -1,5 +1,6 @@
 """What a genesis may make this machine do, decided before anything of it is imported, fetched or allocated (design 8)."""
 
+from shlex import quote
 from typing import Final
 
 from bflcd.config import TasksSection
@@ -20,7 +21,8 @@ def check_admissible(genesis: Genesis, tasks: TasksSection) -> None:
     if factory not in SHIPPED and factory not in tasks.allow:
         raise OperatorError(
             f"the genesis names the task {factory!r}, which is not shipped: its code would run on this machine",
-            hint=f"if you know that code, set tasks.allow = [{_quoted(factory)}] in config.toml, or give --allow-task {factory}",
+            hint=f"if you know that code, set tasks.allow = [{_quoted(factory)}] in config.toml, "
+            f"or give --allow-task {quote(factory)}",
             code="task_not_allowed",
         )
     expected = payload_size(genesis.task.tensors, None)

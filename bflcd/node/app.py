@@ -11,12 +11,14 @@ from typing import Final
 import uvloop
 
 from bflcd.config import Config
+from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.attack import attack_warnings
 from bflcd.node.bootstrap import Bootstrap
 from bflcd.node.joining import Consent
 from bflcd.setup.datadir import DataDir, open_identity
+from bflcd.store.lock import DirectoryLock
 from bflcd.store.marks import MarkFile
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import short
@@ -64,13 +66,22 @@ async def _main(config: Config, consent: Consent | None) -> None:
     datadir.check()
     identity = open_identity(config)
     log = LogContext(short(identity.node_id))
-    set_up_logging(config.log.level, config.log.format, datadir.path, log)
+    with DirectoryLock(datadir.path) as lock:  # before the log: what runs here already writes to it
+        set_up_logging(config.log.level, config.log.format, datadir.path, log)
+        await _open_and_run(config, consent, identity, log, lock)
+    logger.info("stopped")
+
+
+async def _open_and_run(
+    config: Config, consent: Consent | None, identity: Identity, log: LogContext, lock: DirectoryLock
+) -> None:
+    datadir = config.node.datadir
     logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
     for text in attack_warnings(config.attack):
         logger.warning("%s", text)
-    store = await SqliteStore.open(datadir.path)
+    store = await SqliteStore.open(datadir, lock=lock)
     try:
-        marks = MarkFile(datadir.path / MARK_FILE)
+        marks = MarkFile(datadir / MARK_FILE)
         try:
             why = ""
             while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
@@ -79,4 +90,3 @@ async def _main(config: Config, consent: Consent | None) -> None:
             marks.close()
     finally:
         await store.close()
-    logger.info("stopped")

@@ -71,10 +71,10 @@ class Bootstrap:
         )
 
     async def run(self) -> str:
-        """Run until SIGTERM, SIGINT or a request to stop, or until blocks were taken back: then why to start anew."""
+        """Run until SIGTERM, SIGINT, SIGHUP or a request to stop, or until blocks were taken back: then why to start anew."""
         why = ""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in orders():
             loop.add_signal_handler(number, self._stop.set)
         logging.getLogger("bflcd").addHandler(self._ring)
         try:
@@ -126,6 +126,12 @@ class Bootstrap:
         except TimeoutError:
             logger.warning("closing took more than %.0f s; what was left is cut off", CLOSE_SECONDS)
         logging.getLogger("bflcd").removeHandler(self._ring)
+
+
+def orders() -> tuple[signal.Signals, ...]:
+    """Signals that end the node in order; SIGHUP, of a terminal that was closed, unless `nohup` has it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _Stopping(Exception):  # noqa: N818 - no error: the ordinary end

@@ -218,10 +218,7 @@ class RunningNode:
     async def look(self) -> None:
         """Read from the store what status shows from the first moment on."""
         head, measures = self._engine.core.context.head, self._around.facts.measures
-        await measures.refresh_sizes()
-        newest = await self._around.store.segment(head.state.round) if head.state.round else None
-        if newest is not None:
-            measures.note_accuracy(newest)
+        await measures.recall(head.header, wall_clock())
         self._around.side.peers.prefer(head.state.committee)
         self._around.side.verified.fit(len(head.state.accounts))
         self._around.log.update(round_=head.state.round, view=0)

@@ -46,10 +46,22 @@ def compose_text(names: list[str], *, image: str, data: str | None, user: str) -
     """The file for services `names`: each has the folder of its name as /data, and `data` read-only under /input."""
     services = []
     for name in names:
-        mounts = [f"./{name}:/data"]
+        volumes = [_mount(f"./{name}", "/data")]
         if data is not None:
             path = Path(data).absolute()
-            mounts.append(f"{path}:/input/{path.name}:ro")
-        volumes = "\n".join(f"      - {json.dumps(mount)}" for mount in mounts)
-        services.append(_SERVICE.format(name=name, image=json.dumps(image), user=user, volumes=volumes))
+            volumes.append(_mount(str(path), f"/input/{path.name}", read_only=True))
+        services.append(_SERVICE.format(name=name, image=_literal(image), user=user, volumes="\n".join(volumes)))
     return _HEAD + "\n".join(services)
+
+
+def _mount(source: str, target: str, *, read_only: bool = False) -> str:
+    """In the long form, in which a path may hold a colon."""
+    fields = {"type": "bind", "source": _literal(source), "target": _literal(target)}
+    if read_only:
+        fields["read_only"] = "true"
+    return "      - " + "\n        ".join(f"{name}: {value}" for name, value in fields.items())
+
+
+def _literal(text: str) -> str:
+    """A YAML string in which compose replaces no variable."""
+    return json.dumps(text.replace("$", "$$"))

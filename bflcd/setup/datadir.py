@@ -5,6 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.config import CONFIG_FILE, Config
@@ -101,7 +102,9 @@ class DataDir:
             )
         if mode & 0o022:
             raise OperatorError(
-                f"{self.path}: others may write here (mode {mode & 0o777:o})", hint=f"chmod 700 {self.path}", code="bad_datadir"
+                f"{self.path}: others may write here (mode {mode & 0o777:o})",
+                hint=f"chmod 700 {quote(str(self.path))}",
+                code="bad_datadir",
             )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 from bflcd.errors import MachineError, UsageError
+from bflcd.limits import unreadable_start
 from bflcd.params import Genesis, check_genesis
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.codec import encode
@@ -41,6 +42,9 @@ def read_genesis(path: Path) -> Genesis:
         raise _bad(path, f"cannot be read: {error.strerror}") from error
     if len(raw) > MAX_FILE_BYTES:
         raise _bad(path, f"above {MAX_FILE_BYTES} bytes")
+    trouble = unreadable_start(raw)
+    if trouble:
+        raise _bad(path, f"no valid JSON: {trouble}")
     try:
         data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:

@@ -27,8 +27,8 @@ class SqliteStore(BlockStore):
         super().__init__(self._chain, SqlitePayloads(database))
 
     @classmethod
-    async def open(cls, directory: Path, *, create: bool = True) -> Self:
-        """Open the store in `directory`, which is made if `create`.
+    async def open(cls, directory: Path, *, create: bool = True, lock: DirectoryLock | None = None) -> Self:
+        """Open the store in `directory`, which is made if `create`. A `lock` that is held already goes back with the store.
 
         Raises OperatorError(code="no_store") if there is none and it may not be made; MachineError: locked (another process
         has it open), newer_store, damaged_store, disk_full, io_error.
@@ -39,11 +39,11 @@ class SqliteStore(BlockStore):
             await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise MachineError(f"cannot make the data directory {directory}: {error.strerror}", code="io_error") from error
-        lock = DirectoryLock(directory)
+        held = DirectoryLock(directory) if lock is None else lock
         try:
-            return cls(directory, lock, await Database.open(directory / FILE_NAME))
+            return cls(directory, held, await Database.open(directory / FILE_NAME))
         except BaseException:
-            lock.release()
+            held.release()
             raise
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ The weights of a payload are one contiguous run, which aggregation and training 
 """
 
 import json
+from collections.abc import Mapping
 from math import prod
 from typing import Any, Final
 
@@ -68,6 +69,15 @@ def header_bytes(spec: tuple[TensorSpec, ...], label: str | None) -> bytes:
     text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNMENT)
     return len(text).to_bytes(8, "little") + text
+
+
+def with_metadata(payload: bytes, metadata: Mapping[str, str]) -> bytes:
+    """A payload as a file for people: its header says `metadata` too, its tensors are the same. It is no payload any more."""
+    begin = 8 + int.from_bytes(payload[:8], "little")
+    fields = json.loads(payload[8:begin])
+    text = json.dumps({"__metadata__": dict(metadata), **fields}, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    return b"".join((len(text).to_bytes(8, "little"), text, memoryview(payload)[begin:]))
 
 
 def element_counts(spec: tuple[TensorSpec, ...]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,10 @@ import msgspec
 import bflcd
 from bflc_cli.session import CommandError
 from bflcd.api.token import FILE_NAME as API_FILE
+from bflcd.errors import MachineError
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 from bflcd.setup.overview import NodeEntry, Overview
+from bflcd.store.lock import DirectoryLock
 
 STOP_SECONDS: Final = 5.0
 """How long daemons may take to stop before they are killed."""
@@ -96,30 +99,45 @@ class Daemon:
 
 @dataclass(slots=True)
 class Fleet:
-    """All daemons of one testnet; as a context manager it leaves no process behind."""
+    """All daemons of one testnet; as a context manager it holds the directory's lock, and leaves no process behind."""
 
     directory: Path
     overview: Overview
     daemons: list[Daemon] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
     """Names of those that did not stop by themselves."""
+    lock: DirectoryLock | None = None
 
     def __post_init__(self) -> None:
         self.daemons = [Daemon(entry, self.directory / entry.datadir) for entry in self.overview.nodes]
 
     def __enter__(self) -> Self:
+        """Raises CommandError (`locked`), with nothing touched, if the testnet or a node of it runs already."""
+        self.lock = _hold(self.directory, f"{self.directory} is run by another command")
+        try:
+            for daemon in self.daemons:
+                _hold_node(daemon).release()
+        except BaseException:
+            self.lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     def start(self, daemon: Daemon) -> None:
-        """Start one. Raises CommandError."""
-        (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its port may be another program's by now
+        """Start one. Raises CommandError, `locked` if it runs already: what is there belongs to the running one."""
         try:
-            daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
+            with _hold_node(daemon):
+                (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its port may be another's by now
+                daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
             daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "bflcd", "start", "--datadir", str(daemon.datadir)],
+                # -P: whatever lies in the working directory is no module of ours
+                [sys.executable, "-P", "-m", "bflcd", "start", "--datadir", str(daemon.datadir)],
                 stdin=subprocess.DEVNULL,
                 stdout=daemon.console,
                 stderr=subprocess.STDOUT,
@@ -158,6 +176,22 @@ class Fleet:
                 daemon.process = None
 
 
+def _hold_node(daemon: Daemon) -> DirectoryLock:
+    return _hold(daemon.datadir, f"{daemon.entry.name} runs already")
+
+
+def _hold(directory: Path, what: str) -> DirectoryLock:
+    """The lock on a directory. Raises CommandError (`locked`) saying `what` and whose process holds it."""
+    try:
+        return DirectoryLock(directory)
+    except MachineError as error:
+        if error.code != "locked":
+            raise
+        raise CommandError(
+            f"{what}: {error}", code="locked", hint="look at it with `bflc-cli testnet status`, or end it first"
+        ) from error
+
+
 def _kill_group(leader: int) -> None:
     try:
         os.killpg(leader, signal.SIGKILL)
@@ -168,8 +202,10 @@ def _kill_group(leader: int) -> None:
 def _environment() -> dict[str, str]:
     """Ours, with the package findable from a checkout, and a terminal that only gets what matters."""
     here = str(Path(bflcd.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH", ""))))
-    return {"BFLCD_LOG_LEVEL": "warning", **os.environ, "PYTHONPATH": path}
+    entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]  # an empty one: where we stand
+    if here not in (sysconfig.get_path("purelib"), *entries):
+        entries.insert(0, here)
+    return {"BFLCD_LOG_LEVEL": "warning", **os.environ, "PYTHONPATH": os.pathsep.join(entries)}
 
 
 def _die_with_parent() -> Any:

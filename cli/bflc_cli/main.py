@@ -13,7 +13,7 @@ from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
 from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
-from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE
+from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, say
 from bflcd.version import __version__
 
 PROGRAM: Final = "bflc-cli"
@@ -110,7 +110,7 @@ def _refuse_usage(as_json: bool, error: Any) -> int:
     elif type(error).__name__ == "NoArgsIsHelpError":
         error.show()
     else:
-        sys.stderr.write(f"{PROGRAM}: {error.format_message()}\n  hint: {PROGRAM} --help shows what there is\n")
+        say(PROGRAM, error.format_message(), f"{PROGRAM} --help shows what there is")
     return code
 
 
@@ -136,7 +136,7 @@ def _fail(as_json: bool, error: Exception) -> int:
     if as_json:
         emit_json(error_envelope(code, message, hint, data))
     else:
-        sys.stderr.write(f"{PROGRAM}: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+        say(PROGRAM, message, hint)
     return EXIT_FAILED if isinstance(error, msgspec.MsgspecError) else exit_code_for(error)
 
 

@@ -94,8 +94,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write; default: model-ROUND.safetensors.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="The chain's own bytes, whose hash is the root: no metadata.")] = False,
 ) -> None:
-    """Write a model as safetensors and print its SHA-256."""
+    """Write a model as safetensors, with chain, task, round and hash in its metadata, and print its SHA-256."""
     session: Session = ctx.obj
     if output is not None:
         _refuse_existing(output, force=force)
@@ -106,6 +107,8 @@ def export(
         with api, session.err.status("fetching the model"):
             data, described = api.model(round_)
     _check_root(data, described)
+    if not raw:
+        data = _described(data, described)
     path = output or Path(f"model-{described['round']}.safetensors")
     _refuse_existing(path, force=force)
     _write_whole(path, data)
@@ -131,6 +134,16 @@ def _check_root(data: bytes, described: Mapping[str, Any]) -> None:
 
     if not data or root_of(data).hex() != described.get("root"):
         raise CommandError("the model's bytes do not hash to its root", code="damaged_blob", hint="run `bflc-cli verify`")
+
+
+def _described(data: bytes, described: Mapping[str, Any]) -> bytes:
+    """The model's file, with what it is in its metadata."""
+    from bflcd.wire.tensors import with_metadata  # noqa: PLC0415 - numpy
+
+    names = ("chain_id", "task", "round", "height", "root", "block_hash")
+    return with_metadata(
+        data, {"format": "pt", **{name: str(described[name]) for name in names if described.get(name) is not None}}
+    )
 
 
 def _refuse_existing(path: Path, *, force: bool) -> None:

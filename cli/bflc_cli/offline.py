@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bflc_cli.session import CommandError
+from bflcd.api.history import history_rows
+from bflcd.api.schema.chain import HistoryRow
 from bflcd.config import load_config
 from bflcd.errors import InvariantError
 from bflcd.inspect.chain_check import CheckProgress, VerifyReport, verify_store
@@ -43,7 +45,17 @@ async def read_model(datadir: Path, round_: int | None) -> tuple[bytes, dict[str
             "root": header.blob.root.hex(),
             "size": len(data),
             "block_hash": header_hash(header).hex(),
+            "chain_id": header.chain.hex(),
+            "task": genesis.task.factory,
         }
+
+
+async def read_history(datadir: Path, first: int | None, count: int) -> list[HistoryRow]:
+    """Rows of the history as a daemon gives them: from round `first` on, without it the newest. Raises CommandError."""
+    async with open_reader(datadir) as store:
+        genesis = await _genesis(store, datadir)
+        newest = (await store.head()).header.round
+        return await history_rows(store, genesis, max(1, newest - count + 1) if first is None else first, count)
 
 
 async def _genesis(store: SqliteStore, datadir: Path) -> Genesis:

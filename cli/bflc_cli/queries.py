@@ -1,19 +1,23 @@
 """Commands that ask the daemon one thing and show the answer."""
 
+import asyncio
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from rich.console import RenderableType
 
-from bflc_cli.client import connect
+from bflc_cli.client import connect, find_daemon
 from bflc_cli.session import Session
-from bflc_cli.tables import committee_view, history_view, members_view, peers_view, round_view, status_view
+from bflc_cli.tables import committee_view, history_csv, history_view, members_view, peers_view, round_view, status_view
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status
+from bflcd.errors import UsageError
 
 
 def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], RenderableType], **params: int | None) -> None:
@@ -53,9 +57,29 @@ def history(
     *,
     first: Annotated[int | None, typer.Option("--from", min=1, help="Round of the first row; default: the newest rows.")] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_HISTORY, help="Rows.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A line of names, then a line of plain numbers a model.")] = False,
 ) -> None:
-    """Committed models: accuracy, packed updates, who decided."""
-    _show(ctx, "/v1/history", list[HistoryRow], history_view, first=first, count=count)
+    """Committed models: accuracy, packed updates, who decided; also of a stopped node. --csv for curves."""
+    session: Session = ctx.obj
+    if as_csv and session.json:
+        raise UsageError("--csv and --json contradict each other", hint="give one of them")
+    api = find_daemon(session)
+    if api is None:
+        rows = asyncio.run(_read_history(session.need_datadir(), first, count))
+    else:
+        with api:
+            rows = api.read("/v1/history", list[HistoryRow], first=first, count=count)
+    if as_csv:
+        sys.stdout.write(history_csv(rows))
+    else:
+        session.emit(rows, lambda: session.show(history_view(rows)))
+
+
+async def _read_history(datadir: Path, first: int | None, count: int) -> list[HistoryRow]:
+    """Of a stopped node, from its store."""
+    from bflc_cli.offline import read_history  # noqa: PLC0415 - the store is opened only here
+
+    return await read_history(datadir, first, count)
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session
-from bflc_cli.tables import table
+from bflc_cli.tables import table, warning_lines
 from bflc_cli.text import short, yes
 from bflcd.api.schema.members import MemberView
 from bflcd.api.schema.recovery import RecoveryView
@@ -128,7 +128,7 @@ def recovery_view(view: RecoveryView) -> RenderableType:
     for line in view.lines:
         parts += [Text(line), Text()]
     parts += _pending_rows(view)
-    parts += [Text(f"warning: {text}", style="yellow") for text in view.warnings]
+    parts += warning_lines(view.warnings)
     if view.refusal:
         parts.append(Text(f"not signed: {view.refusal}", style="red"))
     elif view.action == "wait":

@@ -3,17 +3,19 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.errors import OperatorError, UsageError
 from bflcd.exit_codes import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
+from bflcd.limits import visible
 
 PLAIN_WIDTH: Final = 1000
 """Columns where the output is no terminal: enough that no table is ever cut."""
@@ -86,10 +88,20 @@ def make_session(datadir: Path | None, *, as_json: bool, wait: float, timeout: f
     return Session(datadir, as_json, wait, timeout, console_for(sys.stdout), console_for(sys.stderr))
 
 
+class SafeConsole(Console):
+    """Shows words of others, and never does what they say: all that this command draws for people goes through here."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The parts of `renderable`, with what steers a terminal escaped in all but rich's own codes."""
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text, lines=True), part.style)
+
+
 def console_for(stream: Any) -> Console:
     """A console that is plain and wide where `stream` is no terminal; rich itself obeys NO_COLOR."""
     terminal = stream.isatty()
-    return Console(file=stream, width=None if terminal else PLAIN_WIDTH, highlight=False, soft_wrap=not terminal, emoji=False)
+    width = None if terminal else PLAIN_WIDTH
+    return SafeConsole(file=stream, width=width, highlight=False, soft_wrap=not terminal, emoji=False, markup=False)
 
 
 def emit_json(envelope: dict[str, Any]) -> None:

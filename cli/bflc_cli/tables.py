@@ -1,7 +1,10 @@
 """Answers of the API as tables for people."""
 
+import csv
+import io
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,6 +15,7 @@ from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status
+from bflcd.limits import visible
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
@@ -23,7 +27,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
             name.lstrip(">~"), justify="right" if name.startswith(">") else "left", no_wrap=not folds, overflow="fold"
         )
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(visible(cell)) for cell in row))
     return made
 
 
@@ -33,7 +37,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> Table:
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in pairs:
-        made.add_row(name, Text(value))
+        made.add_row(name, Text(visible(value)))
     return made
 
 
@@ -42,7 +46,7 @@ def status_view(status: Status) -> RenderableType:
     rounds = f"{status.round}" + (f" of {status.last_round}" if status.last_round else "") + (", done" if status.done else "")
     kept = "all that came here" if status.store_mode == "archive" else f"payloads of {status.keep} rounds"
     models = "" if status.prune_height is None else f", models from height {status.prune_height} on"
-    last = "none since the start" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
+    last = "none yet" if status.last_commit_age is None else f"{duration(status.last_commit_age)} ago"
     rows = "held out by the members" if status.held_out else "that the members train on"
     accuracy = share(status.accuracy) + (
         "" if status.accuracy_round is None else f" (model {status.accuracy_round}, on rows {rows})"
@@ -64,8 +68,12 @@ def status_view(status: Status) -> RenderableType:
     ]
     if status.waiting_for:
         pairs.append(("waiting for", status.waiting_for))
-    warnings = [Text(f"warning: {text}", style="yellow") for text in status.warnings]
-    return Group(facts(pairs), *warnings)
+    return Group(facts(pairs), *warning_lines(status.warnings))
+
+
+def warning_lines(warnings: Iterable[str]) -> list[Text]:
+    """A line for each, none of which can pass for another."""
+    return [Text(visible(f"warning: {text}"), style="yellow") for text in warnings]
 
 
 def peers_view(peers: list[Peer]) -> RenderableType:
@@ -82,11 +90,12 @@ def peers_view(peers: list[Peer]) -> RenderableType:
             str(peer.height),
             f"{peer.score:.1f}",
             duration(peer.last_seen_ms / 1000),
+            "-" if peer.clock_ahead_ms is None else f"{peer.clock_ahead_ms / 1000:+.1f} s",
             peer.version,
         )
         for peer in peers
     )
-    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", "version"), rows)
+    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", ">clock", "version"), rows)
 
 
 def round_view(view: RoundView) -> RenderableType:
@@ -180,3 +189,16 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
     )
     names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "~decided by")
     return table(names, shown)
+
+
+CSV_COLUMNS: Final = ("round", "height", "time", "packed", "places", "accuracy", "loss", "seconds", "view", "rewards", "degraded")
+"""Fields of a row of history, by their names in the API; what is not known is empty."""
+
+
+def history_csv(rows: Iterable[HistoryRow]) -> str:
+    """The same for programs that draw curves."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    writer.writerows([int(v) if isinstance(v, bool) else v for v in (getattr(row, name) for name in CSV_COLUMNS)] for row in rows)
+    return text.getvalue()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -97,7 +98,9 @@ def _check(directory: Path, plot: Path | None) -> Overview:
     overview = read_overview(directory)
     if overview.mode != "loopback":
         raise CommandError(
-            f"{directory} is made for containers", code="wrong_mode", hint=f"docker-compose -f {directory}/compose.yaml up"
+            f"{directory} is made for containers",
+            code="wrong_mode",
+            hint=f"docker-compose -f {quote(f'{directory}/compose.yaml')} up",
         )
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise CommandError("--plot needs matplotlib", code="no_matplotlib", hint="pip install matplotlib")

@@ -21,13 +21,14 @@ from rich.text import Text
 from bflc_cli.client import Api, connect
 from bflc_cli.curve import curve
 from bflc_cli.session import CommandError, Session
-from bflc_cli.tables import facts, table
+from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import duration, nats, share, short, size
 from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status
 from bflcd.errors import UsageError
+from bflcd.limits import visible
 
 HISTORY_ROWS: Final = 400
 """Rounds in the curve."""
@@ -70,15 +71,15 @@ def render(frame: Frame, console: Console) -> RenderableType:
     """The screen for a console of any size."""
     status, view = frame.status, frame.round
     head = Text.assemble(
-        (f"{status.name} ", "bold"),
+        (visible(f"{status.name} "), "bold"),
         f"chain {short(status.chain_id)}  node {short(status.node_id)} ",
         (status.role, "cyan"),
         f"  {status.peers} peers  {size(status.size_on_disk)}  {size(status.memory_rss)}  up {duration(status.uptime)}",
     )
     parts: list[RenderableType] = [head, _round_line(status, view)]
     if view.waiting_for:
-        parts.append(Text(f"waiting for {view.waiting_for}", style="yellow"))
-    parts += [Text(f"warning: {text}", style="yellow") for text in status.warnings]
+        parts.append(Text(visible(f"waiting for {view.waiting_for}"), style="yellow"))
+    parts += warning_lines(status.warnings)
     parts += [Text(), _columns(frame)]
     drawn = _accuracy(frame, console)
     if drawn is not None:

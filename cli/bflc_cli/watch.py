@@ -18,6 +18,7 @@ from bflc_cli.text import clock
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
 from bflcd.core.node_events import EventKind, Severity
+from bflcd.limits import visible
 from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
@@ -42,6 +43,8 @@ def logs(
     path = session.need_datadir() / LOG_DIR / LOG_FILE
     with _open(path) as file:
         newest = _tail(path, file, lines)
+        if lines and not newest:
+            session.err.print(f"{path} is empty: it was rotated or emptied from outside; older lines are where that put them")
         if session.json and not follow:
             session.emit({"lines": [_record(line) for line in newest]}, lambda: None)
             return
@@ -59,7 +62,11 @@ def _open(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise CommandError(f"{path}: there is no log yet", code="no_log", hint="start the node") from error
+        raise CommandError(
+            f"{path}: there is no log",
+            code="no_log",
+            hint="start the node; one that runs makes it anew with its next line",
+        ) from error
     except PermissionError as error:
         raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
 
@@ -78,30 +85,40 @@ def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:
 
 
 def _follow(path: Path, file: BinaryIO) -> Iterator[str]:
-    """New whole lines of `file` for ever; a file that was rotated away is finished, then the new one read from its start."""
+    """New whole lines of whatever `path` leads to, for ever.
+
+    A file that was moved away or removed is read to its end, then the new one from its start; one that was emptied, from there.
+    """
     rest = b""
     while True:
+        newer = _newer(path, file)  # asked before the old one is read: nobody writes to that any more
         data = file.read()
         if data:
             *whole, rest = (rest + data).split(b"\n")
             for line in whole:
                 yield line.decode(errors="replace")
-        elif _rotated(path, file):
-            newer = _open(path)
-            os.dup2(newer.fileno(), file.fileno())
-            newer.close()
+        if newer is not None:
+            with newer:
+                os.dup2(newer.fileno(), file.fileno())
             file.seek(0)
             rest = b""
-        else:
+        elif not data and os.fstat(file.fileno()).st_size < file.tell():
+            file.seek(0)
+            rest = b""
+        elif not data:
             time.sleep(POLL_SECONDS)
 
 
-def _rotated(path: Path, file: BinaryIO) -> bool:
-
+def _newer(path: Path, file: BinaryIO) -> BinaryIO | None:
+    """The file that stands under the name now, if it is another one."""
     try:
-        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+        newer = path.open("rb")
     except FileNotFoundError:
-        return False
+        return None
+    if os.path.sameopenfile(newer.fileno(), file.fileno()):
+        newer.close()
+        return None
+    return newer
 
 
 def _record(line: str) -> Any:
@@ -117,7 +134,7 @@ def _print_line(session: Session, line: str) -> None:
         emit_json(ok_envelope(record))
         return
     if not isinstance(record, dict):
-        session.out.print(Text(line))
+        session.out.print(Text(visible(line)))
         return
     place = [str(record["node"])] if record.get("node") else []
     place += [f"r{record['round']}"] if record.get("round") is not None else []
@@ -125,7 +142,9 @@ def _print_line(session: Session, line: str) -> None:
     level = str(record.get("level", "info"))
     text = Text(f"{_clock(record.get('time'))} ")
     text.append(f"{level:<8}", style=_STYLES.get(level, "green"))
-    text.append(" ".join([*place, f"{str(record.get('logger', '')).removeprefix('bflcd.')}:", str(record.get("message", line))]))
+    text.append(
+        " ".join([*place, f"{str(record.get('logger', '')).removeprefix('bflcd.')}:", visible(str(record.get("message", line)))])
+    )
     if record.get("exception"):
         text.append(f"\n{record['exception']}", style="dim")
     session.out.print(text)
@@ -165,7 +184,8 @@ def _print_event(session: Session, event: Event) -> None:
         return
     when = clock(datetime.fromtimestamp(event.time / 1000, UTC))
     style = "yellow" if event.type is EventKind.GAP or event.type.severity in _YELLOW else "none"
-    session.out.print(Text(f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}", style=style))
+    line = f"{when} {event.seq:>6} r{event.round} {event.type:<10} {event.text}"
+    session.out.print(Text(visible(line), style=style))
 
 
 def register(app: typer.Typer) -> None:

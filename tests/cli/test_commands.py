@@ -1,9 +1,13 @@
 """Every command in both forms against a served node, and how each of them fails."""
 
+import asyncio
+import csv
+import io
 import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,12 +22,17 @@ import pytest
 
 from bflc_cli import client
 from bflc_cli.main import hoist, main
+from bflc_cli.offline import read_history
+from bflc_cli.tables import CSV_COLUMNS
 from bflc_cli.text import duration, size
 from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import InvariantError, OperatorError
+from bflcd.limits import is_printable
+from bflcd.store.sqlite import SqliteStore
+from tests.helpers.chains import begin_chain, fill
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
 
 
@@ -104,7 +113,32 @@ def test_warnings_and_who_is_missing_are_shown(run, served):
     _, out, _ = run("status")
     assert "warning: alone" in out
     assert "a vote of 02020202" in out
-    assert "none since the start" in out
+    assert "none yet" in out
+
+
+EVIL = "ward\x1b]0;owned\x07\x9b2J\u202etxt\n[red]all is well"
+"""Steers a terminal, turns its words round, and forges a line of its own."""
+
+
+@pytest.mark.parametrize("command", ["status", "top", "events", "logs"])
+def test_words_of_others_steer_no_terminal(command, tmp_path, monkeypatch):
+    """Given texts of others, in a status, an event, the log / When they are shown on a terminal / Then only rich's own codes are in it."""
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    write_log(tmp_path, EVIL)
+    with ServedNode(tmp_path) as served:
+        served.node.current = status_of(name=EVIL, task=EVIL, warnings=[EVIL], waiting_for=EVIL)
+        served.call(lambda: served.node.bus.publish(EventKind.PEER_UP, 1, EVIL))
+        options = {"top": ["--once"], "events": ["--after", "0", "--count", "1"]}.get(command, [])
+        assert main(["--datadir", str(tmp_path), command, *options]) == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
+    assert r"ward\x1b]0;owned\x07" in text
+    assert [c for c in text if not is_printable(c) and c != "\n"] == []
+    assert not any(line.startswith("[red]") for line in text.splitlines())
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_prune(run, served):
@@ -143,7 +177,7 @@ def test_a_request_that_takes_too_long(run, monkeypatch):
 
 def test_export(run, tmp_path):
     path = tmp_path / "m.safetensors"
-    code, out, _ = run("export", "--output", str(path), "--json")
+    code, out, _ = run("export", "--output", str(path), "--raw", "--json")
     data = envelope(out)["data"]
     assert code == 0
     assert path.read_bytes() == MODEL
@@ -163,7 +197,44 @@ def test_export(run, tmp_path):
 def test_export_names_the_file_after_the_round(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run("export")[0] == 0
-    assert (tmp_path / "model-5.safetensors").read_bytes() == MODEL
+    assert (tmp_path / "model-5.safetensors").exists()
+
+
+def test_an_exported_model_says_what_it_is(run, tmp_path):
+    """Given an exported file / When it is opened with safetensors / Then it says chain, task, round and hash beside the same tensors."""
+    safetensors = pytest.importorskip("safetensors")
+    assert run("export", "--output", str(tmp_path / "m"))[0] == 0
+    with safetensors.safe_open(tmp_path / "m", "numpy") as opened:
+        assert opened.metadata() == {
+            "format": "pt",
+            "chain_id": "ab" * 32,
+            "task": "digits",
+            "round": "5",
+            "height": "35",
+            "root": root_of(MODEL).hex(),
+            "block_hash": "cd" * 32,
+        }
+        assert opened.get_tensor("bias").tolist() == [1.0, 2.0, 3.0]
+
+
+def test_history_as_csv(run):
+    code, out, _ = run("history", "--csv", "-n", "2")
+    names, *rows = csv.reader(out.splitlines())
+    assert (code, names, len(rows)) == (0, list(CSV_COLUMNS), 2)
+    assert dict(zip(names, rows[-1], strict=True))["accuracy"] == "0.5"
+    assert run("--json", "history", "--csv")[0] == 2
+
+
+async def test_history_of_a_stopped_node(tmp_path):
+    """Given the directory of a node that has ended, or runs without its API file / Then rows are as a daemon gives them."""
+    store, chain = await SqliteStore.open(tmp_path), begin_chain()
+    await fill(store, chain, 4)
+    rows = await read_history(tmp_path, None, 3)
+    await store.close()
+    assert [(row.round, row.packed, row.accuracy) for row in rows] == [(2, 2, 0.4), (3, 2, 0.4), (4, 2, 0.4)]
+    assert await read_history(tmp_path, None, 3) == rows
+    assert [row.round for row in await read_history(tmp_path, 1, 1)] == [1]
+    assert await asyncio.to_thread(main, ["--datadir", str(tmp_path), "history", "--csv"]) == 0
 
 
 def test_export_refuses_bytes_that_do_not_hash_to_the_root(run, tmp_path, monkeypatch):
@@ -218,7 +289,13 @@ def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
     assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["old", "new"]
 
 
-def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
+def test_logs_of_an_emptied_file_say_so(tmp_path, capsys):
+    path = write_log(tmp_path)
+    assert main(["--datadir", str(tmp_path), "logs"]) == 0
+    assert capsys.readouterr().err.startswith(f"{path} is empty: it was rotated or emptied from outside")
+
+
+def test_logs_follow_a_file_that_is_moved_emptied_or_removed_until_interrupted(tmp_path):
     path = write_log(tmp_path, "first")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, as would its child
     command = [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"]
@@ -229,6 +306,12 @@ def test_logs_follow_through_a_rotation_until_interrupted(tmp_path):
         path.rename(path.with_name("bflcd.log.1"))
         write_log(tmp_path, "second")
         assert json.loads(process.stdout.readline())["data"]["message"] == "second"
+        os.truncate(path, 0)
+        write_log(tmp_path, "x")
+        assert json.loads(process.stdout.readline())["data"]["message"] == "x"
+        shutil.rmtree(path.parent)
+        write_log(tmp_path, "after a removal")
+        assert json.loads(process.stdout.readline())["data"]["message"] == "after a removal"
         process.send_signal(2)
         assert process.wait(10) == 0
     finally:

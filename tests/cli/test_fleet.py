@@ -15,7 +15,9 @@ import pytest
 from bflc_cli import fleet
 from bflc_cli.fleet import Daemon, Fleet, Stopped, signals_stop
 from bflc_cli.main import main
+from bflc_cli.session import CommandError
 from bflcd.setup.overview import NodeEntry, Overview
+from bflcd.store.lock import DirectoryLock
 from tests.helpers.daemons import community
 
 ROOT = Path(__file__).parents[2]
@@ -166,3 +168,53 @@ def test_no_process_survives_the_command(tmp_path, number):
         assert process.returncode == (-9 if number == signal.SIGKILL else 1)
         psutil.wait_procs(processes_of(tmp_path), timeout=30)
         assert processes_of(tmp_path) == []
+
+
+def prepared(directory: Path, *names: str) -> Fleet:
+    """A testnet whose nodes have what a running daemon relies on."""
+    for name in names:
+        (directory / name).mkdir()
+        (directory / name / "api.json").write_text("{}")
+        (directory / name / fleet.CONSOLE_FILE).write_text("what it said")
+    return Fleet(directory, overview_of(*names))
+
+
+def assert_untouched(made: Fleet) -> None:
+    assert [daemon.process for daemon in made.daemons] == [None] * len(made.daemons)
+    for daemon in made.daemons:
+        assert (daemon.datadir / "api.json").exists()
+        assert (daemon.datadir / fleet.CONSOLE_FILE).read_text() == "what it said"
+
+
+def test_a_testnet_that_runs_is_not_touched_by_a_second_command(tmp_path):
+    made = prepared(tmp_path, "node0")
+    with DirectoryLock(tmp_path), pytest.raises(CommandError, match="run by another command") as refused:
+        made.__enter__()
+    assert (refused.value.code, made.lock) == ("locked", None)
+    assert_untouched(made)
+
+
+def test_a_node_that_runs_by_itself_keeps_the_others_from_being_started(tmp_path):
+    made = prepared(tmp_path, "node0", "node1")
+    with DirectoryLock(tmp_path / "node1"):
+        with pytest.raises(CommandError, match=f"node1 runs already: .* in use by process {os.getpid()}"):
+            made.__enter__()
+        with pytest.raises(CommandError, match="node1 runs already"):
+            made.start(made.daemons[1])
+    assert_untouched(made)
+    DirectoryLock(tmp_path).release()
+
+
+def test_a_daemon_imports_nothing_from_the_working_directory(tmp_path, monkeypatch):
+    """Given files there that are named like modules / When a daemon is started / Then it ends by what is wrong with its directory."""
+    made = prepared(tmp_path, "node0")
+    for name in ("secrets", "random", "bflcd"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(77)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep)
+    made.start(made.daemons[0])
+    assert made.daemons[0].process is not None
+    made.daemons[0].process.wait(TASK_SECONDS)
+    made.stop()
+    assert made.daemons[0].code == 1
+    assert "nothing to join" in "".join(made.daemons[0].last_lines())

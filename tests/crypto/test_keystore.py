@@ -115,6 +115,13 @@ def test_a_passphrase_is_the_first_line(tmp_path: Path, line: bytes, expected: b
     assert read_passphrase(tmp_path / "phrase") == expected
 
 
+def test_a_mark_that_nobody_sees_is_no_part_of_a_passphrase(tmp_path: Path) -> None:
+    (tmp_path / "phrase").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    with pytest.raises(OperatorError, match="no passphrase file") as caught:
+        read_passphrase(tmp_path / "phrase")
+    assert "byte order mark" in caught.value.hint
+
+
 @pytest.mark.parametrize("line", [b"", b"\n", b"x" * 2000, None])
 def test_no_passphrase_is_refused(tmp_path: Path, line: bytes | None) -> None:
     if line is not None:

@@ -245,7 +245,14 @@ class FakeNode:
             raise OperatorError(f"the model of round {round_} is pruned here", hint="ask an archive", code="pruned")
         round_ = self.current.round if round_ is None else round_
         return MODEL, ModelView(
-            round=round_, height=round_ * 7, root=root_of(MODEL).hex(), size=len(MODEL), block_hash="cd" * 32, accuracy=0.875
+            round=round_,
+            height=round_ * 7,
+            root=root_of(MODEL).hex(),
+            size=len(MODEL),
+            block_hash="cd" * 32,
+            accuracy=0.875,
+            chain_id="ab" * 32,
+            task="digits",
         )
 
     def request_stop(self) -> StopView:

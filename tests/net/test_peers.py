@@ -13,7 +13,7 @@ from bflcd.net.dialing.book import Source
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
-from bflcd.types import Height, Round
+from bflcd.types import Height, Millis, Round, short
 from bflcd.wire.codec import encode, number_of, peek_number
 from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
 from tests.helpers.network import CHAIN, OTHER_CHAIN, AnyAddress, build_node, identity, real_now, running, status, until
@@ -52,10 +52,11 @@ class Managed:
         self.round = number
         self.book = Book(known)
         self.chain = chain
+        self.clock = Millis(0)
         self.manager = PeerManager(
             self.node.transport,
             self.node.exchange,
-            status=lambda: status(self.round, self.chain),
+            status=lambda: replace(status(self.round, self.chain), time=self.clock),
             is_member=lambda node: node in members,
             callbacks=PeerCallbacks(
                 up=lambda node, _status: self.events.append(("up", node)),
@@ -362,3 +363,22 @@ async def test_hearsay_counts_once_for_each_member_that_tells_it():
         assert place not in dialled
         nodes[2].manager._dials.add(place, Source.OWN_WORD, node=absent)
         await until(lambda: place in dialled)
+
+
+async def test_a_wrong_clock_is_warned_of_by_its_own_node_and_by_the_others(caplog):
+    """Given five nodes, one of whose clocks is an hour behind / When they have greeted / Then its operator, and the others', are told."""
+    async with community(5) as nodes:
+        for managed in nodes[:4]:
+            managed.clock = Millis(3_600_000)
+        late = nodes[4]
+        for managed in nodes[1:]:
+            managed.manager.add_address(nodes[0].address)
+        await until(lambda: all(len(managed.manager.warnings()) == 1 for managed in nodes))
+        assert late.manager.warnings()[0].startswith("this machine's clock is 3600 s behind those of its peers (median of ")
+        told = f"the clock of {short(late.id)} is 3600 s behind those of the others: its operator has to set it"
+        assert [managed.manager.warnings() for managed in nodes[:4]] == [(told,)] * 4
+        (info,) = [peer for peer in nodes[0].manager.peers() if peer.node == late.id]
+        assert info.clock_ahead_ms == pytest.approx(-3_600_000, abs=1_000)
+        await until(lambda: told in caplog.messages)
+        late.clock = nodes[0].clock
+        await until(lambda: all(managed.manager.warnings() == () for managed in nodes))

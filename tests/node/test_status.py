@@ -1,5 +1,6 @@
 """What `status` says of a node: ages, heights, what it does, before the genesis and on a chain."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -11,12 +12,15 @@ from bflcd.core.events import Instant, Started, SyncChanged
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import OperatorError
 from bflcd.learn.health import Work
+from bflcd.ledger.state import genesis_header
+from bflcd.node.views import facts
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.node.views.round import round_view
 from bflcd.node.views.status import status_of, status_without_chain
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, NodeId, Round
+from tests.helpers.chains import begin_chain, fill
 from tests.helpers.ledger import make_genesis, make_identities
 from tests.helpers.scenes import a_world, committee_of, reach
 from tests.helpers.world import World
@@ -161,3 +165,46 @@ def test_prune_height_is_that_of_the_first_model_without_a_gap_after_it():
     assert status_of(core.snapshot(at(1)), facts, "").prune_height is None
     facts.measures.models = SimpleNamespace(first=Round(3))
     assert status_of(core.snapshot(at(1)), facts, "").prune_height == 3 * (GENESIS.params.places + 1)
+
+
+async def test_what_the_chain_knows_is_shown_from_the_start_of_the_daemon():
+    """Given a chain whose newest block is 90 s old / When a daemon starts on it / Then age and accuracy are there, with no commit."""
+    store, chain = MemoryStore(), begin_chain()
+    await fill(store, chain, 2)
+    measures = Measures(store)
+    await measures.recall(chain.community.header, Millis(chain.community.header.time + 90_000))
+    assert measures.commit_age == pytest.approx(90, abs=5)
+    assert measures.accuracy == (0.4, 1)
+    assert measures.stats == await store.stats()
+
+
+async def test_before_the_first_block_there_is_no_age_and_of_a_block_from_the_future_it_is_none():
+    store, chain = MemoryStore(), begin_chain()
+    await fill(store, chain, 1)
+    genesis, header = genesis_header(chain.genesis), chain.community.header
+    ages = []
+    for head, now in ((genesis, header.time), (header, header.time - 60_000)):
+        measures = Measures(store)
+        await measures.recall(head, Millis(now))
+        ages.append(measures.commit_age)
+    assert ages == [None, pytest.approx(0, abs=5)]
+
+
+async def test_accuracy_is_that_of_the_newest_round_whose_cards_say_it(monkeypatch):
+    store, chain = MemoryStore(), begin_chain()
+    told = (await fill(store, chain, 3))[1].segment.model.cards[0].payload
+    monkeypatch.setattr(facts, "base_of", lambda cards: (Millis(0), 400_000) if told in cards else None)
+    measures = Measures(store)
+    await measures.recall(chain.community.header, Millis(0))
+    assert measures.accuracy == (0.4, 1)
+
+
+def test_a_stall_lasts_as_long_as_the_chain_says():
+    core = core_of(IDENTITIES[0])
+    core.handle(Started(World(GENESIS, IDENTITIES).disks[core.context.me].found(0)), at(BOOTED))
+    here = facts_of(core.context.me)
+    here.measures.committed_at = time.monotonic() - 7200
+    assert status_of(core.snapshot(at(BOOTED)), here, "").warnings == []
+    stalled = GENESIS.params.collect_deadline + 10 * GENESIS.params.view_timeout
+    (warning,) = status_of(core.snapshot(at(BOOTED + stalled)), here, "").warnings
+    assert warning.startswith("nothing was committed for 72")

@@ -101,6 +101,12 @@ def test_what_is_no_object_is_refused(path, text):
     assert str(path) in refusal(path)
 
 
+def test_a_file_of_another_encoding_says_so(path):
+    path.write_bytes(b"\xef\xbb\xbf{}")
+    with pytest.raises(UsageError, match="byte order mark"):
+        read_genesis(path)
+
+
 def test_a_file_beyond_reason_or_absent_is_refused(path):
     assert "cannot be read: No such file" in refusal(path)
     path.write_bytes(b" " * (MAX_FILE_BYTES + 1))

@@ -194,7 +194,8 @@ def test_a_compose_testnet_speaks_by_service_name(tmp_path):
         assert config.data.path == "/input/data.npz"
     text = (output / "compose.yaml").read_text()
     assert re.findall(r"^  (node\d):$", text, re.MULTILINE) == [f"node{index}" for index in range(5)]
-    assert text.count(f'"{data}:/input/data.npz:ro"') == 5
+    source = f'source: "{data}"\n        target: "/input/data.npz"\n        read_only: true\n'
+    assert text.count(f"      - type: bind\n        {source}") == 5
     assert text.count(f'user: "{os.getuid()}:{os.getgid()}"') == 5
 
 
@@ -213,12 +214,20 @@ def test_the_nodes_of_a_compose_testnet_dial_each_other_and_nothing_beside(tmp_p
     assert rule.connecting("172.18.0.1", 22) != ""
 
 
+def test_paths_in_the_compose_file_may_hold_what_compose_reads_otherwise():
+    """Given a path with a colon, a variable's sign, quotes and blanks, then compose mounts that path and no other."""
+    text = compose_text(["node0"], image="me/$x", data='/a:b/$HOME "x" y.npz', user="1:1")
+    assert 'image: "me/$$x"' in text
+    assert 'source: "/a:b/$$HOME \\"x\\" y.npz"' in text
+    assert 'target: "/input/$$HOME \\"x\\" y.npz"' in text
+
+
 def test_the_compose_file_has_only_keys_of_both_versions():
     text = compose_text(["node0"], image="bflcd", data=None, user="1:1")
     keys = set(re.findall(r"^ *([a-z_]+):", text, re.MULTILINE))
     assert keys == {
         *("version", "networks", "community", "driver", "internal", "services", "image", "init", "user", "command"),
-        *("environment", "volumes", "healthcheck", "test", "interval", "timeout", "retries", "start_period"),
+        *("environment", "volumes", "source", "target", "healthcheck", "test", "interval", "timeout", "retries", "start_period"),
     }
     assert "\t" not in text
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.limits import is_printable
+from bflcd.limits import is_printable, visible
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.requests import GenesisReply
 from tests.helpers.ledger import make_genesis
@@ -57,3 +57,18 @@ def test_every_text_of_every_message_is_held_to_it(cls: type) -> None:
         with pytest.raises(PeerError) as refused:
             decode(data[: node.end - 1] + b"\x1b" + data[node.end :], cls)
         assert refused.value.rejection is Rejection.MALFORMED
+
+
+@pytest.mark.parametrize("text", [*STEERING.values(), "\u3164", "a\ufe0f", "bad\udcff"])
+def test_a_terminal_gets_it_escaped(text: str) -> None:
+    """Given a text from wherever, then what is shown of it is printable, ends no line, can be encoded, and tells texts apart."""
+    shown = visible(text)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert shown.encode().decode("unicode_escape") == text
+
+
+def test_what_can_be_seen_is_shown_as_it_is() -> None:
+    text = "Zürich 東京 50 % ⣿ 👩"
+    assert visible(text) == text
+    assert visible("one\ntwo\x1b[2J", lines=True) == "one\ntwo\\x1b[2J"

@@ -66,3 +66,6 @@ class ModelView(Answer, frozen=True, kw_only=True):
     size: int
     block_hash: str
     accuracy: float | None = None
+    chain_id: str = ""
+    task: str = ""
+    """What the genesis names."""

@@ -99,7 +99,7 @@ class Status(Answer, frozen=True, kw_only=True):
     size_on_disk: int
     """Bytes of the store, read every few seconds."""
     last_commit_age: float | None = None
-    """Seconds since this node stored the newest certificate; none if it has stored none since it started."""
+    """Seconds since this node stored the newest certificate, after a restart since its block's time; none before the first."""
     accuracy: float | None = None
     """0 to 1: median of the base accuracies on the cards of the newest committed round that has any; see `held_out`."""
     accuracy_round: int | None = None
@@ -142,6 +142,8 @@ class Peer(Answer, frozen=True, kw_only=True):
     version: str
     last_seen_ms: int
     """Milliseconds since its last answer."""
+    clock_ahead_ms: int | None = None
+    """By how much its clock is ahead of ours, less than 0 behind; none before its first answer."""
 
 
 class Health(Answer, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from bflcd.api.history import base_of, history_row
-from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneView
+from bflcd.api.history import base_of, history_rows
+from bflcd.api.schema.chain import HistoryRow, ModelView, PruneView
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.params import MILLION, BlobRef
@@ -17,22 +17,7 @@ class Models(ChainStore, PayloadReader, Protocol):
 
 async def history(store: ChainStore, context: RoundContext, first: int, count: int) -> list[HistoryRow]:
     """Models of rounds first, first + 1, ...; round 0 was never decided and has no row."""
-    rows: list[HistoryRow] = []
-    begin = max(1, first)
-    before = await store.segment(Round(begin - 1)) if begin > 1 else None
-    previous = context.genesis.time if before is None else before.segment.model_header.time
-    committee = context.genesis.committee
-    if before is not None and before.segment.model_header.model is not None:
-        committee = before.segment.model_header.model.committee
-    for round_ in range(begin, begin + min(count, MAX_HISTORY)):
-        certified = await store.segment(Round(round_))
-        if certified is None:
-            break
-        rows.append(history_row(certified, previous, committee))
-        header = certified.segment.model_header
-        previous = header.time
-        committee = header.model.committee if header.model is not None else committee
-    return rows
+    return await history_rows(store, context.genesis, first, count)
 
 
 def prune_view(report: PruneReport, keep: int, *, dry_run: bool) -> PruneView:
@@ -71,6 +56,8 @@ async def model(store: Models, context: RoundContext, round_: int | None) -> tup
         size=blob.size,
         block_hash=block.hex(),
         accuracy=None if base is None else base[1] / MILLION,
+        chain_id=context.state.chain.hex(),
+        task=context.genesis.task.factory,
     )
 
 

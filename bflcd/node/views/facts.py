@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from bflcd.api.history import base_of
 from bflcd.api.metrics import resident_bytes
@@ -16,9 +16,12 @@ from bflcd.node.attack import attack_warnings
 from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.params import MILLION
 from bflcd.store.protocol import StoreStats, Upkeep
-from bflcd.types import NodeId, Round
+from bflcd.types import Millis, NodeId, Round
 from bflcd.version import __version__
-from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.blocks import CertifiedSegment, Header
+
+ACCURACY_ROUNDS: Final = 16
+"""How far back a starting node looks for cards that say how good the model is: not all rounds' do."""
 
 
 class Measured(Held, Upkeep, Protocol):
@@ -27,7 +30,10 @@ class Measured(Held, Upkeep, Protocol):
 
 @dataclass(slots=True)
 class Measures:
-    """What others measure and status shows. `committed_at`: seconds of the monotonic clock at the newest commit."""
+    """What others measure and status shows. `committed_at`: seconds of the monotonic clock at the newest commit.
+
+    What the chain knows of it is read from there at the start (`recall`): a restart forgets none of it.
+    """
 
     store: Measured
     models: HeldModels = field(init=False)
@@ -39,6 +45,23 @@ class Measures:
 
     def __post_init__(self) -> None:
         self.models = HeldModels(self.store)
+
+    async def recall(self, head: Header, now: Millis) -> None:
+        """Read from the store what a node says of its chain from the start. `now`: Unix time, to hold against the block's."""
+        if head.round:
+            self.committed_at = time.monotonic() - max(0, now - head.time) / 1000
+        for round_ in range(head.round, max(0, head.round - ACCURACY_ROUNDS), -1):
+            certified = await self.store.segment(Round(round_))
+            if certified is not None:
+                self.note_accuracy(certified)
+            if self.accuracy is not None:
+                break
+        await self.refresh_sizes()
+
+    @property
+    def commit_age(self) -> float | None:
+        """Seconds since the newest commit; none before the first."""
+        return None if self.committed_at is None else time.monotonic() - self.committed_at
 
     def note_accuracy(self, certified: CertifiedSegment) -> None:
         """Remember what the cards of a committed round say of the model before it."""

@@ -71,6 +71,7 @@ def peer_view(info: PeerInfo) -> Peer:
         score=info.score,
         version=info.version,
         last_seen_ms=info.last_seen_ms,
+        clock_ahead_ms=info.clock_ahead_ms,
     )
 
 

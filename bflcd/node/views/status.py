@@ -1,6 +1,5 @@
 """Where the node stands, and what holds it up."""
 
-import time
 from typing import Any, Final
 
 from bflcd.api.schema.status import Activity, Role, Status
@@ -94,12 +93,12 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         peers=len(facts.peers.members()),
         prune_height=None if first is None else model_height(first, params.places),
         oldest_payload_round=measures.stats.oldest_payload,
-        last_commit_age=None if measures.committed_at is None else time.monotonic() - measures.committed_at,
+        last_commit_age=measures.commit_age,
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
         held_out=params.validation_fraction / MILLION,
         test_accuracy=measures.test_accuracy,
-        warnings=[*facts.warnings(), *_stalled(core), *_recovering(core)],
+        warnings=[*facts.warnings(), *_stalled(core, measures.commit_age), *_recovering(core)],
         waiting_for=waiting_for(core),
         device=device,
         work_failures=facts.work.failures,
@@ -161,11 +160,13 @@ def waiting_for(core: CoreSnapshot) -> str:
     return f"{what} of {_named(nodes)}"
 
 
-def _stalled(core: CoreSnapshot) -> list[str]:
+def _stalled(core: CoreSnapshot, commit_age: float | None = None) -> list[str]:
+    """Once this process has waited in vain; for how long nobody has committed, the chain knows better (`commit_age`)."""
     params, age = core.context.params, core.at - core.opened
     if core.context.finished or core.syncing or age < params.collect_deadline + 10 * params.view_timeout:
         return []
-    return [f"nothing was committed for {age / 1000:.0f} s; waiting for {waiting_for(core) or _unheard(core)}"]
+    lasted = max(age / 1000, commit_age or 0.0)
+    return [f"nothing was committed for {lasted:.0f} s; waiting for {waiting_for(core) or _unheard(core)}"]
 
 
 def _recovering(core: CoreSnapshot) -> list[str]:
