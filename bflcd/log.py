@@ -10,7 +10,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
-from bflcd.errors import MachineError
+from bflcd.faults import refused
 
 LOG_DIR: Final = "log"
 LOG_FILE: Final = "bflcd.log"
@@ -157,10 +157,7 @@ def _open_file(directory: Path, context: LogContext, level: int) -> logging.Hand
         directory.mkdir(mode=0o700, exist_ok=True)
         handler = _BoundedFile(path, maxBytes=FILE_BYTES, backupCount=FILE_BACKUPS, encoding="utf-8")
     except OSError as error:
-        raise MachineError(
-            f"{path}: the log can't be opened: {error.strerror}",
-            hint="check the owner and mode of the data directory, and free space",
-        ) from error
+        raise refused(f"{path}: the log can't be opened", error) from error
     handler.setFormatter(JsonFormatter(context))
     handler.setLevel(level)
     return handler

@@ -18,6 +18,7 @@ from typing import Final
 import torch
 
 from bflcd.errors import OperatorError, PeerError
+from bflcd.faults import refused
 from bflcd.learn.adversary import Adversary, poisoned
 from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
@@ -214,6 +215,10 @@ def main() -> None:
             session = Session(setup)
         except OperatorError as error:
             pipes.send(error_frame(error))
+            continue
+        except OSError as error:
+            fault = refused(f"the data or the task can't be read: {error.filename}", error)
+            pipes.send(error_frame(OperatorError(str(fault), hint=fault.hint, code=fault.code)))
             continue
         except Exception as error:  # noqa: BLE001 - the code of a task may raise anything
             sys.excepthook(type(error), error, error.__traceback__)

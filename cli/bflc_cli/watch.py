@@ -18,6 +18,7 @@ from bflc_cli.text import clock
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
 from bflcd.core.node_events import EventKind, Severity
+from bflcd.faults import refused
 from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
@@ -60,8 +61,8 @@ def _open(path: Path) -> BinaryIO:
         return path.open("rb")
     except FileNotFoundError as error:
         raise CommandError(f"{path}: there is no log yet", code="no_log", hint="start the node") from error
-    except PermissionError as error:
-        raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
+    except OSError as error:
+        raise refused(f"{path}", error) from error
 
 
 def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:
