@@ -9,7 +9,7 @@ from typer import Abort
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError, UsageError
 from bflcd.faults import fault_of
 from bflcd.learn.protocol import WorkerError
-from bflcd.streams import output_fault, tell
+from bflcd.streams import tell
 from bflcd.version import __version__
 
 EXIT_DONE: Final = 0
@@ -44,7 +44,7 @@ def told(error: Exception) -> Exception:
     """`error`, or the fault of the machine or the operator that it stands for: what the system refuses is no bug of ours."""
     if isinstance(error, BflcError | BrokenPipeError | TimeoutError):
         return error
-    return output_fault(error) or fault_of(error) or error
+    return fault_of(error) or error
 
 
 def run_command(program: str, command: Callable[[], object]) -> int:

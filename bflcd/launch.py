@@ -32,6 +32,6 @@ def launch(program: str, load: Callable[[], Callable[[], int]]) -> int:
     if lost is None or code:
         return code
     if not isinstance(lost, BrokenPipeError):
-        fault = fault_of(lost, "the output can't be written")
+        fault = fault_of(lost)
         tell(f"{program}: {fault}\n" + (f"  hint: {fault.hint}\n" if fault is not None else ""))
     return _FAILED

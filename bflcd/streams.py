@@ -3,14 +3,23 @@
 import errno
 import os
 import sys
-from io import StringIO, TextIOWrapper
-from typing import Final
-
-from bflcd.errors import MachineError, OperatorError
-from bflcd.faults import fault_of
+from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
+from typing import Any, Final
 
 _SPELLING: Final = "backslashreplace"
 """For what a terminal's encoding can't write, and for names that are no UTF-8."""
+
+
+class _Output(FileIO):
+    """Stdout's descriptor, whose errors say what they are of, as those of files do."""
+
+    def write(self, data: Any, /) -> int:
+        """Write some of `data`. Raises OSError naming the output."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "the output"
+            raise
 
 
 def open_streams() -> None:
@@ -27,15 +36,14 @@ def open_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
     # Python has none for a descriptor that was closed when it began.
     sys.stdin = sys.stdin or open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - for the process's life
-    sys.stdout = sys.stdout or _writer(1)
-    sys.stderr = sys.stderr or _writer(2)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+    before = sys.stdout
+    if before is None or before is sys.__stdout__:  # else whoever calls us has its own
+        raw, encoding = _Output(1, "wb", closefd=False), "utf-8" if before is None else before.encoding
+        sys.stdout = TextIOWrapper(BufferedWriter(raw), encoding, line_buffering=raw.isatty())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_SPELLING)
-
-
-def _writer(descriptor: int) -> TextIOWrapper:
-    return open(descriptor, "w", encoding="utf-8", errors=_SPELLING, closefd=False)
 
 
 def tell(text: str) -> None:
@@ -57,10 +65,3 @@ def settle_output() -> OSError | None:
     except ValueError:  # closed: nothing is held
         return None
     return None
-
-
-def output_fault(error: BaseException) -> OperatorError | MachineError | None:
-    """The fault if `error` came from writing to stdout, which then is given up; None if it came from elsewhere."""
-    if not isinstance(error, OSError) or error.filename is not None or settle_output() is None:
-        return None
-    return fault_of(error, "the output can't be written")
