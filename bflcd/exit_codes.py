@@ -1,6 +1,5 @@
 """How a command ends: its exit code (design 11), and one clear message instead of a traceback, except for bugs."""
 
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Final
@@ -8,8 +7,10 @@ from typing import Final
 from typer import Abort
 
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError, UsageError
+from bflcd.faults import fault_of
 from bflcd.learn.protocol import WorkerError
 from bflcd.limits import visible
+from bflcd.streams import tell
 from bflcd.version import __version__
 
 EXIT_DONE: Final = 0
@@ -34,10 +35,17 @@ def exit_code_of(error: Exception) -> int:
             return EXIT_BUG
         case TimeoutError():
             return EXIT_TIMED_OUT
-        case BflcError():
+        case BflcError() | BrokenPipeError():
             return EXIT_FAILED
         case _:
             return EXIT_BUG
+
+
+def told(error: Exception) -> Exception:
+    """`error`, or the fault of the machine or the operator that it stands for: what the system refuses is no bug of ours."""
+    if isinstance(error, BflcError | BrokenPipeError | TimeoutError):
+        return error
+    return fault_of(error) or error
 
 
 def run_command(program: str, command: Callable[[], object]) -> int:
@@ -50,11 +58,20 @@ def run_command(program: str, command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001 - the last place: every error gets its message and code
         show = getattr(error, "show", None)
         if callable(show):  # the command line's own errors; which package they come from depends on typer's version
-            show()
+            show_usage(show)
             return int(getattr(error, "exit_code", EXIT_USAGE))
-        _tell(program, error)
-        return exit_code_of(error)
+        known = told(error)
+        _tell(program, known)
+        return exit_code_of(known)
     return result if isinstance(result, int) else EXIT_DONE
+
+
+def show_usage(show: Callable[[], object]) -> None:
+    """Let the command line's own error show itself, on a stderr that may be full or closed."""
+    try:
+        show()
+    except OSError:
+        return  # nobody can be told; the exit code still says it
 
 
 def _tell(program: str, error: Exception) -> None:
@@ -75,12 +92,11 @@ def _tell(program: str, error: Exception) -> None:
 
 def say(program: str, message: str, hint: str) -> None:
     """An error on stderr, whoever wrote its words."""
-    hinted = f"  hint: {hint}\n" if hint else ""
-    sys.stderr.write(visible(f"{program}: {message}\n{hinted}", lines=True))
+    tell(visible(f"{program}: {message}\n" + (f"  hint: {hint}\n" if hint else ""), lines=True))
 
 
 def _bug(program: str, error: Exception) -> None:
-    traceback.print_exception(error)
+    tell(visible("".join(traceback.format_exception(error)), lines=True))
     say(
         program,
         f"this is a bug in version {__version__}: {type(error).__name__}: {error}",

@@ -13,7 +13,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
-from bflcd.errors import MachineError
+from bflcd.faults import refused
 from bflcd.limits import visible
 
 LOG_DIR: Final = "log"
@@ -193,10 +193,7 @@ def _open_file(directory: Path, context: LogContext, level: int) -> logging.Hand
     try:
         handler = _BoundedFile(path, maxBytes=FILE_BYTES, backupCount=FILE_BACKUPS, encoding="utf-8")
     except OSError as error:
-        raise MachineError(
-            f"{path}: the log can't be opened: {error.strerror}",
-            hint="check the owner and mode of the data directory, and free space",
-        ) from error
+        raise refused(f"{path}: the log can't be opened", error) from error
     handler.setFormatter(JsonFormatter(context))
     handler.setLevel(level)
     return handler

@@ -23,7 +23,7 @@ from bflcd.config import (
     write_config,
 )
 from bflcd.crypto.identity import node_id_of
-from bflcd.errors import MachineError, UsageError
+from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.data import DataConfig
 
 PEER = "/ip4/10.0.0.1/tcp/4001/p2p/12D3KooWKmMwrpTCA3Jm7rVbRdCqsres6owF3oybF1dCgHuHTYMm"
@@ -199,8 +199,8 @@ def test_the_written_file_shows_every_setting_and_what_is_allowed():
             assert f"# {setting.allowed}\n# {key.split('.')[1]} = " in text
 
 
-def test_a_file_that_cannot_be_written_is_the_machines_fault(tmp_path):
-    with pytest.raises(MachineError, match="cannot be written"):
+def test_a_folder_that_is_not_there_is_the_operators_fault(tmp_path):
+    with pytest.raises(OperatorError, match="cannot be written"):
         write_config(tmp_path / "absent" / CONFIG_FILE, Config())
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from bflc_cli.main import app as control
-from bflcd.__main__ import app as daemon
+from bflcd.commands.app import app as daemon
 from bflcd.config import FLAGS, SETTINGS
 from bflcd.learn.aggregate import RULES
 from bflcd.learn.attacks import ATTACKS

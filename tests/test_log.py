@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bflcd.errors import MachineError
+from bflcd.errors import OperatorError
 from bflcd.log import FILE_BACKUPS, FILE_BYTES, LOG_DIR, LOG_FILE, MAX_MESSAGE, LogContext, set_up_logging, shut_down_logging
 
 logger = logging.getLogger("bflcd.node.test")
@@ -142,7 +142,7 @@ def test_setting_up_again_replaces(tmp_path):
 
 def test_a_log_that_cannot_be_opened_says_where(tmp_path):
     (tmp_path / LOG_DIR).write_text("in the way")
-    with pytest.raises(MachineError, match=r"log/bflcd\.log: the log can't be opened"):
+    with pytest.raises(OperatorError, match=r"log/bflcd\.log: the log can't be opened"):
         set_up_logging("info", "text", tmp_path, LogContext(), stream=io.StringIO())
 
 

@@ -11,7 +11,8 @@ from typing import get_args, get_type_hints
 import pytest
 import typer
 
-from bflcd.__main__ import app, main
+from bflcd.__main__ import main
+from bflcd.commands.app import app
 from bflcd.commands.community import Partition
 from bflcd.commands.node import Device, Format, Level
 from bflcd.config import ComputeSection, DataSection, LogSection, load_config

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from bflcd.errors import MachineError
+from bflcd.faults import refused
 
 FILE_NAME: Final = "api.json"
 """In the data directory, mode 0600."""
@@ -41,9 +42,7 @@ def write_api_file(datadir: Path, entry: ApiFile) -> Path:
             file.write(msgspec.json.encode(entry) + b"\n")
         temporary.replace(path)
     except OSError as error:
-        raise MachineError(
-            f"cannot write {path}: {error.strerror}", hint="make the data directory writable and free some space", code="io_error"
-        ) from error
+        raise refused(f"cannot write {path}", error) from error
     return path
 
 

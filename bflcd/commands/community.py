@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from bflcd.commands.flags import DataOption, SeedOption, TaskOption, TaskOptions, community_flags
-from bflcd.errors import MachineError, OperatorError
+from bflcd.errors import OperatorError
+from bflcd.faults import is_there, refused
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.shipped import SHIPPED
@@ -52,7 +53,7 @@ def new_genesis(
     members = node_ids(member, "--member")
     model_file = output.parent / DataDir(output.parent).model.name
     for path in (output, model_file):
-        if path.exists():
+        if is_there(path):
             raise OperatorError(
                 f"{path} exists", hint="choose another --output: a genesis is never overwritten", code="not_empty"
             )
@@ -147,9 +148,7 @@ def _write_model(path: Path, model: bytes) -> None:
     try:
         path.write_bytes(model)
     except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be written: {error.strerror}", hint="check its folder's owner and free space"
-        ) from error
+        raise refused(f"{path}: cannot be written", error) from error
 
 
 def _text(path: Path | None) -> str | None:

@@ -27,6 +27,7 @@ from bflcd.config import Config, LoadedConfig, load_config, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
 from bflcd.errors import OperatorError, UsageError
+from bflcd.faults import is_there
 from bflcd.setup.datadir import DataDir
 
 
@@ -143,11 +144,11 @@ def start(
     place = DataDir(datadir)
     place.check(may_be_absent=True)
     loaded = load_config(datadir, os.environ, flags)
-    if not place.key.exists():
+    if not is_there(place.key):
         _first_start(place, loaded)
     from bflcd.node.app import run  # noqa: PLC0415 - imports the network and the store, which no other command needs
 
-    return run(loaded.config, terminal_consent())
+    return run(loaded.config, terminal_consent(), warnings=loaded.warnings)
 
 
 def _given(flags: dict[str, Any]) -> dict[str, object]:
@@ -158,7 +159,7 @@ def _given(flags: dict[str, Any]) -> dict[str, object]:
 
 def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
     """A key for a directory that has none; refused where it would join nothing. Raises OperatorError."""
-    if not loaded.config.node.bootstrap and not place.genesis.exists():
+    if not loaded.config.node.bootstrap and not is_there(place.genesis):
         raise OperatorError(
             f"{place.path}: no key, no genesis and no first peer: there is nothing to join",
             hint="give --bootstrap MULTIADDR, or run `bflcd init` and put genesis.json there",
@@ -174,7 +175,7 @@ def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
     passphrase_file = loaded.config.node.passphrase_file
     identity = Identity.generate()
     write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
-    if not place.config.exists():
+    if not is_there(place.config):
         # What was trusted once is trusted for this start: the file outlives the chain.
         node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head="")
         write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))

@@ -29,15 +29,23 @@ def checked(key: str, raw: object, origin: str) -> object:
         raise bad(f"{origin}: {key} is no setting of bflcd", nearest(key, SETTINGS))
     if isinstance(raw, bool) and not isinstance(setting.default, bool):
         raise not_allowed(setting, raw, origin)
+    for text in raw if isinstance(raw, list | tuple) else (raw,):
+        if isinstance(text, str) and not is_text(text):
+            raise bad(f"{origin}: {key} = {shown(text)} has bytes that are no UTF-8", f"give a name in UTF-8: {setting.allowed}")
     try:
         value: object = msgspec.convert(raw, setting.type)
-    except ValueError as error:  # msgspec's, or a variable whose bytes are no UTF-8
+    except ValueError as error:
         raise not_allowed(setting, raw, origin) from error
     if key in _ADDRESS_READERS:
         assert isinstance(value, tuple)
         for address in value:
             _check_address(key, address, origin)
     return _absolute(setting, str(value), origin) if key in PATHS and value else value
+
+
+def is_text(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: a name whose bytes are none comes from the system as half characters."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _absolute(setting: Setting, text: str, origin: str) -> str:

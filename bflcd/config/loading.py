@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bflcd.config.checks import check_together, checked
-from bflcd.config.refusals import bad, nearest
+from bflcd.config.refusals import bad, nearest, printed
 from bflcd.config.sections import Config
 from bflcd.config.settings import ENV_PREFIX, FIXED, FLAGS, PATHS, SETTINGS, Setting, build, section_names
 from bflcd.limits import unreadable_start
@@ -26,6 +26,19 @@ _TYPOGRAPHIC: Final = tuple(mark.encode() for mark in "\u201c\u201d\u201e\u00ab\
 
 _PLAIN_QUOTES: Final = 'mend that line; its quotation marks must be plain ones (")'
 
+_SERVICE_LINK: Final = re.compile(
+    r"BFLCD_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""Names that Kubernetes and Docker give a process for each service beside it, here of one called bflcd or bflcd-something."""
+
+_SERVICE_ADDRESS: Final = re.compile(r"(?:tcp|udp|sctp)://\S+")
+"""What they put into BFLCD_PORT, or into BFLCD_API_PORT for a service called bflcd-api."""
+
+_BY_VARIABLE: Final = {setting.variable: setting for key, setting in SETTINGS.items() if key != FIXED}
+
+_SECTIONS: Final = tuple(f"{ENV_PREFIX}{name.upper()}_" for name in section_names())
+"""A variable that begins so is meant for us: its name is no chance, but a mistake."""
+
 _TRUE: Final = frozenset(("1", "true", "yes", "on"))
 _FALSE: Final = frozenset(("0", "false", "no", "off"))
 
@@ -36,6 +49,8 @@ class LoadedConfig:
 
     config: Config
     origins: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """Of what may have been meant for bflcd and says nothing to it."""
 
 
 def load_config(datadir: Path, env: Mapping[str, str], flags: Mapping[str, object]) -> LoadedConfig:
@@ -59,7 +74,7 @@ def load_config(datadir: Path, env: Mapping[str, str], flags: Mapping[str, objec
     values[FIXED], origins[FIXED] = datadir.absolute(), "flag --datadir"
     config = build(values)
     check_together(config, origins)
-    return LoadedConfig(config, origins)
+    return LoadedConfig(config, origins, _unknown(env))
 
 
 def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
@@ -110,16 +125,34 @@ def _anchored(key: str, value: object, datadir: Path) -> object:
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    by_variable = {setting.variable: setting for key, setting in SETTINGS.items() if key != FIXED}
     found: dict[str, tuple[object, str]] = {}
-    for variable in sorted(name for name in env if name.startswith(ENV_PREFIX)):
-        if variable in _OTHER_VARIABLES:
-            continue
-        setting = by_variable.get(variable)
-        if setting is None:
-            raise bad(f"environment variable {variable} is no setting of bflcd", nearest(variable, by_variable))
-        found[setting.key] = (_parsed(setting, env[variable]), f"environment variable {variable}")
+    for variable in _ours(env):
+        setting = _BY_VARIABLE.get(variable)
+        if setting is not None:
+            found[setting.key] = (_parsed(setting, env[variable]), f"environment variable {variable}")
+        elif variable.startswith(_SECTIONS):
+            raise bad(f"environment variable {variable} is no setting of bflcd", nearest(variable, _BY_VARIABLE))
     return found
+
+
+def _unknown(env: Mapping[str, str]) -> tuple[str, ...]:
+    """A warning for each variable that has our prefix, and neither is a setting nor says which section it is meant for."""
+    names = (name for name in _ours(env) if name not in _BY_VARIABLE)
+    return tuple(printed(f"environment variable {name} is no setting of bflcd and is ignored; {_meant(name)}") for name in names)
+
+
+def _meant(variable: str) -> str:
+    return nearest(variable, _BY_VARIABLE, otherwise="a setting's is BFLCD_SECTION_KEY")
+
+
+def _ours(env: Mapping[str, str]) -> list[str]:
+    """The variables that have our prefix, but for those of the commands and those that a platform gives."""
+    named = (name for name in sorted(env) if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES)
+    return [name for name in named if not _is_service_link(name, env[name])]
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value)))
 
 
 def _parsed(setting: Setting, text: str) -> object:

@@ -16,8 +16,12 @@ _MESSAGE_CHARS: Final = 1000
 
 def bad(message: str, hint: str) -> UsageError:
     """The error for anything that is no configuration."""
-    # What is no UTF-8 in a variable's name must not keep the message from the terminal.
-    return UsageError(cut(message).encode(errors="backslashreplace").decode(), hint=hint, code="bad_config")
+    return UsageError(printed(message), hint=hint, code="bad_config")
+
+
+def printed(message: str) -> str:
+    """A message as it may be written anywhere: what is no UTF-8 in a variable's name must not keep it from the log."""
+    return cut(message).encode(errors="backslashreplace").decode()
 
 
 def not_allowed(setting: Setting, raw: object, origin: str) -> UsageError:
@@ -25,10 +29,10 @@ def not_allowed(setting: Setting, raw: object, origin: str) -> UsageError:
     return bad(f"{origin}: {setting.key} = {shown(raw)} is not allowed", f"{setting.key}: {setting.allowed}")
 
 
-def nearest(name: str, known: Mapping[str, Setting]) -> str:
-    """The hint for a name that is not known: one that may have been meant, or all."""
+def nearest(name: str, known: Mapping[str, Setting], otherwise: str = "") -> str:
+    """The hint for a name that is not known: one that may have been meant, else `otherwise`, or all."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(key for key in known if key != FIXED)}"
+    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(key for key in known if key != FIXED)}"
 
 
 def shown(raw: object) -> str:

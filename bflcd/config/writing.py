@@ -8,7 +8,7 @@ import tomli_w
 from bflcd.config.checks import checked
 from bflcd.config.sections import Config
 from bflcd.config.settings import FIXED, SETTINGS, build, value_of
-from bflcd.errors import MachineError
+from bflcd.faults import refused
 
 
 def set_values(config: Config, changes: Mapping[str, object]) -> Config:
@@ -40,10 +40,8 @@ def config_text(config: Config) -> str:
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write `config_text` to `path`. Raises MachineError."""
+    """Write `config_text` to `path`. Raises OperatorError, MachineError."""
     try:
         path.write_text(config_text(config), encoding="utf-8")
     except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be written: {error.strerror}", hint="check its folder's owner and free space"
-        ) from error
+        raise refused(f"{path}: cannot be written", error) from error

@@ -1,5 +1,6 @@
 """A node's secret key at rest: a JSON file of mode 0600, its seed sealed by a passphrase where there is one."""
 
+import errno
 import json
 import os
 import stat
@@ -9,11 +10,13 @@ from typing import Final
 
 import msgspec
 from nacl.exceptions import CryptoError
+from nacl.exceptions import RuntimeError as NaClRuntimeError
 from nacl.pwhash import argon2id
 from nacl.secret import SecretBox
 
 from bflcd.crypto.identity import SEED_BYTES, Identity
 from bflcd.errors import MachineError, OperatorError
+from bflcd.faults import LOCAL_DISK, refused, sync_directory
 from bflcd.limits import unreadable_start
 
 MAX_FILE_BYTES: Final = 4096
@@ -25,6 +28,10 @@ KEY_FILE_VERSION: Final = 1
 _OPS: Final = argon2id.OPSLIMIT_INTERACTIVE
 _MEMORY: Final = argon2id.MEMLIMIT_INTERACTIVE
 """Argon2id (RFC 9106), two passes over 64 MiB: a tenth of a second, within the daemon's memory. Fixed by the file's version."""
+
+
+_NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK))
+"""What a file system without hard links answers (exFAT, SMB)."""
 
 
 class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,9 +55,7 @@ def write_key(path: Path, identity: Identity, passphrase: bytes | None = None) -
             f"{path} exists: a key is never overwritten", hint="use another data directory", code="key_exists"
         ) from error
     except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be written: {error.strerror}", hint="check its folder's owner and free space"
-        ) from error
+        raise refused(f"{path}: cannot be written", error) from error
 
 
 def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
@@ -60,7 +65,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
     except FileNotFoundError as error:
         raise OperatorError(f"{path}: there is no key", hint="make one with `bflcd init`", code="no_key") from error
     except OSError as error:
-        raise OperatorError(f"{path}: cannot be read: {error.strerror}", hint="start as its owner", code="no_key") from error
+        raise refused(f"{path} cannot be read", error) from error
     if stat.S_ISREG(mode) and mode & 0o077:
         raise OperatorError(
             f"{path}: others may read or write this key (mode {mode & 0o777:o})",
@@ -100,10 +105,12 @@ def read_passphrase(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             line = file.readline(MAX_PASSPHRASE_BYTES + 2).rstrip(b"\r\n")
-    except OSError as error:
+    except FileNotFoundError as error:
         raise OperatorError(
-            f"{path}: the passphrase cannot be read: {error.strerror}", hint="check the path and its owner", code="bad_passphrase"
+            f"{path}: the passphrase cannot be read: {error.strerror}", hint="check --passphrase-file", code="bad_passphrase"
         ) from error
+    except OSError as error:
+        raise refused(f"{path}: the passphrase cannot be read", error) from error
     trouble = unreadable_start(line)
     if trouble:  # it would be a part of the passphrase, which nobody sees
         raise OperatorError(f"{path}: this is no passphrase file", hint=trouble, code="bad_passphrase")
@@ -119,20 +126,39 @@ def read_passphrase(path: Path) -> bytes:
 def _write_new(path: Path, data: bytes) -> None:
     """Write beside `path`, then link: the key appears whole or not at all, and nothing is overwritten."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    _write_private(temporary, data, os.O_TRUNC)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Without links: a crash in mid-write leaves a part of a key, which is refused when read, and was never used.
+        _write_private(path, data, os.O_EXCL)
+    finally:
+        temporary.unlink()
+    sync_directory(path.parent)
+
+
+def _write_private(path: Path, data: bytes, how: int) -> None:
+    """Write and sync a file that only its owner may read, or leave none. Raises OSError, MachineError where there is no such."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            _need_modes(path, os.fstat(file.fileno()).st_mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        path.hardlink_to(temporary)
-    finally:
-        temporary.unlink()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _need_modes(path: Path, mode: int) -> None:
+    if mode & 0o077:
+        reason = "this file system keeps no modes: others could read the key"
+        raise MachineError(f"{path}: {reason}", hint=LOCAL_DISK, code="file_system")
 
 
 def _read_small(path: Path) -> tuple[int, bytes]:
@@ -157,7 +183,13 @@ def _opened(path: Path, sealed: bytes, salt: bytes, passphrase: bytes | None) ->
 
 
 def _box(passphrase: bytes, salt: bytes) -> SecretBox:
-    return SecretBox(argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, opslimit=_OPS, memlimit=_MEMORY))
+    try:
+        return SecretBox(argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, opslimit=_OPS, memlimit=_MEMORY))
+    except NaClRuntimeError as error:  # the only way in which libsodium's function fails
+        reason = f"no {_MEMORY // 2**20} MiB of memory to work out the key from the passphrase"
+        raise MachineError(
+            reason, hint="give it more memory, or raise the limit on it (ulimit -v)", code="out_of_memory"
+        ) from error
 
 
 def _bad(path: Path, reason: str) -> OperatorError:

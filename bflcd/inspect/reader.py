@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bflcd.errors import OperatorError
+from bflcd.faults import refused
 from bflcd.store.database import FILE_NAME, Database
 from bflcd.store.sqlite import SqliteStore
 
@@ -23,7 +24,7 @@ async def open_reader(directory: Path) -> AsyncIterator[SqliteStore]:
             f"{directory} holds no chain", hint="check --datadir; a node has one once it was started", code="no_store"
         ) from error
     except OSError as error:
-        raise OperatorError(f"{path}: {error.strerror}", hint="run as its owner", code="no_permission") from error
+        raise refused(f"{path}", error) from error
     store = SqliteStore(directory, None, await Database.open_read_only(path))
     try:
         yield store

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
+from bflcd.faults import refused
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
@@ -321,9 +322,13 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
     """
     command = _command()
     request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1)
-    ) as process:
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1)
+        )
+    except OSError as error:
+        raise _unstartable(error) from error
+    with process:
         assert process.stdin is not None
         assert process.stdout is not None
         stdout = process.stdout
@@ -381,15 +386,23 @@ class _Streams(SubprocessStreamProtocol):
 
 async def _spawn(environment: dict[str, str]) -> Process:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.subprocess_exec(
-        lambda: _Streams(loop),
-        *_command(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    )
+    try:
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Streams(loop),
+            *_command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+        )
+    except OSError as error:
+        raise _unstartable(error) from error
     return Process(transport, protocol, loop)
+
+
+def _unstartable(error: OSError) -> WorkerError:
+    fault = refused("the compute worker can't be started", error)
+    return WorkerError(f"{fault}; {fault.hint}")
 
 
 async def _answer(process: Process) -> Frame:

@@ -18,6 +18,7 @@ from typing import Final
 import torch
 
 from bflcd.errors import BflcError, OperatorError, PeerError
+from bflcd.faults import refused
 from bflcd.learn.adversary import Adversary, poisoned
 from bflcd.learn.checks.answers import built_model, loaded, pinned
 from bflcd.learn.checks.diagnosis import said_of, try_out, why_it_raised, why_not_finite
@@ -224,6 +225,10 @@ def main() -> None:
             session = Session(setup)
         except OperatorError as error:
             pipes.send(error_frame(error))
+            continue
+        except OSError as error:
+            fault = refused(f"the data or the task can't be read: {error.filename}", error)
+            pipes.send(error_frame(OperatorError(str(fault), hint=fault.hint, code=fault.code)))
             continue
         except Exception as error:  # noqa: BLE001 - the code of a task may raise anything
             sys.excepthook(type(error), error, error.__traceback__)

@@ -36,14 +36,14 @@ THREADS: Final = 4
 """Threads that work for the event loop; none of their jobs lasts long, and the disk takes one write at a time."""
 
 
-def run(config: Config, consent: Consent | None = None) -> int:
+def run(config: Config, consent: Consent | None = None, *, warnings: tuple[str, ...] = ()) -> int:
     """Run one node until it is told to stop; returns the exit code 0. Raises BflcError for what the operator should read.
 
-    `consent`: as `find_genesis` takes it.
+    `consent`: as `find_genesis` takes it. `warnings`: of the configuration, for the log.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
-        uvloop.run(_main(config, consent))
+        uvloop.run(_main(config, consent, warnings))
     except BaseExceptionGroup as failures:
         raise first_of(failures) from failures
     finally:
@@ -55,12 +55,16 @@ def _threads() -> ThreadPoolExecutor:
     """Threads for hashing, decoding and the disk, all started at once: one that comes late brings a memory arena of its own."""
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="bflcd")
     together = threading.Barrier(THREADS)
-    for _ in range(THREADS):
-        pool.submit(together.wait)
+    try:
+        for _ in range(THREADS):
+            pool.submit(together.wait)
+    except RuntimeError:  # no thread is to be had: those that came wait for nobody
+        together.abort()
+        raise
     return pool
 
 
-async def _main(config: Config, consent: Consent | None) -> None:
+async def _main(config: Config, consent: Consent | None, warnings: tuple[str, ...]) -> None:
     asyncio.get_running_loop().set_default_executor(_threads())
     datadir = DataDir(config.node.datadir)
     datadir.check()
@@ -68,6 +72,9 @@ async def _main(config: Config, consent: Consent | None) -> None:
     log = LogContext(short(identity.node_id))
     with DirectoryLock(datadir.path) as lock:  # before the log: what runs here already writes to it
         set_up_logging(config.log.level, config.log.format, datadir.path, log)
+        logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
+        for text in (*warnings, *attack_warnings(config.attack)):
+            logger.warning("%s", text)
         await _open_and_run(config, consent, identity, log, lock)
     logger.info("stopped")
 
@@ -76,9 +83,6 @@ async def _open_and_run(
     config: Config, consent: Consent | None, identity: Identity, log: LogContext, lock: DirectoryLock
 ) -> None:
     datadir = config.node.datadir
-    logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
-    for text in attack_warnings(config.attack):
-        logger.warning("%s", text)
     store = await SqliteStore.open(datadir, lock=lock)
     try:
         marks = MarkFile(datadir / MARK_FILE)

@@ -1,6 +1,5 @@
 """A data directory: one node's key, configuration, genesis and chain, readable by its owner alone."""
 
-import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.config import CONFIG_FILE, Config
 from bflcd.crypto.identity import Identity
 from bflcd.crypto.keystore import read_key, read_passphrase
-from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.errors import OperatorError, UsageError
+from bflcd.faults import is_there, refused
 from bflcd.log import LOG_DIR
 from bflcd.params import Genesis
 from bflcd.setup.genesis_file import read_genesis
@@ -70,7 +70,7 @@ class DataDir:
                 f"{self.path}: a part of this path is a file", hint="choose another --datadir", code="bad_datadir"
             ) from error
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise refused(f"{self.path}", error) from error
         self._close_if_empty()
         self.check()
 
@@ -80,7 +80,7 @@ class DataDir:
             if self.path.stat().st_uid == os.getuid() and next(self.path.iterdir(), None) is None:
                 self.path.chmod(0o700)
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise refused(f"{self.path}", error) from error
 
     def check(self, *, may_be_absent: bool = False) -> None:
         """Raise OperatorError unless the directory is there, a directory, ours to write, and closed to others' writing."""
@@ -93,7 +93,7 @@ class DataDir:
                 f"{self.path}: there is no such data directory", hint="make it with `bflcd init`", code="no_datadir"
             ) from error
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise refused(f"{self.path}", error) from error
         if not stat.S_ISDIR(mode):
             raise _not_a_directory(self.path)
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
@@ -123,7 +123,7 @@ def open_identity(config: Config) -> Identity:
 
 def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:
     """The genesis of the directory with model 0 where it is there, or None. Raises UsageError if they don't belong together."""
-    if not datadir.genesis.exists():
+    if not is_there(datadir.genesis):
         return None
     genesis = read_genesis(datadir.genesis)
     try:
@@ -132,7 +132,7 @@ def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:
     except FileNotFoundError:
         return genesis, None
     except OSError as error:
-        raise _refused(datadir.model, error) from error
+        raise refused(f"{datadir.model}", error) from error
     if blob_ref(model) != genesis.model:
         raise UsageError(
             f"{datadir.model}: not the first model of {datadir.genesis}",
@@ -144,11 +144,3 @@ def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:
 
 def _not_a_directory(path: Path) -> OperatorError:
     return OperatorError(f"{path}: not a directory", hint="choose another --datadir", code="bad_datadir")
-
-
-def _refused(path: Path, error: OSError) -> OperatorError | MachineError:
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return OperatorError(
-            f"{path}: {error.strerror}", hint="run as the owner, or choose another --datadir", code="no_permission"
-        )
-    return MachineError(f"{path}: {error.strerror}", hint="check the disk")

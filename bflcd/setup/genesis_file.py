@@ -6,7 +6,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
-from bflcd.errors import MachineError, UsageError
+from bflcd.errors import UsageError
+from bflcd.faults import refused
 from bflcd.limits import unreadable_start
 from bflcd.params import Genesis, check_genesis
 from bflcd.wire.blocks import chain_id_of
@@ -23,14 +24,12 @@ CHAIN_ID_KEY: Final = "chain_id"
 
 
 def write_genesis(path: Path, genesis: Genesis) -> None:
-    """Write `genesis` with its chain id. Raises MachineError."""
+    """Write `genesis` with its chain id. Raises OperatorError, MachineError."""
     fields_of = {CHAIN_ID_KEY: chain_id_of(genesis).hex(), **cast(dict[str, object], _to_json(genesis))}
     try:
         path.write_text(json.dumps(fields_of, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be written: {error.strerror}", hint="check its folder's owner and free space"
-        ) from error
+        raise refused(f"{path}: cannot be written", error) from error
 
 
 def read_genesis(path: Path) -> Genesis:

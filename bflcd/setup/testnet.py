@@ -12,6 +12,7 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.faults import is_there, refused
 from bflcd.learn.attacks import for_daemon
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
@@ -104,9 +105,7 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
             )
             (plan.output / "compose.yaml").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise MachineError(
-            f"{error.filename or plan.output}: cannot be written: {error.strerror}", hint="check the disk"
-        ) from error
+        raise refused(f"{error.filename or plan.output} cannot be written", error) from error
     return genesis
 
 
@@ -114,7 +113,7 @@ def _check_plan(plan: TestnetPlan) -> None:
     if not 1 <= plan.nodes <= MAX_NODES:
         raise UsageError(f"--nodes {plan.nodes} is not possible", hint=f"use 1 to {MAX_NODES}")
     _check_attack(plan)
-    if plan.data.path is not None and not Path(plan.data.path).exists():
+    if plan.data.path is not None and not is_there(Path(plan.data.path)):
         raise OperatorError(f"{plan.data.path}: there is no such file", hint="check --data", code="missing_data")
     check_data_config(replace(plan.data, index=0, count=plan.nodes))
     if not plan.compose:

@@ -10,6 +10,7 @@ bug). They are small instead, so that a vote waits little for one. The writer's 
 """
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ import aiosqlite
 
 from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import InvariantError, MachineError
+from bflcd.faults import LOCAL_DISK, file_size_limit, limit_reached, refused
 from bflcd.store.schema import APPLICATION_ID, FIRST_VERSION, MIGRATIONS, PAGE_BYTES, migration_script, version_of
 
 T = TypeVar("T")
@@ -44,6 +46,9 @@ MAX_LOG_BYTES: Final = 128 * 1024 * 1024
 _FRAME_BYTES: Final = 2 * PAGE_BYTES
 """Least that a transaction adds to the log."""
 
+_NEAR_BYTES: Final = 1024 * 1024
+"""A file so near to a limit on its size may have been stopped by it."""
+
 _MEANING: Final = {
     sqlite3.SQLITE_FULL: ("disk_full", "free some space on this disk, then start the node again; `bflc-cli prune` makes more"),
     sqlite3.SQLITE_IOERR: ("io_error", "check the disk, its quota and the system's log, then start the node again"),
@@ -59,6 +64,19 @@ _MEANING: Final = {
     sqlite3.SQLITE_SCHEMA: ("damaged_store", "the tables are not those of this version; restore the file"),
 }
 """Code and hint by SQLite's primary result code."""
+
+
+_NO_WAL: Final = frozenset(
+    (
+        sqlite3.SQLITE_IOERR_SHMOPEN,
+        sqlite3.SQLITE_IOERR_SHMMAP,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+        sqlite3.SQLITE_IOERR_LOCK,
+        sqlite3.SQLITE_IOERR_RDLOCK,
+        sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+    )
+)
+"""Extended codes of what the log needs of a file system, beyond files."""
 
 
 @contextmanager
@@ -78,24 +96,43 @@ def machine_errors(path: Path, what: str) -> Iterator[None]:
         primary = code & 0xFF
         if primary == sqlite3.SQLITE_IOERR and not has_space(path):
             primary = sqlite3.SQLITE_FULL  # SQLite's own word for it where it maps its index, or where a quota is used up
-        meaning, hint = _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
-        sizes = f"; {_sizes(path)}" if primary == sqlite3.SQLITE_IOERR else ""
+        meaning, hint = _limited(path, code) or _MEANING.get(primary, ("damaged_store", "run `bflc-cli verify`"))
+        sizes = f"; {_told_sizes(path)}" if primary == sqlite3.SQLITE_IOERR else ""
         raise MachineError(f"{what} failed in {path}: {error} ({name}){sizes}", hint=hint, code=meaning) from error
     except UnicodeDecodeError as error:  # SQLite quotes what it could not read, and Python can't read the quotation
         code, hint = _MEANING[sqlite3.SQLITE_CORRUPT]
         raise MachineError(f"{what} failed in {path}: it has text that is none", hint=hint, code=code) from error
 
 
-def _sizes(path: Path) -> str:
-    """What lies on the disk when SQLite could not read or write it. A failing disk may not even tell that."""
-    told = []
+def _limited(path: Path, code: int) -> tuple[str, str] | None:
+    """Code and hint where a limit, or the kind of the file system, is behind SQLite's word: it does not tell the system's own."""
+    primary = code & 0xFF
+    if code in _NO_WAL:
+        return "file_system", f"this file system has no locks or no shared memory for files: {LOCAL_DISK}"
+    reached = limit_reached() if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM) else None
+    if reached is not None:
+        return "limit", refused("", reached).hint
+    limit = file_size_limit() if primary == sqlite3.SQLITE_IOERR else None
+    if limit is not None and any(size + _NEAR_BYTES > limit for size in _sizes(path).values() if size is not None):
+        return "io_error", refused("", OSError(errno.EFBIG, "")).hint
+    return None
+
+
+def _sizes(path: Path) -> dict[str, int | None]:
+    """Bytes of what lies on the disk when SQLite could not read or write it; None where a failing disk does not tell."""
+    found: dict[str, int | None] = {}
     for end in ("", "-wal", "-shm"):
         file = path.with_name(path.name + end)
         try:
-            told.append(f"{file.name} has {file.stat().st_size} bytes")
-        except OSError as error:
-            told.append(f"{file.name}: {error.strerror}")
-    return ", ".join(told)
+            found[file.name] = file.stat().st_size
+        except OSError:
+            found[file.name] = None
+    return found
+
+
+def _told_sizes(path: Path) -> str:
+    sizes = _sizes(path).items()
+    return ", ".join(f"{name} can't be seen" if size is None else f"{name} has {size} bytes" for name, size in sizes)
 
 
 def has_space(path: Path) -> bool:
@@ -272,9 +309,10 @@ async def _opening(path: Path) -> AsyncIterator[list[aiosqlite.Connection]]:
 
 
 async def _connect(path: Path, mode: str, opened: list[aiosqlite.Connection]) -> aiosqlite.Connection:
-    uri = f"file:{quote(str(path))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     connection = await aiosqlite.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
     opened.append(connection)
+    await connection.execute("PRAGMA temp_store = MEMORY")  # the data directory may be the only place that can be written to
     await connection.create_function("chunk_hash", 1, chunk_hash, deterministic=True)
     return connection
 
@@ -307,7 +345,9 @@ async def _prepare(writer: aiosqlite.Connection, path: Path, migrations: tuple[s
     await writer.execute(f"PRAGMA page_size = {PAGE_BYTES}")
     await writer.execute("PRAGMA auto_vacuum = INCREMENTAL")
     version, current = await _check_version(writer, path, migrations), version_of(migrations)
-    await writer.execute("PRAGMA journal_mode = WAL")
+    mode = next(iter(await writer.execute_fetchall("PRAGMA journal_mode = WAL")))[0]
+    if mode != "wal":
+        raise MachineError(f"{path}: this file system allows no write-ahead log", hint=LOCAL_DISK, code="file_system")
     await writer.execute("PRAGMA synchronous = FULL")
     await writer.execute("PRAGMA foreign_keys = ON")
     await writer.execute("PRAGMA secure_delete = OFF")  # nothing here is secret, and zeroing doubles what a prune writes

@@ -1,30 +1,31 @@
 """One process a data directory: an advisory lock that the kernel drops when its holder dies."""
 
-import errno
 import fcntl
 import os
 from pathlib import Path
 from typing import Final, Self
 
-from bflcd.errors import MachineError
+from bflcd.errors import MachineError, OperatorError
+from bflcd.faults import lacks, refused
 
 LOCK_NAME: Final = "LOCK"
 
 
-def disk_error(what: str, error: OSError) -> MachineError:
+def disk_error(what: str, error: OSError) -> MachineError | OperatorError:
     """The failure of a system call on a file of the data directory, by what the operator has to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = "free some space on this disk, then start the node again"
-        return MachineError(f"{what}: {error.strerror}", hint=hint, code="disk_full")
-    hint = "check the disk, its owner and the system's log, then start the node again"
-    return MachineError(f"{what}: {error.strerror}", hint=hint, code="io_error")
+    fault = refused(what, error)
+    fault.hint += ", then start the node again"
+    return fault
 
 
 class DirectoryLock:
     """The exclusive lock on a data directory, held from construction until `release`."""
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock. Raises MachineError(code="locked") naming the directory and the process that holds it."""
+        """Take the lock.
+
+        Raises MachineError: `locked` naming the directory and the process that holds it, `file_system` where there are no locks.
+        """
         self._path = directory / LOCK_NAME
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -40,6 +41,9 @@ class DirectoryLock:
                 hint="stop that daemon first, or choose another data directory",
                 code="locked",
             ) from error
+        except OSError as error:
+            os.close(self._descriptor)
+            raise lacks("lock for a whole file (flock)", f"{self._path} cannot be locked", error) from error
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -17,6 +17,7 @@ from typing import Final
 
 from bflcd.core.signing_guard import Mark
 from bflcd.errors import InvariantError, MachineError
+from bflcd.faults import is_there, sync_directory
 from bflcd.store.lock import disk_error
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
 
@@ -61,7 +62,7 @@ def read(path: Path) -> tuple[int, Mark | None]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise MachineError(f"cannot read the mark file {path}: {error.strerror}", code="io_error") from error
+        raise disk_error(f"cannot read the mark file {path}", error) from error
     copies = [_decode(data[at : at + SECTOR_BYTES]) for at in range(0, len(data), SECTOR_BYTES)]
     intact = [copy for copy in copies if copy is not None]
     if len(data) != FILE_BYTES or not intact:
@@ -81,10 +82,13 @@ class MarkFile:
     def __init__(self, path: Path) -> None:
         """Open the file at `path`, making it if it is not there. Raises MachineError as `read` does."""
         self.path = path
-        if not path.exists():
+        if not is_there(path):
             _create(path)
         self._sequence, self._mark = read(path)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise disk_error(f"cannot open the mark file {path}", error) from error
         self._turn = threading.Lock()
 
     def highest(self) -> Mark | None:
@@ -147,12 +151,3 @@ def _create(path: Path) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise disk_error(f"cannot make the mark file {path}", error) from error
-
-
-def sync_directory(directory: Path) -> None:
-    """Make names in `directory` durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from bflcd.core.records import Record
-from bflcd.errors import MachineError, OperatorError
+from bflcd.errors import OperatorError
+from bflcd.faults import is_there, refused
 from bflcd.store.blobs import SqlitePayloads
 from bflcd.store.block_store import BlockStore
 from bflcd.store.database import FILE_NAME, Database
@@ -33,12 +34,12 @@ class SqliteStore(BlockStore):
         Raises OperatorError(code="no_store") if there is none and it may not be made; MachineError: locked (another process
         has it open), newer_store, damaged_store, disk_full, io_error.
         """
-        if not create and not (directory / FILE_NAME).exists():
+        if not create and not is_there(directory / FILE_NAME):
             raise OperatorError(f"{directory} holds no chain", hint="check --datadir", code="no_store")
         try:
             await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise MachineError(f"cannot make the data directory {directory}: {error.strerror}", code="io_error") from error
+            raise refused(f"cannot make the data directory {directory}", error) from error
         held = DirectoryLock(directory) if lock is None else lock
         try:
             return cls(directory, held, await Database.open(directory / FILE_NAME))

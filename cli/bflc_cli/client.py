@@ -14,6 +14,7 @@ from bflc_cli.session import CommandError, Session
 from bflcd.api.schema.events import Event
 from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
+from bflcd.faults import limit_reached, refused
 
 T = TypeVar("T")
 
@@ -112,6 +113,8 @@ class Api:
                 hint="it may be busy or stopped: try a longer --timeout",
             ) from error
         except httpx.TransportError as error:
+            if (limit := limit_reached()) is not None:
+                raise refused(f"the daemon at {self.entry.url} cannot be asked", limit) from error
             raise CommandError(
                 f"no daemon answers at {self.entry.url} (process {self.entry.pid}): {error}",
                 code="no_daemon",
@@ -165,7 +168,7 @@ def read_api_file(datadir: Path) -> ApiFile:
             f"{path}: no permission to read the token", code="no_permission", hint="run as the daemon's user"
         ) from error
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}", code="io_error", hint="check the disk") from error
+        raise refused(f"{path}", error) from error
     except (ValueError, RecursionError) as error:  # damaged in whatever way
         raise CommandError(
             f"{path} is no file of bflcd: {error}", code="no_daemon", hint="remove it and start the daemon"

@@ -20,6 +20,7 @@ import bflcd
 from bflc_cli.session import CommandError
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.errors import MachineError
+from bflcd.faults import refused
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 from bflcd.setup.overview import NodeEntry, Overview
 from bflcd.store.lock import DirectoryLock
@@ -50,7 +51,7 @@ def read_overview(directory: Path) -> Overview:
             hint="make one with `bflcd testnet --nodes 10 --output DIR`",
         ) from error
     except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}", code="no_permission", hint="run as its owner") from error
+        raise refused(f"{path}", error) from error
     except (ValueError, RecursionError) as error:  # damaged in whatever way
         raise CommandError(f"{path} can't be understood: {error}", code="no_testnet", hint="make the testnet anew") from error
 
@@ -146,9 +147,7 @@ class Fleet:
                 preexec_fn=_die_with_parent(),  # noqa: PLW1509 - one system call; this process has one thread
             )
         except OSError as error:
-            raise CommandError(
-                f"cannot start {daemon.entry.name}: {error}", code="start_failed", hint="check the directory"
-            ) from error
+            raise refused(f"cannot start {daemon.entry.name}", error) from error
 
     def ended(self) -> list[Daemon]:
         """Daemons that ended since the last call without being asked to."""

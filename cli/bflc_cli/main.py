@@ -13,7 +13,9 @@ from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
 from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
-from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, say
+from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, say, show_usage, told
+from bflcd.limits import visible
+from bflcd.streams import settle_output, tell
 from bflcd.version import __version__
 
 PROGRAM: Final = "bflc-cli"
@@ -96,21 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _ClickError as error:
         return _refuse_usage(as_json, error)
     except BrokenPipeError:
-        sys.stderr.close()  # nobody reads: the interpreter must not complain about it at exit
+        settle_output()  # nobody reads: the interpreter must not complain about it at exit
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - the last place: every error gets its message and code
-        return _fail(as_json, error)
+        return _fail(as_json, told(error))
     return result if isinstance(result, int) else EXIT_DONE
 
 
 def _refuse_usage(as_json: bool, error: Any) -> int:
     code = EXIT_USAGE if isinstance(error, _UsageError) else EXIT_FAILED
-    if as_json:
-        emit_json(error_envelope("usage", error.format_message(), f"{PROGRAM} --help"))
-    elif type(error).__name__ == "NoArgsIsHelpError":
-        error.show()
+    if type(error).__name__ == "NoArgsIsHelpError" and not as_json:
+        show_usage(error.show)
     else:
-        say(PROGRAM, error.format_message(), f"{PROGRAM} --help shows what there is")
+        _say(as_json, "usage", error.format_message(), f"{PROGRAM} --help shows what there is")
     return code
 
 
@@ -132,12 +132,21 @@ def _fail(as_json: bool, error: Exception) -> int:
         case _:
             code, message, hint = "bug", f"{type(error).__name__}: {error}", "please report it with the traceback"
     if code == "bug" and not isinstance(error, CommandError):
-        traceback.print_exception(error)
-    if as_json:
-        emit_json(error_envelope(code, message, hint, data))
-    else:
-        say(PROGRAM, message, hint)
+        tell(visible("".join(traceback.format_exception(error)), lines=True))
+    _say(as_json, code, message, hint, data)
     return EXIT_FAILED if isinstance(error, msgspec.MsgspecError) else exit_code_for(error)
+
+
+def _say(as_json: bool, code: str, message: str, hint: str, data: Any = None) -> None:
+    """Write an error where it belongs; where that is not to be written to, in words on stderr."""
+    if as_json:
+        try:
+            emit_json(error_envelope(code, message, hint, data))
+        except OSError:
+            settle_output()
+        else:
+            return
+    say(PROGRAM, message, hint)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.text import Text
 
 from bflc_cli.client import connect, find_daemon, process_runs, read_api_file
 from bflc_cli.session import CommandError, Session
@@ -17,6 +18,7 @@ from bflc_cli.tables import facts, table
 from bflc_cli.text import short, size
 from bflcd.api.schema.chain import PruneView
 from bflcd.errors import UsageError
+from bflcd.faults import is_there, refused
 
 PRUNE_SECONDS: Final = 3600.0
 """A prune returns gigabytes in small steps while the node works."""
@@ -147,9 +149,9 @@ def _described(data: bytes, described: Mapping[str, Any]) -> bytes:
 
 
 def _refuse_existing(path: Path, *, force: bool) -> None:
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         raise CommandError(f"{path} is a directory", code="exists", hint="name a file with --output")
-    if path.exists() and not force:
+    if is_there(path) and not force:
         raise CommandError(f"{path} exists", code="exists", hint="choose another --output, or --force")
 
 
@@ -163,9 +165,7 @@ def _write_whole(path: Path, data: bytes) -> None:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise CommandError(
-            f"cannot write {path}: {error.strerror}", code="io_error", hint="check its folder and free space"
-        ) from error
+        raise refused(f"cannot write {path}", error) from error
 
 
 def config_show(ctx: typer.Context) -> None:
@@ -177,6 +177,8 @@ def config_show(ctx: typer.Context) -> None:
     values = {key: msgspec.to_builtins(value_of(loaded.config, key), enc_hook=str) for key in SETTINGS}
     data = {key: {"value": value, "origin": loaded.origins[key]} for key, value in values.items()}
     rows = ((key, _spelled(value), loaded.origins[key]) for key, value in values.items())
+    for text in loaded.warnings:
+        session.err.print(Text(f"warning: {text}", style="yellow"))
     session.emit(data, lambda: session.show(table(("setting", "~value", "~from"), rows)))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from rich.segment import Segment
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.errors import OperatorError, UsageError
 from bflcd.exit_codes import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
+from bflcd.faults import refused
 from bflcd.limits import visible
 
 PLAIN_WIDTH: Final = 1000
@@ -58,9 +60,14 @@ class Session:
         path = self.datadir
         if path is None:
             raise UsageError("no data directory was given", hint="give --datadir DIR, or set BFLCD_DATADIR")
-        if not path.is_dir():
-            what = "is no directory" if path.exists() else "there is no such data directory"
-            raise CommandError(f"{path}: {what}", code="no_datadir", hint="check --datadir")
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError as error:
+            raise CommandError(f"{path}: there is no such data directory", code="no_datadir", hint="check --datadir") from error
+        except OSError as error:
+            raise refused(f"{path}", error) from error
+        if not stat.S_ISDIR(mode):
+            raise CommandError(f"{path}: is no directory", code="no_datadir", hint="check --datadir")
         if not os.access(path, os.R_OK | os.X_OK):
             raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner")
         return path

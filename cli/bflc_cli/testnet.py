@@ -21,6 +21,7 @@ from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
 from bflcd.api.schema.status import Status
+from bflcd.faults import refused
 from bflcd.setup.overview import Overview
 
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ def _write_plot(community: Community, path: Path) -> None:
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}", code="io_error", hint="check its folder") from error
+        raise refused(f"cannot write {path}", error) from error
 
 
 def status(ctx: typer.Context, *, directory: Directory) -> None:

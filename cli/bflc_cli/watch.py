@@ -18,6 +18,7 @@ from bflc_cli.text import clock
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
 from bflcd.core.node_events import EventKind, Severity
+from bflcd.faults import refused
 from bflcd.limits import visible
 from bflcd.log import LOG_DIR, LOG_FILE
 
@@ -67,8 +68,8 @@ def _open(path: Path) -> BinaryIO:
             code="no_log",
             hint="start the node; one that runs makes it anew with its next line",
         ) from error
-    except PermissionError as error:
-        raise CommandError(f"{path}: no permission", code="no_permission", hint="run as its owner") from error
+    except OSError as error:
+        raise refused(f"{path}", error) from error
 
 
 def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:

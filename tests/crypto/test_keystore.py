@@ -46,7 +46,7 @@ def test_a_key_is_never_overwritten(path: Path) -> None:
 
 
 def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
-    assert code_of(lambda: write_key(tmp_path / "absent" / "node.key", IDENTITY)) == "machine_error"
+    assert code_of(lambda: write_key(tmp_path / "absent" / "node.key", IDENTITY)) == "bad_path"
 
 
 def test_a_sealed_key_needs_its_passphrase(path: Path) -> None:

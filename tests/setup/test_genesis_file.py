@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bflcd.errors import MachineError, UsageError
+from bflcd.errors import OperatorError, UsageError
 from bflcd.setup.genesis_file import MAX_FILE_BYTES, read_genesis, write_genesis
 from bflcd.wire.blocks import chain_id_of
 from tests.helpers.ledger import make_genesis
@@ -115,7 +115,7 @@ def test_a_file_beyond_reason_or_absent_is_refused(path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     genesis, _ = make_genesis()
-    with pytest.raises(MachineError, match=r"absent/genesis\.json: cannot be written"):
+    with pytest.raises(OperatorError, match=r"absent/genesis\.json: cannot be written"):
         write_genesis(tmp_path / "absent" / "genesis.json", genesis)
 
 

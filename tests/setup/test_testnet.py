@@ -13,7 +13,7 @@ from bflcd.__main__ import main
 from bflcd.config import AttackSection, dial_rule, load_config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.crypto.keystore import read_key
-from bflcd.errors import MachineError, OperatorError, UsageError
+from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.data import DataConfig
 from bflcd.params import Params
 from bflcd.setup.compose import compose_text
@@ -232,8 +232,8 @@ def test_the_compose_file_has_only_keys_of_both_versions():
     assert "\t" not in text
 
 
-def test_what_cannot_be_written_is_the_machines_fault(tmp_path):
-    with pytest.raises(MachineError, match="cannot be written"):
+def test_a_folder_that_is_not_there_is_the_operators_fault(tmp_path):
+    with pytest.raises(OperatorError, match="cannot be written"):
         write_testnet(make_plan(tmp_path / "absent"), DESCRIPTION)
 
 

@@ -1,0 +1,67 @@
+"""The three standard streams: open whatever the caller did to them, fit for every name, never a second failure."""
+
+import errno
+import os
+import sys
+from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
+from typing import Any, Final
+
+_SPELLING: Final = "backslashreplace"
+"""For what a terminal's encoding can't write, and for names that are no UTF-8."""
+
+
+class _Output(FileIO):
+    """Stdout's descriptor, whose errors say what they are of, as those of files do."""
+
+    def write(self, data: Any, /) -> int:
+        """Write some of `data`. Raises OSError naming the output."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "the output"
+            raise
+
+
+def open_streams() -> None:
+    """Open on nothing what the caller has closed, before a file of ours gets that number; spell out what can't be written.
+
+    Raises OSError if there is nothing to open.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number: this one
+    # Python has none for a descriptor that was closed when it began.
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - for the process's life
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as above
+    before = sys.stdout
+    if before is None or before is sys.__stdout__:  # else whoever calls us has its own
+        raw, encoding = _Output(1, "wb", closefd=False), "utf-8" if before is None else before.encoding
+        sys.stdout = TextIOWrapper(BufferedWriter(raw), encoding, line_buffering=raw.isatty())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=_SPELLING)
+
+
+def tell(text: str) -> None:
+    """Write to stderr. Where that fails nobody can be told; the exit code still says that something went wrong."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):  # ValueError: it was closed
+        sys.stderr = StringIO()
+
+
+def settle_output() -> OSError | None:
+    """Write out what stdout still holds; why it can't be, if so. What is lost then must not be tried again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = StringIO()
+        return error
+    except ValueError:  # closed: nothing is held
+        return None
+    return None
