@@ -12,6 +12,7 @@ from bflcd.commands.consent import terminal_consent
 from bflcd.commands.flags import (
     AllowTaskOption,
     AnnounceOption,
+    ApiOption,
     BootstrapOption,
     ChainOption,
     DataDirOption,
@@ -108,7 +109,7 @@ def start(
     ] = None,
     prune_keep: Annotated[int | None, typer.Option("--prune-keep", help="Keep the payloads of the last N rounds only.")] = None,
     archive: Annotated[bool, typer.Option("--archive", help="Keep everything.")] = False,
-    api_port: Annotated[int | None, typer.Option("--api-port", help="Port of the control interface; 0: a free one.")] = None,
+    api_listen: ApiOption = None,
     passphrase_file: PassphraseOption = None,
     log_level: Annotated[Level | None, typer.Option("--log-level", help="Least severe line shown.")] = None,
     log_format: Annotated[Format | None, typer.Option("--log-format", help="Form of the lines shown.")] = None,
@@ -134,7 +135,7 @@ def start(
             "attack.name": attack,
             "store.mode": "archive" if archive else "pruned" if prune_keep is not None else None,
             "store.keep": prune_keep,
-            "api.port": api_port,
+            "api.listen": api_listen,
             "log.level": log_level,
             "log.format": log_format,
         }

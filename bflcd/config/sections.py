@@ -15,7 +15,6 @@ from bflcd.types import MAX_MEMBERS, NodeId
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
 TaskName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f]+$")]
 NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
 Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -69,12 +68,16 @@ class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The control interface; loopback only."""
+    """The control interface: the data directory's socket, and a loopback port where one is wanted."""
 
-    host: Annotated[
-        Literal["127.0.0.1", "::1"], Meta(description="127.0.0.1 or ::1: the control interface never leaves the machine")
-    ] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="0 to 65535; 0 takes a free one, which api.json then names")] = 0
+    listen: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="HOST:PORT of this machine's loopback, port 0 for a free one, which api.json names; "
+            "empty: the socket in the data directory alone",
+        ),
+    ] = ""
 
 
 class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

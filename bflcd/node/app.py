@@ -10,6 +10,7 @@ from typing import Final
 
 import uvloop
 
+from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
@@ -69,14 +70,10 @@ async def _main(config: Config, consent: Consent | None) -> None:
     for text in attack_warnings(config.attack):
         logger.warning("%s", text)
     store = await SqliteStore.open(datadir.path)
-    try:
+    async with closing("the store", store.close):
         marks = MarkFile(datadir.path / MARK_FILE)
-        try:
+        async with closing("the mark file", marks.close):
             why = ""
             while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
                 logger.warning("starting again from the new head")
-        finally:
-            marks.close()
-    finally:
-        await store.close()
     logger.info("stopped")

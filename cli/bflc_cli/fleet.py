@@ -115,7 +115,7 @@ class Fleet:
 
     def start(self, daemon: Daemon) -> None:
         """Start one. Raises CommandError."""
-        (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its port may be another program's by now
+        (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: it names a process that is another's by now
         try:
             daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
             daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module

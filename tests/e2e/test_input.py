@@ -15,7 +15,7 @@ import pytest
 from bflcd.store.lock import DirectoryLock
 from tests.helpers.daemons import Daemon, bflcd, wait_for
 
-NOT_KEPT = ("log", "LOCK", "api.json", "chain.sqlite3-wal", "chain.sqlite3-shm")
+NOT_KEPT = ("log", "LOCK", "api.json", "api.sock", "chain.sqlite3-wal", "chain.sqlite3-shm")
 """What a refused start may touch."""
 
 DEAD_ADDRESS = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
@@ -115,7 +115,7 @@ def test_a_taken_port_is_named(datadir: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused(bflcd("start", "--datadir", datadir, "--listen", f"/ip4/127.0.0.1/tcp/{port}"), 1, str(port))
-        refused(bflcd("start", "--datadir", datadir, "--api-port", str(port)), 1, str(port))
+        refused(bflcd("start", "--datadir", datadir, "--api-listen", f"127.0.0.1:{port}"), 1, str(port))
 
 
 def test_one_daemon_a_directory(datadir: Path):
