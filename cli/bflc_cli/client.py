@@ -1,6 +1,7 @@
 """The daemon's API from the other side: asks at the data directory's socket; every way of failing is one clear error."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +22,37 @@ T = TypeVar("T")
 RETRY_SECONDS: Final = 0.1
 """Between two attempts to reach a daemon that is still starting."""
 
+PROBE_SECONDS: Final = 5.0
+"""What a daemon may take to be reached at its socket: a moment, unless it is stopped and others wait already."""
+
 STREAM_SILENCE: Final = 35.0
 """Seconds without even a heartbeat after which an event stream counts as lost (the daemon sends one every 10)."""
+
+
+class SocketTransport(httpx.HTTPTransport):
+    """HTTP at a Unix socket, whatever the length of its path."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises MachineError where so long a path has no way."""
+        self._name = SocketName(path)
+        super().__init__(uds=self._name.name)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Look first whether anybody listens: the library below leaves the socket of a failed connection open."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(PROBE_SECONDS)
+            try:
+                probe.connect(self._name.name)
+            except (TimeoutError, BlockingIOError) as error:
+                raise httpx.ConnectTimeout("too many wait before us", request=request) from error
+            except OSError as error:
+                raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+        return super().handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        super().close()
+        self._name.close()
 
 
 class Api:
@@ -34,9 +64,8 @@ class Api:
         self.path = datadir / SOCKET_NAME
         self.timeout = timeout
         self.wait = wait
-        self._name = SocketName(self.path)
         self._http = httpx.Client(
-            base_url="http://localhost", transport=httpx.HTTPTransport(uds=self._name.name), timeout=timeout, trust_env=False
+            base_url="http://localhost", transport=SocketTransport(self.path), timeout=timeout, trust_env=False
         )
 
     def __enter__(self) -> Self:
@@ -48,7 +77,6 @@ class Api:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-        self._name.close()
 
     def get(self, path: str, **params: int | None) -> Any:
         """The `data` of a GET. Raises CommandError."""

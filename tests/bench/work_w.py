@@ -19,7 +19,8 @@ from typing import Any
 import httpx
 import psutil
 
-from bflcd.api.place import SOCKET_NAME, SocketName
+from bflc_cli.client import SocketTransport
+from bflcd.api.place import SOCKET_NAME
 
 NODES, TRAINERS, JUDGES, ROWS, ROUNDS = 12, 8, 4, 600, 10
 FILE = "mnist_by_nist_writer.npz"
@@ -40,7 +41,7 @@ def ask(datadir: Path, path: str) -> Any:
 
 def ask_text(datadir: Path, path: str) -> str:
     """One answer of a daemon's API, as it is."""
-    with SocketName(datadir / SOCKET_NAME) as name, httpx.Client(transport=httpx.HTTPTransport(uds=name.name)) as client:
+    with httpx.Client(transport=SocketTransport(datadir / SOCKET_NAME)) as client:
         return client.get(f"http://localhost{path}", timeout=10).raise_for_status().text
 
 

@@ -16,7 +16,8 @@ import httpx
 import msgspec
 import psutil
 
-from bflcd.api.place import SOCKET_NAME, SocketName
+from bflc_cli.client import SocketTransport
+from bflcd.api.place import SOCKET_NAME
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.api.token import ApiFile
 
@@ -206,10 +207,7 @@ class Daemon:
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request at its socket. Raises UnreachableError."""
         try:
-            with (
-                SocketName(self.datadir / SOCKET_NAME) as name,
-                httpx.Client(trust_env=False, timeout=20.0, transport=httpx.HTTPTransport(uds=name.name)) as client,
-            ):
+            with httpx.Client(trust_env=False, timeout=20.0, transport=SocketTransport(self.datadir / SOCKET_NAME)) as client:
                 return client.request(method, f"http://localhost{path}", **arguments)
         except (httpx.TransportError, FileNotFoundError) as error:
             raise UnreachableError(f"{self.name} does not answer: {error}") from error

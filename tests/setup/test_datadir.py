@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from bflcd.config import Config, set_values
-from bflcd.crypto.keystore import write_key
+from bflcd.crypto.keystore import Cost, write_key
 from bflcd.errors import OperatorError, UsageError
 from bflcd.setup.datadir import DataDir, local_genesis, make_empty, open_identity
 from bflcd.setup.testnet import write_testnet
@@ -79,7 +79,7 @@ def test_the_identity_is_opened_with_the_configured_passphrase(tmp_path):
     [identity] = make_identities(1)
     secret = tmp_path / "secret"
     secret.write_bytes(b"open sesame\n")
-    write_key(DataDir(tmp_path).key, identity, b"open sesame")
+    write_key(DataDir(tmp_path).key, identity, b"open sesame", cost=Cost(1, 8192))
     config = set_values(Config(), {"node.passphrase_file": str(secret)})
     opened = open_identity(set_datadir(config, tmp_path))
     assert opened.node_id == identity.node_id
