@@ -27,6 +27,7 @@ from bflcd.config import Config, LoadedConfig, load_config, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
 from bflcd.errors import OperatorError, UsageError
+from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 
 
@@ -68,6 +69,7 @@ def init(
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make a key and a configuration for one machine."""
+    keep_to_owner()
     flags = _given(
         {
             "node.listen": listen,
@@ -115,6 +117,7 @@ def start(
     log_format: Annotated[Format | None, typer.Option("--log-format", help="Form of the lines shown.")] = None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C."""
+    keep_to_owner()
     if archive and prune_keep is not None:
         raise UsageError("--archive and --prune-keep contradict each other", hint="give one of them")
     flags = _given(

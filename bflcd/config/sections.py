@@ -13,6 +13,7 @@ from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.types import MAX_MEMBERS, NodeId
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
+VariableName = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 TaskName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f]+$")]
 NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
@@ -85,6 +86,9 @@ class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto, cpu or cuda")] = "auto"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads of the worker, 1 to 1024")] = 1
+    memory_mib: Annotated[
+        int, Meta(ge=0, le=2**22, description="MiB of data that the worker may hold, 0 to 4194304; 0: as the machine has")
+    ] = 0
     train: Annotated[bool, Meta(description="true or false; false only follows the chain (an observer)")] = True
 
 
@@ -115,6 +119,10 @@ class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: Annotated[
         tuple[TaskName, ...],
         Meta(max_length=64, description="tasks that may run besides those shipped: an installed name or module:attribute each"),
+    ] = ()
+    environment: Annotated[
+        tuple[VariableName, ...],
+        Meta(max_length=64, description="environment variables that the worker gets besides those that computing needs"),
     ] = ()
     max_model_mib: Annotated[int, Meta(ge=1, le=2**14, description="largest model that is taken, 1 to 16384 MiB")] = 512
 

@@ -17,6 +17,7 @@ from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.attack import attack_warnings
 from bflcd.node.bootstrap import Bootstrap
 from bflcd.node.joining import Consent
+from bflcd.process import harden_daemon
 from bflcd.setup.datadir import DataDir, open_identity
 from bflcd.store.marks import MarkFile
 from bflcd.store.sqlite import SqliteStore
@@ -41,8 +42,9 @@ def run(config: Config, consent: Consent | None = None) -> int:
     `consent`: as `find_genesis` takes it.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    lack = harden_daemon()
     try:
-        uvloop.run(_main(config, consent))
+        uvloop.run(_main(config, consent, lack))
     except BaseExceptionGroup as failures:
         raise first_of(failures) from failures
     finally:
@@ -59,7 +61,7 @@ def _threads() -> ThreadPoolExecutor:
     return pool
 
 
-async def _main(config: Config, consent: Consent | None) -> None:
+async def _main(config: Config, consent: Consent | None, lack: str) -> None:
     asyncio.get_running_loop().set_default_executor(_threads())
     datadir = DataDir(config.node.datadir)
     datadir.check()
@@ -67,7 +69,7 @@ async def _main(config: Config, consent: Consent | None) -> None:
     log = LogContext(short(identity.node_id))
     set_up_logging(config.log.level, config.log.format, datadir.path, log)
     logger.info("bflcd %s, node %s, pid %d", __version__, short(identity.node_id), os.getpid())
-    for text in attack_warnings(config.attack):
+    for text in (*attack_warnings(config.attack), *([lack] if lack else [])):
         logger.warning("%s", text)
     store = await SqliteStore.open(datadir.path)
     async with closing("the store", store.close):

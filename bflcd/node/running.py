@@ -346,4 +346,6 @@ def _worker_of(genesis: Genesis, config: Config, me: NodeId, private_seed: bytes
         device=config.compute.device,
         threads=config.compute.threads,
         attack=config.attack.for_worker(me),
+        environment=config.tasks.environment,
+        memory=config.compute.memory_mib * 2**20,
     )

@@ -117,7 +117,7 @@ class Fleet:
         """Start one. Raises CommandError."""
         (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: it names a process that is another's by now
         try:
-            daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
+            daemon.console = open(daemon.datadir / CONSOLE_FILE, "wb", opener=_for_owner)  # noqa: SIM115 - Path has no opener
             daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "bflcd", "start", "--datadir", str(daemon.datadir)],
                 stdin=subprocess.DEVNULL,
@@ -156,6 +156,10 @@ class Fleet:
                 if daemon.console is not None:
                     daemon.console.close()
                 daemon.process = None
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _kill_group(leader: int) -> None:

@@ -87,7 +87,7 @@ STARTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, tuple[st
     "bootstrap without id": (lambda _: None, ("--bootstrap", "/ip4/127.0.0.1/tcp/4001"), 2, ("/p2p/",)),
     "contradicting flags": (lambda _: None, ("--archive", "--prune-keep", "2"), 2, ("--archive", "--prune-keep")),
     "wrong chain": (lambda _: None, ("--chain-id", "ab" * 32), 1, ("abab", "--chain-id")),
-    "open key": (open_key, (), 1, ("node.key", "chmod 600")),
+    "open key": (open_key, (), 1, ("node.key", "chmod -R go-rwx")),
     "damaged database": (overwrite_database, (), 1, ("chain.sqlite3", "hint")),
     "wrong model": (other_model, (), 2, ("model", "genesis.json")),
     "no genesis": (only_key, (), 1, ("genesis", "--bootstrap")),
