@@ -117,7 +117,6 @@ def start(
     log_format: Annotated[Format | None, typer.Option("--log-format", help="Form of the lines shown.")] = None,
 ) -> int:
     """Run the node until SIGTERM or Ctrl-C."""
-    keep_to_owner()
     if archive and prune_keep is not None:
         raise UsageError("--archive and --prune-keep contradict each other", hint="give one of them")
     flags = _given(
@@ -167,6 +166,7 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
             hint="give --bootstrap MULTIADDR, or run `bflcd init` and put genesis.json there",
             code="nothing_to_join",
         )
+    keep_to_owner()
     identity = _make_node(place, loaded)
     _print_made(place.path, identity)
 
