@@ -124,13 +124,8 @@ class RequestError(BflcError):
 
 
 def first_of(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of what went wrong together, what to report: a failure with a message for people if there is any, else the first."""
-    leaves: list[BaseException] = []
-    stack: list[BaseException] = [failures]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, BaseExceptionGroup):
-            stack.extend(reversed(item.exceptions))
-        else:
-            leaves.append(item)
-    return next((leaf for leaf in leaves if isinstance(leaf, BflcError)), leaves[0])
+    """Of what went wrong together, what to report: the first. What came after may be no more than its consequence."""
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

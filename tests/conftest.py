@@ -1,6 +1,13 @@
 """What holds for all tests."""
 
+import os
+
 from hypothesis import settings
+
+from bflcd.process import OWNER_ONLY
+
+# Data directories that tests write are as those that a node makes: closed to others, or it would refuse them.
+os.umask(OWNER_ONLY)
 
 # How long an example takes is no property of the code: on a busy machine one that is right would be called too slow.
 settings.register_profile("bflcd", deadline=None)

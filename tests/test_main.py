@@ -134,7 +134,7 @@ def test_version(capsys):
         (["start", "--datadir", "{}/none", "--prune-keep", "0"], 2, "flag --prune-keep: store.keep = 0"),
         (["start", "--datadir", "{}/none", "--bootstrap", "nowhere"], 2, "flag --bootstrap: node.bootstrap: 'nowhere'"),
         (["start", "--datadir", "{}/none", "--chain-id", "12"], 2, "flag --chain-id: node.chain_id = '12'"),
-        (["start", "--datadir", "{}/none", "--api-port", "70000"], 2, "flag --api-port"),
+        (["start", "--datadir", "{}/none", "--api-listen", "127.0.0.1:70000"], 2, "flag --api-listen"),
         (["start", "--datadir", "{}/none", "--device", "tpu"], 2, "'tpu' is not one of"),
         (["start", "--datadir", "{}/file"], 1, "not a directory"),
         (["start", "--datadir", "{}/file", "--bootstrap", PEER], 1, "not a directory"),

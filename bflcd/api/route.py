@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp import web
@@ -12,6 +12,9 @@ from bflcd.api.metrics import Metrics
 from bflcd.api.node_view import NodeView
 from bflcd.api.responses import ok
 from bflcd.errors import UsageError
+
+BODY_SECONDS: Final = 10.0
+"""In which a request's body, at most some KiB from this machine, has to be here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,11 @@ class Route:
 async def _body(request: web.Request, kind: type) -> Any:
     if request.content_type != "application/json":
         raise UsageError("the body must be application/json", code="bad_content_type")
-    data = await request.read()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            data = await request.read()
+    except TimeoutError as error:
+        raise UsageError(f"the body was not here within {BODY_SECONDS:.0f} s", code="bad_argument") from error
     try:
         return msgspec.json.decode(data or b"{}", type=kind)
     except (ValueError, RecursionError) as error:  # msgspec's; text that is no UTF-8; arrays in arrays without end

@@ -1,4 +1,4 @@
-"""The file by which the control command finds a running daemon: its URL, its token and its process."""
+"""The file that tells of a running daemon: its process, and where it listens on TCP too, its URL and token."""
 
 import os
 import secrets
@@ -19,7 +19,7 @@ MAX_FILE_BYTES: Final = 4096
 
 
 class ApiFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in `api.json`."""
+    """What stands in `api.json`. `url` is empty unless the API listens on TCP; `token` names the start as well."""
 
     url: str
     token: str

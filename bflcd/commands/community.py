@@ -15,6 +15,7 @@ from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.shipped import SHIPPED
 from bflcd.params import Genesis
+from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import write_genesis
 from bflcd.setup.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
@@ -103,6 +104,7 @@ def new_testnet(
     seed_keys: Annotated[bool, typer.Option("--seed-keys", hidden=True, help="Keys from --seed: for tests only.")] = False,
 ) -> None:
     """Set up a whole community on this machine; `bflc-cli testnet up` starts it."""
+    keep_to_owner()
     path = _text(data)
     kind = partition.value if partition is not None else default_partition(task, path)
     shares = DataConfig(path, kind, count=max(nodes, 1), seed=seed, alpha=alpha, limit=limit)

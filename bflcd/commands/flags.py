@@ -29,6 +29,9 @@ AllowTaskOption = Annotated[
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 PassphraseOption = Annotated[Path | None, typer.Option("--passphrase-file", help="File whose first line opens node.key.")]
+ApiOption = Annotated[
+    str | None, typer.Option("--api-listen", help="HOST:PORT on loopback where the control interface answers as well.")
+]
 TaskOption = Annotated[str, typer.Option("--task", help="digits, femnist, an installed task, or module:attribute.")]
 TaskOptions = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the task; repeat for more.")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="File or folder with the data, for tasks that need one.")]

@@ -13,6 +13,7 @@ from bflcd.commands.consent import terminal_consent
 from bflcd.commands.flags import (
     AllowTaskOption,
     AnnounceOption,
+    ApiOption,
     BootstrapOption,
     ChainOption,
     DataDirOption,
@@ -28,6 +29,7 @@ from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
 from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there
+from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 
 
@@ -69,6 +71,7 @@ def init(
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make a key and a configuration for one machine."""
+    keep_to_owner()
     flags = _given(
         {
             "node.listen": listen,
@@ -110,7 +113,7 @@ def start(
     ] = None,
     prune_keep: Annotated[int | None, typer.Option("--prune-keep", help="Keep the payloads of the last N rounds only.")] = None,
     archive: Annotated[bool, typer.Option("--archive", help="Keep everything.")] = False,
-    api_port: Annotated[int | None, typer.Option("--api-port", help="Port of the control interface; 0: a free one.")] = None,
+    api_listen: ApiOption = None,
     passphrase_file: PassphraseOption = None,
     log_level: Annotated[Level | None, typer.Option("--log-level", help="Least severe line shown.")] = None,
     log_format: Annotated[Format | None, typer.Option("--log-format", help="Form of the lines shown.")] = None,
@@ -136,7 +139,7 @@ def start(
             "attack.name": attack,
             "store.mode": "archive" if archive else "pruned" if prune_keep is not None else None,
             "store.keep": prune_keep,
-            "api.port": api_port,
+            "api.listen": api_listen,
             "log.level": log_level,
             "log.format": log_format,
         }
@@ -165,6 +168,7 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
             hint="give --bootstrap MULTIADDR, or run `bflcd init` and put genesis.json there",
             code="nothing_to_join",
         )
+    keep_to_owner()
     identity = _make_node(place, loaded)
     _print_made(place.path, identity)
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from bflcd.config.port import Port
 from bflcd.config.refusals import bad, cut, nearest, not_allowed, shown
 from bflcd.config.sections import Config
 from bflcd.config.settings import PATHS, SETTINGS, Setting
@@ -40,6 +41,8 @@ def checked(key: str, raw: object, origin: str) -> object:
         assert isinstance(value, tuple)
         for address in value:
             _check_address(key, address, origin)
+    if key == "api.listen" and value:
+        _check_port(str(value), origin)
     return _absolute(setting, str(value), origin) if key in PATHS and value else value
 
 
@@ -61,6 +64,14 @@ def _check_address(key: str, address: str, origin: str) -> None:
     except ValueError as error:
         text = f"{origin}: {key}: {shown(address)} is no usable address: {cut(str(error))}"
         raise bad(text, f"{key}: {SETTINGS[key].allowed}") from error
+
+
+def _check_port(text: str, origin: str) -> None:
+    try:
+        Port.parse(text)
+    except ValueError as error:
+        key = "api.listen"
+        raise bad(f"{origin}: {key} = {shown(text)} is not allowed: {error}", f"{key}: {SETTINGS[key].allowed}") from error
 
 
 def check_together(config: Config, origins: Mapping[str, str]) -> None:

@@ -13,9 +13,9 @@ from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.types import MAX_MEMBERS, NodeId
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
+VariableName = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 TaskName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f]+$")]
 NodeIdText = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
 Text = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -69,12 +69,16 @@ class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApiSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The control interface; loopback only."""
+    """The control interface: the data directory's socket, and a loopback port where one is wanted."""
 
-    host: Annotated[
-        Literal["127.0.0.1", "::1"], Meta(description="127.0.0.1 or ::1: the control interface never leaves the machine")
-    ] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="0 to 65535; 0 takes a free one, which api.json then names")] = 0
+    listen: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="HOST:PORT of this machine's loopback, port 0 for a free one, which api.json names; "
+            "empty: the socket in the data directory alone",
+        ),
+    ] = ""
 
 
 class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +86,9 @@ class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     device: Annotated[Literal["auto", "cpu", "cuda"], Meta(description="auto, cpu or cuda")] = "auto"
     threads: Annotated[int, Meta(ge=1, le=1024, description="threads of the worker, 1 to 1024")] = 1
+    memory_mib: Annotated[
+        int, Meta(ge=0, le=2**22, description="MiB of data that the worker may hold, 0 to 4194304; 0: as the machine has")
+    ] = 0
     train: Annotated[bool, Meta(description="true or false; false only follows the chain (an observer)")] = True
 
 
@@ -112,6 +119,10 @@ class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: Annotated[
         tuple[TaskName, ...],
         Meta(max_length=64, description="tasks that may run besides those shipped: an installed name or module:attribute each"),
+    ] = ()
+    environment: Annotated[
+        tuple[VariableName, ...],
+        Meta(max_length=64, description="environment variables that the worker gets besides those that computing needs"),
     ] = ()
     max_model_mib: Annotated[int, Meta(ge=1, le=2**14, description="largest model that is taken, 1 to 16384 MiB")] = 512
 

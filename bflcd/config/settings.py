@@ -63,7 +63,7 @@ FLAGS: Final = {
     "node.passphrase_file": "--passphrase-file",
     "store.mode": "--archive or --prune-keep",
     "store.keep": "--prune-keep",
-    "api.port": "--api-port",
+    "api.listen": "--api-listen",
     "compute.device": "--device",
     "compute.threads": "--threads",
     "compute.train": "--observe",

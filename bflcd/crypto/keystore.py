@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Final
@@ -25,9 +26,22 @@ MAX_PASSPHRASE_BYTES: Final = 1024
 
 KEY_FILE_VERSION: Final = 1
 
-_OPS: Final = argon2id.OPSLIMIT_INTERACTIVE
-_MEMORY: Final = argon2id.MEMLIMIT_INTERACTIVE
-"""Argon2id (RFC 9106), two passes over 64 MiB: a tenth of a second, within the daemon's memory. Fixed by the file's version."""
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one guess of a passphrase takes: passes of Argon2id (RFC 9106) over so many bytes."""
+
+    passes: int
+    memory: int
+
+
+USUAL_COST: Final = Cost(argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
+"""libsodium's MODERATE: three passes over 256 MiB, most of a second, for which a starting daemon has the memory."""
+
+_MAX_COST: Final = Cost(argon2id.OPSLIMIT_SENSITIVE, argon2id.MEMLIMIT_SENSITIVE)
+"""libsodium's SENSITIVE, four passes over 1 GiB: what a key file may make its reader spend."""
+
+_MIN_COST: Final = Cost(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 
 
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK))
@@ -35,19 +49,32 @@ _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EO
 
 
 class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`seed`: the Ed25519 seed in hexadecimal, or its sealed box when `salt` is there (Argon2id, XSalsa20-Poly1305)."""
+    """`seed`: the Ed25519 seed in hexadecimal, or its sealed box when `salt` is there (Argon2id, XSalsa20-Poly1305).
+
+    `passes` and `memory` (bytes): what opening it takes; 0 without a salt.
+    """
 
     version: int
     node_id: str
     seed: str
     salt: str = ""
+    passes: int = 0
+    memory: int = 0
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(self.passes, self.memory)
 
 
-def write_key(path: Path, identity: Identity, passphrase: bytes | None = None) -> None:
+def write_key(path: Path, identity: Identity, passphrase: bytes | None = None, *, cost: Cost = USUAL_COST) -> None:
     """Store `identity` in a new file, durable when this returns. Raises OperatorError if `path` exists, MachineError."""
-    salt = os.urandom(argon2id.SALTBYTES) if passphrase is not None else b""
-    seed = identity.seed if passphrase is None else bytes(_box(passphrase, salt).encrypt(identity.seed))
-    fields = {"version": KEY_FILE_VERSION, "node_id": identity.node_id.hex(), "seed": seed.hex(), "salt": salt.hex()}
+    fields: dict[str, object] = {"version": KEY_FILE_VERSION, "node_id": identity.node_id.hex()}
+    if passphrase is None:
+        fields |= {"seed": identity.seed.hex()}
+    else:
+        salt = os.urandom(argon2id.SALTBYTES)
+        seed = bytes(_box(passphrase, salt, cost).encrypt(identity.seed))
+        fields |= {"seed": seed.hex(), "salt": salt.hex(), "passes": cost.passes, "memory": cost.memory}
     try:
         _write_new(path, (json.dumps(fields, indent=2) + "\n").encode("ascii"))
     except FileExistsError as error:
@@ -74,7 +101,7 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
         )
     entry = _parse(path, mode, raw)
     sealed, salt = bytes.fromhex(entry.seed), bytes.fromhex(entry.salt)
-    seed = _opened(path, sealed, salt, passphrase) if salt else sealed
+    seed = _opened(path, sealed, salt, passphrase, entry.cost) if salt else sealed
     if len(seed) != SEED_BYTES:
         raise _bad(path, "its seed has a wrong length")
     identity = Identity(seed)
@@ -97,6 +124,9 @@ def _parse(path: Path, mode: int, raw: bytes) -> _KeyFile:
         raise _bad(path, f"version {entry.version}, this program reads {KEY_FILE_VERSION}")
     if len(salt) not in (0, argon2id.SALTBYTES):
         raise _bad(path, "its salt has a wrong length")
+    low, high = _MIN_COST, _MAX_COST
+    if salt and not (low.passes <= entry.passes <= high.passes and low.memory <= entry.memory <= high.memory):
+        raise _bad(path, f"opening it would take {entry.passes} passes over {entry.memory} bytes, which no key of ours does")
     return entry
 
 
@@ -171,22 +201,22 @@ def _read_small(path: Path) -> tuple[int, bytes]:
         os.close(descriptor)
 
 
-def _opened(path: Path, sealed: bytes, salt: bytes, passphrase: bytes | None) -> bytes:
+def _opened(path: Path, sealed: bytes, salt: bytes, passphrase: bytes | None, cost: Cost) -> bytes:
     if passphrase is None:
         raise OperatorError(f"{path}: this key needs a passphrase", hint="give --passphrase-file", code="bad_passphrase")
     try:
-        return bytes(_box(passphrase, salt).decrypt(sealed))
+        return bytes(_box(passphrase, salt, cost).decrypt(sealed))
     except (CryptoError, ValueError) as error:
         raise OperatorError(
             f"{path}: the passphrase does not open this key", hint="check --passphrase-file", code="bad_passphrase"
         ) from error
 
 
-def _box(passphrase: bytes, salt: bytes) -> SecretBox:
+def _box(passphrase: bytes, salt: bytes, cost: Cost) -> SecretBox:
     try:
-        return SecretBox(argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, opslimit=_OPS, memlimit=_MEMORY))
+        return SecretBox(argon2id.kdf(SecretBox.KEY_SIZE, passphrase, salt, opslimit=cost.passes, memlimit=cost.memory))
     except NaClRuntimeError as error:  # the only way in which libsodium's function fails
-        reason = f"no {_MEMORY // 2**20} MiB of memory to work out the key from the passphrase"
+        reason = f"no {cost.memory // 2**20} MiB of memory to work out the key from the passphrase"
         raise MachineError(
             reason, hint="give it more memory, or raise the limit on it (ulimit -v)", code="out_of_memory"
         ) from error

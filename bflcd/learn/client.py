@@ -16,6 +16,7 @@ from bflcd.faults import refused
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
+from bflcd.learn.environment import worker_environment
 from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
 from bflcd.learn.health import Work, WorkHealth
 from bflcd.learn.messages import DescribeRequest, Job, Ready, Setup, TaskDescription, frame_of, read_as
@@ -48,14 +49,6 @@ _STDERR_LINE_BYTES: Final = 8192
 _PIPE_BYTES: Final = 2**20
 """Bytes of the worker's answer that may wait unread."""
 
-_MALLOC: Final = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
-    "MALLOC_TOP_PAD_": str(16 * 2**20),
-}
-"""glibc's settings, in bytes; other C libraries ignore them."""
-
 _WORK: Final = {TrainJob: Work.TRAIN, ScoreJob: Work.SCORE, EvaluateJob: Work.MEASURE}
 
 T = TypeVar("T")
@@ -81,14 +74,18 @@ class WorkerClient:
         device: str = "auto",
         threads: int = 1,
         attack: AttackConfig | None = None,
+        environment: tuple[str, ...] = (),
+        memory: int = 0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`validation_fraction` in millionths; `split_seed`: below 2^63, private to the node and the same at each start, else
-        validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall. `now`: the
-        seconds by which pauses are counted.
+        validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall.
+        `environment`: names of variables that it gets beside the usual ones. `memory`: bytes that it may use, 0 for no limit.
+        `now`: the seconds by which pauses are counted.
         """
         self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack)
-        self._environment = worker_environment(threads)
+        self._environment = worker_environment(threads, os.environ, environment)
+        self._memory = memory
         self._lock = asyncio.Lock()
         self._process: Process | None = None
         self._starting: asyncio.Task[Process] | None = None
@@ -215,7 +212,7 @@ class WorkerClient:
     async def _load(self) -> Process:
         """A new process that has loaded task and data."""
         try:
-            process = await _spawn(self._environment)
+            process = await _spawn(self._environment, self._memory)
         except OSError as error:
             raise WorkerError(f"no process could be started for the compute worker: {error}; see this user's limits") from error
         self.starts += 1
@@ -324,7 +321,7 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
     request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1, os.environ)
         )
     except OSError as error:
         raise _unstartable(error) from error
@@ -349,19 +346,9 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
             ) from error
 
 
-def worker_environment(threads: int) -> dict[str, str]:
-    """The child's environment: the daemon's own, its module path, thread counts for every library that reads them.
-
-    Two malloc arenas are enough for two threads and save tens of MiB; activations are kept for the next batch instead of being
-    returned to the system and faulted in again (a fifth of the time); cuBLAS is deterministic only with a fixed workspace.
-    """
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - entries may be empty or zip files
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return {**os.environ, "PYTHONPATH": path, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", **_MALLOC, **counts}
-
-
-def _command() -> tuple[str, ...]:
-    return sys.executable, "-P", "-m", "bflcd.learn.worker"
+def _command(memory: int = 0) -> tuple[str, ...]:
+    """`memory`: bytes that the worker may use, 0 for no limit."""
+    return sys.executable, "-P", "-m", "bflcd.learn.worker", *([str(memory)] if memory else [])
 
 
 class _Streams(SubprocessStreamProtocol):
@@ -384,12 +371,12 @@ class _Streams(SubprocessStreamProtocol):
             logger.warning("compute worker: %s", line[:_STDERR_LINE_BYTES].decode(errors="replace"))
 
 
-async def _spawn(environment: dict[str, str]) -> Process:
+async def _spawn(environment: dict[str, str], memory: int) -> Process:
     loop = asyncio.get_running_loop()
     try:
         transport, protocol = await loop.subprocess_exec(
             lambda: _Streams(loop),
-            *_command(),
+            *_command(memory),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

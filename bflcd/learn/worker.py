@@ -43,6 +43,7 @@ from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, T
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, train
+from bflcd.process import confine_worker
 
 NICENESS: Final = 5
 """Below the daemon, whose event loop must keep its latency on a busy machine."""
@@ -208,7 +209,8 @@ def _describe(frame: Frame) -> Frame:
 
 
 def main() -> None:
-    """Serve one daemon until its end of the pipe closes."""
+    """Serve one daemon until its end of the pipe closes. The one argument, if any: bytes of memory that this may take."""
+    confine_worker(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     pipes = Pipes()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the daemon decides
     os.nice(NICENESS)

@@ -10,6 +10,7 @@ from typing import Final
 
 import uvloop
 
+from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
@@ -17,6 +18,7 @@ from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.attack import attack_warnings
 from bflcd.node.bootstrap import Bootstrap
 from bflcd.node.joining import Consent
+from bflcd.process import harden_daemon
 from bflcd.setup.datadir import DataDir, open_identity
 from bflcd.store.lock import DirectoryLock
 from bflcd.store.marks import MarkFile
@@ -42,8 +44,9 @@ def run(config: Config, consent: Consent | None = None, *, warnings: tuple[str, 
     `consent`: as `find_genesis` takes it. `warnings`: of the configuration, for the log.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    lack = harden_daemon()
     try:
-        uvloop.run(_main(config, consent, warnings))
+        uvloop.run(_main(config, consent, (*warnings, *([lack] if lack else []))))
     except BaseExceptionGroup as failures:
         raise first_of(failures) from failures
     finally:
@@ -84,13 +87,9 @@ async def _open_and_run(
 ) -> None:
     datadir = config.node.datadir
     store = await SqliteStore.open(datadir, lock=lock)
-    try:
+    async with closing("the store", store.close):
         marks = MarkFile(datadir / MARK_FILE)
-        try:
+        async with closing("the mark file", marks.close):
             why = ""
             while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
                 logger.warning("starting again from the new head")
-        finally:
-            marks.close()
-    finally:
-        await store.close()

@@ -8,7 +8,9 @@ from typing import Final
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.metrics import Metrics
 from bflcd.api.server import ApiServer
+from bflcd.closing import closing
 from bflcd.config import Config
+from bflcd.config.port import Port
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
@@ -65,7 +67,8 @@ class Bootstrap:
             config, identity.node_id, side.peers, Measures(store), addresses=addresses, alarms=reporter.alarms
         )
         self._presenter = Presenter(self._facts, store, self._bus, ring=self._ring, tell=reporter.tell, stop=self._stop.set)
-        self._api = ApiServer(self._presenter, metrics, config.node.datadir, host=config.api.host, port=config.api.port)
+        port = Port.parse(config.api.listen) if config.api.listen else None
+        self._api = ApiServer(self._presenter, metrics, config.node.datadir, port=port)
         self._around = Surroundings(
             config, identity, store, marks, log, side, metrics=metrics, tell=reporter.tell, facts=self._facts
         )
@@ -77,13 +80,14 @@ class Bootstrap:
         for number in orders():
             loop.add_signal_handler(number, self._stop.set)
         logging.getLogger("bflcd").addHandler(self._ring)
-        try:
+        async with closing("the network and the API", self._close):
             await self._side.start(self._config.node.bootstrap)
-            self._facts.api_url = await self._api.start()
+            self._facts.api_place = await self._api.start()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._until_stopped())
                     group.create_task(self._side.transport.wait_closed())
+                    group.create_task(self._api.wait_closed())
                     group.create_task(self._side.peers.run())
                     group.create_task(self._live())
             except* _Stopping:
@@ -91,8 +95,6 @@ class Bootstrap:
             except* SupersededError as failures:
                 why = str(first_of(failures))
                 logger.critical("%s", why)
-        finally:
-            await self._close()
         return why
 
     async def _live(self) -> None:
@@ -120,12 +122,18 @@ class Bootstrap:
         """Close in the reverse order of starting, within `CLOSE_SECONDS`; the chain's parts have closed by themselves."""
         self._bus.close()
         try:
-            async with asyncio.timeout(CLOSE_SECONDS), asyncio.TaskGroup() as group:
-                group.create_task(self._api.close())
-                group.create_task(self._side.close())
+            async with asyncio.timeout(CLOSE_SECONDS):
+                ends = await asyncio.gather(self._api.close(), self._side.close(), return_exceptions=True)
         except TimeoutError:
             logger.warning("closing took more than %.0f s; what was left is cut off", CLOSE_SECONDS)
-        logging.getLogger("bflcd").removeHandler(self._ring)
+            ends = (None, None)
+        finally:
+            logging.getLogger("bflcd").removeHandler(self._ring)
+        failures = [end for end in ends if end is not None]
+        for later in failures[1:]:
+            logger.error("another part could not be closed", exc_info=later)
+        if failures:
+            raise failures[0]
 
 
 def orders() -> tuple[signal.Signals, ...]:

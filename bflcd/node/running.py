@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bflcd.api.metrics import Metrics
+from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
@@ -234,24 +235,25 @@ class RunningNode:
             )
             self._around.tell(EventKind.NOT_MEMBER, context.round, text)
             return
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._start_worker())
-                group.create_task(self._maintenance.run())
-                await self._first_look()
-                if self._guard.held:
-                    # Outside of its rounds from the first moment on: no certificate that a peer shows may move it either.
-                    group.create_task(self._runtime.run(SyncChanged(active=True)))
-                    await self._inbox.settle(self._engine.started)
-                    group.create_task(self._watch_hold())
-                else:
-                    group.create_task(self._runtime.run(self._engine.started))
-                if self._engine.guard.in_doubt:
-                    group.create_task(self._confirm())
-                group.create_task(self._receive())
-                group.create_task(self._follow())
-        finally:
-            await self._worker.close()
+        async with closing("the compute worker", self._worker.close), asyncio.TaskGroup() as group:
+            group.create_task(self._start_worker())
+            group.create_task(self._maintenance.run())
+            group.create_task(self._take_part(group))
+
+    async def _take_part(self, group: asyncio.TaskGroup) -> None:
+        """A task as the others, since a group puts what its own body raises behind what its tasks raise thereupon."""
+        await self._first_look()
+        if self._guard.held:
+            # Outside of its rounds from the first moment on: no certificate that a peer shows may move it either.
+            group.create_task(self._runtime.run(SyncChanged(active=True)))
+            await self._inbox.settle(self._engine.started)
+            group.create_task(self._watch_hold())
+        else:
+            group.create_task(self._runtime.run(self._engine.started))
+        if self._engine.guard.in_doubt:
+            group.create_task(self._confirm())
+        group.create_task(self._receive())
+        group.create_task(self._follow())
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round. The node votes without it."""
@@ -344,4 +346,6 @@ def _worker_of(genesis: Genesis, config: Config, me: NodeId, private_seed: bytes
         device=config.compute.device,
         threads=config.compute.threads,
         attack=config.attack.for_worker(me),
+        environment=config.tasks.environment,
+        memory=config.compute.memory_mib * 2**20,
     )

@@ -4,7 +4,6 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.config import CONFIG_FILE, Config
@@ -14,6 +13,7 @@ from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there, refused
 from bflcd.log import LOG_DIR
 from bflcd.params import Genesis
+from bflcd.setup.access import check_closed, close_empty
 from bflcd.setup.genesis_file import read_genesis
 from bflcd.wire.tensors import blob_ref
 
@@ -77,13 +77,13 @@ class DataDir:
     def _close_if_empty(self) -> None:
         """Take from others what a lax umask gave them, while there is nothing to lose."""
         try:
-            if self.path.stat().st_uid == os.getuid() and next(self.path.iterdir(), None) is None:
-                self.path.chmod(0o700)
+            if self.path.stat().st_uid == os.geteuid() and next(self.path.iterdir(), None) is None:
+                close_empty(self.path)
         except OSError as error:
             raise refused(f"{self.path}", error) from error
 
     def check(self, *, may_be_absent: bool = False) -> None:
-        """Raise OperatorError unless the directory is there, a directory, ours to write, and closed to others' writing."""
+        """Raise OperatorError unless the directory is there, a directory, ours, and closed to others."""
         try:
             mode = self.path.stat().st_mode
         except FileNotFoundError as error:
@@ -100,12 +100,7 @@ class DataDir:
             raise OperatorError(
                 f"{self.path}: no permission to use this directory", hint="run as its owner", code="no_permission"
             )
-        if mode & 0o022:
-            raise OperatorError(
-                f"{self.path}: others may write here (mode {mode & 0o777:o})",
-                hint=f"chmod 700 {quote(str(self.path))}",
-                code="bad_datadir",
-            )
+        check_closed(self.path, os.geteuid())
 
 
 def make_empty(path: Path) -> None:

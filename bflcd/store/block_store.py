@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from bflcd.closing import closing
 from bflcd.core.records import Head, Record, RoundRecords
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef, Genesis
@@ -39,10 +40,8 @@ class BlockStore:
 
     async def close(self) -> None:
         """Finish the running writes and close. Idempotent."""
-        try:
+        async with closing("the chain's side of the store", self.chain_side.close):
             await self.payloads.close()
-        finally:
-            await self.chain_side.close()
 
     # The chain
 

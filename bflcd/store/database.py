@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 import aiosqlite
 
+from bflcd.closing import aftermath
 from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import InvariantError, MachineError
 from bflcd.faults import LOCAL_DISK, file_size_limit, limit_reached, refused
@@ -276,7 +277,8 @@ def _transact(work: Callable[[sqlite3.Connection], T], durable: bool, connection
         result = work(connection)
         connection.commit()
     except BaseException:
-        connection.rollback()
+        with aftermath("a transaction"):
+            connection.rollback()
         raise
     return result
 
@@ -304,7 +306,8 @@ async def _opening(path: Path) -> AsyncIterator[list[aiosqlite.Connection]]:
             yield opened
     except BaseException:
         for connection in reversed(opened):
-            await connection.close()
+            with aftermath("a connection to the store"):
+                await connection.close()
         raise
 
 

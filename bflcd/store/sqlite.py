@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from bflcd.closing import closing
 from bflcd.core.records import Record
 from bflcd.errors import OperatorError
 from bflcd.faults import is_there, refused
@@ -49,11 +50,12 @@ class SqliteStore(BlockStore):
 
     async def close(self) -> None:
         """See `BlockStore`."""
-        try:
+        async with closing("the lock of the data directory", self._release):
             await super().close()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     async def _persist(self, records: Sequence[Record], relies_on: tuple[Digest, ...]) -> None:
         """Records and payloads share a log: the sync of one transaction that finds the payloads complete makes both durable."""

@@ -1,6 +1,7 @@
-"""The daemon's API from the other side: finds `api.json`, asks, and turns every way of failing into one clear error."""
+"""The daemon's API from the other side: asks at the data directory's socket; every way of failing is one clear error."""
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import httpx
 import msgspec
 
 from bflc_cli.session import CommandError, Session
+from bflcd.api.place import SOCKET_NAME, SocketName
 from bflcd.api.schema.events import Event
 from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
@@ -21,20 +23,51 @@ T = TypeVar("T")
 RETRY_SECONDS: Final = 0.1
 """Between two attempts to reach a daemon that is still starting."""
 
+PROBE_SECONDS: Final = 5.0
+"""What a daemon may take to be reached at its socket: a moment, unless it is stopped and others wait already."""
+
 STREAM_SILENCE: Final = 35.0
 """Seconds without even a heartbeat after which an event stream counts as lost (the daemon sends one every 10)."""
+
+
+class SocketTransport(httpx.HTTPTransport):
+    """HTTP at a Unix socket, whatever the length of its path."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises MachineError where so long a path has no way."""
+        self._name = SocketName(path)
+        super().__init__(uds=self._name.name)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Look first whether anybody listens: the library below leaves the socket of a failed connection open."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(PROBE_SECONDS)
+            try:
+                probe.connect(self._name.name)
+            except (TimeoutError, BlockingIOError) as error:
+                raise httpx.ConnectTimeout("too many wait before us", request=request) from error
+            except OSError as error:
+                raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+        return super().handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        super().close()
+        self._name.close()
 
 
 class Api:
     """A connection to one running daemon."""
 
-    def __init__(self, entry: ApiFile, timeout: float, wait: float = 0) -> None:
-        """`wait`: seconds for which a daemon that has no ledger yet is asked again."""
-        self.entry = entry
+    def __init__(self, datadir: Path, timeout: float, wait: float = 0) -> None:
+        """`wait`: seconds for which a daemon that has no ledger yet is asked again. Raises CommandError, MachineError."""
+        self.entry = read_api_file(datadir)
+        self.path = datadir / SOCKET_NAME
         self.timeout = timeout
         self.wait = wait
-        headers = {"Authorization": f"Bearer {entry.token}"}
-        self._http = httpx.Client(base_url=entry.url, headers=headers, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(
+            base_url="http://localhost", transport=SocketTransport(self.path), timeout=timeout, trust_env=False
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +129,7 @@ class Api:
         try:
             return msgspec.json.decode(response.content)["data"]
         except (ValueError, RecursionError, KeyError, TypeError) as error:
-            raise _not_ours(self.entry.url) from error
+            raise _not_ours(self.path) from error
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._failures():
@@ -108,7 +141,7 @@ class Api:
             yield
         except httpx.TimeoutException as error:
             raise CommandError(
-                f"the daemon at {self.entry.url} gave no answer within {self.timeout:g} s",
+                f"the daemon at {self.path} gave no answer within {self.timeout:g} s",
                 code="timeout",
                 hint="it may be busy or stopped: try a longer --timeout",
             ) from error
@@ -116,7 +149,7 @@ class Api:
             if (limit := limit_reached()) is not None:
                 raise refused(f"the daemon at {self.entry.url} cannot be asked", limit) from error
             raise CommandError(
-                f"no daemon answers at {self.entry.url} (process {self.entry.pid}): {error}",
+                f"no daemon answers at {self.path} (process {self.entry.pid}): {error}",
                 code="no_daemon",
                 hint="start it with `bflcd start --datadir DIR`; a killed daemon leaves its api.json behind",
             ) from error
@@ -142,7 +175,7 @@ def connect(session: Session) -> Api:
 
 
 def _open(session: Session) -> Api:
-    api = Api(read_api_file(session.need_datadir()), session.timeout, session.wait)
+    api = Api(session.need_datadir(), session.timeout, session.wait)
     try:
         api.get("/healthz")
     except BaseException:
@@ -164,9 +197,7 @@ def read_api_file(datadir: Path) -> ApiFile:
             hint="start it with `bflcd start --datadir DIR`, or use --wait SECONDS",
         ) from error
     except PermissionError as error:
-        raise CommandError(
-            f"{path}: no permission to read the token", code="no_permission", hint="run as the daemon's user"
-        ) from error
+        raise CommandError(f"{path}: no permission to read it", code="no_permission", hint="run as the daemon's user") from error
     except OSError as error:
         raise refused(f"{path}", error) from error
     except (ValueError, RecursionError) as error:  # damaged in whatever way
@@ -202,10 +233,8 @@ def _refusal(response: httpx.Response) -> OperatorError:
         answer = msgspec.json.decode(response.content, type=dict[str, Any])
         return CommandError(str(answer["message"]), code=str(answer["code"]), hint=str(answer.get("hint", "")))
     except (ValueError, RecursionError, KeyError):
-        return _not_ours(str(response.url))
+        return _not_ours(response.url)
 
 
-def _not_ours(url: str) -> CommandError:
-    return CommandError(
-        f"what answers at {url} is no daemon of ours", code="no_daemon", hint="api.json is out of date: start the daemon again"
-    )
+def _not_ours(place: object) -> CommandError:
+    return CommandError(f"what answers at {place} is no daemon of ours", code="no_daemon", hint="start the daemon again")

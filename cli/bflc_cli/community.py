@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bflc_cli.client import Api, read_api_file
+from bflc_cli.client import Api
 from bflc_cli.curve import curve
 from bflc_cli.session import CommandError
 from bflc_cli.tables import table
@@ -46,7 +46,7 @@ class Watched:
         """Refresh `status`; a node that does not answer keeps its last one."""
         try:
             if self.api is None:
-                self.api = Api(read_api_file(self.datadir), ASK_SECONDS)
+                self.api = Api(self.datadir, ASK_SECONDS)
             self.status = self.api.read("/v1/status", Status)
             self.silent, self.note = None, ""
         except CommandError as error:

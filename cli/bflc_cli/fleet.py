@@ -134,8 +134,8 @@ class Fleet:
         """Start one. Raises CommandError, `locked` if it runs already: what is there belongs to the running one."""
         try:
             with _hold_node(daemon):
-                (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its port may be another's by now
-                daemon.console = (daemon.datadir / CONSOLE_FILE).open("wb")
+                (daemon.datadir / API_FILE).unlink(missing_ok=True)  # of a killed daemon: its process may be another by now
+                daemon.console = open(daemon.datadir / CONSOLE_FILE, "wb", opener=_for_owner)  # noqa: SIM115 - Path has no opener
             daemon.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 # -P: whatever lies in the working directory is no module of ours
                 [sys.executable, "-P", "-m", "bflcd", "start", "--datadir", str(daemon.datadir)],
@@ -189,6 +189,10 @@ def _hold(directory: Path, what: str) -> DirectoryLock:
         raise CommandError(
             f"{what}: {error}", code="locked", hint="look at it with `bflc-cli testnet status`, or end it first"
         ) from error
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _kill_group(leader: int) -> None:

@@ -16,10 +16,13 @@ from bflcd.api.routes import ROUTES
 from bflcd.api.schema.recovery import RecoveryRequest
 from bflcd.api.server import MAX_BODY_BYTES, ApiServer
 from bflcd.api.token import ApiFile, remove_api_file, write_api_file
+from bflcd.config.port import Port
 from bflcd.core.node_events import EventKind
-from bflcd.errors import InvariantError, MachineError, UsageError
+from bflcd.errors import InvariantError, MachineError
 from bflcd.store.pruning import keep_for_height
 from tests.helpers.fake_node import IDS, MODEL, FakeNode, recovery_of, status_of
+
+ANY_PORT = Port("127.0.0.1", 0)
 
 
 class Client:
@@ -46,7 +49,7 @@ def node() -> FakeNode:
 
 @pytest.fixture
 async def client(node: FakeNode, tmp_path: Path) -> AsyncIterator[Client]:
-    server = ApiServer(node, Metrics(), tmp_path)
+    server = ApiServer(node, Metrics(), tmp_path, port=ANY_PORT)
     url = await server.start()
     token = json.loads((tmp_path / "api.json").read_text())["token"]
     async with aiohttp.ClientSession() as session:
@@ -55,17 +58,17 @@ async def client(node: FakeNode, tmp_path: Path) -> AsyncIterator[Client]:
 
 
 async def test_the_file_names_url_token_and_process_and_is_the_owners_alone(node, tmp_path):
-    server = ApiServer(node, Metrics(), tmp_path)
+    server = ApiServer(node, Metrics(), tmp_path, port=ANY_PORT)
     url = await server.start()
     path = tmp_path / "api.json"
     entry = json.loads(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (entry["url"], entry["pid"]) == (url, os.getpid())
     assert len(entry["token"]) >= 43
-    assert [p.name for p in tmp_path.iterdir()] == ["api.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["api.json", "api.sock"]
     await server.close()
     await server.close()
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
 
 
 async def test_each_start_has_a_new_token(node, tmp_path):
@@ -84,21 +87,16 @@ def test_a_later_daemons_file_is_left_alone(tmp_path):
     assert (tmp_path / "api.json").exists()
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.org", ""])
-def test_binds_to_loopback_only(node, tmp_path, host):
-    with pytest.raises(UsageError) as refused:
-        ApiServer(node, Metrics(), tmp_path, host=host)
-    assert refused.value.code == "bad_api_host"
-
-
-async def test_a_taken_port_is_named(node, tmp_path):
-    first = ApiServer(node, Metrics(), tmp_path)
+async def test_a_taken_port_is_named_and_nothing_is_left_open(node, tmp_path):
+    first = ApiServer(node, Metrics(), tmp_path, port=ANY_PORT)
     port = int((await first.start()).rpartition(":")[2])
-    second = ApiServer(node, Metrics(), tmp_path, port=port)
+    (tmp_path / "other").mkdir()
+    second = ApiServer(node, Metrics(), tmp_path / "other", port=Port("127.0.0.1", port))
     with pytest.raises(MachineError) as refused:
         await second.start()
     assert refused.value.code == "port_in_use"
-    assert str(port) in str(refused.value)
+    assert f"127.0.0.1:{port}" in str(refused.value)
+    assert not list((tmp_path / "other").iterdir())
     assert (tmp_path / "api.json").exists()
     await first.close()
 
@@ -407,7 +405,7 @@ async def test_event_streams_are_limited_and_freed_when_the_client_leaves(client
 
 
 async def test_closing_ends_event_streams_at_once(node, tmp_path):
-    server = ApiServer(node, Metrics(), tmp_path)
+    server = ApiServer(node, Metrics(), tmp_path, port=ANY_PORT)
     url = await server.start()
     token = json.loads((tmp_path / "api.json").read_text())["token"]
     headers = {"Authorization": f"Bearer {token}"}
@@ -453,8 +451,7 @@ def test_openapi_gives_the_bounds_that_are_checked():
 
 async def served(server: ApiServer) -> set[tuple[str, str]]:
     """Methods and paths that a started server routes; every GET answers HEAD too."""
-    assert server._runner is not None
-    found = ((r.method.lower(), r.resource.canonical) for r in server._runner.app.router.routes())
+    found = ((r.method.lower(), r.resource.canonical) for side in server._sides for r in side.runner.app.router.routes())
     return {(method, path) for method, path in found if method != "head"}
 
 
@@ -483,7 +480,7 @@ async def test_a_route_in_the_table_is_served_checked_and_described(node, tmp_pa
         (Integer("number", 1, 9, "which", 4),),
         needs_token=needs_token,
     )
-    server = ApiServer(node, Metrics(), tmp_path, routes=(*ROUTES, more))
+    server = ApiServer(node, Metrics(), tmp_path, port=ANY_PORT, routes=(*ROUTES, more))
     url = await server.start()
     token = json.loads((tmp_path / "api.json").read_text())["token"]
     async with aiohttp.ClientSession() as session:

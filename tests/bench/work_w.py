@@ -10,14 +10,17 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import httpx
 import psutil
+
+from bflc_cli.client import SocketTransport
+from bflcd.api.place import SOCKET_NAME
 
 NODES, TRAINERS, JUDGES, ROWS, ROUNDS = 12, 8, 4, 600, 10
 FILE = "mnist_by_nist_writer.npz"
@@ -31,27 +34,22 @@ def data_file() -> Path | None:
     return path if path is not None and path.exists() else None
 
 
-def ask(datadir: Path, path: str, body: bytes | None = None) -> Any:
+def ask(datadir: Path, path: str) -> Any:
     """One answer of a daemon's API."""
-    entry = json.loads((datadir / "api.json").read_text())
-    request = urllib.request.Request(entry["url"] + path, data=body, headers={"Authorization": f"Bearer {entry['token']}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.loads(answer.read())["data"]
+    return json.loads(ask_text(datadir, path))["data"]
 
 
 def ask_text(datadir: Path, path: str) -> str:
-    """One answer of a daemon's API that is no JSON."""
-    entry = json.loads((datadir / "api.json").read_text())
-    request = urllib.request.Request(entry["url"] + path, headers={"Authorization": f"Bearer {entry['token']}"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.read().decode()
+    """One answer of a daemon's API, as it is."""
+    with httpx.Client(transport=SocketTransport(datadir / SOCKET_NAME)) as client:
+        return client.get(f"http://localhost{path}", timeout=10).raise_for_status().text
 
 
 def status(datadir: Path) -> dict[str, Any] | None:
     """A daemon's status, or None while it can't be asked."""
     try:
         found: dict[str, Any] = ask(datadir, "/v1/status")
-    except (OSError, ValueError, KeyError):
+    except (OSError, httpx.HTTPError, ValueError, KeyError):
         return None
     return found
 

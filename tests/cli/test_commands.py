@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from bflc_cli.main import hoist, main
 from bflc_cli.offline import read_history
 from bflc_cli.tables import CSV_COLUMNS
 from bflc_cli.text import duration, size
+from bflcd.api.place import listen_at
 from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
 from bflcd.core.node_events import EventKind
@@ -332,7 +332,7 @@ def test_config_show(tmp_path, capsys, monkeypatch):
     data = envelope(capsys.readouterr().out)["data"]
     assert data["store.mode"] == {"value": "pruned", "origin": str(tmp_path / "config.toml")}
     assert data["store.keep"] == {"value": 7, "origin": "environment variable BFLCD_STORE_KEEP"}
-    assert data["api.port"] == {"value": 0, "origin": "default"}
+    assert data["api.listen"] == {"value": "", "origin": "default"}
     assert main(["--datadir", str(tmp_path), "config", "show"]) == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("store.keep"))
     assert row.split(maxsplit=2)[1:] == ["7", "environment variable BFLCD_STORE_KEEP"]
@@ -375,7 +375,7 @@ def test_the_daemons_own_bugs(run, served, broken, code, name):
     served.node.broken = broken
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(client, "_open", lambda session: client.Api(client.read_api_file(served.datadir), 5))
+            patch.setattr(client, "_open", lambda session: client.Api(served.datadir, 5))
             found, out, _ = run("--json", "status")
     finally:
         logging.getLogger("bflcd.api.envelope").disabled = False
@@ -429,15 +429,13 @@ def test_no_daemon(tmp_path, capsys):
     assert envelope(capsys.readouterr().out)["code"] == "no_datadir"
 
 
-def test_a_file_that_a_killed_daemon_left(tmp_path, capsys):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    write_api_file(tmp_path, ApiFile(url=f"http://127.0.0.1:{port}", token="t", pid=4_000_000))
+def test_what_a_killed_daemon_left(tmp_path, capsys):
+    listen_at(tmp_path / "api.sock").close()
+    write_api_file(tmp_path, ApiFile(url="", token="t", pid=4_000_000))
     assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
     answer = envelope(capsys.readouterr().out)
     assert answer["code"] == "no_daemon"
-    assert str(port) in answer["message"]
+    assert str(tmp_path / "api.sock") in answer["message"]
 
 
 def test_a_file_that_is_none_of_ours(tmp_path, capsys):
@@ -446,10 +444,12 @@ def test_a_file_that_is_none_of_ours(tmp_path, capsys):
     assert envelope(capsys.readouterr().out)["code"] == "no_daemon"
 
 
-def test_the_wrong_token(tmp_path, served, capsys):
-    write_api_file(tmp_path, ApiFile(url=served.url, token="wrong", pid=1))
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    assert envelope(capsys.readouterr().out)["code"] == "bad_token"
+def test_a_data_directory_with_a_long_path(tmp_path, capsys):
+    datadir = tmp_path / ("d" * 120)
+    datadir.mkdir()
+    with ServedNode(datadir):
+        assert main(["--datadir", str(datadir), "--json", "status"]) == 0
+    assert envelope(capsys.readouterr().out)["data"]["node_id"] == IDS[0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

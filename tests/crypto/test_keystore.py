@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from nacl.pwhash import argon2id
 
 from bflcd.crypto.identity import Identity
-from bflcd.crypto.keystore import read_key, read_passphrase, write_key
+from bflcd.crypto.keystore import USUAL_COST, Cost, read_key, read_passphrase, write_key
 from bflcd.errors import MachineError, OperatorError
 
 IDENTITY = Identity(b"k" * 32)
+CHEAP = Cost(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
+"""For tests of all but the cost itself."""
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def code_of(call: Callable[[], object]) -> str:
 
 @pytest.mark.parametrize("passphrase", [None, b"open sesame"])
 def test_a_key_is_read_as_it_was_written(path: Path, passphrase: bytes | None) -> None:
-    write_key(path, IDENTITY, passphrase)
+    write_key(path, IDENTITY, passphrase, cost=CHEAP)
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]
     found = read_key(path, passphrase)
@@ -50,9 +53,28 @@ def test_where_nothing_can_be_written_it_says_so(tmp_path: Path) -> None:
 
 
 def test_a_sealed_key_needs_its_passphrase(path: Path) -> None:
-    write_key(path, IDENTITY, b"right")
+    write_key(path, IDENTITY, b"right", cost=CHEAP)
     assert code_of(lambda: read_key(path)) == "bad_passphrase"
     assert code_of(lambda: read_key(path, b"wrong")) == "bad_passphrase"
+
+
+def test_a_sealed_key_costs_its_thief_most_of_a_second_a_guess_unless_said_otherwise(path: Path) -> None:
+    assert Cost(3, 256 * 2**20) == USUAL_COST
+    write_key(path, IDENTITY, b"right")
+    written = json.loads(path.read_text())
+    assert (written["passes"], written["memory"]) == (3, 256 * 2**20)
+    assert read_key(path, b"right").seed == IDENTITY.seed
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [{"passes": 0}, {"passes": 5}, {"passes": 2**40}, {"passes": -1}, {"memory": 0}, {"memory": 2**30 + 1}, {"memory": 2**60}],
+    ids=str,
+)
+def test_a_key_file_can_make_nobody_spend_more_than_the_limit(path: Path, cost: dict[str, int]) -> None:
+    write_key(path, IDENTITY, b"right", cost=CHEAP)
+    path.write_text(json.dumps(json.loads(path.read_text()) | cost))
+    assert code_of(lambda: read_key(path, b"right")) == "bad_key"
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o601])

@@ -15,7 +15,7 @@ import pytest
 from bflcd.store.lock import DirectoryLock
 from tests.helpers.daemons import Daemon, bflcd, wait_for
 
-NOT_KEPT = ("log", "LOCK", "api.json", "chain.sqlite3-wal", "chain.sqlite3-shm")
+NOT_KEPT = ("log", "LOCK", "api.json", "api.sock", "chain.sqlite3-wal", "chain.sqlite3-shm")
 """What a refused start may touch."""
 
 DEAD_ADDRESS = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
@@ -87,7 +87,7 @@ STARTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, tuple[st
     "bootstrap without id": (lambda _: None, ("--bootstrap", "/ip4/127.0.0.1/tcp/4001"), 2, ("/p2p/",)),
     "contradicting flags": (lambda _: None, ("--archive", "--prune-keep", "2"), 2, ("--archive", "--prune-keep")),
     "wrong chain": (lambda _: None, ("--chain-id", "ab" * 32), 1, ("abab", "--chain-id")),
-    "open key": (open_key, (), 1, ("node.key", "chmod 600")),
+    "open key": (open_key, (), 1, ("node.key", "chmod -R go-rwx")),
     "damaged database": (overwrite_database, (), 1, ("chain.sqlite3", "hint")),
     "wrong model": (other_model, (), 2, ("model", "genesis.json")),
     "no genesis": (only_key, (), 1, ("genesis", "--bootstrap")),
@@ -115,7 +115,7 @@ def test_a_taken_port_is_named(datadir: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused(bflcd("start", "--datadir", datadir, "--listen", f"/ip4/127.0.0.1/tcp/{port}"), 1, str(port))
-        refused(bflcd("start", "--datadir", datadir, "--api-port", str(port)), 1, str(port))
+        refused(bflcd("start", "--datadir", datadir, "--api-listen", f"127.0.0.1:{port}"), 1, str(port))
 
 
 def test_one_daemon_a_directory(datadir: Path):

@@ -145,11 +145,14 @@ def test_a_stranger_gets_the_genesis_and_nothing_else(living: Community):
     assert found == {"status": "answered", "genesis": "answered", **dict.fromkeys(kept, refused), "gossip": "0 messages"}
 
 
-def test_the_api_needs_token_and_host(living: Community):
-    """Given a running daemon, When its API is asked without the token, with a wrong one, under another host's name or by a web page,
+def test_the_api_needs_token_and_host_on_a_port(living: Community):
+    """Given a daemon whose API listens on a port too, When it is asked there without the token, with a wrong one, under another host's name or by a web page,
     Then it answers 401 or 403 in its envelope, tells nothing, and the right request still works.
     """
     node = living[0]
+    assert living.stop(node) == [0]
+    living.start([node], "--api-listen", "127.0.0.1:0")
+    living.wait_for(node.status, GO_ON_SECONDS, "the daemon's status")
     entry = node.api()
     cases = {
         "no token": ({"Authorization": ""}, 401),
@@ -158,13 +161,15 @@ def test_the_api_needs_token_and_host(living: Community):
         "rebound host": ({"Host": f"example.org:{entry.url.rsplit(':', 1)[1]}"}, 403),
         "a web page": ({"Origin": "http://127.0.0.1"}, 403),
     }
-    for method, path in (("GET", "/v1/status"), ("POST", "/v1/stop"), ("GET", "/metrics")):
-        for name, (headers, code) in cases.items():
-            answer = node.request(method, path, headers=headers)
-            assert (answer.status_code, answer.json()["status"]) == (code, "error"), (method, path, name)
-            assert living.chain_id not in answer.text
+    right = {"Authorization": f"Bearer {entry.token}"}
     with httpx.Client(trust_env=False) as client:
+        for method, path in (("GET", "/v1/status"), ("POST", "/v1/stop"), ("GET", "/metrics")):
+            for name, (headers, code) in cases.items():
+                answer = client.request(method, entry.url + path, headers=right | headers)
+                assert (answer.status_code, answer.json()["status"]) == (code, "error"), (method, path, name)
+                assert living.chain_id not in answer.text
+        assert client.get(f"{entry.url}/v1/status", headers=right).json()["data"]["chain_id"] == living.chain_id
         assert client.get(f"{entry.url}/healthz").json()["data"] == {"health": "ok"}
     assert node.running
     assert node.status()["chain_id"] == living.chain_id
-    assert (node.datadir / "api.json").stat().st_mode & 0o777 == 0o600
+    assert [(node.datadir / name).stat().st_mode & 0o777 for name in ("api.json", "api.sock")] == [0o600, 0o600]

@@ -13,6 +13,7 @@ import msgspec
 from bflcd.api.metrics import Metrics
 from bflcd.api.routes import ROUTES
 from bflcd.api.server import ApiServer
+from bflcd.config.port import Port
 from tests.fuzz.target import Loop, Target
 from tests.helpers.fake_node import FakeNode
 
@@ -28,7 +29,7 @@ PATHS = (
 )
 
 
-class Port(asyncio.Transport):
+class Wire(asyncio.Transport):
     """The socket's side of one connection."""
 
     def __init__(self) -> None:
@@ -47,6 +48,9 @@ class Port(asyncio.Transport):
 
     abort = close
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def pause_reading(self) -> None:
         """Nothing is read here."""
 
@@ -64,10 +68,9 @@ class Server:
         if self._api is None:
             logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
             logging.getLogger("bflcd.api.responses").setLevel(logging.CRITICAL)
-            self._api = ApiServer(FakeNode(), Metrics(), Path(tempfile.mkdtemp(prefix="fuzz-api-")))
+            self._api = ApiServer(FakeNode(), Metrics(), Path(tempfile.mkdtemp(prefix="fuzz-api-")), port=Port("127.0.0.1", 0))
             await self._api.start()
-        assert self._api._runner is not None
-        protocol, port = self._api._runner.server(), Port()
+        protocol, port = self._api._sides[0].listener.connect(), Wire()
         protocol.connection_made(port)
         host = self._api.url.removeprefix("http://").encode()
         protocol.data_received(data.replace(TOKEN, self._api._token.encode()).replace(HOST, host))

@@ -11,7 +11,7 @@ from bflcd.api.token import FILE_NAME, ApiFile, write_api_file
 from bflcd.config import CONFIG_FILE, config_text, load_config
 from bflcd.core.signing_guard import Mark
 from bflcd.crypto.identity import Identity
-from bflcd.crypto.keystore import read_key, read_passphrase, write_key
+from bflcd.crypto.keystore import Cost, read_key, read_passphrase, write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.store.marks import MarkFile
 from bflcd.store.marks import read as read_mark
@@ -49,7 +49,7 @@ def _key(data: bytes) -> None:
     path.write_bytes(data)
     path.chmod(0o600)
     try:
-        read_key(path)  # without a passphrase: Argon2 takes a tenth of a second
+        read_key(path)  # without a passphrase: Argon2 takes most of a second
     except OperatorError as error:
         _readable(error)
 
@@ -105,7 +105,7 @@ def seeds() -> Iterator[bytes]:
     for passphrase in (None, b"secret"):
         path = folder() / "seed.key"
         path.unlink(missing_ok=True)
-        write_key(path, Identity(bytes(32)), passphrase)
+        write_key(path, Identity(bytes(32)), passphrase, cost=Cost(1, 8192))
         yield b"\2" + path.read_bytes()
     yield b"\3secret\n"
     path = folder() / "seed.marks"

@@ -16,6 +16,8 @@ import httpx
 import msgspec
 import psutil
 
+from bflc_cli.client import SocketTransport
+from bflcd.api.place import SOCKET_NAME
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.api.token import ApiFile
 
@@ -127,7 +129,7 @@ class Daemon:
         """Start it in a session of its own; returns at once. `flags` of `bflcd start`."""
         assert not self.running, f"{self.name} runs already"
         self.flags = flags
-        (self.datadir / API_FILE).unlink(missing_ok=True)  # left by a kill; its port may by now be another's
+        (self.datadir / API_FILE).unlink(missing_ok=True)  # left by a kill; the process that it names may by now be another's
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "bflcd", "start", "--datadir", str(self.datadir), *flags],
@@ -203,13 +205,11 @@ class Daemon:
             raise UnreachableError(f"{self.name} has no {API_FILE}") from error
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """One request with its token. Raises UnreachableError."""
-        entry = self.api()
-        headers = {"Authorization": f"Bearer {entry.token}"} | arguments.pop("headers", {})
+        """One request at its socket. Raises UnreachableError."""
         try:
-            with httpx.Client(trust_env=False, timeout=20.0) as client:
-                return client.request(method, entry.url + path, headers=headers, **arguments)
-        except httpx.TransportError as error:
+            with httpx.Client(trust_env=False, timeout=20.0, transport=SocketTransport(self.datadir / SOCKET_NAME)) as client:
+                return client.request(method, f"http://localhost{path}", **arguments)
+        except (httpx.TransportError, FileNotFoundError) as error:
             raise UnreachableError(f"{self.name} does not answer: {error}") from error
 
     def get(self, path: str) -> Any:

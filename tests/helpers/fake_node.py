@@ -306,7 +306,7 @@ class ServedNode:
     async def _serve(self) -> None:
         self.node = FakeNode()
         server = ApiServer(self.node, Metrics(), self.datadir)
-        self.url = await server.start()
+        await server.start()
         self._started.set()
         await self._stop.wait()
         await server.close()

@@ -257,7 +257,6 @@ def run_manifest(manifest: Manifest, directory: Path) -> Verdict:
             return verdict
         relay = stack.enter_context(_relay(net)) if manifest.relayed else None
         run = Run(manifest, net, relay, Random(manifest.seed))
-        stack.callback(run.watcher.close)
         try:
             run.to_the_end()
             judge(manifest.expect, net, run.progress, verdict)

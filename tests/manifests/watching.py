@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
-
 from tests.helpers.daemons import Community, Daemon, UnreachableError
 from tests.manifests.choosing import Standing
 
@@ -97,18 +95,13 @@ class Progress:
 
 
 class Watcher:
-    """Asks the daemons for their status, over connections that are kept."""
+    """Asks the daemons for their status."""
 
     def __init__(self, net: Community, observers: Sequence[int]) -> None:
         self._net = net
         self._observers = frozenset(observers)
         self._index = {node.node_id: index for index, node in enumerate(net)}
-        self._client = httpx.Client(trust_env=False, timeout=ANSWER_SECONDS)
         self._foremost: dict[str, Any] | None = None
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._client.close()
 
     def statuses(self) -> dict[int, dict[str, Any]]:
         """The status of every daemon that answers."""
@@ -133,12 +126,11 @@ class Watcher:
 
     def _status(self, node: Daemon) -> dict[str, Any] | None:
         try:
-            entry = node.api()
-            answer = self._client.get(f"{entry.url}/v1/status", headers={"Authorization": f"Bearer {entry.token}"})
-        except (UnreachableError, httpx.TransportError):
+            answer = node.request("GET", "/v1/status", timeout=ANSWER_SECONDS)
+        except UnreachableError:
             return None
         if answer.status_code != 200:
-            return None  # another program's port by now, or a token of the start before
+            return None  # it is still starting
         status: dict[str, Any] = answer.json()["data"]
         return status
 

@@ -96,7 +96,8 @@ class NodeFacts:
         self.node_id = node_id
         self.peers = peers
         self.measures = measures
-        self.api_url = ""
+        self.api_place = ""
+        """Where the API listens: its URL, else `unix:` and the socket's path."""
         self.held = ""
         """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
         self.work = WorkHealth(time.monotonic)
@@ -122,7 +123,7 @@ class NodeFacts:
             "size_on_disk": self.measures.stats.size_on_disk,
             "uptime": time.monotonic() - self._started,
             "listen": list(self._addresses()),
-            "api": self.api_url,
+            "api": self.api_place,
             "pid": os.getpid(),
             "memory_rss": resident_bytes(),
         }
