@@ -56,7 +56,7 @@ def test_what_is_to_be_typed_next_is_quoted_for_the_shell(tmp_path, capsys):
     datadir.chmod(0o777)
     assert main(["start", "--datadir", str(datadir)]) == 1
     (hint,) = [line for line in capsys.readouterr().err.splitlines() if "hint: " in line]
-    assert shlex.split(hint)[1:] == ["chmod", "700", str(datadir)]
+    assert shlex.split(hint)[1:5] == ["chmod", "-R", "go-rwx", str(datadir)]
 
 
 def test_init_never_overwrites_a_key(tmp_path, capsys):

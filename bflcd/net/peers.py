@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
 from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
 from bflcd.net.clocks import clock_warnings, wrong_clocks
 from bflcd.net.dialing.book import Attempt, DialBook, Source, at_seen_host, vouchers_needed
+from bflcd.net.dialing.solitude import Solitude
 from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
 from bflcd.net.peer import AddressBook, AddressRule, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
@@ -30,9 +30,6 @@ MAX_OWN_ADDRESSES: Final = 16
 
 MAX_DIALS: Final = 8
 """Dials at a time."""
-
-WARNED_ADDRESSES: Final = 8
-"""Addresses that the warning of being alone names, at most."""
 
 
 class PeerManager:
@@ -75,14 +72,12 @@ class PeerManager:
         self._may_be_alone = may_be_alone
         self._dials = DialBook(transport.node_id, rng)
         self._tellers: set[NodeId] = set()
-        self._refused: dict[NodeId, str] = {}
         self._peers: dict[NodeId, Session] = {}
         self._dialling: set[NodeId] = set()
         self._preferred: frozenset[NodeId] = frozenset()
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
-        self._accompanied = now()
-        self._alone_logged: Millis | None = None
+        self._solitude = Solitude(self._settings, self._dials, now())
         self._wrong_clocks: frozenset[NodeId | None] = frozenset()
         transport.on_peer_event(self._on_event)
 
@@ -128,7 +123,8 @@ class PeerManager:
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know: that this node is alone and why, that it has banned someone, whose clock is wrong."""
-        found = [self._alone_text()] if self._is_alone() else []
+        alone = self._solitude.lasts(self._now(), accompanied=self._is_accompanied())
+        found = [self._solitude.text()] if alone else []
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
         return (*found, *clock_warnings(self._clocks()))
 
@@ -169,7 +165,7 @@ class PeerManager:
             for attempt in due[: MAX_DIALS - len(self._dialling)]:
                 self._dialling.add(attempt.node)
                 group.create_task(self._dial(attempt))
-            self._mind_being_alone()
+            self._solitude.mind(self._now(), accompanied=self._is_accompanied())
             self._mind_the_clocks()
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
@@ -203,14 +199,8 @@ class PeerManager:
             logger.debug("an address is not kept: %s", printable(str(error)))
             return False
         if refusal:
-            self._note_refusal(node, f"{printable(address)} of {short(node)} is not dialled: {refusal}")
+            self._solitude.refused(node, f"{printable(address)} of {short(node)} is not dialled: {refusal}")
         return not refusal
-
-    def _note_refusal(self, node: NodeId, text: str) -> None:
-        """Tell the operator once of each member: a community whose addresses this node does not dial falls apart."""
-        if node not in self._refused:
-            self._refused[node] = text
-            logger.info("%s", text)
 
     # Sessions
 
@@ -381,19 +371,8 @@ class PeerManager:
     def _info(self, peer: Session) -> PeerInfo:
         return peer.info(member=self._is_member(peer.node), score=self._scores.score(peer.node), now=self._now())
 
-    def _is_alone(self) -> bool:
-        if self.members() or self._may_be_alone():
-            self._accompanied = self._now()
-        return self._now() - self._accompanied >= self._settings.alone_after * 1000
-
-    def _alone_text(self) -> str:
-        troubles = self._dials.troubles()
-        if not len(self._dials):
-            return "alone: no address of any peer is known; give one with --bootstrap /ip4/HOST/tcp/PORT/p2p/ID"
-        named = "; ".join(troubles[:WARNED_ADDRESSES]) or "no dial has failed yet"
-        more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
-        more += "".join(f"; {text}" for text in islice(self._refused.values(), WARNED_ADDRESSES))
-        return f"alone: no member is connected, of {len(self._dials)} known: {named}{more}"
+    def _is_accompanied(self) -> bool:
+        return bool(self.members()) or self._may_be_alone()
 
     def _clocks(self) -> dict[NodeId, int]:
         """By how much the connected members' clocks are ahead of ours."""
@@ -406,10 +385,3 @@ class PeerManager:
             for text in clock_warnings(self._clocks()):
                 logger.warning("%s", text)
         self._wrong_clocks = wrong
-
-    def _mind_being_alone(self) -> None:
-        if not self._is_alone():
-            self._alone_logged = None
-        elif self._alone_logged is None or self._now() - self._alone_logged >= self._settings.alone_period * 1000:
-            self._alone_logged = self._now()
-            logger.warning("%s", self._alone_text())

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
+from bflcd.net.blobs.race import Race
 from bflcd.net.exchange import Exchange, OnMisbehaviour
-from bflcd.net.race import Race
 from bflcd.params import BlobRef, Genesis, check_genesis
 from bflcd.scheduler import ASYNCIO, Scheduler, Task
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, Round, short

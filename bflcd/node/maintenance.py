@@ -13,7 +13,7 @@ from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.health import Work
 from bflcd.learn.protocol import EvaluateJob, WorkerError
-from bflcd.net.blobs import BlobFetcher
+from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.reporter import Tell
 from bflcd.node.runtime.ports import Network
 from bflcd.node.runtime.unpublished import Unpublished

@@ -11,7 +11,7 @@ from bflcd.core.relaying import Standpoint
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
-from bflcd.net.blob_server import BlobServer
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peer import PeerCallbacks

@@ -17,7 +17,7 @@ from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import account_of
 from bflcd.log import LogContext
-from bflcd.net.blobs import BlobFetcher
+from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims

@@ -29,8 +29,8 @@ from libp2p.custom_types import TProtocol
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from bflcd.net.blob_server import BlobServer
-from bflcd.net.blobs import BlobFetcher
+from bflcd.net.blobs.fetcher import BlobFetcher
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.exchange import Exchange
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.params import BlobRef

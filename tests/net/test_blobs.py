@@ -5,8 +5,8 @@ import pytest
 
 from bflcd.crypto.hashing import blob_root, chunk_hash
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.blob_server import BlobServer
-from bflcd.net.blobs import BlobFetcher, FetchLimits
+from bflcd.net.blobs.fetcher import BlobFetcher, FetchLimits
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.memory import MemoryNetwork, Weather
 from bflcd.params import BlobRef
 from bflcd.store.protocol import DamagedBlobError

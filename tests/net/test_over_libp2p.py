@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.net.blob_server import BlobServer
-from bflcd.net.blobs import BlobFetcher
+from bflcd.net.blobs.fetcher import BlobFetcher
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.exchange import Exchange
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.libp2p import Libp2pTransport

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bflcd.net.race import Race
+from bflcd.net.blobs.race import Race
 
 A, B, C, D, E = (bytes([n]) * 32 for n in range(5))
 

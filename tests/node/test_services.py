@@ -10,7 +10,7 @@ from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.net.blob_server import BlobServer
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager

@@ -12,7 +12,7 @@ from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, MachineError, PeerError, RequestError
-from bflcd.net.blob_server import BlobServer
+from bflcd.net.blobs.server import BlobServer
 from bflcd.net.sync import SyncLimits
 from bflcd.node.engine import Engine, open_engine
 from bflcd.node.following import Follower, RoundClaims

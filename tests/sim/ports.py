@@ -11,9 +11,9 @@ from bflcd.errors import InvariantError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.ledger.state import State
-from bflcd.net.blobs import FetchLimits
-from bflcd.net.holders import Holders
-from bflcd.net.race import Race
+from bflcd.net.blobs.fetcher import FetchLimits
+from bflcd.net.blobs.holders import Holders
+from bflcd.net.blobs.race import Race
 from bflcd.node.runtime.ports import Answers
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bflcd.errors import MachineError
-from bflcd.net.blob_server import BlobServer
-from bflcd.net.blobs import BlobFetcher
+from bflcd.net.blobs.fetcher import BlobFetcher
+from bflcd.net.blobs.server import BlobServer
 from bflcd.store.database import FILE_NAME
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.store.schema import PAGE_BYTES

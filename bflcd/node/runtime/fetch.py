@@ -7,8 +7,8 @@ from typing import Final
 from bflcd.core.effects import Blame, FetchBlob, FetchEnvelopes, FetchOperations, FetchSegment
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, OperationsFetched, SegmentFetched
 from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.net.blobs.race import Race
 from bflcd.net.exchange import Exchange
-from bflcd.net.race import Race
 from bflcd.node.runtime.jobs import Jobs
 from bflcd.node.runtime.payloads import Payloads
 from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, Observer, RoundStore

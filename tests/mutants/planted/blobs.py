@@ -5,7 +5,7 @@ from typing import Final
 from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
-BLOBS = "bflcd/net/blobs.py"
+BLOBS = "bflcd/net/blobs/fetcher.py"
 RUNTIME = "bflcd/node/runtime/loop.py"
 
 FETCHED: Final = selection("net/test_blobs.py")
@@ -57,7 +57,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "liar-asked-again",
         "who sent wrong bytes is asked again and again (section 8)",
-        "bflcd/net/holders.py",
+        "bflcd/net/blobs/holders.py",
         "            record.given_up = True\n        elif",
         "            record.given_up = False\n        elif",
         FETCHED,
@@ -73,7 +73,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "slow-holder-sets-the-pace",
         "nobody else fetches what one holder owes (row 15)",
-        "bflcd/net/transfer.py",
+        "bflcd/net/blobs/transfer.py",
         "max(holders.values()) <= overdue:",
         "max(holders.values()) < 0:",
         FETCHED,
@@ -89,7 +89,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "server-asks-nobody",
         "the blob server does not ask who may see what (section 5.2; row 47)",
-        "bflcd/net/blob_server.py",
+        "bflcd/net/blobs/server.py",
         "        if not self._may_serve(peer, root):\n",
         "        if root is None:\n",
         SERVED,

@@ -8,7 +8,7 @@ from tests.mutants.mutant import Edit, Mutant, mutant
 SYNC = "bflcd/net/sync.py"
 FOLLOWING = "bflcd/node/following.py"
 CERTIFICATE = "bflcd/consensus/certificate.py"
-RACE = "bflcd/net/race.py"
+RACE = "bflcd/net/blobs/race.py"
 
 SYNCED: Final = selection("net/test_sync_proof.py", "net/test_sync.py")
 FOLLOWED: Final = selection("node/test_following.py", "node/test_maintenance.py")
@@ -155,7 +155,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "late-peer-unremembered",
         "a peer that takes every request and answers none costs its patience each time (section 8; row 15)",
-        "bflcd/net/race.py",
+        "bflcd/net/blobs/race.py",
         "            self.failed(late)\n",
         "            pass\n",
         RACED,
@@ -189,7 +189,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "no-second-lane",
         "one silent peer holds a catch-up up until its deadline (section 8; row 15)",
-        "bflcd/net/race.py",
+        "bflcd/net/blobs/race.py",
         "await self._scheduler.first_done(owing, self.patience)",
         "await self._scheduler.first_done(owing, 1e6)",
         RACED,

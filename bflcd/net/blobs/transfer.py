@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from bflcd.errors import PeerError, RequestError
-from bflcd.net.holders import Holders
+from bflcd.net.blobs.holders import Holders
 from bflcd.net.limits import Clock
 from bflcd.types import Digest, Millis, NodeId
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol, TypeVar
 
 from bflcd.crypto.hashing import blob_root, chunk_count, chunk_hash
 from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.net.blobs.holders import Holders
+from bflcd.net.blobs.race import Race
+from bflcd.net.blobs.transfer import ChunkTransfer
 from bflcd.net.exchange import Exchange, OnMisbehaviour
-from bflcd.net.holders import Holders
 from bflcd.net.limits import Clock
-from bflcd.net.race import Race
-from bflcd.net.transfer import ChunkTransfer
 from bflcd.params import BlobRef
 from bflcd.types import CHUNK_BYTES, Digest, NodeId, short
 from bflcd.wire.requests import GetChunk, GetManifest, Manifest
