@@ -16,7 +16,7 @@ from tests.helpers.daemons import Community
 SPARE_BYTES = 48 * 2**20
 """What the small disk holds besides what the node has by then."""
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 
 @contextmanager

@@ -113,6 +113,7 @@ def test_the_walk_through_by_hand(shell: Shell) -> None:
     assert shell.running[0][0].wait(20) == 0, "the first daemon has stopped in order"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_data_file_of_ones_own(shell: Shell) -> None:
     """Given a small file in the layout that the README names, when its two commands are typed, then the community runs to its end."""
@@ -134,6 +135,7 @@ def test_a_data_file_of_ones_own(shell: Shell) -> None:
     assert "nodes agree, every chain verified" in out
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_laboratory(shell: Shell) -> None:
     """Given no data, when the commands under "Before you write a genesis" are typed, then each answers, and figures lie in `lab`."""

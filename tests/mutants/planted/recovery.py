@@ -309,7 +309,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "dead-epoch-not-told",
         "who missed a recovery speaks in the dead epoch for ever (rule 8)",
         "bflcd/core/reception.py",
-        "        return self._certificates.answer_epoch(context, context.recovery, peer, now)\n",
+        "        return self._certificates.answer_epoch(context, context.recovery, asker, now)\n",
         "        return []\n",
         TOLD,
     ),
