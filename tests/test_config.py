@@ -266,3 +266,43 @@ def test_what_editors_of_other_systems_write_is_named(tmp_path, raw, hint):
 def test_ends_of_lines_may_be_those_of_windows(tmp_path):
     (tmp_path / "config.toml").write_bytes(b'[node]\r\nname = "ward"\r\n')
     assert load_config(tmp_path, {}, {}).config.node.name == "ward"
+
+
+PLATFORMS = {
+    "BFLCD_SERVICE_HOST": "10.0.0.1",
+    "BFLCD_SERVICE_PORT": "9000",
+    "BFLCD_SERVICE_PORT_METRICS": "9000",
+    "BFLCD_PORT": "tcp://10.0.0.1:9000",
+    "BFLCD_PORT_9000_TCP": "tcp://10.0.0.1:9000",
+    "BFLCD_PORT_9000_TCP_PROTO": "tcp",
+    "BFLCD_PORT_9000_TCP_ADDR": "10.0.0.1",
+    "BFLCD_NODE_SERVICE_HOST": "10.0.0.1",
+    "BFLCD_NODE_PORT_4001_TCP_PORT": "4001",
+    "BFLCD_API_PORT": "tcp://10.0.0.1:80",
+}
+"""What Kubernetes gives each process for services called bflcd, bflcd-node and bflcd-api."""
+
+
+def test_what_a_platform_says_of_its_services_is_no_setting(tmp_path):
+    loaded = load_config(tmp_path, PLATFORMS, {})
+    assert (loaded.config.api, loaded.warnings) == (Config().api, ())
+    assert set(loaded.origins.values()) == {"default", "flag --datadir"}
+
+
+def test_a_variable_that_may_be_a_mistake_is_told(tmp_path):
+    """Given names with our prefix, Then one of a section is refused, any other is a warning that names what may be meant."""
+    loaded = load_config(tmp_path, {"BFLCD_STROE_KEEP": "3", "BFLCD_IMAGE": "x"}, {})
+    assert [text.partition(": ")[2] or text for text in loaded.warnings] == [
+        "environment variable BFLCD_IMAGE is no setting of bflcd and is ignored; a setting's is BFLCD_SECTION_KEY",
+        "environment variable BFLCD_STROE_KEEP is no setting of bflcd and is ignored; did you mean BFLCD_STORE_KEEP?",
+    ]
+    with pytest.raises(UsageError) as caught:
+        load_config(tmp_path, {"BFLCD_STORE_KEPT": "3"}, {})
+    assert caught.value.hint == "did you mean BFLCD_STORE_KEEP?"
+
+
+@pytest.mark.parametrize("key", ["data.path", "node.passphrase_file", "node.name"])
+def test_a_value_that_is_no_utf8_is_refused_as_that(tmp_path, key):
+    with pytest.raises(UsageError, match="bytes that are no UTF-8") as caught:
+        load_config(tmp_path, {}, {key: "/data/\udcff"})
+    assert str(caught.value).isascii()

@@ -1,5 +1,6 @@
 """A configuration from `config.toml` in the data directory, environment `BFLCD_*` and flags, in rising order (design 11)."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -142,7 +143,10 @@ def _unknown(env: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _meant(variable: str) -> str:
-    return nearest(variable, _BY_VARIABLE, otherwise="a setting's is BFLCD_SECTION_KEY")
+    """What a variable's name may be a slip of; the prefix, which all share, would make any two alike."""
+    known = {name.removeprefix(ENV_PREFIX): name for name in _BY_VARIABLE}
+    near = difflib.get_close_matches(variable.removeprefix(ENV_PREFIX), known, n=1)
+    return f"did you mean {known[near[0]]}?" if near else "a setting's is BFLCD_SECTION_KEY"
 
 
 def _ours(env: Mapping[str, str]) -> list[str]:

@@ -29,10 +29,10 @@ def not_allowed(setting: Setting, raw: object, origin: str) -> UsageError:
     return bad(f"{origin}: {setting.key} = {shown(raw)} is not allowed", f"{setting.key}: {setting.allowed}")
 
 
-def nearest(name: str, known: Mapping[str, Setting], otherwise: str = "") -> str:
-    """The hint for a name that is not known: one that may have been meant, else `otherwise`, or all."""
+def nearest(name: str, known: Mapping[str, Setting]) -> str:
+    """The hint for a name that is not known: one that may have been meant, or all."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(key for key in known if key != FIXED)}"
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(key for key in known if key != FIXED)}"
 
 
 def shown(raw: object) -> str:

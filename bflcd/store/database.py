@@ -114,26 +114,26 @@ def _limited(path: Path, code: int) -> tuple[str, str] | None:
     if reached is not None:
         return "limit", refused("", reached).hint
     limit = file_size_limit() if primary == sqlite3.SQLITE_IOERR else None
-    if limit is not None and any(size + _NEAR_BYTES > limit for size in _sizes(path).values() if size is not None):
+    if limit is not None and any(size + _NEAR_BYTES > limit for size in _sizes(path).values() if isinstance(size, int)):
         return "io_error", refused("", OSError(errno.EFBIG, "")).hint
     return None
 
 
-def _sizes(path: Path) -> dict[str, int | None]:
-    """Bytes of what lies on the disk when SQLite could not read or write it; None where a failing disk does not tell."""
-    found: dict[str, int | None] = {}
+def _sizes(path: Path) -> dict[str, int | str]:
+    """Bytes of what lies on the disk when SQLite could not read or write it; a failing disk may only say why not."""
+    found: dict[str, int | str] = {}
     for end in ("", "-wal", "-shm"):
         file = path.with_name(path.name + end)
         try:
             found[file.name] = file.stat().st_size
-        except OSError:
-            found[file.name] = None
+        except OSError as error:
+            found[file.name] = error.strerror or "unreadable"
     return found
 
 
 def _told_sizes(path: Path) -> str:
     sizes = _sizes(path).items()
-    return ", ".join(f"{name} can't be seen" if size is None else f"{name} has {size} bytes" for name, size in sizes)
+    return ", ".join(f"{name}: {size}" if isinstance(size, str) else f"{name} has {size} bytes" for name, size in sizes)
 
 
 def has_space(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The key file: what is refused, and with which word."""
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -149,3 +150,21 @@ def test_no_passphrase_is_refused(tmp_path: Path, line: bytes | None) -> None:
     if line is not None:
         (tmp_path / "phrase").write_bytes(line)
     assert code_of(lambda: read_passphrase(tmp_path / "phrase")) == "bad_passphrase"
+
+
+def test_without_hard_links_a_key_is_written_in_place_and_never_over_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    write_key(path, IDENTITY)
+    assert read_key(path).node_id == IDENTITY.node_id
+    assert code_of(lambda: write_key(path, Identity(b"l" * 32))) == "key_exists"
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]
+
+
+def test_a_key_is_not_left_where_modes_are_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda name, flags, mode=0o777: real(name, flags, 0o755 if mode == 0o600 else mode))
+    assert code_of(lambda: write_key(path, IDENTITY)) == "file_system"
+    assert list(path.parent.iterdir()) == []

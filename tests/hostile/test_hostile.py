@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from bflcd import exit_codes
-from tests.helpers.hostile import PLACES, SPOILT, arguments_of, commands, draw, make_place, run
+from tests.helpers.surroundings import PLACES, SPOILT, arguments_of, commands, draw, make_place, run
 
 DOCUMENTED = {value for name, value in vars(exit_codes).items() if name.startswith("EXIT_")} - {exit_codes.EXIT_BUG}
 

@@ -1,6 +1,9 @@
 """What only the store on a disk has: the lock, versions, resumed blobs, space returned, an event loop and votes that never wait."""
 
 import asyncio
+import errno
+import fcntl
+import os
 import sqlite3
 import subprocess
 import sys
@@ -62,9 +65,9 @@ async def test_a_store_that_is_not_there_is_not_made_unless_wanted(tmp_path: Pat
     await store.close()
     await (await SqliteStore.open(tmp_path / "new", create=False)).close()
     (tmp_path / "file").touch()
-    with pytest.raises(MachineError) as refused:
+    with pytest.raises(OperatorError) as refused:
         await SqliteStore.open(tmp_path / "file" / "new")
-    assert refused.value.code == "io_error"
+    assert refused.value.code == "bad_path"
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -371,3 +374,54 @@ def test_an_io_error_says_what_lies_on_the_disk(tmp_path: Path) -> None:
     ):
         raise broken
     assert told.value.code == "io_error"
+
+
+async def test_nothing_of_the_store_lies_outside_its_directory(tmp_path):
+    """Every connection keeps in memory what SQLite would put into a temporary file: there may be no place for one."""
+    database = await Database.open(tmp_path / FILE_NAME)
+    reader = await Database.open_read_only(tmp_path / FILE_NAME)
+    for opened in (database, reader):
+        for connection in (opened._writer, opened._checkpointer, opened._reader, opened._payload_reader):
+            assert [tuple(row) for row in await connection.execute_fetchall("PRAGMA temp_store")] == [(2,)]
+        await opened.close()
+
+
+async def test_a_directory_whose_name_is_no_utf8_holds_a_store(tmp_path):
+    directory = tmp_path / os.fsdecode(b"node-\xff%41")
+    store = await SqliteStore.open(directory)
+    await store.close()
+    assert (directory / FILE_NAME).exists()
+    assert [path.name for path in tmp_path.iterdir()] == [directory.name]
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(MachineError, match="no lock for a whole file") as caught:
+        DirectoryLock(tmp_path)
+    assert (caught.value.code, "local file system" in caught.value.hint) == ("file_system", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning", "hint"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMMAP, "file_system", "shared memory"),
+        (sqlite3.SQLITE_CANTOPEN, "limit", "ulimit -n"),
+        (sqlite3.SQLITE_IOERR_WRITE, "io_error", "ulimit -f"),
+    ],
+)
+def test_limits_and_file_systems_are_seen_behind_sqlites_word(tmp_path, monkeypatch, code, meaning, hint):
+    """Given a limit on open files, and one on the size of files that is reached, Then its own word of it is what is told."""
+    path = tmp_path / FILE_NAME
+    path.write_bytes(b"0" * 4096)
+    reached = OSError(errno.EMFILE, "Too many open files") if meaning == "limit" else None
+    monkeypatch.setattr("bflcd.store.database.limit_reached", lambda: reached)
+    monkeypatch.setattr("bflcd.store.database.file_size_limit", lambda: 4096)
+    error = sqlite3.OperationalError("as SQLite says it")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "SQLITE_X"
+    with pytest.raises(MachineError) as caught, machine_errors(path, "opening"):
+        raise error
+    assert caught.value.code == meaning
+    assert hint in caught.value.hint

@@ -1,0 +1,75 @@
+"""How a program begins and ends: with closed, full and narrow streams, in parts that can't be loaded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bflcd.launch import launch
+
+ROOT = Path(__file__).parents[1]
+
+
+def in_shell(redirection, *words, **variables):
+    """One command of ours with a shell's redirection: (exit code, stdout, stderr)."""
+    line = f'exec "$0" -P -m bflcd "$@" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable, *words],
+        check=False,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_closed_streams_lead_nowhere_and_nothing_fails():
+    assert in_shell(">&- 2>&- <&-", "version") == (0, "", "")
+    code, said, errors = in_shell("2>&-", "version")
+    assert (code, errors) == (0, "")
+    assert said.startswith("bflcd ")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_output_is_told_as_that():
+    """Given an output that takes nothing, When a command prints, Then that is what failed, by its name."""
+    code, _, errors = in_shell(">/dev/full", "version")
+    assert (code, errors) == (1, "bflcd: the output: No space left on device\n  hint: free some space on this disk\n")
+    assert in_shell("2>/dev/full", "start", "--datadir", "/nowhere/at/all") == (1, "", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict", "utf-8:strict"])
+def test_a_name_that_a_terminal_cannot_write_fails_nothing(tmp_path, encoding):
+    name = os.fsdecode(os.fsencode(tmp_path / "node") + b"-\xc4\x90-\xff")
+    code, said, errors = in_shell("", "init", "--datadir", name, PYTHONIOENCODING=encoding)
+    assert (code, errors) == (0, "")
+    assert "node id" in said
+    code, _, errors = in_shell("", "init", "--datadir", name, PYTHONIOENCODING=encoding)
+    assert code == 1
+    assert "-\\udcff/node.key exists" in errors
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("no module"), "cannot start: a part of the program can't be loaded: no module"),
+        (MemoryError(), "cannot start: memory ran out"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
+)
+def test_what_can_not_be_loaded_is_told_in_a_line(capsys, error, words):
+    def load():
+        raise error
+
+    assert launch("bflcd", load) == 1
+    assert f"bflcd: {words}" in capsys.readouterr().err
+
+
+def test_a_bug_in_loading_stays_one():
+    def load():
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        launch("bflcd", load)
