@@ -26,18 +26,21 @@ setup: $(RUN_READY) ## set up .venv with what running needs
 
 setup-dev: $(DEV_READY) ## set up .venv with what developing needs
 
-$(RUN_READY): pyproject.toml constraints.txt
+$(RUN_READY): pyproject.toml constraints.txt .lock/run.txt
 	@test -n "$(PYTHON)" || { echo "no Python: install Python 3.11, or give PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than Python 3.11: give PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing bflcd, bflc-cli and what they need (torch is the largest: a few minutes the first time)"
-	$(PIP) install -c constraints.txt -e '.[lab]'
+	$(PIP) install --require-hashes --no-deps -r .lock/run.txt
+	$(PIP) install --no-build-isolation -c constraints.txt -e '.[lab]'
 	@touch $@
 
-$(DEV_READY): $(RUN_READY)
+$(DEV_READY): $(RUN_READY) .lock/dev.txt
 	@echo "installing what the tests and checks need"
-	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q --require-hashes --no-deps -r .lock/dev.txt
+	$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[dev]'
+	$(PIP) check
 	@touch $@
 
 demo: $(RUN_READY) ## run a community of NODES daemons for ROUNDS rounds here, to the end

@@ -181,11 +181,33 @@ def test_the_top_level_holds_what_it_may():
         "LICENSE",
         "constraints.txt",
         ".ci",
+        ".lock",
         ".gitignore",
         ".dockerignore",
         "compose.yaml",
     }
     assert top - allowed - beside == set()
+
+
+def locked(name):
+    """Version and number of hashes of each package in a lock."""
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / ".lock" / name).read_text())[1:]
+    return {block.split("==")[0]: (re.split(r"==|\s", block)[1], block.count("--hash=sha256:")) for block in blocks}
+
+
+def test_every_package_but_torch_is_locked_with_hashes():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    needed = [*project["project"]["dependencies"], *project["build-system"]["requires"], *extras["lab"]]
+    run, dev = locked("run.txt"), locked("dev.txt")
+    for lock, wanted in ((run, needed), (dev, [*needed, *extras["dev"]])):
+        names = {re.split(r"[\[>=; ]", requirement)[0] for requirement in wanted}
+        assert names - set(lock) == {"torch"} | (names & {"bflcd"})
+        assert [name for name, (_, hashes) in lock.items() if hashes == 0] == []
+    assert {name: dev[name] for name in run} == run
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#"))
+    assert pinned.pop("torch")
+    assert pinned == {name: version for name, (version, _) in dev.items()}
 
 
 def test_every_runtime_dependency_is_used():
