@@ -2,9 +2,11 @@
 
 import pytest
 
-from bflcd.errors import UsageError
+from bflcd.errors import OperatorError, UsageError
+from bflcd.learn.data import DataConfig
 from bflcd.params import MAX_COMMITTEE, default_committee
-from bflcd.setup.options import CommunityOptions
+from bflcd.setup.options import CommunityOptions, check_deal
+from tests.helpers.learning import write_npz
 
 
 def options(*extra, **given):
@@ -48,3 +50,13 @@ def test_a_default_committee_fits_the_protocol():
 def test_what_is_no_parameter_is_refused(extra, words):
     with pytest.raises(UsageError, match=words):
         options(extra).params(10)
+
+
+def test_a_deal_that_leaves_nodes_without_rows_is_refused_with_the_numbers(tmp_path):
+    path = str(write_npz(tmp_path / "d.npz"))
+    check_deal("femnist", DataConfig(path, "writer", count=5))
+    check_deal("other:Task", DataConfig(path, "writer", count=9))
+    text = rf"{path}: 50 training rows, dealt by writer to 9 nodes, leave \d of them without any \(node\d, "
+    with pytest.raises(OperatorError, match=text) as refused:
+        check_deal("femnist", DataConfig(path, "writer", count=9))
+    assert (refused.value.code, refused.value.hint) == ("bad_data", "use fewer nodes, or --partition equal")
