@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
 from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
-from bflcd.net.clocks import clock_warnings, wrong_clocks
-from bflcd.net.dialing.book import Attempt, DialBook, Source, at_seen_host, vouchers_needed
+from bflcd.net.clocks import ClockWatch, clock_warnings
+from bflcd.net.dialing.book import Attempt, DialBook, Source, alone_text, at_seen_host, vouchers_needed
 from bflcd.net.exchange import Exchange, Handlers, printable
 from bflcd.net.limits import Clock
 from bflcd.net.peer import AddressBook, AddressRule, PeerCallbacks, PeerInfo, PeerSettings, PeerTransport
@@ -30,9 +29,6 @@ MAX_OWN_ADDRESSES: Final = 16
 
 MAX_DIALS: Final = 8
 """Dials at a time."""
-
-WARNED_ADDRESSES: Final = 8
-"""Addresses that the warning of being alone names, at most."""
 
 
 class PeerManager:
@@ -84,7 +80,7 @@ class PeerManager:
         self._wake = asyncio.Event()
         self._accompanied = now()
         self._alone_logged: Millis | None = None
-        self._wrong_clocks: frozenset[NodeId | None] = frozenset()
+        self._clock_watch = ClockWatch()
         transport.on_peer_event(self._on_event)
 
     # What others ask of it
@@ -129,7 +125,7 @@ class PeerManager:
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know: that this node is alone and why, that it has banned someone, whose clock is wrong."""
-        found = [self._alone_text()] if self._is_alone() else []
+        found = [alone_text(self._dials, self._refused.values())] if self._is_alone() else []
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
         return (*found, *clock_warnings(self._clocks()))
 
@@ -171,7 +167,7 @@ class PeerManager:
                 self._dialling.add(attempt.node)
                 group.create_task(self._dial(attempt))
             self._mind_being_alone()
-            self._mind_the_clocks()
+            self._clock_watch.look(self._clocks())
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
                 async with asyncio.timeout(self._settings.tick):
@@ -389,30 +385,13 @@ class PeerManager:
             self._accompanied = self._now()
         return self._now() - self._accompanied >= self._settings.alone_after * 1000
 
-    def _alone_text(self) -> str:
-        troubles = self._dials.troubles()
-        if not len(self._dials):
-            return "alone: no address of any peer is known; give one with --bootstrap /ip4/HOST/tcp/PORT/p2p/ID"
-        named = "; ".join(troubles[:WARNED_ADDRESSES]) or "no dial has failed yet"
-        more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
-        more += "".join(f"; {text}" for text in islice(self._refused.values(), WARNED_ADDRESSES))
-        return f"alone: no member is connected, of {len(self._dials)} known: {named}{more}"
-
     def _clocks(self) -> dict[NodeId, int]:
-        """By how much the connected members' clocks are ahead of ours."""
-        return {peer.node: peer.ahead for peer in self._peers.values() if peer.ahead is not None and self._is_member(peer.node)}
-
-    def _mind_the_clocks(self) -> None:
-        """Log what is warned of when it begins; how much a clock is off may change with every heartbeat."""
-        wrong = wrong_clocks(self._clocks())
-        if wrong - self._wrong_clocks:
-            for text in clock_warnings(self._clocks()):
-                logger.warning("%s", text)
-        self._wrong_clocks = wrong
+        ahead = {peer.node: peer.ahead for peer in self._peers.values() if self._is_member(peer.node)}
+        return {node: value for node, value in ahead.items() if value is not None}
 
     def _mind_being_alone(self) -> None:
         if not self._is_alone():
             self._alone_logged = None
         elif self._alone_logged is None or self._now() - self._alone_logged >= self._settings.alone_period * 1000:
             self._alone_logged = self._now()
-            logger.warning("%s", self._alone_text())
+            logger.warning("%s", alone_text(self._dials, self._refused.values()))

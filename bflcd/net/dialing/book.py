@@ -1,8 +1,9 @@
 """Which address to dial when: pure, so that back-off can be tested with a clock of its own (design 8)."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from itertools import islice
 from random import Random
 from typing import Final
 
@@ -45,6 +46,9 @@ MAX_DOUBT: Final = Millis(600_000)
 
 Others can name a place where no peer is, again and again; what answers there then hears from this node once in a while only.
 """
+
+WARNED_ADDRESSES: Final = 8
+"""Addresses that the warning of being alone names, at most."""
 
 _UNSPECIFIED: Final = ("/ip4/0.0.0.0/", "/ip6/::/")
 
@@ -273,3 +277,14 @@ class DialBook:
             return False
         del self._targets[node]
         return True
+
+
+def alone_text(dials: DialBook, refused: Iterable[str]) -> str:
+    """Why no member is connected, for the operator. `refused`: what was not dialled because of the rule, in words."""
+    troubles = dials.troubles()
+    if not len(dials):
+        return "alone: no address of any peer is known; give one with --bootstrap /ip4/HOST/tcp/PORT/p2p/ID"
+    named = "; ".join(troubles[:WARNED_ADDRESSES]) or "no dial has failed yet"
+    more = f"; and {len(troubles) - WARNED_ADDRESSES} more" if len(troubles) > WARNED_ADDRESSES else ""
+    more += "".join(f"; {text}" for text in islice(refused, WARNED_ADDRESSES))
+    return f"alone: no member is connected, of {len(dials)} known: {named}{more}"
