@@ -95,7 +95,12 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
         test_accuracy=measures.test_accuracy,
-        warnings=[*facts.warnings(), *_stalled(core, measures.commit_age), *_recovering(core)],
+        warnings=[
+            *facts.warnings(),
+            *_stalled(core, measures.commit_age),
+            *measures.left_out.warnings(context),
+            *_recovering(core),
+        ],
         waiting_for=waiting_for(core),
         device=device,
     )
