@@ -1,5 +1,6 @@
 """Rows of the chain's history, from committed segments."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
@@ -22,6 +23,23 @@ def base_of(cards: Sequence[bytes]) -> tuple[MicroNats, PartsPerMillion] | None:
     return lower_median(losses), lower_median(accuracies)
 
 
+def judged_uploaders(certified: CertifiedSegment) -> frozenset[NodeId]:
+    """Whose updates stand on a card of the round."""
+    cards = [decode(card.payload, ScoreCard) for card in certified.segment.model.cards]
+    return frozenset(entry.uploader for card in cards for entry in card.entries)
+
+
+def not_judged(certified: CertifiedSegment, committee: tuple[NodeId, ...]) -> list[NodeId]:
+    """Whom most cards saw in the round, without a seat in its `committee`, though none has an update of theirs: it came too late.
+
+    A member that rests, was not drawn to train, or does not train, looks the same.
+    """
+    cards = [decode(card.payload, ScoreCard) for card in certified.segment.model.cards]
+    seen = Counter(node for card in cards for node in card.present)
+    there = {node for node, count in seen.items() if 2 * count > len(cards)}
+    return sorted(there - judged_uploaders(certified) - set(committee))
+
+
 def history_row(certified: CertifiedSegment, previous_time: Millis, committee: tuple[NodeId, ...]) -> HistoryRow:
     """One committed round for people. `committee`: who decided it; `previous_time`: of the model before."""
     segment, certificate = certified.segment, certified.certificate
@@ -36,6 +54,7 @@ def history_row(certified: CertifiedSegment, previous_time: Millis, committee: t
         accuracy=None if base is None else base[1] / MILLION,
         loss=None if base is None else base[0] / MILLION,
         committee=[node.hex() for node in committee],
+        not_judged=[node.hex() for node in not_judged(certified, committee)],
         degraded=bool(header.model and header.model.degraded),
         rewards=sum(amount for _, amount in segment.model.rewards),
         view=certificate.view,

@@ -13,13 +13,14 @@ from bflcd.errors import OperatorError
 from bflcd.faults import is_there, refused
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.partition import TEST_PERCENT
 from bflcd.learn.shipped import SHIPPED
 from bflcd.params import Genesis
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import write_genesis
 from bflcd.setup.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
-from bflcd.setup.options import CommunityOptions, data_for_describing, default_partition, node_ids, parse_options
+from bflcd.setup.options import CommunityOptions, check_deal, data_for_describing, default_partition, node_ids, parse_options
 from bflcd.setup.testnet import BOOTSTRAPS, TestnetPlan, create_testnet
 from bflcd.types import Amount, Millis, short
 from bflcd.wire.blocks import chain_id_of
@@ -108,7 +109,11 @@ def new_testnet(
     path = _text(data)
     kind = partition.value if partition is not None else default_partition(task, path)
     shares = DataConfig(path, kind, count=max(nodes, 1), seed=seed, alpha=alpha, limit=limit)
-    task_plan = TaskPlan(task, parse_options(option or (), "--option"), community.training(), seed, data_for_describing(shares))
+    options = parse_options(option or (), "--option")
+    if path is not None and Path(path).exists():
+        percent = str(dict(options).get("test_percent", TEST_PERCENT))
+        check_deal(task, shares, int(percent) if percent.isdecimal() and len(percent) <= 2 else TEST_PERCENT)
+    task_plan = TaskPlan(task, options, community.training(), seed, data_for_describing(shares))
     plan = TestnetPlan(
         nodes=nodes,
         output=output,

@@ -4,11 +4,14 @@ The median of the members decides what time it is: as long as fewer than half of
 clocks of two honest ones. Fewer than `ENOUGH` of them say nothing.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Final
 
 from bflcd.ledger.medians import lower_median
 from bflcd.types import NodeId, short
+
+logger = logging.getLogger(__name__)
 
 ENOUGH: Final = 3
 """Members whose clocks are known before anybody's is called wrong."""
@@ -55,3 +58,18 @@ def _words(milliseconds: int) -> str:
     side = "ahead of" if milliseconds > 0 else "behind"
     amount = "more than a day" if abs(milliseconds) > _DAY else f"{abs(milliseconds) / 1000:.0f} s"
     return f"{amount} {side}"
+
+
+class ClockWatch:
+    """Logs what is warned of when it begins: how much a clock is off may change with every heartbeat."""
+
+    def __init__(self) -> None:
+        self._wrong: frozenset[NodeId | None] = frozenset()
+
+    def look(self, ahead: Mapping[NodeId, int]) -> None:
+        """Take in what the members' clocks say now."""
+        wrong = wrong_clocks(ahead)
+        if wrong - self._wrong:
+            for text in clock_warnings(ahead):
+                logger.warning("%s", text)
+        self._wrong = wrong

@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 from bflcd.errors import DialError, PeerError, Rejection, RequestError
-from bflcd.net.clocks import clock_warnings, wrong_clocks
+from bflcd.net.clocks import ClockWatch, clock_warnings
 from bflcd.net.dialing.book import Attempt, DialBook, Source, at_seen_host, vouchers_needed
 from bflcd.net.dialing.solitude import Solitude
 from bflcd.net.exchange import Exchange, Handlers, printable
@@ -78,7 +78,7 @@ class PeerManager:
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
         self._solitude = Solitude(self._settings, self._dials, now())
-        self._wrong_clocks: frozenset[NodeId | None] = frozenset()
+        self._clock_watch = ClockWatch()
         transport.on_peer_event(self._on_event)
 
     # What others ask of it
@@ -166,7 +166,7 @@ class PeerManager:
                 self._dialling.add(attempt.node)
                 group.create_task(self._dial(attempt))
             self._solitude.mind(self._now(), accompanied=self._is_accompanied())
-            self._mind_the_clocks()
+            self._clock_watch.look(self._clocks())
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
                 async with asyncio.timeout(self._settings.tick):
@@ -377,11 +377,3 @@ class PeerManager:
     def _clocks(self) -> dict[NodeId, int]:
         """By how much the connected members' clocks are ahead of ours."""
         return {peer.node: peer.ahead for peer in self._peers.values() if peer.ahead is not None and self._is_member(peer.node)}
-
-    def _mind_the_clocks(self) -> None:
-        """Log what is warned of when it begins; how much a clock is off may change with every heartbeat."""
-        wrong = wrong_clocks(self._clocks())
-        if wrong - self._wrong_clocks:
-            for text in clock_warnings(self._clocks()):
-                logger.warning("%s", text)
-        self._wrong_clocks = wrong

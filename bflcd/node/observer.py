@@ -94,6 +94,7 @@ class RuntimeObserver:
             self._metrics.decision_seconds.observe(now - self._cards_at)
             self._cards_at = None
         self._facts.measures.note_accuracy(commit.certified)
+        self._facts.measures.left_out.closed(commit.certified)
         self._peers.prefer(commit.state.committee)
         self._verified.fit(len(commit.state.accounts))
         self._context.update(round_=commit.state.round, view=0)

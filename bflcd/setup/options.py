@@ -8,11 +8,15 @@ from typer import Option
 
 from bflcd.crypto.identity import node_id_of
 from bflcd.errors import UsageError
-from bflcd.learn.data import DataConfig, PartitionKind
+from bflcd.learn.data import DataConfig, PartitionKind, bad_data
 from bflcd.learn.datasets.readers import open_images
+from bflcd.learn.partition import TEST_PERCENT, deal_rows
 from bflcd.params import AGGREGATIONS, ELECTIONS, MILLION, SCORE_RULES, Params, default_committee
 from bflcd.setup.genesis_plan import default_places
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
+
+_NAMED: Final = 8
+"""Nodes that one message names."""
 
 _TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs")
 """Fields of `TaskSpec` that say how the task is trained."""
@@ -136,6 +140,24 @@ def default_partition(factory: str, path: str | None) -> PartitionKind:
     if factory == "femnist" and open_images(path).writers is not None:
         return "writer"
     return "dirichlet"
+
+
+def check_deal(factory: str, data: DataConfig, test_percent: int = TEST_PERCENT) -> None:
+    """Raise OperatorError (`bad_data`) with the numbers if a shipped reader's data leave a node without a row."""
+    if factory != "femnist" or data.path is None:
+        return  # the others' rows are known to their own code alone, which each node asks at its start
+    source = open_images(data.path)
+    deal = deal_rows(data, source.labels, writers=source.writers, split=source.split, test_percent=test_percent)
+    empty = [index for index, part in enumerate(deal.parts) if part.size == 0]
+    if empty:
+        named = ", ".join(f"node{index}" for index in empty[:_NAMED]) + (", ..." if len(empty) > _NAMED else "")
+        total = len(source.labels) - deal.test.size
+        hint = "use fewer nodes, or --partition equal" + (", or a larger --alpha" if data.partition == "dirichlet" else "")
+        raise bad_data(
+            f"{data.path}: {total} training rows, dealt by {data.partition} to {data.count} nodes, leave {len(empty)} of them "
+            f"without any ({named})",
+            hint,
+        )
 
 
 def data_for_describing(data: DataConfig) -> DataConfig | None:

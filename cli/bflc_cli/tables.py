@@ -184,10 +184,23 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
             str(row.view),
             str(row.rewards),
             shorts(row.committee, 6) + (" degraded" if row.degraded else ""),
+            shorts(row.not_judged, 6) if row.not_judged else "",
         )
         for row in rows
     )
-    names = (">model", ">height", "time", ">packed", ">accuracy", ">loss", ">seconds", ">view", ">rewards", "~decided by")
+    names = (
+        ">model",
+        ">height",
+        "time",
+        ">packed",
+        ">accuracy",
+        ">loss",
+        ">seconds",
+        ">view",
+        ">rewards",
+        "~decided by",
+        "~left out",
+    )
     return table(names, shown)
 
 

@@ -124,6 +124,33 @@ def wrong_magic(folder):
     return path
 
 
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:size])
+    return path
+
+
+def cut_labels(folder):
+    path = write_idx(folder, "train", PIXELS, [0] * 6)
+    cut(folder / "train-labels-idx1-ubyte", 10)
+    return path
+
+
+def one_array(folder):
+    with (folder / "d.npz").open("wb") as stream:
+        np.save(stream, PIXELS)
+    return folder / "d.npz"
+
+
+def folder_named(path):
+    path.mkdir()
+    return path
+
+
+def other_names(folder):
+    np.savez(folder / "d.npz", x_train=PIXELS, y_train=np.zeros(6))
+    return folder / "d.npz"
+
+
 MALFORMED = [
     ("absent", lambda folder: folder / "none.npz", "missing_data", "no such file"),
     ("not an archive", text("hello", "d.npz"), "bad_data", "no numpy archive"),
@@ -156,7 +183,21 @@ MALFORMED = [
     ("idx without labels", unlabelled, "missing_data", "labels"),
     ("idx lengths", lambda f: write_idx(f, "train", PIXELS, [0]), "bad_data", "6 images but 1 labels"),
     ("idx magic", wrong_magic, "bad_data", "magic 0"),
-    ("idx truncated", truncated, "bad_data", "cannot be read"),
+    ("idx truncated", truncated, "bad_data", "cut off: its packed bytes end"),
+    (
+        "idx cut off",
+        lambda f: cut(write_idx(f, "train", PIXELS, [0] * 6), 4000),
+        "bad_data",
+        "cut off: it has 4000 bytes of 4720",
+    ),
+    ("idx labels cut off", cut_labels, "bad_data", "cut off: it has 10 bytes of 14"),
+    ("idx empty", lambda f: cut(write_idx(f, "train", PIXELS, [0] * 6), 0), "bad_data", "cut off: it has 0 bytes of 16"),
+    ("npz cut off", lambda f: cut(write_npz(f / "d.npz"), 4000), "bad_data", "cut off: its 4000 bytes end"),
+    ("npz empty", text("", "d.npz"), "bad_data", "it is empty"),
+    ("npy instead", one_array, "bad_data", "one array"),
+    ("npz a folder", lambda f: folder_named(f / "d.npz"), "missing_data", "directory"),
+    ("other names", other_names, "bad_data", "no array 'labels', but x_train, y_train"),
+    ("one-hot labels", lambda f: write_npz(f / "d.npz", labels=np.eye(60)), "bad_data", r"labels is float64\[60, 60\]"),
     ("two idx sets", two_sets, "bad_data", "2 data sets"),
 ]
 
@@ -178,3 +219,67 @@ def test_femnist_needs_a_path_and_digits_takes_none():
     assert caught.value.code == "missing_data"
     with pytest.raises(OperatorError, match="brings its own"):
         find_task("digits", {}).load(DataConfig("x"))
+
+
+@pytest.mark.parametrize("dtype", ["<i8", ">i4", "uint8"])
+def test_arrays_in_column_order_and_of_either_end_are_read_as_they_are(tmp_path, dtype):
+    """Given what was a MATLAB array / When it is read / Then every row has the pixels that numpy sees."""
+    images = np.asfortranarray(PIXELS)
+    path = write_npz(tmp_path / "d.npz", images=images, labels=np.arange(6).astype(dtype), writer=None, split=None)
+    source = open_images(str(path))
+    rows = np.array([0, 2, 5])
+    np.testing.assert_array_equal(source.images(rows), PIXELS[rows])
+    assert source.labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("images", "way"),
+    [
+        (np.zeros((60, 784), np.uint8), "images.reshape(-1, 28, 28)"),
+        (np.zeros((60, 28, 28)), "(images * 255).round().astype('uint8') if they go from 0 to 1"),
+    ],
+)
+def test_images_of_another_form_are_refused_with_the_way_to_ours(tmp_path, images, way):
+    with pytest.raises(OperatorError) as refused:
+        open_images(str(write_npz(tmp_path / "d.npz", images=images)))
+    assert way in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("labels", "way"), [(np.eye(60), "labels.argmax(axis=1)"), (np.zeros(60), "labels.astype(int)"), (np.zeros((60, 1)), "ravel")]
+)
+def test_labels_of_another_form_are_refused_with_the_way_to_ours(tmp_path, labels, way):
+    with pytest.raises(OperatorError) as refused:
+        open_images(str(write_npz(tmp_path / "d.npz", labels=labels)))
+    assert way in refused.value.hint
+
+
+def test_a_folder_as_torchvision_leaves_it_is_one_data_set(tmp_path):
+    """Given MNIST/raw with packed and unpacked files, and what a Mac puts beside them, then it is read, from the folder above too."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for compress in (False, True):
+        write_idx(raw, "train", PIXELS, [0, 1, 2, 3, 4, 5], compress=compress)
+        write_idx(raw, "t10k", PIXELS[:2], [6, 7], compress=compress)
+    (raw / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    (raw / "._train-images-idx3-ubyte").write_bytes(b"\0\5\x16\7")
+    for place in (raw, raw.parent):
+        source = open_images(str(place))
+        assert source.labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert source.split.tolist() == [0] * 6 + [1] * 2
+        np.testing.assert_array_equal(source.images(np.array([0, 7])), PIXELS[[0, 1]])
+
+
+def test_files_named_with_a_dot_and_packed_without_saying_so_are_read(tmp_path):
+    write_idx(tmp_path, "train", PIXELS, [0, 1, 2, 3, 4, 5], compress=True)
+    (tmp_path / "train-images-idx3-ubyte.gz").rename(tmp_path / "train-images.idx3-ubyte")
+    (tmp_path / "train-labels-idx1-ubyte.gz").rename(tmp_path / "train-labels.idx1-ubyte.gz")
+    source = open_images(str(tmp_path))
+    assert source.labels.tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(source.images(np.arange(6)), PIXELS)
+
+
+def test_what_a_mac_puts_beside_leafs_files_is_no_data(tmp_path):
+    write_leaf(tmp_path / "all_data_0.json", {"a": 2})
+    (tmp_path / "._all_data_0.json").write_bytes(b"\0\5\x16\7")
+    assert open_images(str(tmp_path)).labels.tolist() == [0, 1]

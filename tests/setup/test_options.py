@@ -2,9 +2,11 @@
 
 import pytest
 
-from bflcd.errors import UsageError
+from bflcd.errors import OperatorError, UsageError
+from bflcd.learn.data import DataConfig
 from bflcd.params import MAX_COMMITTEE, default_committee
-from bflcd.setup.options import CommunityOptions
+from bflcd.setup.options import CommunityOptions, check_deal
+from tests.helpers.learning import write_npz
 
 
 def options(*extra, **given):
@@ -60,3 +62,13 @@ def test_a_learning_rate_that_no_genesis_can_name_is_refused_where_it_is_given(r
 @pytest.mark.parametrize(("rate", "given"), [(0.0, {}), (1e-6, {"learning_rate": 1}), (100.0, {"learning_rate": 100_000_000})])
 def test_learning_rates_are_millionths(rate, given):
     assert options(learning_rate=rate).training() == given
+
+
+def test_a_deal_that_leaves_nodes_without_rows_is_refused_with_the_numbers(tmp_path):
+    path = str(write_npz(tmp_path / "d.npz"))
+    check_deal("femnist", DataConfig(path, "writer", count=5))
+    check_deal("other:Task", DataConfig(path, "writer", count=9))
+    text = rf"{path}: 50 training rows, dealt by writer to 9 nodes, leave \d of them without any \(node\d, "
+    with pytest.raises(OperatorError, match=text) as refused:
+        check_deal("femnist", DataConfig(path, "writer", count=9))
+    assert (refused.value.code, refused.value.hint) == ("bad_data", "use fewer nodes, or --partition equal")

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from msgspec import field
+
 from bflcd.api.schema.answer import Answer
 
 MAX_HISTORY: Final = 1000
@@ -23,6 +25,8 @@ class HistoryRow(Answer, frozen=True, kw_only=True):
     """As `accuracy`, in nats."""
     committee: list[str]
     """Who decided it."""
+    not_judged: list[str] = field(default_factory=list)
+    """Present by most cards, without a seat, and with no update on any: too late, at rest, not drawn, or not training."""
     degraded: bool
     rewards: int
     """Total paid out."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bflcd.errors import OperatorError
 from bflcd.learn.data import bad_data
 
 SIDE: Final = 28
@@ -41,6 +42,16 @@ class ImageSource(Protocol):
         ...
 
 
+def cut_off(path: Path, found: int, whole: int, what: str = "bytes") -> OperatorError:
+    """The error for a file that ends before its own header says."""
+    return bad_data(f"{path}: cut off: it has {found} {what} of {whole}", "it was not copied whole: copy it again")
+
+
+def visible_files(folder: Path, pattern: str) -> list[Path]:
+    """Files of a folder by name, without those that a Mac leaves beside others (`._NAME`, `.DS_Store`)."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def check_rows(path: Path, labels: NDArray[np.generic], **columns: NDArray[np.generic] | None) -> None:
     """Refuse a data set whose labels or other integer columns are not whole numbers, one a row, from 0."""
     if len(labels) == 0:
@@ -49,9 +60,7 @@ def check_rows(path: Path, labels: NDArray[np.generic], **columns: NDArray[np.ge
         if column is None:
             continue
         if column.ndim != 1 or column.dtype.kind not in "iu":
-            raise bad_data(
-                f"{path}: {name} is {column.dtype}{list(column.shape)}", f"{name} must be a list of integers, one a row"
-            )
+            raise no_column(path, name, column.dtype, column.shape)
         if len(column) != len(labels):
             raise bad_data(f"{path}: {len(labels)} labels but {len(column)} {name}", "each row needs one of each")
         if int(column.min()) < 0 and name in ("labels", "split"):
@@ -59,6 +68,18 @@ def check_rows(path: Path, labels: NDArray[np.generic], **columns: NDArray[np.ge
     split = columns.get("split")
     if split is not None and not set(np.unique(split).tolist()) <= {0, 1}:
         raise bad_data(f"{path}: split holds values other than 0 and 1", "0 marks training rows, 1 test rows")
+
+
+def no_column(path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> OperatorError:
+    """The error for labels (writers, split) of another form, with the way from the usual other ones."""
+    hint = f"{name} must be a list of integers, one a row"
+    if len(shape) == 2 and shape[1] == 1:
+        hint += f": {name}.ravel().astype(int)"
+    elif len(shape) == 2:
+        hint += f": if they are one-hot, {name}.argmax(axis=1)"
+    elif len(shape) == 1 and dtype.kind == "f":
+        hint += f": {name}.astype(int)"
+    return bad_data(f"{path}: {name} is {dtype}{list(shape)}", hint)
 
 
 def check_count(path: Path, labels: Sequence[int] | NDArray[np.generic], images: int) -> None:

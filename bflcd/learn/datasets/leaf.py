@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bflcd.learn.data import bad_data
-from bflcd.learn.datasets.images import PIXELS, SIDE, Images, check_count, check_rows
+from bflcd.learn.datasets.images import PIXELS, SIDE, Images, check_count, check_rows, visible_files
 
 _HINT: Final = 'LEAF\'s files hold {"users": [...], "user_data": {user: {"x": [[784 floats], ...], "y": [labels]}}}'
 
@@ -18,10 +18,10 @@ def find_leaf(place: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]] | None:
     """JSON files (training, test) that `place` means: one file, a folder of files, or a folder with `train` and `test`."""
     if place.is_file():
         return ((place,), ()) if place.suffix == ".json" else None
-    training = tuple(sorted((place / "train").glob("*.json")))
+    training = tuple(visible_files(place / "train", "*.json"))
     if training:
-        return training, tuple(sorted((place / "test").glob("*.json")))
-    plain = tuple(sorted(place.glob("*.json")))
+        return training, tuple(visible_files(place / "test", "*.json"))
+    plain = tuple(visible_files(place, "*.json"))
     return (plain, ()) if plain else None
 
 

@@ -14,6 +14,7 @@ from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
 from bflcd.node.views.held_models import Held, HeldModels
+from bflcd.node.views.left_out import LeftOut
 from bflcd.params import MILLION
 from bflcd.store.protocol import StoreStats, Upkeep
 from bflcd.types import Millis, NodeId, Round
@@ -37,6 +38,7 @@ class Measures:
 
     store: Measured
     models: HeldModels = field(init=False)
+    left_out: LeftOut = field(init=False)
     stats: StoreStats = field(default_factory=lambda: StoreStats(0, 0, 0, Round(0)))
     committed_at: float | None = None
     accuracy: tuple[float, int] | None = None
@@ -45,6 +47,7 @@ class Measures:
 
     def __post_init__(self) -> None:
         self.models = HeldModels(self.store)
+        self.left_out = LeftOut()
 
     async def recall(self, head: Header, now: Millis) -> None:
         """Read from the store what a node says of its chain from the start. `now`: Unix time, to hold against the block's."""
@@ -56,6 +59,7 @@ class Measures:
                 self.note_accuracy(certified)
             if self.accuracy is not None:
                 break
+        await self.left_out.recall(self.store, head.round)
         await self.refresh_sizes()
 
     @property

@@ -98,7 +98,12 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
         held_out=params.validation_fraction / MILLION,
         test_accuracy=measures.test_accuracy,
-        warnings=[*facts.warnings(), *_stalled(core, measures.commit_age), *_recovering(core)],
+        warnings=[
+            *facts.warnings(),
+            *_stalled(core, measures.commit_age),
+            *measures.left_out.warnings(context),
+            *_recovering(core),
+        ],
         waiting_for=waiting_for(core),
         device=device,
         work_failures=facts.work.failures,
