@@ -128,7 +128,7 @@ def _system_fault(error: OSError, what: str) -> OperatorError | MachineError:
         return _told(what, reason, "raise the limit on the size of files (ulimit -f, LimitFSIZE=)", "io_error")
     if number in _LIMITS:
         return _told(what, reason, _LIMITS[number], "out_of_memory" if number == errno.ENOMEM else "limit")
-    if number == errno.ENOENT and not what and _is_homeless():
+    if number == errno.ENOENT and not what and is_homeless():
         return OperatorError("the working directory is gone", hint="change to one that is there", code="no_directory")
     if number in _PATHS:
         return OperatorError(_joined(what, reason), hint=_PATHS[number], code="bad_path")
@@ -151,7 +151,7 @@ def _place(error: OSError) -> str:
     return ", ".join(map(os.fsdecode, names))
 
 
-def _is_homeless() -> bool:
+def is_homeless() -> bool:
     """Whether the working directory was removed under us."""
     try:
         os.getcwd()  # noqa: PTH109 - Path.cwd is this call

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
-from bflcd.faults import refused
+from bflcd.faults import is_homeless, refused
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
@@ -321,7 +321,12 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
     request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, env=worker_environment(1, os.environ)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            env=worker_environment(1, os.environ),
+            cwd=_standing(),
         )
     except OSError as error:
         raise _unstartable(error) from error
@@ -381,10 +386,16 @@ async def _spawn(environment: dict[str, str], memory: int) -> Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            cwd=_standing(),
         )
     except OSError as error:
         raise _unstartable(error) from error
     return Process(transport, protocol, loop)
+
+
+def _standing() -> str | None:
+    """Where a worker starts: where we stand. Torch's libraries end a process whose working directory was removed."""
+    return os.sep if is_homeless() else None
 
 
 def _unstartable(error: OSError) -> WorkerError:

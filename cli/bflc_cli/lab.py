@@ -95,6 +95,7 @@ def lab(
     ] = Path("lab"),
 ) -> None:
     """Take the options that the experiments share."""
+    Path.cwd()  # where it is gone, torch's libraries end the process without a word of ours
     ctx.obj = Bench(
         ctx.obj,
         data,

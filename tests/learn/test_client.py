@@ -332,3 +332,13 @@ def test_describing_an_unknown_task_is_the_operators_fault():
 def test_the_daemons_side_never_imports_torch():
     code = "import sys, bflcd.learn.client, bflcd.learn.aggregate, bflcd.learn.partition; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_worker_starts_where_the_working_directory_is_gone(tmp_path, monkeypatch):
+    """Torch's libraries end a process that stands nowhere."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if entry])
+    gone.rmdir()
+    assert describe_task("digits", {}, seed=1).model

@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import Mark, holds, signing_floor
-from bflcd.errors import InvariantError, MachineError
+from bflcd.errors import InvariantError, MachineError, OperatorError
 from bflcd.store.marks import FILE_BYTES, SECTOR_BYTES, MarkFile, read
 from bflcd.types import Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
@@ -133,9 +133,9 @@ def test_a_file_without_an_intact_copy_is_refused(path: Path, data: bytes | None
 
 
 def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="absent/marks") as caught:
+    with pytest.raises(OperatorError, match="absent/marks") as caught:
         MarkFile(tmp_path / "absent" / "marks")
-    assert caught.value.code == "io_error"
+    assert caught.value.code == "bad_path"
 
 
 @pytest.mark.parametrize(
