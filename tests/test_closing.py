@@ -114,7 +114,7 @@ def test_a_start_that_fails_ends_with_its_own_words_whatever_closing_does(tmp_pa
         def close(self) -> None:
             raise SECOND
 
-    async def opened(_: object) -> Closable:
+    async def opened(_: object, *, lock: object) -> Closable:
         return store
 
     monkeypatch.setattr(app, "harden_daemon", lambda: "")

@@ -5,14 +5,12 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
-from asyncio.subprocess import Process, SubprocessStreamProtocol
+from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from bflcd.errors import OperatorError
-from bflcd.faults import is_homeless, refused
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
@@ -30,6 +28,7 @@ from bflcd.learn.protocol import (
     TrainResult,
     WorkerError,
 )
+from bflcd.learn.spawning import command, spawn, standing, unstartable
 from bflcd.params import TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -42,12 +41,6 @@ CANCEL_SECONDS: Final = 1.0
 
 CLOSE_SECONDS: Final = 2.0
 """What a worker may take to end once its input is closed."""
-
-_STDERR_LINE_BYTES: Final = 8192
-"""A longer line of the worker's standard error is logged in pieces."""
-
-_PIPE_BYTES: Final = 2**20
-"""Bytes of the worker's answer that may wait unread."""
 
 _WORK: Final = {TrainJob: Work.TRAIN, ScoreJob: Work.SCORE, EvaluateJob: Work.MEASURE}
 
@@ -212,7 +205,7 @@ class WorkerClient:
     async def _load(self) -> Process:
         """A new process that has loaded task and data."""
         try:
-            process = await _spawn(self._environment, self._memory)
+            process = await spawn(self._environment, self._memory)
         except OSError as error:
             raise WorkerError(f"no process could be started for the compute worker: {error}; see this user's limits") from error
         self.starts += 1
@@ -317,19 +310,18 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
 
     Raises OperatorError when task, options or data are at fault, WorkerError if the worker dies.
     """
-    command = _command()
     request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command,
+            command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None,
             env=worker_environment(1, os.environ),
-            cwd=_standing(),
+            cwd=standing(),
         )
     except OSError as error:
-        raise _unstartable(error) from error
+        raise unstartable(error) from error
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -349,58 +341,6 @@ def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: 
             raise WorkerError(
                 f"the compute worker ended without describing the task {factory!r}; see its message above"
             ) from error
-
-
-def _command(memory: int = 0) -> tuple[str, ...]:
-    """`memory`: bytes that the worker may use, 0 for no limit."""
-    return sys.executable, "-P", "-m", "bflcd.learn.worker", *([str(memory)] if memory else [])
-
-
-class _Streams(SubprocessStreamProtocol):
-    """Standard output as a stream; standard error line by line to the log, so that no task has to wait for it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=_PIPE_BYTES, loop=loop)
-        self._line = b""
-
-    def pipe_data_received(self, fd: int, data: bytes | str) -> None:
-        """Standard error is logged and not kept."""
-        assert isinstance(data, bytes)
-        if fd != 2:
-            super().pipe_data_received(fd, data)
-            return
-        *lines, self._line = (self._line + data).split(b"\n")
-        if len(self._line) > _STDERR_LINE_BYTES:
-            lines, self._line = [*lines, self._line], b""
-        for line in lines:
-            logger.warning("compute worker: %s", line[:_STDERR_LINE_BYTES].decode(errors="replace"))
-
-
-async def _spawn(environment: dict[str, str], memory: int) -> Process:
-    loop = asyncio.get_running_loop()
-    try:
-        transport, protocol = await loop.subprocess_exec(
-            lambda: _Streams(loop),
-            *_command(memory),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            cwd=_standing(),
-        )
-    except OSError as error:
-        raise _unstartable(error) from error
-    return Process(transport, protocol, loop)
-
-
-def _standing() -> str | None:
-    """Where a worker starts: where we stand. Torch's libraries end a process whose working directory was removed."""
-    return os.sep if is_homeless() else None
-
-
-def _unstartable(error: OSError) -> WorkerError:
-    fault = refused("the compute worker can't be started", error)
-    return WorkerError(f"{fault}; {fault.hint}")
 
 
 async def _answer(process: Process) -> Frame:

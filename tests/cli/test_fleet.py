@@ -133,7 +133,7 @@ def test_daemons_that_cannot_start_are_reported_with_their_last_lines(tmp_path, 
 def test_a_missing_data_directory(tmp_path, capsys):
     (tmp_path / "testnet.json").write_bytes(msgspec.json.encode(overview_of("a")))
     assert main(["--json", "testnet", "up", str(tmp_path)]) == 1
-    assert json.loads(capsys.readouterr().out)["code"] == "start_failed"
+    assert json.loads(capsys.readouterr().out)["code"] == "bad_path"
 
 
 @pytest.mark.slow

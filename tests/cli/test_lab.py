@@ -413,6 +413,7 @@ def test_the_command_is_imported_without_torch(module):
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_questions_says_what_cards_tell(run):
     """Given six devices of which four judge, when askers ask one round, then nobody is known well; in five rounds exact cards
     tell all class counts.

@@ -291,9 +291,9 @@ def test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0
         return core.handle(MessageReceived(seal(beacon, world.identities[late]).envelope, late), now)
 
     assert told(2, T0) == []
-    assert told(0, T0) == [Send(certificate)], "its last answer, in the round before, is T0 ago"
+    assert told(0, T0) == [Send(certificate, (late,))], "its last answer, in the round before, is T0 ago"
     assert told(0, 2 * T0 - 1) == []
-    assert told(0, 2 * T0) == [Send(certificate)]
+    assert told(0, 2 * T0) == [Send(certificate, (late,))]
 
 
 def test_a_certificate_of_an_epoch_that_a_recovery_has_ended_closes_nothing() -> None:
