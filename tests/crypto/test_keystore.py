@@ -165,6 +165,13 @@ def test_without_hard_links_a_key_is_written_in_place_and_never_over_another(pat
 
 def test_a_key_is_not_left_where_modes_are_not_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.open
-    monkeypatch.setattr(os, "open", lambda name, flags, mode=0o777: real(name, flags, 0o755 if mode == 0o600 else mode))
+
+    def without_modes(name: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = real(name, flags, mode)
+        if mode == 0o600:
+            os.fchmod(descriptor, 0o755)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", without_modes)
     assert code_of(lambda: write_key(path, IDENTITY)) == "file_system"
     assert list(path.parent.iterdir()) == []
