@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bench.work_w import Running, ask, ask_text, cpu_seconds, round_seconds, testnet
 
-SIZES, JUDGES, WARM, ROUNDS = (10, 20, 32), 4, 4, 16
+SIZES, JUDGES, WARM, ROUNDS = (10, 20, 32), 4, 8, 24
 START_SECONDS, RUN_SECONDS = 400, 600
 
 
