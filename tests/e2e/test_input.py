@@ -91,7 +91,6 @@ STARTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], int, tuple[st
     "damaged database": (overwrite_database, (), 1, ("chain.sqlite3", "hint")),
     "wrong model": (other_model, (), 2, ("model", "genesis.json")),
     "no genesis": (only_key, (), 1, ("genesis", "--bootstrap")),
-    "missing data": (lambda _: None, ("--data", "/nowhere/at/all.npz"), 1, ("/nowhere/at/all.npz",)),
 }
 """What is done to the directory, the flags, the exit code, words of the message."""
 
