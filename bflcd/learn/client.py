@@ -204,10 +204,7 @@ class WorkerClient:
 
     async def _load(self) -> Process:
         """A new process that has loaded task and data."""
-        try:
-            process = await spawn(self._environment, self._memory)
-        except OSError as error:
-            raise WorkerError(f"no process could be started for the compute worker: {error}; see this user's limits") from error
+        process = await spawn(self._environment, self._memory)
         self.starts += 1
         self._process, self._killed = process, False
         try:
