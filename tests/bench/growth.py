@@ -35,9 +35,10 @@ class Size:
 
 def run() -> list[dict[str, Any]]:
     """The rows, largest community last."""
-    found = [measure(nodes) for nodes in SIZES]
-    for size in found:
-        print(text(size), file=sys.stderr, flush=True)
+    found = []
+    for nodes in SIZES:
+        found.append(measure(nodes))
+        print(text(found[-1]), file=sys.stderr, flush=True)
     least = found[0]
     return [row for size in found for row in rows(size, least)]
 

@@ -62,8 +62,8 @@ class Running:
         self.processes: dict[Path, subprocess.Popen[bytes]] = {}
 
     def start(self, datadir: Path) -> None:
-        """Start one daemon; its output goes into the data directory."""
-        out = (datadir / "out").open("ab")
+        """Start one daemon; its output goes into a file beside the data directory."""
+        out = datadir.with_suffix(".out").open("ab")  # beside it: what is in it is closed to others, or refused
         command = [sys.executable, "-m", "bflcd", "start", "--datadir", str(datadir), "--log-level", "info"]
         self.processes[datadir] = subprocess.Popen(
             command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
