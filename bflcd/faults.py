@@ -60,7 +60,7 @@ def fault_of(error: BaseException, what: str = "") -> OperatorError | MachineErr
         return _told(what, reason, "is there memory for it? Else install it again", "install")
     if not isinstance(error, OSError):
         return None
-    return _system_fault(error, what or _place(error))
+    return refused(what or _place(error), error)
 
 
 def lacks(operation: str, what: str, error: OSError) -> MachineError | OperatorError:
@@ -68,7 +68,7 @@ def lacks(operation: str, what: str, error: OSError) -> MachineError | OperatorE
     if error.errno in _LACKING or error.errno == errno.EINVAL:
         reason = f"this file system has no {operation} ({error.strerror})"
         return MachineError(f"{what}: {reason}", hint=LOCAL_DISK, code="file_system")
-    return _system_fault(error, what)
+    return refused(what, error)
 
 
 def is_there(path: Path) -> bool:
@@ -80,11 +80,6 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise refused(f"{path}", error) from error
     return True
-
-
-def refused(what: str, error: OSError) -> OperatorError | MachineError:
-    """The fault behind a failed system call. `what`: what failed and where."""
-    return _system_fault(error, what)
 
 
 def sync_directory(directory: Path) -> None:
@@ -117,7 +112,8 @@ def file_size_limit() -> int | None:
     return None if soft == resource.RLIM_INFINITY else soft
 
 
-def _system_fault(error: OSError, what: str) -> OperatorError | MachineError:
+def refused(what: str, error: OSError) -> OperatorError | MachineError:
+    """The fault behind a failed system call. `what`: what failed and where."""
     number, reason = error.errno or 0, error.strerror or str(error) or type(error).__name__
     if number in _CLOSED:
         hint = "run as its owner, or choose another place"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from bflcd.errors import BflcError, PeerError
+from bflcd.errors import PeerError
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
@@ -32,7 +32,10 @@ STACK: Final = 64
 """Candidates of one stacked pass on a GPU; halved while memory runs out."""
 
 _REASON_CHARS: Final = 200
-"""Of torch's explanation, in the log."""
+"""Of an explanation by torch or the task, in the log."""
+
+_NOT_OF_THE_CANDIDATE: Final = (JobCancelledError, torch.OutOfMemoryError, MemoryError)
+"""What ends a job whatever is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +64,29 @@ class Scorer:
         self._model, self._task, self._rows = model, task, rows
         self._stacked = model.device.type == "cuda" if stacked is None else stacked
         self._base: tuple[tuple[bytes, int, int], RowLosses] | None = None
+        self._refused = 0
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
 
-        A model that can't be measured many at once (recurrent layers, decisions by a value) is measured one by one from then on.
-        Raises PeerError(BAD_TENSOR) for a broken model, JobCancelledError, TaskError, or what the task's code raises.
+        A candidate at which the task's code raises, and not at the base, counts as if no row had a finite loss. A model that
+        can't be measured many at once (recurrent layers, decisions by a value) is measured one by one from then on. Raises
+        PeerError(BAD_TENSOR) for a broken model, JobCancelledError, TaskError, or what the task's code raises at the base.
         """
         if not self._stacked:
             return self._score(job, cancelled)
         try:
             return self._score(job, cancelled)
-        except (BflcError, JobCancelledError, torch.OutOfMemoryError, MemoryError):
+        except (PeerError, *_NOT_OF_THE_CANDIDATE):
             raise
         except Exception as error:  # noqa: BLE001 - what torch raises there has no type of its own
             reason = f"{type(error).__name__}: {error}"
         self._stacked, self._base = False, None
+        refused = self._refused
         result = self._score(job, cancelled)
+        if self._refused > refused:  # it was a candidate: no reason to judge the next ones slowly
+            self._stacked, self._base = True, None
+            return result
         sys.stderr.write(
             f"this model can't be judged many at once, so updates are judged one by one ({reason[:_REASON_CHARS]})\n"
         )
@@ -131,7 +140,22 @@ class Scorer:
             return
         for update, share in zip(updates, shares, strict=True):
             torch.add(start, as_tensor(update).to(start.device), alpha=share, out=self._model.weights)
-            yield measure(self._model, self._task, rows, cancelled)
+            try:
+                found = measure(self._model, self._task, rows, cancelled)
+            except _NOT_OF_THE_CANDIDATE:
+                raise
+            except Exception as error:  # noqa: BLE001 - a task may raise anything, and whoever trained this chose where it does
+                found = self._nothing_right(error, start, rows, cancelled)
+            yield found
+
+    def _nothing_right(self, error: Exception, start: Tensor, rows: DeviceRows, cancelled: Cancelled) -> RowLosses:
+        """The losses of a candidate at which the task's code raised, if it does not at the base as well; then raises that."""
+        self._model.weights.copy_(start)
+        measure(self._model, self._task, rows, cancelled)
+        self._refused += 1
+        sys.stderr.write(f"an update at which the task raises counts as wrong on every row ({str(error)[:_REASON_CHARS]})\n")
+        losses = torch.full((len(rows),), ROW_LOSS_LIMIT, dtype=torch.float64)
+        return RowLosses(losses, torch.zeros(len(rows), dtype=torch.bool))
 
     def _measure_stacked(
         self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled

@@ -36,7 +36,7 @@ NOT_NOW: Final = b"\x01"
 """The answer of who has no use for a message now, and takes it later: it catches up, or has too much to do."""
 
 PUSH_SECONDS: Final = 3.0
-"""Least deadline of a push; after it the message is gossiped. Where answers take longer, it grows with them."""
+"""Least deadline of a push; where answers take longer, it grows with them."""
 
 MOST_PUSH_SECONDS: Final = 12.0
 """Longest deadline of a push: a peer whose heartbeats fail is disconnected after 15 s, and reached by gossip then."""

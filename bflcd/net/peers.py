@@ -304,8 +304,9 @@ class PeerManager:
             logger.debug("%s gives no addresses: %s", short(peer.node), error)
             return
         self._tellers.add(peer.node)
-        for node, address in filter(lambda entry: self._is_member(entry[0]), reply.addresses):
-            self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
+        for node, address in reply.addresses:
+            if self._is_member(node):
+                self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
         self._wake.set()
 
     def _ended(self, node: NodeId) -> None:

@@ -250,6 +250,40 @@ def test_a_task_that_fails_fails_in_either_way():
             Scorer(flat, task, rows, stacked=stacked).score(score_job(model, []), never)
 
 
+class Delicate(LineTask):
+    """Whose loss raises for large outputs, as a decomposition or a checked distribution does; torch can stack it."""
+
+    def build_model(self):
+        return torch.nn.Linear(2, 2)
+
+    def row_loss(self, outputs, targets):
+        room = torch.linalg.cholesky(torch.eye(2) * (100 - outputs.abs().max()))
+        return super().row_loss(outputs, targets) + 0 * room.sum()
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_an_update_at_which_the_task_raises_is_wrong_on_every_row_and_harms_no_other(stacked, capsys):
+    """Given an update made so that the task's code raises, Then the others are judged as without it, also in the jobs that follow,
+    and it has no row right; so nobody keeps the judges from judging.
+    """
+    task = Delicate({})
+    tensors, model = initial_model(task, 1)
+    flat, rows = FlatModel(task.build_model(), tensors, CPU), DeviceRows.of(task.load(DataConfig()).own, CPU)
+    update = np.linspace(-0.5, 0.5, flat.weights.numel(), dtype=np.float32)
+    good, bad = candidate(flat, 1, update), candidate(flat, 2, np.full_like(update, 900.0))
+    scorer = Scorer(flat, task, rows, stacked=stacked)
+    alone = scorer.score(score_job(model, [good]), never)
+    capsys.readouterr()
+    both = scorer.score(score_job(model, [bad, good]), never)
+    assert "counts as wrong on every row" in capsys.readouterr().err
+    assert both.invalid == ()
+    assert (both.base_loss, both.scores[0].accuracy) == (pytest.approx(alone.base_loss, abs=2), 0)
+    assert both.scores[0].gain < -100_000_000
+    assert both.scores[1].gain == pytest.approx(alone.scores[0].gain, abs=2)
+    assert replace(scorer.score(score_job(model, [good]), never), seconds=0.0) == replace(alone, seconds=0.0)
+    assert "one by one" not in capsys.readouterr().err
+
+
 def test_evaluation_counts_test_rows(digits):
     task, flat, model, rows, _ = digits
     assert evaluate(flat, task, None, model, never) == EvaluateResult(None, None, 0)

@@ -86,5 +86,5 @@ def test_the_two_ways_are_the_codes():
     assert f"push (`{PUSH}`)" in TEXT
     assert f"gossip (`{TOPIC}`," in TEXT
     assert f"within {PUSH_SECONDS:.0f} s" in TEXT
-    assert f"when {MAX_PUSHES} messages are being pushed already" in TEXT
+    assert f"when {MAX_PUSHES} pushes are under way already" in TEXT
     assert f"| pushes of one peer in work | {PUSHES_EACH} |" in TEXT

@@ -1,7 +1,7 @@
 """What is said goes to whom it concerns until each has confirmed it; gossip is the last way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,7 +9,7 @@ from bflcd.core.effects import Send
 from bflcd.core.events import Instant
 from bflcd.node.runtime.delivery import MAX_PUSHES, TRUSTED, Delivery
 from bflcd.node.runtime.jobs import Jobs
-from bflcd.node.runtime.ports import Answers
+from bflcd.node.runtime.ports import Pushed
 from bflcd.scheduler import ASYNCIO
 from bflcd.types import Millis, NodeId, Signature
 from bflcd.wire.envelope import Envelope
@@ -19,6 +19,7 @@ T0 = Millis(1_000)
 ANN, BOB, CEM = (NodeId(letter * 32) for letter in (b"a", b"b", b"c"))
 JUDGES = (ANN, BOB, CEM)
 SAID = Envelope(NodeId(bytes(32)), b"what was signed", Signature(bytes(64)))
+OTHER = Envelope(SAID.author, b"another thing", SAID.signature)
 
 
 class Net:
@@ -28,9 +29,11 @@ class Net:
         self.connections = {peer: number for number, peer in enumerate(JUDGES)}
         self.loses: set[NodeId] = set()
         self.defers: set[NodeId] = set()
+        self.slow: set[NodeId] = set(JUDGES)
+        self.loses_nothing_of: set[Gossip] = set()
         self.answers = asyncio.Event()
         self.answers.set()
-        self.pushed: list[tuple[NodeId, ...]] = []
+        self.pushed: list[tuple[NodeId, Gossip]] = []
         self.published: list[Gossip] = []
         self.now = Millis(0)
 
@@ -46,25 +49,29 @@ class Net:
     async def publish(self, message: Gossip) -> None:
         self.published.append(message)
 
-    async def push(self, _message: Gossip, to: Sequence[NodeId]) -> Answers:
-        self.pushed.append(tuple(to))
-        await self.answers.wait()
-        return Answers(frozenset(to) - self.loses - self.defers, frozenset(to) & self.loses)
+    async def push(self, message: Gossip, peer: NodeId) -> Pushed:
+        self.pushed.append((peer, message))
+        kept = message not in self.loses_nothing_of
+        if peer in self.slow and kept:
+            await self.answers.wait()
+        if peer in self.loses and kept:
+            return Pushed.LOST
+        return Pushed.NOT_NOW if peer in self.defers else Pushed.TAKEN_IN
 
 
 class Sender:
-    """A delivery over a net. `say` returns what was pushed, once nothing is left to do."""
+    """A delivery over a net. `say` returns to whom it was pushed, once nothing is left to do."""
 
     def __init__(self, net: Net, delivery: Delivery) -> None:
         self.net = net
         self.delivery = delivery
 
-    async def say(self, to: tuple[NodeId, ...] = JUDGES, message: Gossip = SAID) -> list[tuple[NodeId, ...]]:
+    async def say(self, to: tuple[NodeId, ...] = JUDGES, message: Gossip = SAID) -> tuple[NodeId, ...]:
         before = len(self.net.pushed)
         await self.delivery.send(Send(message, to))
         for _ in range(5):
             await asyncio.sleep(0)
-        return self.net.pushed[before:]
+        return tuple(peer for peer, _ in self.net.pushed[before:])
 
 
 @pytest.fixture
@@ -75,84 +82,148 @@ async def sender() -> AsyncIterator[Sender]:
 
 
 async def test_what_concerns_all_is_gossiped(sender: Sender) -> None:
-    assert await sender.say(()) == []
+    assert await sender.say(()) == ()
     assert sender.net.published == [SAID]
 
 
 async def test_who_has_confirmed_gets_it_no_second_time_but_one_in_turn(sender: Sender) -> None:
-    assert await sender.say() == [JUDGES]
-    assert [await sender.say() for _ in range(3)] == [[(BOB,)], [(CEM,)], [(ANN,)]]
+    assert await sender.say() == JUDGES
+    assert [await sender.say() for _ in range(3)] == [(BOB,), (CEM,), (ANN,)]
     assert sender.net.published == []
 
 
 async def test_only_who_has_not_confirmed_gets_it_again(sender: Sender) -> None:
     sender.net.defers = {BOB}
-    assert await sender.say() == [JUDGES]
-    assert await sender.say() == [(BOB,)]
+    assert await sender.say() == JUDGES
+    assert await sender.say() == (BOB,)
     sender.net.defers = set()
-    assert await sender.say() == [(BOB,)]
-    assert len((await sender.say())[0]) == 1
+    assert await sender.say() == (BOB,)
+    assert len(await sender.say()) == 1
     assert sender.net.published == [], "who has no use for it now would have none for gossip"
 
 
-async def test_what_no_answer_came_to_is_gossiped_each_time(sender: Sender) -> None:
+async def test_what_no_answer_came_to_is_gossiped_when_it_is_said_again(sender: Sender) -> None:
     sender.net.loses = {CEM}
-    assert await sender.say() == [JUDGES]
+    assert await sender.say() == JUDGES
+    assert sender.net.published == []
+    assert await sender.say() == (CEM,)
     assert sender.net.published == [SAID]
-    assert await sender.say() == [(CEM,)]
-    assert sender.net.published == [SAID, SAID]
+    sender.net.loses = set()
+    assert await sender.say() == (CEM,)
+    assert len(await sender.say()) == 1
+    assert sender.net.published == [SAID, SAID], "it was silent up to then, and is no more"
 
 
-async def test_who_is_not_connected_is_reached_by_gossip_and_the_others_straight(sender: Sender) -> None:
+async def test_who_has_answered_meanwhile_is_slow_and_not_silent(sender: Sender) -> None:
+    """Given a push without an answer, When the peer answered another one while it was awaited, Then nobody else is bothered."""
+    sender.net.loses, sender.net.slow = {CEM}, {CEM}
+    sender.net.answers.clear()
+    await sender.say()
+    sender.net.loses_nothing_of = {OTHER}
+    sender.net.now = Millis(1)
+    await sender.say(message=OTHER)
+    sender.net.answers.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert await sender.say() == (CEM,)
+    assert sender.net.published == []
+
+
+async def test_who_is_silent_gets_one_message_at_a_time(sender: Sender) -> None:
+    """Given a judge that lets pushes go unanswered, When more is said, Then it holds one of them, and the others lose nothing by it."""
+    sender.net.loses = {CEM}
+    await sender.say()
+    sender.net.answers.clear()
+    assert await sender.say(message=OTHER) == JUDGES
+    third = Envelope(SAID.author, b"a third thing", SAID.signature)
+    assert await sender.say(message=third) == (ANN, BOB)
+    sender.net.loses = set()
+    sender.net.answers.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert await sender.say(message=third) == (CEM,), "it has answered"
+    assert sender.delivery.under_way == 0
+
+
+async def test_who_is_not_connected_is_reached_by_gossip_when_it_is_said_again(sender: Sender) -> None:
     del sender.net.connections[ANN]
-    assert await sender.say() == [(BOB, CEM)]
+    assert await sender.say() == (BOB, CEM)
+    assert sender.net.published == []
+    assert await sender.say() == ()
     assert sender.net.published == [SAID]
+
+
+async def test_who_is_connected_meanwhile_needs_no_gossip(sender: Sender) -> None:
+    number = sender.net.connections.pop(ANN)
+    await sender.say()
+    sender.net.connections[ANN] = number
+    assert await sender.say() == (ANN,)
+    assert sender.net.published == []
+
+
+@pytest.mark.parametrize("why", ["nobody is connected", "nobody answers"])
+async def test_where_nobody_can_be_reached_straight_it_is_gossiped_at_once(sender: Sender, why: str) -> None:
+    if why == "nobody answers":
+        sender.net.loses = set(JUDGES)
+        await sender.say()
+    else:
+        sender.net.connections.clear()
+    await sender.say(message=OTHER)
+    assert sender.net.published == [OTHER]
 
 
 async def test_over_a_new_connection_it_goes_again(sender: Sender) -> None:
     await sender.say()
     sender.net.connections[BOB] = 77
-    assert await sender.say() == [(BOB,)]
+    assert await sender.say() == (BOB,)
 
 
 async def test_a_confirmation_counts_for_some_time_only(sender: Sender) -> None:
     await sender.say()
     sender.net.now = Millis(TRUSTED * T0 - 1)
-    assert len((await sender.say())[0]) == 1
+    assert len(await sender.say()) == 1
     sender.net.now = Millis(TRUSTED * T0)
-    assert set((await sender.say())[0]) >= {ANN, CEM}
+    assert set(await sender.say()) >= {ANN, CEM}
 
 
 async def test_what_is_under_way_is_not_sent_beside(sender: Sender) -> None:
     sender.net.answers.clear()
-    assert await sender.say() == [JUDGES]
-    assert await sender.say() == []
+    assert await sender.say() == JUDGES
+    assert await sender.say() == ()
     sender.net.answers.set()
     await asyncio.sleep(0)
     assert sender.net.published == []
 
 
-async def test_what_was_lost_of_a_round_that_is_over_is_not_gossiped(sender: Sender) -> None:
-    sender.net.loses = set(JUDGES)
+async def test_one_that_takes_long_keeps_nobody_from_being_asked_again(sender: Sender) -> None:
+    """Given two that say "not now" at once and one whose answer takes long, When it is said again, Then the two get it."""
+    sender.net.defers = {ANN, BOB}
+    sender.net.slow = {CEM}
     sender.net.answers.clear()
+    assert await sender.say() == JUDGES
+    assert await sender.say() == (ANN, BOB)
+
+
+async def test_what_was_lost_of_a_round_that_is_over_is_not_gossiped(sender: Sender) -> None:
+    sender.net.loses = {CEM}
     await sender.say()
     sender.delivery.round_closed()
-    sender.net.answers.set()
-    for _ in range(5):
-        await asyncio.sleep(0)
+    assert await sender.say() == JUDGES, "in the next round it is another matter"
     assert sender.net.published == []
-    assert await sender.say() == [JUDGES], "in the next round it is another matter"
 
 
 async def test_with_too_much_under_way_what_is_new_is_gossiped_and_what_is_said_again_waits(sender: Sender) -> None:
     sender.net.answers.clear()
-    await sender.say()
-    others = [Envelope(SAID.author, bytes([number]), SAID.signature) for number in range(MAX_PUSHES)]
-    for message in others[:-1]:
-        assert await sender.say(message=message) == [JUDGES]
-    assert await sender.say(message=others[-1]) == []
-    assert sender.net.published == [others[-1]]
+    fitting = [Envelope(SAID.author, bytes([number]), SAID.signature) for number in range(MAX_PUSHES // len(JUDGES))]
+    for message in fitting:
+        assert await sender.say(message=message) == JUDGES
+    assert await sender.say() == ()
+    assert sender.net.published == [SAID]
     sender.net.connections = dict.fromkeys(JUDGES, 99)
-    assert await sender.say() == []
-    assert sender.net.published == [others[-1]]
+    assert await sender.say() == ()
+    assert sender.net.published == [SAID]
     sender.net.answers.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert await sender.say() == JUDGES
+    assert sender.delivery.under_way == 0

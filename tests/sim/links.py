@@ -1,13 +1,13 @@
 """Who reaches whom in the simulated world, and how messages and questions travel; a part of `World`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from bflcd.core.events import MessageReceived
 from bflcd.core.relaying import chain_of
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.gossip import author_of
-from bflcd.node.runtime.ports import Answers
+from bflcd.node.runtime.ports import Pushed
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP
@@ -16,8 +16,8 @@ from tests.sim.node import SimNode
 HEARTBEAT: Final = 5_000
 """As `PeerSettings.heartbeat_period`."""
 
-PUSH_FAILS: Final = (50, 5_000)
-"""Milliseconds until a push that did not arrive is known to have failed, and is gossiped."""
+PUSH_FAILS: Final = (50, 12_000)
+"""Milliseconds until a push that did not arrive is known to have failed."""
 
 
 class Links:
@@ -59,16 +59,14 @@ class Links:
         up = other is not None and other.running and other is not node and self.net.connected(node.index, other.index)
         return other.life if up and other is not None else None
 
-    def push(self, node: SimNode, message: Any, to: Sequence[NodeId]) -> tuple[Answers, int]:
-        """Straight to those it concerns; what they answer, and milliseconds until the last answer, or its deadline."""
-        delays = {target: self.net.transit(node.index, self.by_id[target].index) for target in to}
-        for target, delay in delays.items():
-            if delay is not None:
-                self._send(node, node, self.by_id[target], message, delay)
-        lost = frozenset(target for target, delay in delays.items() if delay is None)
-        later = frozenset(target for target in to if self._is_catching_up(self.by_id[target]))
-        longest = max((2 * delay for delay in delays.values() if delay is not None), default=0)
-        return Answers(frozenset(to) - lost - later, lost), self.rng.randint(*PUSH_FAILS) if lost else longest
+    def push(self, node: SimNode, message: Any, peer: NodeId) -> tuple[Pushed, int]:
+        """Straight to whom it concerns; what becomes of it, and milliseconds until the answer, or its deadline."""
+        other = self.by_id[peer]
+        delay = self.net.transit(node.index, other.index)
+        if delay is None:
+            return Pushed.LOST, self.rng.randint(*PUSH_FAILS)
+        self._send(node, node, other, message, delay)
+        return Pushed.NOT_NOW if self._is_catching_up(other) else Pushed.TAKEN_IN, 2 * delay
 
     @staticmethod
     def _is_catching_up(node: SimNode) -> bool:

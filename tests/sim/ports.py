@@ -14,7 +14,7 @@ from bflcd.ledger.state import State
 from bflcd.net.blobs.fetcher import FetchLimits
 from bflcd.net.blobs.holders import Holders
 from bflcd.net.blobs.race import Race
-from bflcd.node.runtime.ports import Answers
+from bflcd.node.runtime.ports import Pushed
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment
@@ -119,10 +119,10 @@ class VirtualNetwork:
     def connection(self, peer: NodeId) -> int | None:
         return self.node.world.connection(self.node, peer)
 
-    async def push(self, message: Gossip, to: Sequence[NodeId]) -> Answers:
-        answers, answered_after = self.node.world.push(self.node, message, to)
+    async def push(self, message: Gossip, peer: NodeId) -> Pushed:
+        outcome, answered_after = self.node.world.push(self.node, message, peer)
         await Pause(lambda fiber: self.node.world.after(answered_after, fiber.step))
-        return answers
+        return outcome
 
     async def ask(self, peer: NodeId, request: object, *, deadline: float) -> Any:
         return await Pause(lambda fiber: self.node.world.ask(self.node, peer, request, round(1000 * deadline), fiber.step))

@@ -313,8 +313,8 @@ class Safety:
         known = {id(job.task) for job in jobs}
         if node.runtime._jobs._scope is not None:
             pushing = sum(f.alive and f.work.__name__ == "_push" for f in node.runtime._jobs._scope.fibers)
-            if node.runtime._delivery._pushes != pushing:
-                self.violate(f"{node.name} counts {node.runtime._delivery._pushes} pushes, {pushing} are under way")
+            if node.runtime._delivery.under_way != pushing:
+                self.violate(f"{node.name} counts {node.runtime._delivery.under_way} pushes, {pushing} are under way")
             lost = [f for f in node.runtime._jobs._scope.fibers if f.alive and f.work.__name__ == "_later" and id(f) not in known]
             if lost:
                 self.violate(f"{node.name} has {len(lost)} jobs that nothing would cancel")

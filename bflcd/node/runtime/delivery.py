@@ -4,19 +4,24 @@ Who has confirmed a message over the connection that still stands has it, and ge
 one of them in turn, who answers if the round is over meanwhile, and all of them once `TRUSTED` T0 have passed, since a
 confirmation is no promise that it was made use of. A push that is still under way is not repeated either: what carries it repeats
 lost packets by itself, at the pace that it measures, and a peer that is slow would only become slower.
+
+Gossip costs every member what one lacks. So who can't be reached straight, not being connected or having answered nothing while a
+push was awaited, is reached by it when a message is said again: by then a new judge is dialled, and who was late has answered.
+Where nobody can be reached straight it is gossiped at once.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
 from bflcd.core.effects import Send
 from bflcd.node.runtime.jobs import Jobs
-from bflcd.node.runtime.ports import Clock, Network
+from bflcd.node.runtime.ports import Clock, Network, Pushed
 from bflcd.types import Millis, NodeId
 from bflcd.wire.messages import Gossip
 
-MAX_PUSHES: Final = 64
-"""Messages that are being pushed at a time; what is above is gossiped if it is said for the first time, and else left out."""
+MAX_PUSHES: Final = 256
+"""Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
 
 TRUSTED: Final = 4
 """T0 for which a confirmation counts."""
@@ -39,8 +44,15 @@ class Delivery:
         self._jobs = jobs
         self._clock = clock
         self._trusted = Millis(TRUSTED * view_timeout)
-        self._pushes = 0
         self._progress: dict[Gossip, _Progress] = {}
+        self._under_way = Counter[NodeId]()
+        self._heard: dict[NodeId, Millis] = {}
+        self._silent: set[NodeId] = set()
+
+    @property
+    def under_way(self) -> int:
+        """Pushes whose answers are awaited."""
+        return self._under_way.total()
 
     async def send(self, effect: Send) -> None:
         """Push to those it concerns and who lack it, while the core goes on; gossip what concerns all, or can't be pushed."""
@@ -50,45 +62,56 @@ class Delivery:
         progress = self._progress.setdefault(effect.message, _Progress())
         first, lacking = progress.said == 0, self._lacking(effect, progress)
         progress.said += 1
-        if self._pushes >= MAX_PUSHES:
+        if self.under_way + len(lacking) > MAX_PUSHES:
             if first:
                 await self._network.publish(effect.message)
             return
-        reached = tuple(peer for peer in lacking if self._network.connection(peer) is not None)
-        if reached:
-            self._pushes += 1
-            progress.under_way |= set(reached)
-            self._jobs.beside(self._push(effect.message, reached, progress))
-        if len(reached) < len(lacking):
+        for peer in lacking:
+            self._push_to(peer, effect.message, progress)
+        reached = [peer for peer in lacking if self._is_connected(peer) and peer not in self._silent]
+        if len(reached) < len(lacking) and not (first and reached):
             await self._network.publish(effect.message)
 
     def round_closed(self) -> None:
         """What was said in the round that is over is of no more use: whoever still lacks it gets the round's certificate."""
         self._progress.clear()
+        self._silent = set(filter(self._is_connected, self._silent))
+        self._heard = {peer: heard for peer, heard in self._heard.items() if self._is_connected(peer)}
+
+    def _is_connected(self, peer: NodeId) -> bool:
+        return self._network.connection(peer) is not None
 
     def _lacking(self, effect: Send, progress: _Progress) -> tuple[NodeId, ...]:
-        """To whom it is to go now."""
+        """Who is not known to have it; where all have it, one of them in turn."""
         since = self._clock().mono - self._trusted
         has = set[NodeId]()
         for peer, (connection, confirmed) in progress.confirmed.items():
             if connection == self._network.connection(peer) and confirmed > since:
                 has.add(peer)
-        lacking = tuple(peer for peer in effect.to if peer not in has and peer not in progress.under_way)
-        if lacking or progress.under_way:
-            return lacking
-        return (effect.to[progress.said % len(effect.to)],)
+        lacking = tuple(peer for peer in effect.to if peer not in has)
+        return lacking or (effect.to[progress.said % len(effect.to)],)
 
-    async def _push(self, message: Gossip, to: tuple[NodeId, ...], progress: _Progress) -> None:
-        connections = {peer: self._network.connection(peer) for peer in to}
+    def _push_to(self, peer: NodeId, message: Gossip, progress: _Progress) -> None:
+        """Push, unless this is under way already; to who is silent one message at a time, which shows when it is back."""
+        connection = self._network.connection(peer)
+        if connection is None or peer in progress.under_way or (peer in self._silent and self._under_way[peer]):
+            return
+        progress.under_way.add(peer)
+        self._under_way[peer] += 1
+        self._jobs.beside(self._push(message, peer, connection, progress))
+
+    async def _push(self, message: Gossip, peer: NodeId, connection: int, progress: _Progress) -> None:
+        begun = self._clock().mono
         try:
-            answers = await self._network.push(message, to)
-            now = self._clock().mono
-            for peer in answers.confirmed:
-                connection = connections[peer]
-                if connection is not None:
-                    progress.confirmed[peer] = connection, now
-            if answers.lost and self._progress.get(message) is progress:
-                await self._network.publish(message)
+            outcome = await self._network.push(message, peer)
         finally:
-            progress.under_way -= set(to)
-            self._pushes -= 1
+            progress.under_way.discard(peer)
+            self._under_way -= Counter((peer,))
+        if outcome is Pushed.LOST:
+            if peer not in self._heard or self._heard[peer] < begun:
+                self._silent.add(peer)
+            return
+        self._silent.discard(peer)
+        self._heard[peer] = self._clock().mono
+        if outcome is Pushed.TAKEN_IN:
+            progress.confirmed[peer] = connection, self._heard[peer]

@@ -1,12 +1,10 @@
 """The daemon's members and channels, as the interpreter sees them."""
 
-import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Protocol
 
 from bflcd.errors import RequestError
-from bflcd.node.runtime.ports import Answers
+from bflcd.node.runtime.ports import Pushed
 from bflcd.types import NodeId, short
 from bflcd.wire.messages import Gossip
 
@@ -56,17 +54,10 @@ class PeerNetwork:
         """See `Network`."""
         await self._channel.publish(message)
 
-    async def push(self, message: Gossip, to: Sequence[NodeId]) -> Answers:
+    async def push(self, message: Gossip, peer: NodeId) -> Pushed:
         """See `Network`."""
-        taken = dict(zip(to, await asyncio.gather(*(self._push(peer, message) for peer in to)), strict=True))
-        return Answers(
-            frozenset(peer for peer, answer in taken.items() if answer),
-            frozenset(peer for peer, answer in taken.items() if answer is None),
-        )
-
-    async def _push(self, peer: NodeId, message: Gossip) -> bool | None:
         try:
-            return await self._channel.push(peer, message)
+            return Pushed.TAKEN_IN if await self._channel.push(peer, message) else Pushed.NOT_NOW
         except RequestError as error:
-            logger.debug("a push to %s failed, the message is gossiped: %s", short(peer), error)
-            return None
+            logger.debug("a push to %s failed: %s", short(peer), error)
+            return Pushed.LOST

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Protocol
 
 from bflcd.core.effects import Blame, Commit, Effect, Notice
@@ -105,12 +106,14 @@ class RoundStore(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What became of a push. `confirmed`: it was taken in; `lost`: no answer came. The others have no use for it now."""
+class Pushed(Enum):
+    """What became of a push."""
 
-    confirmed: frozenset[NodeId]
-    lost: frozenset[NodeId]
+    TAKEN_IN = auto()
+    NOT_NOW = auto()
+    """The peer has no use for it now, and takes it later."""
+    LOST = auto()
+    """No answer came."""
 
 
 class Network(Protocol):
@@ -128,8 +131,8 @@ class Network(Protocol):
         """A number of the connection to a member, None without one; of each new one another: its owner may have started anew."""
         ...
 
-    async def push(self, message: Gossip, to: Sequence[NodeId]) -> Answers:
-        """Bring a message straight to these members."""
+    async def push(self, message: Gossip, peer: NodeId) -> Pushed:
+        """Bring a message straight to a member."""
         ...
 
 
