@@ -111,7 +111,10 @@ async def test_what_no_answer_came_to_is_gossiped_when_it_is_said_again(sender: 
     sender.net.loses = set()
     assert await sender.say() == (CEM,)
     assert len(await sender.say()) == 1
-    assert sender.net.published == [SAID, SAID], "it was silent up to then, and is no more"
+    assert sender.net.published == [SAID, SAID], "it was silent up to then"
+    sender.net.defers = {CEM}
+    assert [await sender.say(message=OTHER) for _ in range(2)] == [JUDGES, (CEM,)]
+    assert sender.net.published == [SAID, SAID], "it has answered since"
 
 
 async def test_who_has_answered_meanwhile_is_slow_and_not_silent(sender: Sender) -> None:
