@@ -5,10 +5,12 @@ user either, nor is its memory to be read under /proc: a compute worker that run
 """
 
 import ctypes
+import errno
 import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 WANTED_FILES: Final = 4096
@@ -23,6 +25,8 @@ WORKER_FILE_BYTES: Final = 2**30
 OWNER_ONLY: Final = 0o077
 """The umask of all that makes or runs a node."""
 
+_DESCRIPTORS: Final = Path("/dev/fd")
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -34,9 +38,10 @@ def keep_to_owner() -> None:
 
 
 def harden_daemon() -> str:
-    """Keep the key in memory from others of this user, and have files to open; returns a warning, or nothing."""
+    """Keep the key in memory from others of this user, and have files to open, for itself; returns a warning, or nothing."""
     keep_to_owner()
     _keep_memory()
+    _keep_descriptors()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(hard, WANTED_FILES)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -59,6 +64,19 @@ def confine_worker(memory: int = 0) -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     # A daemon that died before this line has closed our input, which ends us as well.
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _keep_descriptors() -> None:
+    """What whoever started us has left open is not for our worker: libuv hands on what does not say otherwise."""
+    if not _DESCRIPTORS.is_dir():
+        return
+    for descriptor in sorted(int(path.name) for path in _DESCRIPTORS.iterdir()):
+        try:
+            if descriptor > 2:
+                os.set_inheritable(descriptor, False)
+        except OSError as error:
+            if error.errno != errno.EBADF:  # the listing's own, which is closed by now
+                raise
 
 
 def _keep_memory() -> None:

@@ -55,6 +55,29 @@ def test_a_daemon_keeps_its_memory_and_files_and_has_enough_of_them():
     assert hard == WANTED_FILES or found["lack"] or 1024 <= hard < WANTED_FILES
 
 
+SPAWN = """
+import asyncio, os, uvloop
+from bflcd import process
+from bflcd.learn import spawning
+given = os.open(os.devnull, os.O_RDONLY)
+os.set_inheritable(given, True)
+process.harden_daemon()
+spawning.command = lambda _: (sys.executable, "-c", "import os, sys; print(os.path.exists(f'/proc/self/fd/{sys.argv[1]}'))", str(given))
+async def ask():
+    worker = await spawning.spawn(dict(os.environ), 0)
+    print((await worker.communicate())[0].decode().strip())
+uvloop.run(ask())
+"""
+
+
+def test_what_was_left_open_to_a_daemon_does_not_reach_its_worker():
+    """Given a descriptor that was inherited, as by a shell or service manager, When a worker starts, Then it lacks it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "import sys" + SPAWN]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_a_daemon_with_too_few_files_says_so():
     found = seen("harden_daemon()", "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
     assert "only 256 files may be open" in found["lack"]
