@@ -82,6 +82,18 @@ class Params:
     """The community stops at the model of this round; 0 goes on for ever."""
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """By which the community admits and puts out, design 7; durations in rounds. They begin as genesis says, in the ledger."""
+
+    admission: Annotated[int, Between(1, MAX_COMMITTEE)] = 1
+    """Managers that have to admit a member, if there are so many."""
+    motion_rounds: Annotated[int, Between(1, 2**32)] = 1_000
+    """A motion for which too few managers are is dropped after so many rounds."""
+    application_rounds: Annotated[int, Between(1, 2**32)] = 1_000
+    """An application is forgotten after so many rounds; who was refused can't apply again before."""
+
+
 LEAST_COMMITTEE: Final = 4
 """Seats of the smallest committee that survives a Byzantine member."""
 
@@ -133,6 +145,7 @@ class Genesis:
     model: BlobRef
     testnet: bool = False
     """Nothing of worth is learned here: nodes may play attacks (`bflcd.learn.attacks`)."""
+    terms: Terms = Terms()
 
 
 AGGREGATIONS: Final = ("fedavg", "median")

@@ -52,7 +52,6 @@ from bflcd.core.snapshot import CoreSnapshot, LastDecision, snapshot_of
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.oversight import unexplained
-from bflcd.ledger.state import account_of
 from bflcd.ledger.transition import validate_segment
 from bflcd.params import Genesis
 from bflcd.types import Digest, Millis, NodeId, Round
@@ -263,7 +262,7 @@ class Core:
         if context.finished:
             text = f"the community has reached its last round, {context.round}"
             return [*effects, self._notice(EventKind.FINISHED, text), self._round.work.fetch_model()]
-        if account_of(context.state, context.me) is not None and not context.follows:
+        if context.me in context.members and not context.follows:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
             effects += self._join_agreement(now)

@@ -12,7 +12,6 @@ from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import NodeParts, RoundState
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.registry import chain_of, kind_of
-from bflcd.ledger.state import account_of
 from bflcd.types import Epoch, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
 from bflcd.wire.messages import (
@@ -74,7 +73,7 @@ class Reception:
     ) -> list[Effect]:
         """Who lags is answered, who is one round ahead is kept, who is further ahead shows that we are behind."""
         context, author = round_.context, envelope.author
-        if account_of(context.state, author) is None:
+        if author not in context.members:
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if of < context.round:
             return self._certificates.answer(context, _asker(event, envelope, of), now)

@@ -30,6 +30,7 @@ class Domain(Enum):
     OPERATION = b"bflc1.operation"
     PROPOSAL = b"bflc1.proposal"
     PREPARED = b"bflc1.prepared"
+    MOTION = b"bflc1.motion"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

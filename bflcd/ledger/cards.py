@@ -9,7 +9,7 @@ from typing import Final
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.roles import may_train, rests, tie_break, trainers
-from bflcd.ledger.state import State, account_of
+from bflcd.ledger.state import State, member_of, members_of
 from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash
@@ -96,7 +96,7 @@ class CardRules:
     def __init__(self, params: Params, state: State, head: Digest) -> None:
         self._state = state
         self._head = head
-        self._members = frozenset(account.node for account in state.accounts)
+        self._members = frozenset(account.node for account in members_of(state))
         self._trainers = trainers(params, state)
 
     def check(self, card: Signed[ScoreCard]) -> None:
@@ -165,7 +165,7 @@ def _check_place(state: State, head: Digest, body: Beacon | Offer | ScoreCard, w
 
 
 def _check_member(state: State, what: str, author: NodeId) -> None:
-    if account_of(state, author) is None:
+    if member_of(state, author) is None:
         raise PeerError(Rejection.NOT_MEMBER, f"{what} of {short(author)}: its author is no member of the alliance")
 
 

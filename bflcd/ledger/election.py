@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 from bflcd.ledger.roles import lead_lot, tie_break
-from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.state import NEVER, Account, State, is_member
 from bflcd.params import Params
 from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
@@ -136,8 +136,8 @@ _Rank = tuple[int, ...]
 
 
 def may_sit(account: Account, present: frozenset[NodeId]) -> bool:
-    """Whether a member counts among those that seats are for: no proven liar, and not declared gone while it is."""
-    if account.punished_round != NEVER:
+    """Whether a member counts among those that seats are for: still one, no proven liar, not declared gone while it is."""
+    if account.punished_round != NEVER or not is_member(account):
         return False
     return account.retired_round == NEVER or account.node in present
 

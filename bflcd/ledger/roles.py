@@ -3,7 +3,7 @@
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.state import HALF, NEVER, State, account_of
+from bflcd.ledger.state import HALF, NEVER, State, account_of, member_of, members_of
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round
 
@@ -42,7 +42,7 @@ def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:
 def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
     seated = node in state.committee and not params.small_community
-    account = account_of(state, node)
+    account = member_of(state, node)
     if seated or account is None or account.punished_round != NEVER or account.rest_round > state.round:
         return False
     return is_active(params, seed_of(state), node)
@@ -57,7 +57,7 @@ def trainers(params: Params, state: State) -> frozenset[NodeId]:
     seed_ = seed_of(state)
     return frozenset(
         account.node
-        for account in state.accounts
+        for account in members_of(state)
         if account.node not in seated
         and account.punished_round == NEVER
         and account.rest_round <= state.round
@@ -67,7 +67,7 @@ def trainers(params: Params, state: State) -> frozenset[NodeId]:
 
 def offering(state: State) -> frozenset[NodeId]:
     """Members whose offers came in most of the rounds that the ledger remembers, the last ones weighing most (design 5.3)."""
-    return frozenset(account.node for account in state.accounts if account.offering >= HALF)
+    return frozenset(account.node for account in members_of(state) if account.offering >= HALF)
 
 
 def rests(state: State, node: NodeId) -> bool:

@@ -1,6 +1,7 @@
 """The ledger's state: what every node computes alike, and what a model header's state hash covers (design 4)."""
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Annotated, Final
@@ -8,8 +9,8 @@ from typing import Annotated, Final
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.ledger.lot import first_lot
-from bflcd.limits import Between, Size
-from bflcd.params import MILLION, Genesis
+from bflcd.limits import Between, Name, Size
+from bflcd.params import MILLION, Genesis, Terms
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
@@ -27,6 +28,7 @@ from bflcd.types import (
     View,
     short,
 )
+from bflcd.wire.alliance import ALLIANCE_BYTES, Note
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
 from bflcd.wire.codec import encode, message
 
@@ -45,6 +47,12 @@ MAX_OPERATION_NUMBER: Final = 2**53
 MAX_REFUSALS: Final = 8
 """Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
 
+MAX_APPLICANTS: Final = 64
+"""Applications that the ledger keeps; while they are so many, managers can still admit whom they know."""
+
+MAX_MOTIONS: Final = 32
+"""Motions that the ledger keeps."""
+
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
 
@@ -61,6 +69,7 @@ class Account:
     `refusals`: offers that harmed most judges and are not made up for yet; `rest_round`: the next round in which it may train,
     if that is not the running one (`ledger.standing`).
     `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
+    `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
     """
 
     node: NodeId
@@ -76,9 +85,35 @@ class Account:
     refusals: Annotated[int, Between(0, MAX_REFUSALS)] = 0
     rest_round: RoundOrNever = NEVER
     failed_round: RoundOrNever = NEVER
+    left_round: RoundOrNever = NEVER
+    kicked_round: RoundOrNever = NEVER
 
 
-@message(113, max_bytes=MAX_MEMBERS * 158 + 64 * 1024)
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """Who asks to become a member. `round`: of its application, by its own word; `refused_round`: of the block by which a manager
+    refused it, for `reason`."""
+
+    node: NodeId
+    round: Round
+    note: Note
+    refused_round: RoundOrNever = NEVER
+    reason: Note = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """What one manager alone can't do, and who is for it: what `kind` does by `content`, a signed body without its author's round
+    and number (`ledger.operations.motion`). `approvals` sorted by id; `opener`: the first; `opened`: its block's round."""
+
+    kind: Name
+    content: Annotated[bytes, Size(1, ALLIANCE_BYTES)]
+    opener: NodeId
+    opened: Round
+    approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+
+
+@message(128, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -88,6 +123,7 @@ class State:
     `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of cards; 0 before anything was packed.
     `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
     (`ledger.disclosure`); 0 before anybody judged.
+    `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
     """
 
     chain: Digest
@@ -103,6 +139,9 @@ class State:
     supply: Amount
     usual_norm: Annotated[int, Between(0, MAX_NORM)] = 0
     known: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(0)
+    terms: Terms = Terms()
+    applicants: Annotated[tuple[Applicant, ...], Size(0, MAX_APPLICANTS)] = ()
+    motions: Annotated[tuple[Motion, ...], Size(0, MAX_MOTIONS)] = ()
 
 
 def state_hash(state: State) -> Digest:
@@ -115,6 +154,22 @@ def account_of(state: State, node: NodeId) -> Account | None:
     accounts = state.accounts
     index = bisect_left(accounts, node, key=attrgetter("node"))
     return accounts[index] if index < len(accounts) and accounts[index].node == node else None
+
+
+def is_member(account: Account) -> bool:
+    """Whether an account's owner belongs to the community: it has not left and was not put out."""
+    return account.left_round == NEVER and account.kicked_round == NEVER
+
+
+def member_of(state: State, node: NodeId) -> Account | None:
+    """A member's account, or None for a stranger and for who was a member."""
+    account = account_of(state, node)
+    return account if account is not None and is_member(account) else None
+
+
+def members_of(state: State) -> Iterator[Account]:
+    """The accounts of those that belong to the community, by id."""
+    return filter(is_member, state.accounts)
 
 
 def with_accounts(state: State, *accounts: Account) -> State:
@@ -159,6 +214,7 @@ def genesis_state(genesis: Genesis) -> State:
         pool=genesis.pool,
         burnt=Amount(0),
         supply=Amount(supply),
+        terms=genesis.terms,
     )
 
 

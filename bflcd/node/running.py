@@ -15,7 +15,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.state import account_of
+from bflcd.ledger.state import members_of
 from bflcd.log import LogContext
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.attack import AttackingCompute
@@ -116,7 +116,7 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
         around.tell(EventKind.SIGNING_HELD, engine.core.context.round, text)
     guard = HistoryGuard(
         head.header,
-        len(state.accounts),
+        sum(1 for _ in members_of(state)),
         fetched_genesis=not DataDir(around.config.node.datadir).genesis.exists(),
         trusted=trusted,
         now=wall_clock,
@@ -227,7 +227,7 @@ class RunningNode:
     async def run(self) -> None:
         """Take part until cancelled. Raises SupersededError once blocks were taken back: the node has to start anew."""
         context = self._engine.core.context
-        if account_of(context.state, context.me) is None:
+        if context.me not in context.members:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
             text = (
                 f"this node ({context.me.hex()}) is no member of chain {short(context.state.chain)}: "
@@ -309,7 +309,7 @@ class RunningNode:
     # -- small callbacks ----------------------------------------------------------------------------------------------
 
     def _members(self) -> int:
-        return len(self._engine.core.context.state.accounts)
+        return len(self._engine.core.context.members)
 
     def _progress(self, done: Round, target: Round) -> None:
         self._around.tell(EventKind.SYNC, done, f"catching up: round {done} of {target}", target=target)

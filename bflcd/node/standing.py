@@ -5,7 +5,6 @@ from typing import Any, Protocol
 from bflcd.core.core import Core
 from bflcd.core.relaying import Standpoint
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.state import account_of
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
@@ -129,8 +128,8 @@ class NodeOfChain:
 
     def standpoint(self) -> Standpoint:
         """See `Standing`."""
-        state = self._core.context.state
-        return Standpoint(state.chain, state.round, len(state.accounts))
+        context = self._core.context
+        return Standpoint(context.state.chain, context.round, len(context.members))
 
     def is_catching_up(self) -> bool:
         """See `Standing`."""
@@ -138,11 +137,11 @@ class NodeOfChain:
 
     def is_member(self, node: NodeId) -> bool:
         """See `Standing`."""
-        return account_of(self._core.context.state, node) is not None
+        return node in self._core.context.members
 
     def is_alone(self) -> bool:
         """See `Standing`."""
-        return len(self._core.context.state.accounts) == 1
+        return len(self._core.context.members) == 1
 
     def status(self) -> Status:
         """See `Standing`."""

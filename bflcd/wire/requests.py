@@ -81,7 +81,7 @@ class GetStatus(Request[Status]):
     addresses: Annotated[tuple[Address, ...], Size(0, 16)]
 
 
-@message(74, max_bytes=4 * 1024 * 1024 + 64)
+@message(130, max_bytes=4 * 1024 * 1024 + 64)
 @dataclass(frozen=True, slots=True)
 class GenesisReply:
     """The genesis, whose hash is the chain id."""

@@ -35,6 +35,7 @@ from tests.helpers.schema import FLAVOURS, MESSAGES, as_json, sample, schema_of
 
 RETIRED: dict[int, str] = {
     1: "Genesis",
+    2: "Genesis",
     10: "Header",
     12: "ModelBody",
     13: "Segment",
@@ -69,6 +70,7 @@ RETIRED: dict[int, str] = {
     70: "GetEvidence",
     71: "EvidenceReply",
     73: "PreparedReply",
+    74: "GenesisReply",
     75: "SegmentReply",
     76: "SegmentReply",
     77: "Headers",
@@ -79,6 +81,7 @@ RETIRED: dict[int, str] = {
     84: "PreparedReply",
     88: "State",
     90: "State",
+    113: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

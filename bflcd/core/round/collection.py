@@ -15,6 +15,7 @@ from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
 from bflcd.ledger.roles import offering, seed_of, trainers
+from bflcd.ledger.state import members_of
 from bflcd.params import BlobRef, Params
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash
@@ -257,7 +258,7 @@ class Collection:
         elapsed, t0 = now - self.opened, context.params.view_timeout
         present = set(self.beacons)
         if context.round == 0 and elapsed < STARTUP_VIEWS * t0:
-            accounts = context.state.accounts  # without those whom managers have just declared gone
+            accounts = members_of(context.state)  # without those whom managers have just declared gone
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._expected_before
@@ -298,7 +299,7 @@ class Collection:
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
         least = MicroNats(-margin(context.params, context.state.known))
         entries = tuple(sorted((_entry(context.params, slot, score, least) for slot, score in scored), key=entry_key))
-        members = {account.node for account in context.state.accounts}
+        members = context.members
         state = context.state
         card = ScoreCard(
             chain=state.chain,

@@ -10,10 +10,11 @@ from itertools import pairwise
 
 from bflcd.errors import PeerError
 from bflcd.ledger.operations.base import refused
+from bflcd.ledger.operations.motion import without_expired
 from bflcd.ledger.operations.registry import chain_of, kind_of
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import State, account_of, with_accounts
-from bflcd.types import Digest, NodeId, short
+from bflcd.ledger.state import State, account_of, member_of, with_accounts
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.codec import encode
 from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation, operation_id
 
@@ -72,8 +73,10 @@ def is_pending(state: State, operation: Operation) -> bool:
 
 
 def apply_operations(state: State, operations: Sequence[Operation]) -> State:
-    """The ledger after a block's operations. Raises PeerError: BAD_OPERATION for one that is refused, out of order, or too
-    much."""
+    """The ledger after a block's operations, without what has run out by then.
+
+    Raises PeerError: BAD_OPERATION for one that is refused, out of order, or too much.
+    """
     room = _Room()
     for operation in operations:
         room.take(operation)
@@ -82,7 +85,7 @@ def apply_operations(state: State, operations: Sequence[Operation]) -> State:
         raise refused("operations", "those of a block are not in order, or two of them are in one place")
     for operation in operations:
         state = _applied(state, operation)
-    return state
+    return without_expired(state, Round(state.round + 1))
 
 
 def select_operations(state: State, waiting: Iterable[Operation]) -> tuple[Operation, ...]:
@@ -155,7 +158,7 @@ def _check_form(state: State, operation: Operation) -> None:
 
 
 def _last_number(state: State, operation: Operation, kind: str) -> int:
-    account = account_of(state, operation.author)
+    account = member_of(state, operation.author)
     if account is None:
         raise refused(kind, f"its author {short(operation.author)} is no member")
     return account.operations

@@ -9,7 +9,7 @@ from typing import Final
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.base import Body, Limits
-from bflcd.ledger.state import NEVER, State, account_of, with_accounts
+from bflcd.ledger.state import NEVER, State, account_of, member_of, with_accounts
 from bflcd.types import Epoch, NodeId, Round, short
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.codec import limit_of
@@ -69,14 +69,14 @@ def check_recovery(state: State, recovery: Recovery) -> None:
     if len(set(recovery.committee)) != len(recovery.committee):
         raise _refuse("its committee has a member twice")
     for node in recovery.committee:
-        account = account_of(state, node)
+        account = member_of(state, node)
         if account is None or account.punished_round != NEVER:
             raise _refuse(f"its committee has {short(node)}, which is no member or was punished")
     # 3. Retired are distinct members without a seat, in order.
     if recovery.retired != tuple(sorted(set(recovery.retired))) or set(recovery.retired) & set(recovery.committee):
         raise _refuse("its retired members are not sorted and distinct, or have seats")
     for node in recovery.retired:
-        if account_of(state, node) is None:
+        if member_of(state, node) is None:
             raise _refuse(f"it retires {short(node)}, which is no member")
 
 

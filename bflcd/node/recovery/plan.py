@@ -15,7 +15,7 @@ from bflcd.core.snapshot import CoreSnapshot
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.operations.recovery import check_recovery
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.state import NEVER, account_of
+from bflcd.ledger.state import NEVER, member_of, members_of
 from bflcd.node.recovery.observation import (
     Found,
     Observation,
@@ -178,7 +178,7 @@ def _default_committee(core: CoreSnapshot, seen: Observation) -> tuple[NodeId, .
     """Those of the old committee that are alive, in seat order, then other members that are and take part, by id; at most M."""
     context = core.context
     alive = {*seen.connected} if context.follows else {*seen.connected, context.me}
-    members = [a.node for a in context.state.accounts if a.node in alive and a.punished_round == NEVER]
+    members = [a.node for a in members_of(context.state) if a.node in alive and a.punished_round == NEVER]
     old = [node for node in context.committee if node in members]
     others = [node for node in members if node not in old and _takes_part(core, node)]
     return tuple([*old, *others][: context.params.committee_size])
@@ -188,9 +188,8 @@ def _takes_part(core: CoreSnapshot, node: NodeId) -> bool:
     """Whether a member is heard in this round, or was present about as often as others: who only follows is neither."""
     if node == core.context.me or node in core.present:
         return True
-    accounts = core.context.state.accounts
-    usual = max(account.availability for account in accounts)
-    account = account_of(core.context.state, node)
+    usual = max(account.availability for account in members_of(core.context.state))
+    account = member_of(core.context.state, node)
     return account is not None and account.availability > 0 and 2 * account.availability >= usual
 
 
@@ -203,7 +202,7 @@ def _default_retired(core: CoreSnapshot, seen: Observation, committee: tuple[Nod
     here = {*seen.connected, context.me, *committee}
     seats = [node for node in context.committee if node not in here]
     heard = core.present
-    others = [a.node for a in context.state.accounts if a.node not in here and a.node not in seats and a.node not in heard]
+    others = [a.node for a in members_of(context.state) if a.node not in here and a.node not in seats and a.node not in heard]
     return tuple(sorted([*seats, *others][:MAX_COMMITTEE]))
 
 
@@ -211,7 +210,7 @@ def _check_named(context: RoundContext, committee: tuple[NodeId, ...], retired: 
     """Refuse ids that can't be meant, naming each. Raises UsageError."""
     most = context.params.committee_size
     for node in (*committee, *retired):
-        account = account_of(context.state, node)
+        account = member_of(context.state, node)
         if account is None:
             raise _wrong(f"{node.hex()} is no member")
         if node in committee and account.punished_round != NEVER:
@@ -292,7 +291,7 @@ def _warnings(inputs: PlanInput, recovery: Recovery, others: tuple[Pending, ...]
     """What to think about before signing. `others`: pending recoveries beside the one that is proposed."""
     context, seen, found = inputs.context, inputs.seen, inputs.found
     texts = [_answers_text(context, found), *found.doubts]
-    members = len(context.state.accounts)
+    members = sum(1 for _ in members_of(context.state))
     reached = len(seen.connected) + 1
     if 2 * reached <= members:
         texts.append(f"this node sees {reached} of {members} members: it may be this node that is cut off, and not the others")

@@ -7,7 +7,6 @@ from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.quorum import leader
-from bflcd.ledger.state import account_of
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
 from bflcd.params import MILLION
@@ -89,7 +88,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         leader=leader(state.committee, core.view).hex(),
         committee_size=params.committee_size,
         places=params.places,
-        members=len(state.accounts),
+        members=len(context.members),
         peers=len(facts.peers.members()),
         prune_height=None if first is None else model_height(first, params.places),
         oldest_payload_round=measures.stats.oldest_payload,
@@ -120,7 +119,7 @@ def _role(core: CoreSnapshot, facts: NodeFacts) -> Role:
 
 def activity(core: CoreSnapshot, work: WorkHealth) -> Activity:
     """What the node does now; what fails is called so also while it is tried again."""
-    if core.context.finished or account_of(core.context.state, core.context.me) is None:
+    if core.context.finished or core.context.me not in core.context.members:
         return Activity.IDLE
     if not core.started:
         return Activity.STARTING

@@ -1,0 +1,111 @@
+"""Admit and refuse: managers answer who wants to be a member (paper III-A); whom they know they admit unasked."""
+
+from bisect import insort
+from dataclasses import replace
+from operator import attrgetter
+from typing import Final
+
+from bflcd.ledger.operations.base import refused
+from bflcd.ledger.operations.motion import ManagerKind, applicant_of, without_applicant
+from bflcd.ledger.state import HALF, NEVER, Account, State, account_of, is_member, member_of, with_accounts
+from bflcd.types import MAX_MEMBERS, Amount, MicroNats, NodeId, PartsPerMillion, short
+from bflcd.wire.alliance import Admit, Refuse
+from bflcd.wire.operation import Operation
+
+
+class AdmitKind(ManagerKind[Admit]):
+    """A member more, from the next round on: with nothing yet, or with the account that it had before it left."""
+
+    name = "admit"
+    body_type = Admit
+
+    def needed(self, state: State) -> int:
+        """As many as the terms say, or all managers if they are fewer."""
+        return min(state.terms.admission, len(state.managers))
+
+    def target(self, body: Admit) -> NodeId:
+        """Who is admitted."""
+        return body.node
+
+    def is_settled(self, state: State, operation: Operation) -> bool:
+        """Whether it is a member."""
+        return member_of(state, self.body(operation).node) is not None
+
+    def describe(self, operation: Operation) -> str:
+        """Who lets whom in."""
+        return f"manager {short(operation.author)} admits {short(self.body(operation).node)}"
+
+    def check_done(self, state: State, body: Admit) -> None:
+        """Raise PeerError(BAD_OPERATION) for a member, and for who was put out or punished."""
+        account = account_of(state, body.node)
+        if account is None:
+            if len(state.accounts) >= MAX_MEMBERS:
+                raise refused(self.name, f"the ledger has {MAX_MEMBERS} accounts, those of former members counted")
+            return
+        if is_member(account):
+            raise refused(self.name, f"{short(body.node)} is a member")
+        if account.punished_round != NEVER:
+            raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
+        if account.kicked_round != NEVER:
+            raise refused(self.name, f"{short(body.node)} was put out in round {account.kicked_round}: it takes a return")
+
+    def done(self, state: State, body: Admit) -> State:
+        """The account is there, and its owner no applicant any more."""
+        state = without_applicant(state, body.node)
+        account = account_of(state, body.node)
+        if account is not None:
+            return with_accounts(state, newly(account))
+        accounts = list(state.accounts)
+        fresh = Account(node=body.node, balance=Amount(0), packed_round=NEVER, packed_score=MicroNats(0), seat_round=NEVER)
+        insort(accounts, fresh, key=attrgetter("node"))
+        return replace(state, accounts=tuple(accounts))
+
+
+class RefuseKind(ManagerKind[Refuse]):
+    """An applicant hears no, and why; it can't apply again before its application has run out."""
+
+    name = "refuse"
+    body_type = Refuse
+
+    def needed(self, state: State) -> int:
+        """As many as admit."""
+        return min(state.terms.admission, len(state.managers))
+
+    def target(self, body: Refuse) -> NodeId:
+        """Who is refused."""
+        return body.node
+
+    def is_settled(self, state: State, operation: Operation) -> bool:
+        """Whether it does not wait any more."""
+        known = applicant_of(state, self.body(operation).node)
+        return known is None or known.refused_round != NEVER
+
+    def describe(self, operation: Operation) -> str:
+        """Who refuses whom."""
+        body = self.body(operation)
+        return f"manager {short(operation.author)} refuses {short(body.node)}" + (f": {body.reason}" if body.reason else "")
+
+    def check_done(self, state: State, body: Refuse) -> None:
+        """Raise PeerError(BAD_OPERATION) for who does not wait."""
+        known = applicant_of(state, body.node)
+        if known is None:
+            raise refused(self.name, f"{short(body.node)} has not applied")
+        if known.refused_round != NEVER:
+            raise refused(self.name, f"{short(body.node)} was refused in round {known.refused_round}")
+
+    def done(self, state: State, body: Refuse) -> State:
+        """The application is marked."""
+        told = (
+            replace(one, refused_round=state.round, reason=body.reason) if one.node == body.node else one
+            for one in state.applicants
+        )
+        return replace(state, applicants=tuple(told))
+
+
+def newly(account: Account) -> Account:
+    """The account of who comes back: what it owns and its numbers stay, what is remembered of its presence does not."""
+    return replace(account, left_round=NEVER, kicked_round=NEVER, availability=PartsPerMillion(0), offering=HALF)
+
+
+ADMIT: Final = AdmitKind()
+REFUSE: Final = RefuseKind()

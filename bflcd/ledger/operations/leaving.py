@@ -1,0 +1,138 @@
+"""Leave, kick and return: who is no member any more, by its own word or by the managers', and who is one again.
+
+The account stays: what it owns is its own, can't be moved and earns nothing while it is out, and the numbers of its operations
+go on, so that none is ever applied twice. A manager neither leaves nor is put out while it manages.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from bflcd.ledger.operations.admitting import newly
+from bflcd.ledger.operations.base import Limits, refused
+from bflcd.ledger.operations.motion import ManagerKind, manager_quorum
+from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind, someone_stays
+from bflcd.ledger.state import NEVER, State, account_of, member_of, with_accounts
+from bflcd.types import NodeId, short
+from bflcd.wire.alliance import Kick, Leave, Return
+from bflcd.wire.operation import Operation
+
+
+class LeaveKind(NumberedKind[Leave]):
+    """Its author is no member from the next round on, and may be admitted again."""
+
+    name = "leave"
+    body_type = Leave
+    limits = Limits(per_block=16, per_author=1, max_bytes=OPERATION_BYTES)
+
+    def is_settled(self, state: State, operation: Operation) -> bool:
+        """Whether it is gone."""
+        return member_of(state, operation.author) is None
+
+    def describe(self, operation: Operation) -> str:
+        """Who goes."""
+        return f"{short(operation.author)} leaves"
+
+    def check(self, state: State, operation: Operation) -> None:
+        """Raise PeerError(BAD_OPERATION)."""
+        self.body(operation)
+        _check_going(state, operation.author, self.name)
+
+    def apply(self, state: State, operation: Operation) -> State:
+        """Its account says since when."""
+        return _gone(state, operation.author, kicked=False)
+
+
+class KickKind(ManagerKind[Kick]):
+    """A member is none any more from the next round on, and stays out unless managers take it back."""
+
+    name = "kick"
+    body_type = Kick
+
+    def needed(self, state: State) -> int:
+        """A quorum."""
+        return manager_quorum(state)
+
+    def target(self, body: Kick) -> NodeId:
+        """Who is put out."""
+        return body.node
+
+    def is_settled(self, state: State, operation: Operation) -> bool:
+        """Whether it is out."""
+        account = account_of(state, self.body(operation).node)
+        return account is not None and account.kicked_round != NEVER
+
+    def describe(self, operation: Operation) -> str:
+        """Who puts out whom."""
+        body = self.body(operation)
+        return f"manager {short(operation.author)} puts out {short(body.node)}" + (f": {body.reason}" if body.reason else "")
+
+    def check_done(self, state: State, body: Kick) -> None:
+        """Raise PeerError(BAD_OPERATION)."""
+        account = account_of(state, body.node)
+        if account is not None and account.left_round != NEVER and account.kicked_round == NEVER:
+            return  # who has left can still be kept out
+        _check_going(state, body.node, self.name)
+
+    def done(self, state: State, body: Kick) -> State:
+        """Its account says since when."""
+        return _gone(state, body.node, kicked=True)
+
+
+class ReturnKind(ManagerKind[Return]):
+    """Who was put out is a member again."""
+
+    name = "return"
+    body_type = Return
+
+    def needed(self, state: State) -> int:
+        """A quorum."""
+        return manager_quorum(state)
+
+    def target(self, body: Return) -> NodeId:
+        """Who is taken back."""
+        return body.node
+
+    def is_settled(self, state: State, operation: Operation) -> bool:
+        """Whether it is a member."""
+        return member_of(state, self.body(operation).node) is not None
+
+    def describe(self, operation: Operation) -> str:
+        """Who takes back whom."""
+        return f"manager {short(operation.author)} takes {short(self.body(operation).node)} back"
+
+    def check_done(self, state: State, body: Return) -> None:
+        """Raise PeerError(BAD_OPERATION) for who was not put out, and for a proven liar."""
+        account = account_of(state, body.node)
+        if account is None or account.kicked_round == NEVER:
+            raise refused(self.name, f"{short(body.node)} was not put out")
+        if account.punished_round != NEVER:
+            raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
+
+    def done(self, state: State, body: Return) -> State:
+        """As a new member, with what it owned."""
+        account = account_of(state, body.node)
+        if account is None:
+            raise refused(self.name, f"{short(body.node)} was not put out")
+        return with_accounts(state, newly(account))
+
+
+LEAVE: Final = LeaveKind()
+KICK: Final = KickKind()
+RETURN: Final = ReturnKind()
+
+
+def _check_going(state: State, node: NodeId, kind: str) -> None:
+    if member_of(state, node) is None:
+        raise refused(kind, f"{short(node)} is no member")
+    if node in state.managers:
+        raise refused(kind, f"{short(node)} is a manager")
+    if not someone_stays(state, node):
+        raise refused(kind, f"without {short(node)} nobody would be left to hold a seat")
+
+
+def _gone(state: State, node: NodeId, *, kicked: bool) -> State:
+    account = account_of(state, node)
+    if account is None:
+        raise refused("kick" if kicked else "leave", f"{short(node)} is no member")
+    out = replace(account, kicked_round=state.round) if kicked else replace(account, left_round=state.round)
+    return with_accounts(state, out)

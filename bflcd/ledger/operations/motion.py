@@ -1,0 +1,117 @@
+"""What managers do: one alone where that is enough, else a motion that stands in the ledger until enough of them are for it.
+
+A manager is for a motion by signing the same: the same kind with the same content, which is its body without round and number. So
+there is one way to say something and to agree to it, and nobody agrees to what it has not signed itself.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import ClassVar, Final, TypeVar
+
+from bflcd.crypto.hashing import Domain, digest
+from bflcd.ledger.operations.base import refused
+from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
+from bflcd.ledger.quorum import quorum
+from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of
+from bflcd.types import Digest, NodeId, Round, short
+from bflcd.wire.codec import encode
+from bflcd.wire.operation import Operation
+
+MOTIONS_EACH: Final = 4
+"""Motions that one manager has open."""
+
+B = TypeVar("B", bound=NumberedBody)
+
+
+def motion_id(kind: str, content: bytes) -> Digest:
+    """What people call a motion by."""
+    return digest(Domain.MOTION, kind.encode(), content)
+
+
+class ManagerKind(NumberedKind[B], ABC):
+    """What managers do to a member, or to who is none. Whoever derives from it says what it may be done to, and does it."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def needed(self, state: State) -> int:
+        """Managers that have to be for it."""
+
+    @abstractmethod
+    def target(self, body: B) -> NodeId:
+        """To whom it is done."""
+
+    @abstractmethod
+    def check_done(self, state: State, body: B) -> None:
+        """Raise PeerError unless it may be done now."""
+
+    @abstractmethod
+    def done(self, state: State, body: B) -> State:
+        """`state` when it is done."""
+
+    def content(self, body: B) -> bytes:
+        """What a motion is of: the body, whoever signed it and when."""
+        return encode(replace(body, round=Round(0), number=1))  # type: ignore[type-var]  # every body is a dataclass
+
+    def check(self, state: State, operation: Operation) -> None:
+        """Raise PeerError(BAD_OPERATION) unless its author manages, may still say it, and it may be done."""
+        body, author = self.body(operation), operation.author
+        # 1. By a manager.
+        account = member_of(state, author)
+        if author not in state.managers or account is None or account.punished_round != NEVER:
+            raise refused(self.name, f"{short(author)} is no manager")
+        # 2. To whom it may be done.
+        self.check_done(state, body)
+        # 3. Not said before, and with room for another motion.
+        motion = _find(state, self.name, self.content(body))
+        if motion is not None:
+            if author in motion.approvals:
+                raise refused(self.name, f"{short(author)} is for it already, {self._lacking(state, motion)} more are needed")
+        elif self.needed(state) > 1:
+            if sum(other.opener == author for other in state.motions) >= MOTIONS_EACH:
+                raise refused(self.name, f"{short(author)} has {MOTIONS_EACH} motions open")
+            if len(state.motions) >= MAX_MOTIONS:
+                raise refused(self.name, f"{MAX_MOTIONS} motions are open")
+
+    def apply(self, state: State, operation: Operation) -> State:
+        """It is done, or one manager more is for it."""
+        body = self.body(operation)
+        content = self.content(body)
+        motion = _find(state, self.name, content) or Motion(self.name, content, operation.author, state.round, ())
+        motion = replace(motion, approvals=tuple(sorted({*motion.approvals, operation.author})))
+        others = tuple(other for other in state.motions if (other.kind, other.content) != (self.name, content))
+        if self._lacking(state, motion) > 0:
+            motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
+            return replace(state, motions=tuple(motions))
+        return self.done(replace(state, motions=others), body)
+
+    def _lacking(self, state: State, motion: Motion) -> int:
+        """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
+        return self.needed(state) - len(set(motion.approvals) & set(state.managers))
+
+
+def manager_quorum(state: State) -> int:
+    """Managers for what no single one may do, as for a recovery (design 6.8)."""
+    return quorum(len(state.managers))
+
+
+def without_applicant(state: State, node: NodeId) -> State:
+    """`state` without an application of `node`."""
+    return replace(state, applicants=tuple(one for one in state.applicants if one.node != node))
+
+
+def applicant_of(state: State, node: NodeId) -> Applicant | None:
+    """The application of a node that the ledger remembers."""
+    return next((one for one in state.applicants if one.node == node), None)
+
+
+def without_expired(state: State, round_: Round) -> State:
+    """`state` without the motions and applications that have run out by `round_`."""
+    terms = state.terms
+    motions = tuple(one for one in state.motions if round_ - one.opened < terms.motion_rounds)
+    applicants = tuple(one for one in state.applicants if round_ - one.round < terms.application_rounds)
+    return replace(state, motions=motions, applicants=applicants)
+
+
+def _find(state: State, kind: str, content: bytes) -> Motion | None:
+    return next((one for one in state.motions if (one.kind, one.content) == (kind, content)), None)

@@ -1,0 +1,98 @@
+"""What members, managers and applicants sign to change who belongs to the community, and who has what (design 7).
+
+`round`: that of its author when it signed, and no block of an earlier one can carry it; `number`: of its author's operations
+(`bflcd.ledger.operations`).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from bflcd.limits import Between, Size
+from bflcd.types import Amount, Digest, NodeId, Round
+from bflcd.wire.codec import message
+
+ALLIANCE_BYTES: Final = 1024
+"""Largest of them."""
+
+Number = Annotated[int, Between(1, 2**53)]
+
+Note = Annotated[str, Size(0, 256)]
+"""Words for people: a name, a reason."""
+
+
+@message(85, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A device that is no member asks to become one. `note`: what it tells the managers about itself."""
+
+    chain: Digest
+    round: Round
+    note: Note
+
+
+@message(86, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """A manager: `node` belongs to us."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+
+
+@message(87, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A manager: the application of `node` is refused."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+    reason: Note
+
+
+@message(89, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """A manager: `node` is put out."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+    reason: Note
+
+
+@message(91, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A manager: `node`, which was put out, belongs to us again."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+
+
+@message(92, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A member goes."""
+
+    chain: Digest
+    round: Round
+    number: Number
+
+
+@message(93, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A member gives another `amount` of its balance."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    to: NodeId
+    amount: Annotated[Amount, Between(1, 2**63 - 1)]
