@@ -12,6 +12,7 @@ from bflcd.types import Amount, Digest, Epoch, Height, MicroNats, Millis, NodeId
 from bflcd.wire.codec import registered
 
 MODULES = (
+    "wire.alliance",
     "wire.blocks",
     "wire.envelope",
     "wire.operation",
