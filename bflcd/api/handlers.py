@@ -11,6 +11,7 @@ from bflcd.api.event_stream import stream_events
 from bflcd.api.metrics import CONTENT_TYPE
 from bflcd.api.openapi import openapi
 from bflcd.api.route import Backend, Call, Integer
+from bflcd.api.schema.alliance import AllianceView, OperationView
 from bflcd.api.schema.chain import HistoryRow, PruneRequest, PruneView
 from bflcd.api.schema.events import LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
@@ -92,6 +93,16 @@ async def events(backend: Backend, call: Call) -> web.StreamResponse:
 async def logs(backend: Backend, call: Call) -> LogView:
     """The newest log lines."""
     return backend.node.logs(call.numbers["lines"], call.numbers["after"])
+
+
+async def alliance(backend: Backend, _: Call) -> AllianceView:
+    """Who is about to join, and what is about to change."""
+    return backend.node.alliance()
+
+
+async def sign_operation(backend: Backend, call: Call) -> OperationView:
+    """Sign an operation."""
+    return await backend.node.sign_operation(call.body)
 
 
 async def recovery(backend: Backend, _: Call) -> RecoveryView:

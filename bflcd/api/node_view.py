@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
@@ -47,6 +48,14 @@ class NodeView(Protocol):
 
     async def recover(self, request: RecoveryRequest) -> RecoveryView:
         """Plan a recovery of the running round, and sign it unless it is a dry run. A refusal is an OperatorError."""
+        ...
+
+    def alliance(self) -> AllianceView:
+        """Applicants, motions, who has gone, and what waits for its block."""
+        ...
+
+    async def sign_operation(self, request: OperationRequest) -> OperationView:
+        """Sign what the operator wants and give it to the others. A refusal is an OperatorError."""
         ...
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:

@@ -9,6 +9,7 @@ from bflcd.api import handlers
 from bflcd.api.event_bus import LOG_RING
 from bflcd.api.handlers import MAX_ROUNDS, MAX_SEQ
 from bflcd.api.route import Backend, Integer, Route
+from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
@@ -64,6 +65,21 @@ ROUTES: Final = (
             Integer("lines", 1, LOG_RING, "lines", default=100),
             Integer("after", 0, MAX_SEQ, "number of the last line that is known", default=0),
         ),
+    ),
+    Route(
+        "get",
+        "/v1/alliance",
+        "Applicants, motions of managers, who has gone, what waits for its block",
+        handlers.alliance,
+        AllianceView,
+    ),
+    Route(
+        "post",
+        "/v1/operations",
+        "Sign an operation: admit, refuse, kick, return, leave, transfer, approve",
+        handlers.sign_operation,
+        OperationView,
+        body=OperationRequest,
     ),
     Route("get", "/v1/recovery", "What a manager would sign for a round that can't go on", handlers.recovery, RecoveryView),
     Route("post", "/v1/prune", "Drop old payloads", handlers.prune, PruneView, body=PruneRequest),

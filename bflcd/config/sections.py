@@ -43,6 +43,9 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="ROUND:HASH of a model that must be in the history, as status of a trusted member shows it",
         ),
     ] = ""
+    apply: Annotated[
+        bool, Meta(description="true or false; true: while it is in no ledger, the node asks the managers to admit it")
+    ] = True
     passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
 
 

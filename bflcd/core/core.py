@@ -29,6 +29,7 @@ from bflcd.core.events import (
     Event,
     Instant,
     MessageReceived,
+    OperationSaid,
     OperationsFetched,
     RecoverySigned,
     Scored,
@@ -108,7 +109,13 @@ class Core:
     def snapshot(self, now: Instant) -> CoreSnapshot:
         """The core as it stands, for whoever watches it."""
         return snapshot_of(
-            self._round, now, started=self._started, syncing=self._syncing, before=self._present_before, last=self._last_decision
+            self._round,
+            now,
+            started=self._started,
+            syncing=self._syncing,
+            before=self._present_before,
+            last=self._last_decision,
+            waiting=tuple(self._node.operations.pool.values()),
         )
 
     def signed_message(self, digest: Digest) -> Envelope | None:
@@ -168,6 +175,8 @@ class Core:
             case OperationsFetched(of):
                 state = self.context.state
                 return self._node.operations.fetched(state, event) + self._advance(now) if of == state.round else []
+            case OperationSaid(operation):
+                return self._node.operations.said(self.context.state, operation)
             case RecoverySigned():
                 return self._recovery_signed(event, now)
             case SegmentFetched():

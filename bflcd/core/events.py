@@ -133,6 +133,13 @@ class RecoverySigned:
 
 
 @dataclass(frozen=True, slots=True)
+class OperationSaid:
+    """An operation that this node stands for: signed here at its operator's word, or an application that was handed to it."""
+
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentFetched:
     """Answer to `FetchSegment`, or a step of catching up: nothing of it is verified yet."""
 
@@ -161,6 +168,7 @@ Event = (
     | EnvelopesFetched
     | OperationsFetched
     | RecoverySigned
+    | OperationSaid
     | SegmentFetched
     | SyncChanged
 )

@@ -58,6 +58,7 @@ class EventKind(StrEnum):
 
     # operations and what goes wrong between members
     OPERATION = "operation", Severity.NOTE, "an operation waits for its block"
+    OPERATION_REFUSED = "operation_refused", Severity.NOTE, "an operation that was handed to this node breaks a rule"
     EVIDENCE = "evidence", Severity.WARNING, "evidence waits for its block: somebody signed two things in one place"
     CONFLICT = "conflict", Severity.WARNING, "a peer brought what contradicts something that its author signed before"
     FORK = "fork", Severity.ALARM, "two certificates of one round contradict each other: the node stops"
@@ -79,7 +80,9 @@ class EventKind(StrEnum):
         Severity.WARNING,
         "what this node signed before is not known for sure: it signs nothing for now",
     )
-    NOT_MEMBER = "not_member", Severity.ALARM, "this node's id is not in the genesis: members give it nothing"
+    NOT_MEMBER_YET = "not_member_yet", Severity.WARNING, "this node is no member: it waits to be admitted"
+    ADMITTED = "admitted", Severity.NOTE, "this node was admitted to the community"
+    NOT_MEMBER = "not_member", Severity.ALARM, "this node is no member any more: it has left or was put out"
     ANSWER_FAILED = "answer_failed", Severity.ALARM, "an answer to a peer failed by a fault of this node's software or machine"
     PEER_UP = "peer_up", Severity.NOTE, "a member is connected"
     PEER_DOWN = "peer_down", Severity.NOTE, "a connection to a member has ended"

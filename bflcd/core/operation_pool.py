@@ -42,7 +42,11 @@ class OperationPool(Mapping[Digest, Operation]):
         places = {place_of(held) for held in self._held.values()}
         known = place in places
         authors = sum(other[0] == author and other[2] == operation.kind for other in places)
-        full = len(self._held) >= MAX_HELD or authors >= kind_of(operation).limits.per_author
+        limits = kind_of(operation).limits
+        same = sum(other[2] == operation.kind for other in places)
+        full = (
+            len(self._held) >= MAX_HELD or authors >= limits.per_author or (limits.waiting is not None and same >= limits.waiting)
+        )
         if (known or full) and not wanted:
             return False
         id_ = operation_id(operation)

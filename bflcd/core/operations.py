@@ -33,6 +33,14 @@ class OperationHandler:
         """Keep a verified operation that was found here, durably, and tell all members."""
         return self._keep(round_, operation, own=True)
 
+    def said(self, state: State, operation: Operation) -> list[Effect]:
+        """As `note`, for one that this node's operator, or a stranger, brought; one that no block may carry is dropped."""
+        try:
+            self._check(state, operation)
+        except PeerError as error:
+            return [notice(state.round, EventKind.OPERATION_REFUSED, f"not kept: {error}", node=operation.author.hex())]
+        return self.note(state.round, operation)
+
     def _keep(self, round_: Round, operation: Operation, *, own: bool) -> list[Effect]:
         if not self.pool.add(operation, own=own):
             return []

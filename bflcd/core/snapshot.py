@@ -12,6 +12,7 @@ from bflcd.ledger.judgement import Judgement
 from bflcd.types import Epoch, Millis, NodeId, View
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import Offer
+from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
 
@@ -57,7 +58,7 @@ class CoreSnapshot:
     `model_held`: the round's model is here; `decided`: its certificate is, its segment is not; `view`, `phase`, `awaited`: of our
     part in the decision, phase None without a seat, awaited in seat order; `expected`: trainers whose offers our card waits for;
     `card_sent`, `scoring`, `training`: our own card and our jobs under way; `present`: heard of in this round; `cards`: how many
-    entries each member's card has.
+    entries each member's card has; `waiting`: operations that no block has carried yet.
     """
 
     context: RoundContext
@@ -81,6 +82,7 @@ class CoreSnapshot:
     present_before: frozenset[NodeId]
     recoveries: RecoveriesSeen
     last: LastDecision | None
+    waiting: tuple[Operation, ...]
 
 
 def snapshot_of(
@@ -91,6 +93,7 @@ def snapshot_of(
     syncing: bool,
     before: frozenset[NodeId],
     last: LastDecision | None,
+    waiting: tuple[Operation, ...],
 ) -> CoreSnapshot:
     """The running round, and what the core knows beyond it; `before`: who was present in the round before."""
     context, collection, recoveries = round_.context, round_.collection, round_.recoveries
@@ -123,4 +126,5 @@ def snapshot_of(
             recoveries.signed, recoveries.needed, recoveries.held(), recoveries.next_epoch(context.state.epoch)
         ),
         last=last,
+        waiting=waiting,
     )

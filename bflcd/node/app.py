@@ -15,6 +15,7 @@ from bflcd.config import Config
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
+from bflcd.node.anew import StartAnewError
 from bflcd.node.attack import attack_warnings
 from bflcd.node.bootstrap import Bootstrap
 from bflcd.node.joining import Consent
@@ -90,6 +91,6 @@ async def _open_and_run(
     async with closing("the store", store.close):
         marks = MarkFile(datadir / MARK_FILE)
         async with closing("the mark file", marks.close):
-            why = ""
-            while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
-                logger.warning("starting again from the new head")
+            why: StartAnewError | None = None
+            while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, because=why).run()) is not None:
+                logger.warning("starting anew")

@@ -11,16 +11,15 @@ from bflcd.api.server import ApiServer
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.config.port import Port
-from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext
+from bflcd.node.anew import StartAnewError
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
 from bflcd.node.peer_side import PeerSide
-from bflcd.node.recovery.reorg import SupersededError
 from bflcd.node.reporter import EventReporter
 from bflcd.node.running import Surroundings, join_chain
 from bflcd.node.runtime.clock import wall_clock
@@ -47,9 +46,9 @@ class Bootstrap:
         log: LogContext,
         *,
         consent: Consent | None = None,
-        taken_back: str = "",
+        because: StartAnewError | None = None,
     ) -> None:
-        """`consent`: as `find_genesis` takes it. `taken_back`: why blocks were taken back before this start, if any were."""
+        """`consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
         self._config = config
         self._me = identity.node_id
         self._consent = consent
@@ -59,8 +58,8 @@ class Bootstrap:
         metrics = Metrics()
         self._bus = EventBus(wall_clock, metrics.event)
         reporter = EventReporter(self._bus)
-        if taken_back:
-            reporter.tell(EventKind.TAKEN_BACK, 0, taken_back)
+        if because is not None:
+            reporter.tell(because.kind, 0, str(because))
         self._side = side = PeerSide(config, identity, store, metrics, reporter.tell)
         addresses = side.transport.addresses
         self._facts = NodeFacts(
@@ -73,9 +72,9 @@ class Bootstrap:
             config, identity, store, marks, log, side, metrics=metrics, tell=reporter.tell, facts=self._facts
         )
 
-    async def run(self) -> str:
-        """Run until SIGTERM, SIGINT, SIGHUP or a request to stop, or until blocks were taken back: then why to start anew."""
-        why = ""
+    async def run(self) -> StartAnewError | None:
+        """Run until SIGTERM, SIGINT, SIGHUP or a request to stop, or until the node has to start anew: then why."""
+        why: StartAnewError | None = None
         loop = asyncio.get_running_loop()
         for number in orders():
             loop.add_signal_handler(number, self._stop.set)
@@ -92,8 +91,10 @@ class Bootstrap:
                     group.create_task(self._live())
             except* _Stopping:
                 logger.info("stopping")
-            except* SupersededError as failures:
-                why = str(first_of(failures))
+            except* StartAnewError as failures:
+                first = first_of(failures)
+                assert isinstance(first, StartAnewError)
+                why = first
                 logger.critical("%s", why)
         return why
 

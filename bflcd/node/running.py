@@ -15,9 +15,13 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.state import members_of
+from bflcd.ledger.membership import membership_of
+from bflcd.ledger.state import State, members_of
 from bflcd.log import LogContext
 from bflcd.net.blobs.fetcher import BlobFetcher
+from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.service import AllianceService
+from bflcd.node.anew import ExcludedError
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
@@ -40,7 +44,7 @@ from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
 from bflcd.setup.datadir import DataDir
 from bflcd.store.block_store import BlockStore
-from bflcd.types import NodeId, Round, short
+from bflcd.types import NodeId, Round
 from bflcd.wire.tensors import payload_size, update_label
 
 FIRST_LOOK: Final = 1.5
@@ -134,6 +138,8 @@ class RunningNode:
         self._guard = guard
         self._engine = engine
         core = engine.core
+        self._belonged = core.context.members
+        self._excluded = asyncio.Event()
         self._claimed = Bell()
         self._claims = RoundClaims(self._claimed.ring)
         self._inbox = QueueInbox()
@@ -182,9 +188,13 @@ class RunningNode:
             on_progress=self._progress,
             guard=guard,
         )
-        service = ChainService(core, around.store, engine.unpublished)
-        self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures)
-        self.view = OnChain(core, around.facts, recover=self._recovery().recover, clock=instant, device=self._device)
+        sponsors = frozenset(address.rsplit("/", 1)[-1] for address in around.config.node.bootstrap)
+        service = ChainService(core, around.store, engine.unpublished, self._inbox.settle)
+        self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures, sponsors=sponsors)
+        alliance = AllianceService(core, around.identity, self._inbox.settle, instant)
+        self.view = OnChain(
+            core, around.facts, recover=self._recovery().recover, alliance=alliance, clock=instant, device=self._device
+        )
 
     def _observer(self) -> RuntimeObserver:
         around = self._around
@@ -198,7 +208,24 @@ class RunningNode:
             peers=around.side.peers,
             verified=around.side.verified,
             claims=self._claims,
-            on_closed=self._maintenance.round_closed,
+            on_closed=self._closed,
+        )
+
+    def _newcomer(self) -> Newcomer:
+        around, context = self._around, self._engine.core.context
+
+        def held(text: str) -> None:
+            around.facts.held = text
+
+        return Newcomer(
+            around.identity,
+            context.state.chain,
+            around.side.exchange,
+            lambda: [info.node for info in around.side.peers.peers() if info.member],
+            applies=around.config.node.apply,
+            note=around.config.node.name,
+            tell=around.tell,
+            held=held,
         )
 
     def _recovery(self) -> RecoveryService:
@@ -225,17 +252,13 @@ class RunningNode:
         self._around.log.update(round_=head.state.round, view=0)
 
     async def run(self) -> None:
-        """Take part until cancelled. Raises SupersededError once blocks were taken back: the node has to start anew."""
+        """Take part until cancelled, once this node is a member. Raises StartAnewError when it has to start anew."""
         context = self._engine.core.context
         if context.me not in context.members:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
-            text = (
-                f"this node ({context.me.hex()}) is no member of chain {short(context.state.chain)}: "
-                "members give it nothing; its id has to stand in the genesis"
-            )
-            self._around.tell(EventKind.NOT_MEMBER, context.round, text)
-            return
+            await self._newcomer().until_admitted()
         async with closing("the compute worker", self._worker.close), asyncio.TaskGroup() as group:
+            group.create_task(self._until_excluded())
             group.create_task(self._start_worker())
             group.create_task(self._maintenance.run())
             group.create_task(self._take_part(group))
@@ -307,6 +330,24 @@ class RunningNode:
             await self._claimed.after(heard)
 
     # -- small callbacks ----------------------------------------------------------------------------------------------
+
+    def _closed(self, state: State) -> None:
+        """A round was closed: who is no member any more hears nothing from now on, and we neither say nor hear anything if it is
+        we."""
+        self._maintenance.round_closed(state.round)
+        members = frozenset(account.node for account in members_of(state))
+        for node in self._belonged - members:
+            self._around.side.peers.drop(node)
+        me = self._engine.core.context.me
+        if me in self._belonged - members:
+            self._excluded.set()
+        self._belonged = members
+
+    async def _until_excluded(self) -> None:
+        await self._excluded.wait()
+        context = self._engine.core.context
+        _, text = membership_of(context.state, context.me)
+        raise ExcludedError(f"this node ({context.me.hex()}) is no member any more: {text}")
 
     def _members(self) -> int:
         return len(self._engine.core.context.members)

@@ -1,13 +1,18 @@
 """Answers to what peers ask of the chain and of the running round, and who may see which blob."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
 from bflcd.core.core import Core
+from bflcd.core.events import OperationSaid
 from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.operations.admitting import ADMIT
+from bflcd.ledger.operations.application import check_operation
+from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handlers
@@ -23,16 +28,18 @@ from bflcd.wire.requests import (
     GetEnvelopes,
     GetGenesis,
     GetHeaders,
+    GetMembership,
     GetOperations,
     GetPrepared,
     GetSegment,
     Headers,
+    MembershipReply,
     OperationsReply,
     PreparedReply,
     SegmentReply,
 )
 
-CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetOperations, GetPrepared)
+CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetOperations, GetPrepared, GetMembership)
 """What is asked of a chain and its running round."""
 
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
@@ -46,8 +53,12 @@ class Served(ChainStore, RecordStore, Protocol):
 class ChainService:
     """Serves the chain from the store, and the running round from the core."""
 
-    def __init__(self, core: Core, store: Served, unpublished: Unpublished) -> None:
+    def __init__(
+        self, core: Core, store: Served, unpublished: Unpublished, say: Callable[[OperationSaid], Awaitable[None]]
+    ) -> None:
+        """`say` gives the core an operation, and waits for its effects."""
         self._core = core
+        self._say = say
         self._store = store
         self._unpublished = unpublished
 
@@ -60,6 +71,7 @@ class ChainService:
             GetEnvelopes: self._answer_envelopes,
             GetOperations: self._answer_operations,
             GetPrepared: self._answer_prepared,
+            GetMembership: self._answer_membership,
         }
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
@@ -113,6 +125,19 @@ class ChainService:
             room -= len(encode(operation))
             found.append(operation)
         return OperationsReply(tuple(found))
+
+    async def _answer_membership(self, peer: NodeId, request: GetMembership) -> MembershipReply:
+        self._require_chain(request.chain)
+        state = self._core.context.state
+        standing, text = membership_of(state, peer)
+        if request.application is not None and not self._core.syncing:
+            operation = request.application
+            if operation.kind != APPLY.name or operation.author != peer:
+                raise PeerError(Rejection.BAD_OPERATION, "a stranger may hand in its own application, and nothing else")
+            check_operation(state, operation)
+            await self._say(OperationSaid(operation))
+            standing, text = Membership.APPLIED, "its application waits for its block"
+        return MembershipReply(state.round, standing.value, text, state.managers, ADMIT.needed(state))
 
     async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
         self._require_chain(request.chain)

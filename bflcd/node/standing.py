@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from bflcd.core.core import Core
 from bflcd.core.relaying import Standpoint
+from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
@@ -112,9 +113,18 @@ class NodeOfChain:
     """On a chain, as its ledger stands now."""
 
     def __init__(
-        self, core: Core, service: ChainService, claims: RoundClaims, maintenance: Maintenance, measures: Measures
+        self,
+        core: Core,
+        service: ChainService,
+        claims: RoundClaims,
+        maintenance: Maintenance,
+        measures: Measures,
+        *,
+        sponsors: frozenset[str] = frozenset(),
     ) -> None:
+        """`sponsors`: peer ids that the operator named; a newcomer, whose ledger is behind, takes them for members."""
         self._core = core
+        self._sponsors = sponsors
         self._service = service
         self._claims = claims
         self._maintenance = maintenance
@@ -137,7 +147,10 @@ class NodeOfChain:
 
     def is_member(self, node: NodeId) -> bool:
         """See `Standing`."""
-        return node in self._core.context.members
+        context = self._core.context
+        return node in context.members or (
+            bool(self._sponsors) and context.me not in context.members and peer_id_of(node) in self._sponsors
+        )
 
     def is_alone(self) -> bool:
         """See `Standing`."""

@@ -256,6 +256,31 @@ class GetPrepared(Request[PreparedReply]):
     parent: Digest
 
 
+@message(132, max_bytes=8 * 1024)
+@dataclass(frozen=True, slots=True)
+class MembershipReply:
+    """What a peer's ledger says of who asks. `standing`: a `Membership`'s name; `text`: of a refusal, why; `managers`: who can
+    admit it; `needed`: how many of them have to."""
+
+    round: Round
+    standing: Name
+    text: Annotated[str, Size(0, 512)]
+    managers: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    needed: Annotated[int, Between(1, MAX_COMMITTEE)]
+
+
+@message(131, max_bytes=4 * 1024)
+@dataclass(frozen=True, slots=True)
+class GetMembership(Request[MembershipReply]):
+    """Am I a member? Open to strangers, who may hand in their application with it."""
+
+    lane = Lane.SMALL
+    for_strangers = True
+
+    chain: Digest
+    application: Operation | None
+
+
 @message(69, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class Refused:

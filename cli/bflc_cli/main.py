@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from bflc_cli import checks, lab, manage, queries, recover, testnet, top, watch
+from bflc_cli import alliance, checks, lab, manage, queries, recover, testnet, top, watch
 from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (queries, manage, recover, watch, top, checks, testnet, lab):
+for module in (queries, manage, alliance, recover, watch, top, checks, testnet, lab):
     module.register(app)
 
 

@@ -17,7 +17,7 @@ class ApplyKind(SignedKind[Application]):
 
     name = "apply"
     body_type = Application
-    limits = Limits(per_block=4, per_author=1, max_bytes=OPERATION_BYTES)
+    limits = Limits(per_block=4, per_author=1, max_bytes=OPERATION_BYTES, waiting=16)
 
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether its author is a member, or has applied as late or later."""
@@ -50,8 +50,8 @@ class ApplyKind(SignedKind[Application]):
         if known is not None and known.refused_round != NEVER:
             why = f": {known.reason}" if known.reason else ""
             raise refused(self.name, f"{short(author)} was refused in round {known.refused_round}{why}")
-        if known is not None and body.round <= known.round:
-            raise refused(self.name, f"{short(author)} has applied in round {known.round}")
+        if known is not None and body.round < known.round + (state.terms.application_rounds + 1) // 2:
+            raise refused(self.name, f"{short(author)} has applied in round {known.round}, which is known still")
         # 3. There is room.
         if known is None and len(state.applicants) >= MAX_APPLICANTS:
             raise refused(self.name, f"{MAX_APPLICANTS} applications wait for the managers")

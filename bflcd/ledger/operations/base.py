@@ -13,11 +13,12 @@ Form_contra = TypeVar("Form_contra", contravariant=True)
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`per_block`: operations of this kind in one block; `per_author`: of one author that wait for blocks; `max_bytes`: of
-    one."""
+    one; `waiting`: of this kind that wait for blocks, of all authors, None where only the pool's own limit holds."""
 
     per_block: int
     per_author: int
     max_bytes: int
+    waiting: int | None = None
 
 
 class Body(Protocol):

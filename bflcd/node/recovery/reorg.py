@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from bflcd.consensus.certificate import verify_successor
-from bflcd.errors import BflcError, MachineError, PeerError, RequestError
+from bflcd.core.node_events import EventKind
+from bflcd.errors import MachineError, PeerError, RequestError
 from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply
 from bflcd.net.exchange import Exchange
+from bflcd.node.anew import StartAnewError
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO, Scheduler
 from bflcd.store.protocol import ChainStore
@@ -32,8 +34,10 @@ HEADERS_SECONDS: Final = 15.0
 """Deadline of the question for a peer's headers."""
 
 
-class SupersededError(BflcError):
+class SupersededError(StartAnewError):
     """Blocks of this node were superseded and taken back: it has to start again from its new head."""
+
+    kind = EventKind.TAKEN_BACK
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from bflcd.api.schema.status import Peer
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import peer_id_of
 from bflcd.ledger.quorum import faults, leader, quorum
-from bflcd.ledger.state import NEVER, Account
+from bflcd.ledger.state import NEVER, Account, members_of
 from bflcd.net.peer import PeerInfo
 from bflcd.params import MILLION
 from bflcd.types import Round
@@ -54,7 +54,7 @@ def members_view(core: CoreSnapshot) -> list[MemberView]:
             me=account.node == me,
             standing=_standing(account, state.round),
         )
-        for account in state.accounts
+        for account in members_of(state)
     ]
 
 

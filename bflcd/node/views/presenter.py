@@ -5,6 +5,7 @@ from typing import Protocol
 
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.prune_target import rounds_to_keep
+from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
@@ -25,6 +26,18 @@ from bflcd.store.protocol import Upkeep
 
 Recover = Callable[[RecoveryRequest], Awaitable[RecoveryView]]
 """Plans a recovery, and signs it unless it is a dry run (`RecoveryService.recover`)."""
+
+
+class Alliance(Protocol):
+    """What is shown and signed of membership (`AllianceService`)."""
+
+    def view(self) -> AllianceView:
+        """As `NodeView.alliance`."""
+        ...
+
+    async def sign(self, request: OperationRequest) -> OperationView:
+        """As `NodeView.sign_operation`."""
+        ...
 
 
 class ChainView(Protocol):
@@ -67,12 +80,14 @@ class OnChain:
         facts: NodeFacts,
         *,
         recover: Recover,
+        alliance: Alliance,
         clock: Callable[[], Instant],
         device: Callable[[], str],
     ) -> None:
         self.core = core
         self.facts = facts
         self.recover = recover
+        self.alliance = alliance
         self.clock = clock
         self.device = device
 
@@ -136,6 +151,14 @@ class Presenter:
     async def recover(self, request: RecoveryRequest) -> RecoveryView:
         """See `NodeView`."""
         return await self._chain.require().recover(request)
+
+    def alliance(self) -> AllianceView:
+        """See `NodeView`."""
+        return self._chain.require().alliance.view()
+
+    async def sign_operation(self, request: OperationRequest) -> OperationView:
+        """See `NodeView`."""
+        return await self._chain.require().alliance.sign(request)
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,82 @@
+"""From what an operator asks for to what its node signs."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from bflcd.api.schema.alliance import OperationRequest
+from bflcd.errors import UsageError
+from bflcd.ledger.operations.motion import motion_id
+from bflcd.ledger.operations.motions import agreeing_body
+from bflcd.ledger.state import Motion, State
+from bflcd.limits import is_printable
+from bflcd.types import HASH_BYTES, Amount, Digest, NodeId
+from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+
+LEAST_DIGITS: Final = 4
+"""A shorter beginning of an id is too easily mistyped."""
+
+MAX_REASON_BYTES: Final = 256
+
+_Make = Callable[[State, OperationRequest, int], Any]
+
+
+def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, Any]:
+    """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing."""
+    for name in ("reason", "node", "motion"):
+        if not is_printable(getattr(request, name)):
+            raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
+    if len(request.reason.encode()) > MAX_REASON_BYTES:
+        text = f"the reason has {len(request.reason.encode())} bytes, at most {MAX_REASON_BYTES} are possible"
+        raise UsageError(text, code="bad_argument")
+    if request.kind == "approve":
+        motion = _motion(state, request.motion)
+        return motion.kind, agreeing_body(motion, state.round, number)
+    return request.kind, _MAKES[request.kind](state, request, number)
+
+
+def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
+    if request.amount < 1:
+        raise UsageError("transfer needs an amount of at least 1", code="bad_argument")
+    return Transfer(state.chain, state.round, number, _node(state, request), Amount(request.amount))
+
+
+_MAKES: Final[dict[str, _Make]] = {
+    "admit": lambda state, request, number: Admit(state.chain, state.round, number, _node(state, request)),
+    "refuse": lambda state, request, number: Refuse(state.chain, state.round, number, _node(state, request), request.reason),
+    "kick": lambda state, request, number: Kick(state.chain, state.round, number, _node(state, request), request.reason),
+    "return": lambda state, request, number: Return(state.chain, state.round, number, _node(state, request)),
+    "leave": lambda state, _, number: Leave(state.chain, state.round, number),
+    "transfer": _transfer,
+}
+"""By what `OperationRequest.kind` says."""
+
+
+def _node(state: State, request: OperationRequest) -> NodeId:
+    """The id that the request names, or the only known one that begins so. Raises UsageError."""
+    text = request.node
+    if not text:
+        raise UsageError(f"{request.kind} needs a node", code="bad_argument")
+    if len(text) == 2 * HASH_BYTES:
+        try:
+            return NodeId(bytes.fromhex(text))
+        except ValueError as error:
+            message = f"node: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
+            raise UsageError(message, code="bad_argument") from error
+    known = {account.node for account in state.accounts} | {one.node for one in state.applicants}
+    return NodeId(_beginning_with(known, text, "node"))
+
+
+def _motion(state: State, text: str) -> Motion:
+    by_id = {motion_id(motion.kind, motion.content): motion for motion in state.motions}
+    return by_id[Digest(_beginning_with(set(by_id), text, "motion"))]
+
+
+def _beginning_with(ids: set[NodeId] | set[Digest], text: str, what: str) -> bytes:
+    if len(text) < LEAST_DIGITS:
+        raise UsageError(f"{what}: give at least {LEAST_DIGITS} digits of its id", code="bad_argument")
+    found = [one for one in ids if one.hex().startswith(text.lower())]
+    if len(found) != 1:
+        how = "none is known that begins" if not found else f"{len(found)} begin"
+        hint = "`bflc-cli --json alliance` and `bflc-cli --json members` show whole ids"
+        raise UsageError(f"{what}: {how} with {text}", hint=hint, code="bad_argument")
+    return bytes(found[0])

@@ -1,0 +1,86 @@
+"""What an operator has its node sign: who is admitted, refused, put out or taken back, that it leaves, what it gives away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
+from bflcd.core.core import Core
+from bflcd.core.events import Instant, OperationSaid
+from bflcd.core.snapshot import CoreSnapshot
+from bflcd.crypto.identity import Identity
+from bflcd.errors import OperatorError, PeerError
+from bflcd.ledger.operations.application import check_operation
+from bflcd.ledger.state import State, account_of
+from bflcd.node.alliance.bodies import body_of
+from bflcd.node.views.alliance import alliance_view, operation_view
+from bflcd.types import NodeId
+from bflcd.wire.envelope import seal
+from bflcd.wire.operation import Operation, operation_id
+
+
+class AllianceService:
+    """Signs one operation at a time: its number is the next of this node's, so the one before has to be in a block first."""
+
+    def __init__(
+        self, core: Core, identity: Identity, say: Callable[[OperationSaid], Awaitable[None]], clock: Callable[[], Instant]
+    ) -> None:
+        """`say` gives the core an operation, and waits for its effects."""
+        self._core = core
+        self._identity = identity
+        self._say = say
+        self._clock = clock
+        self._turn = asyncio.Lock()
+
+    def view(self) -> AllianceView:
+        """Who is about to join, and what is about to change."""
+        return alliance_view(self._core.snapshot(self._clock()))
+
+    async def sign(self, request: OperationRequest) -> OperationView:
+        """Sign what the operator wants, and give it to the others; a block carries it soon.
+
+        Raises UsageError for what means nothing, OperatorError for what no block could carry.
+        """
+        async with self._turn:
+            snapshot = self._ready()
+            state, me = snapshot.context.state, snapshot.context.me
+            kind, body = body_of(state, request, self._number(state, me))
+            operation = Operation(kind, (seal(body, self._identity).envelope,))
+            try:
+                check_operation(state, operation)
+            except PeerError as error:
+                text = str(error).removeprefix(f"{error.rejection.value}: ")
+                raise OperatorError(
+                    f"it is not signed: {text}", hint="`bflc-cli alliance` shows how things stand", code="refused"
+                ) from error
+            await self._say(OperationSaid(operation))
+            now = self._core.snapshot(self._clock())
+            account = account_of(now.context.state, me)
+            carried = account is not None and account.operations >= body.number
+            if not carried and operation_id(operation) not in map(operation_id, now.waiting):
+                raise OperatorError(
+                    "it was signed, and is not kept: too many operations wait for their block",
+                    hint="try again later",
+                    code="full",
+                )
+            return operation_view(operation, me)
+
+    def _ready(self) -> CoreSnapshot:
+        snapshot = self._core.snapshot(self._clock())
+        if snapshot.syncing or not snapshot.started:
+            raise OperatorError("this node is catching up: it can't say how things stand", hint="wait", code="syncing")
+        if snapshot.context.finished:
+            raise OperatorError(
+                f"the community has reached its last round, {snapshot.context.round}", hint="no block follows", code="done"
+            )
+        own = [one for one in snapshot.waiting if one.author == snapshot.context.me]
+        if own:
+            raise OperatorError(
+                f"another operation of this node waits for its block: {operation_view(own[0], snapshot.context.me).text}",
+                hint="try again in the next round",
+                code="busy",
+            )
+        return snapshot
+
+    def _number(self, state: State, me: NodeId) -> int:
+        account = account_of(state, me)
+        return 1 if account is None else account.operations + 1

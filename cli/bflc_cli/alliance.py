@@ -1,0 +1,216 @@
+"""Who belongs to the community: applications and motions, and what a manager or a member signs."""
+
+import sys
+import time
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bflc_cli.client import Api, connect
+from bflc_cli.session import CommandError, Session
+from bflc_cli.tables import facts, table, warning_lines
+from bflc_cli.text import short, shorts
+from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView
+
+_VIEW: Final = "/v1/alliance"
+
+_POLL: Final = 0.25
+"""Seconds between two looks whether a block has carried an operation."""
+
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's id, or its beginning where it is known.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody to read, for ever.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+PatienceOption = Annotated[float, typer.Option("--for", min=0, max=86_400, help="Seconds to wait for the block that carries it.")]
+
+
+def alliance(ctx: typer.Context) -> None:
+    """Members, applications, motions of managers, who has gone, and what waits for its block."""
+    session: Session = ctx.obj
+    with connect(session) as api:
+        view = api.read(_VIEW, AllianceView)
+    session.emit(view, lambda: session.show(alliance_view(view)))
+
+
+def applications(ctx: typer.Context) -> None:
+    """Who asks to become a member."""
+    session: Session = ctx.obj
+    with connect(session) as api:
+        view = api.read(_VIEW, AllianceView)
+    session.emit(view.applicants, lambda: session.show(_applicants(view.applicants)))
+
+
+def motions(ctx: typer.Context) -> None:
+    """What some managers have signed and too few."""
+    session: Session = ctx.obj
+    with connect(session) as api:
+        view = api.read(_VIEW, AllianceView)
+    session.emit(view.motions, lambda: session.show(_motions(view.motions)))
+
+
+def admit(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
+    """Admit a node, whether it has applied or not. A manager's command."""
+    _sign(ctx, {"kind": "admit", "node": node}, patience)
+
+
+def refuse(ctx: typer.Context, node: NodeArgument, *, reason: ReasonOption = "", patience: PatienceOption = 60) -> None:
+    """Refuse an application. A manager's command."""
+    _sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
+
+
+def kick(
+    ctx: typer.Context,
+    node: NodeArgument,
+    *,
+    reason: ReasonOption = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Put a member out, once a quorum of managers has said the same."""
+    _ask(ctx, f"Sign that {node} is put out of the community?", agreed=agreed)
+    _sign(ctx, {"kind": "kick", "node": node, "reason": reason}, patience)
+
+
+def take_back(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
+    """Take back who was put out, once a quorum of managers has said the same."""
+    _sign(ctx, {"kind": "return", "node": node}, patience)
+
+
+def approve(
+    ctx: typer.Context,
+    motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id.")],
+    *,
+    patience: PatienceOption = 60,
+) -> None:
+    """Sign what another manager has proposed: `motions` lists it."""
+    _sign(ctx, {"kind": "approve", "motion": motion}, patience)
+
+
+def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
+    """Leave the community from the next round on; managers can admit this node again."""
+    _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
+    _sign(ctx, {"kind": "leave"}, patience)
+
+
+def transfer(
+    ctx: typer.Context,
+    node: NodeArgument,
+    amount: Annotated[int, typer.Argument(metavar="UNITS", min=1, help="How much of this node's balance.")],
+    *,
+    patience: PatienceOption = 60,
+) -> None:
+    """Give another member a part of this node's balance."""
+    _sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    for command in (alliance, applications, motions, admit, refuse, kick, approve, leave, transfer):
+        app.command()(command)
+    app.command("take-back")(take_back)
+
+
+def alliance_view(view: AllianceView) -> RenderableType:
+    """All of it for people."""
+    terms = view.terms
+    parts: list[RenderableType] = [
+        facts(
+            [
+                ("members", f"{view.members}, {view.least} are needed; this node: {view.membership}"),
+                ("managers", shorts(view.managers) + (", this node is one" if view.i_am_manager else "")),
+                ("admitting", f"{terms.admission} of them; putting out and taking back: {terms.quorum}"),
+            ]
+        )
+    ]
+    for title, rows, shown in (
+        ("applications", view.applicants, lambda: _applicants(view.applicants)),
+        ("motions", view.motions, lambda: _motions(view.motions)),
+        (
+            "former members",
+            view.former,
+            lambda: table(
+                ("node", "", ">in round", ">balance"),
+                [(short(one.node_id), one.standing, str(one.round), str(one.balance)) for one in view.former],
+            ),
+        ),
+        ("waiting for a block", view.waiting, lambda: table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])),
+    ):
+        if rows:
+            parts += [Text(f"\n{title}", style="bold"), shown()]
+    if view.members < view.least:
+        parts += warning_lines([f"{view.members} members are too few: {view.least} are needed, so admit somebody"])
+    return Group(*parts)
+
+
+def _applicants(rows: list[ApplicantView]) -> RenderableType:
+    return table(
+        ("node", ">round", ">until", "~says", "~answer"),
+        [
+            (one.node_id, str(one.round), str(one.expires), one.note, f"refused: {one.reason}" if one.refused else "waits")
+            for one in rows
+        ],
+    )
+
+
+def _motions(rows: list[MotionView]) -> RenderableType:
+    return table(
+        ("motion", "what", "~why", ">managers", "for it", ">until"),
+        [
+            (
+                short(one.id),
+                f"{one.kind} {short(one.node_id)}",
+                one.text,
+                f"{len(one.approvals)} of {one.needed}",
+                shorts(one.approvals),
+                str(one.expires),
+            )
+            for one in rows
+        ],
+    )
+
+
+def _ask(ctx: typer.Context, question: str, *, agreed: bool) -> None:
+    session: Session = ctx.obj
+    if agreed:
+        return
+    if session.json or not sys.stdin.isatty():
+        raise CommandError("nobody can be asked here whether this is meant", code="needs_yes", hint="say so with --yes")
+    if not typer.confirm(question, err=True):
+        raise CommandError("nothing was signed, as you said", code="declined")
+
+
+def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
+    session: Session = ctx.obj
+    with connect(session) as api:
+        signed = msgspec.convert(api.post("/v1/operations", body), OperationView)
+        with session.err.status("waiting for the block that carries it"):
+            outcome, view = _outcome(api, signed, patience)
+    result = {"operation": signed, "outcome": outcome, "round": view.round}
+    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round))]
+    mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
+    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return"):
+        lines.append(Text("motions that need more managers:"))
+    session.emit(result, lambda: session.show(Group(*lines, *([_motions(mine)] if len(lines) > 2 else []))))
+
+
+_TOLD: Final = {
+    "carried": "a block has carried it; the community is in round {round}",
+    "dropped": "no block carries it any more: what it is for has happened, or can't happen now ({round})",
+    "waiting": "it waits for its block, in round {round}; `bflc-cli alliance` shows when it is gone",
+}
+
+
+def _outcome(api: Api, signed: OperationView, patience: float) -> tuple[str, AllianceView]:
+    """Whether a block has carried it by now, waiting for it as long as wanted."""
+    end = time.monotonic() + patience
+    while True:
+        view = api.read(_VIEW, AllianceView)
+        if view.my_operations >= signed.number:
+            return "carried", view
+        if signed.id not in {one.id for one in view.waiting}:
+            return "dropped", view
+        if time.monotonic() >= end:
+            return "waiting", view
+        time.sleep(_POLL)
