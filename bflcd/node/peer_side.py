@@ -125,7 +125,8 @@ class PeerSide:
         return self.standing.is_member(node)
 
     def _allows(self, node: NodeId) -> bool:
-        return self.peers.allows(node)
+        """Whether a node may connect: it is not banned, and was not put out."""
+        return self.peers.allows(node) and not self.standing.is_barred(node)
 
     def _hears(self, node: NodeId) -> bool:
         """Whether a node's gossip counts: what a banned member says through others is not heard either."""

@@ -37,6 +37,10 @@ class Standing(Protocol):
         """Whether a node belongs to the community now."""
         ...
 
+    def is_barred(self, node: NodeId) -> bool:
+        """Whether a node was put out, so that it gets no connection."""
+        ...
+
     def is_alone(self) -> bool:
         """Whether the community has one member only."""
         ...
@@ -80,6 +84,10 @@ class Newcomer:
         return True
 
     def is_member(self, _: NodeId) -> bool:
+        """See `Standing`."""
+        return False
+
+    def is_barred(self, _: NodeId) -> bool:
         """See `Standing`."""
         return False
 
@@ -151,6 +159,10 @@ class NodeOfChain:
         return node in context.members or (
             bool(self._sponsors) and context.me not in context.members and peer_id_of(node) in self._sponsors
         )
+
+    def is_barred(self, node: NodeId) -> bool:
+        """See `Standing`."""
+        return node in self._core.context.barred
 
     def is_alone(self) -> bool:
         """See `Standing`."""

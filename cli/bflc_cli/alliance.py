@@ -124,24 +124,22 @@ def alliance_view(view: AllianceView) -> RenderableType:
             ]
         )
     ]
-    for title, rows, shown in (
-        ("applications", view.applicants, lambda: _applicants(view.applicants)),
-        ("motions", view.motions, lambda: _motions(view.motions)),
-        (
-            "former members",
-            view.former,
-            lambda: table(
-                ("node", "", ">in round", ">balance"),
-                [(short(one.node_id), one.standing, str(one.round), str(one.balance)) for one in view.former],
-            ),
-        ),
-        ("waiting for a block", view.waiting, lambda: table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])),
-    ):
-        if rows:
-            parts += [Text(f"\n{title}", style="bold"), shown()]
+    if view.applicants:
+        parts += [_title("applications"), _applicants(view.applicants)]
+    if view.motions:
+        parts += [_title("motions"), _motions(view.motions)]
+    if view.former:
+        gone = [(short(one.node_id), one.standing, str(one.round), str(one.balance)) for one in view.former]
+        parts += [_title("former members"), table(("node", "", ">in round", ">balance"), gone)]
+    if view.waiting:
+        parts += [_title("waiting for a block"), table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])]
     if view.members < view.least:
         parts += warning_lines([f"{view.members} members are too few: {view.least} are needed, so admit somebody"])
     return Group(*parts)
+
+
+def _title(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
 
 
 def _applicants(rows: list[ApplicantView]) -> RenderableType:

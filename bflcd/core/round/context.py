@@ -9,7 +9,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import may_train
-from bflcd.ledger.state import State, members_of
+from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.params import BlobRef, Genesis, Params
 from bflcd.types import Digest, Epoch, NodeId, Round
 from bflcd.wire.blocks import Certificate, Header
@@ -33,11 +33,15 @@ class RoundContext:
     """The ledger that the round is decided from: the head's, under the recovery."""
     members: frozenset[NodeId] = field(init=False, compare=False, repr=False)
     """Who belongs to the community in this round."""
+    barred: frozenset[NodeId] = field(init=False, compare=False, repr=False)
+    """Who was put out of it: nobody connects to it."""
 
     def __post_init__(self) -> None:
         head = self.head.state
         object.__setattr__(self, "state", head if self.recovery is None else RECOVERY.apply(head, self.recovery))
         object.__setattr__(self, "members", frozenset(account.node for account in members_of(head)))
+        barred = (account.node for account in head.accounts if account.kicked_round != NEVER)
+        object.__setattr__(self, "barred", frozenset(barred))
 
     @property
     def params(self) -> Params:

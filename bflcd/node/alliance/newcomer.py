@@ -29,15 +29,21 @@ LONGEST_PAUSE: Final = 30.0
 
 GROWTH: Final = 1.5
 
-WAITS: Final = {
-    Membership.UNKNOWN: "its application is on its way into a block",
-    Membership.APPLIED: "its application waits for the managers",
+MEANINGS: Final = {
+    Membership.UNKNOWN: "it has not applied",
+    Membership.APPLIED: "it has applied",
     Membership.REFUSED: "a manager has refused its application",
     Membership.LEFT: "it has left the community",
-    Membership.KICKED: "it was put out, and only a quorum of managers can take it back",
-    Membership.PUNISHED: "it was proved to have lied, for which it is out for ever",
+    Membership.KICKED: "it was put out",
+    Membership.PUNISHED: "it was proved to have lied",
 }
-"""What each standing means to who reads `status`."""
+"""What each standing means to who reads `status`, where the member that is asked does not say more."""
+
+WAYS_BACK: Final = {
+    Membership.KICKED: "only a quorum of managers can take it back",
+    Membership.PUNISHED: "that is for ever",
+}
+"""What there is to be done, where it is not to be admitted."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,14 +121,15 @@ class Newcomer:
         return Operation(APPLY.name, (seal(Application(self._chain, round_, self._note), self._identity).envelope,))
 
     def _report(self, reply: MembershipReply) -> None:
-        known = reply.standing in set(Membership)
-        meaning = WAITS.get(Membership(reply.standing), "") if known else f"it is called {visible(reply.standing)}"
-        managers = " ".join(short(node) for node in reply.managers[:4]) + (" ..." if len(reply.managers) > 4 else "")
-        text = f"this node ({self._identity.node_id.hex()}) is no member: {meaning}"
+        node, standing = self._identity.node_id.hex(), reply.standing
+        known = Membership(standing) if standing in set(Membership) else None
+        meaning = f"it is called {visible(standing)}" if known is None else MEANINGS.get(known, "")
         if reply.text:
-            text += f" ({visible(reply.text)})"
-        if reply.standing not in (Membership.KICKED, Membership.PUNISHED):
-            text += f"; {reply.needed} of the managers {managers} must admit it: `bflc-cli admit {self._identity.node_id.hex()}`"
+            meaning = f"{meaning}: {visible(reply.text)}" if known is Membership.REFUSED else visible(reply.text)
+        managers = " ".join(short(manager) for manager in reply.managers[:4]) + (" ..." if len(reply.managers) > 4 else "")
+        admit = f"{reply.needed} of the managers {managers} must admit it: `bflc-cli admit {node}`"
+        way = admit if known is None else WAYS_BACK.get(known, admit)
+        text = f"this node ({node}) is no member: {meaning}; {way}"
         self._say(reply.round, text)
 
     def _say(self, round_: Round, text: str) -> None:
