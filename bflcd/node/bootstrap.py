@@ -15,7 +15,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext
-from bflcd.node.anew import StartAnewError
+from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
@@ -69,7 +69,16 @@ class Bootstrap:
         port = Port.parse(config.api.listen) if config.api.listen else None
         self._api = ApiServer(self._presenter, metrics, config.node.datadir, port=port)
         self._around = Surroundings(
-            config, identity, store, marks, log, side, metrics=metrics, tell=reporter.tell, facts=self._facts
+            config,
+            identity,
+            store,
+            marks,
+            log,
+            side,
+            metrics=metrics,
+            tell=reporter.tell,
+            facts=self._facts,
+            excluded=isinstance(because, ExcludedError),
         )
 
     async def run(self) -> StartAnewError | None:

@@ -96,6 +96,8 @@ class PeerSide:
         self._metrics.refused(rejection)
         if rejection is Rejection.NOT_MEMBER and self._chain() == ZERO_DIGEST:
             return  # who has no genesis yet takes everybody for a stranger, its own community too
+        if rejection is Rejection.NOT_MEMBER and self.standing.was_member(node):
+            return  # it may not have heard yet that it is none any more
         self.peers.punish(node, rejection, text)
 
     # -- what peers are told, and tell --------------------------------------------------------------------------------

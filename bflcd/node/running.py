@@ -20,7 +20,9 @@ from bflcd.ledger.state import State, members_of
 from bflcd.log import LogContext
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.alliance.service import AllianceService
+from bflcd.node.alliance.watch import watch_membership
 from bflcd.node.anew import ExcludedError
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
@@ -91,6 +93,8 @@ class Surroundings:
     metrics: Metrics
     tell: Tell
     facts: NodeFacts
+    excluded: bool = False
+    """Whether members have said that this node is none: it asks first whether it is one again."""
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
@@ -211,6 +215,11 @@ class RunningNode:
             on_closed=self._closed,
         )
 
+    def _poll(self) -> MembershipPoll:
+        side = self._around.side
+        members = lambda: [info.node for info in side.peers.peers() if info.member]  # noqa: E731
+        return MembershipPoll(self._engine.core.context.state.chain, side.exchange, members)
+
     def _newcomer(self) -> Newcomer:
         around, context = self._around, self._engine.core.context
 
@@ -220,8 +229,7 @@ class RunningNode:
         return Newcomer(
             around.identity,
             context.state.chain,
-            around.side.exchange,
-            lambda: [info.node for info in around.side.peers.peers() if info.member],
+            self._poll(),
             applies=around.config.node.apply,
             note=around.config.node.name,
             tell=around.tell,
@@ -254,11 +262,12 @@ class RunningNode:
     async def run(self) -> None:
         """Take part until cancelled, once this node is a member. Raises StartAnewError when it has to start anew."""
         context = self._engine.core.context
-        if context.me not in context.members:
+        if context.me not in context.members or self._around.excluded:
             # members give a stranger nothing but the genesis: asking for more would only get this node banned
             await self._newcomer().until_admitted()
         async with closing("the compute worker", self._worker.close), asyncio.TaskGroup() as group:
             group.create_task(self._until_excluded())
+            group.create_task(watch_membership(context.me, self._poll(), lambda: self._engine.core.context.round))
             group.create_task(self._start_worker())
             group.create_task(self._maintenance.run())
             group.create_task(self._take_part(group))

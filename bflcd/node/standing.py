@@ -6,6 +6,7 @@ from bflcd.core.core import Core
 from bflcd.core.relaying import Standpoint
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.state import account_of
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
@@ -39,6 +40,10 @@ class Standing(Protocol):
 
     def is_barred(self, node: NodeId) -> bool:
         """Whether a node was put out, so that it gets no connection."""
+        ...
+
+    def was_member(self, node: NodeId) -> bool:
+        """Whether a node belonged to the community once: it may not know yet that it does no more."""
         ...
 
     def is_alone(self) -> bool:
@@ -88,6 +93,10 @@ class Newcomer:
         return False
 
     def is_barred(self, _: NodeId) -> bool:
+        """See `Standing`."""
+        return False
+
+    def was_member(self, _: NodeId) -> bool:
         """See `Standing`."""
         return False
 
@@ -163,6 +172,11 @@ class NodeOfChain:
     def is_barred(self, node: NodeId) -> bool:
         """See `Standing`."""
         return node in self._core.context.barred
+
+    def was_member(self, node: NodeId) -> bool:
+        """See `Standing`."""
+        context = self._core.context
+        return node not in context.members and account_of(context.state, node) is not None
 
     def is_alone(self) -> bool:
         """See `Standing`."""

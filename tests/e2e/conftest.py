@@ -14,6 +14,7 @@ MEMBERS = 7
 STARTED = 6
 
 SHARING = (
+    "test_alliance.py",
     "test_border_slice.py",
     "test_crashes.py",
     "test_foreign_peers.py",

@@ -12,6 +12,15 @@ import numpy as np
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.metrics import Metrics
 from bflcd.api.prune_target import rounds_to_keep
+from bflcd.api.schema.alliance import (
+    AllianceView,
+    ApplicantView,
+    FormerMemberView,
+    MotionView,
+    OperationRequest,
+    OperationView,
+    TermsView,
+)
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
@@ -123,6 +132,40 @@ def recovery_of(**changes: object) -> RecoveryView:
     return RecoveryView(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def alliance_of(**changes: object) -> AllianceView:
+    """A device waits, a motion needs two more managers, one member has left, and nothing waits for its block."""
+    fields: dict[str, object] = {
+        "round": 5,
+        "membership": "member",
+        "members": 8,
+        "least": 5,
+        "managers": IDS[:4],
+        "i_am_manager": True,
+        "my_operations": 0,
+        "terms": TermsView(admission=1, quorum=3, motion_rounds=1000, application_rounds=1000),
+        "applicants": [
+            ApplicantView(node_id="a1" * 32, round=3, note="a ward's machine", expires=1003, refused=False),
+            ApplicantView(node_id="a2" * 32, round=2, note="", expires=1002, refused=True, reason="unknown to us"),
+        ],
+        "motions": [
+            MotionView(
+                id="b1" * 32,
+                kind="kick",
+                node_id=IDS[6],
+                text="it copies",
+                opener=IDS[1],
+                approvals=[IDS[1]],
+                needed=3,
+                opened=4,
+                expires=1004,
+            )
+        ],
+        "former": [FormerMemberView(node_id="c1" * 32, balance=70, standing="left", round=4)],
+        "waiting": [],
+    }
+    return AllianceView(**{**fields, **changes})  # type: ignore[arg-type]
+
+
 class FakeNode:
     """Implements `NodeView`."""
 
@@ -132,6 +175,9 @@ class FakeNode:
         self.pruned: list[tuple[int, bool]] = []
         self.recovery = recovery_of()
         self.recoveries: list[RecoveryRequest] = []
+        self.community = alliance_of()
+        self.signs: list[OperationRequest] = []
+        self.refusal: OperatorError | None = None
         self.bus = EventBus(lambda: Millis(1_700_000_000_000), lambda _: None, capacity=8, max_watchers=2)
         self.log = LogRing()
         self.broken: Exception | None = None
@@ -239,6 +285,15 @@ class FakeNode:
         if self.recovery.refusal:
             raise OperatorError(self.recovery.refusal, hint=self.recovery.hint, code=self.recovery.code)
         return msgspec.structs.replace(self.recovery, signed=True)
+
+    def alliance(self) -> AllianceView:
+        return self.community
+
+    async def sign_operation(self, request: OperationRequest) -> OperationView:
+        self.signs.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return OperationView(id="d1" * 32, kind=request.kind, author=IDS[0], number=1, text=f"it does {request.kind}", mine=True)
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         if round_ is not None and round_ < 3:

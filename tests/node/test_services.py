@@ -6,6 +6,7 @@ from typing import get_type_hints
 
 import pytest
 
+from bflcd.core.events import OperationSaid
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import PeerError, Rejection
@@ -33,13 +34,18 @@ ROOT, OTHER, ELSEWHERE = (Digest(bytes([number]) * 32) for number in range(1, 4)
 SAID = seal(Beacon(STATE.chain, STATE.round, STATE.epoch, ROOT, OTHER), IDENTITIES[0])
 
 
+async def unheard(event: OperationSaid) -> None:
+    """Where nothing is said."""
+    raise AssertionError(event)
+
+
 @pytest.fixture
 async def service() -> ChainService:
     store = MemoryStore()
     await store.initialise(GENESIS, HEADER, STATE)
     context = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
     core = SimpleNamespace(context=context, signed_message={SAID.digest: SAID.envelope}.get)
-    return ChainService(core, store, Unpublished((), Round(0)))
+    return ChainService(core, store, Unpublished((), Round(0)), unheard)
 
 
 async def test_an_unpublished_update_is_for_the_committee_of_its_round(service: ChainService) -> None:
@@ -108,7 +114,7 @@ def handlers_of_a_node():
         rule=AnyAddress(),
     )
     blobs = BlobServer(store, chain=lambda: STATE.chain, may_serve=lambda *_: True, on_damage=lambda *_: None)
-    for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0))), peers, blobs):
+    for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0)), unheard), peers, blobs):
         yield from part.handlers().items()
 
 

@@ -1,25 +1,21 @@
 """What a node does while it is no member: it applies, asks now and then whether it was admitted, and says whom it waits for."""
 
 import asyncio
-import logging
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
-from bflcd.errors import PeerError, RequestError
 from bflcd.ledger.membership import Membership
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.limits import visible
+from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.reporter import Tell
-from bflcd.types import Digest, NodeId, Round, short
+from bflcd.types import Digest, Round, short
 from bflcd.wire.alliance import Application
 from bflcd.wire.envelope import seal
 from bflcd.wire.operation import Operation
-from bflcd.wire.requests import GetMembership, MembershipReply
-
-ASK_SECONDS: Final = 5.0
-"""What a member has for its answer."""
+from bflcd.wire.requests import MembershipReply
 
 FIRST_PAUSE: Final = 1.0
 """Seconds between the first two times of asking; each is half as long again as the one before."""
@@ -45,15 +41,16 @@ WAYS_BACK: Final = {
 }
 """What there is to be done, where it is not to be admitted."""
 
-logger = logging.getLogger(__name__)
 
-
-class MembershipAsker(Protocol):
-    """The part of the exchange that is used here."""
-
-    async def ask(self, peer: NodeId, request: GetMembership, *, deadline: float) -> MembershipReply:
-        """As `Exchange.ask`."""
-        ...
+def meaning_of(reply: MembershipReply) -> str:
+    """What a member's answer means, for people."""
+    standing = reply.standing
+    if standing not in set(Membership):
+        return f"it is called {visible(standing)}"
+    meaning = MEANINGS.get(Membership(standing), "")
+    if not reply.text:
+        return meaning
+    return f"{meaning}: {visible(reply.text)}" if standing == Membership.REFUSED else visible(reply.text)
 
 
 class Newcomer:
@@ -63,8 +60,7 @@ class Newcomer:
         self,
         identity: Identity,
         chain: Digest,
-        asker: MembershipAsker,
-        peers: Callable[[], list[NodeId]],
+        poll: MembershipPoll,
         *,
         applies: bool,
         note: str,
@@ -74,8 +70,7 @@ class Newcomer:
         """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it."""
         self._identity = identity
         self._chain = chain
-        self._asker = asker
-        self._peers = peers
+        self._poll = poll
         self._applies = applies
         self._note = note
         self._tell = tell
@@ -86,7 +81,7 @@ class Newcomer:
         """Return when most of the members that answer say that this node is one."""
         pause = FIRST_PAUSE
         while True:
-            replies = await self._ask_all()
+            replies = await self._poll.replies(self._application)
             if 2 * sum(one.standing == Membership.MEMBER for one in replies) > len(replies):
                 self._say(Round(max(one.round for one in replies)), "")
                 return
@@ -99,37 +94,19 @@ class Newcomer:
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
 
-    async def _ask_all(self) -> list[MembershipReply]:
-        replies = []
-        for peer in self._peers():
-            reply = await self._ask(peer, None)
-            if reply is None:
-                continue
-            if self._applies and reply.standing == Membership.UNKNOWN:
-                reply = await self._ask(peer, self._application(reply.round)) or reply
-            replies.append(reply)
-        return replies
-
-    async def _ask(self, peer: NodeId, application: Operation | None) -> MembershipReply | None:
-        try:
-            return await self._asker.ask(peer, GetMembership(self._chain, application), deadline=ASK_SECONDS)
-        except (PeerError, RequestError) as error:
-            logger.info("%s does not say how we stand: %s", short(peer), error)
+    def _application(self, reply: MembershipReply) -> Operation | None:
+        """What is handed in upon an answer."""
+        if not self._applies or reply.standing != Membership.UNKNOWN:
             return None
-
-    def _application(self, round_: Round) -> Operation:
-        return Operation(APPLY.name, (seal(Application(self._chain, round_, self._note), self._identity).envelope,))
+        application = Application(self._chain, reply.round, self._note)
+        return Operation(APPLY.name, (seal(application, self._identity).envelope,))
 
     def _report(self, reply: MembershipReply) -> None:
         node, standing = self._identity.node_id.hex(), reply.standing
-        known = Membership(standing) if standing in set(Membership) else None
-        meaning = f"it is called {visible(standing)}" if known is None else MEANINGS.get(known, "")
-        if reply.text:
-            meaning = f"{meaning}: {visible(reply.text)}" if known is Membership.REFUSED else visible(reply.text)
         managers = " ".join(short(manager) for manager in reply.managers[:4]) + (" ..." if len(reply.managers) > 4 else "")
         admit = f"{reply.needed} of the managers {managers} must admit it: `bflc-cli admit {node}`"
-        way = admit if known is None else WAYS_BACK.get(known, admit)
-        text = f"this node ({node}) is no member: {meaning}; {way}"
+        way = WAYS_BACK.get(Membership(standing), admit) if standing in set(Membership) else admit
+        text = f"this node ({node}) is no member: {meaning_of(reply)}; {way}"
         self._say(reply.round, text)
 
     def _say(self, round_: Round, text: str) -> None:

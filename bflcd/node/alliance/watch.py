@@ -1,0 +1,32 @@
+"""A member that was put out while it was away, or by a block that did not reach it, hears nothing more: it has to ask."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from bflcd.ledger.membership import Membership
+from bflcd.node.alliance.newcomer import meaning_of
+from bflcd.node.alliance.poll import MembershipPoll
+from bflcd.node.anew import ExcludedError
+from bflcd.types import NodeId, Round
+
+FIRST_PAUSE: Final = 10.0
+"""Seconds without a commit until members are asked; each further time takes twice as long."""
+
+LONGEST_PAUSE: Final = 160.0
+
+
+async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round]) -> None:
+    """Raise ExcludedError once most of the members that answer say, of our round or a later one, that this node is none."""
+    pause, last = FIRST_PAUSE, round_of()
+    while True:
+        await asyncio.sleep(pause)
+        if round_of() != last:
+            pause, last = FIRST_PAUSE, round_of()
+            continue
+        replies = await poll.replies()
+        out = [reply for reply in replies if reply.standing != Membership.MEMBER and reply.round >= last]
+        if 2 * len(out) > len(replies):
+            newest = max(out, key=lambda reply: reply.round)
+            raise ExcludedError(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
+        pause = min(2 * pause, LONGEST_PAUSE)

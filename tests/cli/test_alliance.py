@@ -1,0 +1,106 @@
+"""The commands of membership against a served node: what they show, what they ask, what they send, and how it ended."""
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from bflc_cli.main import main
+from bflcd.api.schema.alliance import OperationRequest, OperationView
+from bflcd.errors import OperatorError
+from tests.helpers.fake_node import IDS, ServedNode, alliance_of
+
+WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, text="it does admit", mine=True)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedNode]:
+    with ServedNode(tmp_path_factory.mktemp("served")) as served:
+        yield served
+
+
+@pytest.fixture
+def run(served, capsys):
+    """Run a command; (exit code, stdout, stderr)."""
+    served.node.community = alliance_of(my_operations=1)
+    served.node.signs.clear()
+    served.node.refusal = None
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["--datadir", str(served.datadir), *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
+    code, out, err = run("alliance")
+    assert (code, err) == (0, "")
+    for text in (
+        "8, 5 are needed",
+        "a1" * 32,
+        "a ward's machine",
+        "refused: unknown to us",
+        "kick",
+        "1 of 3",
+        "it copies",
+        "left",
+    ):
+        assert text in out
+    assert "warning" not in out
+
+
+def test_too_few_members_are_a_warning(run, served):
+    served.node.community = alliance_of(members=4)
+    assert "4 members are too few: 5 are needed" in run("alliance")[1]
+
+
+@pytest.mark.parametrize(("command", "field"), [("applications", "applicants"), ("motions", "motions")])
+def test_lists_are_whole_as_json(run, command, field):
+    code, out, _ = run(command, "--json")
+    answer = json.loads(out)
+    assert (code, answer["data"]) == (0, msgspec.to_builtins(getattr(alliance_of(), field)))
+
+
+@pytest.mark.parametrize(
+    ("words", "sent"),
+    [
+        (("admit", "a1a1a1a1"), OperationRequest(kind="admit", node="a1a1a1a1")),
+        (("refuse", "a1a1a1a1", "--reason", "no"), OperationRequest(kind="refuse", node="a1a1a1a1", reason="no")),
+        (("kick", "07070707", "--reason", "it lies", "-y"), OperationRequest(kind="kick", node="07070707", reason="it lies")),
+        (("take-back", "07070707"), OperationRequest(kind="return", node="07070707")),
+        (("approve", "b1b1"), OperationRequest(kind="approve", motion="b1b1")),
+        (("leave", "--yes"), OperationRequest(kind="leave")),
+        (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
+    ],
+)
+def test_each_command_signs_one_operation_and_says_how_it_ended(run, served, words, sent):
+    code, out, _ = run(*words)
+    assert (code, served.node.signs) == (0, [sent])
+    assert f"it does {sent.kind}" in out
+    assert "a block has carried it" in out
+
+
+def test_what_still_waits_or_was_dropped_is_said(run, served):
+    served.node.community = alliance_of(waiting=[WAITING])
+    assert "it waits for its block" in run("admit", "a1a1a1a1", "--for", "0")[1]
+    served.node.community = alliance_of()
+    assert "no block carries it any more" in run("admit", "a1a1a1a1")[1]
+
+
+@pytest.mark.parametrize("words", [("kick", "07070707"), ("leave",), ("leave", "--json")])
+def test_where_nobody_can_be_asked_nothing_is_signed(run, served, words):
+    code, out, err = run(*words)
+    assert code == 1
+    assert "--yes" in (out if "--json" in words else err)
+    assert served.node.signs == []
+
+
+def test_a_refusal_is_shown_with_its_hint(run, served):
+    served.node.refusal = OperatorError("it is not signed: admit: no manager", hint="look", code="refused")
+    code, _, err = run("admit", "a1a1a1a1")
+    assert code == 1
+    assert "no manager" in err
+    assert "look" in err

@@ -1,0 +1,361 @@
+"""A newcomer's way to its admission, what members tell it, and what an operator has its node sign."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bflcd.api.schema.alliance import OperationRequest
+from bflcd.core.events import OperationSaid
+from bflcd.core.node_events import EventKind
+from bflcd.core.records import Head
+from bflcd.core.round.context import RoundContext
+from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
+from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.operations.application import apply_operations
+from bflcd.ledger.operations.motion import motion_id
+from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.node.alliance import newcomer as newcomer_module
+from bflcd.node.alliance import watch
+from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.poll import MembershipPoll
+from bflcd.node.alliance.service import AllianceService
+from bflcd.node.anew import ExcludedError
+from bflcd.node.runtime.unpublished import Unpublished
+from bflcd.node.services import ChainService
+from bflcd.store.memory import MemoryStore
+from bflcd.types import Amount, Digest, NodeId, Round
+from bflcd.wire.alliance import Admit, Application, Kick, Leave
+from bflcd.wire.blocks import header_hash
+from bflcd.wire.envelope import open_envelope, seal
+from bflcd.wire.operation import Operation
+from bflcd.wire.requests import GetMembership, MembershipReply
+from tests.helpers.ledger import make_genesis, make_identities
+
+GENESIS, IDENTITIES = make_genesis()
+HEADER, STATE = genesis_header(GENESIS), genesis_state(GENESIS)
+STATE_MEMBERS = {account.node for account in STATE.accounts}
+MANAGERS, MEMBER = IDENTITIES[:4], IDENTITIES[9]
+STRANGER = next(one for one in make_identities(11) if one.node_id not in STATE_MEMBERS)
+CHAIN = STATE.chain
+
+
+def context_of(state: State, me: NodeId) -> RoundContext:
+    return RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), state), me)
+
+
+# -- the newcomer -------------------------------------------------------------------------------------------------------------
+
+
+class Members:
+    """What each member answers, in turn; the last answer stays."""
+
+    def __init__(self, *answers: list[Any]) -> None:
+        self.nodes = [NodeId(bytes([number]) * 32) for number in range(len(answers))]
+        self.answers = dict(zip(self.nodes, map(list, answers), strict=True))
+        self.asked: list[GetMembership] = []
+
+    async def ask(self, peer: NodeId, request: GetMembership, *, deadline: float) -> MembershipReply:
+        assert deadline > 0
+        self.asked.append(request)
+        answers = self.answers[peer]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        standing, text = answer if isinstance(answer, tuple) else (answer, "")
+        return MembershipReply(Round(7), str(standing), text, STATE.managers, 1)
+
+
+class Newcomers:
+    """A newcomer, and what it tells."""
+
+    def __init__(self, members: Members, *, applies: bool = True) -> None:
+        self.told: list[tuple[EventKind, str]] = []
+        self.held = ""
+        self.node = Newcomer(
+            STRANGER,
+            CHAIN,
+            MembershipPoll(CHAIN, members, lambda: members.nodes),
+            applies=applies,
+            note="a ward's machine",
+            tell=lambda kind, _round, text: self.told.append((kind, text)),
+            held=self.hold,
+        )
+
+    def hold(self, text: str) -> None:
+        self.held = text
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newcomer_module, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
+
+
+async def once(newcomers: Newcomers, until: Any) -> None:
+    """Let it ask until something holds."""
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        task = group.create_task(newcomers.node.until_admitted())
+        while not until():
+            await asyncio.sleep(0)
+        task.cancel()
+
+
+async def test_it_applies_where_it_is_unknown_and_goes_on_when_it_is_admitted() -> None:
+    members = Members([Membership.UNKNOWN, Membership.APPLIED, Membership.APPLIED, Membership.MEMBER])
+    seen = Newcomers(members)
+    async with asyncio.timeout(10):
+        await seen.node.until_admitted()
+    (application,) = [request.application for request in members.asked if request.application is not None]
+    body: Application = open_envelope(application.signed[0], (Application,)).body
+    assert (application.author, body.chain, body.round, body.note) == (STRANGER.node_id, CHAIN, 7, "a ward's machine")
+    assert [kind for kind, _ in seen.told] == [EventKind.NOT_MEMBER_YET, EventKind.ADMITTED]
+    assert f"bflc-cli admit {STRANGER.node_id.hex()}" in seen.told[0][1]
+    assert seen.held == ""
+
+
+async def test_one_member_that_lies_admits_nobody() -> None:
+    """Given three members, one of whom says that the newcomer is a member, then it goes on waiting."""
+    members = Members([Membership.MEMBER], [Membership.APPLIED], [Membership.APPLIED])
+    await once(Newcomers(members), lambda: len(members.asked) > 9)
+    assert all(request.application is None for request in members.asked)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((Membership.REFUSED, "unknown to us"), ["a manager has refused its application: unknown to us", "bflc-cli admit"]),
+        ((Membership.KICKED, "it was put out in round 4"), ["it was put out in round 4", "only a quorum of managers"]),
+        ((Membership.PUNISHED, ""), ["it was proved to have lied", "for ever"]),
+        ((Membership.LEFT, "it left in round 3"), ["it left in round 3", "bflc-cli admit"]),
+        (("dormant", ""), ["it is called dormant", "bflc-cli admit"]),
+    ],
+)
+async def test_its_operator_reads_why_it_waits(answer: tuple[str, str], words: list[str]) -> None:
+    members = Members([answer])
+    seen = Newcomers(members)
+    await once(seen, lambda: len(members.asked) > 2)
+    assert all(word in seen.held for word in words), seen.held
+    assert len(seen.told) == 1, "said once"
+    assert all(request.application is None for request in members.asked), "only who is unknown applies"
+
+
+async def test_nobody_connected_or_none_that_answers_is_told_too() -> None:
+    alone = Newcomers(Members())
+    await once(alone, lambda: alone.held)
+    assert "no member is connected" in alone.held
+    mute = Members([RequestError("gone")], [PeerError(Rejection.BUSY, "later")])
+    seen = Newcomers(mute)
+    await once(seen, lambda: len(mute.asked) > 3)
+    assert "no member is connected" in seen.held
+
+
+async def test_who_was_told_not_to_apply_does_not() -> None:
+    members = Members([Membership.UNKNOWN])
+    seen = Newcomers(members, applies=False)
+    await once(seen, lambda: len(members.asked) > 2)
+    assert all(request.application is None for request in members.asked)
+    assert "it has not applied" in seen.held
+
+
+# -- a member that was put out ------------------------------------------------------------------------------------------------
+
+
+async def watched(members: Members, *rounds: int) -> None:
+    """A member in the last of `rounds`, once it has passed through the others."""
+    left = list(rounds)
+
+    def round_of() -> Round:
+        return Round(left.pop(0) if len(left) > 1 else left[0])
+
+    poll = MembershipPoll(CHAIN, members, lambda: members.nodes)
+    async with asyncio.timeout(10):
+        await watch.watch_membership(STRANGER.node_id, poll, round_of)
+
+
+async def test_who_hears_nothing_asks_and_learns_that_it_is_out() -> None:
+    members = Members([Membership.MEMBER, (Membership.KICKED, "it was put out in round 4")])
+    with pytest.raises(ExcludedError, match="no member any more: it was put out in round 4"):
+        await watched(members, 5)
+    assert len(members.asked) == 2
+
+
+async def test_as_long_as_rounds_close_nobody_is_asked() -> None:
+    members = Members([(Membership.LEFT, "")])
+    with pytest.raises(ExcludedError):
+        await watched(members, 1, 2, 2, 3, 3, 4)
+    assert len(members.asked) == 1
+
+
+async def test_neither_one_liar_nor_who_is_behind_puts_a_member_out() -> None:
+    liar = Members([(Membership.KICKED, "")], [Membership.MEMBER])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(liar, 5)
+    behind = Members([(Membership.UNKNOWN, "")])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(behind, 8)
+    assert len(behind.asked) > 1
+
+
+# -- what members tell --------------------------------------------------------------------------------------------------------
+
+
+class Said:
+    """Operations that a core was given."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    async def __call__(self, event: OperationSaid) -> None:
+        self.operations.append(event.operation)
+
+
+def service_of(state: State, said: Said, *, syncing: bool = False) -> Any:
+    core = SimpleNamespace(context=context_of(state, MEMBER.node_id), syncing=syncing)
+    return ChainService(core, MemoryStore(), Unpublished((), Round(0)), said).handlers()[GetMembership]  # type: ignore[arg-type]
+
+
+def application_of(who: Any = STRANGER, round_: int = 0) -> Operation:
+    return Operation("apply", (seal(Application(CHAIN, Round(round_), ""), who).envelope,))
+
+
+async def test_a_stranger_hands_in_its_application_and_hears_who_decides() -> None:
+    said = Said()
+    reply = await service_of(STATE, said)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
+    assert (reply.standing, reply.managers, reply.needed) == ("applied", STATE.managers, 1)
+    assert said.operations == [application_of()]
+
+
+async def test_members_and_strangers_hear_how_they_stand() -> None:
+    ask = service_of(STATE, Said())
+    assert (await ask(MEMBER.node_id, GetMembership(CHAIN, None))).standing == "member"
+    assert (await ask(STRANGER.node_id, GetMembership(CHAIN, None))).standing == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("operation", "why"),
+    [
+        (application_of(MEMBER), "its own application"),
+        (Operation("leave", (seal(Leave(CHAIN, Round(0), 1), STRANGER).envelope,)), "its own application"),
+        (application_of(round_=5), "it is of round 5, we are in round 0"),
+    ],
+)
+async def test_a_stranger_hands_in_nothing_else(operation: Operation, why: str) -> None:
+    said = Said()
+    with pytest.raises(PeerError, match=why):
+        await service_of(STATE, said)(STRANGER.node_id, GetMembership(CHAIN, operation))
+    assert said.operations == []
+
+
+async def test_who_catches_up_takes_no_application() -> None:
+    said = Said()
+    reply = await service_of(STATE, said, syncing=True)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
+    assert (reply.standing, said.operations) == ("unknown", [])
+
+
+# -- what an operator signs ---------------------------------------------------------------------------------------------------
+
+
+class Core:
+    """Keeps what it is given, and shows it."""
+
+    def __init__(self, state: State, me: NodeId, *, full: bool = False, **changes: Any) -> None:
+        self.waiting: list[Operation] = []
+        self.full = full
+        self.fields = {
+            "context": context_of(state, me),
+            "syncing": False,
+            "started": True,
+        } | changes
+
+    def snapshot(self, _: Any) -> Any:
+        return SimpleNamespace(**self.fields, waiting=tuple(self.waiting))
+
+    async def say(self, event: OperationSaid) -> None:
+        if not self.full:
+            self.waiting.append(event.operation)
+
+
+def signer(core: Core, who: Any = MANAGERS[0]) -> AllianceService:
+    return AllianceService(core, who, core.say, lambda: None)  # type: ignore[arg-type, return-value]
+
+
+def asks(kind: Any, **fields: Any) -> OperationRequest:
+    return OperationRequest(kind=kind, **fields)
+
+
+async def test_a_managers_node_signs_and_shows_what_waits() -> None:
+    core = Core(STATE, MANAGERS[0].node_id)
+    view = await signer(core).sign(asks("admit", node=STRANGER.node_id.hex()))
+    (operation,) = core.waiting
+    body: Admit = open_envelope(operation.signed[0], (Admit,)).body
+    assert (view.kind, view.number, body.node, body.number) == ("admit", 1, STRANGER.node_id, 1)
+    assert [one.id for one in signer(core).view().waiting] == [view.id]
+    with pytest.raises(OperatorError, match="another operation of this node waits"):
+        await signer(core).sign(asks("kick", node=MEMBER.node_id.hex()))
+
+
+async def test_a_known_id_may_be_shortened() -> None:
+    core = Core(STATE, MEMBER.node_id)
+    view = await signer(core, MEMBER).sign(asks("transfer", node=MANAGERS[0].node_id.hex()[:12].upper(), amount=Amount(5)))
+    assert "gives 5 to" in view.text
+
+
+async def test_one_more_manager_approves_by_the_motions_id() -> None:
+    kick = Kick(CHAIN, Round(0), 1, MEMBER.node_id, "it copies")
+    state = apply_operations(STATE, [Operation("kick", (seal(kick, MANAGERS[0]).envelope,))])
+    (motion,) = state.motions
+    core = Core(state, MANAGERS[1].node_id)
+    shown = signer(core, MANAGERS[1]).view()
+    assert [(one.kind, one.node_id, one.text, one.needed) for one in shown.motions] == [
+        ("kick", MEMBER.node_id.hex(), "it copies", 3)
+    ]
+    view = await signer(core, MANAGERS[1]).sign(asks("approve", motion=motion_id(motion.kind, motion.content).hex()[:8]))
+    assert (view.kind, view.number) == ("kick", 1)
+    assert apply_operations(state, core.waiting).motions[0].approvals == tuple(sorted(one.node_id for one in MANAGERS[:2]))
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (asks("admit"), "admit needs a node"),
+        (asks("admit", node="zz" * 32), "is no id of 64 hexadecimal digits"),
+        (asks("admit", node="ab"), "at least 4 digits"),
+        (asks("kick", node="ffffffff"), "none is known that begins with ffffffff"),
+        (asks("kick", node=MEMBER.node_id.hex(), reason="a\nb"), "can't be printed"),
+        (asks("kick", node=MEMBER.node_id.hex(), reason="ä" * 200), "400 bytes, at most 256"),
+        (asks("transfer", node=MEMBER.node_id.hex()), "an amount of at least 1"),
+        (asks("approve", motion="abcd"), "none is known that begins with abcd"),
+    ],
+)
+async def test_what_means_nothing_is_refused(request_: OperationRequest, why: str) -> None:
+    core = Core(STATE, MANAGERS[0].node_id)
+    with pytest.raises(UsageError, match=why):
+        await signer(core).sign(request_)
+    assert core.waiting == []
+
+
+@pytest.mark.parametrize(
+    ("core", "who", "code"),
+    [
+        (Core(STATE, MEMBER.node_id), MEMBER, "refused"),
+        (Core(STATE, MANAGERS[0].node_id, syncing=True), MANAGERS[0], "syncing"),
+        (Core(STATE, MANAGERS[0].node_id, started=False), MANAGERS[0], "syncing"),
+        (Core(STATE, MANAGERS[0].node_id, full=True), MANAGERS[0], "full"),
+    ],
+)
+async def test_what_no_block_could_carry_is_not_signed(core: Core, who: Any, code: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        await signer(core, who).sign(asks("admit", node=STRANGER.node_id.hex()))
+    assert caught.value.code == code
+    assert core.waiting == []
+
+
+def test_every_standing_has_its_words() -> None:
+    assert membership_of(STATE, MEMBER.node_id) == (Membership.MEMBER, "")
+    assert membership_of(STATE, Digest(bytes(32))) == (Membership.UNKNOWN, "")  # type: ignore[arg-type]
+    applied = apply_operations(STATE, [application_of()])
+    assert membership_of(applied, STRANGER.node_id)[0] is Membership.APPLIED
