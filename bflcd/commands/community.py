@@ -72,6 +72,7 @@ def new_genesis(
         Amount(balance),
         Amount(pool),
         testnet,
+        community.terms(),
     )
     description = describe_task(task, task_plan.options, seed=seed, data=task_plan.data)
     composed = compose_genesis(plan, task_plan, description)
@@ -119,6 +120,7 @@ def new_testnet(
         output=output,
         task=task_plan,
         params=community.params(nodes),
+        terms=community.terms(),
         time=Millis(0) if seed_keys else _now(),
         data=shares,
         base_port=base_port,

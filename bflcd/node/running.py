@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.api.metrics import Metrics
 from bflcd.closing import closing
 from bflcd.config import Config
+from bflcd.core.core import Core
 from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
@@ -15,15 +16,11 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.membership import membership_of
 from bflcd.ledger.state import State, members_of
 from bflcd.log import LogContext
 from bflcd.net.blobs.fetcher import BlobFetcher
-from bflcd.node.alliance.newcomer import Newcomer
-from bflcd.node.alliance.poll import MembershipPoll
+from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.service import AllianceService
-from bflcd.node.alliance.watch import watch_membership
-from bflcd.node.anew import ExcludedError
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
@@ -96,6 +93,11 @@ class Surroundings:
     excluded: bool = False
     """Whether members have said that this node is none: it asks first whether it is one again."""
 
+    @property
+    def sponsors(self) -> frozenset[str]:
+        """Peer ids that the operator named."""
+        return frozenset(address.rsplit("/", 1)[-1] for address in self.config.node.bootstrap)
+
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
     """Take up the chain of `genesis`, which the store holds.
@@ -142,8 +144,7 @@ class RunningNode:
         self._guard = guard
         self._engine = engine
         core = engine.core
-        self._belonged = core.context.members
-        self._excluded = asyncio.Event()
+        self._belonging = _belonging_of(core, around)
         self._claimed = Bell()
         self._claims = RoundClaims(self._claimed.ring)
         self._inbox = QueueInbox()
@@ -192,9 +193,10 @@ class RunningNode:
             on_progress=self._progress,
             guard=guard,
         )
-        sponsors = frozenset(address.rsplit("/", 1)[-1] for address in around.config.node.bootstrap)
         service = ChainService(core, around.store, engine.unpublished, self._inbox.settle)
-        self.standing = NodeOfChain(core, service, self._claims, self._maintenance, around.facts.measures, sponsors=sponsors)
+        self.standing = NodeOfChain(
+            core, service, self._claims, self._maintenance, around.facts.measures, sponsors=around.sponsors
+        )
         alliance = AllianceService(core, around.identity, self._inbox.settle, instant)
         self.view = OnChain(
             core, around.facts, recover=self._recovery().recover, alliance=alliance, clock=instant, device=self._device
@@ -213,27 +215,6 @@ class RunningNode:
             verified=around.side.verified,
             claims=self._claims,
             on_closed=self._closed,
-        )
-
-    def _poll(self) -> MembershipPoll:
-        side = self._around.side
-        members = lambda: [info.node for info in side.peers.peers() if info.member]  # noqa: E731
-        return MembershipPoll(self._engine.core.context.state.chain, side.exchange, members)
-
-    def _newcomer(self) -> Newcomer:
-        around, context = self._around, self._engine.core.context
-
-        def held(text: str) -> None:
-            around.facts.held = text
-
-        return Newcomer(
-            around.identity,
-            context.state.chain,
-            self._poll(),
-            applies=around.config.node.apply,
-            note=around.config.node.name,
-            tell=around.tell,
-            held=held,
         )
 
     def _recovery(self) -> RecoveryService:
@@ -261,13 +242,9 @@ class RunningNode:
 
     async def run(self) -> None:
         """Take part until cancelled, once this node is a member. Raises StartAnewError when it has to start anew."""
-        context = self._engine.core.context
-        if context.me not in context.members or self._around.excluded:
-            # members give a stranger nothing but the genesis: asking for more would only get this node banned
-            await self._newcomer().until_admitted()
+        await self._belonging.until_member(self._around.config.node, doubted=self._around.excluded)
         async with closing("the compute worker", self._worker.close), asyncio.TaskGroup() as group:
-            group.create_task(self._until_excluded())
-            group.create_task(watch_membership(context.me, self._poll(), lambda: self._engine.core.context.round))
+            group.create_task(self._belonging.watch())
             group.create_task(self._start_worker())
             group.create_task(self._maintenance.run())
             group.create_task(self._take_part(group))
@@ -341,22 +318,8 @@ class RunningNode:
     # -- small callbacks ----------------------------------------------------------------------------------------------
 
     def _closed(self, state: State) -> None:
-        """A round was closed: who is no member any more hears nothing from now on, and we neither say nor hear anything if it is
-        we."""
         self._maintenance.round_closed(state.round)
-        members = frozenset(account.node for account in members_of(state))
-        for node in self._belonged - members:
-            self._around.side.peers.drop(node)
-        me = self._engine.core.context.me
-        if me in self._belonged - members:
-            self._excluded.set()
-        self._belonged = members
-
-    async def _until_excluded(self) -> None:
-        await self._excluded.wait()
-        context = self._engine.core.context
-        _, text = membership_of(context.state, context.me)
-        raise ExcludedError(f"this node ({context.me.hex()}) is no member any more: {text}")
+        self._belonging.closed(state)
 
     def _members(self) -> int:
         return len(self._engine.core.context.members)
@@ -371,6 +334,14 @@ class RunningNode:
 
     def _device(self) -> str:
         return "" if self._worker.ready is None else self._worker.ready.device
+
+
+def _belonging_of(core: Core, around: Surroundings) -> Belonging:
+    def held(text: str) -> None:
+        around.facts.held = text
+
+    side = around.side
+    return Belonging(core, around.identity, side.peers, side.exchange, tell=around.tell, held=held)
 
 
 def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobFetcher:

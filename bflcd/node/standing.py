@@ -137,7 +137,7 @@ class NodeOfChain:
         maintenance: Maintenance,
         measures: Measures,
         *,
-        sponsors: frozenset[str] = frozenset(),
+        sponsors: frozenset[str],
     ) -> None:
         """`sponsors`: peer ids that the operator named; a newcomer, whose ledger is behind, takes them for members."""
         self._core = core

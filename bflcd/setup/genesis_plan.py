@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.messages import TaskDescription
-from bflcd.params import Genesis, GenesisMember, Params, TaskSpec, check_genesis
+from bflcd.params import Genesis, GenesisMember, Params, TaskSpec, Terms, check_genesis
 from bflcd.types import Amount, Millis, NodeId
 from bflcd.wire.codec import encode
 from bflcd.wire.tensors import blob_ref
@@ -45,6 +45,7 @@ class GenesisPlan:
     pool: Amount = FIRST_POOL
     testnet: bool = False
     """Its nodes may play attacks."""
+    terms: Terms = Terms()
 
 
 def default_places(members: int, committee_size: int, *, small_community: bool) -> int:
@@ -69,6 +70,7 @@ def compose_genesis(plan: GenesisPlan, task: TaskPlan, description: TaskDescript
         pool=plan.pool,
         model=blob_ref(description.model),
         testnet=plan.testnet,
+        terms=plan.terms,
     )
     check_genesis(genesis)
     try:

@@ -11,7 +11,7 @@ from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig, PartitionKind, bad_data
 from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT, deal_rows
-from bflcd.params import AGGREGATIONS, ELECTIONS, MILLION, SCORE_RULES, Params, default_committee
+from bflcd.params import AGGREGATIONS, ELECTIONS, MILLION, SCORE_RULES, Params, Terms, default_committee
 from bflcd.setup.genesis_plan import default_places
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
 
@@ -34,6 +34,9 @@ _OWN_FLAGS: Final = (
 """Fields of `Params` that have flags of their own."""
 
 _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in _OWN_FLAGS)
+
+_TERMS: Final = tuple(field.name for field in fields(Terms))
+"""Fields of `Terms`, none of which is called as one of the others."""
 
 _DEFAULTS: Final = Params()
 
@@ -87,6 +90,11 @@ class CommunityOptions:
             **cast("dict[str, Any]", given),
         )
 
+    def terms(self) -> Terms:
+        """By which the community admits and puts out. Raises UsageError."""
+        given = {key: _whole(key, value) for key, value in self._extra().items() if key in _TERMS}
+        return Terms(**cast("dict[str, Any]", given))
+
     def training(self) -> dict[str, int]:
         """The fields of TaskSpec that were given. Raises UsageError."""
         given = {key: _whole(key, value) for key, value in self._extra().items() if key in _TRAINING}
@@ -96,7 +104,7 @@ class CommunityOptions:
 
     def _extra(self) -> dict[str, str]:
         found = parse_options(self.extra or (), "--param")
-        known = (*_FREE, *_TRAINING)
+        known = (*_FREE, *_TRAINING, *_TERMS)
         unknown = next((key for key in found if key not in known), None)
         if unknown is not None:
             raise UsageError(f"--param {unknown}: there is no such parameter", hint=f"known: {', '.join(sorted(known))}")

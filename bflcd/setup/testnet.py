@@ -18,7 +18,7 @@ from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
 from bflcd.learn.shipped import SHIPPED
-from bflcd.params import Genesis, Params
+from bflcd.params import Genesis, Params, Terms
 from bflcd.setup.compose import COMPOSE_PORT, CONTAINER_RANGES, compose_text
 from bflcd.setup.datadir import DataDir, make_empty
 from bflcd.setup.genesis_file import write_genesis
@@ -62,6 +62,7 @@ class TestnetPlan:
     image: str = "bflcd"
     attack: str = ""
     attackers: int = 0
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
     """The same with the task already described. Raises as `create_testnet` does."""
     nodes = tuple(_nodes(plan))
     members = tuple(node.identity.node_id for node in nodes)
-    genesis = compose_genesis(GenesisPlan(plan.name, plan.time, plan.params, members, testnet=True), plan.task, description)
+    genesis = compose_genesis(
+        GenesisPlan(plan.name, plan.time, plan.params, members, testnet=True, terms=plan.terms), plan.task, description
+    )
     try:
         write_genesis(plan.output / "genesis.json", genesis)
         for index, node in enumerate(nodes):

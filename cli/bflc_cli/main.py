@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from bflc_cli import alliance, checks, lab, manage, queries, recover, testnet, top, watch
+from bflc_cli import checks, lab, manage, queries, testnet, top, watch
+from bflc_cli.governance import alliance, recover
 from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError

@@ -170,7 +170,7 @@ def test_ids_that_mean_nothing_are_wrong_usage(run, served, words, text):
 
 
 def test_an_ambiguous_id_is_named(run, served, monkeypatch):
-    monkeypatch.setattr("bflc_cli.recover.LEAST_DIGITS", 1)
+    monkeypatch.setattr("bflc_cli.governance.recover.LEAST_DIGITS", 1)
     code, _, err = run("--yes", "--retire", "0")
     assert code == 2
     assert "8 ids" in err

@@ -12,11 +12,12 @@ from bflcd.types import ZERO_DIGEST, Digest, NodeId
 PEER = NodeId(bytes([7]) * 32)
 
 
-def punished(chain: Digest, rejection: Rejection) -> list[Any]:
+def punished(chain: Digest, rejection: Rejection, *, former: bool = False) -> list[Any]:
     charged: list[Any] = []
     side = SimpleNamespace(
         _chain=lambda: chain,
         _metrics=SimpleNamespace(refused=lambda _: None),
+        standing=SimpleNamespace(was_member=lambda _: former),
         peers=SimpleNamespace(punish=lambda *what: charged.append(what)),
     )
     PeerSide.punish(side, PEER, rejection, "why")  # type: ignore[arg-type]
@@ -34,3 +35,8 @@ def punished(chain: Digest, rejection: Rejection) -> list[Any]:
 )
 def test_a_newcomer_holds_it_against_nobody_that_it_knows_no_members(chain: Digest, rejection: Rejection, charged: bool) -> None:
     assert bool(punished(chain, rejection)) is charged
+
+
+def test_who_was_a_member_may_not_know_yet_that_it_is_none() -> None:
+    assert punished(Digest(bytes([1]) * 32), Rejection.NOT_MEMBER, former=True) == []
+    assert len(punished(Digest(bytes([1]) * 32), Rejection.MALFORMED, former=True)) == 1

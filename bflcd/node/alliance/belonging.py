@@ -1,0 +1,91 @@
+"""Whether this node is a member: waited for before it takes part, watched while it does."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from bflcd.config.sections import NodeSection
+from bflcd.core.core import Core
+from bflcd.crypto.identity import Identity
+from bflcd.ledger.membership import membership_of
+from bflcd.ledger.state import State, members_of
+from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.poll import MembershipAsker, MembershipPoll
+from bflcd.node.alliance.watch import watch_membership
+from bflcd.node.anew import ExcludedError
+from bflcd.node.reporter import Tell
+from bflcd.types import NodeId
+
+
+class Connections(Protocol):
+    """The part of the peer side that is used here."""
+
+    def members(self) -> tuple[NodeId, ...]:
+        """Connected members."""
+        ...
+
+    def drop(self, peer: NodeId) -> None:
+        """End a connection."""
+        ...
+
+
+class Belonging:
+    """`held`: shows the operator why the node waits, empty when it doesn't."""
+
+    def __init__(
+        self,
+        core: Core,
+        identity: Identity,
+        peers: Connections,
+        asker: MembershipAsker,
+        *,
+        tell: Tell,
+        held: Callable[[str], None],
+    ) -> None:
+        self._core = core
+        self._identity = identity
+        self._peers = peers
+        self._poll = MembershipPoll(core.context.state.chain, asker, lambda: list(peers.members()))
+        self._tell = tell
+        self._held = held
+        self._members = core.context.members
+        self._excluded = asyncio.Event()
+
+    async def until_member(self, settings: NodeSection, *, doubted: bool) -> None:
+        """Return at once if this node is a member by its own ledger, which may be `doubted`; else once members say so."""
+        context = self._core.context
+        if context.me in context.members and not doubted:
+            return
+        # members give a stranger nothing but the genesis: asking for more would only get this node banned
+        chain = context.state.chain
+        newcomer = Newcomer(
+            self._identity,
+            chain,
+            self._poll,
+            applies=settings.apply,
+            note=settings.name,
+            tell=self._tell,
+            held=self._held,
+        )
+        await newcomer.until_admitted()
+
+    def closed(self, state: State) -> None:
+        """A round was closed: who is no member any more hears nothing from now on."""
+        members = frozenset(account.node for account in members_of(state))
+        gone, self._members = self._members - members, members
+        for node in gone:
+            self._peers.drop(node)
+        if self._core.context.me in gone:
+            self._excluded.set()
+
+    async def watch(self) -> None:
+        """Raise ExcludedError when this node is no member any more, by its own ledger or by what most members say."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._until_excluded())
+            group.create_task(watch_membership(self._core.context.me, self._poll, lambda: self._core.context.round))
+
+    async def _until_excluded(self) -> None:
+        await self._excluded.wait()
+        context = self._core.context
+        _, text = membership_of(context.state, context.me)
+        raise ExcludedError(f"this node ({context.me.hex()}) is no member any more: {text}")
