@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,16 +149,21 @@ def test_a_wrong_testnet_is_refused(tmp_path: Path, case: str):
     assert not (tmp_path / "net").exists() or not any((tmp_path / "net").iterdir())
 
 
-def test_an_unreachable_bootstrap_is_named(tmp_path: Path):
+@pytest.fixture(scope="module", autouse=True)
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A new node whose only first peer does not answer. It warns after ten seconds, so it runs beside the other tests from the first on."""
+    node = Daemon("lonely", tmp_path_factory.mktemp("lonely") / "node")
+    node.start("--bootstrap", DEAD_ADDRESS, "--chain-id", "ab" * 32)
+    yield node
+    node.sweep()
+    node.wait()
+
+
+def test_an_unreachable_bootstrap_is_named(lonely: Daemon):
     """Given a new node whose only first peer does not answer, When it runs for a while,
     Then it keeps running, its status names the address and the step that failed, and SIGTERM ends it with 0.
     """
-    node = Daemon("lonely", tmp_path / "lonely")
-    node.start("--bootstrap", DEAD_ADDRESS, "--chain-id", "ab" * 32)
-    try:
-        warned = wait_for(lambda: node.status()["warnings"], 60, "a warning", report=node.tail)
-        assert any(DEAD_ADDRESS in text and "connect" in text for text in warned), warned
-        assert "--bootstrap" in node.status()["waiting_for"]
-        assert node.stop() == 0
-    finally:
-        node.sweep()
+    warned = wait_for(lambda: lonely.status()["warnings"], 60, "a warning", report=lonely.tail)
+    assert any(DEAD_ADDRESS in text and "connect" in text for text in warned), warned
+    assert "--bootstrap" in lonely.status()["waiting_for"]
+    assert lonely.stop() == 0
