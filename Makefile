@@ -50,7 +50,9 @@ demo: $(RUN_READY) ## run a community of NODES daemons for ROUNDS rounds here, t
 	$(BIN)/bflcd testnet --nodes $(NODES) --output "$(DEMO_DIR)" --task digits --rounds $(ROUNDS)
 	$(BIN)/bflc-cli testnet up "$(DEMO_DIR)"
 
+# Compiled once: where no bytecode is kept, each of the hundreds of processes that tests start would compile all that it imports.
 test: $(DEV_READY) ## run the default suite (JOBS at a time)
+	@$(BIN)/python -m compileall -q -j $(JOBS) bflcd cli
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not docker and not slow" --ignore tests/e2e $(PYTEST_ARGS) $(TESTS)
 	@if [ -d tests/e2e ] && [ "$(TESTS)" = tests ]; then \
 	  $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not docker and not slow" $(PYTEST_ARGS) tests/e2e; fi

@@ -6,12 +6,15 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.helpers.daemons import Community, community
+from tests.helpers.daemons import Community, Daemon, community
 
-MEMBERS = 7
-"""One more than run from the start: the last is the late joiner."""
+MEMBERS = 8
+"""Two more than run from the start: one lends its key to attackers, and is shunned for it; the last is the late joiner."""
 
 STARTED = 6
+
+KEEP = 2
+"""Rounds whose payloads the pruned one keeps."""
 
 SHARING = (
     "test_alliance.py",
@@ -58,10 +61,23 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.config.stash[SHARED].close()
 
 
+def configure(node: Daemon, default: str, wanted: str) -> None:
+    """Put a setting in the place of its commented default in a node's configuration."""
+    path = node.datadir / "config.toml"
+    before = path.read_text()
+    assert before.count(default) == 1, f"{path}: no place for {wanted}"
+    path.write_text(before.replace(default, wanted))
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Community]:
-    """Seven members, six of them running, a committee of four, rounds without end."""
+    """Eight members, six of them running, a committee of four, rounds without end. The first one's API listens on a port too, the fifth
+    keeps the payloads of `KEEP` rounds only: in their files, so that they do however they are started.
+    """
     with community(tmp_path_factory.mktemp("shared") / "net", MEMBERS, "--committee-size", "4") as made:
+        configure(made[0], '# listen = ""', 'listen = "127.0.0.1:0"')
+        configure(made[4], '# mode = "archive"', 'mode = "pruned"')
+        configure(made[4], "# keep = 2", f"keep = {KEEP}")
         made.start(made.nodes[:STARTED])
         made.wait_round(1, START_SECONDS)
         pytestconfig.stash[SHARED] = made
@@ -70,7 +86,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 
 @pytest.fixture
 def living(shared: Community, request: pytest.FixtureRequest) -> Iterator[Community]:
-    """The shared community, all of the first six running and moving; afterwards there is no fork and no trace of a bug."""
+    """The shared community, all of the first six running and in step; afterwards there is no fork and no trace of a bug."""
     assert request.path.name in SHARING, f"add {request.path.name} to SHARING, or a second community is started for it"
     for stray in shared.nodes[STARTED:]:
         shared.expected.discard(stray.name)
@@ -79,7 +95,7 @@ def living(shared: Community, request: pytest.FixtureRequest) -> Iterator[Commun
     for node in shared:
         node.resume()
     shared.start(down)
-    shared.wait_rounds(1, START_SECONDS)
+    shared.wait_rounds(0, START_SECONDS)
     known = set(shared.faults())
     yield shared
     shared.wait_for(

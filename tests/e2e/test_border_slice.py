@@ -7,6 +7,7 @@ import pytest
 from tests.border.attack import Net, catalogue
 from tests.border.figures import LOG_MIB, RSS_MIB
 from tests.border.measuring import Watch
+from tests.e2e.conftest import MEMBERS, STARTED
 from tests.helpers.daemons import Community
 
 SECONDS = 0.8
@@ -20,8 +21,8 @@ def test_a_community_goes_on_under_every_attack(living: Community) -> None:
     """Given a running community, When one stranger or member after the other does its worst for a moment,
     Then rounds go on closing, memory and log stay within their limits, and honest peers get in.
     """
-    net = Net(living.path)
-    watch = Watch(living, living.nodes[:-1])
+    net = Net(living.path, spare=MEMBERS - STARTED)
+    watch = Watch(living, living.nodes[:STARTED])
 
     with watch.watching():
         quick = [attack for attack in catalogue().values() if attack.quick]

@@ -1,4 +1,5 @@
-"""A community of daemons that nobody disturbs: it trains to its last round, ends when told to, and the laboratory decides the same."""
+"""A community of daemons of which two lie: it trains to its last round all the same, ends when told to, and the laboratory decides
+the same."""
 
 import asyncio
 import json
@@ -17,10 +18,14 @@ from bflcd.ledger.disclosure import ACCURACY_STEP, GAIN_LEVELS, LOSS_STEP, REFUS
 from bflcd.types import Round
 from bflcd.wire.codec import decode
 from bflcd.wire.messages import ScoreCard
-from tests.helpers.daemons import ROOT, Community, community, environment, wait_for
+from tests.helpers.daemons import ROOT, Community, Daemon, community, environment, wait_for
 
 ROUNDS = 8
 NODES = 10
+ATTACKERS = 2
+
+MARGIN = 20_000
+"""Micro-nats: a tenth of the default."""
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -33,20 +38,36 @@ class Finished:
     statuses: list[dict[str, Any]]
     history: dict[int, dict[str, Any]]
     hashes: dict[int, str]
+    members: dict[str, dict[str, Any]]
     exit_codes: list[int]
+
+    @property
+    def honest(self) -> list[Daemon]:
+        return self.net.nodes[:-ATTACKERS]
+
+    @property
+    def liars(self) -> list[Daemon]:
+        return self.net.nodes[-ATTACKERS:]
+
+    def warnings(self, nodes: list[Daemon]) -> list[list[str]]:
+        """What each of `nodes` warned its operator of at the end."""
+        return [self.statuses[self.net.nodes.index(node)]["warnings"] for node in nodes]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """Ten members, six of them trainers with like data (skewed labels may rightly be found wanting in round 0), whose clip is so tight
-    that steps are held to their limit; all were started, left alone for eight rounds, and ended with SIGTERM.
+    """Ten members, six of them trainers with like data (skewed labels may rightly be found wanting in round 0), the last two of which
+    drown what they trained in noise; a margin that lets no harm pass (a late model shrugs at much noise), and a clip so tight that
+    steps are held to their limit. All were started, left alone for eight rounds, and ended with SIGTERM.
     """
+    attack = ("--attack", "noise", "--attackers", str(ATTACKERS), "--param", f"score_margin={MARGIN}")
     options = ("--rounds", str(ROUNDS), "--partition", "equal", "--param", "norm_clip=200000")
-    with community(tmp_path_factory.mktemp("finished") / "net", NODES, *options, task="digits") as net:
+    with community(tmp_path_factory.mktemp("finished") / "net", NODES, *options, *attack, task="digits") as net:
         net.start()
         net.wait_for(lambda: all(node.status()["done"] for node in net), 300, "the last round on all")
         statuses, history, hashes = [node.status() for node in net], net[0].history(), net.hashes()
-        yield Finished(net, statuses, history, hashes, net.stop(*net))
+        members = {row["node_id"]: row for row in net[0].get("/v1/members")}
+        yield Finished(net, statuses, history, hashes, members, net.stop(*net))
 
 
 def test_trains_to_its_last_round_and_stops(finished: Finished):
@@ -57,7 +78,7 @@ def test_trains_to_its_last_round_and_stops(finished: Finished):
     assert {status["round"] for status in finished.statuses} == {ROUNDS}
     for key in ("head_hash", "state_hash", "model_hash", "chain_id", "height"):
         assert len({status[key] for status in finished.statuses}) == 1, key
-    assert [status["warnings"] for status in finished.statuses] == [[]] * NODES
+    assert finished.warnings(finished.honest) == [[]] * len(finished.honest)
 
     rows = finished.history
     assert sorted(rows) == list(range(1, ROUNDS + 1))
@@ -71,6 +92,21 @@ def test_trains_to_its_last_round_and_stops(finished: Finished):
     wait_for(lambda: not any(node.leftovers() for node in net), 5, "no process left after SIGTERM", report=net.report)
     assert all(not (node.datadir / "api.json").exists() for node in net)
     assert net.faults() == []
+
+
+def test_two_liars_are_never_packed_and_the_others_learn(finished: Finished):
+    """Given ten members with like data, the last two of which drown what they trained in noise, and a margin that lets no harm pass,
+    When all have run to the last round, Then no update of a liar was ever packed and none was rewarded, every honest member had one
+    packed, and each liar's warnings are of its own attack alone.
+    """
+    for liar in finished.liars:
+        assert "trained on" in liar.text(), "it offered nothing, so there was nothing to refuse"
+        assert "the attack begins in round 0" in liar.text()
+        member = finished.members[liar.node_id]
+        assert (member["packed_round"], member["balance"]) == (-1, 1000)
+    told = finished.warnings(finished.liars)
+    assert [["plays the attack 'noise'" in text for text in warnings] for warnings in told] == [[True]] * ATTACKERS
+    assert all(finished.members[node.node_id]["packed_round"] >= 0 for node in finished.honest)
 
 
 async def cards_of(datadir: Path) -> list[ScoreCard]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 
 from bflcd.store.lock import DirectoryLock
-from tests.helpers.daemons import Daemon, bflcd, wait_for
+from tests.helpers.daemons import CREATE_SECONDS, Daemon, bflcd, wait_for
 
 NOT_KEPT = ("log", "LOCK", "api.json", "api.sock", "chain.sqlite3-wal", "chain.sqlite3-shm")
 """What a refused start may touch."""
 
 DEAD_ADDRESS = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"
 
-pytestmark = pytest.mark.timeout(200)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A testnet of five; its first directory is what the cases start from."""
     place = tmp_path_factory.mktemp("input") / "net"
-    made = bflcd("testnet", "--nodes", "5", "--output", place)
+    made = bflcd("testnet", "--nodes", "5", "--output", place, seconds=CREATE_SECONDS)
     assert made.returncode == 0, made.stderr
     return place
 
@@ -144,21 +144,26 @@ def test_a_wrong_testnet_is_refused(tmp_path: Path, case: str):
     cut.write_bytes(whole.read_bytes()[:-200])
     given: Any = [flag.format(bad=bad, cut=cut) for flag in flags]
 
-    refused(bflcd("testnet", "--nodes", "6", "--output", tmp_path / "net", *given), code, *words)
+    refused(bflcd("testnet", "--nodes", "6", "--output", tmp_path / "net", *given, seconds=CREATE_SECONDS), code, *words)
 
     assert not (tmp_path / "net").exists() or not any((tmp_path / "net").iterdir())
 
 
-def test_an_unreachable_bootstrap_is_named(tmp_path: Path):
+@pytest.fixture(scope="module", autouse=True)
+def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A new node whose only first peer does not answer. It warns after ten seconds, so it runs beside the other tests from the first on."""
+    node = Daemon("lonely", tmp_path_factory.mktemp("lonely") / "node")
+    node.start("--bootstrap", DEAD_ADDRESS, "--chain-id", "ab" * 32)
+    yield node
+    node.sweep()
+    node.wait()
+
+
+def test_an_unreachable_bootstrap_is_named(lonely: Daemon):
     """Given a new node whose only first peer does not answer, When it runs for a while,
     Then it keeps running, its status names the address and the step that failed, and SIGTERM ends it with 0.
     """
-    node = Daemon("lonely", tmp_path / "lonely")
-    node.start("--bootstrap", DEAD_ADDRESS, "--chain-id", "ab" * 32)
-    try:
-        warned = wait_for(lambda: node.status()["warnings"], 60, "a warning", report=node.tail)
-        assert any(DEAD_ADDRESS in text and "connect" in text for text in warned), warned
-        assert "--bootstrap" in node.status()["waiting_for"]
-        assert node.stop() == 0
-    finally:
-        node.sweep()
+    warned = wait_for(lambda: lonely.status()["warnings"], 60, "a warning", report=lonely.tail)
+    assert any(DEAD_ADDRESS in text and "connect" in text for text in warned), warned
+    assert "--bootstrap" in lonely.status()["waiting_for"]
+    assert lonely.stop() == 0
