@@ -197,10 +197,13 @@ class RunningNode:
         self.standing = NodeOfChain(
             core, service, self._claims, self._maintenance, around.facts.measures, sponsors=around.sponsors
         )
+        self.view = self._view()
+
+    def _view(self) -> OnChain:
+        around, core = self._around, self._engine.core
         alliance = AllianceService(core, around.identity, self._inbox.settle, instant)
-        self.view = OnChain(
-            core, around.facts, recover=self._recovery().recover, alliance=alliance, clock=instant, device=self._device
-        )
+        recover = self._recovery().recover
+        return OnChain(core, around.facts, recover=recover, alliance=alliance, clock=instant, device=self._device)
 
     def _observer(self) -> RuntimeObserver:
         around = self._around

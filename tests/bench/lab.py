@@ -126,7 +126,7 @@ def contender(data: str) -> None:
 
     from bflcd.lab.engine.base import Pace, Trainee
     from bflcd.lab.engine.loop import LoopEngine
-    from bflcd.lab.rules import Round, fedavg
+    from bflcd.lab.rules import AggregationInput, fedavg
     from bflcd.learn.flat import FlatModel, tensors_of
     from bflcd.learn.task import Rows, find_task
     from bflcd.learn.training import DeviceRows
@@ -141,7 +141,7 @@ def contender(data: str) -> None:
     for number in range(ROUNDS):
         trainees = [Trainee(np.arange(i * ROWS, (i + 1) * ROWS), number * DEVICES + i) for i in range(DEVICES)]
         updates = engine.train(model, trainees, Pace(RATE, MOMENTUM, BATCH, 1))
-        model = model + fedavg(Round(updates, claims, 0))
+        model = model + fedavg(AggregationInput(updates, claims, 0))
         print("round", number + 1, time.time(), flush=True)
 
 

@@ -130,10 +130,14 @@ def test_who_was_refused_hears_why_and_applies_again_when_its_time_is_over() -> 
 
 def test_applications_have_room_and_a_time_of_their_own() -> None:
     names = [Identity(bytes([250, number]) + bytes(30)) for number in range(MAX_APPLICANTS + 1)]
-    state = after(STATE, *(applies(STATE, who) for who in names[:-1]))
+    state = replace(STATE, terms=Terms(application_rounds=100))
+    for who in names[:-1]:
+        state = after(state, applies(state, who))
     with pytest.raises(PeerError, match=f"{MAX_APPLICANTS} applications wait"):
         check_operation(state, applies(state, names[-1]))
-    check_operation(state, applies(state, names[0]))  # the same again, later
+    check_operation(state, applies(state, names[0]))  # the same again, half its time later
+    with pytest.raises(PeerError, match="has applied in round 60, which is known still"):
+        check_operation(state, applies(state, names[60]))
     assert is_in(after(state, says(state, MANAGERS[0], Admit, node=names[-1].node_id)), names[-1])
 
 

@@ -19,7 +19,7 @@ from bflcd.ledger.operations.application import (
 )
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.registry import KINDS
-from bflcd.ledger.state import State, account_of
+from bflcd.ledger.state import State, account_of, with_accounts
 from bflcd.types import Amount, Digest, NodeId, Round, View
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import seal
@@ -205,3 +205,9 @@ def test_whoever_holds_the_same_chooses_the_same_and_learning_invalidates_nothin
     after = apply_operations(learned, chosen)
     assert held(after) == held(learned)
     assert not any(is_pending(after, operation) for operation in chosen), "no block carries one twice"
+
+
+def test_who_has_left_signs_nothing_of_any_kind() -> None:
+    gone = with_accounts(STATE, replace(account_of(STATE, KEYS[0].node_id), left_round=Round(0)))  # type: ignore[type-var]
+    with pytest.raises(PeerError, match="is no member"):
+        check_operation(gone, dues(KEYS[0], CHAIN))
