@@ -1,6 +1,7 @@
 """`bflcd init` and `bflcd start`: one machine's key, configuration, and daemon."""
 
 import os
+import time
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -31,6 +32,8 @@ from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
+from bflcd.setup.invitation import read_invitation
+from bflcd.types import Millis
 
 
 class Device(StrEnum):
@@ -69,15 +72,24 @@ def init(
     data: DataOption = None,
     allow_task: AllowTaskOption = None,
     passphrase_file: PassphraseOption = None,
+    invite: Annotated[
+        str | None, typer.Option("--invite", help="What `bflc-cli invite` printed: whom to ask, for which chain.")
+    ] = None,
 ) -> None:
     """Make a key and a configuration for one machine."""
     keep_to_owner()
+    invitation = None if invite is None else read_invitation(invite, Millis(int(time.time() * 1000)))
+    if invitation is not None:
+        if bootstrap or chain_id:
+            raise UsageError("--invite says the chain and the first peers: leave --chain-id and --bootstrap out")
+        bootstrap, chain_id = list(invitation.addresses), invitation.chain.hex()
     flags = _given(
         {
             "node.listen": listen,
             "node.bootstrap": bootstrap,
             "node.announce": announce,
             "node.chain_id": chain_id,
+            "node.trusted_head": None if invitation is None else invitation.trusted_head,
             "node.name": name,
             "data.path": data,
             "tasks.allow": allow_task,
@@ -86,10 +98,13 @@ def init(
     )
     place = DataDir(datadir)
     place.make()
-    identity = _make_node(place, load_config(datadir, {}, flags))
+    identity = _make_node(place, load_config(datadir, {}, flags), keep_head=invitation is not None)
     _print_made(datadir, identity)
     typer.echo(f"next       bflcd start --datadir {quote(str(datadir))}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
-    typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
+    if invitation is None:
+        typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
+    else:
+        typer.echo(f"           a manager lets it in: bflc-cli admit {identity.node_id.hex()}")
 
 
 def start(
@@ -173,15 +188,17 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
     _print_made(place.path, identity)
 
 
-def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
-    """Key and, unless there is one, a configuration with what `loaded` says of node, data and tasks."""
+def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False) -> Identity:
+    """Key and, unless there is one, a configuration with what `loaded` says of node, data and tasks; of the trusted head only if
+    `keep_head`: an invitation names the chain too."""
     place.make()
     passphrase_file = loaded.config.node.passphrase_file
     identity = Identity.generate()
     write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
     if not is_there(place.config):
         # What was trusted once is trusted for this start: the file outlives the chain.
-        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head="")
+        head = loaded.config.node.trusted_head if keep_head else ""
+        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
         write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
     return identity
 

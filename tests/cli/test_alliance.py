@@ -7,9 +7,12 @@ import msgspec
 import pytest
 
 from bflc_cli.main import main
+from bflcd.__main__ import main as bflcd_main
 from bflcd.api.schema.alliance import OperationRequest, OperationView
 from bflcd.errors import OperatorError
-from tests.helpers.fake_node import IDS, ServedNode, alliance_of
+from tests.helpers.fake_node import IDS, ServedNode, alliance_of, status_of
+
+ADDRESS = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWQx94YDb67eU5WtNmdcsTGMSfcJw5HpnYuGSxsUwDGen8"
 
 WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, text="it does admit", mine=True)
 
@@ -104,3 +107,21 @@ def test_a_refusal_is_shown_with_its_hint(run, served):
     assert code == 1
     assert "no manager" in err
     assert "look" in err
+
+
+def test_an_invitation_is_one_line_that_init_takes(run, served, tmp_path, capsys):
+    """Given a member's invitation, when a new machine is set up with it, then its configuration has chain, head and first peers; with
+    a chain of its own beside it, it is refused."""
+    served.node.current = status_of(listen=[ADDRESS])
+    code, out, _ = run("invite", "--hours", "1")
+    (text,) = out.split()
+    assert code == 0
+    made = tmp_path / "new"
+    assert bflcd_main(["init", "--datadir", str(made), "--invite", text]) == 0
+    config = (made / "config.toml").read_text()
+    for expected in ("ab" * 32, "5:" + "cd" * 32, ADDRESS):
+        assert expected in config
+    assert "bflc-cli admit" in capsys.readouterr().out
+    assert bflcd_main(["init", "--datadir", str(tmp_path / "other"), "--invite", text, "--chain-id", "ab" * 32]) == 2
+    assert bflcd_main(["init", "--datadir", str(tmp_path / "third"), "--invite", text[:-4]]) == 2
+    assert not (tmp_path / "third").exists()

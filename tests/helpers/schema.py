@@ -21,6 +21,7 @@ MODULES = (
     "wire.recovery",
     "wire.requests",
     "ledger.state",
+    "setup.invitation",
 )
 """Every module that registers a message; a test holds this list against the source."""
 

@@ -14,6 +14,9 @@ from bflc_cli.session import CommandError, Session
 from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import short, shorts
 from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView
+from bflcd.api.schema.status import Peer, Status
+from bflcd.setup.invitation import MAX_ADDRESSES, Invitation, invitation_text
+from bflcd.types import Digest, Millis, Round
 
 _VIEW: Final = "/v1/alliance"
 
@@ -105,9 +108,38 @@ def transfer(
     _sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
 
 
+def invite(
+    ctx: typer.Context,
+    *,
+    hours: Annotated[float, typer.Option("--hours", min=0, max=24 * 366, help="How long it holds; 0: for ever.")] = 24 * 7,
+) -> None:
+    """Print one string with which a new machine finds this community: `bflcd init --invite STRING`."""
+    session: Session = ctx.obj
+    with connect(session) as api:
+        status = api.read("/v1/status", Status)
+        peers = api.read("/v1/peers", list[Peer])
+    if not status.chain_id or status.syncing:
+        raise CommandError("this node is catching up: it can't say where the chain stands", code="syncing", hint="wait")
+    round_, _, head = status.trusted_head.partition(":")
+    dialled = [peer.address for peer in peers if not peer.inbound and "/p2p/" in peer.address]
+    expires = Millis(round(1000 * (time.time() + 3600 * hours)) if hours else 0)
+    invitation = Invitation(
+        Digest(bytes.fromhex(status.chain_id)),
+        Round(int(round_ or 0)),
+        Digest(bytes.fromhex(head) if head else bytes(32)),
+        tuple([*status.listen, *dialled][:MAX_ADDRESSES]),
+        expires,
+    )
+    text = invitation_text(invitation)
+    addresses = list(invitation.addresses)
+    session.emit(
+        {"invitation": text, "chain_id": status.chain_id, "addresses": addresses, "expires": expires}, lambda: typer.echo(text)
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (alliance, applications, motions, admit, refuse, kick, approve, leave, transfer):
+    for command in (alliance, applications, motions, invite, admit, refuse, kick, approve, leave, transfer):
         app.command()(command)
     app.command("take-back")(take_back)
 
