@@ -71,6 +71,7 @@ def test_init_never_overwrites_a_key(tmp_path, capsys):
 def test_init_seals_the_key_with_a_passphrase(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("open sesame\n")
+    secret.chmod(0o600)
     datadir = tmp_path / "node"
     assert main(["init", "--datadir", str(datadir), "--passphrase-file", str(secret)]) == 0
     with pytest.raises(OperatorError):

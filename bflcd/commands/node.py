@@ -182,7 +182,11 @@ def _make_node(place: DataDir, loaded: LoadedConfig) -> Identity:
     if not is_there(place.config):
         # What was trusted once is trusted for this start: the file outlives the chain.
         node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head="")
-        write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
+        try:
+            write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
+        except BaseException:
+            place.key.unlink()  # nobody was told its id, and a key that is there keeps the next try from making one
+            raise
     return identity
 
 

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from bflcd.errors import MachineError, OperatorError
 from bflcd.faults import lacks, refused
+from bflcd.files import require_regular
 
 LOCK_NAME: Final = "LOCK"
 
@@ -27,6 +28,7 @@ class DirectoryLock:
         Raises MachineError: `locked` naming the directory and the process that holds it, `file_system` where there are no locks.
         """
         self._path = directory / LOCK_NAME
+        require_regular(self._path)
         try:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
