@@ -56,6 +56,15 @@ def write_whole(path: Path, data: bytes) -> None:
         raise refused(f"{path}: cannot be written", error) from error
 
 
+def make_folder(path: Path) -> Path:
+    """The folder of results to be, made before the hours that they take. Raises OperatorError, MachineError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(f"{path}: nothing can be written there", error) from error
+    return path
+
+
 def _need_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise OSError(errno.EISDIR if path.is_dir() else errno.ENXIO, "a directory" if path.is_dir() else _NO_FILE)

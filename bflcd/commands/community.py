@@ -122,9 +122,7 @@ def new_testnet(
     compose: Annotated[bool, typer.Option("--compose", help="For containers: write compose.yaml too.")] = False,
     image: Annotated[str, typer.Option("--image", help="The image that compose.yaml names.")] = "bflcd",
     attack: Annotated[str, typer.Option("--attack", help="What the last --attackers nodes play (docs/attacks.md).")] = "",
-    attackers: Annotated[
-        int, typer.Option("--attackers", min=0, max=LARGEST_NUMBER, help="How many of the nodes lie together.")
-    ] = 0,
+    attackers: Annotated[int, typer.Option("--attackers", min=0, max=LARGEST_NUMBER, help="How many of them.")] = 0,
     seed_keys: Annotated[bool, typer.Option("--seed-keys", hidden=True, help="Keys from --seed: for tests only.")] = False,
 ) -> None:
     """Set up a whole community on this machine; `bflc-cli testnet up` starts it."""

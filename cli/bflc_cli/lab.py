@@ -2,29 +2,34 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bflc_cli.fleet import read_overview
-from bflc_cli.lab_progress import Shown, progress
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, share
 from bflcd.errors import UsageError
-from bflcd.faults import refused
+from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 
 if TYPE_CHECKING:
+    from bflcd.lab.config import SimulationConfig
     from bflcd.lab.grid import Grid, Results
     from bflcd.lab.report import Report
     from bflcd.lab.scale import Plan
     from bflcd.lab.simulation import Machine
+
+share_option = partial(typer.Option, callback=finite)
 
 lab_app = typer.Typer(
     name="lab",
@@ -62,15 +67,6 @@ class Bench:
 
         scale = _one_of("--scale", self.scale, tuple(ScaleName))
         return make_plan(ScaleName(scale), self.seeds, data=self.data, model=self.model, rounds=self.rounds, devices=self.devices)
-
-    def folder(self, name: str) -> Path:
-        """Where the results go, made before the hours that they take. Raises OperatorError, MachineError."""
-        path = self.output / name
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refused(f"{path}: the results can't be written there", error) from error
-        return path
 
     def machine(self) -> "Machine":
         """Where it is computed. Raises UsageError."""
@@ -129,9 +125,7 @@ def lab(
 def table1(
     ctx: typer.Context,
     *,
-    active: Annotated[
-        list[float] | None, typer.Option("--active", callback=finite, help="A share of active devices; repeat for more.")
-    ] = None,
+    active: Annotated[list[float] | None, share_option("--active", help="A share of active devices; repeat for more.")] = None,
 ) -> None:
     """Table I: BFLC, Basic FL and stand-alone training over the share of active devices."""
     from bflcd.lab.experiments.table1 import ACTIVE, table1_grid, table1_report  # noqa: PLC0415 - torch
@@ -144,12 +138,8 @@ def table1(
 def fig3(
     ctx: typer.Context,
     *,
-    p: Annotated[
-        float | None, typer.Option("--p", callback=finite, help="The committee's share of the devices: one point only.")
-    ] = None,
-    q: Annotated[
-        float | None, typer.Option("--q", callback=finite, help="The liars' share of the devices: one point only.")
-    ] = None,
+    p: Annotated[float | None, share_option("--p", help="The committee's share of the devices: one point only.")] = None,
+    q: Annotated[float | None, share_option("--q", help="The liars' share of the devices: one point only.")] = None,
     community: Annotated[int, typer.Option("--of", min=1, max=100_000, help="A, the devices of the community.")] = 1000,
     elections: Annotated[int, typer.Option("--elections", min=1, max=100_000, help="Simulated elections of a point.")] = 200,
 ) -> None:
@@ -170,8 +160,8 @@ def fig3(
         bench.session.emit(found, lambda: bench.session.show(facts(rows)))
         return
     need_matplotlib()
-    folder, begun = bench.folder("fig3"), time.monotonic()
-    with progress(bench.session) as bar:
+    folder, begun = make_folder(bench.output / "fig3"), time.monotonic()
+    with _progress(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
         report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
     _conclude(bench.session, report, folder, time.monotonic() - begun, 0)
@@ -182,9 +172,7 @@ def fig4(
     ctx: typer.Context,
     *,
     attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack (`lab attacks`); else noise. Repeat.")] = None,
-    liars: Annotated[
-        list[float] | None, typer.Option("--liars", callback=finite, help="A share of liars; repeat for more.")
-    ] = None,
+    liars: Annotated[list[float] | None, share_option("--liars", help="A share of liars; repeat for more.")] = None,
 ) -> None:
     """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""
     from bflcd.lab.experiments.fig4 import ATTACKS_SHOWN, SHARES, fig4_grid, fig4_report  # noqa: PLC0415 - torch
@@ -207,12 +195,11 @@ def consensus_cost(
 
     bench: Bench = ctx.obj
     need_matplotlib()
-    folder, sizes, rounds = bench.folder("cost"), tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS
-    begun = time.monotonic()
-    with progress(bench.session) as bar:
+    sizes, rounds, begun = tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS, time.monotonic()
+    with _progress(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
-        counted = count_daemons(folder, sizes, rounds, bar, task)
-    _conclude(bench.session, cost_report(counted), folder, time.monotonic() - begun, 0)
+        counted = count_daemons(make_folder(bench.output / "cost"), sizes, rounds, bar, task)
+    _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -248,8 +235,8 @@ def questions(
     changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
     configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
     rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
-    folder, begun = bench.folder("questions"), time.monotonic()
-    with progress(bench.session) as bar:
+    folder, begun = make_folder(bench.output / "questions"), time.monotonic()
+    with _progress(bench.session) as bar:
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
         report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
     _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
@@ -309,8 +296,8 @@ def run(
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
     machine, folder = bench.machine(), bench.output / "run"
-    with progress(bench.session) as bar:
-        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds))
+    with _progress(bench.session) as bar:
+        (found,) = run_all([base], machine, folder, _Shown(bar, base.rounds))
     rows = [(str(r["round"]), share(r["accuracy"]), f"{r['loss']:.4f}") for r in found.rounds if "accuracy" in r]
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
     data = {"id": base.id, "file": file, "accuracy": found.last(), "seconds": round(found.seconds, 2)}
@@ -323,9 +310,9 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     from bflcd.lab.runner import run_all  # noqa: PLC0415
 
     need_matplotlib()
-    machine, folder, begun = bench.machine(), bench.folder(name), time.monotonic()
-    with progress(bench.session) as bar:
-        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None))
+    machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
+    with _progress(bench.session) as bar:
+        runs = run_all(grid.configs(), machine, folder / "runs", _Shown(bar, None))
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 
@@ -343,6 +330,40 @@ def _conclude(session: Session, report: "Report", folder: Path, seconds: float, 
         session.err.print(f"{runs} simulations in {duration(seconds)}" if runs else f"done in {duration(seconds)}")
 
     session.emit(data, human)
+
+
+class _Shown:
+    """An observer that moves a progress bar."""
+
+    def __init__(self, bar: Progress, rounds: int | None) -> None:
+        self._bar, self._begun, self._done = bar, time.monotonic(), 0
+        self._task = bar.add_task("rounds", total=rounds, rate="", note="")
+
+    def plan(self, rounds: int) -> None:
+        """The number of rounds is known."""
+        self._bar.update(self._task, total=rounds)
+
+    def step(self, config: "SimulationConfig", round_: int, accuracy: float | None) -> None:
+        """One more is done."""
+        self._done += 1
+        rate = self._done / max(time.monotonic() - self._begun, 1e-9)
+        lying = f" {config.attack} {config.liars:.0%}" if config.attack else ""
+        note = f"{config.framework}{lying} seed {config.seed}: round {round_}, {share(accuracy)}"
+        self._bar.update(self._task, advance=1, rate=f"{rate:.2f} rounds/s", note=note)
+
+
+@contextmanager
+def _progress(session: Session) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=session.err, transient=True) as bar:
+        yield bar
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
