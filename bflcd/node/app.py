@@ -16,7 +16,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.attack import attack_warnings
-from bflcd.node.bootstrap import Bootstrap
+from bflcd.node.bootstrap import Bootstrap, ignore_orders
 from bflcd.node.joining import Consent
 from bflcd.process import harden_daemon
 from bflcd.setup.datadir import DataDir, open_identity
@@ -91,5 +91,8 @@ async def _open_and_run(
         marks = MarkFile(datadir / MARK_FILE)
         async with closing("the mark file", marks.close):
             why = ""
-            while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
-                logger.warning("starting again from the new head")
+            try:
+                while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, taken_back=why).run()) != "":
+                    logger.warning("starting again from the new head")
+            finally:
+                ignore_orders()
