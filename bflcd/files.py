@@ -56,6 +56,13 @@ def write_whole(path: Path, data: bytes) -> None:
         raise refused(f"{path}: cannot be written", error) from error
 
 
+def named(text: str) -> Path:
+    """A directory as a command line names it. Raises ValueError for an empty name: an unset variable means no place."""
+    if not text:
+        raise ValueError
+    return Path(text)
+
+
 def make_folder(path: Path) -> Path:
     """The folder of results to be, made before the hours that they take. Raises OperatorError, MachineError."""
     try:

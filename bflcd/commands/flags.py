@@ -9,10 +9,13 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
+from bflcd.files import named
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.options import CommunityOptions
 
-DataDirOption = Annotated[Path, typer.Option("--datadir", envvar="BFLCD_DATADIR", help="The node's data directory.")]
+DataDirOption = Annotated[
+    Path, typer.Option("--datadir", envvar="BFLCD_DATADIR", parser=named, metavar="DIRECTORY", help="The node's data directory.")
+]
 ListenOption = Annotated[list[str] | None, typer.Option("--listen", help="Multiaddr to listen on; repeat for more.")]
 AnnounceOption = Annotated[list[str] | None, typer.Option("--announce", help="Multiaddr at which others reach this node.")]
 BootstrapOption = Annotated[

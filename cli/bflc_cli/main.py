@@ -14,6 +14,7 @@ from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, mak
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
 from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, say, show_usage, told
+from bflcd.files import named
 from bflcd.limits import visible
 from bflcd.streams import settle_output, tell
 from bflcd.version import __version__
@@ -53,7 +54,10 @@ def _show_version(wanted: bool) -> None:
 def options(
     ctx: typer.Context,
     *,
-    datadir: Annotated[Path | None, typer.Option("--datadir", envvar="BFLCD_DATADIR", help="The node's data directory.")] = None,
+    datadir: Annotated[
+        Path | None,
+        typer.Option("--datadir", envvar="BFLCD_DATADIR", parser=named, metavar="DIRECTORY", help="The node's data directory."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, whole ids.")] = False,
     wait: Annotated[
         float,

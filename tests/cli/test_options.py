@@ -52,6 +52,17 @@ def test_what_is_no_number_is_refused(tmp_path, capsys, program, words, command,
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("program", RUN)
+def test_a_data_directory_without_a_name_is_none(tmp_path, monkeypatch, capsys, program):
+    """Given a script whose variable is not set, Then it makes and reads nothing where it stands."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o700)
+    words = {"bflcd": ["init", "--datadir", ""], "bflc-cli": ["--datadir", "", "status"]}[program]
+    assert RUN[program](words) == EXIT_USAGE
+    assert "--datadir" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("flag", ["--wait", "--timeout"])
 def test_no_wait_is_without_end(tmp_path, flag):
     assert control.main([f"{flag}=nan", "--datadir", str(tmp_path), "status"]) == EXIT_USAGE
