@@ -17,7 +17,7 @@ RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check fmt manifests soak bench mutants fuzz wheels testnet-docker test-docker clean setup setup-dev crash sim faults border foreign
+.PHONY: help demo test test-slow check fmt manifests soak bench mutants fuzz wheels testnet-docker test-docker clean setup setup-dev crash sim faults border foreign hostile
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,9 @@ bench: $(DEV_READY) ## measure the budgets of the design
 
 fuzz: $(DEV_READY) ## RUNS mutated inputs on every decoder and on the port (HARNESS=name: one of them)
 	$(BIN)/python -m tests.fuzz --runs $(RUNS) $(if $(HARNESS),--harness $(HARNESS)) $(if $(SEED),--seed $(SEED))
+
+hostile: $(DEV_READY) ## every command in surroundings drawn from fresh seeds, for a minute (HOSTILE_ARGS="--seed N --command NAME")
+	$(BIN)/python -m tests.hostile $(HOSTILE_ARGS)
 
 border: $(DEV_READY) ## every attack on the border against real daemons, in ten minutes (BORDER_ARGS="--only NAME --output FILE")
 	$(BIN)/python -m tests.border $(BORDER_ARGS)

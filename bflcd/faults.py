@@ -32,8 +32,12 @@ _PATHS: Final = {
     errno.EEXIST: "it is there already: choose another path",
     errno.ELOOP: "its links lead in a circle: choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENXIO: "name a regular file",
 }
 """The path that was given is at fault."""
+
+_NAME_CHARS: Final = 200
+"""Of a name that is no text, in a message."""
 
 _LACKING: Final = frozenset((errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOTTY))
 """The file system does not know the operation."""
@@ -49,8 +53,11 @@ def fault_of(error: BaseException, what: str = "") -> OperatorError | MachineErr
     """The fault behind what Python raised for it, or None if it is none of the system's.
 
     `what`: what failed and where; without it the file that the error names. Knows OSError, MemoryError, the RuntimeError of a
-    thread that can't be started, and a program file that can't be loaded.
+    thread that can't be started, a program file that can't be loaded, and a name that is no UTF-8, which only the system gives.
     """
+    if isinstance(error, UnicodeEncodeError) and "\ud800" <= error.object[error.start] <= "\udfff":
+        reason = f"{ascii(error.object)[:_NAME_CHARS]} has bytes that are no UTF-8"
+        return OperatorError(_joined(what, reason), hint="give a name in UTF-8", code="bad_name")
     if isinstance(error, MemoryError):
         return _told(what, "memory ran out", _LIMITS[errno.ENOMEM], "out_of_memory")
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:

@@ -33,6 +33,9 @@ Fixed ranges: `str.isprintable` follows the Unicode tables of the Python at hand
 """
 
 
+LARGEST_NUMBER: Final = 2**53
+"""Of rounds, heights, events and rows that people name: what every message and every table can hold."""
+
 _UNSEEN: Final = re.compile(
     rf"{_UNPRINTABLE.pattern[:-1]}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe00-\ufe0f\uffa0\ud800-\udfff]"
 )

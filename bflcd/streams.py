@@ -10,6 +10,12 @@ _SPELLING: Final = "backslashreplace"
 """For what a terminal's encoding can't write, and for names that are no UTF-8."""
 
 
+_SIZES: Final = ("COLUMNS", "LINES")
+
+_SIZE_DIGITS: Final = 4
+"""A wider terminal is no terminal: a table is padded to it with blanks."""
+
+
 class _Output(FileIO):
     """Stdout's descriptor, whose errors say what they are of, as those of files do."""
 
@@ -44,6 +50,14 @@ def open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_SPELLING)
+
+
+def settle_size() -> None:
+    """Drop what variables say of the terminal's size unless it can be one: libraries take digits of any script and number."""
+    for name in _SIZES:
+        said = os.environ.get(name, "")
+        if said and not (said.isascii() and said.isdigit() and len(said) <= _SIZE_DIGITS and int(said)):
+            del os.environ[name]
 
 
 def tell(text: str) -> None:

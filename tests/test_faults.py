@@ -39,6 +39,7 @@ def test_no_errno_is_a_bug_of_ours(number):
         (OSError(errno.ELOOP, "no"), OperatorError, "bad_path", "circle"),
         (MemoryError(), MachineError, "out_of_memory", "ulimit -v"),
         (RuntimeError("can't start new thread"), MachineError, "limit", "ulimit -u"),
+        (UnicodeEncodeError("utf-8", "name-\udcff", 5, 6, "surrogates not allowed"), OperatorError, "bad_name", "UTF-8"),
         (ImportError("libtorch.so: failed to map segment"), MachineError, "install", "memory"),
     ],
 )
@@ -49,7 +50,10 @@ def test_each_refusal_has_its_blame_and_its_remedy(error, kind, code, hint):
     assert hint in fault.hint
 
 
-@pytest.mark.parametrize("error", [RuntimeError("other"), KeyError("x"), ValueError("x"), OverflowError()])
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("other"), KeyError("x"), ValueError("x"), OverflowError(), UnicodeEncodeError("ascii", "\xe4", 0, 1, "x")],
+)
 def test_what_the_system_did_not_refuse_stays_what_it_is(error):
     assert fault_of(error) is None
     assert told(error) is error

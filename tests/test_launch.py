@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.launch import launch
+from bflcd.streams import settle_size
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +50,13 @@ def test_a_name_that_a_terminal_cannot_write_fails_nothing(tmp_path, encoding):
     code, _, errors = in_shell("", "init", "--datadir", name, PYTHONIOENCODING=encoding)
     assert code == 1
     assert "-\\udcff/node.key exists" in errors
+
+
+@pytest.mark.parametrize("columns", ["\u00b2", "9" * 30, "0", "-1", "many", "80"])
+def test_a_size_that_no_terminal_has_is_nobodys_trouble(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    settle_size()
+    assert os.environ.get("COLUMNS") == (columns if columns == "80" else None)
 
 
 @pytest.mark.parametrize(

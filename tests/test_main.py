@@ -71,6 +71,7 @@ def test_init_never_overwrites_a_key(tmp_path, capsys):
 def test_init_seals_the_key_with_a_passphrase(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("open sesame\n")
+    secret.chmod(0o600)
     datadir = tmp_path / "node"
     assert main(["init", "--datadir", str(datadir), "--passphrase-file", str(secret)]) == 0
     with pytest.raises(OperatorError):
@@ -157,6 +158,8 @@ def test_version(capsys):
         (["testnet", "--nodes", "5", "--output", "{}/net", "--task", "femnist"], 1, "femnist needs a data file"),
         (["testnet", "--nodes", "5", "--output", "{}/net", "--base-port", "65534"], 2, "leaves no room"),
         (["testnet", "--nodes", "5", "--output", "{}/net", "--data", "{}/absent"], 1, "there is no such file"),
+        ([*TESTNET, "--data", "{}/data-\udcff"], 2, "has bytes that are no UTF-8"),
+        (["genesis", *MEMBERS, "--output", "{}/g.json", "--data", "{}/data-\udcff"], 2, "has bytes that are no UTF-8"),
         (["start", "--datadir", "{}/none", "--attack", "nois"], 2, "flag --attack: attack.name: there is no attack 'nois'"),
         (["start", "--datadir", "{}/none", "--attack", "copycat"], 2, "needs to see the updates of others"),
         ([*TESTNET, "--attack", "nois", "--attackers", "1"], 2, "there is no attack 'nois'"),

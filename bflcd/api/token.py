@@ -9,6 +9,7 @@ import msgspec
 
 from bflcd.errors import MachineError
 from bflcd.faults import refused
+from bflcd.files import read_regular
 
 FILE_NAME: Final = "api.json"
 """In the data directory, mode 0600."""
@@ -50,7 +51,7 @@ def remove_api_file(datadir: Path, token: str) -> None:
     """Remove the file if it is still ours: a daemon that started after us keeps its own."""
     path = datadir / FILE_NAME
     try:
-        found = msgspec.json.decode(path.read_bytes()[:MAX_FILE_BYTES], type=ApiFile)
+        found = msgspec.json.decode(read_regular(path, MAX_FILE_BYTES), type=ApiFile)
         if found.token == token:
             path.unlink()
     except FileNotFoundError:

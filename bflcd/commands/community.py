@@ -1,6 +1,7 @@
 """`bflcd genesis` and `bflcd testnet`: a new community, on several machines or on this one."""
 
 import time
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -8,13 +9,17 @@ from typing import Annotated
 
 import typer
 
-from bflcd.commands.flags import DataOption, SeedOption, TaskOption, TaskOptions, community_flags
-from bflcd.errors import OperatorError
-from bflcd.faults import is_there, refused
-from bflcd.learn.client import describe_task
+from bflcd.commands.flags import DataOption, SeedOption, TaskOption, TaskOptions, TrialOption, community_flags
+from bflcd.config.checks import is_text
+from bflcd.config.refusals import shown
+from bflcd.errors import OperatorError, UsageError
+from bflcd.faults import is_there
+from bflcd.files import write_whole
 from bflcd.learn.data import DataConfig
 from bflcd.learn.partition import TEST_PERCENT
 from bflcd.learn.shipped import SHIPPED
+from bflcd.ledger.state import MAX_SUPPLY
+from bflcd.limits import LARGEST_NUMBER, visible
 from bflcd.params import Genesis
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
@@ -45,10 +50,13 @@ def new_genesis(
     task: TaskOption = "digits",
     option: TaskOptions = None,
     data: DataOption = None,
+    trial: TrialOption = True,
     seed: SeedOption = 0,
     community: CommunityOptions,
-    balance: Annotated[int, typer.Option("--balance", min=0, help="Units that each first member gets.")] = FIRST_BALANCE,
-    pool: Annotated[int, typer.Option("--pool", min=0, help="Units that rewards are paid from.")] = FIRST_POOL,
+    balance: Annotated[
+        int, typer.Option("--balance", min=0, max=MAX_SUPPLY, help="Units that each first member gets.")
+    ] = FIRST_BALANCE,
+    pool: Annotated[int, typer.Option("--pool", min=0, max=MAX_SUPPLY, help="Units that rewards are paid from.")] = FIRST_POOL,
     testnet: Annotated[bool, typer.Option("--testnet", help="Nothing of worth: nodes may play attacks on it.")] = False,
 ) -> None:
     """Compose the genesis of a community from the node ids of its first members."""
@@ -60,7 +68,12 @@ def new_genesis(
                 f"{path} exists", hint="choose another --output: a genesis is never overwritten", code="not_empty"
             )
     task_plan = TaskPlan(
-        task, parse_options(option or (), "--option"), community.training(), seed, data_for_describing(DataConfig(_text(data)))
+        task,
+        parse_options(option or (), "--option"),
+        community.training(),
+        seed,
+        data_for_describing(DataConfig(_text(data))),
+        trial and task not in SHIPPED,
     )
     plan = GenesisPlan(
         name,
@@ -74,11 +87,16 @@ def new_genesis(
         testnet,
         community.terms(),
     )
-    description = describe_task(task, task_plan.options, seed=seed, data=task_plan.data)
+    description = task_plan.describe()
     composed = compose_genesis(plan, task_plan, description)
-    write_genesis(output, composed)
-    _write_model(model_file, description.model)
+    write_whole(model_file, description.model)
+    try:
+        write_genesis(output, composed)
+    except BaseException:
+        model_file.unlink()  # what is there is never overwritten: the next try needs the place
+        raise
     _print_community(composed)
+    _print_untried(description.untried)
     typer.echo(f"next       give every member {output} and {model_file.name}; each puts both into its data directory")
     allow = "" if task in SHIPPED else f" --allow-task {quote(task)}"
     typer.echo(f"           and runs bflcd start --datadir DIR --chain-id {chain_id_of(composed).hex()}{allow}")
@@ -87,22 +105,25 @@ def new_genesis(
 @community_flags
 def new_testnet(
     *,
-    nodes: Annotated[int, typer.Option("--nodes", help="Nodes of the community.")],
+    nodes: Annotated[int, typer.Option("--nodes", max=LARGEST_NUMBER, help="Nodes of the community.")],
     output: Annotated[Path, typer.Option("--output", help="Directory to create; one data directory a node goes into it.")],
     task: TaskOption = "digits",
     option: TaskOptions = None,
     data: DataOption = None,
+    trial: TrialOption = True,
     partition: Annotated[Partition | None, typer.Option("--partition", help="Default: writer if known, else dirichlet.")] = None,
     alpha: Annotated[float, typer.Option("--alpha", help="Label skew of dirichlet; smaller is more.")] = 0.5,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="At most this many rows a node; 0: all.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, max=LARGEST_NUMBER, help="At most this many rows a node; 0: all.")] = 0,
     seed: SeedOption = 0,
     community: CommunityOptions,
-    base_port: Annotated[int, typer.Option("--base-port", min=0, help="First TCP port; 0: any free ones.")] = 0,
+    base_port: Annotated[
+        int, typer.Option("--base-port", min=0, max=LARGEST_NUMBER, help="First TCP port; 0: any free ones.")
+    ] = 0,
     no_bootstrap: Annotated[bool, typer.Option("--no-bootstrap", help="No first peers: give them to `start`.")] = False,
     compose: Annotated[bool, typer.Option("--compose", help="For containers: write compose.yaml too.")] = False,
     image: Annotated[str, typer.Option("--image", help="The image that compose.yaml names.")] = "bflcd",
     attack: Annotated[str, typer.Option("--attack", help="What the last --attackers nodes play (docs/attacks.md).")] = "",
-    attackers: Annotated[int, typer.Option("--attackers", min=0, help="How many of the nodes lie together.")] = 0,
+    attackers: Annotated[int, typer.Option("--attackers", min=0, max=LARGEST_NUMBER, help="How many of them.")] = 0,
     seed_keys: Annotated[bool, typer.Option("--seed-keys", hidden=True, help="Keys from --seed: for tests only.")] = False,
 ) -> None:
     """Set up a whole community on this machine; `bflc-cli testnet up` starts it."""
@@ -111,10 +132,8 @@ def new_testnet(
     kind = partition.value if partition is not None else default_partition(task, path)
     shares = DataConfig(path, kind, count=max(nodes, 1), seed=seed, alpha=alpha, limit=limit)
     options = parse_options(option or (), "--option")
-    if path is not None and Path(path).exists():
-        percent = str(dict(options).get("test_percent", TEST_PERCENT))
-        check_deal(task, shares, int(percent) if percent.isdecimal() and len(percent) <= 2 else TEST_PERCENT)
-    task_plan = TaskPlan(task, options, community.training(), seed, data_for_describing(shares))
+    _check_shares(task, shares, options)
+    task_plan = TaskPlan(task, options, community.training(), seed, data_for_describing(shares), trial and task not in SHIPPED)
     plan = TestnetPlan(
         nodes=nodes,
         output=output,
@@ -131,11 +150,12 @@ def new_testnet(
         attack=attack,
         attackers=attackers,
     )
-    composed = create_testnet(plan)
+    composed, untried = create_testnet(plan)
     typer.echo(f"{nodes} nodes in {output}, data dealt by {kind}")
     if attackers:
         typer.echo(f"attack     {attack}, played by the last {attackers}")
     _print_community(composed)
+    _print_untried(untried)
     if no_bootstrap:
         typer.echo(
             f"next       bflcd start --datadir {quote(f'{output}/node0')}, and the others with --bootstrap and its address"
@@ -143,6 +163,14 @@ def new_testnet(
         return
     up = f"docker-compose -f {quote(f'{output}/compose.yaml')} up" if compose else f"bflc-cli testnet up {quote(str(output))}"
     typer.echo(f"next       {up}")
+
+
+def _check_shares(task: str, shares: DataConfig, options: Mapping[str, str]) -> None:
+    """Raises OperatorError where the data that are there leave a node without any."""
+    if shares.path is None or not Path(shares.path).exists():
+        return
+    percent = options.get("test_percent", str(TEST_PERCENT))
+    check_deal(task, shares, int(percent) if percent.isdecimal() and len(percent) <= 2 else TEST_PERCENT)
 
 
 def _print_community(composed: Genesis) -> None:
@@ -153,15 +181,19 @@ def _print_community(composed: Genesis) -> None:
     typer.echo(f"task       {task.factory}, {len(task.tensors)} tensors, model 0 is {short(composed.model.root)}")
 
 
-def _write_model(path: Path, model: bytes) -> None:
-    try:
-        path.write_bytes(model)
-    except OSError as error:
-        raise refused(f"{path}: cannot be written", error) from error
+def _print_untried(why: str) -> None:
+    if why:
+        typer.echo(f"not tried  no step was trained: {visible(why)}; with --data FILE one is")
 
 
 def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+    """Where the data lie, as configurations will say it. Raises UsageError for a name that none can hold."""
+    if path is None:
+        return None
+    text = str(path.absolute())
+    if not is_text(text):
+        raise UsageError(f"--data {shown(text)} has bytes that are no UTF-8", hint="give the file a name in UTF-8")
+    return text
 
 
 def _now() -> Millis:

@@ -9,9 +9,13 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
+from bflcd.files import named
+from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.options import CommunityOptions
 
-DataDirOption = Annotated[Path, typer.Option("--datadir", envvar="BFLCD_DATADIR", help="The node's data directory.")]
+DataDirOption = Annotated[
+    Path, typer.Option("--datadir", envvar="BFLCD_DATADIR", parser=named, metavar="DIRECTORY", help="The node's data directory.")
+]
 ListenOption = Annotated[list[str] | None, typer.Option("--listen", help="Multiaddr to listen on; repeat for more.")]
 AnnounceOption = Annotated[list[str] | None, typer.Option("--announce", help="Multiaddr at which others reach this node.")]
 BootstrapOption = Annotated[
@@ -34,8 +38,11 @@ ApiOption = Annotated[
 ]
 TaskOption = Annotated[str, typer.Option("--task", help="digits, femnist, an installed task, or module:attribute.")]
 TaskOptions = Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE: an option of the task; repeat for more.")]
+TrialOption = Annotated[
+    bool, typer.Option("--trial/--no-trial", help="Train and judge a step first with a task that is not shipped.")
+]
 DataOption = Annotated[Path | None, typer.Option("--data", help="File or folder with the data, for tasks that need one.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws the first model and deals the data.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_NUMBER, help="Draws the first model and deals the data.")]
 
 _COMMUNITY: Final = "community"
 """The parameter that `community_flags` takes the place of."""

@@ -199,7 +199,11 @@ def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False)
         # What was trusted once is trusted for this start: the file outlives the chain.
         head = loaded.config.node.trusted_head if keep_head else ""
         node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
-        write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
+        try:
+            write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
+        except BaseException:
+            place.key.unlink()  # nobody was told its id, and a key that is there keeps the next try from making one
+            raise
     return identity
 
 

@@ -12,6 +12,8 @@ from bflcd.config.checks import check_together, checked
 from bflcd.config.refusals import bad, nearest, printed
 from bflcd.config.sections import Config
 from bflcd.config.settings import ENV_PREFIX, FIXED, FLAGS, PATHS, SETTINGS, Setting, build, section_names
+from bflcd.faults import refused
+from bflcd.files import read_regular
 from bflcd.limits import unreadable_start
 
 CONFIG_FILE: Final = "config.toml"
@@ -80,12 +82,11 @@ def load_config(datadir: Path, env: Mapping[str, str], flags: Mapping[str, objec
 
 def _from_file(path: Path, datadir: Path) -> dict[str, tuple[object, str]]:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_CONFIG_BYTES + 1)
+        raw = read_regular(path, MAX_CONFIG_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
-        raise bad(f"{path}: cannot be read: {error.strerror}", "check its owner and mode") from error
+        raise bad(f"{path}: cannot be read: {error.strerror}", refused("", error).hint) from error
     if len(raw) > MAX_CONFIG_BYTES:
         raise bad(f"{path}: above {MAX_CONFIG_BYTES} bytes", "this is no configuration of bflcd")
     trouble = unreadable_start(raw)

@@ -8,7 +8,7 @@ import tomli_w
 from bflcd.config.checks import checked
 from bflcd.config.sections import Config
 from bflcd.config.settings import FIXED, SETTINGS, build, value_of
-from bflcd.faults import refused
+from bflcd.files import write_whole
 
 
 def set_values(config: Config, changes: Mapping[str, object]) -> Config:
@@ -41,7 +41,4 @@ def config_text(config: Config) -> str:
 
 def write_config(path: Path, config: Config) -> None:
     """Write `config_text` to `path`. Raises OperatorError, MachineError."""
-    try:
-        path.write_text(config_text(config), encoding="utf-8")
-    except OSError as error:
-        raise refused(f"{path}: cannot be written", error) from error
+    write_whole(path, config_text(config).encode())

@@ -44,6 +44,9 @@ _MAX_COST: Final = Cost(argon2id.OPSLIMIT_SENSITIVE, argon2id.MEMLIMIT_SENSITIVE
 _MIN_COST: Final = Cost(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 
 
+_ROOT: Final = 0
+"""The user who can read every file anyway."""
+
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK))
 """What a file system without hard links answers (exFAT, SMB)."""
 
@@ -131,9 +134,13 @@ def _parse(path: Path, mode: int, raw: bytes) -> _KeyFile:
 
 
 def read_passphrase(path: Path) -> bytes:
-    """The first line of a file, without its end. Raises OperatorError (code `bad_passphrase`)."""
+    """The first line of a file, or of a pipe, without its end.
+
+    Raises OperatorError: `bad_passphrase`, `passphrase_mode` (others may read the file, or it is another user's).
+    """
     try:
         with path.open("rb") as file:
+            _need_secret(path, os.fstat(file.fileno()))
             line = file.readline(MAX_PASSPHRASE_BYTES + 2).rstrip(b"\r\n")
     except FileNotFoundError as error:
         raise OperatorError(
@@ -151,6 +158,25 @@ def read_passphrase(path: Path) -> bytes:
             code="bad_passphrase",
         )
     return line
+
+
+def _need_secret(path: Path, found: os.stat_result) -> None:
+    """A passphrase that others can read protects nothing. Of a pipe nobody else reads."""
+    me = os.geteuid()
+    if not stat.S_ISREG(found.st_mode):
+        return
+    if found.st_uid not in (me, _ROOT):
+        raise OperatorError(
+            f"{path}: this passphrase file belongs to user {found.st_uid}, and this is user {me}",
+            hint=f"chown {me} {quote(str(path))}",
+            code="passphrase_mode",
+        )
+    if found.st_mode & 0o077:
+        raise OperatorError(
+            f"{path}: others may read or write this passphrase (mode {found.st_mode & 0o777:o})",
+            hint=f"chmod 600 {quote(str(path))}",
+            code="passphrase_mode",
+        )
 
 
 def _write_new(path: Path, data: bytes) -> None:

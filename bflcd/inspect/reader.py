@@ -1,11 +1,13 @@
 """The store of a data directory, read beside a daemon that may be running: nothing is locked, nothing can be written."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bflcd.errors import OperatorError
 from bflcd.faults import refused
+from bflcd.files import open_regular
 from bflcd.store.database import FILE_NAME, Database
 from bflcd.store.sqlite import SqliteStore
 
@@ -18,7 +20,7 @@ async def open_reader(directory: Path) -> AsyncIterator[SqliteStore]:
     """
     path = directory / FILE_NAME
     try:
-        path.open("rb").close()
+        os.close(open_regular(path))
     except FileNotFoundError as error:
         raise OperatorError(
             f"{directory} holds no chain", hint="check --datadir; a node has one once it was started", code="no_store"

@@ -302,12 +302,15 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def describe_task(factory: str, options: Mapping[str, str], *, seed: int, data: DataConfig | None = None) -> TaskDescription:
+def describe_task(
+    factory: str, options: Mapping[str, str], *, seed: int, data: DataConfig | None = None, trial: bool = False
+) -> TaskDescription:
     """What a genesis fixes of a task: options, tensor specification and model 0, made by a worker of its own. Blocks for seconds.
 
-    Raises OperatorError when task, options or data are at fault, WorkerError if the worker dies.
+    `trial`: with a step of training and judging first. Raises OperatorError when task, options or data are at fault, WorkerError
+    if the worker dies.
     """
-    request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data))))
+    request = b"".join(frame_parts(frame_of(DescribeRequest(factory, dict(options), seed, data, trial))))
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command(),

@@ -66,21 +66,26 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class DescribeRequest:
-    """Asks for a TaskDescription; `data` may serve to infer options."""
+    """Asks for a TaskDescription; `data` may serve to infer options. `trial`: train and judge a step with it first."""
 
     factory: str
     options: dict[str, str]
     seed: int
     data: DataConfig | None
+    trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TaskDescription:
-    """What a genesis fixes of a task: effective options (sorted), tensor specification, payload of model 0."""
+    """What a genesis fixes of a task: effective options (sorted), tensor specification, payload of model 0.
+
+    `untried`: why no step was tried though that was asked for; empty if it was.
+    """
 
     options: tuple[tuple[str, str], ...]
     tensors: tuple[TensorSpec, ...]
     model: bytes
+    untried: str = ""
 
 
 @dataclass(frozen=True, slots=True)

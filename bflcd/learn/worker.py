@@ -21,8 +21,10 @@ from bflcd.errors import BflcError, OperatorError, PeerError
 from bflcd.faults import refused
 from bflcd.learn.adversary import Adversary, poisoned
 from bflcd.learn.checks.answers import built_model, loaded, pinned
-from bflcd.learn.checks.diagnosis import said_of, try_out, why_it_raised, why_not_finite
+from bflcd.learn.checks.diagnosis import try_out, why_it_raised, why_not_finite
 from bflcd.learn.checks.magnitude import NotFiniteError
+from bflcd.learn.checks.place import said_of
+from bflcd.learn.checks.trial import try_step
 from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
@@ -43,6 +45,7 @@ from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, T
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, train
+from bflcd.params import TaskSpec
 from bflcd.process import confine_worker
 
 NICENESS: Final = 5
@@ -204,8 +207,10 @@ def _describe(frame: Frame) -> Frame:
     request = read_as(frame, DescribeRequest)
     task = find_task(request.factory, request.options)
     options = tuple(sorted(pinned(task, request.data).items()))
-    spec, model = initial_model(task, request.seed)
-    return frame_of(TaskDescription(options, spec, model))
+    tensors, model = initial_model(task, request.seed)
+    spec = TaskSpec(request.factory, options, tensors)
+    untried = try_step(task, spec, model, request.data) if request.trial else ""
+    return frame_of(TaskDescription(options, tensors, model, untried))
 
 
 def main() -> None:
@@ -234,7 +239,7 @@ def main() -> None:
             continue
         except Exception as error:  # noqa: BLE001 - the code of a task may raise anything
             sys.excepthook(type(error), error, error.__traceback__)
-            reason = f"the task failed before its first job: {type(error).__name__}: {error}"
+            reason = f"the task failed before its first job: {said_of(error)}"
             pipes.send(error_frame(OperatorError(reason, hint="see the traceback in the log; mend the task", code="bad_task")))
             continue
         pipes.send(frame_of(session.ready))

@@ -17,7 +17,7 @@ from bflcd.errors import first_of
 from bflcd.log import LogContext, set_up_logging, shut_down_logging
 from bflcd.node.anew import StartAnewError
 from bflcd.node.attack import attack_warnings
-from bflcd.node.bootstrap import Bootstrap
+from bflcd.node.bootstrap import Bootstrap, ignore_orders
 from bflcd.node.joining import Consent
 from bflcd.process import harden_daemon
 from bflcd.setup.datadir import DataDir, open_identity
@@ -92,5 +92,10 @@ async def _open_and_run(
         marks = MarkFile(datadir / MARK_FILE)
         async with closing("the mark file", marks.close):
             why: StartAnewError | None = None
-            while (why := await Bootstrap(config, identity, store, marks, log, consent=consent, because=why).run()) is not None:
-                logger.warning("starting anew")
+            try:
+                while (
+                    why := await Bootstrap(config, identity, store, marks, log, consent=consent, because=why).run()
+                ) is not None:
+                    logger.warning("starting anew")
+            finally:
+                ignore_orders()

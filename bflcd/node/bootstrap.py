@@ -152,5 +152,17 @@ def orders() -> tuple[signal.Signals, ...]:
     return (signal.SIGTERM, signal.SIGINT) if ignored else (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+def ignore_orders() -> None:
+    """The end is under way: a further signal, even after the loop, must neither cut it short nor change its exit code."""
+    loop, numbers = asyncio.get_running_loop(), orders()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Stopping(Exception):  # noqa: N818 - no error: the ordinary end
     """Ends the TaskGroup."""

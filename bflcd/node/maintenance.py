@@ -82,6 +82,10 @@ class Maintenance:
         self._closed = round_
         self._wake.set()
 
+    def worker_started(self) -> None:
+        """There is a worker to measure with."""
+        self._wake.set()
+
     def damaged(self, root: Digest, error: DamagedBlobError) -> None:
         """A payload does not hash to its name any more."""
         self._note_damage(root, error)

@@ -277,6 +277,8 @@ class RunningNode:
             hint = f"; {error.hint}" if isinstance(error, OperatorError) and error.hint else ""
             text = f"the compute worker did not start: {error}{hint}; it is tried again with the first job"
             self._around.tell(EventKind.WORK_FAILED, self._engine.core.context.round, text)
+        else:
+            self._maintenance.worker_started()
 
     async def _first_look(self) -> None:
         """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""

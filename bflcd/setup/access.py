@@ -1,6 +1,7 @@
 """Who may touch a data directory: its owner, who runs the node, and nobody else. A refusal names the command that mends it."""
 
 import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,12 @@ def check_closed(directory: Path, me: int) -> None:
             found = path.stat()
         except FileNotFoundError:  # gone meanwhile, or a link that leads nowhere
             continue
+        if stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+            raise OperatorError(
+                f"{path}: a pipe or a device, at which a node would wait; nothing of a node's is one",
+                hint=f"rm {shlex.quote(str(path))}",
+                code="bad_datadir",
+            )
         if found.st_uid != me:
             raise OperatorError(
                 f"{path} belongs to user {found.st_uid}, and this is user {me}",

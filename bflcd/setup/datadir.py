@@ -11,6 +11,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.crypto.keystore import read_key, read_passphrase
 from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there, refused
+from bflcd.files import read_regular
 from bflcd.log import LOG_DIR
 from bflcd.params import Genesis
 from bflcd.setup.access import check_closed, close_empty
@@ -122,8 +123,7 @@ def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:
         return None
     genesis = read_genesis(datadir.genesis)
     try:
-        with datadir.model.open("rb") as file:
-            model = file.read(genesis.model.size + 1)
+        model = read_regular(datadir.model, genesis.model.size)
     except FileNotFoundError:
         return genesis, None
     except OSError as error:

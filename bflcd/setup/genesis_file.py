@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin, get_type_hints
 
 from bflcd.errors import UsageError
-from bflcd.faults import refused
+from bflcd.files import read_regular, write_whole
 from bflcd.limits import unreadable_start
 from bflcd.params import Genesis, check_genesis
 from bflcd.wire.blocks import chain_id_of
@@ -26,17 +26,13 @@ CHAIN_ID_KEY: Final = "chain_id"
 def write_genesis(path: Path, genesis: Genesis) -> None:
     """Write `genesis` with its chain id. Raises OperatorError, MachineError."""
     fields_of = {CHAIN_ID_KEY: chain_id_of(genesis).hex(), **cast(dict[str, object], _to_json(genesis))}
-    try:
-        path.write_text(json.dumps(fields_of, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise refused(f"{path}: cannot be written", error) from error
+    write_whole(path, (json.dumps(fields_of, indent=2) + "\n").encode())
 
 
 def read_genesis(path: Path) -> Genesis:
     """The genesis in `path`. Raises UsageError (code `bad_genesis`) naming the key at fault, or what contradicts what."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
+        raw = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise _bad(path, f"cannot be read: {error.strerror}") from error
     if len(raw) > MAX_FILE_BYTES:

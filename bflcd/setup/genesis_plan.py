@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from bflcd.errors import UsageError
+from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.messages import TaskDescription
 from bflcd.params import Genesis, GenesisMember, Params, TaskSpec, Terms, check_genesis
@@ -29,6 +30,12 @@ class TaskPlan:
     """Draws model 0."""
     data: DataConfig | None = None
     """Where options are inferred from, if the task does that."""
+    trial: bool = False
+    """Whether a step of it is tried before anything is written."""
+
+    def describe(self) -> TaskDescription:
+        """What the genesis fixes of it. Raises as `describe_task` does."""
+        return describe_task(self.factory, self.options, seed=self.seed, data=self.data, trial=self.trial)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from bflcd.errors import UsageError
 from bflcd.learn.data import DataConfig, PartitionKind, bad_data
 from bflcd.learn.datasets.readers import open_images
 from bflcd.learn.partition import TEST_PERCENT, deal_rows
+from bflcd.limits import LARGEST_NUMBER
 from bflcd.params import AGGREGATIONS, ELECTIONS, MILLION, SCORE_RULES, Params, Terms, default_committee
 from bflcd.setup.genesis_plan import default_places
 from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
@@ -57,13 +58,23 @@ class CommunityOptions:
     """
 
     committee_size: Annotated[
-        int, Option("--committee-size", min=0, help="Seats of the committee (M); 0: a fifth of those at work, 4 to 20.")
+        int,
+        Option(
+            "--committee-size",
+            min=0,
+            max=LARGEST_NUMBER,
+            help="Seats of the committee (M); 0: a fifth of those at work, 4 to 20.",
+        ),
     ] = 0
-    places: Annotated[int, Option("--places", min=0, help="Update blocks a round (k); 0: one for each trainer.")] = 0
-    rounds: Annotated[int, Option("--rounds", min=0, help="Rounds after which the community stops; 0: never.")] = 0
-    view_timeout: Annotated[int, Option("--view-timeout", help="T0, the first view's time, in milliseconds.")] = (
-        _DEFAULTS.view_timeout
-    )
+    places: Annotated[
+        int, Option("--places", min=0, max=LARGEST_NUMBER, help="Update blocks a round (k); 0: one for each trainer.")
+    ] = 0
+    rounds: Annotated[
+        int, Option("--rounds", min=0, max=LARGEST_NUMBER, help="Rounds after which the community stops; 0: never.")
+    ] = 0
+    view_timeout: Annotated[
+        int, Option("--view-timeout", max=LARGEST_NUMBER, help="T0, the first view's time, in milliseconds.")
+    ] = _DEFAULTS.view_timeout
     aggregation: Annotated[str, Option("--aggregation", help=_one_of(AGGREGATIONS))] = _DEFAULTS.aggregation
     score_rule: Annotated[str, Option("--score-rule", help=_one_of(SCORE_RULES))] = _DEFAULTS.score_rule
     election: Annotated[str, Option("--election", help=_one_of(ELECTIONS))] = _DEFAULTS.election

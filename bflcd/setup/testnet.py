@@ -12,9 +12,9 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
-from bflcd.faults import is_there, refused
+from bflcd.faults import is_there
+from bflcd.files import write_whole
 from bflcd.learn.attacks import for_daemon
-from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig, check_data_config
 from bflcd.learn.messages import TaskDescription
 from bflcd.learn.shipped import SHIPPED
@@ -77,38 +77,34 @@ class TestnetNode:
     address: str
 
 
-def create_testnet(plan: TestnetPlan) -> Genesis:
-    """Write the testnet into `plan.output`, which must be new or empty.
+def create_testnet(plan: TestnetPlan) -> tuple[Genesis, str]:
+    """Write the testnet into `plan.output`, which must be new or empty; its genesis, and why the task was not tried, if so.
 
     Raises OperatorError (`not_empty`, and what the task says), UsageError, MachineError, WorkerError.
     """
     _check_plan(plan)
     make_empty(plan.output)
-    description = describe_task(plan.task.factory, plan.task.options, seed=plan.task.seed, data=plan.task.data)
-    return write_testnet(plan, description)
+    description = plan.task.describe()
+    return write_testnet(plan, description), description.untried
 
 
 def write_testnet(plan: TestnetPlan, description: TaskDescription) -> Genesis:
     """The same with the task already described. Raises as `create_testnet` does."""
     nodes = tuple(_nodes(plan))
     members = tuple(node.identity.node_id for node in nodes)
-    genesis = compose_genesis(
-        GenesisPlan(plan.name, plan.time, plan.params, members, testnet=True, terms=plan.terms), plan.task, description
-    )
-    try:
-        write_genesis(plan.output / "genesis.json", genesis)
-        for index, node in enumerate(nodes):
-            datadir = _write_node(plan.output / node.name, node, genesis)
-            datadir.model.write_bytes(description.model)
-            write_config(datadir.config, _config(plan, nodes, index, genesis.model.size))
-        (plan.output / OVERVIEW_FILE).write_text(overview_text(_overview(plan, nodes, genesis)), encoding="utf-8")
-        if plan.compose:
-            text = compose_text(
-                [node.name for node in nodes], image=plan.image, data=plan.data.path, user=f"{os.getuid()}:{os.getgid()}"
-            )
-            (plan.output / "compose.yaml").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise refused(f"{error.filename or plan.output} cannot be written", error) from error
+    composed = GenesisPlan(plan.name, plan.time, plan.params, members, testnet=True, terms=plan.terms)
+    genesis = compose_genesis(composed, plan.task, description)
+    write_genesis(plan.output / "genesis.json", genesis)
+    for index, node in enumerate(nodes):
+        datadir = _write_node(plan.output / node.name, node, genesis)
+        write_whole(datadir.model, description.model)
+        write_config(datadir.config, _config(plan, nodes, index, genesis.model.size))
+    if plan.compose:
+        text = compose_text(
+            [node.name for node in nodes], image=plan.image, data=plan.data.path, user=f"{os.getuid()}:{os.getgid()}"
+        )
+        write_whole(plan.output / "compose.yaml", text.encode())
+    write_whole(plan.output / OVERVIEW_FILE, overview_text(_overview(plan, nodes, genesis)).encode())
     return genesis
 
 

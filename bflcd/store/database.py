@@ -26,6 +26,7 @@ from bflcd.closing import aftermath
 from bflcd.crypto.hashing import chunk_hash
 from bflcd.errors import InvariantError, MachineError
 from bflcd.faults import LOCAL_DISK, file_size_limit, limit_reached, refused
+from bflcd.files import require_regular
 from bflcd.store.schema import APPLICATION_ID, FIRST_VERSION, MIGRATIONS, PAGE_BYTES, migration_script, version_of
 
 T = TypeVar("T")
@@ -301,6 +302,8 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
 async def _opening(path: Path) -> AsyncIterator[list[aiosqlite.Connection]]:
     """A list for the connections that are opened inside; if that fails they are closed again."""
     opened: list[aiosqlite.Connection] = []
+    for end in ("", "-wal", "-shm"):
+        require_regular(path.with_name(path.name + end))
     try:
         with machine_errors(path, "opening the store"):
             yield opened

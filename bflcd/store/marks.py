@@ -18,6 +18,7 @@ from typing import Final
 from bflcd.core.signing_guard import Mark
 from bflcd.errors import InvariantError, MachineError
 from bflcd.faults import is_there, sync_directory
+from bflcd.files import read_regular
 from bflcd.store.lock import disk_error
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round, View
 
@@ -60,7 +61,7 @@ def read(path: Path) -> tuple[int, Mark | None]:
     Raises MachineError(code="damaged_mark") if the file has the wrong size or no intact copy, io_error if it can't be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, FILE_BYTES)
     except OSError as error:
         raise disk_error(f"cannot read the mark file {path}", error) from error
     copies = [_decode(data[at : at + SECTOR_BYTES]) for at in range(0, len(data), SECTOR_BYTES)]

@@ -17,6 +17,7 @@ from bflcd.api.schema.events import Event
 from bflcd.api.token import FILE_NAME, MAX_FILE_BYTES, ApiFile
 from bflcd.errors import OperatorError
 from bflcd.faults import limit_reached, refused
+from bflcd.files import read_regular
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ class SocketTransport(httpx.HTTPTransport):
     def __init__(self, path: Path) -> None:
         """Raises MachineError where so long a path has no way."""
         self._name = SocketName(path)
-        super().__init__(uds=self._name.name)
+        # Without what TLS takes: none is spoken here, and the environment may name certificates that are not there.
+        super().__init__(uds=self._name.name, verify=False, trust_env=False)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Look first whether anybody listens: the library below leaves the socket of a failed connection open."""
@@ -188,8 +190,7 @@ def read_api_file(datadir: Path) -> ApiFile:
     """What `api.json` in the data directory says. Raises CommandError."""
     path = datadir / FILE_NAME
     try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_FILE_BYTES), type=ApiFile)
+        return msgspec.json.decode(read_regular(path, MAX_FILE_BYTES), type=ApiFile)
     except FileNotFoundError as error:
         raise CommandError(
             f"no daemon runs on {datadir}",

@@ -21,6 +21,7 @@ from bflc_cli.session import CommandError
 from bflcd.api.token import FILE_NAME as API_FILE
 from bflcd.errors import MachineError
 from bflcd.faults import refused
+from bflcd.files import open_regular, read_regular
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 from bflcd.setup.overview import NodeEntry, Overview
 from bflcd.store.lock import DirectoryLock
@@ -33,6 +34,9 @@ CONSOLE_FILE: Final = "console.log"
 
 TAIL_BYTES: Final = 16 * 1024
 
+MAX_OVERVIEW_BYTES: Final = 4 * 1024 * 1024
+"""Of `testnet.json`: a thousand nodes take a tenth of it."""
+
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2), Linux: the signal that a child gets when its parent dies."""
 
@@ -43,7 +47,7 @@ def read_overview(directory: Path) -> Overview:
     """`testnet.json` of the directory. Raises CommandError."""
     path = directory / OVERVIEW_FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Overview)
+        return msgspec.json.decode(read_regular(path, MAX_OVERVIEW_BYTES), type=Overview)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CommandError(
             f"{directory} is no testnet directory: it has no {OVERVIEW_FILE}",
@@ -82,7 +86,7 @@ class Daemon:
     def last_lines(self, count: int = 8) -> list[str]:
         """The end of what it wrote to its terminal."""
         try:
-            with (self.datadir / CONSOLE_FILE).open("rb") as file:
+            with os.fdopen(open_regular(self.datadir / CONSOLE_FILE), "rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
                 return file.read().decode(errors="replace").splitlines()[-count:]
         except OSError:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,11 +13,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bflc_cli.fleet import read_overview
-from bflc_cli.session import CommandError, Session
+from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, share
 from bflcd.errors import UsageError
+from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
+from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from bflcd.lab.report import Report
     from bflcd.lab.scale import Plan
     from bflcd.lab.simulation import Machine
+
+share_option = partial(typer.Option, callback=finite)
 
 lab_app = typer.Typer(
     name="lab",
@@ -82,9 +87,13 @@ def lab(
         str, typer.Option("--scale", help="small: two cores, 15 minutes. medium: hours. full: 900 devices, a GPU.")
     ] = "small",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds of every cell of an experiment.")] = 3,
-    first_seed: Annotated[int, typer.Option("--first-seed", min=0, help="The first of them.")] = 0,
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds, instead of the scale's.")] = None,
-    devices: Annotated[int | None, typer.Option("--devices", min=2, help="Devices, instead of the scale's.")] = None,
+    first_seed: Annotated[int, typer.Option("--first-seed", min=0, max=LARGEST_NUMBER, help="The first of them.")] = 0,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=1, max=LARGEST_NUMBER, help="Rounds, instead of the scale's.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option("--devices", min=2, max=LARGEST_NUMBER, help="Devices, instead of the scale's.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="cnn, light or alexnet, instead of the scale's.")] = None,
     device: Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Of products: float32, tf32 (a GPU's) or bf16.")] = "float32",
@@ -116,7 +125,7 @@ def lab(
 def table1(
     ctx: typer.Context,
     *,
-    active: Annotated[list[float] | None, typer.Option("--active", help="A share of active devices; repeat for more.")] = None,
+    active: Annotated[list[float] | None, share_option("--active", help="A share of active devices; repeat for more.")] = None,
 ) -> None:
     """Table I: BFLC, Basic FL and stand-alone training over the share of active devices."""
     from bflcd.lab.experiments.table1 import ACTIVE, table1_grid, table1_report  # noqa: PLC0415 - torch
@@ -129,8 +138,8 @@ def table1(
 def fig3(
     ctx: typer.Context,
     *,
-    p: Annotated[float | None, typer.Option("--p", help="The committee's share of the devices: one point only.")] = None,
-    q: Annotated[float | None, typer.Option("--q", help="The liars' share of the devices: one point only.")] = None,
+    p: Annotated[float | None, share_option("--p", help="The committee's share of the devices: one point only.")] = None,
+    q: Annotated[float | None, share_option("--q", help="The liars' share of the devices: one point only.")] = None,
     community: Annotated[int, typer.Option("--of", min=1, max=100_000, help="A, the devices of the community.")] = 1000,
     elections: Annotated[int, typer.Option("--elections", min=1, max=100_000, help="Simulated elections of a point.")] = 200,
 ) -> None:
@@ -151,11 +160,11 @@ def fig3(
         bench.session.emit(found, lambda: bench.session.show(facts(rows)))
         return
     need_matplotlib()
-    begun = time.monotonic()
+    folder, begun = make_folder(bench.output / "fig3"), time.monotonic()
     with _progress(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
         report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
-    _conclude(bench.session, report, bench.output / "fig3", time.monotonic() - begun, 0)
+    _conclude(bench.session, report, folder, time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -163,7 +172,7 @@ def fig4(
     ctx: typer.Context,
     *,
     attack: Annotated[list[str] | None, typer.Option("--attack", help="An attack (`lab attacks`); else noise. Repeat.")] = None,
-    liars: Annotated[list[float] | None, typer.Option("--liars", help="A share of liars; repeat for more.")] = None,
+    liars: Annotated[list[float] | None, share_option("--liars", help="A share of liars; repeat for more.")] = None,
 ) -> None:
     """Fig. 4: accuracy under attack over the share of liars, of BFLC and of rules that a server could use."""
     from bflcd.lab.experiments.fig4 import ATTACKS_SHOWN, SHARES, fig4_grid, fig4_report  # noqa: PLC0415 - torch
@@ -189,7 +198,7 @@ def consensus_cost(
     sizes, rounds, begun = tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS, time.monotonic()
     with _progress(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
-        counted = count_daemons(bench.output / "cost", sizes, rounds, bar, task)
+        counted = count_daemons(make_folder(bench.output / "cost"), sizes, rounds, bar, task)
     _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
 
 
@@ -226,11 +235,11 @@ def questions(
     changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
     configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
     rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
-    begun = time.monotonic()
+    folder, begun = make_folder(bench.output / "questions"), time.monotonic()
     with _progress(bench.session) as bar:
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
         report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
-    _conclude(bench.session, report, bench.output / "questions", time.monotonic() - begun, len(configs))
+    _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
 
 
 @lab_app.command()

@@ -11,10 +11,11 @@ import typer
 
 from bflc_cli import checks, lab, manage, queries, testnet, top, watch
 from bflc_cli.governance import alliance, recover
-from bflc_cli.session import CommandError, emit_json, exit_code_for, make_session
+from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
 from bflcd.exit_codes import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, say, show_usage, told
+from bflcd.files import named
 from bflcd.limits import visible
 from bflcd.streams import settle_output, tell
 from bflcd.version import __version__
@@ -54,13 +55,20 @@ def _show_version(wanted: bool) -> None:
 def options(
     ctx: typer.Context,
     *,
-    datadir: Annotated[Path | None, typer.Option("--datadir", envvar="BFLCD_DATADIR", help="The node's data directory.")] = None,
+    datadir: Annotated[
+        Path | None,
+        typer.Option("--datadir", envvar="BFLCD_DATADIR", parser=named, metavar="DIRECTORY", help="The node's data directory."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout, whole ids.")] = False,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, max=MAX_SECONDS, help="Seconds to wait for a daemon that is still starting.")
+        float,
+        typer.Option(
+            "--wait", min=0, max=MAX_SECONDS, callback=finite, help="Seconds to wait for a daemon that is still starting."
+        ),
     ] = 0,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.1, max=MAX_SECONDS, help="Seconds that one request may take.")
+        float,
+        typer.Option("--timeout", min=0.1, max=MAX_SECONDS, callback=finite, help="Seconds that one request may take."),
     ] = 30,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")

@@ -18,7 +18,9 @@ from bflc_cli.tables import facts, table
 from bflc_cli.text import short, size
 from bflcd.api.schema.chain import PruneView
 from bflcd.errors import UsageError
-from bflcd.faults import is_there, refused
+from bflcd.faults import is_there
+from bflcd.files import write_whole
+from bflcd.limits import LARGEST_NUMBER
 
 PRUNE_SECONDS: Final = 3600.0
 """A prune returns gigabytes in small steps while the node works."""
@@ -30,9 +32,12 @@ STOP_POLL: Final = 0.05
 def prune(
     ctx: typer.Context,
     *,
-    keep: Annotated[int | None, typer.Option("--keep", min=1, help="Keep the payloads of the last N rounds.")] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, max=LARGEST_NUMBER, help="Keep the payloads of the last N rounds.")
+    ] = None,
     to: Annotated[
-        int | None, typer.Option("--to", min=0, help="Drop the payloads of all whole rounds up to this height.")
+        int | None,
+        typer.Option("--to", min=0, max=LARGEST_NUMBER, help="Drop the payloads of all whole rounds up to this height."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
@@ -91,7 +96,9 @@ async def _prune_stopped(datadir: Path, keep: int | None, to: int | None, *, dry
 def export(
     ctx: typer.Context,
     *,
-    round_: Annotated[int | None, typer.Option("--round", min=0, help="Which model; default: the newest.")] = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=0, max=LARGEST_NUMBER, help="Which model; default: the newest.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; default: model-ROUND.safetensors.")
     ] = None,
@@ -113,7 +120,7 @@ def export(
         data = _described(data, described)
     path = output or Path(f"model-{described['round']}.safetensors")
     _refuse_existing(path, force=force)
-    _write_whole(path, data)
+    write_whole(path, data)
     result = {**described, "file": str(path.absolute()), "sha256": hashlib.sha256(data).hexdigest()}
     pairs = [
         ("file", str(path)),
@@ -153,19 +160,6 @@ def _refuse_existing(path: Path, *, force: bool) -> None:
         raise CommandError(f"{path} is a directory", code="exists", hint="name a file with --output")
     if is_there(path) and not force:
         raise CommandError(f"{path} exists", code="exists", hint="choose another --output, or --force")
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write so that the file is whole or absent."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise refused(f"cannot write {path}", error) from error
 
 
 def config_show(ctx: typer.Context) -> None:

@@ -18,6 +18,7 @@ from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status
 from bflcd.errors import UsageError
+from bflcd.limits import LARGEST_NUMBER
 
 
 def _show(ctx: typer.Context, path: str, kind: Any, view: Callable[[Any], RenderableType], **params: int | None) -> None:
@@ -55,7 +56,9 @@ def members(ctx: typer.Context) -> None:
 def history(
     ctx: typer.Context,
     *,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="Round of the first row; default: the newest rows.")] = None,
+    first: Annotated[
+        int | None, typer.Option("--from", min=1, max=LARGEST_NUMBER, help="Round of the first row; default: the newest rows.")
+    ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=MAX_HISTORY, help="Rows.")] = 20,
     as_csv: Annotated[bool, typer.Option("--csv", help="A line of names, then a line of plain numbers a model.")] = False,
 ) -> None:

@@ -6,10 +6,12 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
@@ -115,6 +117,18 @@ def emit_json(envelope: dict[str, Any]) -> None:
     """One JSON document on one line of stdout; structures in it become objects."""
     sys.stdout.write(json.dumps(envelope, ensure_ascii=True, allow_nan=False, default=msgspec.to_builtins) + "\n")
     sys.stdout.flush()
+
+
+Given = TypeVar("Given", float, list[float], None)
+
+
+def finite(value: Given) -> Given:
+    """A number from the command line, or several; a flag's limits alone let through NaN. Raises typer's error."""
+    numbers: list[float] = value if isinstance(value, list) else [] if value is None else [value]
+    for number in numbers:
+        if not isfinite(number):
+            raise typer.BadParameter(f"{number} is no finite number")
+    return value
 
 
 def exit_code_for(error: Exception) -> int:

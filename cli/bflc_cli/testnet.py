@@ -17,7 +17,7 @@ from rich.text import Text
 
 from bflc_cli.community import Community, accuracy_view, live_view, plain_line, status_table
 from bflc_cli.fleet import Fleet, Stopped, read_overview, signals_stop
-from bflc_cli.session import CommandError, Session
+from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
 from bflcd.api.schema.status import Status
@@ -62,8 +62,10 @@ def up(
     ctx: typer.Context,
     *,
     directory: Directory,
-    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds until it counts as failed; 0: never.")] = 0,
-    stagger: Annotated[float, typer.Option("--stagger", min=0, max=60, help="Seconds between two starts.")] = 0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0, callback=finite, help="Seconds until it counts as failed; 0: never.")
+    ] = 0,
+    stagger: Annotated[float, typer.Option("--stagger", min=0, max=60, callback=finite, help="Seconds between two starts.")] = 0,
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Go on after the last round until Ctrl-C.")] = False,
     check: Annotated[bool, typer.Option("--verify/--no-verify", help="Verify every node's chain at the end.")] = True,
     plot: Annotated[Path | None, typer.Option("--plot", help="Write the accuracy curve to this PNG file.")] = None,

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from bflc_cli.client import Api, connect
 from bflc_cli.curve import curve
-from bflc_cli.session import CommandError, Session
+from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import duration, nats, share, short, size
 from bflcd.api.schema.chain import HistoryRow
@@ -154,7 +154,9 @@ def _accuracy(frame: Frame, console: Console) -> RenderableType | None:
 def top(
     ctx: typer.Context,
     *,
-    interval: Annotated[float, typer.Option("--interval", min=0.1, max=60, help="Seconds between two pictures.")] = 0.5,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.1, max=60, callback=finite, help="Seconds between two pictures.")
+    ] = 0.5,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end; so too where stdout is no terminal.")] = False,
 ) -> None:
     """Watch the round: committee, offers, cards, votes, accuracy. q quits."""

@@ -1,6 +1,5 @@
 """Commands that follow the node: `logs` from its log file, `events` from its API."""
 
-import json
 import os
 import time
 from collections import deque
@@ -9,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 
+import msgspec
 import typer
 from rich.text import Text
 
@@ -19,7 +19,8 @@ from bflcd.api.schema.envelope import ok_envelope
 from bflcd.api.schema.events import Event
 from bflcd.core.node_events import EventKind, Severity
 from bflcd.faults import refused
-from bflcd.limits import visible
+from bflcd.files import open_regular
+from bflcd.limits import LARGEST_NUMBER, visible
 from bflcd.log import LOG_DIR, LOG_FILE
 
 MAX_LINES: Final = 100_000
@@ -61,7 +62,7 @@ def logs(
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return os.fdopen(open_regular(path), "rb")
     except FileNotFoundError as error:
         raise CommandError(
             f"{path}: there is no log",
@@ -76,7 +77,7 @@ def _tail(path: Path, file: BinaryIO, count: int) -> list[str]:
     """The last `count` lines, older ones from the rotated file; `file` stands behind the last whole line afterwards."""
     newest: deque[str] = deque(maxlen=count)
     older = path.with_name(path.name + ".1")
-    if older.exists():
+    if older.is_file():
         newest.extend(older.read_text(encoding="utf-8", errors="replace").splitlines())
     data = file.read()
     whole = data.rfind(b"\n") + 1
@@ -113,7 +114,7 @@ def _follow(path: Path, file: BinaryIO) -> Iterator[str]:
 def _newer(path: Path, file: BinaryIO) -> BinaryIO | None:
     """The file that stands under the name now, if it is another one."""
     try:
-        newer = path.open("rb")
+        newer = os.fdopen(open_regular(path), "rb")
     except FileNotFoundError:
         return None
     if os.path.sameopenfile(newer.fileno(), file.fileno()):
@@ -122,10 +123,11 @@ def _newer(path: Path, file: BinaryIO) -> BinaryIO | None:
     return newer
 
 
-def _record(line: str) -> Any:
+def _record(line: str) -> dict[str, Any]:
+    """The object that a line holds; a file that something else wrote to may hold whatever it likes."""
     try:
-        return json.loads(line)
-    except ValueError:
+        return msgspec.json.decode(line, type=dict[str, Any])
+    except (ValueError, RecursionError):
         return {"message": line}
 
 
@@ -133,9 +135,6 @@ def _print_line(session: Session, line: str) -> None:
     record = _record(line)
     if session.json:
         emit_json(ok_envelope(record))
-        return
-    if not isinstance(record, dict):
-        session.out.print(Text(visible(line)))
         return
     place = [str(record["node"])] if record.get("node") else []
     place += [f"r{record['round']}"] if record.get("round") is not None else []
@@ -154,15 +153,17 @@ def _print_line(session: Session, line: str) -> None:
 def _clock(value: object) -> str:
     try:
         return clock(datetime.fromisoformat(str(value)))
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: no such time here, by its zone
         return str(value or "")
 
 
 def events(
     ctx: typer.Context,
     *,
-    after: Annotated[int | None, typer.Option("--after", min=0, help="Begin behind this event; 0: all that are held.")] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=0, help="End after so many; 0: never.")] = 0,
+    after: Annotated[
+        int | None, typer.Option("--after", min=0, max=LARGEST_NUMBER, help="Begin behind this event; 0: all that are held.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=0, max=LARGEST_NUMBER, help="End after so many; 0: never.")] = 0,
 ) -> None:
     """What happens in the node, as it happens, until Ctrl-C. With --json one document a line."""
     session: Session = ctx.obj

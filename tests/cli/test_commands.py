@@ -281,6 +281,32 @@ def test_logs(run, tmp_path, capsys):
     assert (code, envelope(out)["code"]) == (1, "no_log")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"message": NaN}',
+        '{"time": "0001-01-01T00:00:00+14:00", "message": "early"}',
+        '{"time": "9999-12-31T23:59:59-14:00", "message": "late"}',
+        "[" * 100_000,
+        '{"message": ' + "9" * 5000 + "}",
+        '["no", "object"]',
+        '{"round": {"a": 1}, "level": [], "logger": null, "exception": 7}',
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_logs_show_whatever_stands_there(tmp_path, capsys, monkeypatch, line, flags):
+    monkeypatch.setenv("TZ", "America/New_York")
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "bflcd.log").write_text(line + "\n")
+    assert main(["--datadir", str(tmp_path), *flags, "logs"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_certificates_of_the_environment_are_no_matter_of_a_socket(run, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all")
+    assert run("status")[0] == 0
+
+
 def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
     path = write_log(tmp_path, "old")
     path.rename(path.with_name("bflcd.log.1"))

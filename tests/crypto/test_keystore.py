@@ -132,23 +132,59 @@ def test_a_pipe_and_a_folder_are_no_keys(tmp_path: Path) -> None:
         assert code_of(lambda name=name: read_key(tmp_path / name)) == "bad_key"
 
 
+def phrase_file(folder: Path, line: bytes, mode: int = 0o600) -> Path:
+    path = folder / "phrase"
+    path.write_bytes(line)
+    path.chmod(mode)
+    return path
+
+
 @pytest.mark.parametrize(("line", "expected"), [(b"one\ntwo\n", b"one"), (b"one", b"one"), (b" a b \r\n", b" a b ")])
 def test_a_passphrase_is_the_first_line(tmp_path: Path, line: bytes, expected: bytes) -> None:
-    (tmp_path / "phrase").write_bytes(line)
-    assert read_passphrase(tmp_path / "phrase") == expected
+    assert read_passphrase(phrase_file(tmp_path, line)) == expected
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_passphrase_that_others_may_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    phrase = phrase_file(tmp_path, b"open sesame\n", mode)
+    with pytest.raises(OperatorError, match=f"mode {mode:o}") as caught:
+        read_passphrase(phrase)
+    assert (caught.value.code, caught.value.hint) == ("passphrase_mode", f"chmod 600 {phrase}")
+    phrase.chmod(0o400)
+    assert read_passphrase(phrase) == b"open sesame"
+
+
+def test_a_passphrase_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for root's, who can read every file anyway."""
+    phrase = phrase_file(tmp_path, b"open sesame\n")
+    monkeypatch.setattr(os, "geteuid", lambda: phrase.stat().st_uid + 1)
+    if phrase.stat().st_uid == 0:
+        assert read_passphrase(phrase) == b"open sesame"
+        monkeypatch.setattr("bflcd.crypto.keystore._ROOT", -1)
+    assert code_of(lambda: read_passphrase(phrase)) == "passphrase_mode"
+
+
+def test_a_passphrase_may_come_by_a_pipe() -> None:
+    reads, writes = os.pipe()
+    os.write(writes, b"open sesame\n")
+    os.close(writes)
+    try:
+        assert read_passphrase(Path(f"/dev/fd/{reads}")) == b"open sesame"
+    finally:
+        os.close(reads)
 
 
 def test_a_mark_that_nobody_sees_is_no_part_of_a_passphrase(tmp_path: Path) -> None:
-    (tmp_path / "phrase").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    phrase = phrase_file(tmp_path, b"\xef\xbb\xbfsecret\r\n")
     with pytest.raises(OperatorError, match="no passphrase file") as caught:
-        read_passphrase(tmp_path / "phrase")
+        read_passphrase(phrase)
     assert "byte order mark" in caught.value.hint
 
 
 @pytest.mark.parametrize("line", [b"", b"\n", b"x" * 2000, None])
 def test_no_passphrase_is_refused(tmp_path: Path, line: bytes | None) -> None:
     if line is not None:
-        (tmp_path / "phrase").write_bytes(line)
+        phrase_file(tmp_path, line)
     assert code_of(lambda: read_passphrase(tmp_path / "phrase")) == "bad_passphrase"
 
 

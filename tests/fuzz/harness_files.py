@@ -57,6 +57,7 @@ def _key(data: bytes) -> None:
 def _passphrase(data: bytes) -> None:
     path = folder() / "passphrase"
     path.write_bytes(data)
+    path.chmod(0o600)
     try:
         assert read_passphrase(path)
     except OperatorError as error:

@@ -27,8 +27,21 @@ NOBODY = 65_534
 UNSPELLABLE = os.fsdecode(b"no-utf8-\xff\xfe")
 
 STREAMS = ("pipe", "pipe", "pipe", "closed", "full", "broken")
-PLACES = ("absent", "empty", "file", "locked away", "damaged", "unspellable", "read only", "long", "circle")
-SPOILT = ("file", "long", "circle")
+PLACES = (
+    "absent",
+    "empty",
+    "file",
+    "locked away",
+    "damaged",
+    "unspellable",
+    "read only",
+    "long",
+    "circle",
+    "pipe",
+    "pipes inside",
+    "folders inside",
+)
+SPOILT = ("file", "long", "circle", "pipe")
 """Places where nothing can be written: the laboratory would begin hours of work in others."""
 
 LIMITS = {
@@ -37,6 +50,24 @@ LIMITS = {
     resource.RLIMIT_AS: (2**31,),
     resource.RLIMIT_NPROC: (0, 1),
 }
+INSIDE = (
+    "chain.sqlite3",
+    "node.key",
+    "api.json",
+    "marks",
+    "testnet.json",
+    "config.toml",
+    "genesis.json",
+    "LOCK",
+    "log",
+    "api.sock",
+)
+"""Files of a data directory, or of a testnet's."""
+
+NUMBERS = ("-1", "0", "5", str(2**31), str(2**63), str(10**30))
+FRACTIONS = ("-1", "0", "0.5", "nan", "inf", "-inf", "1e308")
+TEXTS = ("", "x", "ab" * 32, "KEY=VALUE", "a\x1b[31mb", UNSPELLABLE, "\u202e", "x" * 5000)
+
 VARIABLES = (
     {"HOME": None},
     {"HOME": "/nowhere/at/all"},
@@ -45,6 +76,23 @@ VARIABLES = (
     {"TERM": "no-such-terminal"},
     {"TERM": None, "FORCE_COLOR": "1"},
     {"COLUMNS": "many", "LINES": "-1"},
+    {"COLUMNS": "0", "LINES": "0"},
+    {"COLUMNS": "\u00b2", "LINES": "\u2460"},
+    {"COLUMNS": "9" * 30},
+    {"COLUMNS": "1", "LINES": "1"},
+    {"PYTHONWARNINGS": "error"},
+    {"PYTHONOPTIMIZE": "2"},
+    {"PYTHONDEVMODE": "1"},
+    {"PYTHONASYNCIODEBUG": "1", "PYTHONUNBUFFERED": "1"},
+    {"PYTHONINTMAXSTRDIGITS": "640", "PYTHONHASHSEED": "0"},
+    {"PYTHONSTARTUP": "/nowhere/at/all", "PYTHONINSPECT": ""},
+    {"SSL_CERT_FILE": "/nowhere/at/all", "SSL_CERT_DIR": "/nowhere/at/all"},
+    {"HTTP_PROXY": "no address", "ALL_PROXY": "socks9://x", "NO_PROXY": "[::"},
+    {"MPLCONFIGDIR": "/dev/null", "MPLBACKEND": "none such"},
+    {"OMP_NUM_THREADS": "many", "OPENBLAS_NUM_THREADS": "many"},
+    {"SQLITE_TMPDIR": "/nowhere/at/all"},
+    {"_BFLC_CLI_COMPLETE": "source_klingon"},
+    {"TYPER_USE_RICH": "maybe", "TERMINAL_WIDTH": "-7"},
     {"TZ": "Mars/Olympus"},
     {"TZ": ":/etc/passwd"},
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -119,14 +167,22 @@ def arguments_of(program: str, words: tuple[str, ...], command: Any, place: str,
     given: list[str] = []
     for parameter in command.params:
         flags, hint = [flag for flag in parameter.opts if flag.startswith("--")], str(hints.get(parameter.name))
-        chosen = deep and rng.random() < 0.3 and ("Path" in hint or "int" in hint)
-        if parameter.required or "--datadir" in flags or chosen:
-            value = place if "Path" in hint else ("5" if deep else "0") if "int" in hint else "ab" * 32
-            given += [f"{flags[0]}={value}"] if flags else [value]
+        drawn = rng.choice(_values_for(hint, place))
+        needed = parameter.required or "--datadir" in flags
+        if needed and not (deep and rng.random() < 0.3):
+            drawn = place if "Path" in hint else ("5" if deep else "0") if "int" in hint else "ab" * 32
+        if needed or (deep and "bool" not in hint and rng.random() < 0.3):
+            given += [f"{flags[0]}={drawn}"] if flags else [drawn]
     if program == "bflcd":
         return [*words, *given]
     laboratory = [f"--data={place}", f"--output={place}", "--rounds=1"] if "lab" in words else []
     return [f"--datadir={place}", *(["--json"] if rng.random() < 0.4 else []), *words, *given, *laboratory]
+
+
+def _values_for(hint: str, place: str) -> tuple[str, ...]:
+    """What to draw from for a parameter of that type."""
+    kinds = (("Path", (place, place, "", "/dev/null")), ("int", NUMBERS), ("float", FRACTIONS))
+    return next((values for name, values in kinds if name in hint), TEXTS)
 
 
 def make_place(kind: str, base: Path) -> Path:
@@ -155,6 +211,16 @@ def make_place(kind: str, base: Path) -> Path:
             return base / ("x" * 300)
         case "circle":
             place.symlink_to(place)
+        case "pipe":
+            os.mkfifo(place, 0o600)
+        case "pipes inside":
+            place.mkdir(mode=0o700)
+            for name in INSIDE:
+                os.mkfifo(place / name, 0o600)
+        case "folders inside":
+            place.mkdir(mode=0o700)
+            for name in INSIDE:
+                (place / name).mkdir(mode=0o700)
         case _:
             pass
     return place

@@ -10,16 +10,19 @@ from bflcd.api.schema.status import Activity, Role, Status
 from bflcd.core.core import Core
 from bflcd.core.events import Instant, Started, SyncChanged
 from bflcd.core.signing_guard import SigningGuard
+from bflcd.core.snapshot import LastDecision
 from bflcd.errors import OperatorError
 from bflcd.learn.health import Work
-from bflcd.ledger.state import genesis_header
-from bflcd.node.views import facts
+from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.node.views import decided, facts
+from bflcd.node.views.decided import last_decision
 from bflcd.node.views.facts import Measures, NodeFacts
-from bflcd.node.views.presenter import Presenter
+from bflcd.node.views.presenter import OnChain, Presenter
 from bflcd.node.views.round import round_view
 from bflcd.node.views.status import status_of, status_without_chain
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, NodeId, Round
+from tests.helpers import chains
 from tests.helpers.chains import begin_chain, fill
 from tests.helpers.ledger import make_genesis, make_identities
 from tests.helpers.scenes import a_world, committee_of, reach
@@ -176,6 +179,42 @@ async def test_what_the_chain_knows_is_shown_from_the_start_of_the_daemon():
     assert measures.commit_age == pytest.approx(90, abs=5)
     assert measures.accuracy == (0.4, 1)
     assert measures.stats == await store.stats()
+
+
+async def test_what_the_newest_round_decided_is_read_from_its_block(monkeypatch):
+    """Given rounds that a core has seen close / When a daemon starts on their store / Then it shows the same decision."""
+    store, chain = MemoryStore(), begin_chain()
+    seen: list[LastDecision] = []
+    real = chains.build_segment
+
+    def remembering(params, state, header, outcome, model):
+        segment = real(params, state, header, outcome, model)
+        seen.append(LastDecision(outcome.judgement, segment.model.weights))
+        return segment
+
+    monkeypatch.setattr(chains, "build_segment", remembering)
+    await store.initialise(chain.genesis, genesis_header(chain.genesis), genesis_state(chain.genesis))
+    assert await last_decision(store) is None
+    for _ in range(3):
+        await fill(store, chain, 1)
+        assert await last_decision(store) == seen[-1]
+    measures = Measures(store)
+    await measures.recall(chain.community.header, Millis(0))
+    core = core_of(IDENTITIES[0])
+    here = facts_of(core.context.me)
+    here.measures = measures
+    presenter = Presenter(here, store, None, ring=None, tell=None, stop=None)
+    presenter.show(OnChain(core, here, recover=None, clock=lambda: at(1), device=str))
+    assert [row.uploader for row in presenter.round().last_decision] == [o.uploader.hex() for o in seen[-1].judgement.offers]
+
+
+async def test_a_decision_that_the_cards_do_not_give_is_not_shown(monkeypatch):
+    store, chain = MemoryStore(), begin_chain()
+    await fill(store, chain, 2)
+    monkeypatch.setattr(decided, "judge", lambda *_: SimpleNamespace(packed=()))
+    assert await last_decision(store) is None
+    monkeypatch.setattr(decided, "quorum", lambda _: 99)
+    assert await last_decision(store) is None
 
 
 async def test_before_the_first_block_there_is_no_age_and_of_a_block_from_the_future_it_is_none():

@@ -138,6 +138,7 @@ def test_the_identity_is_opened_with_the_configured_passphrase(tmp_path):
     [identity] = make_identities(1)
     secret = tmp_path / "secret"
     secret.write_bytes(b"open sesame\n")
+    secret.chmod(0o600)
     write_key(DataDir(tmp_path).key, identity, b"open sesame", cost=Cost(1, 8192))
     config = set_values(Config(), {"node.passphrase_file": str(secret)})
     opened = open_identity(set_datadir(config, tmp_path))

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -47,6 +48,34 @@ async def test_a_second_opener_is_refused_with_the_holder(tmp_path: Path) -> Non
     assert done.stdout.strip() == f"the data directory {tmp_path} is in use by process {holder}"
     await store.close()
     (await asyncio.to_thread(DirectoryLock, tmp_path)).release()
+
+
+async def test_a_lock_whose_file_was_removed_still_holds(tmp_path):
+    """Given a node that runs, When somebody removes its lock file to get rid of a refusal, Then a second one is refused all the same:
+    two would sign with one key."""
+    held = DirectoryLock(tmp_path)
+    (tmp_path / LOCK_NAME).unlink()
+    with pytest.raises(MachineError, match="in use by process unknown") as caught:
+        DirectoryLock(tmp_path)
+    assert caught.value.code == "locked"
+    held.release()
+    DirectoryLock(tmp_path).release()
+
+
+async def test_a_directory_that_can_not_be_locked_is_held_by_its_file(tmp_path, monkeypatch):
+    """As on NFS, which locks only what is open for writing."""
+    real = fcntl.flock
+
+    def flock(descriptor, how):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "no")
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    held = DirectoryLock(tmp_path)
+    with pytest.raises(MachineError, match=f"in use by process {os.getpid()}"):
+        DirectoryLock(tmp_path)
+    held.release()
 
 
 async def test_a_failed_opening_releases_the_lock(tmp_path: Path) -> None:

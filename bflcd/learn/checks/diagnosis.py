@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bflcd.errors import OperatorError
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
+from bflcd.learn.checks.place import said_of
 from bflcd.learn.data import bad_data
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import WorkerError
@@ -59,11 +60,6 @@ def try_out(task: Task, model: FlatModel, rows: Rows, which: str) -> None:
                 raise bad_data(
                     f"{which} rows: {found}", "mend or leave out such rows, or have the task's load or transform do it"
                 )
-
-
-def said_of(error: Exception) -> str:
-    """An error of a task's code or of torch, in one line."""
-    return f"{type(error).__name__}: {error}"
 
 
 def why_it_raised(task: Task, model: FlatModel, rows: DeviceRows, base: bytes, error: Exception) -> str:

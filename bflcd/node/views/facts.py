@@ -9,10 +9,12 @@ from typing import Any, Final, Protocol
 from bflcd.api.history import base_of
 from bflcd.api.metrics import resident_bytes
 from bflcd.config import Config
+from bflcd.core.snapshot import LastDecision
 from bflcd.crypto.identity import peer_id_of
 from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
+from bflcd.node.views.decided import last_decision
 from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.node.views.left_out import LeftOut
 from bflcd.params import MILLION
@@ -44,6 +46,8 @@ class Measures:
     accuracy: tuple[float, int] | None = None
     """By the cards of the newest round that has any, and the model that they judged."""
     test_accuracy: float | None = None
+    decided: LastDecision | None = None
+    """By the newest block at the start of this process."""
 
     def __post_init__(self) -> None:
         self.models = HeldModels(self.store)
@@ -60,6 +64,7 @@ class Measures:
             if self.accuracy is not None:
                 break
         await self.left_out.recall(self.store, head.round)
+        self.decided = await last_decision(self.store)
         await self.refresh_sizes()
 
     @property

@@ -1,6 +1,7 @@
 """The node as its operator sees it: implements the API's `NodeView`, before the genesis is known and on a chain."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from bflcd.api.event_bus import EventBus, LogRing
@@ -132,7 +133,8 @@ class Presenter:
     def round(self) -> RoundView:
         """See `NodeView`."""
         chain = self._chain.require()
-        return round_view(chain.core.snapshot(chain.clock()), chain.facts.work)
+        seen = chain.core.snapshot(chain.clock())
+        return round_view(replace(seen, last=seen.last or chain.facts.measures.decided), chain.facts.work)
 
     def committee(self) -> CommitteeView:
         """See `NodeView`."""

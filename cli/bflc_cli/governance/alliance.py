@@ -10,11 +10,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bflc_cli.client import Api, connect
-from bflc_cli.session import CommandError, Session
+from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import short, shorts
 from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView
 from bflcd.api.schema.status import Peer, Status
+from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.invitation import MAX_ADDRESSES, Invitation, invitation_text
 from bflcd.types import Digest, Millis, Round
 
@@ -26,7 +27,9 @@ _POLL: Final = 0.25
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's id, or its beginning where it is known.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody to read, for ever.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-PatienceOption = Annotated[float, typer.Option("--for", min=0, max=86_400, help="Seconds to wait for the block that carries it.")]
+PatienceOption = Annotated[
+    float, typer.Option("--for", min=0, max=86_400, callback=finite, help="Seconds to wait for the block that carries it.")
+]
 
 
 def alliance(ctx: typer.Context) -> None:
@@ -100,7 +103,7 @@ def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOp
 def transfer(
     ctx: typer.Context,
     node: NodeArgument,
-    amount: Annotated[int, typer.Argument(metavar="UNITS", min=1, help="How much of this node's balance.")],
+    amount: Annotated[int, typer.Argument(metavar="UNITS", min=1, max=LARGEST_NUMBER, help="How much of this node's balance.")],
     *,
     patience: PatienceOption = 60,
 ) -> None:
@@ -111,7 +114,9 @@ def transfer(
 def invite(
     ctx: typer.Context,
     *,
-    hours: Annotated[float, typer.Option("--hours", min=0, max=24 * 366, help="How long it holds; 0: for ever.")] = 24 * 7,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0, max=24 * 366, callback=finite, help="How long it holds; 0: for ever.")
+    ] = 24 * 7,
 ) -> None:
     """Print one string with which a new machine finds this community: `bflcd init --invite STRING`."""
     session: Session = ctx.obj
