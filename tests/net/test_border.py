@@ -4,12 +4,14 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bflcd.net.gossip import PUSHED_BYTES
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import (
     HANDSHAKE_BYTES,
@@ -21,6 +23,8 @@ from bflcd.net.libp2p.budget import (
     STRANGER_REQUEST_BYTES,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    UNASKED_BYTES,
+    UNREAD_BYTES,
     UNSENT_BYTES,
     Crowd,
     Negotiator,
@@ -29,6 +33,7 @@ from bflcd.net.libp2p.budget import (
 from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
+from bflcd.net.libp2p.yamux import MAX_WINDOW_BYTES, LeanYamux, PatientStream
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
 
@@ -346,9 +351,30 @@ async def test_what_a_message_has_so_far_counts_as_unread(border: Border) -> Non
 
     await in_trio(stranger, begin)
     muxed = connection_of(node, stranger.node_id).muxed_conn
-    await eventually(lambda: muxed.unfinished == 4 * STRANGER_REQUEST_BYTES // 2)
+    await eventually(lambda: muxed.unread(asked=False) == 4 * STRANGER_REQUEST_BYTES // 2)
     await stranger.transport.close()
-    await eventually(lambda: muxed.unfinished == 0)
+    await eventually(lambda: muxed.unread(asked=False) == 0)
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["answers", "what it begins itself"])
+def test_a_member_may_owe_large_answers_and_begin_little_by_itself(asked: bool) -> None:
+    """Given a member's bytes that nobody reads, then its connection bears many on streams that we opened, and few on its own."""
+
+    async def main() -> list[int]:
+        connection = LeanYamux(SimpleNamespace(is_initiator=True, pace=lambda _rate: None), None, is_initiator=True)
+        connection.trust()
+        taken = []
+        for number in range(1, 2 * UNREAD_BYTES // MAX_WINDOW_BYTES):
+            stream = PatientStream(number, connection, asked)
+            connection.streams[number], connection.stream_buffers[number] = stream, bytearray(MAX_WINDOW_BYTES)
+            stream.recv_window += 1  # as at each frame: whether there is room is looked at then
+            if connection.event_shutting_down.is_set():
+                break
+            taken.append(connection.unread(asked=asked))
+        return taken
+
+    room = UNREAD_BYTES if asked else UNASKED_BYTES
+    assert trio.run(main)[-1] == room - room % MAX_WINDOW_BYTES
 
 
 async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,3 +463,4 @@ async def test_strangers_do_not_use_up_the_connections(border: Border) -> None:
 def test_limits_leave_room_for_what_is_honest() -> None:
     assert STRANGER_REQUEST_BYTES * STRANGER_STREAMS <= STRANGER_UNREAD_BYTES
     assert MAX_GOSSIP_BYTES < 1024 * 1024
+    assert PUSHED_BYTES.burst + 2 * 1024 * 1024 <= UNASKED_BYTES

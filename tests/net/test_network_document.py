@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from bflcd.log import PEERS_LINES
 from bflcd.net.exchange import PACE, PATIENCE
 from bflcd.net.gossip import FORWARDED, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
 from bflcd.net.libp2p.budget import (
@@ -27,6 +28,7 @@ from bflcd.net.libp2p.budget import (
     STRANGER_S,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    UNASKED_BYTES,
     UNREAD_BYTES,
 )
 from bflcd.net.libp2p.yamux import OVERRUN_BYTES
@@ -65,6 +67,7 @@ def test_the_figures_of_the_border_are_the_codes():
     assert (
         f"{MAX_STREAMS} streams, {room} MiB unread, {over} KiB beyond a window, {READS.per_second:,.0f} frames a second" in TEXT
     )
+    assert f"frames a second; on streams that it has opened {UNASKED_BYTES // 2**20} MiB unread |" in TEXT
     assert f"1 MiB, {PACKET_MESSAGES:,} messages, {PACKET_CONTROL_BYTES // 1024} KiB of control" in TEXT
     assert (mib(PUBLISHED_BYTES), mib(FORWARDED_BYTES), mib(PUSHED_BYTES)) == ((0.5, 8), (8, 64), (1, 16))
     assert "512 KiB a second of one author, 8 MiB at once; through one neighbour 8 MiB and 64 MiB" in TEXT
@@ -79,7 +82,8 @@ def test_the_figures_of_the_border_are_the_codes():
     assert f"blob {blob.per_second:g} and {blob.burst:,.0f}" in TEXT
     assert f"above {PATIENCE:g} s Refused(busy)" in TEXT
     assert "| 1 MiB a second of one peer, 16 MiB at once |" in TEXT
-    assert f"| one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once |" in TEXT
+    few = f"one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once"
+    assert f"| {PEERS_LINES} a minute; of the connections of strangers {few} |" in TEXT
 
 
 def test_the_two_ways_are_the_codes():

@@ -58,6 +58,9 @@ MAX_STREAMS: Final = 128
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 """What one connection holds that nobody has read yet: eight streams that answer, at their widest windows."""
 
+UNASKED_BYTES: Final = 20 * 1024 * 1024
+"""The part of it on streams that the member has opened: what it may push at once, a packet of gossip, and its requests."""
+
 READS: Final = Rate(per_second=20_000, burst=40_000)
 """Frames' headers and bodies of a member: at full frames more than a gigabyte a second."""
 
