@@ -176,7 +176,7 @@ class LeanYamux(Yamux):  # type: ignore[misc]
         return unasked > self._unasked_room or asked + unasked > self._room
 
     def unread(self, *, asked: bool) -> int:
-        """Bytes that nobody has read yet, or that are part of a message that is not whole. `asked`: on the streams that we opened."""
+        """Bytes that nobody has read yet, or of messages that are not whole. `asked`: on the streams that we opened."""
         streams = [stream for stream in self.streams.values() if stream.is_initiator is asked]
         return sum(stream.unfinished + len(self.stream_buffers.get(stream.stream_id, b"")) for stream in streams)
 
