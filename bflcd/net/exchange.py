@@ -96,8 +96,11 @@ class Exchange:
         now: Clock,
         on_misbehaviour: OnMisbehaviour | None = None,
         on_failure: OnFailure | None = None,
+        largest: Callable[[type], int] = limit_of,
     ) -> None:
+        """`largest`: bytes that a reply of a kind has at most, where we stand."""
         self._transport = transport
+        self._largest = largest
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._on_failure = on_failure
@@ -120,7 +123,7 @@ class Exchange:
             request.lane.value,
             encode(request),
             deadline=deadline,
-            max_response=max(limit_of(expected), limit_of(Refused)),
+            max_response=max(self._largest(expected), limit_of(Refused)),
         )
         try:
             reply = await _decoded(data, expected)

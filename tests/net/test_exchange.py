@@ -10,7 +10,7 @@ from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.protocol import Service
 from bflcd.types import CHUNK_BYTES, ZERO_DIGEST, Height, NodeId, Round
-from bflcd.wire.codec import decode, decode_any, encode, registered
+from bflcd.wire.codec import decode, decode_any, encode, limit_of, registered
 from bflcd.wire.requests import (
     REQUESTS,
     Addresses,
@@ -66,6 +66,19 @@ def test_every_request_is_registered_with_a_reply_of_its_own_and_a_lane():
     assert len(set(replies)) == len(replies)
     assert set(replies) <= set(registered().values())
     assert set(LIMITS) == set(Lane) == {kind.lane for kind in REQUESTS}
+
+
+async def test_a_reply_that_is_larger_than_any_can_be_here_is_not_read(monkeypatch):
+    """Given a community in which no answer has more than a few bytes, when one has more, then it is refused unread."""
+
+    async def answer(_peer, _request):
+        return Addresses(((identity(1).node_id, "/ip4/192.0.2.1/tcp/1" + "0" * 200),) * 40)
+
+    async with clique([{GetAddresses: answer}, {}]) as (a, b):
+        assert isinstance(await b.exchange.ask(a.id, ASKED[GetAddresses], deadline=2.0), Addresses)
+        monkeypatch.setattr(b.exchange, "_largest", lambda kind: 8_000 if kind is Addresses else limit_of(kind))
+        with pytest.raises(RequestError, match="8000"):
+            await b.exchange.ask(a.id, ASKED[GetAddresses], deadline=2.0)
 
 
 async def test_a_request_gets_its_reply_and_the_handler_learns_who_asks():

@@ -140,7 +140,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "cards-of-any-size",
         "in a community of seven a member's card may have 2,048 entries",
         RELAYING,
-        "most = limit_of(kind) if stands is None else min(limit_of(kind), _most_bytes(kind, stands.members))",
+        "most = limit_of(kind) if stands is None else min(limit_of(kind), most_bytes(kind, stands.members))",
         "most = limit_of(kind)",
         RELAYED,
     ),
