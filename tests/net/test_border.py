@@ -15,7 +15,7 @@ from bflcd.net.gossip import PUSHED_BYTES
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import (
     HANDSHAKE_BYTES,
-    MAX_HANDSHAKES,
+    MAX_SILENT,
     NEGOTIATION_BYTES,
     NEGOTIATION_MESSAGES,
     PACKET_CONTROL_BYTES,
@@ -26,6 +26,7 @@ from bflcd.net.libp2p.budget import (
     UNASKED_BYTES,
     UNREAD_BYTES,
     UNSENT_BYTES,
+    AddressRates,
     Crowd,
     Negotiator,
     place_of,
@@ -34,6 +35,7 @@ from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
 from bflcd.net.libp2p.yamux import MAX_WINDOW_BYTES, LeanYamux, PatientStream
+from bflcd.net.limits import Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
 
@@ -280,9 +282,27 @@ async def test_a_socket_that_never_authenticates_is_closed_after_a_few_kilobytes
 async def test_idle_sockets_keep_nobody_out(border: Border) -> None:
     """Given more idle sockets from one address than there are slots, then the oldest of them go, and others get in."""
     node, other = await border.start(1), await border.start(2)
-    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_HANDSHAKES + 20)]
+    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_SILENT + 20)]
     try:
-        await eventually(lambda: len(node.transport._node._switch._handshakes) == MAX_HANDSHAKES)
+        await eventually(lambda: len(node.transport._node._switch._silent) == MAX_SILENT)
+        await other.transport.dial(node.address, SECONDS)
+        assert await echo(other, node.node_id, b"hello") == b"hello"
+    finally:
+        for one in idle:
+            one.close()
+
+
+async def test_who_says_nothing_takes_no_turn_from_others_at_its_address(border: Border) -> None:
+    """Given an address with a single turn left, when a hundred of its sockets say nothing, and more are closed at once, then
+    whoever speaks there still gets it."""
+    node, other = await border.start(1), await border.start(2)
+    switch = node.transport._node._switch
+    switch._rates = AddressRates(Rate(per_second=0.001, burst=1))
+    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(100)]
+    for one in idle[50:]:
+        one.close()
+    try:
+        await eventually(lambda: len(switch._silent) == 50)
         await other.transport.dial(node.address, SECONDS)
         assert await echo(other, node.node_id, b"hello") == b"hello"
     finally:

@@ -14,6 +14,7 @@ from bflcd.net.libp2p.budget import (
     HANDSHAKE_S,
     LINES,
     MAX_HANDSHAKES,
+    MAX_SILENT,
     MAX_STRANGERS,
     MAX_STREAMS,
     NEGOTIATION_BYTES,
@@ -28,6 +29,7 @@ from bflcd.net.libp2p.budget import (
     STRANGER_S,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    TURN_S,
     UNASKED_BYTES,
     UNREAD_BYTES,
 )
@@ -55,7 +57,9 @@ def mib(rate: Rate) -> tuple[float, float]:
 def test_the_figures_of_the_border_are_the_codes():
     """docs/network.md states each of `bflcd.net.libp2p.budget`."""
     assert f"| {HANDSHAKE_BYTES // 1024} KiB in all, {HANDSHAKE_S:g} s |" in TEXT
+    assert f"| {MAX_SILENT} at a time, {HANDSHAKE_S:g} s |" in TEXT
     assert f"| {MAX_HANDSHAKES} at a time, {HANDSHAKE_RATE.per_second:g} a second of one address |" in TEXT
+    assert f"waits its turn, {TURN_S:g} s at most |" in TEXT
     assert f"messages of {NEGOTIATION_BYTES // 1024} KiB, {NEGOTIATION_MESSAGES} of them" in TEXT
     unread, request = STRANGER_UNREAD_BYTES // 1024, STRANGER_REQUEST_BYTES // 1024
     assert (

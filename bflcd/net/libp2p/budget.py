@@ -21,14 +21,20 @@ from bflcd.types import Millis
 HANDSHAKE_BYTES: Final = 8 * 1024
 """All that a socket may send before it is authenticated: two negotiations and three Noise messages take some 600 bytes."""
 
+MAX_SILENT: Final = 128
+"""Sockets that have said nothing yet. One more ends the oldest of the address that has the most."""
+
 MAX_HANDSHAKES: Final = 128
-"""Inbound handshakes at a time. One more ends the oldest of the address that has the most."""
+"""Inbound handshakes at a time, of those who have spoken. One more ends the oldest of the address that has the most."""
 
 HANDSHAKE_S: Final = 10.0
 """Deadline of an inbound handshake."""
 
 HANDSHAKE_RATE: Final = Rate(per_second=50, burst=100)
 """Inbound handshakes of one address, each some milliseconds of Ed25519 and X25519; what comes faster waits its turn."""
+
+TURN_S: Final = 1.0
+"""Longest wait for a turn: what one address has waiting takes less than half of the places."""
 
 # -- strangers -----------------------------------------------------------------------------------------------------------------
 

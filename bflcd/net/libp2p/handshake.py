@@ -63,6 +63,13 @@ class TcpStream(ReadWriteCloser):  # type: ignore[misc]
         self._position = len(self._data) if n is None else min(start + n, len(self._data))
         return bytes(self._data[start : self._position])
 
+    async def has_spoken(self) -> bool:
+        """Wait for the peer's first byte, and leave it there; False if the peer leaves without one."""
+        try:
+            return bool(await self._stream.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def trust(self) -> None:
         """The peer is authenticated: what it sends is bounded elsewhere from now on."""
         self._allowance = None
