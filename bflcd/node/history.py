@@ -29,8 +29,8 @@ RECENT: Final = Millis(24 * 3600 * 1000)
 """Age of a head, by this node's clock, up to which its committee's keys are trusted as they are in a running round."""
 
 LATE: Final = 1
-"""Rounds that a member may be behind our head and still say that it is the newest: where all stopped at once, some had closed their
-round and some had not."""
+"""Rounds that a member may be behind our head and still say that it is the newest: where all stopped at once, some had closed
+their round and some had not."""
 
 MOST_FAULTS: Final = faults(MAX_COMMITTEE)
 """f of the largest committee: in larger communities no more than one member above it has to be asked."""
@@ -81,8 +81,8 @@ class HistoryGuard:
 
     It is held from the start if its head is old, if it got its genesis over the network and has no block yet, or if the
     operator's trusted head is still ahead. It is let go once it stands on the trusted head; or on a recent head that more than f
-    members have shown; or once more than f members say that they stand where it does, or one round behind, and nobody proves more.
-    Who is further behind was away itself, and can't know whether there is more.
+    members have shown; or once more than f members say that they stand where it does, or one round behind, and nobody proves
+    more. Who is further behind was away itself, and can't know whether there is more.
     """
 
     def __init__(

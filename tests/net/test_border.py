@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,13 +30,15 @@ from bflcd.net.libp2p.budget import (
     AddressRates,
     Crowd,
     Negotiator,
+    PacedSession,
+    now,
     place_of,
 )
 from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
 from bflcd.net.libp2p.yamux import MAX_WINDOW_BYTES, LeanYamux, PatientStream
-from bflcd.net.limits import Rate
+from bflcd.net.limits import Rate, TokenBucket
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
 
@@ -201,6 +204,35 @@ def test_a_message_out_of_bounds_ends_a_negotiation_before_it_is_read(data: byte
 def test_a_negotiation_that_never_agrees_ends() -> None:
     with pytest.raises(MultiselectCommunicatorError, match=f"{NEGOTIATION_MESSAGES} messages"):
         negotiated(framed(b"/nobody/speaks/this\n") * 1000, NEGOTIATION_MESSAGES + 1)
+
+
+def test_strangers_share_what_they_may_send_and_members_have_their_own() -> None:
+    """Given five strangers that send frames without a pause, then in a second all of them together get the rate and its burst, and who
+    has turned out to be a member gets its own."""
+
+    async def main() -> list[int]:
+        strangers = TokenBucket(Rate(per_second=10, burst=20), now())
+        sessions = [PacedSession(SimpleNamespace(read=nothing), strangers) for _ in range(6)]
+        sessions[0].pace(Rate(per_second=1_000, burst=1_000))
+        counts = [0] * len(sessions)
+
+        async def pour(number: int) -> None:
+            while True:
+                await sessions[number].read(12)
+                counts[number] += 1
+
+        with trio.move_on_after(1.0):
+            async with trio.open_nursery() as nursery:
+                for number in range(len(sessions)):
+                    nursery.start_soon(pour, number)
+        return counts
+
+    async def nothing(_count: int) -> bytes:
+        return b""
+
+    member, *strangers = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert member >= 1_500
+    assert 20 <= sum(strangers) <= 20 + 10 + len(strangers)
 
 
 # -- a crowd -------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.exchange import LIMITS, MEMBER_REQUESTS, PATIENCE, STRANGER_REQUESTS, WORK_BYTES, large_chunk
+from bflcd.net.exchange import (
+    LIMITS,
+    MEMBER_REQUESTS,
+    PATIENCE,
+    STRANGER_REQUESTS,
+    STRANGERS_REQUESTS,
+    WORK_BYTES,
+    large_chunk,
+)
 from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.protocol import Service
@@ -244,6 +252,39 @@ async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(mem
         assert await other.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
         clock.time += 1000
         assert await b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
+
+
+async def test_strangers_share_an_allowance_however_many_they_are():
+    """Given strangers that each ask little, when all of them together have asked for much, then strangers are refused for a while,
+    none is blamed, and members are answered."""
+    clock = ManualClock()
+    async with clique([{GetStatus: answer_status}, {}], now=clock) as (a, member):
+        handler = a.transport._services[GetStatus.lane.value].handler
+        request, asked = encode(ASKED[GetStatus]), int(STRANGERS_REQUESTS.burst)
+
+        async def answers(first, count):
+            return [decode_any(await handler(identity(first + n).node_id, request), (Status, Refused)) for n in range(count)]
+
+        assert await answers(1_000, asked) == [status(3)] * asked
+        assert [type(answer) for answer in await answers(5_000, 3)] == [Refused] * 3
+        assert a.faults == []
+        assert await member.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
+        clock.time += 1000
+        assert await answers(6_000, 1) == [status(3)]
+
+
+async def test_the_genesis_is_encoded_once(monkeypatch):
+    encoded = []
+    genesis = GenesisReply(make_genesis()[0])
+    monkeypatch.setattr("bflcd.net.exchange.encode", lambda message: encoded.append(type(message)) or encode(message))
+
+    async def answer(_peer, _request):
+        return genesis
+
+    async with clique([{GetGenesis: answer}, {}]) as (a, b):
+        for _ in range(3):
+            assert await b.exchange.ask(a.id, ASKED[GetGenesis], deadline=2.0) == genesis
+    assert encoded.count(GenesisReply) == 1
 
 
 async def test_who_asks_without_end_waits_before_any_work_is_done_for_it():

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from bflcd.log import PEERS_LINES
-from bflcd.net.exchange import PACE, PATIENCE
+from bflcd.net.exchange import PACE, PATIENCE, STRANGERS_REQUESTS
 from bflcd.net.gossip import FORWARDED, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
 from bflcd.net.libp2p.budget import (
     FORWARDED_BYTES,
@@ -29,9 +29,11 @@ from bflcd.net.libp2p.budget import (
     STRANGER_S,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    STRANGERS_READS,
     TURN_S,
     UNASKED_BYTES,
     UNREAD_BYTES,
+    WANTED_BYTES,
 )
 from bflcd.net.libp2p.yamux import OVERRUN_BYTES
 from bflcd.net.limits import Rate
@@ -66,6 +68,7 @@ def test_the_figures_of_the_border_are_the_codes():
         f"| {STRANGER_STREAMS} streams, requests of {request} KiB, {unread} KiB unread, {STRANGER_READS.per_second:g} frames"
         in TEXT
     )
+    assert f"frames a second; of all strangers together {STRANGERS_READS.per_second:,.0f} |" in TEXT
     assert f"| connections of strangers | {MAX_STRANGERS}, {STRANGER_S:g} s each |" in TEXT
     room, over = UNREAD_BYTES // 2**20, OVERRUN_BYTES // 1024
     assert (
@@ -78,6 +81,9 @@ def test_the_figures_of_the_border_are_the_codes():
     assert f"{PUBLISHED_MESSAGES.per_second:g} a second of one author, {PUBLISHED_MESSAGES.burst:,.0f} at once" in TEXT
     assert f"{FORWARDED_MESSAGES.per_second:,.0f} and {FORWARDED_MESSAGES.burst:,.0f} | as above |" in TEXT
     assert f"| pushes and gossip of one member | {FORWARDED.per_second:g} a second, {FORWARDED.burst:,.0f} at once |" in TEXT
+    assert mib(WANTED_BYTES) == (0.5, 8)
+    assert "by its ids | 512 KiB a second, 8 MiB at once |" in TEXT
+    assert f"strangers together | {STRANGERS_REQUESTS.per_second:g} a second, {STRANGERS_REQUESTS.burst:g} at once |" in TEXT
     small, chain, blob = (PACE[lane] for lane in (Lane.SMALL, Lane.CHAIN, Lane.BLOB))
     assert (
         f"small {small.per_second:g} units a second, {small.burst:g} at once; chain {chain.per_second:g} and {chain.burst:,.0f}"

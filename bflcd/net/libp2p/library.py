@@ -59,6 +59,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.pubsub.rpc_queue import PriorityQueue
+from libp2p.pubsub.utils import safe_bytes_from_hex as message_id_of
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
@@ -96,6 +97,7 @@ __all__ = [
     "YamuxStream",
     "create_new_key_pair",
     "create_noise_key_pair",
+    "message_id_of",
     "rpc_pb2",
     "use_stream_class",
 ]
