@@ -317,6 +317,8 @@ async def test_idle_sockets_keep_nobody_out(border: Border) -> None:
     idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_SILENT + 20)]
     try:
         await eventually(lambda: len(node.transport._node._switch._silent) == MAX_SILENT)
+        idle[0].settimeout(SECONDS)
+        assert await asyncio.to_thread(idle[0].recv, 1) == b"", "it was the first to go"
         await other.transport.dial(node.address, SECONDS)
         assert await echo(other, node.node_id, b"hello") == b"hello"
     finally:
