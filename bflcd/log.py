@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,14 @@ FILE_BACKUPS: Final = 3
 MAX_MESSAGE: Final = 8 * 1024
 """Characters of one message or traceback; what a peer makes us log must not fill the file."""
 
+PEERS_LINES: Final = 60
+"""Lines of one kind within a minute that peers may bring about: what they do a thousand times must not fill the file either."""
+
+_PEERS: Final = ("bflcd.net.", "bflcd.node.following", "bflcd.node.history", "bflcd.node.joining")
+"""Loggers whose lines peers bring about. Others say so of a single line: `extra=by_peers(kind)`."""
+
+_MINUTE: Final = 60.0
+
 _COLOURS: Final = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 """SGR codes of the ANSI terminal."""
 
@@ -35,6 +44,9 @@ _NOISY: Final = ("libp2p", "multiaddr", "aiohttp.access", "asyncio")
 """Libraries whose warnings say nothing that our own lines don't: errors only."""
 
 _HANDLER_NAME: Final = "bflcd"
+
+_MARK: Final = "brought_about_by_peers"
+_VERDICT: Final = "is_written"
 
 LogFormat = Literal["auto", "text", "json"]
 
@@ -50,6 +62,43 @@ class LogContext:
     def update(self, *, round_: int, view: int) -> None:
         """Set both."""
         self.round, self.view = round_, view
+
+
+def by_peers(kind: str) -> dict[str, str]:
+    """The `extra` of a line that peers may bring about as often as they like; `kind`: what is counted together."""
+    return {_MARK: kind}
+
+
+class PeersLines(logging.Filter):
+    """Passes `PEERS_LINES` lines of a kind a minute; the first of the next minute says how many were left out.
+
+    A kind is the place in the code that logs, unless the line itself names it. All handlers share one, and decide alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._counted: dict[object, tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written; counts it once, whatever number of handlers ask."""
+        kind = getattr(record, _MARK, None) or ((record.name, record.lineno) if record.name.startswith(_PEERS) else None)
+        if kind is None:
+            return True
+        if not hasattr(record, _VERDICT):
+            with self._lock:
+                setattr(record, _VERDICT, self._counts(kind, record))
+        return bool(getattr(record, _VERDICT))
+
+    def _counts(self, kind: object, record: logging.LogRecord) -> bool:
+        since, count = self._counted.get(kind, (record.created, 0))
+        if record.created - since >= _MINUTE:
+            left_out = count - PEERS_LINES
+            if left_out > 0:
+                record.msg, record.args = f"{record.getMessage()} (and {left_out} lines like it were left out)", None
+            since, count = record.created, 0
+        self._counted[kind] = since, count + 1
+        return count < PEERS_LINES
 
 
 class TextFormatter(logging.Formatter):
@@ -170,7 +219,9 @@ def set_up_logging(
         lowest = min(chosen, logging.INFO)
         handlers.append(_open_file(datadir / LOG_DIR, context, lowest))
     root = logging.getLogger()
+    bounded = PeersLines()
     for handler in handlers:
+        handler.addFilter(bounded)
         handler.set_name(_HANDLER_NAME)
         root.addHandler(handler)
     root.setLevel(logging.WARNING)

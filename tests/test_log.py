@@ -11,9 +11,22 @@ import sys
 import pytest
 
 from bflcd.errors import OperatorError
-from bflcd.log import FILE_BACKUPS, FILE_BYTES, LOG_DIR, LOG_FILE, MAX_MESSAGE, LogContext, set_up_logging, shut_down_logging
+from bflcd.log import (
+    FILE_BACKUPS,
+    FILE_BYTES,
+    LOG_DIR,
+    LOG_FILE,
+    MAX_MESSAGE,
+    PEERS_LINES,
+    LogContext,
+    PeersLines,
+    by_peers,
+    set_up_logging,
+    shut_down_logging,
+)
 
 logger = logging.getLogger("bflcd.node.test")
+network = logging.getLogger("bflcd.net.test")
 
 
 class Terminal(io.StringIO):
@@ -197,3 +210,29 @@ def test_a_log_that_cannot_be_made_anew_is_told_once_and_goes_on_when_it_can(tmp
     logger.info("kept")
     assert "kept" in [line["message"] for line in read_file(tmp_path)]
     assert capsys.readouterr().err.count("log lines are lost") == 1
+
+
+def test_what_peers_bring_about_is_written_some_times_a_minute_and_then_counted(tmp_path):
+    """Given one line a thousand times, then the terminal and the file have as many of it as of any kind, and all of the others."""
+    out = io.StringIO()
+    set_up_logging("info", "text", tmp_path, LogContext(), stream=out)
+    for number in range(1000):
+        network.info("peer %d is gone", number)
+        logger.info("block %d", number)
+        logger.info("peer %d is there", number, extra=by_peers("peer_up"))
+    for text in (out.getvalue(), (tmp_path / LOG_DIR / LOG_FILE).read_text()):
+        assert [text.count(what) for what in ("is gone", "block", "is there")] == [PEERS_LINES, 1000, PEERS_LINES]
+
+
+def test_the_next_minute_says_how_many_lines_were_left_out():
+    lines = PeersLines()
+
+    def written(seconds, text="a %s that is 100 % like the others"):
+        record = logging.LogRecord("bflcd.net.peers", logging.INFO, __file__, 7, text.replace("% l", "%% l"), ("line",), None)
+        record.created = seconds
+        return record.getMessage() if lines.filter(record) else None
+
+    assert [written(0.0) is None for _ in range(PEERS_LINES + 3)] == [False] * PEERS_LINES + [True] * 3
+    assert written(59.9) is None
+    assert written(60.0) == "a line that is 100 % like the others (and 4 lines like it were left out)"
+    assert written(120.0) == "a line that is 100 % like the others"

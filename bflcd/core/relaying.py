@@ -68,14 +68,14 @@ def decode_gossip(data: bytes, stands: Standpoint | None) -> Gossip:
     kind = registered().get(peek_number(data))
     if kind not in GOSSIP:
         raise PeerError(Rejection.UNKNOWN_KIND, "this message is not gossiped")
-    most = limit_of(kind) if stands is None else min(limit_of(kind), _most_bytes(kind, stands.members))
+    most = limit_of(kind) if stands is None else min(limit_of(kind), most_bytes(kind, stands.members))
     if len(data) > most:
         raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes for a {kind.__name__}, in this community it has {most} at most")
     message: Gossip = decode_any(data, GOSSIP)
     return message
 
 
-def _most_bytes(kind: type, members: int) -> int:
+def most_bytes(kind: type, members: int) -> int:
     """What a message of so many members can't exceed: a card about all of them, and evidence of two."""
     card = _ROOM + members * _MEMBER_BYTES
     if kind is Envelope:

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, Final
 
 from bflcd.errors import PeerError, Rejection, RequestError
-from bflcd.net.limits import Clock, PeerBuckets, Rate
+from bflcd.net.limits import Clock, PeerBuckets, Rate, TokenBucket
 from bflcd.net.protocol import RequestTransport
 from bflcd.types import CHUNK_BYTES, NodeId, short
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, number_of, peek_number
-from bflcd.wire.requests import REQUESTS, Chunk, Lane, Refused, ReplyT, Request
+from bflcd.wire.requests import REQUESTS, Chunk, GetGenesis, Lane, Refused, ReplyT, Request
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,9 @@ STRANGER_REQUESTS: Final = Rate(per_second=2, burst=20)
 STRANGER_BYTES: Final = Rate(per_second=2**20, burst=16 * 2**20)
 """A stranger needs one genesis (at most 4 MiB) and a status now and then."""
 
+STRANGERS_REQUESTS: Final = Rate(per_second=50, burst=400)
+"""Requests of all strangers together: an identity costs nothing, and each comes with an allowance of its own."""
+
 PACE: Final = {
     Lane.SMALL: Rate(per_second=50, burst=500),
     Lane.CHAIN: Rate(per_second=50, burst=2_000),
@@ -96,14 +99,20 @@ class Exchange:
         now: Clock,
         on_misbehaviour: OnMisbehaviour | None = None,
         on_failure: OnFailure | None = None,
+        largest: Callable[[type], int] = limit_of,
     ) -> None:
+        """`largest`: bytes that a reply of a kind has at most, where we stand."""
         self._transport = transport
+        self._largest = largest
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._on_failure = on_failure
         self._handlers: Handlers = {}
         self._requests = {True: PeerBuckets(MEMBER_REQUESTS, now), False: PeerBuckets(STRANGER_REQUESTS, now)}
         self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
+        self._strangers = TokenBucket(STRANGERS_REQUESTS, now())
+        self._now = now
+        self._lasting: dict[type, tuple[object, bytes]] = {}
         self._pace = {lane: PeerBuckets(PACE[lane], now) for lane in Lane}
         self._turns = {lane: asyncio.Semaphore(LIMITS[lane].at_once) for lane in Lane}
         self._open = dict.fromkeys(Lane, 0)
@@ -120,7 +129,7 @@ class Exchange:
             request.lane.value,
             encode(request),
             deadline=deadline,
-            max_response=max(limit_of(expected), limit_of(Refused)),
+            max_response=max(self._largest(expected), limit_of(Refused)),
         )
         try:
             reply = await _decoded(data, expected)
@@ -185,6 +194,8 @@ class Exchange:
         if not self._requests[member].take(peer):
             self._report(peer, Rejection.BUSY, f"{short(peer)} sends more requests a second than any honest node")
             raise PeerError(Rejection.BUSY, "too many requests a second; slow down")
+        if not member and not self._strangers.take(1, self._now()):
+            raise PeerError(Rejection.BUSY, "too many strangers ask; try again later")
         kind = _CLASS_OF.get(peek_number(payload))
         if kind is None or kind.lane is not lane:
             raise PeerError(Rejection.UNKNOWN_KIND, f"no request of {lane.value}")
@@ -213,7 +224,12 @@ class Exchange:
     def _encoded(self, kind: type[Request[Any]], reply: object) -> bytes:
         if type(reply) is not kind.reply:
             raise TypeError(f"the handler of {kind.__name__} returned a {type(reply).__name__}")
-        return encode(reply)
+        if kind not in _LASTING:
+            return encode(reply)
+        known = self._lasting.get(kind)
+        if known is None or known[0] is not reply:
+            known = self._lasting[kind] = (reply, encode(reply))
+        return known[1]
 
     def _failed(self, peer: NodeId, error: Exception) -> Refused:
         logger.error("answering %s failed by our own fault", short(peer), exc_info=error)
@@ -226,6 +242,9 @@ class Exchange:
         if self._on_misbehaviour is not None:
             self._on_misbehaviour(peer, rejection, text)
 
+
+_LASTING: Final = frozenset({GetGenesis})
+"""Requests whose answer stays the same, and may take 35 ms to encode: it is encoded once."""
 
 _COSTLY: Final = frozenset({Rejection.MALFORMED, Rejection.TOO_LARGE, Rejection.UNKNOWN_KIND, Rejection.NOT_MEMBER})
 """Refusals that no honest peer provokes, at least not often: they cost score."""

@@ -66,7 +66,7 @@ class PeerManager:
         self._rng = rng
         self._book = book
         self._rule = rule
-        self._scores = PeerScores(now) if scores is None else scores
+        self._scores = PeerScores(now, is_member) if scores is None else scores
         self._settings = PeerSettings() if settings is None else settings
         self._addresses = transport.addresses if addresses is None else addresses
         self._may_be_alone = may_be_alone
@@ -125,7 +125,9 @@ class PeerManager:
         """What the operator should know: that this node is alone and why, that it has banned someone, whose clock is wrong."""
         alone = self._solitude.lasts(self._now(), accompanied=self._is_accompanied())
         found = [self._solitude.text()] if alone else []
-        found += [f"peer {short(peer)} is banned for misbehaviour" for peer in self._scores.banned()]
+        # Strangers are banned by the hundred if somebody likes it so; nobody has to know their names.
+        banned = [peer for peer in self._scores.banned() if self._is_member(peer) or peer in self._dials]
+        found += [f"peer {short(peer)} is banned for misbehaviour" for peer in banned]
         return (*found, *clock_warnings(self._clocks()))
 
     def handlers(self) -> Handlers:

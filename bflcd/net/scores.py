@@ -1,6 +1,7 @@
 """What misbehaviour costs a peer: points that decay, and a ban for a while once too many have come together (design 8)."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ MAX_BAN_TIME: Final = Millis(3_600_000)
 """An hour: a software fault that is mended must not shut a member out for ever. Real exclusion is the alliance's (kick)."""
 
 MAX_SCORED: Final = 4_096
-"""Peers whose points are remembered; the one that was quiet longest is forgotten first."""
+"""Members whose points are remembered, and as many strangers; of each the one that was quiet longest is forgotten first."""
 
 _DEFAULT_COST: Final = 10.0
 
@@ -54,18 +55,23 @@ class _Record:
 
 
 class PeerScores:
-    """Points of each peer: 0 is spotless, below BAN_SCORE is banned. `is_banned` is safe to call in any thread."""
+    """Points of each peer: 0 is spotless, below BAN_SCORE is banned. `is_banned` is safe to call in any thread.
 
-    __slots__ = ("_now", "_records")
+    Strangers cost nothing to make, so they have a place of their own: no number of them makes a member's ban forgotten.
+    """
 
-    def __init__(self, now: Clock) -> None:
+    __slots__ = ("_is_member", "_members", "_now", "_strangers")
+
+    def __init__(self, now: Clock, is_member: Callable[[NodeId], bool] = lambda _peer: True) -> None:
         self._now = now
-        self._records: OrderedDict[NodeId, _Record] = OrderedDict()
+        self._is_member = is_member
+        self._members: OrderedDict[NodeId, _Record] = OrderedDict()
+        self._strangers: OrderedDict[NodeId, _Record] = OrderedDict()
 
     def punish(self, peer: NodeId, rejection: Rejection) -> bool:
         """Charge `peer` for `rejection`; True if that has just banned it."""
         now = self._now()
-        record = self._records.get(peer, _Record(0.0, now, Millis(0), 0))
+        record = self._record(peer) or _Record(0.0, now, Millis(0), 0)
         points = _decayed(record, now) - COSTS.get(rejection, _DEFAULT_COST)
         banned_now = points < BAN_SCORE and record.banned_until <= now
         if banned_now:
@@ -73,26 +79,36 @@ class PeerScores:
             record = _Record(0.0, now, Millis(now + length), record.bans + 1)
         else:
             record = _Record(points, now, record.banned_until, record.bans)
-        self._records[peer] = record
-        self._records.move_to_end(peer)
-        if len(self._records) > MAX_SCORED:
-            self._records.popitem(last=False)
+        self._keep(peer, record)
         return banned_now
 
     def score(self, peer: NodeId) -> float:
         """Points now, at most 0."""
-        record = self._records.get(peer)
+        record = self._record(peer)
         return 0.0 if record is None else _decayed(record, self._now())
 
     def is_banned(self, peer: NodeId) -> bool:
         """Whether `peer` may have no connection at present."""
-        record = self._records.get(peer)
+        record = self._record(peer)
         return record is not None and record.banned_until > self._now()
 
     def banned(self) -> tuple[NodeId, ...]:
-        """Peers that are banned at present."""
+        """Peers that are banned at present, members first."""
         now = self._now()
-        return tuple(peer for peer, record in self._records.items() if record.banned_until > now)
+        records = (*self._members.items(), *self._strangers.items())
+        return tuple(peer for peer, record in records if record.banned_until > now)
+
+    def _record(self, peer: NodeId) -> _Record | None:
+        return self._members.get(peer) or self._strangers.get(peer)
+
+    def _keep(self, peer: NodeId, record: _Record) -> None:
+        """Where it belongs now: a stranger may have become a member."""
+        records, others = (self._members, self._strangers) if self._is_member(peer) else (self._strangers, self._members)
+        records[peer] = record
+        records.move_to_end(peer)
+        others.pop(peer, None)
+        if len(records) > MAX_SCORED:
+            records.popitem(last=False)
 
 
 def _decayed(record: _Record, now: Millis) -> float:

@@ -14,7 +14,7 @@ from bflcd.config.port import Port
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.ledger.state import genesis_header, genesis_state
-from bflcd.log import LogContext
+from bflcd.log import LogContext, PeersLines
 from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
@@ -55,6 +55,7 @@ class Bootstrap:
         self._store = store
         self._stop = asyncio.Event()
         self._ring = LogRing()
+        self._ring.addFilter(PeersLines())
         metrics = Metrics()
         self._bus = EventBus(wall_clock, metrics.event)
         reporter = EventReporter(self._bus)

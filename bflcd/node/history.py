@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 RECENT: Final = Millis(24 * 3600 * 1000)
 """Age of a head, by this node's clock, up to which its committee's keys are trusted as they are in a running round."""
 
+LATE: Final = 1
+"""Rounds that a member may be behind our head and still say that it is the newest: where all stopped at once, some had closed
+their round and some had not."""
+
 MOST_FAULTS: Final = faults(MAX_COMMITTEE)
 """f of the largest committee: in larger communities no more than one member above it has to be asked."""
 
@@ -77,7 +81,8 @@ class HistoryGuard:
 
     It is held from the start if its head is old, if it got its genesis over the network and has no block yet, or if the
     operator's trusted head is still ahead. It is let go once it stands on the trusted head; or on a recent head that more than f
-    members have shown; or once more than f members say that they stand no further than it does, and nobody proves more.
+    members have shown; or once more than f members say that they stand where it does, or one round behind, and nobody proves
+    more. Who is further behind was away itself, and can't know whether there is more.
     """
 
     def __init__(
@@ -107,12 +112,12 @@ class HistoryGuard:
         """Whether the node, now at `head`, is still held. `claims`: where members say that they stand."""
         if not self.held or self.is_ahead(head):
             return self.held
-        beside = 0 if self.proven_ahead else sum(1 for round_ in claims.values() if round_ <= head.round)
+        beside = 0 if self.proven_ahead else sum(1 for round_ in claims.values() if head.round - LATE <= round_ <= head.round)
         reached = self.trusted is not None and head.round >= self.trusted.round
         if reached or beside >= self.needed or (self._witnessed and self._is_recent(head)):
             self.held, self.lacking = False, ""
         elif not self.proven_ahead:
-            self.lacking = self._too_few("have said where they stand", beside)
+            self.lacking = self._too_few("stand where this node does", beside)
         return self.held
 
     def confirmed(self, counts: Sequence[int]) -> int:

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from bflcd.config import Config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError
+from bflcd.net.blobs.race import Race
 from bflcd.net.exchange import Exchange
 from bflcd.net.peers import PeerManager
-from bflcd.net.sync import fetch_genesis
+from bflcd.net.sync import GENESIS_DEADLINE, fetch_genesis
 from bflcd.node.admission import MEBIBYTE, check_admissible
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir, local_genesis
@@ -22,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 GENESIS_RETRY: Final = 1.0
 """Seconds between two rounds of asking peers for the genesis."""
+
+GENESIS_PATIENCE: Final = 2.0
+"""Seconds that a peer may take before the next one is asked for the genesis too."""
+
+UNNAMED_SECONDS: Final = 5.0
+"""What a peer that the operator has not named may take to give the genesis."""
 
 NAMED_MEMBERS: Final = 12
 """Ids that the summary of a community shows of its members, and of its managers."""
@@ -72,19 +79,61 @@ async def _ask_peers(config: Config, exchange: Exchange, peers: PeerManager, me:
     """Ask until one gives it. Without a pinned id only those that the operator named with --bootstrap, and then the operator."""
     pinned = Digest(bytes.fromhex(config.node.chain_id)) if config.node.chain_id else None
     _check_askable(config, pinned, consent)
-    trusted = {address.rsplit("/", 1)[-1] for address in config.node.bootstrap}
+    asked = _Asked(exchange, pinned, config.node.bootstrap)
     logger.info("asking for the genesis")
     while True:
-        for peer in peers.peers():
-            if peer_id_of(peer.node) not in trusted and pinned is None:
-                continue
-            genesis = await _genesis_of(exchange, peer.node, pinned)
-            if genesis is None:
-                continue
+        found = await asked.anyone(lambda: [peer.node for peer in peers.peers()])
+        if found is not None:
+            giver, genesis = found
             if pinned is None:
-                await _agree(genesis, config, me, peer.node, consent)
+                await _agree(genesis, config, me, giver, consent)
             return genesis
         await asyncio.sleep(GENESIS_RETRY)
+
+
+class _Asked:
+    """Who may give the genesis, and who of those that the operator named is on another chain than the pinned one."""
+
+    def __init__(self, exchange: Exchange, pinned: Digest | None, bootstrap: tuple[str, ...]) -> None:
+        self._exchange = exchange
+        self._pinned = pinned
+        self._named = {address.rsplit("/", 1)[-1] for address in bootstrap}
+        self._elsewhere: set[NodeId] = set()
+        self._race = Race(GENESIS_PATIENCE)
+
+    async def anyone(self, connected: Callable[[], Sequence[NodeId]]) -> tuple[NodeId, Genesis] | None:
+        """The first genesis that a connected peer gives, and who gave it; those that the operator named are asked first.
+
+        Whoever else is connected has called itself, and may be a stranger: where the chain is pinned it can be of use, and can
+        neither end nor hold up anything. Raises OperatorError once all whom the operator named are on another chain.
+        """
+
+        def who() -> list[NodeId]:
+            nodes = sorted(connected(), key=lambda node: not self._is_named(node))
+            return nodes if self._pinned is not None else [node for node in nodes if self._is_named(node)]
+
+        return await self._race.run(who, self._ask)
+
+    def _is_named(self, peer: NodeId) -> bool:
+        return peer_id_of(peer) in self._named
+
+    async def _ask(self, peer: NodeId) -> tuple[NodeId, Genesis] | None:
+        named = self._is_named(peer)
+        try:
+            deadline = GENESIS_DEADLINE if named else UNNAMED_SECONDS
+            genesis = await fetch_genesis(self._exchange, peer, self._pinned, deadline=deadline)
+        except (RequestError, PeerError) as error:
+            logger.warning("no genesis from %s: %s", short(peer), error)
+            if named and isinstance(error, PeerError) and error.rejection is Rejection.WRONG_CHAIN:
+                self._is_elsewhere(peer, error)
+            return None
+        logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer))
+        return peer, genesis
+
+    def _is_elsewhere(self, peer: NodeId, error: PeerError) -> None:
+        self._elsewhere.add(peer)
+        if len(self._elsewhere) == len(self._named):
+            raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
 
 
 def _check_askable(config: Config, pinned: Digest | None, consent: Consent | None) -> None:
@@ -102,19 +151,6 @@ def _check_askable(config: Config, pinned: Digest | None, consent: Consent | Non
             "--bootstrap peer gives; at a terminal you are shown the community and asked",
             code="unpinned_chain",
         )
-
-
-async def _genesis_of(exchange: Exchange, peer: NodeId, pinned: Digest | None) -> Genesis | None:
-    """What a peer gives, or None if it gives none now. Raises OperatorError if it is on another chain than the pinned one."""
-    try:
-        genesis = await fetch_genesis(exchange, peer, pinned)
-    except (RequestError, PeerError) as error:
-        if isinstance(error, PeerError) and error.rejection is Rejection.WRONG_CHAIN:
-            raise OperatorError(str(error), hint="check --chain-id and --bootstrap", code="wrong_chain") from error
-        logger.warning("no genesis from %s: %s", short(peer), error)
-        return None
-    logger.info("genesis of chain %s from %s", short(chain_id_of(genesis)), short(peer))
-    return genesis
 
 
 async def _agree(genesis: Genesis, config: Config, me: NodeId, giver: NodeId, consent: Consent | None) -> None:

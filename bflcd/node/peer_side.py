@@ -42,7 +42,12 @@ class PeerSide:
         self.verified = VerifiedEnvelopes()
         self.transport: Transport = Libp2pTransport(identity, config.node.listen, self._allows, hears=self._hears)
         self.exchange = Exchange(
-            self.transport, is_member=self._is_member, now=clock, on_misbehaviour=self.punish, on_failure=self._failed
+            self.transport,
+            is_member=self._is_member,
+            now=clock,
+            on_misbehaviour=self.punish,
+            on_failure=self._failed,
+            largest=self._largest,
         )
         self.gossip = self._open_gossip()
         self.peers = self._open_peers(config, identity, store)
@@ -122,6 +127,9 @@ class PeerSide:
 
     async def _answer(self, peer: NodeId, request: Request[Any]) -> object:
         return await self.standing.answer(peer, request)
+
+    def _largest(self, reply: type) -> int:
+        return self.standing.largest(reply)
 
     def _is_member(self, node: NodeId) -> bool:
         return self.standing.is_member(node)

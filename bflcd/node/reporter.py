@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from bflcd.api.event_bus import EventBus, Field
 from bflcd.core.node_events import EventKind, Severity
+from bflcd.log import by_peers
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,11 @@ LEVELS: Final = {
     Severity.ALARM: logging.WARNING,
 }
 """How loudly a severity is logged. Errors are faults of this software, which no kind stands for."""
+
+BY_PEERS: Final = frozenset(
+    {EventKind.PEER_UP, EventKind.PEER_DOWN, EventKind.SYNC, EventKind.CONFLICT, EventKind.ANSWER_FAILED, EventKind.OPERATION}
+)
+"""What a peer can bring about as often as it likes; everything else happens a few times a round at most."""
 
 MAX_ALARMS: Final = 10
 """Alarms that `status` shows."""
@@ -42,7 +48,7 @@ class EventReporter:
 
     def tell(self, kind: EventKind, round_: int, text: str, **fields: Field) -> None:
         """Something happened. `round_`: the round that it belongs to, 0 if it belongs to none."""
-        logger.log(LEVELS[kind.severity], "%s", text)
+        logger.log(LEVELS[kind.severity], "%s", text, extra=by_peers(kind) if kind in BY_PEERS else None)
         if kind.severity is Severity.ALARM and text not in self._alarms:
             self._alarms.append(text)
         self._bus.publish(kind, round_, text, **fields)

@@ -61,6 +61,7 @@ class ChainService:
         self._say = say
         self._store = store
         self._unpublished = unpublished
+        self._genesis: GenesisReply | None = None
 
     def handlers(self) -> Handlers:
         """What is answered, by the request's kind."""
@@ -87,7 +88,9 @@ class ChainService:
     async def _answer_genesis(self, _: NodeId, request: GetGenesis) -> GenesisReply:
         if request.chain != ZERO_DIGEST:
             self._require_chain(request.chain)
-        return GenesisReply(self._core.context.genesis)
+        if self._genesis is None:
+            self._genesis = GenesisReply(self._core.context.genesis)  # the same one each time: it is encoded once
+        return self._genesis
 
     async def _answer_headers(self, _: NodeId, request: GetHeaders) -> Headers:
         self._require_chain(request.chain)

@@ -7,6 +7,7 @@ from bflcd.core.relaying import Standpoint
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
+from bflcd.net.sizes import Community, largest_reply
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
@@ -15,6 +16,7 @@ from bflcd.node.views.facts import Measures
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
 from bflcd.version import __version__
+from bflcd.wire.codec import limit_of
 from bflcd.wire.requests import Request, Status
 
 
@@ -48,6 +50,10 @@ class Standing(Protocol):
 
     def is_alone(self) -> bool:
         """Whether the community has one member only."""
+        ...
+
+    def largest(self, reply: type) -> int:
+        """Bytes that a reply of this kind has at most."""
         ...
 
     def status(self) -> Status:
@@ -103,6 +109,10 @@ class Newcomer:
     def is_alone(self) -> bool:
         """See `Standing`."""
         return False
+
+    def largest(self, reply: type) -> int:
+        """See `Standing`."""
+        return limit_of(reply)
 
     def status(self) -> Status:
         """See `Standing`."""
@@ -181,6 +191,12 @@ class NodeOfChain:
     def is_alone(self) -> bool:
         """See `Standing`."""
         return len(self._core.context.members) == 1
+
+    def largest(self, reply: type) -> int:
+        """See `Standing`."""
+        context = self._core.context
+        community = Community(len(context.state.accounts), context.params.places, len(context.genesis.managers))
+        return largest_reply(reply, community)
 
     def status(self) -> Status:
         """See `Standing`."""

@@ -67,4 +67,4 @@ def test_every_attack_has_its_name_once_and_all_fit_into_ten_minutes() -> None:
     assert all(one.what and len(one.what) < 100 for one in attacks.values())
     seconds = share(480.0, len(attacks))
     assert 10.0 <= seconds <= MOST_SECONDS
-    assert (seconds + EXTRA_SECONDS) * len(attacks) <= 450.0
+    assert (seconds + EXTRA_SECONDS) * len(attacks) <= 450.0 + 1e-6

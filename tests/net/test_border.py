@@ -4,16 +4,19 @@ import asyncio
 import socket
 import struct
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bflcd.net.gossip import PUSHED_BYTES
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import (
     HANDSHAKE_BYTES,
-    MAX_HANDSHAKES,
+    MAX_SILENT,
     NEGOTIATION_BYTES,
     NEGOTIATION_MESSAGES,
     PACKET_CONTROL_BYTES,
@@ -21,14 +24,21 @@ from bflcd.net.libp2p.budget import (
     STRANGER_REQUEST_BYTES,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    UNASKED_BYTES,
+    UNREAD_BYTES,
     UNSENT_BYTES,
+    AddressRates,
     Crowd,
     Negotiator,
+    PacedSession,
+    now,
     place_of,
 )
 from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
+from bflcd.net.libp2p.yamux import MAX_WINDOW_BYTES, LeanYamux, PatientStream
+from bflcd.net.limits import Rate, TokenBucket
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
 
@@ -196,6 +206,35 @@ def test_a_negotiation_that_never_agrees_ends() -> None:
         negotiated(framed(b"/nobody/speaks/this\n") * 1000, NEGOTIATION_MESSAGES + 1)
 
 
+def test_strangers_share_what_they_may_send_and_members_have_their_own() -> None:
+    """Given five strangers that send frames without a pause, then in a second all of them together get the rate and its burst, and who
+    has turned out to be a member gets its own."""
+
+    async def main() -> list[int]:
+        strangers = TokenBucket(Rate(per_second=10, burst=20), now())
+        sessions = [PacedSession(SimpleNamespace(read=nothing), strangers) for _ in range(6)]
+        sessions[0].pace(Rate(per_second=1_000, burst=1_000))
+        counts = [0] * len(sessions)
+
+        async def pour(number: int) -> None:
+            while True:
+                await sessions[number].read(12)
+                counts[number] += 1
+
+        with trio.move_on_after(1.0):
+            async with trio.open_nursery() as nursery:
+                for number in range(len(sessions)):
+                    nursery.start_soon(pour, number)
+        return counts
+
+    async def nothing(_count: int) -> bytes:
+        return b""
+
+    member, *strangers = trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert member >= 1_500
+    assert 20 <= sum(strangers) <= 20 + 10 + len(strangers)
+
+
 # -- a crowd -------------------------------------------------------------------------------------------------------------------
 
 
@@ -275,9 +314,29 @@ async def test_a_socket_that_never_authenticates_is_closed_after_a_few_kilobytes
 async def test_idle_sockets_keep_nobody_out(border: Border) -> None:
     """Given more idle sockets from one address than there are slots, then the oldest of them go, and others get in."""
     node, other = await border.start(1), await border.start(2)
-    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_HANDSHAKES + 20)]
+    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(MAX_SILENT + 20)]
     try:
-        await eventually(lambda: len(node.transport._node._switch._handshakes) == MAX_HANDSHAKES)
+        await eventually(lambda: len(node.transport._node._switch._silent) == MAX_SILENT)
+        idle[0].settimeout(SECONDS)
+        assert await asyncio.to_thread(idle[0].recv, 1) == b"", "it was the first to go"
+        await other.transport.dial(node.address, SECONDS)
+        assert await echo(other, node.node_id, b"hello") == b"hello"
+    finally:
+        for one in idle:
+            one.close()
+
+
+async def test_who_says_nothing_takes_no_turn_from_others_at_its_address(border: Border) -> None:
+    """Given an address with a single turn left, when a hundred of its sockets say nothing, and more are closed at once, then
+    whoever speaks there still gets it."""
+    node, other = await border.start(1), await border.start(2)
+    switch = node.transport._node._switch
+    switch._rates = AddressRates(Rate(per_second=0.001, burst=1))
+    idle = [socket.create_connection(("127.0.0.1", port_of(node))) for _ in range(100)]
+    for one in idle[50:]:
+        one.close()
+    try:
+        await eventually(lambda: len(switch._silent) == 50)
         await other.transport.dial(node.address, SECONDS)
         assert await echo(other, node.node_id, b"hello") == b"hello"
     finally:
@@ -346,9 +405,30 @@ async def test_what_a_message_has_so_far_counts_as_unread(border: Border) -> Non
 
     await in_trio(stranger, begin)
     muxed = connection_of(node, stranger.node_id).muxed_conn
-    await eventually(lambda: muxed.unfinished == 4 * STRANGER_REQUEST_BYTES // 2)
+    await eventually(lambda: muxed.unread(asked=False) == 4 * STRANGER_REQUEST_BYTES // 2)
     await stranger.transport.close()
-    await eventually(lambda: muxed.unfinished == 0)
+    await eventually(lambda: muxed.unread(asked=False) == 0)
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["answers", "what it begins itself"])
+def test_a_member_may_owe_large_answers_and_begin_little_by_itself(asked: bool) -> None:
+    """Given a member's bytes that nobody reads, then its connection bears many on streams that we opened, and few on its own."""
+
+    async def main() -> list[int]:
+        connection = LeanYamux(SimpleNamespace(is_initiator=True, pace=lambda _rate: None), None, is_initiator=True)
+        connection.trust()
+        taken = []
+        for number in range(1, 2 * UNREAD_BYTES // MAX_WINDOW_BYTES):
+            stream = PatientStream(number, connection, asked)
+            connection.streams[number], connection.stream_buffers[number] = stream, bytearray(MAX_WINDOW_BYTES)
+            stream.recv_window += 1  # as at each frame: whether there is room is looked at then
+            if connection.event_shutting_down.is_set():
+                break
+            taken.append(connection.unread(asked=asked))
+        return taken
+
+    room = UNREAD_BYTES if asked else UNASKED_BYTES
+    assert trio.run(main)[-1] == room - room % MAX_WINDOW_BYTES
 
 
 async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -437,3 +517,4 @@ async def test_strangers_do_not_use_up_the_connections(border: Border) -> None:
 def test_limits_leave_room_for_what_is_honest() -> None:
     assert STRANGER_REQUEST_BYTES * STRANGER_STREAMS <= STRANGER_UNREAD_BYTES
     assert MAX_GOSSIP_BYTES < 1024 * 1024
+    assert PUSHED_BYTES.burst + 2 * 1024 * 1024 <= UNASKED_BYTES

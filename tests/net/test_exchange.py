@@ -5,12 +5,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import MachineError, PeerError, Rejection, RequestError
-from bflcd.net.exchange import LIMITS, MEMBER_REQUESTS, PATIENCE, STRANGER_REQUESTS, WORK_BYTES, large_chunk
+from bflcd.net.exchange import (
+    LIMITS,
+    MEMBER_REQUESTS,
+    PATIENCE,
+    STRANGER_REQUESTS,
+    STRANGERS_REQUESTS,
+    WORK_BYTES,
+    large_chunk,
+)
 from bflcd.net.limits import PeerBuckets, Rate
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.protocol import Service
 from bflcd.types import CHUNK_BYTES, ZERO_DIGEST, Height, NodeId, Round
-from bflcd.wire.codec import decode, decode_any, encode, registered
+from bflcd.wire.codec import decode, decode_any, encode, limit_of, registered
 from bflcd.wire.requests import (
     REQUESTS,
     Addresses,
@@ -66,6 +74,19 @@ def test_every_request_is_registered_with_a_reply_of_its_own_and_a_lane():
     assert len(set(replies)) == len(replies)
     assert set(replies) <= set(registered().values())
     assert set(LIMITS) == set(Lane) == {kind.lane for kind in REQUESTS}
+
+
+async def test_a_reply_that_is_larger_than_any_can_be_here_is_not_read(monkeypatch):
+    """Given a community in which no answer has more than a few bytes, when one has more, then it is refused unread."""
+
+    async def answer(_peer, _request):
+        return Addresses(((identity(1).node_id, "/ip4/192.0.2.1/tcp/1" + "0" * 200),) * 40)
+
+    async with clique([{GetAddresses: answer}, {}]) as (a, b):
+        assert isinstance(await b.exchange.ask(a.id, ASKED[GetAddresses], deadline=2.0), Addresses)
+        monkeypatch.setattr(b.exchange, "_largest", lambda kind: 8_000 if kind is Addresses else limit_of(kind))
+        with pytest.raises(RequestError, match="8000"):
+            await b.exchange.ask(a.id, ASKED[GetAddresses], deadline=2.0)
 
 
 async def test_a_request_gets_its_reply_and_the_handler_learns_who_asks():
@@ -231,6 +252,39 @@ async def test_a_flood_of_requests_is_told_busy_until_its_bucket_fills_again(mem
         assert await other.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
         clock.time += 1000
         assert await b.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
+
+
+async def test_strangers_share_an_allowance_however_many_they_are():
+    """Given strangers that each ask little, when all of them together have asked for much, then strangers are refused for a while,
+    none is blamed, and members are answered."""
+    clock = ManualClock()
+    async with clique([{GetStatus: answer_status}, {}], now=clock) as (a, member):
+        handler = a.transport._services[GetStatus.lane.value].handler
+        request, asked = encode(ASKED[GetStatus]), int(STRANGERS_REQUESTS.burst)
+
+        async def answers(first, count):
+            return [decode_any(await handler(identity(first + n).node_id, request), (Status, Refused)) for n in range(count)]
+
+        assert await answers(1_000, asked) == [status(3)] * asked
+        assert [type(answer) for answer in await answers(5_000, 3)] == [Refused] * 3
+        assert a.faults == []
+        assert await member.exchange.ask(a.id, ASKED[GetStatus], deadline=2.0) == status(3)
+        clock.time += 1000
+        assert await answers(6_000, 1) == [status(3)]
+
+
+async def test_the_genesis_is_encoded_once(monkeypatch):
+    encoded = []
+    genesis = GenesisReply(make_genesis()[0])
+    monkeypatch.setattr("bflcd.net.exchange.encode", lambda message: encoded.append(type(message)) or encode(message))
+
+    async def answer(_peer, _request):
+        return genesis
+
+    async with clique([{GetGenesis: answer}, {}]) as (a, b):
+        for _ in range(3):
+            assert await b.exchange.ask(a.id, ASKED[GetGenesis], deadline=2.0) == genesis
+    assert encoded.count(GenesisReply) == 1
 
 
 async def test_who_asks_without_end_waits_before_any_work_is_done_for_it():

@@ -367,6 +367,31 @@ class TestSignedGossip:
         assert signature_validator(message)  # other implementations accept it too
 
 
+class TestKeys:
+    """A node is its Ed25519 key: `library` leaves the handshake nothing else to read."""
+
+    RSA = """
+from Crypto.Util.asn1 import DerSequence
+from libp2p.crypto.pb import crypto_pb2
+modulus = 2**4096 - 1
+shown = crypto_pb2.PublicKey(key_type=0, data=DerSequence([modulus, modulus - 2]).encode()).SerializeToString()
+"""
+
+    def test_library_takes_an_rsa_key_with_an_exponent_as_long_as_its_modulus(self):
+        code = f"{self.RSA}\nfrom libp2p.crypto.serialization import deserialize_public_key as read\nprint(read(shown).impl.e.bit_length())"
+        assert run_with_whole_library(code) == "4096"
+
+    @pytest.mark.parametrize("kind", [0, 2, 3], ids=["RSA", "secp256k1", "ECDSA"])
+    def test_ours_reads_no_other_key_in_a_handshake(self, kind: int):
+        from libp2p.crypto.pb import crypto_pb2
+        from libp2p.security.noise.messages import NoiseHandshakePayload, noise_pb
+
+        shown = crypto_pb2.PublicKey(key_type=kind, data=bytes(33)).SerializeToString()
+        payload = noise_pb.NoiseHandshakePayload(identity_key=shown, identity_sig=b"s").SerializeToString()
+        with pytest.raises(ValueError, match="key_type"):
+            NoiseHandshakePayload.deserialize(payload)
+
+
 class TestImport:
     def test_library_imports_all_of_itself(self):
         """Without `_enter_bare` a node that needs none of it carries QUIC, mDNS, DHT and bitswap in memory."""

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from bflcd.net.exchange import PACE, PATIENCE
+from bflcd.log import PEERS_LINES
+from bflcd.net.exchange import PACE, PATIENCE, STRANGERS_REQUESTS
 from bflcd.net.gossip import FORWARDED, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
 from bflcd.net.libp2p.budget import (
     FORWARDED_BYTES,
@@ -13,6 +14,7 @@ from bflcd.net.libp2p.budget import (
     HANDSHAKE_S,
     LINES,
     MAX_HANDSHAKES,
+    MAX_SILENT,
     MAX_STRANGERS,
     MAX_STREAMS,
     NEGOTIATION_BYTES,
@@ -27,7 +29,11 @@ from bflcd.net.libp2p.budget import (
     STRANGER_S,
     STRANGER_STREAMS,
     STRANGER_UNREAD_BYTES,
+    STRANGERS_READS,
+    TURN_S,
+    UNASKED_BYTES,
     UNREAD_BYTES,
+    WANTED_BYTES,
 )
 from bflcd.net.libp2p.yamux import OVERRUN_BYTES
 from bflcd.net.limits import Rate
@@ -53,24 +59,31 @@ def mib(rate: Rate) -> tuple[float, float]:
 def test_the_figures_of_the_border_are_the_codes():
     """docs/network.md states each of `bflcd.net.libp2p.budget`."""
     assert f"| {HANDSHAKE_BYTES // 1024} KiB in all, {HANDSHAKE_S:g} s |" in TEXT
+    assert f"| {MAX_SILENT} at a time, {HANDSHAKE_S:g} s |" in TEXT
     assert f"| {MAX_HANDSHAKES} at a time, {HANDSHAKE_RATE.per_second:g} a second of one address |" in TEXT
+    assert f"waits its turn, {TURN_S:g} s at most |" in TEXT
     assert f"messages of {NEGOTIATION_BYTES // 1024} KiB, {NEGOTIATION_MESSAGES} of them" in TEXT
     unread, request = STRANGER_UNREAD_BYTES // 1024, STRANGER_REQUEST_BYTES // 1024
     assert (
         f"| {STRANGER_STREAMS} streams, requests of {request} KiB, {unread} KiB unread, {STRANGER_READS.per_second:g} frames"
         in TEXT
     )
+    assert f"frames a second; of all strangers together {STRANGERS_READS.per_second:,.0f} |" in TEXT
     assert f"| connections of strangers | {MAX_STRANGERS}, {STRANGER_S:g} s each |" in TEXT
     room, over = UNREAD_BYTES // 2**20, OVERRUN_BYTES // 1024
     assert (
         f"{MAX_STREAMS} streams, {room} MiB unread, {over} KiB beyond a window, {READS.per_second:,.0f} frames a second" in TEXT
     )
+    assert f"frames a second; on streams that it has opened {UNASKED_BYTES // 2**20} MiB unread |" in TEXT
     assert f"1 MiB, {PACKET_MESSAGES:,} messages, {PACKET_CONTROL_BYTES // 1024} KiB of control" in TEXT
     assert (mib(PUBLISHED_BYTES), mib(FORWARDED_BYTES), mib(PUSHED_BYTES)) == ((0.5, 8), (8, 64), (1, 16))
     assert "512 KiB a second of one author, 8 MiB at once; through one neighbour 8 MiB and 64 MiB" in TEXT
     assert f"{PUBLISHED_MESSAGES.per_second:g} a second of one author, {PUBLISHED_MESSAGES.burst:,.0f} at once" in TEXT
     assert f"{FORWARDED_MESSAGES.per_second:,.0f} and {FORWARDED_MESSAGES.burst:,.0f} | as above |" in TEXT
     assert f"| pushes and gossip of one member | {FORWARDED.per_second:g} a second, {FORWARDED.burst:,.0f} at once |" in TEXT
+    assert mib(WANTED_BYTES) == (0.5, 8)
+    assert "by its ids | 512 KiB a second, 8 MiB at once |" in TEXT
+    assert f"strangers together | {STRANGERS_REQUESTS.per_second:g} a second, {STRANGERS_REQUESTS.burst:g} at once |" in TEXT
     small, chain, blob = (PACE[lane] for lane in (Lane.SMALL, Lane.CHAIN, Lane.BLOB))
     assert (
         f"small {small.per_second:g} units a second, {small.burst:g} at once; chain {chain.per_second:g} and {chain.burst:,.0f}"
@@ -79,7 +92,8 @@ def test_the_figures_of_the_border_are_the_codes():
     assert f"blob {blob.per_second:g} and {blob.burst:,.0f}" in TEXT
     assert f"above {PATIENCE:g} s Refused(busy)" in TEXT
     assert "| 1 MiB a second of one peer, 16 MiB at once |" in TEXT
-    assert f"| one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once |" in TEXT
+    few = f"one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once"
+    assert f"| {PEERS_LINES} a minute; of the connections of strangers {few} |" in TEXT
 
 
 def test_the_two_ways_are_the_codes():

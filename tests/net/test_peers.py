@@ -240,6 +240,15 @@ async def test_misbehaviour_adds_up_to_a_ban_and_the_banned_stay_out():
         assert len([event for event in a.events if event[0] == "up"]) == 1
 
 
+async def test_a_banned_stranger_stays_out_and_is_no_warning():
+    async with community(1) as (a,):
+        stranger = identity(9).node_id
+        for _ in range(3):
+            a.manager.punish(stranger, Rejection.BAD_BLOB, "lied")
+        assert not a.manager.allows(stranger)
+        assert not any("banned" in warning for warning in a.manager.warnings())
+
+
 async def test_only_a_few_strangers_may_stay_and_they_learn_the_status_and_nothing_else():
     async with community(5, strangers=(3, 4, 5), settings=replace(FAST, stranger_time=60.0)) as (a, b, *strangers):
         b.manager.add_address(a.address)

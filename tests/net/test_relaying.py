@@ -231,6 +231,31 @@ async def test_an_authors_old_words_said_again_by_others_are_not_heard(line: tup
     assert middle.floods == []  # type: ignore[attr-defined]
 
 
+async def test_a_neighbour_that_asks_for_the_same_messages_again_and_again_gets_them_a_few_times(
+    line: tuple[Member, Member, Member],
+) -> None:
+    """Given messages of 300 bytes that are held and a neighbour with 1,000 bytes to ask for, when it asks for two of them again and
+    again, and for one that nobody has, then three are left to be sent, and another neighbour may ask for its own."""
+    first, middle, last = line
+    gossip = middle.transport._node._gossip  # type: ignore[attr-defined]
+    gossip._allowances._wanted = PeerBuckets(Rate(per_second=0.001, burst=1_000), now)
+    messages = [rpc_pb2.Message(data=bytes(300), topicIDs=[TOPIC], from_id=b"f%d" % number, seqno=bytes(8)) for number in (1, 2)]
+    ids = [(message.from_id + message.seqno).hex().encode() for message in messages]
+
+    async def asked(neighbour: Member, times: int) -> list[list[bytes]]:
+        for message in messages:
+            gossip.router.mcache.put(message)
+        wanted = []
+        for _ in range(times):
+            control = rpc_pb2.ControlMessage(iwant=[rpc_pb2.ControlIWant(messageIDs=[*ids, b"ff" * 16])])
+            gossip._bound_wanted(neighbour.node_id, control)
+            wanted.append(list(control.iwant[0].messageIDs))
+        return wanted
+
+    assert await middle.transport._bridge.call(asked, first, 3) == [ids, ids[:1], []]  # type: ignore[attr-defined]
+    assert await middle.transport._bridge.call(asked, last, 1) == [ids]  # type: ignore[attr-defined]
+
+
 def test_what_sixteen_authors_may_say_comes_through_one_neighbour() -> None:
     assert FORWARDED_MESSAGES.per_second == 16 * PUBLISHED_MESSAGES.per_second
     assert FORWARDED_MESSAGES.burst == 16 * PUBLISHED_MESSAGES.burst

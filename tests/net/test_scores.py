@@ -57,7 +57,27 @@ def test_what_is_remembered_is_bounded():
     scores = PeerScores(ManualClock())
     for number in range(MAX_SCORED + 50):
         scores.punish(number.to_bytes(32, "big"), Rejection.MALFORMED)
-    assert len(scores._records) == MAX_SCORED
+    assert len(scores._members) == MAX_SCORED
+
+
+def test_no_number_of_strangers_makes_a_members_ban_forgotten():
+    """Given a banned member, when more strangers misbehave than are remembered, then it is still banned, and they are bounded."""
+    scores = PeerScores(ManualClock(), lambda peer: peer == PEER)
+    while not scores.punish(PEER, Rejection.MALFORMED):
+        pass
+    for number in range(MAX_SCORED + 50):
+        scores.punish(number.to_bytes(32, "big"), Rejection.MALFORMED)
+    assert scores.banned() == (PEER,)
+    assert len(scores._strangers) == MAX_SCORED
+
+
+def test_a_stranger_that_becomes_a_member_keeps_its_points():
+    members: set[bytes] = set()
+    scores = PeerScores(ManualClock(), members.__contains__)
+    assert [scores.punish(PEER, Rejection.BAD_BLOB) for _ in range(2)] == [False, False]
+    members.add(PEER)
+    assert scores.punish(PEER, Rejection.BAD_BLOB)
+    assert (len(scores._members), len(scores._strangers)) == (1, 0)
 
 
 def test_the_gate_may_be_asked_in_another_thread():

@@ -171,10 +171,21 @@ def test_a_trusted_head_that_is_our_own_vouches_for_it_however_old_it_is() -> No
 def test_a_community_in_which_nobody_is_ahead_begins_once_more_than_f_have_said_so() -> None:
     guard, head = guard_of(), head_of((), 0)
     assert guard.look(head, dict.fromkeys(PEERS[: NEEDED - 1], Round(0)))
-    assert "3 members have said where they stand, 4 have to" in guard.lacking
+    assert "3 members stand where this node does, 4 have to" in guard.lacking
     assert "--trusted-head" in guard.lacking
     assert not guard.look(head, dict.fromkeys(PEERS[:NEEDED], Round(0)))
     assert guard.lacking == ""
+
+
+def test_members_that_were_away_themselves_let_nobody_go() -> None:
+    """Given a node that comes back after days, when all who are there stand further behind, then it is held; who stands where it
+    does counts, and who had yet to close that round when all stopped."""
+    head = head_of(honest()[1], 6)
+    beside = dict.fromkeys(PEERS[: NEEDED - 1], Round(6))
+    guard = guard_of(head=head, age=RECENT + 1)
+    assert guard.look(head, dict.fromkeys(PEERS, Round(4)))
+    assert guard.look(head, {**beside, PEERS[8]: Round(4)})
+    assert not guard.look(head, {**beside, PEERS[8]: Round(5)})
 
 
 def test_liars_who_claim_to_be_behind_do_not_let_a_newcomer_go() -> None:

@@ -1,5 +1,6 @@
 """How a node comes by its community: nobody's word is taken unasked, and no genesis makes the machine do what it was not told."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +32,6 @@ def sized(genesis: Genesis) -> Genesis:
 MADE, IDENTITIES = make_genesis()
 GENESIS = sized(MADE)
 FIRST, OTHER, ME = (IDENTITIES[index].node_id for index in (0, 1, 9))
-ADDRESS = f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_id_of(FIRST)}"
 BY_NAME = replace(GENESIS, task=replace(GENESIS.task, factory="hospital.scans:ScanTask"))
 
 
@@ -48,19 +48,33 @@ class Asked:
 
 
 async def join(
-    tmp_path: Path, served: Genesis = GENESIS, *, consent: Asked | None = None, peers: Any = (FIRST,), **settings: Any
+    tmp_path: Path,
+    served: Any = GENESIS,
+    *,
+    consent: Asked | None = None,
+    peers: Any = (FIRST,),
+    named: Any = (FIRST,),
+    earlier: Any = None,
+    **settings: Any,
 ):
-    """What a node with an empty data directory joins whose connected peers all serve a genesis; and whom it asked."""
+    """What a node with an empty data directory joins whose connected peers serve a genesis, all the same or each its own; and whom
+    it asked. `named`: whom its operator named; `earlier`: who alone is connected at the first look; a peer without a genesis of its
+    own never answers."""
+    looks = iter(() if earlier is None else (earlier,))
     asked: list[bytes] = []
 
     async def ask(peer: Any, request: GetGenesis, *, deadline: float) -> GenesisReply:
         assert deadline > 0
         asked.append(peer)
-        return GenesisReply(served)
+        genesis = served.get(peer) if isinstance(served, dict) else served
+        if genesis is None:
+            await asyncio.Event().wait()
+        return GenesisReply(genesis)
 
-    changes = {"node.bootstrap": [ADDRESS], **{key.replace("__", "."): value for key, value in settings.items()}}
+    bootstrap = [f"/ip4/127.0.0.1/tcp/4001/p2p/{peer_id_of(node)}" for node in named]
+    changes = {"node.bootstrap": bootstrap, **{key.replace("__", "."): value for key, value in settings.items()}}
     config = set_values(Config(node=Config().node.__class__(datadir=tmp_path)), changes)
-    connected = SimpleNamespace(peers=lambda: [SimpleNamespace(node=node) for node in peers])
+    connected = SimpleNamespace(peers=lambda: [SimpleNamespace(node=node) for node in next(looks, peers)])
     exchange: Any = SimpleNamespace(ask=ask)
     genesis, _ = await find_genesis(config, MemoryStore(), exchange, connected, me=ME, consent=consent)  # type: ignore[arg-type]
     return genesis, asked
@@ -100,6 +114,39 @@ async def test_trust_in_the_first_peer_is_for_the_one_that_the_operator_named(tm
     """Given --trust-first-peer and two peers of which one has called itself, then only the named one is asked."""
     genesis, asked = await join(tmp_path, peers=(OTHER, FIRST), node__trust_first_peer=True)
     assert (genesis, asked) == (GENESIS, [FIRST])
+
+
+FOREIGN = replace(GENESIS, name="another community")
+
+
+async def test_no_stranger_ends_a_newcomer_or_keeps_it_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a pinned chain, and two peers that have called themselves, of which one is on another chain and one never answers, when
+    the peer that the operator named is there too, then its genesis is taken; and it is asked first where it is there already."""
+    monkeypatch.setattr("bflcd.node.joining.GENESIS_PATIENCE", 0.01)
+    silent, pinned = IDENTITIES[2].node_id, chain_id_of(GENESIS).hex()
+    served, everybody = {OTHER: FOREIGN, FIRST: GENESIS}, (silent, OTHER, FIRST)
+    for stranger in (OTHER, silent):
+        genesis, asked = await join(tmp_path, served, peers=everybody, earlier=(stranger,), node__chain_id=pinned)
+        assert (genesis, asked) == (GENESIS, [stranger, FIRST])
+    assert (await join(tmp_path, served, peers=everybody, node__chain_id=pinned))[1] == [FIRST]
+
+
+async def test_without_a_chain_id_only_a_named_peer_is_asked_however_late_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bflcd.node.joining.GENESIS_RETRY", 0.0)
+    genesis, asked = await join(tmp_path, peers=(OTHER, FIRST), earlier=(OTHER,), node__trust_first_peer=True)
+    assert (genesis, asked) == (GENESIS, [FIRST])
+
+
+async def test_one_of_several_named_peers_does_not_end_a_newcomer(tmp_path: Path) -> None:
+    """Given two peers that the operator named, when the first is on another chain than the pinned one, then the other is asked; and
+    only when both are, the operator has to look at what was given."""
+    pinned = chain_id_of(GENESIS).hex()
+    both: Any = {"peers": (OTHER, FIRST), "named": (OTHER, FIRST)}
+    genesis, asked = await join(tmp_path, {OTHER: FOREIGN, FIRST: GENESIS}, node__chain_id=pinned, **both)
+    assert (genesis, asked) == (GENESIS, [OTHER, FIRST])
+    assert (await refusal(tmp_path, FOREIGN, node__chain_id=pinned, **both)).code == "wrong_chain"
 
 
 def test_the_summary_names_members_managers_task_size_and_giver() -> None:

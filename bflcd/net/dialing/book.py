@@ -258,6 +258,9 @@ class DialBook:
     def __len__(self) -> int:
         return len(self._targets)
 
+    def __contains__(self, node: NodeId) -> bool:
+        return node in self._targets
+
     def _attempt(self, node: NodeId, now: Millis, vouchers: int) -> Attempt:
         target = self._targets[node]
         addresses = target.dialable(now, vouchers)

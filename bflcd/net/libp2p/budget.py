@@ -21,14 +21,20 @@ from bflcd.types import Millis
 HANDSHAKE_BYTES: Final = 8 * 1024
 """All that a socket may send before it is authenticated: two negotiations and three Noise messages take some 600 bytes."""
 
+MAX_SILENT: Final = 128
+"""Sockets that have said nothing yet. One more ends the oldest of the address that has the most."""
+
 MAX_HANDSHAKES: Final = 128
-"""Inbound handshakes at a time. One more ends the oldest of the address that has the most."""
+"""Inbound handshakes at a time, of those who have spoken. One more ends the oldest of the address that has the most."""
 
 HANDSHAKE_S: Final = 10.0
 """Deadline of an inbound handshake."""
 
 HANDSHAKE_RATE: Final = Rate(per_second=50, burst=100)
 """Inbound handshakes of one address, each some milliseconds of Ed25519 and X25519; what comes faster waits its turn."""
+
+TURN_S: Final = 1.0
+"""Longest wait for a turn: what one address has waiting takes less than half of the places."""
 
 # -- strangers -----------------------------------------------------------------------------------------------------------------
 
@@ -50,6 +56,9 @@ STRANGER_UNREAD_BYTES: Final = 512 * 1024
 STRANGER_READS: Final = Rate(per_second=500, burst=1_000)
 """Frames' headers and bodies of a stranger; what comes faster waits in its own socket."""
 
+STRANGERS_READS: Final = Rate(per_second=1_000, burst=4_000)
+"""The same of all strangers together: an identity costs nothing."""
+
 # -- members, and whom we have dialled -----------------------------------------------------------------------------------------
 
 MAX_STREAMS: Final = 128
@@ -57,6 +66,9 @@ MAX_STREAMS: Final = 128
 
 UNREAD_BYTES: Final = 64 * 1024 * 1024
 """What one connection holds that nobody has read yet: eight streams that answer, at their widest windows."""
+
+UNASKED_BYTES: Final = 20 * 1024 * 1024
+"""The part of it on streams that the member has opened: what it may push at once, a packet of gossip, and its requests."""
 
 READS: Final = Rate(per_second=20_000, burst=40_000)
 """Frames' headers and bodies of a member: at full frames more than a gigabyte a second."""
@@ -89,6 +101,9 @@ FORWARDED_MESSAGES: Final = Rate(per_second=1_600, burst=16_000)
 
 CONTROL_BYTES: Final = Rate(per_second=64 * 1024, burst=1024 * 1024)
 """Control of gossip of one neighbour: a heartbeat's ids are at most 24 KiB. What is above ends the connection."""
+
+WANTED_BYTES: Final = Rate(per_second=512 * 1024, burst=8 * 1024 * 1024)
+"""Gossip that one neighbour asks for by its ids: what it missed, and what one author may say. A few bytes ask for megabytes."""
 
 UNSENT_BYTES: Final = 32 * 1024 * 1024
 """Gossip that waits for one neighbour that does not read. What is above ends the connection."""
@@ -142,20 +157,25 @@ class Negotiator(MultiselectCommunicator):  # type: ignore[misc]
 
 
 class PacedSession:
-    """A secured connection whose reader waits when its peer sends more frames than `rate` says."""
+    """A secured connection whose reader waits when its peer sends more frames than `rate` says, or all strangers together do."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, strangers: TokenBucket) -> None:
+        """`strangers`: what all of them share; this one does as well, until it is known for better."""
         self._session = session
         self._bucket = TokenBucket(STRANGER_READS, now())
+        self._strangers: TokenBucket | None = strangers
         self._reads = 0
 
     def pace(self, rate: Rate) -> None:
-        """What the peer may send from now on."""
+        """What the peer may send from now on, by itself."""
         self._bucket = TokenBucket(rate, now())
+        self._strangers = None
 
     async def read(self, n: int | None = None) -> bytes:
         """As the session's, at most as often as the rate allows."""
         wait = self._bucket.charge(1, now())
+        if self._strangers is not None:
+            wait = max(wait, self._strangers.charge(1, now()))
         self._reads += 1
         if wait > 0:
             await trio.sleep(wait)

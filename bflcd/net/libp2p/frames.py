@@ -63,8 +63,8 @@ class Frames:
             return self._cut(length)
         parts: list[Any] = [self._rest]
         missing = length - len(self._rest)
-        connection, held = self.stream.conn, len(self._rest)
-        connection.unfinished += held
+        held = len(self._rest)
+        self.stream.unfinished += held
         try:
             with trio.fail_after(STALL_S + length / LEAST_BYTES_S):
                 while missing > 0:
@@ -73,9 +73,9 @@ class Frames:
                     parts.append(part)
                     missing -= len(part)
                     held += len(part)
-                    connection.unfinished += len(part)
+                    self.stream.unfinished += len(part)
         finally:
-            connection.unfinished -= held
+            self.stream.unfinished -= held
         self._rest = bytearray()
         if missing < 0:
             self._rest = part[missing:]

@@ -22,6 +22,7 @@ from bflcd.net.libp2p.library import (
     GossipSub,
     PriorityQueue,
     Pubsub,
+    message_id_of,
     rpc_pb2,
 )
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
@@ -226,9 +227,19 @@ class Gossip(Pubsub):  # type: ignore[misc]
                         self.handle_subscription(peer_id, subscription)
                 if rpc.HasField("control"):
                     bound_control(rpc.control, self._topics)
+                    self._bound_wanted(connection.peer, rpc.control)
                     await self.router.handle_rpc(rpc, peer_id)
         finally:
             self._switch.drop_soon(connection, "its gossip stream ended")
+
+    def _bound_wanted(self, neighbour: NodeId, control: Any) -> None:
+        """Leave of what a neighbour asks for what its allowance bears: the library sends it as often as it is asked."""
+        for batch in control.iwant:
+            held = [(wanted, self.router.mcache.get(message_id_of(wanted))) for wanted in batch.messageIDs]
+            del batch.messageIDs[:]
+            for wanted, message in held:
+                if message is not None and self._allowances.want(neighbour, message.ByteSize()):
+                    batch.messageIDs.append(wanted)
 
     async def _membership(self, connection: Connection) -> None:
         """Return once the peer is a member."""

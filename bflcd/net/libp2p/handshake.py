@@ -6,7 +6,7 @@ from typing import Any, Final
 import trio
 
 from bflcd.crypto.identity import Identity, node_id_of
-from bflcd.net.libp2p.budget import HANDSHAKE_BYTES, Negotiator, PacedSession
+from bflcd.net.libp2p.budget import HANDSHAKE_BYTES, STRANGERS_READS, Negotiator, PacedSession, now
 from bflcd.net.libp2p.library import (
     ID,
     NOISE_PROTOCOL_ID,
@@ -21,6 +21,7 @@ from bflcd.net.libp2p.library import (
     create_noise_key_pair,
 )
 from bflcd.net.libp2p.yamux import LeanYamux
+from bflcd.net.limits import TokenBucket
 from bflcd.types import NodeId
 
 NEGOTIATE_S: Final = 10
@@ -63,6 +64,13 @@ class TcpStream(ReadWriteCloser):  # type: ignore[misc]
         self._position = len(self._data) if n is None else min(start + n, len(self._data))
         return bytes(self._data[start : self._position])
 
+    async def has_spoken(self) -> bool:
+        """Wait for the peer's first byte, and leave it there; False if the peer leaves without one."""
+        try:
+            return bool(await self._stream.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
     def trust(self) -> None:
         """The peer is authenticated: what it sends is bounded elsewhere from now on."""
         self._allowance = None
@@ -98,6 +106,7 @@ class Handshaker:
     def __init__(self, identity: Identity) -> None:
         keys = create_new_key_pair(identity.seed)
         self.peer_id: Any = ID.from_pubkey(keys.public_key)
+        self._strangers: TokenBucket | None = None
         self._noise = NoiseTransport(keys, noise_privkey=create_noise_key_pair().private_key)
 
     async def outbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
@@ -117,9 +126,10 @@ class Handshaker:
         await Multiselect({YAMUX_PROTOCOL_ID: None}).negotiate(Negotiator(session), NEGOTIATE_S)
         return self._muxed(stream, session, is_initiator=False)
 
-    @staticmethod
-    def _muxed(stream: TcpStream, session: Any, *, is_initiator: bool) -> tuple[NodeId, LeanYamux]:
+    def _muxed(self, stream: TcpStream, session: Any, *, is_initiator: bool) -> tuple[NodeId, LeanYamux]:
         stream.trust()
+        if self._strangers is None:  # not at the start: its clock is that of the network's thread
+            self._strangers = TokenBucket(STRANGERS_READS, now())
         peer_id = session.get_remote_peer()
         node_id = node_id_of(peer_id.to_base58())
-        return node_id, LeanYamux(PacedSession(session), peer_id, is_initiator=is_initiator)
+        return node_id, LeanYamux(PacedSession(session, self._strangers), peer_id, is_initiator=is_initiator)

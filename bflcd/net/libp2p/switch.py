@@ -1,7 +1,8 @@
 """The switch: accepts, dials and closes connections, one a peer, and hands each inbound stream to its protocol."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import trio
@@ -15,10 +16,12 @@ from bflcd.net.libp2p.budget import (
     HANDSHAKE_RATE,
     HANDSHAKE_S,
     MAX_HANDSHAKES,
+    MAX_SILENT,
     MAX_STRANGERS,
     MAX_STREAMS,
     STRANGER_S,
     STRANGER_STREAMS,
+    TURN_S,
     AddressRates,
     Crowd,
     Lines,
@@ -76,6 +79,7 @@ class Switch:
         self._on_event = on_event
         self._handlers: dict[str, StreamHandler] = {}
         self._dialling: dict[NodeId, trio.Lock] = {}
+        self._silent: Crowd[trio.CancelScope] = Crowd(MAX_SILENT)
         self._handshakes: Crowd[trio.CancelScope] = Crowd(MAX_HANDSHAKES)
         self._strangers: Crowd[Connection] = Crowd(MAX_STRANGERS)
         self._rates = AddressRates(HANDSHAKE_RATE)
@@ -203,18 +207,18 @@ class Switch:
             self._warn_full()
             return None
         place = place_of(remote[0])
-        turn = self._rates.turn(place, HANDSHAKE_S / 2)
-        if turn is None:
-            self._lines.say("refusing inbound connections from %s: too many within a moment", remote[0])
-            return None
         with trio.CancelScope(deadline=trio.current_time() + HANDSHAKE_S) as scope:
-            try:
-                if (oldest := self._handshakes.add(scope, place)) is not None:
-                    oldest.cancel()
+            with _among(self._silent, scope, place):
+                spoken = await stream.has_spoken()
+            # Who says nothing uses up nobody's turn, least of all that of others behind the same address.
+            turn = self._rates.turn(place, TURN_S) if spoken else None
+            if turn is None:
+                if spoken:
+                    self._lines.say("refusing inbound connections from %s: too many within a moment", remote[0])
+                return None
+            with _among(self._handshakes, scope, place):
                 await trio.sleep(turn)
                 peer, muxed = await self.handshaker.inbound(stream)
-            finally:
-                self._handshakes.remove(scope)
         if scope.cancelled_caught:
             return None
         if peer == self.node_id or not self._gate(peer):
@@ -226,7 +230,8 @@ class Switch:
         """Tell the operator at most once a minute."""
         if trio.current_time() - self._warned > _WARN_EVERY_S:
             self._warned = trio.current_time()
-            _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), len(self._handshakes))
+            waiting = len(self._silent) + len(self._handshakes)
+            _log.warning("refusing inbound connections: %d open, %d in handshake", len(self.connections), waiting)
 
     def _connection(self, muxed: LeanYamux, stream: TcpStream, address: str, peer: NodeId, *, inbound: bool) -> Connection:
         info = ConnectionInfo(peer, address, inbound)
@@ -344,6 +349,17 @@ class Switch:
             with trio.CancelScope(shield=True):
                 if not connection.muxed_conn.event_shutting_down.is_set():
                     await stream.reset()
+
+
+@contextmanager
+def _among(crowd: Crowd[trio.CancelScope], scope: trio.CancelScope, place: str) -> Iterator[None]:
+    """One of a crowd for the block; who has to go for it is cancelled."""
+    if (oldest := crowd.add(scope, place)) is not None:
+        oldest.cancel()
+    try:
+        yield
+    finally:
+        crowd.remove(scope)
 
 
 async def _greet_nobody(_connection: Connection) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import trio
 
-from bflcd.net.libp2p.budget import READS, STRANGER_UNREAD_BYTES, UNREAD_BYTES
+from bflcd.net.libp2p.budget import READS, STRANGER_UNREAD_BYTES, UNASKED_BYTES, UNREAD_BYTES
 from bflcd.net.libp2p.library import (
     ID,
     IncompleteReadError,
@@ -52,6 +52,8 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
         self._credit = trio.Event()
         self._turn = trio.Lock()
         self._overrun = 0
+        self.unfinished = 0
+        """Bytes of a message that is not whole yet, taken off the stream already."""
         super().__init__(stream_id, conn, is_initiator)
 
     @property
@@ -161,18 +163,22 @@ class LeanYamux(Yamux):  # type: ignore[misc]
 
     def __init__(self, session: Any, peer: ID, *, is_initiator: bool) -> None:
         super().__init__(session, peer, is_initiator=is_initiator)
-        self._room = STRANGER_UNREAD_BYTES
-        self.unfinished = 0
-        """Bytes of messages that are not whole yet, taken off their streams already."""
+        self._room = self._unasked_room = STRANGER_UNREAD_BYTES
 
     def trust(self) -> None:
         """Give the peer what a member gets: more room for what nobody has read yet, and a faster reader."""
-        self._room = UNREAD_BYTES
+        self._room, self._unasked_room = UNREAD_BYTES, UNASKED_BYTES
         self.secured_conn.pace(READS)
 
     def is_full(self) -> bool:
-        """Whether more has come than may wait to be read."""
-        return self.unfinished + sum(map(len, self.stream_buffers.values())) > self._room
+        """Whether more has come than may wait to be read, in all or on the streams that the peer has opened."""
+        asked, unasked = self.unread(asked=True), self.unread(asked=False)
+        return unasked > self._unasked_room or asked + unasked > self._room
+
+    def unread(self, *, asked: bool) -> int:
+        """Bytes that nobody has read yet, or of messages that are not whole. `asked`: on the streams that we opened."""
+        streams = [stream for stream in self.streams.values() if stream.is_initiator is asked]
+        return sum(stream.unfinished + len(self.stream_buffers.get(stream.stream_id, b"")) for stream in streams)
 
     async def _read_data_body(self, length: int) -> bytes:
         """A frame's payload. One that is larger than everything that may wait is not even read."""
