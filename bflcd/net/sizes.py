@@ -25,22 +25,26 @@ _SIGNED: Final = _NAMED + SIGNATURE_BYTES + 3
 _FIXED: Final = 1024
 """What a header, a certificate, a claim has besides its lists, with room to spare."""
 
+MAX_AHEAD: Final = 256
+"""Members that the community may have gained in the rounds that are fetched ahead of our ledger: a block admits 16."""
+
 _PAID: Final = 64
 """A reward, or the weight of an update."""
 
 
 @dataclass(frozen=True, slots=True)
 class Community:
-    """What the size of a reply follows from: members, update blocks of a round, managers."""
+    """What the size of a reply follows from: members, update blocks of a round, managers, seats by genesis."""
 
     members: int
     places: int
     managers: int
+    committee: int = MAX_COMMITTEE
 
     @property
     def seats(self) -> int:
         """Of the largest committee that it can have."""
-        return min(self.members, MAX_COMMITTEE)
+        return min(self.members, self.committee)
 
 
 def largest_reply(kind: type, community: Community) -> int:

@@ -7,7 +7,7 @@ from bflcd.core.relaying import Standpoint
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
-from bflcd.net.sizes import Community, largest_reply
+from bflcd.net.sizes import MAX_AHEAD, Community, largest_reply
 from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
@@ -195,7 +195,8 @@ class NodeOfChain:
     def largest(self, reply: type) -> int:
         """See `Standing`."""
         context = self._core.context
-        community = Community(len(context.state.accounts), context.params.places, len(context.genesis.managers))
+        params, members = context.params, len(context.state.accounts) + MAX_AHEAD
+        community = Community(members, params.places, len(context.genesis.managers), params.committee_size)
         return largest_reply(reply, community)
 
     def status(self) -> Status:
