@@ -16,6 +16,7 @@ from bflcd.net.peers import PeerManager
 from bflcd.types import Height, Millis, Round, short
 from bflcd.wire.codec import encode, number_of, peek_number
 from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
+from bflcd.wire.training import Training
 from tests.helpers.network import CHAIN, OTHER_CHAIN, AnyAddress, build_node, identity, real_now, running, status, until
 
 FAST = PeerSettings(
@@ -250,7 +251,7 @@ async def test_only_a_few_strangers_may_stay_and_they_learn_the_status_and_nothi
         kept = [s for s in strangers if a.id in {c.peer for c in s.node.transport.connections()}]
         assert kept == strangers[:2]
         asker = kept[0].node.exchange
-        assert await asker.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, ()), deadline=1.0) == status(1)
+        assert await asker.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, (), Training.TRAINS), deadline=1.0) == status(1)
         with pytest.raises(PeerError) as caught:
             await asker.ask(a.id, GetAddresses(CHAIN), deadline=1.0)
         assert caught.value.rejection is Rejection.NOT_MEMBER
