@@ -148,8 +148,13 @@ class Relay:
         await self._done.wait()
         for server in servers:
             server.close()
+        for cuts in self._cuts.values():
+            cuts.clear()
         for connection in self._connections:
             connection.reset()
+        async with self._changed:
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: not self._connections)
 
     def _accept_for(self, target: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -164,9 +169,11 @@ class Relay:
             except OSError:
                 connection.reset()
             finally:
-                self._connections.remove(connection)
                 for each in connection.writers:
                     each.close()
+                async with self._changed:
+                    self._connections.remove(connection)
+                    self._changed.notify_all()
 
         return accept
 
@@ -179,6 +186,8 @@ class Relay:
         await self._open(back)  # a handshake needs both directions
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._ports[connection.target])
         connection.writers.append(far_writer)
+        if self._done.is_set():
+            connection.reset()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pump(reader, far_writer, there))
             group.create_task(self._pump(far_reader, writer, back))
