@@ -31,7 +31,7 @@ from tests.helpers.daemons import Daemon, community
 from tests.manifests.relay import NO_LAG, Lag, Relay
 
 NODES, JUDGES, SLOW = 10, 4, 9
-WARM, SETTLE, ROUNDS, CYCLES = 12, 5, 25, 4
+WARM, SETTLE, ROUNDS, CYCLES = 12, 4, 24, 3
 START_SECONDS, STAGE_SECONDS = 300.0, 400.0
 
 SHARE, PERIOD = 0.1, 0.1

@@ -16,7 +16,10 @@ RUNTIME = "bflcd/node/runtime/loop.py"
 
 WAITING = "bflcd/core/round/waiting.py"
 WAITED: Final = selection("core/test_waiting.py")
-WORDS: Final = selection("node/test_training_words.py")
+WORDS: Final = selection(
+    "node/test_training_words.py",
+    "net/test_peers.py::test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_ourselves",
+)
 RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
 DEADLINES: Final = selection(
     "core/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
