@@ -112,23 +112,17 @@ def _say(text: str) -> None:
 
 @contextmanager
 def started(directory: Path) -> Iterator[tuple[list[Daemon], Relay]]:
-    """Ten daemons, of which the last reaches the others, and is reached by them, through the relay alone."""
+    """Ten daemons that know each other by their places in the relay alone: whoever heard of a shorter way would take it."""
     options = ("--committee-size", str(JUDGES), "--rounds", "0")
     with community(directory, NODES, *options, task="digits") as net:
         nodes = net.nodes
         ports = {index: int(node.address.split("/")[4]) for index, node in enumerate(nodes)}
         with Relay(ports, lambda: {index: node.pid for index, node in enumerate(nodes) if node.running}) as relay:
+            places = [f"/ip4/127.0.0.1/tcp/{relay.ports[index]}" for index in range(NODES)]
+            peers = [f"{place}/p2p/{node.address.rpartition('/')[2]}" for place, node in zip(places, nodes, strict=True)]
             for index, node in enumerate(nodes):
-                flags = []
-                for other, peer in enumerate(nodes):
-                    port = relay.ports[other] if SLOW in (index, other) else ports[other]
-                    flags += (
-                        ["--bootstrap", f"/ip4/127.0.0.1/tcp/{port}/p2p/{peer.address.rpartition('/')[2]}"]
-                        if other != index
-                        else []
-                    )
-                flags += ["--announce", f"/ip4/127.0.0.1/tcp/{relay.ports[index]}"]  # else the slow one hears of a shorter way
-                node.start(*flags)
+                others = [word for other, peer in enumerate(peers) if other != index for word in ("--bootstrap", peer)]
+                node.start(*others, "--announce", places[index])
             yield nodes, relay
 
 
@@ -310,9 +304,8 @@ def _burn(start: Any, stop: Any, core: int) -> None:
 def _row(found: Stage, usual: Stage, t0: float) -> dict[str, Any]:
     """Seconds a round, beside the community as it is. A round may take a quarter longer, and T0."""
     row = {
-        "row": f"{found.name}: s a round of all, median (95th percentile)",
-        "value": _two(found.middle, found.slowest),
-        "later views": f"{found.later_views} of {len(found.seconds)}",
+        "row": f"{found.name}: s a round of all, median (95th percentile); rounds in a later view",
+        "value": f"{_two(found.middle, found.slowest)}; {found.later_views} of {len(found.seconds)}",
     }
     if found is usual:
         return row
