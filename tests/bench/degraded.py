@@ -31,7 +31,7 @@ from tests.helpers.daemons import Daemon, community
 from tests.manifests.relay import NO_LAG, Lag, Relay
 
 NODES, JUDGES, SLOW = 10, 4, 9
-WARM, SETTLE, ROUNDS, CYCLES = 12, 4, 24, 3
+WARM, SETTLE, ROUNDS, CYCLES = 12, 4, 20, 3
 START_SECONDS, STAGE_SECONDS = 300.0, 400.0
 
 SHARE, PERIOD = 0.1, 0.1
@@ -117,7 +117,7 @@ def started(directory: Path) -> Iterator[tuple[list[Daemon], Relay]]:
     with community(directory, NODES, *options, task="digits") as net:
         nodes = net.nodes
         ports = {index: int(node.address.split("/")[4]) for index, node in enumerate(nodes)}
-        with Relay(ports, lambda: {index: node.pid for index, node in enumerate(nodes) if node.running}) as relay:
+        with Relay(ports, lambda: {SLOW: nodes[SLOW].pid} if nodes[SLOW].running else {}, otherwise=0) as relay:
             places = [f"/ip4/127.0.0.1/tcp/{relay.ports[index]}" for index in range(NODES)]
             peers = [f"{place}/p2p/{node.address.rpartition('/')[2]}" for place, node in zip(places, nodes, strict=True)]
             for index, node in enumerate(nodes):

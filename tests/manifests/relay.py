@@ -85,12 +85,14 @@ class _Connection:
 class Relay:
     """Relays for `ports`, the real listening port of each node by its index; as a context manager it runs in a thread of its own.
 
-    `owners` gives the process ids of the nodes that run, by index; it is asked whenever a connection comes in.
+    `owners` gives the process ids of the nodes that run, by index; it is asked whenever a connection comes in. `otherwise`: the
+    node that a dialler counts as who is none of these; None turns it away.
     """
 
-    def __init__(self, ports: Mapping[int, int], owners: Callable[[], Mapping[int, int]]) -> None:
+    def __init__(self, ports: Mapping[int, int], owners: Callable[[], Mapping[int, int]], otherwise: int | None = None) -> None:
         self._ports = dict(ports)
         self._owners = owners
+        self._otherwise = otherwise
         self._cuts: dict[Cut, Counter[Link]] = {cut: Counter() for cut in Cut}
         self._lags: dict[Link, Lag] = {}
         self._rng = Random(0)
@@ -252,4 +254,4 @@ class Relay:
             with suppress(psutil.Error):
                 if any(c.laddr and c.laddr.port == port for c in psutil.Process(pid).net_connections("tcp4")):
                     return node
-        return None
+        return self._otherwise
