@@ -27,6 +27,7 @@ from bflcd.core.events import (
     Confirmed,
     EnvelopesFetched,
     Event,
+    IdleChanged,
     Instant,
     MessageReceived,
     OperationSaid,
@@ -90,6 +91,7 @@ class Core:
         self._records: RoundRecords | None = None
         self._last_decision: LastDecision | None = None
         self._present_before: frozenset[NodeId] = frozenset()
+        self._idle: frozenset[NodeId] = frozenset()
         self._syncing = self._started = False
         self._synced_from = Round(0)
         self._round = self._new_round(head, Millis(0))
@@ -149,6 +151,9 @@ class Core:
                 return self._start(event, now)
             case Confirmed(stands):
                 return self._confirmed(stands, now)
+            case IdleChanged(nodes):
+                self._idle = round_.collection.idle = nodes
+                return self._advance(now)
             case MessageReceived():
                 return self._received(event, now)
             case BlobFetched(root, rate):
@@ -235,7 +240,8 @@ class Core:
     def _new_round(self, head: Head, opened: Millis, recovery: RecoveryCertificate | None = None) -> RoundState:
         self._node.operations.pool.settle(head.state)
         context = self._node.context(head)
-        return RoundState(self._node, context if recovery is None else context.under(recovery), opened, self._present_before)
+        context = context if recovery is None else context.under(recovery)
+        return RoundState(self._node, context, opened, self._present_before, self._idle)
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self._started = True
@@ -404,7 +410,7 @@ class Core:
             Send(certificate),
             self._notice(EventKind.RECOVERED, text, epoch=recovery.epoch),
         ]
-        self._round = old.in_epoch_of(context, now.mono, self._present_before)
+        self._round = old.in_epoch_of(context, now.mono, self._present_before, self._idle)
         return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign) + self._advance(now)
 
     # -- going on -----------------------------------------------------------------------------------------------------

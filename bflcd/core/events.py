@@ -36,6 +36,13 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleChanged:
+    """Who says that it does not train now: all of them, each for itself alone, over a connection that proves who it is."""
+
+    nodes: frozenset[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """A gossip message, decoded but not verified, forwarded by `peer`."""
 
@@ -157,6 +164,7 @@ class SyncChanged:
 Event = (
     Started
     | Confirmed
+    | IdleChanged
     | MessageReceived
     | BlobFetched
     | BlobMissing

@@ -16,7 +16,7 @@ from bflcd.learn.checks.results import check_result
 from bflcd.learn.data import DataConfig
 from bflcd.learn.environment import worker_environment
 from bflcd.learn.frames import LENGTH_BYTES, Frame, FrameError, decode_head, frame_parts, head_length, read_frame
-from bflcd.learn.health import Work, WorkHealth
+from bflcd.learn.health import Work, WorkHealth, fault_of
 from bflcd.learn.messages import DescribeRequest, Job, Ready, Setup, TaskDescription, frame_of, read_as
 from bflcd.learn.protocol import (
     EvaluateJob,
@@ -143,12 +143,12 @@ class WorkerClient:
             try:
                 process = await self._ensure_started()
             except OperatorError as error:  # the data was fine at the start: it changed under us
-                raise WorkerError(f"the compute worker cannot start: {_in_full(error)}") from error
+                raise WorkerError(f"the compute worker cannot start: {_in_full(error)}", fault_of(error)) from error
             try:
                 found = self._read(process, result, await self._exchange(process, frame_of(job)))
                 check_result(job, found)
             except WorkerError as error:
-                self.health.failed(work, str(error))
+                self.health.failed(work, str(error), error.fault)
                 if not isinstance(error, PayloadError):
                     self._kill(process)
                 raise
@@ -194,10 +194,10 @@ class WorkerClient:
         try:
             process = await self._load()
         except OperatorError as error:
-            self.health.failed(Work.START, _in_full(error))
+            self.health.failed(Work.START, _in_full(error), fault_of(error))
             raise
         except WorkerError as error:
-            self.health.failed(Work.START, str(error))
+            self.health.failed(Work.START, str(error), error.fault)
             raise
         self.health.succeeded(Work.START)
         return process

@@ -25,6 +25,7 @@ from bflcd.learn.protocol import (
     WorkerError,
 )
 from bflcd.params import TaskSpec, TensorSpec
+from bflcd.wire.training import Training
 
 Job = TrainJob | ScoreJob | EvaluateJob
 Result = TrainResult | ScoreResult | EvaluateResult
@@ -99,10 +100,11 @@ class OperatorFault:
 
 @dataclass(frozen=True, slots=True)
 class JobFailed:
-    """Any other error: one job's end. `payload`: what the job brought is at fault, and not the worker."""
+    """Any other error: one job's end. `payload`: what the job brought is at fault, not the worker; `fault`: as in WorkerError."""
 
     message: str
     payload: bool = False
+    fault: Training = Training.WORKER
 
 
 Message = Setup | Ready | DescribeRequest | TaskDescription | Job | Result | OperatorFault | JobFailed
@@ -137,7 +139,8 @@ def error_frame(error: Exception) -> Frame:
     """The frame that says that a job, or the setup, ended with `error`."""
     if isinstance(error, OperatorError):
         return frame_of(OperatorFault(str(error), error.hint, error.code))
-    return frame_of(JobFailed(str(error) or type(error).__name__, isinstance(error, PeerError)))
+    fault = error.fault if isinstance(error, WorkerError) else Training.WORKER
+    return frame_of(JobFailed(str(error) or type(error).__name__, isinstance(error, PeerError), fault))
 
 
 def read_as(frame: Frame, expected: type[T]) -> T:
@@ -161,7 +164,7 @@ def _unexpected(frame: Frame, found: Message) -> Exception:
         case OperatorFault():
             return OperatorError(found.message, hint=found.hint, code=found.code)
         case JobFailed():
-            return PayloadError(found.message) if found.payload else WorkerError(found.message)
+            return PayloadError(found.message) if found.payload else WorkerError(found.message, found.fault)
     return FrameError(f"a frame {frame.kind!r} is out of place here")
 
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from bflcd.errors import BflcError
 from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+from bflcd.wire.training import Training
 
 NORM_SCALE_BITS = 12
 """Norms travel as integers: floor(norm * 2^12)."""
@@ -123,7 +124,14 @@ class EvaluateResult:
 
 
 class WorkerError(BflcError):
-    """A job failed: the task or torch raised, memory ran out, or the worker died; a new one does the next job."""
+    """A job failed: the task or torch raised, memory ran out, or the worker died; a new one does the next job.
+
+    `fault`: where it lies, in the word that peers are told if it was to train.
+    """
+
+    def __init__(self, message: str, fault: Training = Training.WORKER) -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class PayloadError(WorkerError):

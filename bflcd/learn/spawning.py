@@ -9,6 +9,7 @@ from asyncio.subprocess import Process, SubprocessStreamProtocol
 from typing import Final
 
 from bflcd.faults import is_homeless, refused
+from bflcd.learn.health import fault_of
 from bflcd.learn.protocol import WorkerError
 
 logger = logging.getLogger(__name__)
@@ -71,4 +72,4 @@ def standing() -> str | None:
 def unstartable(error: OSError) -> WorkerError:
     """The system starts no worker: why, and what to do."""
     fault = refused("the compute worker can't be started", error)
-    return WorkerError(f"{fault}; {fault.hint}")
+    return WorkerError(f"{fault}; {fault.hint}", fault_of(fault))

@@ -15,6 +15,7 @@ from bflcd.learn.protocol import TrainJob, TrainResult, WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
 from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload
+from bflcd.wire.training import Training
 
 Batch = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Positions among a node's rows."""
@@ -122,7 +123,8 @@ def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, ca
             losses = row_losses(task, model.module(transformed(task, rows.inputs[index])), rows.targets[index])
             if not losses.requires_grad:
                 raise WorkerError(
-                    "the task's row_loss returned losses without a gradient: leave out detach() and torch.no_grad()"
+                    "the task's row_loss returned losses without a gradient: leave out detach() and torch.no_grad()",
+                    Training.TASK,
                 )
             model.gradient.zero_()
             losses.mean().backward()  # type: ignore[no-untyped-call]

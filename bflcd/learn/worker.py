@@ -28,6 +28,7 @@ from bflcd.learn.checks.trial import try_step
 from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
+from bflcd.learn.health import fault_of
 from bflcd.learn.messages import (
     DescribeRequest,
     Job,
@@ -47,6 +48,7 @@ from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, train
 from bflcd.params import TaskSpec
 from bflcd.process import confine_worker
+from bflcd.wire.training import Training
 
 NICENESS: Final = 5
 """Below the daemon, whose event loop must keep its latency on a busy machine."""
@@ -130,6 +132,11 @@ class Session:
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         self.ready = Ready(name, len(self._training), len(held), len(self._test) if self._test is not None else 0)
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self._model.device.type != "cpu"
+
     def run(self, job: Job, pipes: Pipes) -> Result:
         """Do one job. Raises PeerError, WorkerError, JobCancelledError, or what torch raises."""
         cancelled = pipes.cancelled.is_set
@@ -154,13 +161,13 @@ class Session:
         try:
             return train(self._model, self._task, self._spec, rows, job, cancelled=cancelled)
         except NotFiniteError as error:
-            raise WorkerError(why_not_finite(self._task, self._model, rows, job.model, str(error))) from error
+            raise why_not_finite(self._task, self._model, rows, job.model, str(error)) from error
         except (BflcError, JobCancelledError, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:
-            if self._model.device.type != "cpu":  # a GPU that raised once may raise at everything
+            if self.on_gpu:  # a GPU that raised once may raise at everything
                 raise
-            raise WorkerError(why_it_raised(self._task, self._model, rows, job.model, error)) from error
+            raise WorkerError(why_it_raised(self._task, self._model, rows, job.model, error), fault_of(error)) from error
 
     def _score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         adversary = self._adversary
@@ -187,20 +194,21 @@ def _serve(session: Session, pipes: Pipes) -> None:
         except JobCancelledError:
             answer = Frame("cancelled")
         except Exception as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
-            answer = error_frame(_explain(error))
+            answer = error_frame(_explain(error, on_gpu=session.on_gpu))
         pipes.send(answer)
 
 
-def _explain(error: Exception) -> Exception:
-    """What the daemon is told of a failed job; on a GPU memory goes back first."""
+def _explain(error: Exception, *, on_gpu: bool) -> Exception:
+    """What the daemon is told of a failed job; on a GPU memory goes back first. What torch raises there is laid to the device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return WorkerError(f"memory ran out: {error}; use a smaller batch, another device or fewer daemons on this machine")
+        text = f"memory ran out: {error}; use a smaller batch, another device or fewer daemons on this machine"
+        return WorkerError(text, Training.MEMORY)
     if isinstance(error, (WorkerError, PeerError)):
         return error
     sys.excepthook(type(error), error, error.__traceback__)
-    return WorkerError(said_of(error))
+    return WorkerError(said_of(error), Training.DEVICE if on_gpu and isinstance(error, RuntimeError) else fault_of(error))
 
 
 def _describe(frame: Frame) -> Frame:

@@ -7,6 +7,7 @@ from typing import Protocol
 from bflcd.net.protocol import ConnectionInfo, HostCheck, PeerEventHandler, anywhere
 from bflcd.types import Height, NodeId, Round
 from bflcd.wire.requests import Status
+from bflcd.wire.training import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class PeerInfo:
     """Milliseconds since it last answered or asked anything."""
     clock_ahead_ms: int | None = None
     """Its clock's lead over ours; nothing of the protocol asks for it."""
+    training: Training | None = None
+    """What it says of whether it trains."""
 
 
 @dataclass(frozen=True, slots=True)

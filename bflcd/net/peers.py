@@ -77,6 +77,7 @@ class PeerManager:
         self._preferred: frozenset[NodeId] = frozenset()
         self._group: asyncio.TaskGroup | None = None
         self._wake = asyncio.Event()
+        self._news = asyncio.Event()
         self._solitude = Solitude(self._settings, self._dials, now())
         self._clock_watch = ClockWatch()
         transport.on_peer_event(self._on_event)
@@ -107,6 +108,11 @@ class PeerManager:
         """Disconnect a peer."""
         if self._group is not None:
             self._group.create_task(self._disconnect(peer))
+
+    def say_anew(self) -> None:
+        """Whether we train has changed: every peer that was told otherwise hears it now, and not with its next heartbeat."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Connected peers, those with the best score and latency first."""
@@ -242,16 +248,22 @@ class PeerManager:
                 self.drop(peer.node)
                 return
             was_member = member
-            pause = peer.relieved(self._settings, self._now()) or await self._heartbeat(peer)
+            news = self._news  # taken before we speak: what changes meanwhile is not slept over
+            pause = peer.relieved(self._settings, self._now(), self._status().training) or await self._heartbeat(peer)
             if pause is None:
                 self.drop(peer.node)
                 return
-            await asyncio.sleep(pause * self._rng.uniform(0.8, 1.2))
+            try:
+                async with asyncio.timeout(pause * self._rng.uniform(0.8, 1.2)):
+                    await news.wait()
+            except TimeoutError:
+                continue
 
     async def _heartbeat(self, peer: Session) -> float | None:
         """Ask for the status; returns the seconds until the next heartbeat, or None if the peer is given up."""
         own, started = self._status(), self._now()
-        request = GetStatus(own.chain, own.round, own.height, own.head, self._addresses()[:MAX_OWN_ADDRESSES])
+        addresses = self._addresses()[:MAX_OWN_ADDRESSES]
+        request = GetStatus(own.chain, own.round, own.height, own.head, addresses, own.training)
         try:
             status = await self._exchange.ask(peer.node, request, deadline=self._settings.heartbeat_deadline)
         except RequestError as error:
@@ -268,6 +280,7 @@ class PeerManager:
             self.punish(peer.node, Rejection.WRONG_CHAIN, text)
             logger.warning("%s", text)
             return None
+        peer.knows = own.training
         self._greeted(peer, status, self._now() - started, own.time)
         await self._remember(peer)
         await self._exchange_addresses(peer)

@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.net.peer import PeerInfo, PeerSettings
 from bflcd.types import Height, Millis, NodeId, Round
 from bflcd.wire.requests import GetStatus, Status
+from bflcd.wire.training import Training
 
 FIRST_EXCHANGE: Final = 1.0
 """Seconds: half the pause after the first exchange of addresses with a peer; it doubles each time."""
@@ -38,6 +39,8 @@ class Session:
     exchanges: int = 0
     said: tuple[str, ...] = ()
     """Its own addresses, as its last heartbeat wrote them."""
+    knows: Training | None = None
+    """What it was last told of whether we train."""
     number: int = field(default_factory=lambda: next(_numbers))
 
     def answered(self, status: Status, elapsed: float, now: Millis, asked: Millis) -> None:
@@ -51,12 +54,19 @@ class Session:
         """Take what its own heartbeat says of it, as if it had answered ours; its status, if it has ever answered one."""
         if self.status is not None:
             self.heard = now
-            self.status = replace(self.status, round=request.round, height=request.height, head=request.head)
+            self.status = replace(
+                self.status, round=request.round, height=request.height, head=request.head, training=request.training
+            )
         return self.status
 
-    def relieved(self, settings: PeerSettings, now: Millis) -> float | None:
-        """Seconds until a heartbeat is needed, if its own has told of late what ours would ask: one of two is enough."""
+    def relieved(self, settings: PeerSettings, now: Millis, own: Training) -> float | None:
+        """Seconds until a heartbeat is needed, if its own has told of late what ours would ask: one of two is enough.
+
+        Not if we have to say `own`, which it does not know yet.
+        """
         period = settings.heartbeat_period * 1000
+        if self.knows is not own:
+            return None
         if self.status is None or self.heard is None or self.asked_addresses is None:
             return None
         if now - self.asked_addresses >= self.exchange_pause(settings) or now - self.heard >= period:
@@ -82,4 +92,5 @@ class Session:
             version="" if status is None else status.version,
             last_seen_ms=now - self.seen,
             clock_ahead_ms=self.ahead,
+            training=None if status is None else status.training,
         )

@@ -9,7 +9,7 @@ from bflcd.api.metrics import Metrics
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.core.core import Core
-from bflcd.core.events import Confirmed, MessageReceived, SyncChanged
+from bflcd.core.events import Confirmed, IdleChanged, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Identity
@@ -37,6 +37,7 @@ from bflcd.node.runtime.network import PeerNetwork
 from bflcd.node.runtime.numbers import WorkerNumbers
 from bflcd.node.services import ChainService
 from bflcd.node.standing import NodeOfChain
+from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
@@ -152,6 +153,9 @@ class RunningNode:
         self._fetcher = _fetcher_of(genesis, around, engine)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
         around.facts.work = self._worker.health
+        self._idle_changed = Bell()
+        self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
+        self._worker.health.watch(self._say_whether_it_trains)
         attack = around.config.attack.for_worker(around.identity.node_id)
         compute = self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context)
         self._maintenance = Maintenance(
@@ -195,7 +199,13 @@ class RunningNode:
         )
         service = ChainService(core, around.store, engine.unpublished, self._inbox.settle)
         self.standing = NodeOfChain(
-            core, service, self._claims, self._maintenance, around.facts.measures, sponsors=around.sponsors
+            core,
+            service,
+            self._claims,
+            self._maintenance,
+            around.facts.measures,
+            training=self._words,
+            sponsors=around.sponsors,
         )
         self.view = self._view()
 
@@ -265,6 +275,7 @@ class RunningNode:
         if self._engine.guard.in_doubt:
             group.create_task(self._confirm())
         group.create_task(self._receive())
+        group.create_task(self._tell_idle())
         group.create_task(self._follow())
 
     async def _start_worker(self) -> None:
@@ -314,6 +325,13 @@ class RunningNode:
             received = await self._around.side.gossip.receive()
             await self._inbox.put(MessageReceived(received.message, received.forwarder))
 
+    async def _tell_idle(self) -> None:
+        """Tell the core who says that it does not train: at first, and whenever that changes."""
+        while True:
+            heard = self._idle_changed.rings
+            await self._inbox.put(IdleChanged(self._words.idle()))
+            await self._idle_changed.after(heard)
+
     async def _follow(self) -> None:
         while True:
             heard = self._claimed.rings
@@ -325,6 +343,10 @@ class RunningNode:
     def _closed(self, state: State) -> None:
         self._maintenance.round_closed(state.round)
         self._belonging.closed(state)
+
+    def _say_whether_it_trains(self) -> None:
+        self._words.say(self._around.facts.training)
+        self._around.side.peers.say_anew()
 
     def _members(self) -> int:
         return len(self._engine.core.context.members)

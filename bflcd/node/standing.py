@@ -12,12 +12,14 @@ from bflcd.node.following import RoundClaims
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
 from bflcd.node.services import ChainService
+from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.facts import Measures
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.codec import limit_of
 from bflcd.wire.requests import Request, Status
+from bflcd.wire.training import Training
 
 
 class Standing(Protocol):
@@ -116,7 +118,9 @@ class Newcomer:
 
     def status(self) -> Status:
         """See `Standing`."""
-        return Status(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock())
+        return Status(
+            ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock(), Training.TRAINS
+        )
 
     def may_serve(self, _: NodeId, __: Digest) -> bool:
         """See `Standing`."""
@@ -147,6 +151,7 @@ class NodeOfChain:
         maintenance: Maintenance,
         measures: Measures,
         *,
+        training: TrainingWords,
         sponsors: frozenset[str],
     ) -> None:
         """`sponsors`: peer ids that the operator named; a newcomer, whose ledger is behind, takes them for members."""
@@ -154,6 +159,7 @@ class NodeOfChain:
         self._sponsors = sponsors
         self._service = service
         self._claims = claims
+        self._training = training
         self._maintenance = maintenance
         self._measures = measures
         self._handlers = service.handlers()
@@ -211,6 +217,7 @@ class NodeOfChain:
             oldest_payload=self._measures.stats.oldest_payload,
             version=__version__,
             time=wall_clock(),
+            training=self._training.own,
         )
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
@@ -225,10 +232,12 @@ class NodeOfChain:
         """See `Standing`."""
         if status.chain == self.chain and self.is_member(node):
             self._claims.note(node, status.round)
+            self._training.note(node, status.training)
 
     def lost(self, node: NodeId) -> None:
         """See `Standing`."""
         self._claims.forget(node)
+        self._training.forget(node)
 
     def damaged(self, root: Digest, error: DamagedBlobError) -> None:
         """See `Standing`."""

@@ -3,6 +3,7 @@
 import types
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from enum import IntEnum
 from typing import Annotated, Any, Final, NewType, Union, get_args, get_origin, get_type_hints
 
 from bflcd.limits import Between, Size, is_printable
@@ -99,6 +100,8 @@ def _compile(hint: Any, where: str) -> tuple[Encode, Decode]:
         return _compile_optional(hint, where)
     if origin is tuple:
         return _compile_pair(get_args(hint), where)
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return _enum_codec(hint, where)
     if is_dataclass(hint) and isinstance(hint, type):
         return _compile_nested(hint)
     raise TypeError(f"{where}: {hint} has no limit or no encoding")
@@ -191,6 +194,25 @@ def _bool_codec(where: str) -> tuple[Encode, Decode]:
         if type(value) is not bool:
             raise malformed(f"{where}: expected a boolean, found {_shown(value)}")
         return value
+
+    return write, read
+
+
+def _enum_codec(cls: type[IntEnum], where: str) -> tuple[Encode, Decode]:
+    known = {member.value: member for member in cls}
+
+    def write(value: Any) -> Any:
+        if type(value) is not cls:
+            raise ValueError(f"{where}: {value!r} is no {cls.__name__}")
+        return value.value
+
+    def read(reader: Reader) -> IntEnum:
+        value = reader.scalar()
+        if type(value) is not int:
+            raise malformed(f"{where}: expected an integer, found {_shown(value)}")
+        if value not in known:
+            raise malformed(f"{where}: {value} means no {cls.__name__}")
+        return known[value]
 
     return write, read
 

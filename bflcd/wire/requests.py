@@ -12,6 +12,7 @@ from bflcd.wire.codec import message, registered
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof
+from bflcd.wire.training import Training
 
 MAX_HEADERS: Final = 256
 """Certified headers in one reply."""
@@ -51,10 +52,11 @@ class Request(Generic[ReplyT]):
         (cls.reply,) = get_args(base)
 
 
-@message(51, max_bytes=REQUEST_BYTES)
+@message(116, max_bytes=REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The answer to GetStatus. `oldest_payload`: first round whose payloads are still held; `version` of the software."""
+    """The answer to GetStatus. `oldest_payload`: first round whose payloads are still held; `version` of the software;
+    `training`: whether it trains, which counts for whoever says it of itself."""
 
     chain: Digest
     round: Round
@@ -64,12 +66,13 @@ class Status:
     oldest_payload: Round
     version: Name
     time: Millis
+    training: Training
 
 
-@message(50, max_bytes=8 * 1024)
+@message(115, max_bytes=8 * 1024)
 @dataclass(frozen=True, slots=True)
 class GetStatus(Request[Status]):
-    """Heartbeat and introduction: who am I, where do I stand. `chain` is zero before the genesis is known."""
+    """Heartbeat and introduction: who am I, where do I stand, do I train. `chain` is zero before the genesis is known."""
 
     lane = Lane.SMALL
     for_strangers = True
@@ -79,6 +82,7 @@ class GetStatus(Request[Status]):
     height: Height
     head: Digest
     addresses: Annotated[tuple[Address, ...], Size(0, 16)]
+    training: Training
 
 
 @message(130, max_bytes=4 * 1024 * 1024 + 64)

@@ -14,7 +14,7 @@ from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, 
 from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.round import RoundView
-from bflcd.api.schema.status import Peer, Status
+from bflcd.api.schema.status import Peer, Status, TrainingWord
 from bflcd.limits import visible
 
 
@@ -66,6 +66,8 @@ def status_view(status: Status) -> RenderableType:
         ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),
         ("listens on", ", ".join(status.listen) or "-"),
     ]
+    if status.not_training:
+        pairs.append(("not training", f"{shorts(status.not_training)} (`peers` says why)"))
     if status.waiting_for:
         pairs.append(("waiting for", status.waiting_for))
     return Group(facts(pairs), *warning_lines(status.warnings))
@@ -91,11 +93,21 @@ def peers_view(peers: list[Peer]) -> RenderableType:
             f"{peer.score:.1f}",
             duration(peer.last_seen_ms / 1000),
             "-" if peer.clock_ahead_ms is None else f"{peer.clock_ahead_ms / 1000:+.1f} s",
+            _trains(peer.training),
             peer.version,
         )
         for peer in peers
     )
-    return table(("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", ">clock", "version"), rows)
+    return table(
+        ("node", "", "~address", ">latency", ">round", ">height", ">score", ">seen", ">clock", "trains", "version"), rows
+    )
+
+
+def _trains(word: TrainingWord | None) -> str:
+    """Whether a peer says that it trains, and why if not."""
+    if word is None:
+        return "-"
+    return "yes" if word is TrainingWord.TRAINS else f"no: {word}"
 
 
 def round_view(view: RoundView) -> RenderableType:

@@ -73,7 +73,10 @@ READING = {
         ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on rows that the members train on)"],
         lambda d: d["node_id"] == IDS[0],
     ),
-    "peers": (["02020202", "0.4 ms", "/ip4/127.0.0.1/tcp/4001"], lambda d: [p["node_id"] for p in d] == IDS[1:3]),
+    "peers": (
+        ["02020202", "0.4 ms", "/ip4/127.0.0.1/tcp/4001", "yes", "no: device"],
+        lambda d: [p["node_id"] for p in d] == IDS[1:3],
+    ),
     "round": (["collecting", "cards of 02020202", "+0.0120", "packed", "score"], lambda d: d["missing"] == [IDS[5]]),
     "committee": (["quorum 3, survives 1", "03030303  leader", "absent"], lambda d: len(d["members"]) == 4),
     "members": (

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.core.events import IdleChanged
 from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.ledger.state import HALF
 from bflcd.types import Millis, NodeId, Round
 from tests.helpers.inside import round_of
 from tests.helpers.ledger import make_community
-from tests.helpers.scenes import T0, a_world, committee_of, elapsed, reach
+from tests.helpers.scenes import T0, a_trainer, a_world, committee_of, elapsed, reach
 from tests.helpers.world import World
 
 TRAINERS = tuple(NodeId(bytes([n]) * 32) for n in range(1, 9))
@@ -180,3 +181,72 @@ def test_a_few_who_always_offer_do_not_set_the_pace_for_all() -> None:
     assert expected_by_a_judge(world, free[:2].__contains__) == set(free[:2])
     assert expected_by_a_judge(world, free[:1].__contains__) == set(free)
     assert expected_by_a_judge(world, lambda _: False) == set(free)
+
+
+# -- who says that it does not train -----------------------------------------------------------------------------------------------
+
+
+def say_idle(world: World, *nodes: NodeId) -> None:
+    """From now on these say that they do not train, and nobody else does."""
+    for node in tuple(world.cores):
+        world.feed(node, IdleChanged(frozenset(nodes)))
+
+
+def test_who_says_that_it_does_not_train_is_waited_for_in_no_round() -> None:
+    """Given two trainers that beacon and never offer / When they say so / Then no round waits for them, not even the first, while
+    the same trainers without a word hold that to the collect deadline."""
+    usual, mute, honest = a_world(), a_world(), a_world()
+    silent(mute, 2)
+    say_idle(honest, *silent(honest, 2))
+    taken = elapsed(usual, 4)
+    assert elapsed(honest, 4) < 1.5 * taken
+    assert elapsed(mute, 4) > DEADLINE
+
+
+def test_who_says_that_it_trains_again_is_waited_for_again_from_the_same_moment() -> None:
+    """Given a judge in a round in which everybody is here, then it expects all but those that say that they do not train now."""
+    world = a_world()
+    judge = world.cores[committee_of(world)[0]]
+    free = frozenset(world.cores) - frozenset(committee_of(world))
+    gone, *_ = free
+    said = []
+    for idle in (frozenset(), frozenset({gone}), free, frozenset({gone}), frozenset()):
+        world.feed(judge.context.me, IdleChanged(idle))
+        said.append(judge.snapshot(world.instant()).expected)
+    assert said == [free, free - {gone}, frozenset(), free - {gone}, free]
+
+
+def test_a_word_holds_in_the_rounds_that_follow() -> None:
+    """Given a trainer that says once that it does not train, then none of the rounds after it expects it, though all others without a
+    seat are expected as they open."""
+    world = a_world()
+    gone = a_trainer(world)
+    say_idle(world, gone)
+    asked = 0
+    for round_ in range(1, 7):
+        reach(world, round_, 200_000)
+        seats = committee_of(world)
+        for judge in (core for core in world.cores.values() if core.context.judges and gone not in seats):
+            assert judge.snapshot(world.instant()).expected == frozenset(world.cores) - {gone, *seats}
+            asked += 1
+    assert asked
+
+
+def test_an_offer_in_time_counts_whatever_its_author_says_of_itself() -> None:
+    """Given all trainers but one that say that they do not train, and offer as soon as the one does / Then theirs are packed too, and
+    the votes of those of them that get a seat decide the rounds."""
+    world = a_world()
+    say_idle(world, *sorted(world.cores)[1:])
+    reach(world, 6, 400_000)
+    segments = world.disks[min(world.cores)].segments
+    packed = [sum(update.offer is not None for update in segments[round_].segment.updates) for round_ in range(2, 7)]
+    assert min(packed) >= 4
+
+
+def test_if_all_say_that_they_do_not_train_the_round_closes_at_the_deadline() -> None:
+    """Given a community whose trainers say that they do not train, and don't / Then each round is empty, and closes."""
+    world = a_world()
+    silent(world, len(world.cores))
+    say_idle(world, *world.cores)
+    taken = elapsed(world, 2, 3 * DEADLINE)
+    assert 2 * DEADLINE <= taken <= 2 * (DEADLINE + 2_000)

@@ -29,6 +29,7 @@ from bflcd.wire.requests import (
     GetSegment,
     GetStatus,
 )
+from bflcd.wire.training import Training
 from tests.helpers.daemons import Community, Daemon
 from tests.helpers.network import real_now
 
@@ -107,7 +108,7 @@ async def ask_as_stranger(node: Daemon, chain_hex: str, listen: Callable[[], Awa
     zero, one = Digest(bytes(32)), Round(1)
     model = Digest(bytes.fromhex(node.status()["model_hash"]))
     requests = {
-        "status": GetStatus(zero, Round(0), Height(0), zero, ()),
+        "status": GetStatus(zero, Round(0), Height(0), zero, (), Training.TRAINS),
         "genesis": GetGenesis(zero),
         "headers": GetHeaders(chain, one, 1),
         "segment": GetSegment(chain, one),

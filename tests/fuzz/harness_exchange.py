@@ -23,13 +23,14 @@ from bflcd.wire.requests import (
     Lane,
     Refused,
 )
+from bflcd.wire.training import Training
 from tests.fuzz.target import Loop, Target
 from tests.helpers.schema import FLAVOURS, sample, schema_of
 
 PEER, STRANGER = NodeId(bytes([1]) * 32), NodeId(bytes([2]) * 32)
 ROOT = Digest(bytes([3]) * 32)
 ASKED = (
-    GetStatus(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, ()),
+    GetStatus(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, (), Training.TRAINS),
     GetGenesis(ZERO_DIGEST),
     GetHeaders(ROOT, Round(1), 8),
     GetSegment(ROOT, Round(1)),

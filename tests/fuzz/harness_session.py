@@ -12,6 +12,7 @@ from bflcd.net.libp2p.library import PROTOCOL_ID_V11, rpc_pb2
 from bflcd.types import ZERO_DIGEST, Height, Round
 from bflcd.wire.codec import encode
 from bflcd.wire.requests import GetStatus, Lane
+from bflcd.wire.training import Training
 from tests.fuzz.living import Living
 from tests.fuzz.target import Target
 
@@ -39,7 +40,7 @@ def _opened(protocol: str, body: bytes) -> bytes:
 
 
 def seeds() -> Iterator[bytes]:
-    status = encode(GetStatus(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, ()))
+    status = encode(GetStatus(ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, (), Training.TRAINS))
     for lane in Lane:
         yield _opened(lane.value, len(status).to_bytes(4, "big") + status)
     yield _opened(PUSH, b"\0\0\0\4\x92\1\x14\xc0")

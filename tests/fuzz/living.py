@@ -12,6 +12,7 @@ from bflcd.net.gossip import GossipChannel
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.types import Digest, Height, Round
 from bflcd.wire.requests import GetStatus
+from bflcd.wire.training import Training
 from tests.helpers.network import CHAIN, real_now, status
 
 SECONDS = 10.0
@@ -70,6 +71,6 @@ class Living:
         try:
             peer = await friend.dial(self._transport.addresses()[0], SECONDS)
             zero = Digest(bytes(32))
-            await exchange.ask(peer, GetStatus(zero, Round(0), Height(0), zero, ()), deadline=SECONDS)
+            await exchange.ask(peer, GetStatus(zero, Round(0), Height(0), zero, (), Training.TRAINS), deadline=SECONDS)
         finally:
             await friend.close()

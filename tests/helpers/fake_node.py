@@ -26,7 +26,7 @@ from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
 from bflcd.api.schema.recovery import PreparedView, RecoveryRequest, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
 from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
-from bflcd.api.schema.status import Peer, Status, StopView
+from bflcd.api.schema.status import Peer, Status, StopView, TrainingWord
 from bflcd.api.server import ApiServer
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import OperatorError
@@ -80,6 +80,8 @@ def status_of(**changes: object) -> Status:
         "pid": 1,
         "memory_rss": 90_000_000,
         "device": "cpu",
+        "training": TrainingWord.TRAINS,
+        "not_training": [IDS[2]],
     }
     return Status(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -200,6 +202,7 @@ class FakeNode:
                 score=0.0,
                 version="0.1.0",
                 last_seen_ms=120,
+                training=TrainingWord.TRAINS if i == 1 else TrainingWord.DEVICE,
             )
             for i in (1, 2)
         ]

@@ -13,6 +13,7 @@ from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Epoch, Height, Millis, NodeId, Round
 from bflcd.wire.requests import Manifest, Status
+from bflcd.wire.training import Training
 
 CHAIN = Digest(bytes([7]) * 32)
 OTHER_CHAIN = Digest(bytes([9]) * 32)
@@ -47,6 +48,7 @@ def status(round_: int = 0, chain: Digest = CHAIN) -> Status:
         oldest_payload=Round(0),
         version="1",
         time=Millis(0),
+        training=Training.TRAINS,
     )
 
 
@@ -127,9 +129,11 @@ class Node:
         return await self.transport.dial(other.address, 2.0)
 
 
-def build_node(network: MemoryNetwork, number: int, members: set[NodeId], now: Callable[[], Millis] = real_now) -> Node:
-    """A node that is not started yet: handlers are to be registered first."""
-    transport = MemoryTransport(network, identity(number), lambda _peer: True, number)
+def build_node(
+    network: MemoryNetwork, number: int, members: set[NodeId], now: Callable[[], Millis] = real_now, key: Identity | None = None
+) -> Node:
+    """A node that is not started yet: handlers are to be registered first. `key`: its identity, if not that of its number."""
+    transport = MemoryTransport(network, key or identity(number), lambda _peer: True, number)
     faults: list[tuple[NodeId, Rejection]] = []
     failures: list[Exception] = []
     exchange = Exchange(

@@ -4,6 +4,7 @@ import importlib
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import IntEnum
 from functools import cache
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin, get_type_hints
 
@@ -76,6 +77,11 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    cls: type[IntEnum]
+
+
+@dataclass(frozen=True, slots=True)
 class Many:
     item: "Schema"
     low: int
@@ -99,7 +105,7 @@ class Struct:
     items: "tuple[Schema, ...]"
 
 
-Schema = Integer | Octets | Text | Flag | Many | Fixed | Maybe | Struct
+Schema = Integer | Octets | Text | Flag | Choice | Many | Fixed | Maybe | Struct
 
 
 @cache
@@ -115,6 +121,8 @@ def _schema(hint: Any) -> Schema:
         return _limited(*_LIMITS[hint])
     if hint is bool:
         return Flag()
+    if isinstance(hint, type) and issubclass(hint, IntEnum):
+        return Choice(hint)
     arguments = get_args(hint)
     if get_origin(hint) is Annotated:
         return _limited(arguments[0], arguments[1])
@@ -147,6 +155,9 @@ def sample(schema: Schema, flavour: Flavour = "plain", salt: int = 1) -> Any:
             return "".join("abcdefghijklmnopqrstuvwxyz-/"[(salt + position) % 28] for position in range(length))
         case Flag():
             return flavour != "least"
+        case Choice(cls):
+            members = sorted(cls)
+            return {"least": members[0], "most": members[-1]}.get(flavour, members[salt % len(members)])
         case Many(item, low, high):
             count = low if flavour == "least" else min(high, max(low, 2))
             return tuple(sample(item, flavour, salt + position) for position in range(count))
@@ -205,6 +216,8 @@ def _other_leaves(schema: Schema, value: Any) -> Iterator[Any]:
             yield ("b" if value[:1] == "a" else "a") + value[1:]
         case Flag():
             yield not value
+        case Choice(cls):
+            yield next(member for member in cls if member is not value)
 
 
 def largest(schema: Schema) -> int:
@@ -218,6 +231,8 @@ def largest(schema: Schema) -> int:
             return high + (1 if high < 2**5 else 2 if high < 2**8 else 3 if high < 2**16 else 5)
         case Flag():
             return 1
+        case Choice(cls):
+            return max(_integer_bytes(member) for member in cls)
         case Many(item, _, high):
             return _array_bytes(high) + high * largest(item)
         case Maybe(item):

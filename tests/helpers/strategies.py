@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bflcd.limits import is_printable
-from tests.helpers.schema import Fixed, Flag, Integer, Many, Maybe, Octets, Schema, Struct, Text, schema_of
+from tests.helpers.schema import Choice, Fixed, Flag, Integer, Many, Maybe, Octets, Schema, Struct, Text, schema_of
 
 LONGEST = 3
 """Elements of a drawn list: lengths at the limits have tests of their own."""
@@ -40,6 +40,8 @@ def _values(schema: Schema) -> st.SearchStrategy[Any]:
             return st.text(_printable(exclude_categories=["Cs"]), min_size=low, max_size=longest // MOST_BYTES)
         case Flag():
             return st.booleans()
+        case Choice(cls):
+            return st.sampled_from(cls)
         case Many(item, low, high):
             return st.lists(_values(item), min_size=low, max_size=min(high, max(low, LONGEST))).map(tuple)
         case Fixed(items):

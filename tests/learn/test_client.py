@@ -14,9 +14,9 @@ import pytest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
-from bflcd.learn.health import Work
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.types import Digest, Round
+from bflcd.wire.training import Training
 from tests.helpers.learning import task_spec
 
 LINE = "tests.helpers.worker_tasks:LineTask"
@@ -145,7 +145,7 @@ async def test_a_worker_whose_job_failed_is_replaced(described, open_client, tmp
     go_wrong(tmp_path)
     with pytest.raises(WorkerError, match=words):
         await client.train(train_job(described))
-    assert client.health.fails(Work.TRAIN)
+    assert client.health.training is (Training.MEMORY if mode == "torch memory" else Training.TASK)
     behave(tmp_path)
     assert (await client.train(train_job(described))).samples == 48
     assert (client.pid != first, client.starts, client.health.warnings()) == (True, 2, [])

@@ -10,6 +10,7 @@ from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
 from bflcd.learn.messages import Job, JobFailed, Message, OperatorFault, Ready, error_frame, frame_of, job_of, read_as
 from bflcd.learn.protocol import TrainResult, WorkerError
+from bflcd.wire.training import Training
 from tests.helpers.worker_messages import MESSAGES
 
 SAID = [message for message in MESSAGES if not isinstance(message, OperatorFault | JobFailed)]
@@ -104,7 +105,8 @@ def test_the_workers_errors_are_raised_where_its_answer_was_expected():
     with pytest.raises(OperatorError, match="no such file") as caught:
         read_as(through_a_pipe(error_frame(UsageError("no such file", hint="correct data.path", code="missing_data"))), Ready)
     assert (caught.value.hint, caught.value.code) == ("correct data.path", "missing_data")
-    with pytest.raises(WorkerError, match="memory ran out"):
-        read_as(through_a_pipe(error_frame(WorkerError("memory ran out"))), TrainResult)
+    with pytest.raises(WorkerError, match="memory ran out") as failed:
+        read_as(through_a_pipe(error_frame(WorkerError("memory ran out", Training.MEMORY))), TrainResult)
+    assert failed.value.fault is Training.MEMORY
     with pytest.raises(WorkerError, match="ZeroDivisionError"):
         read_as(error_frame(ZeroDivisionError()), TrainResult)

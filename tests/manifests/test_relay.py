@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.manifests.relay import Cut, Relay
+from tests.manifests.relay import NO_LAG, Cut, Lag, Relay
 
 SECONDS = 10.0
 SILENCE = 0.3
@@ -179,3 +179,34 @@ def test_it_ends_with_its_block(server: socket.socket) -> None:
         while relay._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not relay._thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("lag", "before", "drawn", "due"),
+    [
+        (NO_LAG, 0.0, 0.0, 100.0),
+        (Lag(0.15), 0.0, 0.0, 100.15),
+        (Lag(0.15, 0.05, 0.5), 0.0, 0.05, 100.15),
+        (Lag(0.15, 0.05, 0.5), 0.0, 0.049, 100.65),
+        (Lag(0.15, 0.05, 0.5), 100.65, 0.9, 100.65),
+    ],
+    ids=["no way", "a long way", "nothing is lost", "it is lost and sent again", "what was sent after it waits for it"],
+)
+def test_a_chunk_is_late_by_its_way_and_by_what_is_lost(lag: Lag, before: float, drawn: float, due: float) -> None:
+    assert lag.due(100.0, before, drawn) == pytest.approx(due)
+
+
+def test_what_goes_a_long_way_arrives_whole_and_in_order(relay: Relay, server: socket.socket) -> None:
+    """Given a long way on which half of all is lost / When much is sent at once, and the connection ends / Then all of it comes, in
+    order, and then the end; the way back is no longer than before."""
+    sent = os.urandom(300_000)
+    with connect(relay) as near, server.accept()[0] as far:
+        relay.slow([(0, 2)], Lag(0.01, 0.5, 0.02))
+        near.sendall(sent)
+        near.shutdown(socket.SHUT_WR)
+        found = b""
+        while data := far.recv(65_536):
+            found += data
+        far.sendall(b"all")
+        assert near.recv(10) == b"all"
+    assert found == sent

@@ -13,6 +13,7 @@ from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.net.multiaddr import parse_listening
 from bflcd.types import Height, NodeId, Round
 from bflcd.wire.requests import GetStatus
+from bflcd.wire.training import Training
 from tests.helpers.network import CHAIN, identity, running, until
 from tests.helpers.transports import SECONDS, community
 from tests.net.test_over_libp2p import Daemon
@@ -83,7 +84,9 @@ async def announce(node: Daemon, liar: Daemon, ports: list[int]) -> None:
     tail = peer_id_of(liar.transport.node_id)
     said = tuple(f"/{host}/tcp/{port}/p2p/{tail}" for host, port in zip(HOSTS, ports, strict=True))
     await liar.transport.dial(node.transport.addresses()[0], SECONDS)
-    await liar.exchange.ask(node.transport.node_id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, said), deadline=SECONDS)
+    await liar.exchange.ask(
+        node.transport.node_id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, said, Training.TRAINS), deadline=SECONDS
+    )
     await liar.transport.close()
 
 

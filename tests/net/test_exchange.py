@@ -40,11 +40,12 @@ from bflcd.wire.requests import (
     Request,
     Status,
 )
+from bflcd.wire.training import Training
 from tests.helpers.ledger import make_genesis
 from tests.helpers.network import CHAIN, ManualClock, Node, build_node, clique, identity, real_now, status, until
 
 ASKED = {
-    GetStatus: GetStatus(CHAIN, Round(1), Height(7), CHAIN, ()),
+    GetStatus: GetStatus(CHAIN, Round(1), Height(7), CHAIN, (), Training.TRAINS),
     GetGenesis: GetGenesis(ZERO_DIGEST),
     GetHeaders: GetHeaders(CHAIN, Round(1), 5),
     GetSegment: GetSegment(CHAIN, Round(1)),

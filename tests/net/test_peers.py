@@ -13,9 +13,11 @@ from bflcd.net.dialing.book import Source
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
+from bflcd.net.session import Session
 from bflcd.types import Height, Millis, Round, short
 from bflcd.wire.codec import encode, number_of, peek_number
 from bflcd.wire.requests import Addresses, GetAddresses, GetStatus, Lane
+from bflcd.wire.training import Training
 from tests.helpers.network import CHAIN, OTHER_CHAIN, AnyAddress, build_node, identity, real_now, running, status, until
 
 FAST = PeerSettings(
@@ -259,7 +261,7 @@ async def test_only_a_few_strangers_may_stay_and_they_learn_the_status_and_nothi
         kept = [s for s in strangers if a.id in {c.peer for c in s.node.transport.connections()}]
         assert kept == strangers[:2]
         asker = kept[0].node.exchange
-        assert await asker.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, ()), deadline=1.0) == status(1)
+        assert await asker.ask(a.id, GetStatus(CHAIN, Round(0), Height(0), CHAIN, (), Training.TRAINS), deadline=1.0) == status(1)
         with pytest.raises(PeerError) as caught:
             await asker.ask(a.id, GetAddresses(CHAIN), deadline=1.0)
         assert caught.value.rejection is Rejection.NOT_MEMBER
@@ -391,3 +393,14 @@ async def test_a_wrong_clock_is_warned_of_by_its_own_node_and_by_the_others(capl
         await until(lambda: told in caplog.messages)
         late.clock = nodes[0].clock
         await until(lambda: all(managed.manager.warnings() == () for managed in nodes))
+
+
+def test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_ourselves():
+    """Given a peer whose heartbeat has just told what ours would ask, then ours waits, but not if it must hear whether we train."""
+    session = Session(identity(2).node_id, "/memory/2", inbound=False, connected=Millis(0), seen=Millis(0))
+    session.answered(status(1), 0.0, Millis(0), Millis(0))
+    session.told(GetStatus(CHAIN, Round(1), Height(7), CHAIN, (), Training.TASK), Millis(0))
+    session.asked_addresses, session.exchanges, session.knows = Millis(0), 10, Training.TRAINS
+    assert session.relieved(PeerSettings(), Millis(0), Training.TRAINS) == 7.5
+    assert session.relieved(PeerSettings(), Millis(0), Training.DATA) is None
+    assert session.info(member=True, score=0.0, now=Millis(0)).training is Training.TASK

@@ -38,7 +38,7 @@ def facts_of(node: NodeId, *, train: bool = True) -> NodeFacts:
     config = SimpleNamespace(
         compute=SimpleNamespace(train=train), attack=SimpleNamespace(name=""), store=SimpleNamespace(mode="archive", keep=2)
     )
-    peers = SimpleNamespace(members=tuple, warnings=tuple)
+    peers = SimpleNamespace(members=tuple, warnings=tuple, peers=tuple)
     return NodeFacts(config, node, peers, Measures(MemoryStore()), addresses=tuple, alarms=list)
 
 

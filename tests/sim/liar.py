@@ -18,6 +18,7 @@ from bflcd.wire.messages import (
     ScoreCard,
     ViewChange,
 )
+from bflcd.wire.training import Training
 from tests.helpers.inside import pbft_of, round_of
 from tests.sim.node import SimNode
 from tests.sim.trace import signed_part
@@ -54,6 +55,9 @@ class Strategy:
 
     def status(self, round_: Round) -> Round:
         return round_
+
+    def training(self, word: Training) -> Training:
+        return word
 
     def journal(self, records: RoundRecords) -> RoundRecords:
         return records
@@ -147,6 +151,11 @@ class Liar:
         for one in self.strategies:
             round_ = one.status(round_)
         return round_
+
+    def training(self, word: Training) -> Training:
+        for one in self.strategies:
+            word = one.training(word)
+        return word
 
     def journal(self, records: RoundRecords) -> RoundRecords:
         for one in self.strategies:

@@ -1,4 +1,4 @@
-"""Lies in answers to peers: what is served, and where a node says that it stands."""
+"""Lies in answers to peers: what is served, where a node says that it stands, and whether it trains."""
 
 from dataclasses import replace
 from random import Random
@@ -7,6 +7,7 @@ from typing import Any
 from bflcd.types import NodeId, Round, Signature
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.requests import Chunk, Envelopes, SegmentReply
+from bflcd.wire.training import Training
 from tests.sim.liar import Liar, Strategy, strategy
 
 
@@ -53,3 +54,11 @@ class Boasts(Strategy):
 
     def status(self, round_: Round) -> Round:
         return Round(round_ + self.claim) if self.claim else Round(0)
+
+
+@strategy("feigns")
+class Feigns(Strategy):
+    """Says that it trains and then that it does not, to each peer another thing; and offers all the same."""
+
+    def training(self, word: Training) -> Training:
+        return self.rng.choice([word, Training.TRAINS, *Training])

@@ -39,8 +39,8 @@ class Links:
 
     def _hello(self, node: SimNode, other: SimNode) -> None:
         if node.running and other.running and self.net.connected(node.index, other.index):
-            node.claim(other.id, other.status())
-            other.claim(node.id, node.status())
+            self._tells(other, node)
+            self._tells(node, other)
 
     def _heartbeat(self, node: SimNode) -> None:
         if node.running and not node.paused:
@@ -48,10 +48,25 @@ class Links:
                 if other is node or not other.running:
                     continue
                 if self.net.connected(node.index, other.index) and not other.paused:
-                    node.claim(other.id, other.status())
+                    self._tells(other, node)
                 else:
                     node.claims.forget(other.id)
+                    node.words.forget(other.id)
         self.after(HEARTBEAT, self._heartbeat, node)
+
+    def _tells(self, node: SimNode, other: SimNode) -> None:
+        other.claim(node.id, node.status())
+        other.words.note(node.id, node.training())
+
+    def say_training(self, node: SimNode) -> None:
+        """As `PeerManager.say_anew`."""
+        for other in self.nodes:
+            if other is not node:
+                self.after(self.rng.randint(5, 50), self._hears_training, node, other)
+
+    def _hears_training(self, node: SimNode, other: SimNode) -> None:
+        if node.running and other.running and self.net.connected(node.index, other.index):
+            other.words.note(node.id, node.training())
 
     def connection(self, node: SimNode, peer: NodeId) -> int | None:
         """A number that changes with each life of the other side."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bflcd.core.core import Core
 from bflcd.core.effects import Effect, Halt, Send
-from bflcd.core.events import Confirmed, Event, Instant, MessageReceived
+from bflcd.core.events import Confirmed, Event, IdleChanged, Instant, MessageReceived
 from bflcd.core.records import Head, Record, RoundRecords
 from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
@@ -19,8 +19,10 @@ from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.recovery.reorg import SupersededError
 from bflcd.node.runtime.loop import LEAST_PAUSE, Ports
 from bflcd.node.services import ChainService
+from bflcd.node.training_words import TrainingWords
 from bflcd.store.protocol import DamagedBlobError, MissingPayloadError
 from bflcd.types import Digest, Millis, NodeId, Round
+from bflcd.wire.training import Training
 from tests.sim.disk import Disk, run_now
 from tests.sim.fibers import Fiber, Pause, VirtualInbox, VirtualScheduler
 from tests.sim.ports import (
@@ -95,6 +97,7 @@ class SimNode:
         self.inbox = VirtualInbox(self)
         self.network = VirtualNetwork(self)
         self.claims = RoundClaims(self._claimed)
+        self.words = TrainingWords(self.id, Training.OBSERVES if self.observes else Training.TRAINS, self._idle_changed)
         self.damaged: dict[Digest, None] = {}
         self.pending_persist: tuple[tuple[Record, ...], tuple[Digest, ...]] | None = None
         """Records of the transaction under way, and the payloads that they rely on."""
@@ -133,6 +136,17 @@ class SimNode:
         """What we say of where we stand."""
         stands = Round(self.round)
         return stands if self.liar is None else self.liar.status(stands)
+
+    def training(self) -> Training:
+        """What we say of whether we train."""
+        return self.words.own if self.liar is None else self.liar.training(self.words.own)
+
+    def trained(self, *, well: bool) -> None:
+        """As `WorkHealth` has it said."""
+        word, before = Training.TRAINS if well else Training.WORKER, self.words.own
+        self.words.say(word)
+        if word is not before:
+            self.world.say_training(self)
 
     def answer(self, peer: NodeId, request: object) -> object:
         """What our services reply. Raises PeerError."""
@@ -239,6 +253,7 @@ class SimNode:
         self.waiting.clear()
         self.loop = Fiber(self, self.runtime.run(self.engine.started))
         self.loop.step()
+        self._idle_changed()
         self._confirm()
         self._follow()
 
@@ -399,6 +414,9 @@ class SimNode:
     def claim(self, peer: NodeId, round_: Round) -> None:
         """A member's word on where it stands."""
         self.claims.note(peer, round_)
+
+    def _idle_changed(self) -> None:
+        self.post(IdleChanged(self.words.idle()))
 
     def _claimed(self) -> None:
         if self.engine is not None and not self.started and self.guard.may_begin(len(self.claims.all()), len(self.world.nodes)):

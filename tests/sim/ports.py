@@ -181,7 +181,12 @@ class VirtualNumbers:
 
     async def train(self, job: TrainJob) -> TrainResult:
         node, world = self.node, self.node.world
-        await self._work(world.train_ms(node))
+        try:
+            await self._work(world.train_ms(node))
+        except WorkerError:
+            node.trained(well=False)
+            raise
+        node.trained(well=True)
         node.attempts += 1
         update = compute.update_bytes(world.genesis, job.label, root_of(job.model), node.attempts)
         if node.liar is not None:

@@ -25,6 +25,7 @@ from bflcd.core.events import (
     BlobMissing,
     Confirmed,
     EnvelopesFetched,
+    IdleChanged,
     MessageReceived,
     Scored,
     SegmentFetched,
@@ -102,6 +103,8 @@ def mark_of_event(event: Any) -> bytes:
             return b"%d %d" % (len(records.votes), len(records.own))
         case Confirmed(round_):
             return b"%d" % round_
+        case IdleChanged(nodes):
+            return b"".join(sorted(nodes))
         case SyncChanged(active):
             return b"%d" % active
         case WorkFailed():
@@ -208,6 +211,8 @@ def words_of(item: Any, name: Any) -> str:
             return f"started with {len(records.votes)} votes, {len(records.own)} own"
         case Confirmed(round_):
             return f"more than f stand at round {round_}"
+        case IdleChanged(nodes):
+            return f"idle: {','.join(map(name, sorted(nodes))) or 'nobody'}"
         case FetchBlob(blob, holders, round_):
             return f"fetches blob {short(blob.root)} of r{round_} from {','.join(map(name, holders))}"
         case FetchEnvelopes(round_, digests, source):

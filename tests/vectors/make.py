@@ -62,6 +62,8 @@ RETIRED: dict[int, str] = {
     46: "PreparedClaim",
     47: "JustifiedViewChange",
     48: "Announcement",
+    50: "GetStatus",
+    51: "Status",
     53: "GenesisReply",
     55: "Headers",
     57: "SegmentReply",

@@ -19,6 +19,7 @@ from bflcd.wire.messages import Commit, Prepare, ScoreCard
 from tests.helpers.schema import (
     MESSAGES,
     NAMED,
+    Choice,
     Fixed,
     Flag,
     Integer,
@@ -98,6 +99,9 @@ def breaches(schema, tree):
             yield from (other for other in OTHER_TYPES if type(other) is not str)
         case Flag():
             yield from (other for other in OTHER_TYPES if other is not True)
+        case Choice(cls):
+            yield from (min(cls) - 1, max(cls) + 1, 2**64 - 1, -(2**63))
+            yield from (other for other in OTHER_TYPES if type(other) is not int)
         case Maybe(item):
             inner = sample_tree(item) if tree is None else tree
             yield from (breach for breach in breaches(item, inner) if breach is not None)

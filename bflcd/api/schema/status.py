@@ -40,6 +40,19 @@ class Activity(StrEnum):
     IDLE = "idle"
 
 
+class TrainingWord(StrEnum):
+    """What a node tells its peers of whether it trains: that it does, or where the fault lies."""
+
+    TRAINS = "trains"
+    OBSERVES = "observes"
+    DATA = "data"
+    TASK = "task"
+    DEVICE = "device"
+    MEMORY = "memory"
+    STORAGE = "storage"
+    WORKER = "worker"
+
+
 class Status(Answer, frozen=True, kw_only=True):
     """Where this node stands. Before it knows the genesis, texts about the chain are empty and numbers 0."""
 
@@ -123,6 +136,10 @@ class Status(Answer, frozen=True, kw_only=True):
     """Bytes, without the worker's process."""
     device: str = ""
     """Where training and scoring run: cpu or cuda; empty before the worker has said so."""
+    training: TrainingWord | None = None
+    """What this node tells its peers of whether it trains; none before the genesis is known."""
+    not_training: list[str] = field(default_factory=list)
+    """Connected members that say that they do not train: nobody waits for their offers; `peers` has why."""
     work_failures: int = 0
     """Failures in a row of training, judging or measuring here, of what fails longest; 0 while all goes well."""
 
@@ -144,6 +161,8 @@ class Peer(Answer, frozen=True, kw_only=True):
     """Milliseconds since its last answer."""
     clock_ahead_ms: int | None = None
     """By how much its clock is ahead of ours, less than 0 behind; none before its first answer."""
+    training: TrainingWord | None = None
+    """What it says of whether it trains; its offer is waited for only while it does. None before its first answer."""
 
 
 class Health(Answer, frozen=True, kw_only=True):

@@ -62,10 +62,14 @@ class OfferSlot:
 class Collection:
     """What one node has gathered in one round. Pure; every time is an argument."""
 
-    def __init__(self, context: RoundContext, opened: Millis, expected_before: frozenset[NodeId]) -> None:
+    def __init__(
+        self, context: RoundContext, opened: Millis, expected_before: frozenset[NodeId], idle: frozenset[NodeId]
+    ) -> None:
         """`expected_before`: members that were present in the previous round; they are waited for until T0 has passed."""
         self._context = context
         self.opened = opened
+        self.idle = idle
+        """Who says that it does not train now: it is not waited for. What it offers all the same counts like any other's."""
         self._expected_before = expected_before
         self.slots: dict[Digest, OfferSlot] = {}
         self.offers: dict[Digest, Signed[Offer]] = {}
@@ -253,7 +257,7 @@ class Collection:
         return reliable if 3 * len(reliable) >= len(here) else here
 
     def _here(self, now: Millis) -> frozenset[NodeId]:
-        """Active trainers known to be present, or that were in the previous round and have T0 to say so again."""
+        """Active trainers, not idle, known to be present, or that were in the previous round and have T0 to say so again."""
         context = self._context
         elapsed, t0 = now - self.opened, context.params.view_timeout
         present = set(self.beacons)
@@ -262,7 +266,7 @@ class Collection:
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._expected_before
-        return self._trainers & present
+        return (self._trainers & present) - self.idle
 
     def _expectations(self, now: Millis) -> Expectations:
         """How far the offers have come."""

@@ -55,12 +55,19 @@ class Decision:
 class RoundState:
     """One round of one node, in one epoch."""
 
-    def __init__(self, node: NodeParts, context: RoundContext, opened: Millis, present_before: frozenset[NodeId]) -> None:
-        """`present_before`: members that were present in the round before."""
+    def __init__(
+        self,
+        node: NodeParts,
+        context: RoundContext,
+        opened: Millis,
+        present_before: frozenset[NodeId],
+        idle: frozenset[NodeId],
+    ) -> None:
+        """`present_before`: members that were present in the round before; `idle`: who says that it does not train."""
         self.node = node
         self.context = context
         self.recoveries = RecoverySignatures(context.first_instance, context.head.state.managers, node.verify)
-        self.collection = Collection(context, opened, present_before)
+        self.collection = Collection(context, opened, present_before, idle)
         self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
         self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
@@ -70,9 +77,11 @@ class RoundState:
         """The round is decided; its segment has not come yet."""
         self._segment_asked: Millis | None = None
 
-    def in_epoch_of(self, context: RoundContext, opened: Millis, present_before: frozenset[NodeId]) -> "RoundState":
+    def in_epoch_of(
+        self, context: RoundContext, opened: Millis, present_before: frozenset[NodeId], idle: frozenset[NodeId]
+    ) -> "RoundState":
         """The same round, in the epoch of a recovery: what was gathered, what managers signed and the work done stay."""
-        renewed = RoundState(self.node, context, opened, present_before)
+        renewed = RoundState(self.node, context, opened, present_before, idle)
         renewed.recoveries = self.recoveries
         renewed.collection.inherit(self.collection)
         renewed.work.inherit(self.work)

@@ -21,6 +21,7 @@ from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.learn.training import DeviceRows
+from bflcd.wire.training import Training
 
 CHUNK: Final = 256
 """Rows looked at together."""
@@ -79,7 +80,7 @@ def why_it_raised(task: Task, model: FlatModel, rows: DeviceRows, base: bytes, e
     return text
 
 
-def why_not_finite(task: Task, model: FlatModel, rows: DeviceRows, base: bytes, told: str) -> str:
+def why_not_finite(task: Task, model: FlatModel, rows: DeviceRows, base: bytes, told: str) -> WorkerError:
     """Why training from `base` ended in weights that are not finite: by a row that never was, or since it diverged."""
     model.load(base)
     count, first = 0, None
@@ -92,11 +93,13 @@ def why_not_finite(task: Task, model: FlatModel, rows: DeviceRows, base: bytes, 
         if bad and first is None:
             first = begin + int(bad[0])
     if first is None:
-        return (
+        return WorkerError(
             f"training diverged: {told}, while the round's model gives every row a finite loss; "
-            "the community needs a lower learning rate in its genesis, or inputs of a smaller scale"
+            "the community needs a lower learning rate in its genesis, or inputs of a smaller scale",
+            Training.TASK,
         )
-    return f"{_place(task, rows, first)}; so it is with {count} of {len(rows)} rows; mend or leave out such rows"
+    text = f"{_place(task, rows, first)}; so it is with {count} of {len(rows)} rows; mend or leave out such rows"
+    return WorkerError(text, Training.DATA)
 
 
 def _forward(task: Task, model: FlatModel, rows: DeviceRows) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 from bflcd.learn.protocol import WorkerError
 from bflcd.params import TensorSpec
 from bflcd.wire.tensors import VALUE_LIMIT, Floats
+from bflcd.wire.training import Training
 
 
 class NotFiniteError(WorkerError):
@@ -37,10 +38,13 @@ def check_update(spec: tuple[TensorSpec, ...], trained: Collection[str], update:
     if not (isfinite(loss) and np.isfinite(update).all()):
         raise NotFiniteError(f"training ended in a tensor {name} that is not finite (loss {loss:g})")
     if name in trained:
+        fault = Training.TASK
         what = "training diverges, or the inputs are of too large a scale: lower the learning rate in the genesis, or scale them"
     else:
+        fault = Training.DATA
         what = "it follows the scale of the inputs: bring them to about mean 0 and deviation 1 in the task's load or transform"
-    raise WorkerError(f"the tensor {name} changed by up to {worst:g}, and what travels is at most +-{VALUE_LIMIT:g}; {what}")
+    text = f"the tensor {name} changed by up to {worst:g}, and what travels is at most +-{VALUE_LIMIT:g}; {what}"
+    raise WorkerError(text, fault)
 
 
 def _named(spec: tuple[TensorSpec, ...], flat: Floats) -> Iterator[tuple[str, Floats]]:

@@ -44,7 +44,7 @@ def try_step(task: Task, spec: TaskSpec, model: bytes, data: DataConfig | None) 
         if found.test is not None:
             evaluate(flat, task, DeviceRows.of(found.test.first(TRIAL_ROWS), flat.device), model, never)
     except NotFiniteError as error:
-        raise _failed(why_not_finite(task, flat, rows, model, str(error))) from error
+        raise _failed(str(why_not_finite(task, flat, rows, model, str(error)))) from error
     except WorkerError as error:
         raise _failed(str(error)) from error
     except Exception as error:

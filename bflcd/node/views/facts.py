@@ -22,6 +22,7 @@ from bflcd.store.protocol import StoreStats, Upkeep
 from bflcd.types import Millis, NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.blocks import CertifiedSegment, Header
+from bflcd.wire.training import Training
 
 ACCURACY_ROUNDS: Final = 16
 """How far back a starting node looks for cards that say how good the model is: not all rounds' do."""
@@ -114,6 +115,16 @@ class NodeFacts:
         self._addresses = addresses
         self._started = time.monotonic()
         self._alarms = alarms
+
+    @property
+    def training(self) -> Training:
+        """What peers are told of whether this node trains."""
+        return self.work.training if self.config.compute.train else Training.OBSERVES
+
+    def not_training(self) -> list[NodeId]:
+        """Connected members that say that they do not train."""
+        told = ((info.node, info.training) for info in self.peers.peers() if info.member)
+        return sorted(node for node, word in told if word is not None and not word.trains)
 
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""

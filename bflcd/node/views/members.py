@@ -1,7 +1,9 @@
 """Who is in the community: its committee, its members, connected peers."""
 
+from typing import Final
+
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
-from bflcd.api.schema.status import Peer
+from bflcd.api.schema.status import Peer, TrainingWord
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import peer_id_of
 from bflcd.ledger.quorum import faults, leader, quorum
@@ -9,6 +11,18 @@ from bflcd.ledger.state import NEVER, Account, members_of
 from bflcd.net.peer import PeerInfo
 from bflcd.params import MILLION
 from bflcd.types import Round
+from bflcd.wire.training import Training
+
+_WORDS: Final = {
+    Training.TRAINS: TrainingWord.TRAINS,
+    Training.OBSERVES: TrainingWord.OBSERVES,
+    Training.DATA: TrainingWord.DATA,
+    Training.TASK: TrainingWord.TASK,
+    Training.DEVICE: TrainingWord.DEVICE,
+    Training.MEMORY: TrainingWord.MEMORY,
+    Training.STORAGE: TrainingWord.STORAGE,
+    Training.WORKER: TrainingWord.WORKER,
+}
 
 
 def committee_view(core: CoreSnapshot) -> CommitteeView:
@@ -72,7 +86,13 @@ def peer_view(info: PeerInfo) -> Peer:
         version=info.version,
         last_seen_ms=info.last_seen_ms,
         clock_ahead_ms=info.clock_ahead_ms,
+        training=None if info.training is None else training_view(info.training),
     )
+
+
+def training_view(word: Training) -> TrainingWord:
+    """What a node says of whether it trains."""
+    return _WORDS[word]
 
 
 def _standing(account: Account, round_: Round) -> str:

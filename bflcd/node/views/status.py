@@ -9,6 +9,7 @@ from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
+from bflcd.node.views.members import training_view
 from bflcd.params import MILLION
 from bflcd.types import NodeId, short
 from bflcd.wire.blocks import model_height
@@ -105,6 +106,8 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         ],
         waiting_for=waiting_for(core),
         device=device,
+        training=training_view(facts.training),
+        not_training=[node.hex() for node in facts.not_training()],
         work_failures=facts.work.failures,
     )
 
@@ -156,7 +159,7 @@ def waiting_for(core: CoreSnapshot) -> str:
     """Who is missing, in words; empty when all is well."""
     collecting = core.phase is not None and not core.card_sent and not core.context.finished
     if collecting and not core.expected:
-        return "a trainer: no member that may train in this round is present"
+        return "a trainer: no member that may train in this round is present and says that it trains"
     nodes = missing(core)
     if not nodes:
         return ""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from bflcd.crypto.identity import peer_id_of
 from bflcd.types import ZERO_DIGEST, Height, Round
 from bflcd.wire.requests import GetStatus
+from bflcd.wire.training import Training
 from tests.border.attack import Net, attack
 from tests.border.raw_peer import raw_peer, until
 
@@ -44,7 +45,7 @@ async def internal(net: Net, seconds: float) -> list[str]:
             async with raw_peer(identity) as peer:
                 for victim in net.running:
                     if await peer.dial(victim):
-                        await peer.ask(victim, GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, said))
+                        await peer.ask(victim, GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, said, Training.TRAINS))
             turn += len(HOSTS)
             await asyncio.sleep(min(ANNOUNCE_SECONDS, seconds / 2))
     # A node that listens on loopback looks once where the member is seen, and not again for a minute.

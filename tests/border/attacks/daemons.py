@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from bflcd.types import ZERO_DIGEST, Height, Round
 from bflcd.wire.codec import encode
 from bflcd.wire.requests import GetSegment, GetStatus
+from bflcd.wire.training import Training
 from tests.border.attack import Net, attack
 from tests.border.raw_peer import raw_peer
 
@@ -43,7 +44,7 @@ async def head(net: Net) -> int:
     """The round that the first victim has reached."""
     async with raw_peer(net.member()) as peer:
         await peer.dial(net.victims[0])
-        status = await peer.ask(net.victims[0], GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, ()))
+        status = await peer.ask(net.victims[0], GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, (), Training.TRAINS))
     assert status is not None, "the victim gives no status: nothing was shown"
     return status.round
 

@@ -16,6 +16,7 @@ from bflcd.wire.codec import encode
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, ScoreCard
 from bflcd.wire.requests import GetHeaders, GetSegment, GetStatus
+from bflcd.wire.training import Training
 from tests.border.attack import Net, Victim, attack
 from tests.border.raw_peer import RawPeer, raw_peer, until
 
@@ -47,7 +48,7 @@ class Place:
             await asyncio.sleep(pause)
 
     async def _ask(self, net: Net, peer: RawPeer, victim: Victim) -> None:
-        status = await peer.ask(victim, GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, ()), 2.0)
+        status = await peer.ask(victim, GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, (), Training.TRAINS), 2.0)
         if status is None or status.head == self.parent:
             return
         reply = await peer.ask(victim, GetHeaders(net.chain, Round(max(1, status.round - 1)), 2), 2.0)

@@ -4,6 +4,7 @@ import asyncio
 
 from bflcd.types import ZERO_DIGEST, Height, Round
 from bflcd.wire.requests import GetGenesis, GetStatus
+from bflcd.wire.training import Training
 from tests.border.attack import Net, Victim, attack
 from tests.border.raw_peer import raw_peer, until
 
@@ -13,7 +14,7 @@ AT_ONCE = 8
 
 async def _flood(net: Net, victim: Victim, seconds: float) -> None:
     left = until(seconds)
-    status = GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, ("/ip4/192.168.0.1/tcp/22",) * 16)
+    status = GetStatus(net.chain, Round(0), Height(0), ZERO_DIGEST, ("/ip4/192.168.0.1/tcp/22",) * 16, Training.TRAINS)
     while left():
         async with raw_peer() as peer:
             if not await peer.dial(victim):

@@ -14,6 +14,7 @@ from bflcd.learn.task import Rows, Task
 from bflcd.learn.training import DeviceRows, initial_model, train
 from bflcd.params import TensorSpec
 from bflcd.types import Round
+from bflcd.wire.training import Training
 from tests.helpers.learning import task_spec
 
 CPU = torch.device("cpu")
@@ -150,19 +151,21 @@ def not_finite(task, rows, **fields):
     device_rows = DeviceRows.of(rows, CPU)
     with pytest.raises(NotFiniteError) as raised:
         train(flat, task, task_spec("own", flat.spec, **fields), device_rows, TrainJob(Round(0), payload, 1, "mine"))
-    return why_not_finite(task, flat, device_rows, payload, str(raised.value))
+    found = why_not_finite(task, flat, device_rows, payload, str(raised.value))
+    return str(found), found.fault
 
 
 def test_what_the_transform_spoils_is_not_blamed_on_the_rate():
-    told = not_finite(Logarithmic({}), rows_with([(7, 1, -2.0), (9, 0, -1.0)]))
+    told, fault = not_finite(Logarithmic({}), rows_with([(7, 1, -2.0), (9, 0, -1.0)]))
     assert told == (
         "what the task's transform makes of the input of row 7 in column 1 is nan; so it is with 2 of 600 rows; "
         "mend or leave out such rows"
     )
+    assert fault is Training.DATA
 
 
 def test_a_loss_that_no_row_can_have_is_told_with_the_rows_scale():
-    told = not_finite(Dividing({}), rows_with([(7, 1, 30.0)], targets=[(7, 0)]))
+    told, _ = not_finite(Dividing({}), rows_with([(7, 1, 30.0)], targets=[(7, 0)]))
     assert told.startswith(
         f"the loss of row {0} is not finite before any step, though its input and target are (inputs from 1 to 1, target 0)"
     )
@@ -170,9 +173,10 @@ def test_a_loss_that_no_row_can_have_is_told_with_the_rows_scale():
 
 
 def test_only_what_diverges_is_called_divergence():
-    told = not_finite(Runaway({}), rows_with(), learning_rate=100_000_000)
+    told, fault = not_finite(Runaway({}), rows_with(), learning_rate=100_000_000)
     assert told.startswith("training diverged: training ended in a tensor ")
     assert "lower learning rate" in told
+    assert fault is Training.TASK
 
 
 def test_a_statistic_beyond_the_limit_is_named_and_not_blamed_on_the_rate():
@@ -188,16 +192,23 @@ def test_a_statistic_beyond_the_limit_is_named_and_not_blamed_on_the_rate():
 
 
 @pytest.mark.parametrize(
-    ("values", "trained", "loss", "error", "words"),
+    ("values", "trained", "loss", "error", "fault", "words"),
     [
-        ([1.0, 0.0, 1024.0], {"b"}, 0.5, None, ""),
-        ([1.0, 0.0, -1025.0], {"b"}, 0.5, WorkerError, "tensor b changed by up to 1025, .* lower the learning rate"),
-        ([1.0, 1025.0, 0.0], {"b"}, 0.5, WorkerError, "tensor a changed by up to 1025, .* scale of the inputs"),
-        ([1.0, 1025.0, np.nan], {"b"}, 0.5, NotFiniteError, "tensor a that is not finite"),
-        ([1.0, np.inf, 0.0], {"b"}, np.nan, NotFiniteError, "tensor a that is not finite"),
+        ([1.0, 0.0, 1024.0], {"b"}, 0.5, None, None, ""),
+        (
+            [1.0, 0.0, -1025.0],
+            {"b"},
+            0.5,
+            WorkerError,
+            Training.TASK,
+            "tensor b changed by up to 1025, .* lower the learning rate",
+        ),
+        ([1.0, 1025.0, 0.0], {"b"}, 0.5, WorkerError, Training.DATA, "tensor a changed by up to 1025, .* scale of the inputs"),
+        ([1.0, 1025.0, np.nan], {"b"}, 0.5, NotFiniteError, Training.WORKER, "tensor a that is not finite"),
+        ([1.0, np.inf, 0.0], {"b"}, np.nan, NotFiniteError, Training.WORKER, "tensor a that is not finite"),
     ],
 )
-def test_the_tensor_that_may_not_travel_is_named(values, trained, loss, error, words):
+def test_the_tensor_that_may_not_travel_is_named(values, trained, loss, error, fault, words):
     spec = (TensorSpec("a", (2,), "F32"), TensorSpec("n", (), "I64"), TensorSpec("b", (1,), "F32"))
     update = np.array(values, dtype=np.float32)
     if error is None:
@@ -205,7 +216,7 @@ def test_the_tensor_that_may_not_travel_is_named(values, trained, loss, error, w
         return
     with pytest.raises(WorkerError, match=words) as raised:
         check_update(spec, trained, update, loss)
-    assert type(raised.value) is error
+    assert (type(raised.value), raised.value.fault) == (error, fault)
 
 
 def test_a_first_model_beyond_the_limit_is_refused_by_name():

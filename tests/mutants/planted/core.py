@@ -16,6 +16,10 @@ RUNTIME = "bflcd/node/runtime/loop.py"
 
 WAITING = "bflcd/core/round/waiting.py"
 WAITED: Final = selection("core/test_waiting.py")
+WORDS: Final = selection(
+    "node/test_training_words.py",
+    "net/test_peers.py::test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_ourselves",
+)
 RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
 DEADLINES: Final = selection(
     "core/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
@@ -387,6 +391,38 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "        return reliable if 3 * len(reliable) >= len(here) else here\n",
         "        return reliable or here\n",
         WAITED,
+    ),
+    mutant(
+        "idle-waited-for",
+        "a round waits for who says that it does not train (section 5.3)",
+        COLLECT,
+        "        return (self._trainers & present) - self.idle\n",
+        "        return self._trainers & present\n",
+        WAITED,
+    ),
+    mutant(
+        "idle-for-a-round",
+        "the next round has forgotten who said that it does not train (section 5.3)",
+        CORE,
+        "RoundState(self._node, context, opened, self._present_before, self._idle)",
+        "RoundState(self._node, context, opened, self._present_before, frozenset())",
+        WAITED,
+    ),
+    mutant(
+        "idle-for-ever",
+        "who once said that it does not train is not waited for again (section 5.3)",
+        CORE,
+        "                self._idle = round_.collection.idle = nodes\n",
+        "                self._idle = round_.collection.idle = self._idle | nodes\n",
+        WAITED,
+    ),
+    mutant(
+        "news-with-the-next-heartbeat",
+        "a node that can't train says so only after a heartbeat's pause (section 5.3)",
+        "bflcd/net/session.py",
+        "        if self.knows is not own:\n            return None\n",
+        "",
+        WORDS,
     ),
     mutant(
         "grace-of-a-view-at-least",
