@@ -40,14 +40,10 @@ class OperationPool(Mapping[Digest, Operation]):
         """
         place, author = place_of(operation), operation.author
         places = {place_of(held) for held in self._held.values()}
-        known = place in places
-        authors = sum(other[0] == author and other[2] == operation.kind for other in places)
-        limits = kind_of(operation).limits
-        same = sum(other[2] == operation.kind for other in places)
-        full = (
-            len(self._held) >= MAX_HELD or authors >= limits.per_author or (limits.waiting is not None and same >= limits.waiting)
-        )
-        if (known or full) and not wanted:
+        known, limits = place in places, kind_of(operation).limits
+        same = [held_author for held_author, _, kind in places if kind == operation.kind]
+        full = len(self._held) >= MAX_HELD or same.count(author) >= limits.per_author
+        if (known or full or len(same) >= (limits.waiting or MAX_HELD)) and not wanted:
             return False
         id_ = operation_id(operation)
         self._held[id_] = operation

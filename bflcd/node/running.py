@@ -184,19 +184,7 @@ class RunningNode:
                 observer=self._observer(),
             )
         )
-        self._follower = Follower(
-            core,
-            self._claims,
-            inbox=self._inbox,
-            exchange=around.side.exchange,
-            store=around.store,
-            fetch=self._fetcher.fetch,
-            verify=around.side.verified.verify_once,
-            scheduler=ASYNCIO,
-            on_misbehaviour=around.side.punish,
-            on_progress=self._progress,
-            guard=guard,
-        )
+        self._follower = self._new_follower()
         service = ChainService(core, around.store, engine.unpublished, self._inbox.settle)
         self.standing = NodeOfChain(
             core,
@@ -208,6 +196,22 @@ class RunningNode:
             sponsors=around.sponsors,
         )
         self.view = self._view()
+
+    def _new_follower(self) -> Follower:
+        around = self._around
+        return Follower(
+            self._engine.core,
+            self._claims,
+            inbox=self._inbox,
+            exchange=around.side.exchange,
+            store=around.store,
+            fetch=self._fetcher.fetch,
+            verify=around.side.verified.verify_once,
+            scheduler=ASYNCIO,
+            on_misbehaviour=around.side.punish,
+            on_progress=self._progress,
+            guard=self._guard,
+        )
 
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core

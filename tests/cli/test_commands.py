@@ -492,7 +492,7 @@ def test_no_permission_as_the_system_tells_it(tmp_path, capsys, monkeypatch):
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("bflcd.files.open_regular", refuse)
     assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
     assert envelope(capsys.readouterr().out)["code"] == "no_permission"
 

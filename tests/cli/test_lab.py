@@ -346,7 +346,7 @@ def test_words_that_make_no_sense_end_with_2_and_a_hint(run, monkeypatch, words)
         (["run", "--devices", "1700", "--set", "active=0.5"], "bad_data"),
         (["run", "--output", "file", *TINY, "--set", "active=0.5"], "machine_error"),
         (["table1", "--output", "file", *TINY, "--active", "0.5"], "machine_error"),
-        (["fig3", "--output", "file", "--of", "10", "--elections", "1"], "machine_error"),
+        (["fig3", "--output", "file", "--of", "10", "--elections", "1"], "bad_path"),
         (["replay", "absent"], "no_store"),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else value,

@@ -30,12 +30,14 @@ from bflcd.wire.requests import (
     GetGenesis,
     GetHeaders,
     GetManifest,
+    GetMembership,
     GetOperations,
     GetPrepared,
     GetSegment,
     GetStatus,
     Headers,
     Lane,
+    MembershipReply,
     Refused,
     Request,
     Status,
@@ -55,6 +57,7 @@ ASKED = {
     GetAddresses: GetAddresses(CHAIN),
     GetOperations: GetOperations(CHAIN, (CHAIN,)),
     GetPrepared: GetPrepared(CHAIN, Round(1), CHAIN),
+    GetMembership: GetMembership(CHAIN, None),
 }
 
 
@@ -105,7 +108,8 @@ async def test_a_request_gets_its_reply_and_the_handler_learns_who_asks():
 @pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
 async def test_a_stranger_gets_only_what_is_open_to_strangers(kind):
     touched = []
-    replies = {GetStatus: status(1), GetGenesis: GenesisReply(make_genesis()[0])}
+    membership = MembershipReply(Round(1), "unknown", "", (identity(1).node_id,), 1)
+    replies = {GetStatus: status(1), GetGenesis: GenesisReply(make_genesis()[0]), GetMembership: membership}
 
     async def answer(_peer, request):
         touched.append(type(request))

@@ -75,7 +75,7 @@ class Member:
         claims = RoundClaims(lambda: None)
         measures = SimpleNamespace(stats=SimpleNamespace(oldest_payload=Round(0)))
         service = SimpleNamespace(handlers=dict)
-        self.standing = NodeOfChain(self.core, service, claims, None, measures, training=self.words)  # type: ignore[arg-type]
+        self.standing = NodeOfChain(self.core, service, claims, None, measures, training=self.words, sponsors=frozenset())  # type: ignore[arg-type]
         self.node = build_node(hub, number, set(world.identities), key=self.identity)
         self.manager = PeerManager(
             self.node.transport,

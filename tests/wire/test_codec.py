@@ -41,6 +41,7 @@ BOUND_BY_THE_WHOLE = {"UpdateBody", "Segment", "CertifiedSegment", "ScoreCard", 
     "SegmentReply",
     "ModelBody",
     "OperationsReply",
+    "GetMembership",
 }
 """Messages whose fields alone would allow more than the limit of the whole: all hold envelopes or lists of several limits."""
 
