@@ -23,6 +23,8 @@ def device(living: Community) -> Iterator[Daemon]:
     made = Daemon("device", datadir)
     yield made
     made.sweep()
+    if made.process is not None:
+        made.process.wait()
 
 
 def alliance(node: Daemon) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def test_a_device_joins_in_mid_training_works_leaves_and_is_kept_out(living: Com
 
     for manager in seats[:3]:
         sign(living, manager, kind="kick", node=node, reason="it was stolen")
-    assert [one["standing"] for one in alliance(living[0])["former"]] == ["kicked"]
+    living.wait_for(lambda: [one["standing"] for one in alliance(living[0])["former"]] == ["kicked"], START_SECONDS, "it is out")
     living.wait_for(lambda: device.status()["peers"] == 0, START_SECONDS, "nobody is connected to it")
     living.wait_rounds(2, START_SECONDS)
     assert node not in {peer["node_id"] for peer in living[0].get("/v1/peers")}
