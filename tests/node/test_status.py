@@ -1,6 +1,7 @@
 """What `status` says of a node: ages, heights, what it does, before the genesis and on a chain."""
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from bflcd.node.views.decided import last_decision
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import OnChain, Presenter
 from bflcd.node.views.round import round_view
-from bflcd.node.views.status import status_of, status_without_chain
+from bflcd.node.views.status import status_of, status_without_chain, too_few
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, NodeId, Round
 from tests.helpers import chains
@@ -247,3 +248,20 @@ def test_a_stall_lasts_as_long_as_the_chain_says():
     stalled = GENESIS.params.collect_deadline + 10 * GENESIS.params.view_timeout
     (warning,) = status_of(core.snapshot(at(BOOTED + stalled)), here, "").warnings
     assert warning.startswith("nothing was committed for 72")
+
+
+def test_a_community_of_too_few_members_says_so_and_what_to_do() -> None:
+    """Given ten members and four seats, when six have left, then every node warns and names the way out; with five it does not."""
+
+    def warned(left: int) -> list[str]:
+        core = core_of(IDENTITIES[0])
+        state = core.context.state
+        gone = tuple(replace(one, left_round=Round(0)) if place >= 10 - left else one for place, one in enumerate(state.accounts))
+        head = replace(core.context.head, state=replace(state, accounts=gone))
+        snapshot = replace(core.snapshot(at(1)), context=replace(core.context, head=head))
+        return too_few(snapshot)
+
+    assert warned(5) == []
+    (text,) = warned(6)
+    assert "4 members are too few: 5 are needed" in text
+    assert "bflc-cli admit" in text

@@ -14,6 +14,7 @@ from bflcd.ledger.operations.motion import manager_quorum, motion_id
 from bflcd.ledger.operations.motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.state import NEVER, State, account_of, is_member
+from bflcd.node.views.status import least_members
 from bflcd.types import NodeId
 from bflcd.wire.operation import Operation, operation_id
 
@@ -26,7 +27,7 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
         round=context.round,
         membership=membership_of(state, context.me)[0].value,
         members=len(context.members),
-        least=1 if context.params.small_community else context.params.committee_size + 1,
+        least=least_members(context),
         managers=[node.hex() for node in state.managers],
         i_am_manager=context.me in state.managers,
         my_operations=0 if (account := account_of(state, context.me)) is None else account.operations,

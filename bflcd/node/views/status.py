@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from bflcd.api.schema.status import Activity, Role, Status
 from bflcd.consensus.status import Phase
+from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.quorum import leader
@@ -103,6 +104,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *_stalled(core, measures.commit_age),
             *measures.left_out.warnings(context),
             *_recovering(core),
+            *too_few(core),
         ],
         waiting_for=waiting_for(core),
         device=device,
@@ -165,6 +167,19 @@ def waiting_for(core: CoreSnapshot) -> str:
         return ""
     what = "an offer" if not core.card_sent else "a score card" if len(core.cards) < core.context.q else "a vote"
     return f"{what} of {_named(nodes)}"
+
+
+def least_members(context: RoundContext) -> int:
+    """Members with whom every seat has somebody and somebody trains."""
+    return 1 if context.params.small_community else context.params.committee_size + 1
+
+
+def too_few(core: CoreSnapshot) -> list[str]:
+    """That members are missing, so that seats are empty or nobody trains."""
+    members, least = len(core.context.members), least_members(core.context)
+    if members >= least:
+        return []
+    return [f"{members} members are too few: {least} are needed; a manager admits somebody with `bflc-cli admit`"]
 
 
 def _stalled(core: CoreSnapshot, commit_age: float | None = None) -> list[str]:
