@@ -21,8 +21,9 @@ from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.reporter import EventReporter
-from bflcd.node.running import Surroundings, join_chain
+from bflcd.node.running import join_chain
 from bflcd.node.runtime.clock import wall_clock
+from bflcd.node.surroundings import Surroundings
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis

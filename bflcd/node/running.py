@@ -2,34 +2,28 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
 
-from bflcd.api.metrics import Metrics
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.core.core import Core
 from bflcd.core.events import Confirmed, IdleChanged, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
 from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import State, members_of
-from bflcd.log import LogContext
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.attack import AttackingCompute
-from bflcd.node.engine import Engine, MarkFile, check_observer, open_engine
+from bflcd.node.engine import Engine, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
-from bflcd.node.peer_side import PeerSide
 from bflcd.node.recovery.service import RecoveryService
-from bflcd.node.reporter import Tell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports
@@ -37,13 +31,12 @@ from bflcd.node.runtime.network import PeerNetwork
 from bflcd.node.runtime.numbers import WorkerNumbers
 from bflcd.node.services import ChainService
 from bflcd.node.standing import NodeOfChain
+from bflcd.node.surroundings import Surroundings
 from bflcd.node.training_words import TrainingWords
-from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
 from bflcd.setup.datadir import DataDir
-from bflcd.store.block_store import BlockStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.tensors import payload_size, update_label
 
@@ -76,28 +69,6 @@ class Bell:
         """Return once it has rung more than `rings` times."""
         while self.rings <= rings:
             await self._next.wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a node has before it knows its chain, and keeps on it."""
-
-    config: Config
-    identity: Identity
-    store: BlockStore
-    marks: MarkFile
-    log: LogContext
-    side: PeerSide
-    metrics: Metrics
-    tell: Tell
-    facts: NodeFacts
-    excluded: bool = False
-    """Whether members have said that this node is none: it asks first whether it is one again."""
-
-    @property
-    def sponsors(self) -> frozenset[str]:
-        """Peer ids that the operator named."""
-        return frozenset(address.rsplit("/", 1)[-1] for address in self.config.node.bootstrap)
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
