@@ -43,7 +43,8 @@ class OperationPool(Mapping[Digest, Operation]):
         known, limits = place in places, kind_of(operation).limits
         same = [held_author for held_author, _, kind in places if kind == operation.kind]
         full = len(self._held) >= MAX_HELD or same.count(author) >= limits.per_author
-        if (known or full or len(same) >= (limits.waiting or MAX_HELD)) and not wanted:
+        crowded = limits.waiting is not None and len(same) >= limits.waiting
+        if (known or full or crowded) and not wanted:
             return False
         id_ = operation_id(operation)
         self._held[id_] = operation

@@ -9,7 +9,8 @@ from bflcd.core.events import MessageReceived, RecoverySigned
 from bflcd.core.records import RoundRecords
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
-from bflcd.node.recovery.observation import best_of, check_found, doubt_of
+from bflcd.node.recovery.observation import Observation, best_of, check_found, doubt_of
+from bflcd.node.recovery.plan import _default_retired
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.services import highest_proof
@@ -122,6 +123,17 @@ async def test_three_managers_sign_one_and_the_same_recovery_and_the_round_goes_
         ("join", True, True),
     ]
     assert world.run_until(lambda: min(world.rounds()) >= 4, 30_000)
+
+
+def test_who_is_connected_is_not_declared_gone_though_nothing_was_heard_of_it_in_the_round() -> None:
+    """Given a stuck round in which this manager has heard nobody, when it proposes, then those that it is connected to stay."""
+    world, dead = stuck(0)
+    core = world.cores[managers(world)[0]].snapshot(world.instant())
+    context = core.context
+    connected = frozenset(world.cores) - {context.me}
+    assert set(_default_retired(replace(core, present=frozenset()), Observation(connected), context.committee)) == set()
+    alive = tuple(node for node in context.committee if node not in dead)
+    assert set(_default_retired(replace(core, present=frozenset()), Observation(connected), alive)) == set(dead)
 
 
 async def test_what_was_found_prepared_is_proposed_and_decided() -> None:

@@ -410,7 +410,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         PLAN,
         "    here = {*seen.connected, context.me, *committee}\n",
         "    here = {context.me, *committee}\n",
-        planned("test_three_managers_sign_one_and_the_same_recovery_and_the_round_goes_on[0]"),
+        planned("test_who_is_connected_is_not_declared_gone_though_nothing_was_heard_of_it_in_the_round"),
     ),
     mutant(
         "plan-forced-against-the-rules",
