@@ -9,7 +9,7 @@ from typing import Final
 
 from bflcd.ledger.operations.admitting import newly
 from bflcd.ledger.operations.base import Limits, refused
-from bflcd.ledger.operations.motion import ManagerKind, manager_quorum
+from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_applicant
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind, someone_stays
 from bflcd.ledger.state import NEVER, State, account_of, member_of, with_accounts
 from bflcd.types import NodeId, short
@@ -135,4 +135,4 @@ def _gone(state: State, node: NodeId, *, kicked: bool) -> State:
     if account is None:
         raise refused("kick" if kicked else "leave", f"{short(node)} is no member")
     out = replace(account, kicked_round=state.round) if kicked else replace(account, left_round=state.round)
-    return with_accounts(state, out)
+    return with_accounts(without_applicant(state, node), out)

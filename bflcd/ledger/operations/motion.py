@@ -14,11 +14,15 @@ from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of
 from bflcd.types import Digest, NodeId, Round, short
-from bflcd.wire.codec import encode
+from bflcd.wire.alliance import Admit, Kick, Refuse, Return
+from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.operation import Operation
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open."""
+
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
+"""What motions are of."""
 
 B = TypeVar("B", bound=NumberedBody)
 
@@ -83,7 +87,9 @@ class ManagerKind(NumberedKind[B], ABC):
         if self._lacking(state, motion) > 0:
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
-        return self.done(replace(state, motions=others), body)
+        # What others have said of the same node was said of how it stood before.
+        still = tuple(other for other in others if _about(other) != self.target(body))
+        return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
         """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
@@ -111,6 +117,11 @@ def without_expired(state: State, round_: Round) -> State:
     motions = tuple(one for one in state.motions if round_ - one.opened < terms.motion_rounds)
     applicants = tuple(one for one in state.applicants if round_ - one.round < terms.application_rounds)
     return replace(state, motions=motions, applicants=applicants)
+
+
+def _about(motion: Motion) -> NodeId:
+    """Whom a motion is about."""
+    return decode_any(motion.content, _BODIES).node
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

@@ -128,6 +128,23 @@ def test_who_was_refused_hears_why_and_applies_again_when_its_time_is_over() -> 
     assert is_in(after(state, says(state, MANAGERS[1], Admit, node=STRANGER.node_id)), STRANGER), "managers may change their mind"
 
 
+def test_an_application_counts_from_its_block_however_old_it_is_by_its_own_word() -> None:
+    """Given an application of the oldest round that is taken, then it stands as long as any other, and so does its refusal."""
+    start = replace(STATE, round=Round(20), terms=Terms(application_rounds=8))
+    state = after(start, applies(start, round=Round(13)))
+    assert [one.round for one in state.applicants] == [20]
+    state = after(state, says(state, MANAGERS[0], Refuse, node=STRANGER.node_id, reason=""))
+    for age in range(22, 28):
+        assert [one.refused_round for one in state.applicants] == [21], f"in round {age}"
+        with pytest.raises(PeerError, match="was refused in round 21"):
+            check_operation(state, applies(state))
+        state = replace(apply_operations(state, ()), round=Round(age + 1))
+    assert state.applicants == ()
+    with pytest.raises(PeerError, match="it is of round 13"):
+        check_operation(state, applies(state, round=Round(13)))
+    check_operation(state, applies(state))
+
+
 def test_applications_have_room_and_a_time_of_their_own() -> None:
     names = [Identity(bytes([250, number]) + bytes(30)) for number in range(MAX_APPLICANTS + 1)]
     state = replace(STATE, terms=Terms(application_rounds=100))
@@ -221,6 +238,24 @@ def test_a_manager_that_manages_no_more_does_not_count() -> None:
     state = all_say(five, [PLAIN[5], MANAGERS[0]], Kick, node=MEMBER.node_id, reason="")
     state = all_say(replace(state, managers=STATE.managers), [MANAGERS[1]], Kick, node=MEMBER.node_id, reason="")
     assert is_in(state, MEMBER), "two of them"
+
+
+def test_what_was_said_before_a_return_puts_nobody_out_again() -> None:
+    """Given a member that was put out for one reason while two managers were for another, when a quorum takes it back, then a third
+    manager alone can't put it out by agreeing to what the two had said before."""
+    state = all_say(STATE, MANAGERS[:2], Kick, node=MEMBER.node_id, reason="it flips")
+    state = all_say(state, MANAGERS[:1], Kick, node=PLAIN[1].node_id, reason="it flips")
+    state = all_say(kicked(state), MANAGERS[:3], Return, node=MEMBER.node_id)
+    assert [one.approvals for one in state.motions] == [(MANAGERS[0].node_id,)], "what is about others stands"
+    assert is_in(after(state, says(state, MANAGERS[2], Kick, node=MEMBER.node_id, reason="it flips")), MEMBER)
+
+
+def test_who_is_put_out_applies_no_more() -> None:
+    """Given who has left, applied again and was put out, then it is no applicant, nor one once it is taken back."""
+    state = after(STATE, says(STATE, MEMBER, Leave))
+    state = kicked(after(state, applies(state, MEMBER)))
+    assert state.applicants == ()
+    assert is_in(all_say(state, MANAGERS[:3], Return, node=MEMBER.node_id), MEMBER)
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------------------
