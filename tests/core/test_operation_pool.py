@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from bflcd.core.records import OperationRecord
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
 from bflcd.ledger.state import NEVER
 from bflcd.types import Digest, Millis, NodeId, Round, View
+from bflcd.wire.alliance import Admit, Kick, Return
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
 from bflcd.wire.operation import Operation, operation_id
@@ -74,6 +76,31 @@ def test_the_pool_is_bounded_and_wanted_pieces_have_room_for_as_many_again() -> 
         assert len(pool) <= 2 * MAX_HELD
     assert operation_id(proof(3 * MAX_HELD - 1)) in pool
     assert operation_id(proof(0)) not in pool, "the oldest went"
+
+
+def kicks(member: int, number: int) -> list[Operation]:
+    """What a member may have wait as its `number`-th operation, of each kind that managers have, whatever it is itself."""
+    fields: dict[str, Any] = {"chain": STATE.chain, "round": Round(0), "number": number, "node": START.members[0]}
+    bodies = {"admit": Admit(**fields), "kick": Kick(**fields, reason=""), "return": Return(**fields)}
+    return [Operation(kind, (seal(body, START.keys[START.members[member]]).envelope,)) for kind, body in bodies.items()]
+
+
+def test_a_members_numbers_are_one_row_for_all_kinds() -> None:
+    pool = pool_of(*kicks(5, 2), *kicks(5, 3), *kicks(5, 4))
+    assert [operation.kind for operation in pool.values()] == ["admit"] * 3
+
+
+def test_members_that_fill_the_pool_with_what_never_has_its_turn_make_room_for_others() -> None:
+    """Given a pool full of operations whose authors have kept their first ones back, when evidence and another member's word come,
+    then both are held, and those that waited for the longest gap went."""
+    waiting = [kicks(member, number)[0] for member in range(40) for number in (2, 3, 4)]
+    pool = pool_of(*waiting)
+    assert len(pool) == MAX_HELD
+    late = [proof(60), kicks(61, 1)[0]]
+    assert [pool.add(one) for one in late] == [True, True]
+    assert (len(pool), set(late) <= set(pool.values())) == (MAX_HELD, True)
+    assert {place for place in waiting[:MAX_HELD] if operation_id(place) not in pool} == {waiting[2], waiting[5]}
+    assert pool.add(waiting[2]) is False, "who holds as many as others gets no more"
 
 
 def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike() -> None:
