@@ -41,8 +41,8 @@ class OperationPool(Mapping[Digest, Operation]):
     def add(self, operation: Operation, *, wanted: bool = False, own: bool = False) -> bool:
         """Keep a verified operation; True if it is the first in its place.
 
-        `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it. Where all is full, who
-        has least held gets a place of who has most.
+        `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it. Where all is
+        full, who holds the fewest places gets one of who holds the most.
 
         Raises PeerError for an unknown kind.
         """

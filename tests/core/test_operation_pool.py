@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import CatchUp, Effect, Persist, Send
-from bflcd.core.events import Event, MessageReceived
+from bflcd.core.effects import Blame, CatchUp, Effect, Persist, Send
+from bflcd.core.events import Event, MessageReceived, OperationsFetched
 from bflcd.core.operation_pool import MAX_HELD, OperationPool
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import OperationRecord
+from bflcd.crypto.identity import Identity
+from bflcd.errors import PeerError
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
 from bflcd.ledger.state import NEVER
-from bflcd.types import Digest, Millis, NodeId, Round, View
-from bflcd.wire.alliance import Admit, Kick, Return
+from bflcd.params import Terms
+from bflcd.types import Amount, Digest, Millis, NodeId, Round, View
+from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return, Transfer
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
 from bflcd.wire.operation import Operation, operation_id
@@ -157,6 +160,48 @@ def test_said_again_is_all_that_was_found_here_and_by_lot_one_of_the_rest() -> N
     assert others == {proof(member) for member in range(2, 6)}, "each has its turn"
     pool.settle(punished_in(0, 1, 2, 3, 4, 5))  # type: ignore[arg-type]
     assert pool.repeated(STATE) == ()
+
+
+LATER = replace(STATE, round=Round(9), terms=Terms(application_rounds=4))
+OWNER, STRANGER = START.keys[START.members[7]], Identity(bytes([200]) * 32)
+
+
+def of(kind: str, body: object, author: Identity = OWNER) -> Operation:
+    return Operation(kind, (seal(body, author).envelope,))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        of("transfer", Transfer(STATE.chain, Round(0), 1, START.members[0], Amount(2**40))),
+        of("apply", Application(STATE.chain, Round(5), ""), STRANGER),
+        of("admit", Admit(STATE.chain, Round(9), 1, STRANGER.node_id), STRANGER),
+    ],
+    ids=["who will have so much", "whose time was over a round ago", "who is known in the next round"],
+)
+def test_what_only_another_rounds_ledger_carries_is_not_kept_and_blames_nobody(operation: Operation) -> None:
+    """Given an operation that the ledger of a round before or after would carry, whatever it says itself, when a peer brings it."""
+    handler = OperationHandler(OperationPool(), lambda _: True)
+    assert handler.received(LATER, operation) == []
+    assert handler.fetched(LATER, OperationsFetched(Round(9), (operation,), START.members[1])) == []
+    assert len(handler.pool) == 0
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        of("transfer", Leave(STATE.chain, Round(0), 1)),
+        of("leave", Leave(Digest(bytes(32)), Round(0), 1)),
+        replace(proof(0), signed=proof(0).signed[::-1]),
+    ],
+    ids=["of another kind", "of another chain", "evidence of nothing"],
+)
+def test_for_what_no_ledger_carries_its_bringer_is_to_blame(operation: Operation) -> None:
+    handler, peer = OperationHandler(OperationPool(), lambda _: True), START.members[1]
+    with pytest.raises(PeerError):
+        handler.received(LATER, operation)
+    blamed = handler.fetched(LATER, OperationsFetched(Round(9), (operation,), peer))
+    assert [one.node for one in blamed if isinstance(one, Blame)] == [peer]
 
 
 # -- whole cores ------------------------------------------------------------------------------------------------------------

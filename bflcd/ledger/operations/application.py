@@ -28,11 +28,22 @@ def place_of(operation: Operation) -> Place:
     return kind.author(operation), kind.number(operation) or 0, kind.name
 
 
+def check_form(state: State, operation: Operation) -> None:
+    """Raise PeerError for what no block of this chain could carry, in whatever round; signatures aside."""
+    kind = kind_of(operation)
+    if (chain := chain_of(operation)) != state.chain:
+        raise refused(kind.name, f"it is of chain {short(chain)}")
+    size = len(encode(operation))
+    if size > kind.limits.max_bytes:
+        raise refused(kind.name, f"it has {size} bytes, at most {kind.limits.max_bytes} are allowed")
+    kind.check_form(operation)
+
+
 def check_operation(state: State, operation: Operation) -> None:
     """Raise PeerError unless the next block could begin with this operation; signatures aside."""
     kind = kind_of(operation)
     # 1. Of this chain, and not too large.
-    _check_form(state, operation)
+    check_form(state, operation)
     # 2. The next of its author's.
     number = kind.number(operation)
     if number is not None and number != (following := _last_number(state, operation, kind.name) + 1):
@@ -58,7 +69,7 @@ def check_pending(state: State, operation: Operation) -> None:
     kind = kind_of(operation)
     number = kind.number(operation)
     if number is not None and 1 < number - _last_number(state, operation, kind.name) <= kind.limits.per_author:
-        _check_form(state, operation)
+        check_form(state, operation)
     else:
         check_operation(state, operation)
 
@@ -146,15 +157,6 @@ def _applied(state: State, operation: Operation) -> State:
     if number is None or account is None:
         return state
     return with_accounts(state, replace(account, operations=number))
-
-
-def _check_form(state: State, operation: Operation) -> None:
-    kind = kind_of(operation)
-    if (chain := chain_of(operation)) != state.chain:
-        raise refused(kind.name, f"it is of chain {short(chain)}")
-    size = len(encode(operation))
-    if size > kind.limits.max_bytes:
-        raise refused(kind.name, f"it has {size} bytes, at most {kind.limits.max_bytes} are allowed")
 
 
 def _last_number(state: State, operation: Operation, kind: str) -> int:

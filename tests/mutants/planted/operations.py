@@ -41,8 +41,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operation-of-a-proposal-unchecked",
         "what a peer gives as a proposal's operation is believed (rule 9)",
         TAKEN_IN,
-        "                self._check(state, operation)\n",
-        "",
+        "                if self._is_worth_keeping(state, operation):\n",
+        "                if operation:\n",
         HANDLED,
     ),
     mutant(
@@ -82,8 +82,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operation-pool-unbounded",
         "a node keeps all operations that it hears (rule 6; row 31)",
         POOL,
-        "full = len(self._held) >= MAX_HELD or same",
-        "full = same",
+        "        if len(self._held) < MAX_HELD:\n",
+        "        if author:\n",
         HELD,
     ),
     mutant(
