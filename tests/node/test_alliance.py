@@ -1,6 +1,7 @@
 """A newcomer's way to its admission, what members tell it, and what an operator has its node sign."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.node.alliance import newcomer as newcomer_module
 from bflcd.node.alliance import watch
+from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.newcomer import Newcomer
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.alliance.service import AllianceService
@@ -198,6 +200,41 @@ async def test_neither_one_liar_nor_who_is_behind_puts_a_member_out() -> None:
         async with asyncio.timeout(0.05):
             await watched(behind, 8)
     assert len(behind.asked) > 1
+
+
+async def test_one_that_lies_fast_puts_nobody_out_while_all_others_are_slow() -> None:
+    """Given members that do not answer in time, and one that says at once that this node is none, then it stays."""
+    slow = Members([(Membership.KICKED, "")], [RequestError("too late")], [RequestError("too late")])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(slow, 5)
+
+
+async def test_liars_that_connect_first_are_not_all_that_is_asked() -> None:
+    """Given eight liars that are connected the longest, and nine honest members, then this node stays."""
+    liars = Members(*[[(Membership.KICKED, "")]] * 8, *[[Membership.MEMBER]] * 9)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(liars, 5)
+    assert len(liars.asked) >= 17
+
+
+def test_who_is_put_out_after_it_had_left_loses_its_connection() -> None:
+    """Given a former member that is connected as a stranger, when a block puts it out, then its connection ends; nobody else's does."""
+    node = MEMBER.node_id
+
+    def ledger(**changes: int) -> State:
+        return replace(STATE, accounts=tuple(replace(one, **changes) if one.node == node else one for one in STATE.accounts))  # type: ignore[arg-type]
+
+    dropped: list[NodeId] = []
+    peers = SimpleNamespace(drop=dropped.append, members=tuple)
+    core = SimpleNamespace(context=context_of(ledger(left_round=3), MANAGERS[0].node_id))
+    belonging = Belonging(core, MANAGERS[0], peers, Members(), tell=lambda *_: None, held=lambda _: None)  # type: ignore[arg-type]
+    belonging.closed(ledger(left_round=3))
+    assert dropped == []
+    for _ in range(2):
+        belonging.closed(ledger(left_round=3, kicked_round=5))
+    assert dropped == [node]
 
 
 # -- what members tell --------------------------------------------------------------------------------------------------------
