@@ -133,7 +133,7 @@ class ChainService:
         self._require_chain(request.chain)
         state = self._core.context.state
         standing, text = membership_of(state, peer)
-        if request.application is not None and not self._core.syncing:
+        if request.application is not None and self._core.takes_operations:
             operation = request.application
             if operation.kind != APPLY.name or operation.author != peer:
                 raise PeerError(Rejection.BAD_OPERATION, "a stranger may hand in its own application, and nothing else")

@@ -250,8 +250,8 @@ class Said:
         self.operations.append(event.operation)
 
 
-def service_of(state: State, said: Said, *, syncing: bool = False) -> Any:
-    core = SimpleNamespace(context=context_of(state, MEMBER.node_id), syncing=syncing)
+def service_of(state: State, said: Said, *, takes_operations: bool = True) -> Any:
+    core = SimpleNamespace(context=context_of(state, MEMBER.node_id), takes_operations=takes_operations)
     return ChainService(core, MemoryStore(), Unpublished((), Round(0)), said).handlers()[GetMembership]  # type: ignore[arg-type]
 
 
@@ -287,9 +287,10 @@ async def test_a_stranger_hands_in_nothing_else(operation: Operation, why: str) 
     assert said.operations == []
 
 
-async def test_who_catches_up_takes_no_application() -> None:
+async def test_who_has_no_rounds_that_run_takes_no_application() -> None:
+    """Given a node that waits to be admitted itself, or catches up, when a stranger hands it an application, then it answers at once."""
     said = Said()
-    reply = await service_of(STATE, said, syncing=True)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
+    reply = await service_of(STATE, said, takes_operations=False)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
     assert (reply.standing, said.operations) == ("unknown", [])
 
 

@@ -48,7 +48,10 @@ def check_operation(state: State, operation: Operation) -> None:
     number = kind.number(operation)
     if number is not None and number != (following := _last_number(state, operation, kind.name) + 1):
         raise refused(kind.name, f"it is number {number} of {short(operation.author)}, whose next is number {following}")
-    # 3. What its kind asks for.
+    # 3. Of a round that has come; kinds without numbers say that themselves.
+    if number is not None and (since := kind.since(operation)) > state.round:
+        raise refused(kind.name, f"it is of round {since}, we are in round {state.round}")
+    # 4. What its kind asks for.
     kind.check(state, operation)
 
 

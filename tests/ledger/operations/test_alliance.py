@@ -282,6 +282,8 @@ NO_SEATS = replace(
     [
         (STATE, applies(STATE, MEMBER), "is a member"),
         (STATE, applies(STATE, round=Round(1)), "it is of round 1, we are in round 0"),
+        (STATE, says(replace(STATE, round=Round(1)), MEMBER, Leave), "it is of round 1, we are in round 0"),
+        (STATE, says(replace(STATE, round=Round(9)), MANAGERS[0], Admit, node=STRANGER.node_id), "it is of round 9, we are in"),
         (PUNISHED, applies(PUNISHED, MEMBER), "is a member"),
         (STATE, says(STATE, MEMBER, Admit, node=STRANGER.node_id), "is no manager"),
         (STATE, says(STATE, STRANGER, Admit, node=STRANGERS[1].node_id), "is no member"),
