@@ -13,7 +13,7 @@ from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import without_expired
 from bflcd.ledger.operations.registry import chain_of, kind_of
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import State, account_of, member_of, with_accounts
+from bflcd.ledger.state import NEVER, State, account_of, is_member, member_of, with_accounts
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.codec import encode
 from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation, operation_id
@@ -156,6 +156,8 @@ def _applied(state: State, operation: Operation) -> State:
     kind = kind_of(operation)
     number = kind.number(operation)
     state = kind.apply(state, operation)
+    if not any(is_member(one) and one.punished_round == NEVER for one in state.accounts):
+        raise refused(kind.name, "it would leave nobody to hold a seat")
     account = account_of(state, operation.author)
     if number is None or account is None:
         return state

@@ -19,7 +19,7 @@ from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.operation import Operation
 
 MOTIONS_EACH: Final = 4
-"""Motions that one manager has open."""
+"""Motions that one manager has open at most."""
 
 _BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
 """What motions are of."""
@@ -72,8 +72,9 @@ class ManagerKind(NumberedKind[B], ABC):
             if author in motion.approvals:
                 raise refused(self.name, f"{short(author)} is for it already, {self._lacking(state, motion)} more are needed")
         elif self.needed(state) > 1:
-            if sum(other.opener == author for other in state.motions) >= MOTIONS_EACH:
-                raise refused(self.name, f"{short(author)} has {MOTIONS_EACH} motions open")
+            opened, each = sum(other.opener == author for other in state.motions), motions_each(state)
+            if opened >= each:
+                raise refused(self.name, f"{short(author)} has {opened} motions open, of {each} that each may have")
             if len(state.motions) >= MAX_MOTIONS:
                 raise refused(self.name, f"{MAX_MOTIONS} motions are open")
 
@@ -94,6 +95,11 @@ class ManagerKind(NumberedKind[B], ABC):
     def _lacking(self, state: State, motion: Motion) -> int:
         """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
         return self.needed(state) - len(set(motion.approvals) & set(state.managers))
+
+
+def motions_each(state: State) -> int:
+    """Motions that one manager may have open: its share of all, so that a third of them never takes the room of the others."""
+    return max(1, min(MOTIONS_EACH, MAX_MOTIONS // len(state.managers)))
 
 
 def manager_quorum(state: State) -> int:

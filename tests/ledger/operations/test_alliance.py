@@ -10,18 +10,21 @@ from hypothesis import strategies as st
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.election import elect
-from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled
-from bflcd.ledger.operations.motion import MOTIONS_EACH
+from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
+from bflcd.ledger.operations.evidence import evidence_of
+from bflcd.ledger.operations.motion import MOTIONS_EACH, motions_each
 from bflcd.ledger.operations.registry import KINDS, kind_of
+from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import may_train, offering, seed_of, trainers
-from bflcd.ledger.state import MAX_APPLICANTS, NEVER, Account, State, account_of, member_of, members_of
+from bflcd.ledger.state import MAX_APPLICANTS, MAX_MOTIONS, NEVER, Account, State, account_of, member_of, members_of
 from bflcd.ledger.transition import check_conservation
 from bflcd.params import Terms
-from bflcd.types import Amount, NodeId, Round
+from bflcd.types import MAX_COMMITTEE, Amount, Digest, NodeId, Round, View
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Refuse, Return, Transfer
 from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Prepare
 from bflcd.wire.operation import Operation
-from tests.helpers.ledger import BALANCE, make_community, make_identities
+from tests.helpers.ledger import BALANCE, make_community, make_identities, place_of
 
 START = make_community(10, 4, 6)
 STATE = START.state
@@ -222,11 +225,39 @@ def test_motions_run_out_and_each_manager_has_some() -> None:
     state = replace(STATE, terms=Terms(motion_rounds=10))
     for number in range(MOTIONS_EACH):
         state = after(state, says(state, MANAGERS[0], Kick, node=PLAIN[number].node_id, reason=""))
-    with pytest.raises(PeerError, match=f"has {MOTIONS_EACH} motions open"):
+    with pytest.raises(PeerError, match=f"has {MOTIONS_EACH} motions open, of {MOTIONS_EACH}"):
         check_operation(state, says(state, MANAGERS[0], Kick, node=PLAIN[5].node_id, reason=""))
     check_operation(state, says(state, MANAGERS[1], Kick, node=PLAIN[5].node_id, reason=""))
     assert len(apply_operations(replace(state, round=Round(8)), ()).motions) == MOTIONS_EACH
     assert [one.opened for one in apply_operations(replace(state, round=Round(9)), ()).motions] == [1, 2, 3]
+
+
+def test_no_third_of_the_managers_takes_the_room_of_all_motions() -> None:
+    """Given as many managers as a ledger may have, when a third of them has opened all that they may, then another still can."""
+    for count in (*range(1, len(KEYS) + 1), MAX_COMMITTEE):
+        managers = tuple(sorted(NodeId(bytes([number]) * 32) for number in range(count)))
+        assert faults(count) * motions_each(replace(STATE, managers=managers)) < MAX_MOTIONS
+    state = replace(STATE, managers=tuple(sorted(START.members[:9])))
+    author = START.keys[state.managers[0]]
+    for target in STRANGERS[:3]:
+        state = after(replace(state, terms=Terms(admission=2)), says(state, author, Admit, node=target.node_id))
+    with pytest.raises(PeerError, match="has 3 motions open, of 3 that each may have"):
+        check_operation(state, says(state, author, Admit, node=STRANGERS[3].node_id))
+
+
+def test_the_last_that_may_sit_stays_whatever_a_block_carries() -> None:
+    """Given two members, when one leaves and the other is proved a liar, then a leader chooses only what leaves somebody a seat."""
+    two = sorted((MANAGERS[0], MEMBER), key=lambda one: one.node_id)
+    others = (replace(one, left_round=0) for one in STATE.accounts)
+    kept = {one.node_id for one in two}
+    accounts = tuple(old if old.node in kept else gone for old, gone in zip(STATE.accounts, others, strict=True))
+    state = replace(STATE, accounts=accounts, managers=(START.members[-1],))
+    place = place_of(START) | {"view": View(0)}
+    lies = (Prepare(**place, digest=Digest(bytes([number]) * 32), proposal=Digest(bytes(32))) for number in (1, 2))  # type: ignore[arg-type]
+    both = (says(state, two[0], Leave), evidence_of(*(seal(lie, two[1]).envelope for lie in lies)))
+    assert select_operations(state, both) == both[:1]
+    with pytest.raises(PeerError, match="it would leave nobody to hold a seat"):
+        apply_operations(state, both)
 
 
 def test_a_manager_that_manages_no_more_does_not_count() -> None:
