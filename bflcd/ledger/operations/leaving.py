@@ -105,6 +105,8 @@ class ReturnKind(ManagerKind[Return]):
         account = account_of(state, body.node)
         if account is None or account.kicked_round == NEVER:
             raise refused(self.name, f"{short(body.node)} was not put out")
+        if body.round <= account.kicked_round:
+            raise refused(self.name, f"it is older than when {short(body.node)} was put out, in round {account.kicked_round}")
         if account.punished_round != NEVER:
             raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
 

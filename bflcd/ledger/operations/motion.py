@@ -61,8 +61,7 @@ class ManagerKind(NumberedKind[B], ABC):
         """Raise PeerError(BAD_OPERATION) unless its author manages, may still say it, and it may be done."""
         body, author = self.body(operation), operation.author
         # 1. By a manager.
-        account = member_of(state, author)
-        if author not in state.managers or account is None or account.punished_round != NEVER:
+        if not manages(state, author):
             raise refused(self.name, f"{short(author)} is no manager")
         # 2. To whom it may be done.
         self.check_done(state, body)
@@ -94,7 +93,13 @@ class ManagerKind(NumberedKind[B], ABC):
 
     def _lacking(self, state: State, motion: Motion) -> int:
         """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
-        return self.needed(state) - len(set(motion.approvals) & set(state.managers))
+        return self.needed(state) - sum(manages(state, node) for node in motion.approvals)
+
+
+def manages(state: State, node: NodeId) -> bool:
+    """Whether a node's word is a manager's: not that of a proven liar."""
+    account = member_of(state, node)
+    return node in state.managers and account is not None and account.punished_round == NEVER
 
 
 def motions_each(state: State) -> int:

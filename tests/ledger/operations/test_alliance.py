@@ -232,6 +232,30 @@ def test_motions_run_out_and_each_manager_has_some() -> None:
     assert [one.opened for one in apply_operations(replace(state, round=Round(9)), ()).motions] == [1, 2, 3]
 
 
+def test_the_word_of_a_manager_that_lied_counts_no_more() -> None:
+    """Given two of three managers that were for a motion, when they are punished, then a third one's word is not enough."""
+    state = all_say(STATE, MANAGERS[:2], Kick, node=MEMBER.node_id, reason="")
+    liars = {one.node_id for one in MANAGERS[:2]}
+    accounts = tuple(replace(one, punished_round=1) if one.node in liars else one for one in state.accounts)
+    assert is_in(all_say(replace(state, accounts=accounts), MANAGERS[2:3], Kick, node=MEMBER.node_id, reason=""), MEMBER)
+
+
+def test_a_managers_word_that_no_block_carried_is_over_once_its_node_has_gone() -> None:
+    """Given two managers that admit a node, of whom one comes too late, when the node has left, then whoever kept the late word can't
+    bring the node back by it; nor can who kept a word for the return of who was put out once more."""
+    late = says(STATE, MANAGERS[1], Admit, node=STRANGER.node_id)
+    state = after(STATE, says(STATE, MANAGERS[0], Admit, node=STRANGER.node_id))
+    state = after(state, says(state, STRANGER, Leave))
+    with pytest.raises(PeerError, match="it is older than when [0-9a-f]+ left, in round 1"):
+        check_operation(state, late)
+    check_operation(state, says(state, MANAGERS[1], Admit, node=STRANGER.node_id))
+    state = kicked()
+    late = says(state, MANAGERS[3], Return, node=MEMBER.node_id)
+    state = kicked(all_say(state, MANAGERS[:3], Return, node=MEMBER.node_id))
+    with pytest.raises(PeerError, match="it is older than when [0-9a-f]+ was put out, in round 8"):
+        check_operation(state, late)
+
+
 def test_no_third_of_the_managers_takes_the_room_of_all_motions() -> None:
     """Given as many managers as a ledger may have, when a third of them has opened all that they may, then another still can."""
     for count in (*range(1, len(KEYS) + 1), MAX_COMMITTEE):
