@@ -246,13 +246,13 @@ def test_a_managers_word_that_no_block_carried_is_over_once_its_node_has_gone() 
     late = says(STATE, MANAGERS[1], Admit, node=STRANGER.node_id)
     state = after(STATE, says(STATE, MANAGERS[0], Admit, node=STRANGER.node_id))
     state = after(state, says(state, STRANGER, Leave))
-    with pytest.raises(PeerError, match="it is older than when [0-9a-f]+ left, in round 1"):
+    with pytest.raises(PeerError, match=r"it is older than when [0-9a-f]+ left, in round 1"):
         check_operation(state, late)
     check_operation(state, says(state, MANAGERS[1], Admit, node=STRANGER.node_id))
     state = kicked()
     late = says(state, MANAGERS[3], Return, node=MEMBER.node_id)
     state = kicked(all_say(state, MANAGERS[:3], Return, node=MEMBER.node_id))
-    with pytest.raises(PeerError, match="it is older than when [0-9a-f]+ was put out, in round 8"):
+    with pytest.raises(PeerError, match=r"it is older than when [0-9a-f]+ was put out, in round 8"):
         check_operation(state, late)
 
 
