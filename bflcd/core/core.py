@@ -108,11 +108,6 @@ class Core:
         """Whether segments of others are being taken over; no part is taken in rounds meanwhile."""
         return self._syncing
 
-    @property
-    def takes_operations(self) -> bool:
-        """Whether a block that follows may carry what this node is given: its rounds run, and it is not behind."""
-        return self._started and not self._syncing and not self.context.finished
-
     def snapshot(self, now: Instant) -> CoreSnapshot:
         """The core as it stands, for whoever watches it."""
         return snapshot_of(

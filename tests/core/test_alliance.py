@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from bflcd.core.core import Core
-from bflcd.core.events import OperationSaid, SyncChanged
-from bflcd.core.signing_guard import SigningGuard
+from bflcd.core.events import OperationSaid
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import State, account_of, member_of
@@ -98,19 +96,6 @@ def test_a_committee_shrinks_as_members_leave_and_grows_again() -> None:
     says(world, identities[0], Admit, node=identities[5].node_id)
     one_state(world)
     assert is_in(world, identities[5].node_id)
-
-
-def test_a_node_takes_operations_while_its_rounds_run() -> None:
-    """Given a node that has not started, then it takes none; nor while it catches up."""
-    world, members = a_world_with_a_stranger()
-    identity = members[9]
-    head, core = world.disks[identity.node_id].head, world.cores[identity.node_id]
-    waiting = Core(world.genesis, head, identity, world.verified.verify_once, identity.seed, guard=SigningGuard(), train=True)
-    assert (waiting.takes_operations, core.takes_operations) == (False, True)
-    core.handle(SyncChanged(active=True), world.instant())
-    assert not core.takes_operations
-    core.handle(SyncChanged(active=False), world.instant())
-    assert core.takes_operations
 
 
 def test_what_breaks_a_rule_is_told_and_not_kept() -> None:

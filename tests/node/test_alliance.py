@@ -250,9 +250,10 @@ class Said:
         self.operations.append(event.operation)
 
 
-def service_of(state: State, said: Said, *, takes_operations: bool = True) -> Any:
-    core = SimpleNamespace(context=context_of(state, MEMBER.node_id), takes_operations=takes_operations)
-    return ChainService(core, MemoryStore(), Unpublished((), Round(0)), said).handlers()[GetMembership]  # type: ignore[arg-type]
+def service_of(state: State, said: Said, *, started: bool = True, syncing: bool = False) -> Any:
+    core = Core(state, MEMBER.node_id, started=started, syncing=syncing)
+    service = ChainService(core, MemoryStore(), Unpublished((), Round(0)), said, lambda: None)  # type: ignore[arg-type, return-value]
+    return service.handlers()[GetMembership]
 
 
 def application_of(who: Any = STRANGER, round_: int = 0) -> Operation:
@@ -287,10 +288,11 @@ async def test_a_stranger_hands_in_nothing_else(operation: Operation, why: str) 
     assert said.operations == []
 
 
-async def test_who_has_no_rounds_that_run_takes_no_application() -> None:
+@pytest.mark.parametrize("changes", [{"started": False}, {"syncing": True}], ids=["not a member yet", "catching up"])
+async def test_who_has_no_rounds_that_run_takes_no_application(changes: Any) -> None:
     """Given a node that waits to be admitted itself, or catches up, when a stranger hands it an application, then it answers at once."""
     said = Said()
-    reply = await service_of(STATE, said, takes_operations=False)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
+    reply = await service_of(STATE, said, **changes)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
     assert (reply.standing, said.operations) == ("unknown", [])
 
 
@@ -303,8 +305,9 @@ class Core:
     def __init__(self, state: State, me: NodeId, *, full: bool = False, **changes: Any) -> None:
         self.waiting: list[Operation] = []
         self.full = full
+        self.context = context_of(state, me)
         self.fields = {
-            "context": context_of(state, me),
+            "context": self.context,
             "syncing": False,
             "started": True,
         } | changes
