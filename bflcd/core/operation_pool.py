@@ -1,5 +1,6 @@
 """Operations on their way into a block: what a node holds that no block has carried yet."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -13,6 +14,12 @@ from bflcd.wire.operation import Operation, operation_id
 MAX_HELD: Final = 64
 """Operations held at a time; as evidence, with two score cards of the largest community each, 50 MB. What is above waits until
 some are in a block."""
+
+
+def _turn(operation: Operation) -> tuple[NodeId, int, str]:
+    """Of which no block carries two: a member's numbers are one row for all kinds."""
+    author, number, kind = place_of(operation)
+    return author, number, "" if number else kind
 
 
 class OperationPool(Mapping[Digest, Operation]):
@@ -34,17 +41,16 @@ class OperationPool(Mapping[Digest, Operation]):
     def add(self, operation: Operation, *, wanted: bool = False, own: bool = False) -> bool:
         """Keep a verified operation; True if it is the first in its place.
 
-        `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it.
+        `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it. Where all is
+        full, who holds the fewest places gets one of who holds the most.
 
         Raises PeerError for an unknown kind.
         """
-        place, author = place_of(operation), operation.author
-        places = {place_of(held) for held in self._held.values()}
-        known, limits = place in places, kind_of(operation).limits
-        same = [held_author for held_author, _, kind in places if kind == operation.kind]
-        full = len(self._held) >= MAX_HELD or same.count(author) >= limits.per_author
-        crowded = limits.waiting is not None and len(same) >= limits.waiting
-        if (known or full or crowded) and not wanted:
+        author, limits = operation.author, kind_of(operation).limits
+        known = _turn(operation) in map(_turn, self._held.values())
+        same = [held.author for held in self._held.values() if held.kind == operation.kind]
+        full = same.count(author) >= limits.per_author or len(same) >= (limits.waiting or MAX_HELD)
+        if (known or full or not self._has_room(author)) and not wanted:
             return False
         id_ = operation_id(operation)
         self._held[id_] = operation
@@ -53,6 +59,18 @@ class OperationPool(Mapping[Digest, Operation]):
         while len(self._held) > 2 * MAX_HELD:
             del self._held[next(iter(self._held))]
         return not known
+
+    def _has_room(self, author: NodeId) -> bool:
+        """Whether one more of `author` may come; another's makes room if that one holds more even so."""
+        if len(self._held) < MAX_HELD:
+            return True
+        held = Counter(operation.author for operation in self._held.values())
+        most = max(held.values())
+        if held[author] + 1 >= most:
+            return False
+        of_them = [id_ for id_, operation in self._held.items() if held[operation.author] == most]
+        del self._held[max(of_them, key=lambda id_: place_of(self._held[id_])[1])]
+        return True
 
     def settle(self, state: State) -> None:
         """Forget what no block can carry any more."""

@@ -9,7 +9,7 @@ from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import OperationRecord
 from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
-from bflcd.ledger.operations.application import check_pending, is_settled
+from bflcd.ledger.operations.application import check_form, check_pending, is_pending, is_settled
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.state import State
@@ -57,10 +57,12 @@ class OperationHandler:
         ]
 
     def received(self, state: State, operation: Operation) -> list[Effect]:
-        """An operation that a peer brought, and gossip passes on. Raises PeerError if no block may carry it."""
-        if is_settled(state, operation):
+        """An operation that a peer brought, and gossip passes on. Raises PeerError for what no ledger could carry.
+
+        What ours can't carry now, that of a peer a round behind or ahead may: it is not kept, and nobody is blamed.
+        """
+        if is_settled(state, operation) or not self._is_worth_keeping(state, operation):
             return []
-        self._check(state, operation)
         return self._keep(state.round, operation, own=False)
 
     def knows(self, operation: Operation) -> bool:
@@ -72,13 +74,24 @@ class OperationHandler:
         effects: list[Effect] = []
         for operation in event.operations:
             try:
-                self._check(state, operation)
-                self.pool.add(operation, wanted=True)
+                if self._is_worth_keeping(state, operation):
+                    self.pool.add(operation, wanted=True)
             except PeerError as error:
                 effects.append(Blame(event.source, error.rejection, str(error)))
         return effects
 
+    def _is_worth_keeping(self, state: State, operation: Operation) -> bool:
+        """Whether a block may carry it, now or after its author's earlier ones. Raises PeerError for what none ever may."""
+        check_form(state, operation)
+        if not is_pending(state, operation):
+            return False
+        self._require_signatures(operation)
+        return True
+
     def _check(self, state: State, operation: Operation) -> None:
         check_pending(state, operation)
+        self._require_signatures(operation)
+
+    def _require_signatures(self, operation: Operation) -> None:
         for envelope in operation.signed:
             require_signature(self._verify, envelope)

@@ -91,8 +91,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """Who asks to become a member. `round`: of its application, by its own word; `refused_round`: of the block by which a manager
-    refused it, for `reason`."""
+    """Who asks to become a member. `round`: of the block that carried its application; `refused_round`: of the one by which a
+    manager refused it, for `reason`."""
 
     node: NodeId
     round: Round

@@ -156,7 +156,7 @@ class RunningNode:
             )
         )
         self._follower = self._new_follower()
-        service = ChainService(core, around.store, engine.unpublished, self._inbox.settle)
+        service = ChainService(core, around.store, engine.unpublished, self._inbox.settle, instant)
         self.standing = NodeOfChain(
             core,
             service,

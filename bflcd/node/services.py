@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
 from bflcd.core.core import Core
-from bflcd.core.events import OperationSaid
+from bflcd.core.events import Instant, OperationSaid
 from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.membership import Membership, membership_of
@@ -54,9 +54,15 @@ class ChainService:
     """Serves the chain from the store, and the running round from the core."""
 
     def __init__(
-        self, core: Core, store: Served, unpublished: Unpublished, say: Callable[[OperationSaid], Awaitable[None]]
+        self,
+        core: Core,
+        store: Served,
+        unpublished: Unpublished,
+        say: Callable[[OperationSaid], Awaitable[None]],
+        clock: Callable[[], Instant],
     ) -> None:
         """`say` gives the core an operation, and waits for its effects."""
+        self._clock = clock
         self._core = core
         self._say = say
         self._store = store
@@ -133,7 +139,7 @@ class ChainService:
         self._require_chain(request.chain)
         state = self._core.context.state
         standing, text = membership_of(state, peer)
-        if request.application is not None and not self._core.syncing:
+        if request.application is not None and self._takes_operations():
             operation = request.application
             if operation.kind != APPLY.name or operation.author != peer:
                 raise PeerError(Rejection.BAD_OPERATION, "a stranger may hand in its own application, and nothing else")
@@ -141,6 +147,11 @@ class ChainService:
             await self._say(OperationSaid(operation))
             standing, text = Membership.APPLIED, "its application waits for its block"
         return MembershipReply(state.round, standing.value, text, state.managers, ADMIT.needed(state))
+
+    def _takes_operations(self) -> bool:
+        """Whether a block that follows may carry what this node is given: its rounds run, and it is not behind."""
+        snapshot = self._core.snapshot(self._clock())
+        return snapshot.started and not snapshot.syncing and not snapshot.context.finished
 
     async def _answer_prepared(self, _: NodeId, request: GetPrepared) -> PreparedReply:
         self._require_chain(request.chain)

@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bflcd.core.core import Core
-from bflcd.core.effects import CatchUp, Effect, Persist, Send
-from bflcd.core.events import Event, MessageReceived
+from bflcd.core.effects import Blame, CatchUp, Effect, Persist, Send
+from bflcd.core.events import Event, MessageReceived, OperationsFetched
 from bflcd.core.operation_pool import MAX_HELD, OperationPool
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import OperationRecord
+from bflcd.crypto.identity import Identity
+from bflcd.errors import PeerError
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
 from bflcd.ledger.state import NEVER
-from bflcd.types import Digest, Millis, NodeId, Round, View
+from bflcd.params import Terms
+from bflcd.types import Amount, Digest, Millis, NodeId, Round, View
+from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return, Transfer
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal
 from bflcd.wire.messages import JustifiedPrePrepare, Prepare, PrePrepare
 from bflcd.wire.operation import Operation, operation_id
@@ -76,6 +81,31 @@ def test_the_pool_is_bounded_and_wanted_pieces_have_room_for_as_many_again() -> 
     assert operation_id(proof(0)) not in pool, "the oldest went"
 
 
+def kicks(member: int, number: int) -> list[Operation]:
+    """What a member may have wait as its `number`-th operation, of each kind that managers have, whatever it is itself."""
+    fields: dict[str, Any] = {"chain": STATE.chain, "round": Round(0), "number": number, "node": START.members[0]}
+    bodies = {"admit": Admit(**fields), "kick": Kick(**fields, reason=""), "return": Return(**fields)}
+    return [Operation(kind, (seal(body, START.keys[START.members[member]]).envelope,)) for kind, body in bodies.items()]
+
+
+def test_a_members_numbers_are_one_row_for_all_kinds() -> None:
+    pool = pool_of(*kicks(5, 2), *kicks(5, 3), *kicks(5, 4))
+    assert [operation.kind for operation in pool.values()] == ["admit"] * 3
+
+
+def test_members_that_fill_the_pool_with_what_never_has_its_turn_make_room_for_others() -> None:
+    """Given a pool full of operations whose authors have kept their first ones back, when evidence and another member's word come,
+    then both are held, and those that waited for the longest gap went."""
+    waiting = [kicks(member, number)[0] for member in range(40) for number in (2, 3, 4)]
+    pool = pool_of(*waiting)
+    assert len(pool) == MAX_HELD
+    late = [proof(60), kicks(61, 1)[0]]
+    assert [pool.add(one) for one in late] == [True, True]
+    assert (len(pool), set(late) <= set(pool.values())) == (MAX_HELD, True)
+    assert {place for place in waiting[:MAX_HELD] if operation_id(place) not in pool} == {waiting[2], waiting[5]}
+    assert pool.add(waiting[2]) is False, "who holds as many as others gets no more"
+
+
 def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike() -> None:
     pieces = [proof(i) for i in range(EVIDENCE.limits.per_block + 3)]
     chosen = pool_of(*pieces).chosen(STATE)
@@ -130,6 +160,48 @@ def test_said_again_is_all_that_was_found_here_and_by_lot_one_of_the_rest() -> N
     assert others == {proof(member) for member in range(2, 6)}, "each has its turn"
     pool.settle(punished_in(0, 1, 2, 3, 4, 5))  # type: ignore[arg-type]
     assert pool.repeated(STATE) == ()
+
+
+LATER = replace(STATE, round=Round(9), terms=Terms(application_rounds=4))
+OWNER, STRANGER = START.keys[START.members[7]], Identity(bytes([200]) * 32)
+
+
+def of(kind: str, body: object, author: Identity = OWNER) -> Operation:
+    return Operation(kind, (seal(body, author).envelope,))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        of("transfer", Transfer(STATE.chain, Round(0), 1, START.members[0], Amount(2**40))),
+        of("apply", Application(STATE.chain, Round(5), ""), STRANGER),
+        of("admit", Admit(STATE.chain, Round(9), 1, STRANGER.node_id), STRANGER),
+    ],
+    ids=["who will have so much", "whose time was over a round ago", "who is known in the next round"],
+)
+def test_what_only_another_rounds_ledger_carries_is_not_kept_and_blames_nobody(operation: Operation) -> None:
+    """Given an operation that the ledger of a round before or after would carry, whatever it says itself, when a peer brings it."""
+    handler = OperationHandler(OperationPool(), lambda _: True)
+    assert handler.received(LATER, operation) == []
+    assert handler.fetched(LATER, OperationsFetched(Round(9), (operation,), START.members[1])) == []
+    assert len(handler.pool) == 0
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        of("transfer", Leave(STATE.chain, Round(0), 1)),
+        of("leave", Leave(Digest(bytes(32)), Round(0), 1)),
+        replace(proof(0), signed=proof(0).signed[::-1]),
+    ],
+    ids=["of another kind", "of another chain", "evidence of nothing"],
+)
+def test_for_what_no_ledger_carries_its_bringer_is_to_blame(operation: Operation) -> None:
+    handler, peer = OperationHandler(OperationPool(), lambda _: True), START.members[1]
+    with pytest.raises(PeerError):
+        handler.received(LATER, operation)
+    blamed = handler.fetched(LATER, OperationsFetched(Round(9), (operation,), peer))
+    assert [one.node for one in blamed if isinstance(one, Blame)] == [peer]
 
 
 # -- whole cores ------------------------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ class DuesKind:
         return f"{short(operation.author)} burns {self._body(operation).amount}"
 
     def check(self, _: State, operation: Operation) -> None:
+        self.check_form(operation)
+
+    def check_form(self, operation: Operation) -> None:
         if len(operation.signed) != 1:
             raise refused(self.name, "more than one message")
         if self._body(operation).amount == 0:

@@ -1,6 +1,7 @@
 """A newcomer's way to its admission, what members tell it, and what an operator has its node sign."""
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.node.alliance import newcomer as newcomer_module
 from bflcd.node.alliance import watch
+from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.newcomer import Newcomer
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.alliance.service import AllianceService
@@ -200,6 +202,41 @@ async def test_neither_one_liar_nor_who_is_behind_puts_a_member_out() -> None:
     assert len(behind.asked) > 1
 
 
+async def test_one_that_lies_fast_puts_nobody_out_while_all_others_are_slow() -> None:
+    """Given members that do not answer in time, and one that says at once that this node is none, then it stays."""
+    slow = Members([(Membership.KICKED, "")], [RequestError("too late")], [RequestError("too late")])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(slow, 5)
+
+
+async def test_liars_that_connect_first_are_not_all_that_is_asked() -> None:
+    """Given eight liars that are connected the longest, and nine honest members, then this node stays."""
+    liars = Members(*[[(Membership.KICKED, "")]] * 8, *[[Membership.MEMBER]] * 9)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(liars, 5)
+    assert len(liars.asked) >= 17
+
+
+def test_who_is_put_out_after_it_had_left_loses_its_connection() -> None:
+    """Given a former member that is connected as a stranger, when a block puts it out, then its connection ends; nobody else's does."""
+    node = MEMBER.node_id
+
+    def ledger(**changes: int) -> State:
+        return replace(STATE, accounts=tuple(replace(one, **changes) if one.node == node else one for one in STATE.accounts))  # type: ignore[arg-type]
+
+    dropped: list[NodeId] = []
+    peers = SimpleNamespace(drop=dropped.append, members=tuple)
+    core = SimpleNamespace(context=context_of(ledger(left_round=3), MANAGERS[0].node_id))
+    belonging = Belonging(core, MANAGERS[0], peers, Members(), tell=lambda *_: None, held=lambda _: None)  # type: ignore[arg-type]
+    belonging.closed(ledger(left_round=3))
+    assert dropped == []
+    for _ in range(2):
+        belonging.closed(ledger(left_round=3, kicked_round=5))
+    assert dropped == [node]
+
+
 # -- what members tell --------------------------------------------------------------------------------------------------------
 
 
@@ -213,9 +250,10 @@ class Said:
         self.operations.append(event.operation)
 
 
-def service_of(state: State, said: Said, *, syncing: bool = False) -> Any:
-    core = SimpleNamespace(context=context_of(state, MEMBER.node_id), syncing=syncing)
-    return ChainService(core, MemoryStore(), Unpublished((), Round(0)), said).handlers()[GetMembership]  # type: ignore[arg-type]
+def service_of(state: State, said: Said, *, started: bool = True, syncing: bool = False) -> Any:
+    core = Core(state, MEMBER.node_id, started=started, syncing=syncing)
+    service = ChainService(core, MemoryStore(), Unpublished((), Round(0)), said, lambda: None)  # type: ignore[arg-type, return-value]
+    return service.handlers()[GetMembership]
 
 
 def application_of(who: Any = STRANGER, round_: int = 0) -> Operation:
@@ -250,9 +288,11 @@ async def test_a_stranger_hands_in_nothing_else(operation: Operation, why: str) 
     assert said.operations == []
 
 
-async def test_who_catches_up_takes_no_application() -> None:
+@pytest.mark.parametrize("changes", [{"started": False}, {"syncing": True}], ids=["not a member yet", "catching up"])
+async def test_who_has_no_rounds_that_run_takes_no_application(changes: Any) -> None:
+    """Given a node that waits to be admitted itself, or catches up, when a stranger hands it an application, then it answers at once."""
     said = Said()
-    reply = await service_of(STATE, said, syncing=True)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
+    reply = await service_of(STATE, said, **changes)(STRANGER.node_id, GetMembership(CHAIN, application_of()))
     assert (reply.standing, said.operations) == ("unknown", [])
 
 
@@ -265,8 +305,9 @@ class Core:
     def __init__(self, state: State, me: NodeId, *, full: bool = False, **changes: Any) -> None:
         self.waiting: list[Operation] = []
         self.full = full
+        self.context = context_of(state, me)
         self.fields = {
-            "context": context_of(state, me),
+            "context": self.context,
             "syncing": False,
             "started": True,
         } | changes

@@ -15,6 +15,7 @@ from bflcd.net.blobs.server import BlobServer
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks
 from bflcd.net.peers import PeerManager
+from bflcd.node.runtime.clock import instant
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.node.services import CHAIN_REQUESTS, ChainService
 from bflcd.node.standing import Newcomer
@@ -45,7 +46,7 @@ async def service() -> ChainService:
     await store.initialise(GENESIS, HEADER, STATE)
     context = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
     core = SimpleNamespace(context=context, signed_message={SAID.digest: SAID.envelope}.get)
-    return ChainService(core, store, Unpublished((), Round(0)), unheard)
+    return ChainService(core, store, Unpublished((), Round(0)), unheard, instant)
 
 
 async def test_an_unpublished_update_is_for_the_committee_of_its_round(service: ChainService) -> None:
@@ -114,7 +115,7 @@ def handlers_of_a_node():
         rule=AnyAddress(),
     )
     blobs = BlobServer(store, chain=lambda: STATE.chain, may_serve=lambda *_: True, on_damage=lambda *_: None)
-    for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0)), unheard), peers, blobs):
+    for part in (ChainService(SimpleNamespace(), store, Unpublished((), Round(0)), unheard, instant), peers, blobs):
         yield from part.handlers().items()
 
 

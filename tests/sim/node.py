@@ -186,7 +186,7 @@ class SimNode:
             )
         )
         self.runtime = engine.runtime(self._ports(engine.core))
-        self.service = ChainService(engine.core, disk.store, engine.unpublished, self.inbox.settle)
+        self.service = ChainService(engine.core, disk.store, engine.unpublished, self.inbox.settle, self.instant)
         engine.core.handle = partial(self._handled, engine.core.handle)  # type: ignore[method-assign]
         engine.core.tick = partial(self._ticked, engine.core.tick)  # type: ignore[method-assign]
         self.runtime._one = partial(self._watched, self.runtime._one)  # type: ignore[method-assign]

@@ -48,6 +48,8 @@ class AdmitKind(ManagerKind[Admit]):
             raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
         if account.kicked_round != NEVER:
             raise refused(self.name, f"{short(body.node)} was put out in round {account.kicked_round}: it takes a return")
+        if body.round <= account.left_round:
+            raise refused(self.name, f"it is older than when {short(body.node)} left, in round {account.left_round}")
 
     def done(self, state: State, body: Admit) -> State:
         """The account is there, and its owner no applicant any more."""

@@ -13,7 +13,7 @@ from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import without_expired
 from bflcd.ledger.operations.registry import chain_of, kind_of
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import State, account_of, member_of, with_accounts
+from bflcd.ledger.state import NEVER, State, account_of, is_member, member_of, with_accounts
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.codec import encode
 from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation, operation_id
@@ -28,16 +28,30 @@ def place_of(operation: Operation) -> Place:
     return kind.author(operation), kind.number(operation) or 0, kind.name
 
 
+def check_form(state: State, operation: Operation) -> None:
+    """Raise PeerError for what no block of this chain could carry, in whatever round; signatures aside."""
+    kind = kind_of(operation)
+    if (chain := chain_of(operation)) != state.chain:
+        raise refused(kind.name, f"it is of chain {short(chain)}")
+    size = len(encode(operation))
+    if size > kind.limits.max_bytes:
+        raise refused(kind.name, f"it has {size} bytes, at most {kind.limits.max_bytes} are allowed")
+    kind.check_form(operation)
+
+
 def check_operation(state: State, operation: Operation) -> None:
     """Raise PeerError unless the next block could begin with this operation; signatures aside."""
     kind = kind_of(operation)
     # 1. Of this chain, and not too large.
-    _check_form(state, operation)
+    check_form(state, operation)
     # 2. The next of its author's.
     number = kind.number(operation)
     if number is not None and number != (following := _last_number(state, operation, kind.name) + 1):
         raise refused(kind.name, f"it is number {number} of {short(operation.author)}, whose next is number {following}")
-    # 3. What its kind asks for.
+    # 3. Of a round that has come; kinds without numbers say that themselves.
+    if number is not None and (since := kind.since(operation)) > state.round:
+        raise refused(kind.name, f"it is of round {since}, we are in round {state.round}")
+    # 4. What its kind asks for.
     kind.check(state, operation)
 
 
@@ -58,7 +72,7 @@ def check_pending(state: State, operation: Operation) -> None:
     kind = kind_of(operation)
     number = kind.number(operation)
     if number is not None and 1 < number - _last_number(state, operation, kind.name) <= kind.limits.per_author:
-        _check_form(state, operation)
+        check_form(state, operation)
     else:
         check_operation(state, operation)
 
@@ -142,19 +156,12 @@ def _applied(state: State, operation: Operation) -> State:
     kind = kind_of(operation)
     number = kind.number(operation)
     state = kind.apply(state, operation)
+    if not any(is_member(one) and one.punished_round == NEVER for one in state.accounts):
+        raise refused(kind.name, "it would leave nobody to hold a seat")
     account = account_of(state, operation.author)
     if number is None or account is None:
         return state
     return with_accounts(state, replace(account, operations=number))
-
-
-def _check_form(state: State, operation: Operation) -> None:
-    kind = kind_of(operation)
-    if (chain := chain_of(operation)) != state.chain:
-        raise refused(kind.name, f"it is of chain {short(chain)}")
-    size = len(encode(operation))
-    if size > kind.limits.max_bytes:
-        raise refused(kind.name, f"it has {size} bytes, at most {kind.limits.max_bytes} are allowed")
 
 
 def _last_number(state: State, operation: Operation, kind: str) -> int:

@@ -57,10 +57,10 @@ class ApplyKind(SignedKind[Application]):
             raise refused(self.name, f"{MAX_APPLICANTS} applications wait for the managers")
 
     def apply(self, state: State, operation: Operation) -> State:
-        """One applicant more, or the same one lately."""
+        """One applicant more, or the same one lately: its time begins now, its own word may be as old as is allowed."""
         body = self.body(operation)
         others = without_applicant(state, operation.author).applicants
-        applicants = sorted((*others, Applicant(operation.author, body.round, body.note)), key=lambda one: one.node)
+        applicants = sorted((*others, Applicant(operation.author, state.round, body.note)), key=lambda one: one.node)
         return replace(state, applicants=tuple(applicants))
 
 

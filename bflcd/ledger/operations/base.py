@@ -75,6 +75,10 @@ class OperationKind(Protocol[Form_contra]):
         """What it does, for people."""
         ...
 
+    def check_form(self, operation: Form_contra) -> None:
+        """Raise PeerError for what no ledger of any round could carry: who brings such a one is to blame."""
+        ...
+
     def check(self, state: State, operation: Form_contra) -> None:
         """Raise PeerError, with the rule's name in the text, unless the operation may change `state`."""
         ...

@@ -61,10 +61,10 @@ class EvidenceKind:
         """Who lied, and what it costs."""
         return f"{short(operation.author)} signed two different messages in one place: it will lose seat and deposit"
 
-    def check(self, state: State, operation: Operation) -> None:
+    def check_form(self, operation: Operation) -> None:
         """Raise PeerError: BAD_OPERATION, or the decoder's refusal of what is no message of a punishable kind."""
         accused, count = operation.author, len(operation.signed)
-        # 1. Two messages of one author in one place, in the order that makes them one piece of evidence.
+        # Two messages of one author in one place, in the order that makes them one piece of evidence.
         if count != 2:
             raise _refused(accused, f"{count} messages, two are needed")
         first: Signed[PunishableBody] = open_envelope(operation.signed[0], PUNISHABLE)
@@ -75,9 +75,15 @@ class EvidenceKind:
             raise _refused(accused, "the two messages belong to different places")
         if first.digest >= second.digest:
             raise _refused(accused, "the two messages are the same, or not in order")
+
+    def check(self, state: State, operation: Operation) -> None:
+        """Raise PeerError as `check_form` does, and BAD_OPERATION for what can't be punished now."""
+        # 1. What proves it.
+        self.check_form(operation)
+        accused, of = operation.author, self.since(operation)
         # 2. Of a round that has come.
-        if first.body.round > state.round:
-            raise _refused(accused, f"its messages are of round {first.body.round}, which has not come")
+        if of > state.round:
+            raise _refused(accused, f"its messages are of round {of}, which has not come")
         # 3. Against a member that was not punished before.
         _require_unpunished(state, accused)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from bflcd.ledger.operations.admitting import newly
 from bflcd.ledger.operations.base import Limits, refused
-from bflcd.ledger.operations.motion import ManagerKind, manager_quorum
+from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_applicant
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind, someone_stays
 from bflcd.ledger.state import NEVER, State, account_of, member_of, with_accounts
 from bflcd.types import NodeId, short
@@ -105,6 +105,8 @@ class ReturnKind(ManagerKind[Return]):
         account = account_of(state, body.node)
         if account is None or account.kicked_round == NEVER:
             raise refused(self.name, f"{short(body.node)} was not put out")
+        if body.round <= account.kicked_round:
+            raise refused(self.name, f"it is older than when {short(body.node)} was put out, in round {account.kicked_round}")
         if account.punished_round != NEVER:
             raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
 
@@ -135,4 +137,4 @@ def _gone(state: State, node: NodeId, *, kicked: bool) -> State:
     if account is None:
         raise refused("kick" if kicked else "leave", f"{short(node)} is no member")
     out = replace(account, kicked_round=state.round) if kicked else replace(account, left_round=state.round)
-    return with_accounts(state, out)
+    return with_accounts(without_applicant(state, node), out)

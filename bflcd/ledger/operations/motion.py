@@ -14,11 +14,15 @@ from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of
 from bflcd.types import Digest, NodeId, Round, short
-from bflcd.wire.codec import encode
+from bflcd.wire.alliance import Admit, Kick, Refuse, Return
+from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.operation import Operation
 
 MOTIONS_EACH: Final = 4
-"""Motions that one manager has open."""
+"""Motions that one manager has open at most."""
+
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
+"""What motions are of."""
 
 B = TypeVar("B", bound=NumberedBody)
 
@@ -57,8 +61,7 @@ class ManagerKind(NumberedKind[B], ABC):
         """Raise PeerError(BAD_OPERATION) unless its author manages, may still say it, and it may be done."""
         body, author = self.body(operation), operation.author
         # 1. By a manager.
-        account = member_of(state, author)
-        if author not in state.managers or account is None or account.punished_round != NEVER:
+        if not manages(state, author):
             raise refused(self.name, f"{short(author)} is no manager")
         # 2. To whom it may be done.
         self.check_done(state, body)
@@ -68,8 +71,9 @@ class ManagerKind(NumberedKind[B], ABC):
             if author in motion.approvals:
                 raise refused(self.name, f"{short(author)} is for it already, {self._lacking(state, motion)} more are needed")
         elif self.needed(state) > 1:
-            if sum(other.opener == author for other in state.motions) >= MOTIONS_EACH:
-                raise refused(self.name, f"{short(author)} has {MOTIONS_EACH} motions open")
+            opened, each = sum(other.opener == author for other in state.motions), motions_each(state)
+            if opened >= each:
+                raise refused(self.name, f"{short(author)} has {opened} motions open, of {each} that each may have")
             if len(state.motions) >= MAX_MOTIONS:
                 raise refused(self.name, f"{MAX_MOTIONS} motions are open")
 
@@ -83,11 +87,24 @@ class ManagerKind(NumberedKind[B], ABC):
         if self._lacking(state, motion) > 0:
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
-        return self.done(replace(state, motions=others), body)
+        # What others have said of the same node was said of how it stood before.
+        still = tuple(other for other in others if _about(other) != self.target(body))
+        return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
         """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
-        return self.needed(state) - len(set(motion.approvals) & set(state.managers))
+        return self.needed(state) - sum(manages(state, node) for node in motion.approvals)
+
+
+def manages(state: State, node: NodeId) -> bool:
+    """Whether a node's word is a manager's: not that of a proven liar."""
+    account = member_of(state, node)
+    return node in state.managers and account is not None and account.punished_round == NEVER
+
+
+def motions_each(state: State) -> int:
+    """Motions that one manager may have open: its share of all, so that a third of them never takes the room of the others."""
+    return max(1, min(MOTIONS_EACH, MAX_MOTIONS // len(state.managers)))
 
 
 def manager_quorum(state: State) -> int:
@@ -111,6 +128,11 @@ def without_expired(state: State, round_: Round) -> State:
     motions = tuple(one for one in state.motions if round_ - one.opened < terms.motion_rounds)
     applicants = tuple(one for one in state.applicants if round_ - one.round < terms.application_rounds)
     return replace(state, motions=motions, applicants=applicants)
+
+
+def _about(motion: Motion) -> NodeId:
+    """Whom a motion is about."""
+    return decode_any(motion.content, _BODIES).node
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

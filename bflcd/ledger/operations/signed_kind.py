@@ -65,6 +65,10 @@ class SignedKind(Generic[R]):
         """The round that its author was in."""
         return self.body(operation).round
 
+    def check_form(self, operation: Operation) -> None:
+        """Raise PeerError for what is none of this kind."""
+        self.body(operation)
+
     def body(self, operation: Operation) -> R:
         """What was signed. Raises PeerError for more than one message, or another one."""
         if len(operation.signed) != 1:

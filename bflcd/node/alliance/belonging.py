@@ -8,7 +8,7 @@ from bflcd.config.sections import NodeSection
 from bflcd.core.core import Core
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.membership import membership_of
-from bflcd.ledger.state import State, members_of
+from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.node.alliance.newcomer import Newcomer
 from bflcd.node.alliance.poll import MembershipAsker, MembershipPoll
 from bflcd.node.alliance.watch import watch_membership
@@ -49,6 +49,7 @@ class Belonging:
         self._tell = tell
         self._held = held
         self._members = core.context.members
+        self._barred = core.context.barred
         self._excluded = asyncio.Event()
 
     async def until_member(self, settings: NodeSection, *, doubted: bool) -> None:
@@ -70,10 +71,12 @@ class Belonging:
         await newcomer.until_admitted()
 
     def closed(self, state: State) -> None:
-        """A round was closed: who is no member any more hears nothing from now on."""
+        """A round was closed: who is no member any more, or was put out after it had left, hears nothing from now on."""
         members = frozenset(account.node for account in members_of(state))
         gone, self._members = self._members - members, members
-        for node in gone:
+        barred = frozenset(account.node for account in state.accounts if account.kicked_round != NEVER)
+        out, self._barred = barred - self._barred, barred
+        for node in gone | out:
             self._peers.drop(node)
         if self._core.context.me in gone:
             self._excluded.set()

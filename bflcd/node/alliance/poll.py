@@ -1,19 +1,21 @@
 """Asking the connected members how this node stands with them: open to strangers, so that who is out learns of it."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from bflcd.errors import PeerError, RequestError
-from bflcd.types import Digest, NodeId, short
+from bflcd.ledger.quorum import faults
+from bflcd.types import MAX_COMMITTEE, Digest, NodeId, short
 from bflcd.wire.operation import Operation
 from bflcd.wire.requests import GetMembership, MembershipReply
 
 ASK_SECONDS: Final = 5.0
 """What a member has for its answer."""
 
-MAX_ASKED: Final = 8
-"""Members asked at a time."""
+MAX_ASKED: Final = 2 * (faults(MAX_COMMITTEE) + 1)
+"""Members asked at most, all at once, as of histories: of fewer, liars who connect first could be most."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,16 +38,19 @@ class MembershipPoll:
 
     async def replies(self, application: Callable[[MembershipReply], Operation | None] = lambda _: None) -> list[MembershipReply]:
         """What those say that answer; `application`: what to hand in upon an answer, if anything."""
-        found = []
-        for peer in self._peers()[:MAX_ASKED]:
-            reply = await self._ask(peer, None)
-            if reply is None:
-                continue
-            handed = application(reply)
-            if handed is not None:
-                reply = await self._ask(peer, handed) or reply
-            found.append(reply)
-        return found
+        return [reply for reply in await self.all_replies(application) if reply is not None]
+
+    async def all_replies(
+        self, application: Callable[[MembershipReply], Operation | None] = lambda _: None
+    ) -> list[MembershipReply | None]:
+        """As `replies`, with None for who was asked and does not answer."""
+        asked = self._peers()[:MAX_ASKED]
+        return await asyncio.gather(*(self._reply(peer, application) for peer in asked))
+
+    async def _reply(self, peer: NodeId, application: Callable[[MembershipReply], Operation | None]) -> MembershipReply | None:
+        reply = await self._ask(peer, None)
+        handed = None if reply is None else application(reply)
+        return reply if handed is None else await self._ask(peer, handed) or reply
 
     async def _ask(self, peer: NodeId, application: Operation | None) -> MembershipReply | None:
         try:

@@ -17,15 +17,18 @@ LONGEST_PAUSE: Final = 160.0
 
 
 async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round]) -> None:
-    """Raise ExcludedError once most of the members that answer say, of our round or a later one, that this node is none."""
+    """Raise ExcludedError once most of the connected members say, of our round or a later one, that this node is none.
+
+    Who does not answer counts too: where nothing moves because all are slow, one that lies fast must not put a member out.
+    """
     pause, last = FIRST_PAUSE, round_of()
     while True:
         await asyncio.sleep(pause)
         if round_of() != last:
             pause, last = FIRST_PAUSE, round_of()
             continue
-        replies = await poll.replies()
-        out = [reply for reply in replies if reply.standing != Membership.MEMBER and reply.round >= last]
+        replies = await poll.all_replies()
+        out = [reply for reply in replies if reply is not None and reply.standing != Membership.MEMBER and reply.round >= last]
         if 2 * len(out) > len(replies):
             newest = max(out, key=lambda reply: reply.round)
             raise ExcludedError(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")

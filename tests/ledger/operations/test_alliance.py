@@ -10,18 +10,21 @@ from hypothesis import strategies as st
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.election import elect
-from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled
-from bflcd.ledger.operations.motion import MOTIONS_EACH
+from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
+from bflcd.ledger.operations.evidence import evidence_of
+from bflcd.ledger.operations.motion import MOTIONS_EACH, motions_each
 from bflcd.ledger.operations.registry import KINDS, kind_of
+from bflcd.ledger.quorum import faults
 from bflcd.ledger.roles import may_train, offering, seed_of, trainers
-from bflcd.ledger.state import MAX_APPLICANTS, NEVER, Account, State, account_of, member_of, members_of
+from bflcd.ledger.state import MAX_APPLICANTS, MAX_MOTIONS, NEVER, Account, State, account_of, member_of, members_of
 from bflcd.ledger.transition import check_conservation
 from bflcd.params import Terms
-from bflcd.types import Amount, NodeId, Round
+from bflcd.types import MAX_COMMITTEE, Amount, Digest, NodeId, Round, View
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Refuse, Return, Transfer
 from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Prepare
 from bflcd.wire.operation import Operation
-from tests.helpers.ledger import BALANCE, make_community, make_identities
+from tests.helpers.ledger import BALANCE, make_community, make_identities, place_of
 
 START = make_community(10, 4, 6)
 STATE = START.state
@@ -128,6 +131,23 @@ def test_who_was_refused_hears_why_and_applies_again_when_its_time_is_over() -> 
     assert is_in(after(state, says(state, MANAGERS[1], Admit, node=STRANGER.node_id)), STRANGER), "managers may change their mind"
 
 
+def test_an_application_counts_from_its_block_however_old_it_is_by_its_own_word() -> None:
+    """Given an application of the oldest round that is taken, then it stands as long as any other, and so does its refusal."""
+    start = replace(STATE, round=Round(20), terms=Terms(application_rounds=8))
+    state = after(start, applies(start, round=Round(13)))
+    assert [one.round for one in state.applicants] == [20]
+    state = after(state, says(state, MANAGERS[0], Refuse, node=STRANGER.node_id, reason=""))
+    for age in range(22, 28):
+        assert [one.refused_round for one in state.applicants] == [21], f"in round {age}"
+        with pytest.raises(PeerError, match="was refused in round 21"):
+            check_operation(state, applies(state))
+        state = replace(apply_operations(state, ()), round=Round(age + 1))
+    assert state.applicants == ()
+    with pytest.raises(PeerError, match="it is of round 13"):
+        check_operation(state, applies(state, round=Round(13)))
+    check_operation(state, applies(state))
+
+
 def test_applications_have_room_and_a_time_of_their_own() -> None:
     names = [Identity(bytes([250, number]) + bytes(30)) for number in range(MAX_APPLICANTS + 1)]
     state = replace(STATE, terms=Terms(application_rounds=100))
@@ -205,11 +225,63 @@ def test_motions_run_out_and_each_manager_has_some() -> None:
     state = replace(STATE, terms=Terms(motion_rounds=10))
     for number in range(MOTIONS_EACH):
         state = after(state, says(state, MANAGERS[0], Kick, node=PLAIN[number].node_id, reason=""))
-    with pytest.raises(PeerError, match=f"has {MOTIONS_EACH} motions open"):
+    with pytest.raises(PeerError, match=f"has {MOTIONS_EACH} motions open, of {MOTIONS_EACH}"):
         check_operation(state, says(state, MANAGERS[0], Kick, node=PLAIN[5].node_id, reason=""))
     check_operation(state, says(state, MANAGERS[1], Kick, node=PLAIN[5].node_id, reason=""))
     assert len(apply_operations(replace(state, round=Round(8)), ()).motions) == MOTIONS_EACH
     assert [one.opened for one in apply_operations(replace(state, round=Round(9)), ()).motions] == [1, 2, 3]
+
+
+def test_the_word_of_a_manager_that_lied_counts_no_more() -> None:
+    """Given two of three managers that were for a motion, when they are punished, then a third one's word is not enough."""
+    state = all_say(STATE, MANAGERS[:2], Kick, node=MEMBER.node_id, reason="")
+    liars = {one.node_id for one in MANAGERS[:2]}
+    accounts = tuple(replace(one, punished_round=1) if one.node in liars else one for one in state.accounts)
+    assert is_in(all_say(replace(state, accounts=accounts), MANAGERS[2:3], Kick, node=MEMBER.node_id, reason=""), MEMBER)
+
+
+def test_a_managers_word_that_no_block_carried_is_over_once_its_node_has_gone() -> None:
+    """Given two managers that admit a node, of whom one comes too late, when the node has left, then whoever kept the late word can't
+    bring the node back by it; nor can who kept a word for the return of who was put out once more."""
+    late = says(STATE, MANAGERS[1], Admit, node=STRANGER.node_id)
+    state = after(STATE, says(STATE, MANAGERS[0], Admit, node=STRANGER.node_id))
+    state = after(state, says(state, STRANGER, Leave))
+    with pytest.raises(PeerError, match=r"it is older than when [0-9a-f]+ left, in round 1"):
+        check_operation(state, late)
+    check_operation(state, says(state, MANAGERS[1], Admit, node=STRANGER.node_id))
+    state = kicked()
+    late = says(state, MANAGERS[3], Return, node=MEMBER.node_id)
+    state = kicked(all_say(state, MANAGERS[:3], Return, node=MEMBER.node_id))
+    with pytest.raises(PeerError, match=r"it is older than when [0-9a-f]+ was put out, in round 8"):
+        check_operation(state, late)
+
+
+def test_no_third_of_the_managers_takes_the_room_of_all_motions() -> None:
+    """Given as many managers as a ledger may have, when a third of them has opened all that they may, then another still can."""
+    for count in (*range(1, len(KEYS) + 1), MAX_COMMITTEE):
+        managers = tuple(sorted(NodeId(bytes([number]) * 32) for number in range(count)))
+        assert faults(count) * motions_each(replace(STATE, managers=managers)) < MAX_MOTIONS
+    state = replace(STATE, managers=tuple(sorted(START.members[:9])))
+    author = START.keys[state.managers[0]]
+    for target in STRANGERS[:3]:
+        state = after(replace(state, terms=Terms(admission=2)), says(state, author, Admit, node=target.node_id))
+    with pytest.raises(PeerError, match="has 3 motions open, of 3 that each may have"):
+        check_operation(state, says(state, author, Admit, node=STRANGERS[3].node_id))
+
+
+def test_the_last_that_may_sit_stays_whatever_a_block_carries() -> None:
+    """Given two members, when one leaves and the other is proved a liar, then a leader chooses only what leaves somebody a seat."""
+    two = sorted((MANAGERS[0], MEMBER), key=lambda one: one.node_id)
+    others = (replace(one, left_round=0) for one in STATE.accounts)
+    kept = {one.node_id for one in two}
+    accounts = tuple(old if old.node in kept else gone for old, gone in zip(STATE.accounts, others, strict=True))
+    state = replace(STATE, accounts=accounts, managers=(START.members[-1],))
+    place = place_of(START) | {"view": View(0)}
+    lies = (Prepare(**place, digest=Digest(bytes([number]) * 32), proposal=Digest(bytes(32))) for number in (1, 2))  # type: ignore[arg-type]
+    both = (says(state, two[0], Leave), evidence_of(*(seal(lie, two[1]).envelope for lie in lies)))
+    assert select_operations(state, both) == both[:1]
+    with pytest.raises(PeerError, match="it would leave nobody to hold a seat"):
+        apply_operations(state, both)
 
 
 def test_a_manager_that_manages_no_more_does_not_count() -> None:
@@ -221,6 +293,24 @@ def test_a_manager_that_manages_no_more_does_not_count() -> None:
     state = all_say(five, [PLAIN[5], MANAGERS[0]], Kick, node=MEMBER.node_id, reason="")
     state = all_say(replace(state, managers=STATE.managers), [MANAGERS[1]], Kick, node=MEMBER.node_id, reason="")
     assert is_in(state, MEMBER), "two of them"
+
+
+def test_what_was_said_before_a_return_puts_nobody_out_again() -> None:
+    """Given a member that was put out for one reason while two managers were for another, when a quorum takes it back, then a third
+    manager alone can't put it out by agreeing to what the two had said before."""
+    state = all_say(STATE, MANAGERS[:2], Kick, node=MEMBER.node_id, reason="it flips")
+    state = all_say(state, MANAGERS[:1], Kick, node=PLAIN[1].node_id, reason="it flips")
+    state = all_say(kicked(state), MANAGERS[:3], Return, node=MEMBER.node_id)
+    assert [one.approvals for one in state.motions] == [(MANAGERS[0].node_id,)], "what is about others stands"
+    assert is_in(after(state, says(state, MANAGERS[2], Kick, node=MEMBER.node_id, reason="it flips")), MEMBER)
+
+
+def test_who_is_put_out_applies_no_more() -> None:
+    """Given who has left, applied again and was put out, then it is no applicant, nor one once it is taken back."""
+    state = after(STATE, says(STATE, MEMBER, Leave))
+    state = kicked(after(state, applies(state, MEMBER)))
+    assert state.applicants == ()
+    assert is_in(all_say(state, MANAGERS[:3], Return, node=MEMBER.node_id), MEMBER)
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------------------
@@ -247,6 +337,8 @@ NO_SEATS = replace(
     [
         (STATE, applies(STATE, MEMBER), "is a member"),
         (STATE, applies(STATE, round=Round(1)), "it is of round 1, we are in round 0"),
+        (STATE, says(replace(STATE, round=Round(1)), MEMBER, Leave), "it is of round 1, we are in round 0"),
+        (STATE, says(replace(STATE, round=Round(9)), MANAGERS[0], Admit, node=STRANGER.node_id), "it is of round 9, we are in"),
         (PUNISHED, applies(PUNISHED, MEMBER), "is a member"),
         (STATE, says(STATE, MEMBER, Admit, node=STRANGER.node_id), "is no manager"),
         (STATE, says(STATE, STRANGER, Admit, node=STRANGERS[1].node_id), "is no member"),

@@ -62,8 +62,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "evidence-of-a-round-to-come",
         "a block punishes for a round that has not come (rule 9)",
         PROOF,
-        "if first.body.round > state.round:",
-        "if first.body.chain != state.chain:",
+        "if of > state.round:",
+        "if of < 0:",
         PROVED,
     ),
     mutant(

@@ -41,8 +41,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operation-of-a-proposal-unchecked",
         "what a peer gives as a proposal's operation is believed (rule 9)",
         TAKEN_IN,
-        "                self._check(state, operation)\n",
-        "",
+        "                if self._is_worth_keeping(state, operation):\n",
+        "                if operation:\n",
         HANDLED,
     ),
     mutant(
@@ -82,8 +82,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operation-pool-unbounded",
         "a node keeps all operations that it hears (rule 6; row 31)",
         POOL,
-        "full = len(self._held) >= MAX_HELD or same",
-        "full = same",
+        "        if len(self._held) < MAX_HELD:\n",
+        "        if author:\n",
         HELD,
     ),
     mutant(
@@ -232,12 +232,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ANY_KIND,
     ),
     mutant(
-        "bringer-of-the-settled-blamed",
-        "who passes on evidence that a block has just carried is blamed for it (row 31)",
+        "bringer-of-what-is-not-for-now-blamed",
+        "who passes on what the ledger of the round before or after would carry is blamed for it (row 31)",
         TAKEN_IN,
-        "        if is_settled(state, operation):\n",
-        "        if self.knows(operation):\n",
-        CARRIED,
+        "        if not is_pending(state, operation):\n            return False\n",
+        "        check_pending(state, operation)\n",
+        HELD,
     ),
     # -- in turn ----------------------------------------------------------------------------------------------------------
     mutant(
@@ -279,8 +279,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operations-of-one-author-unbounded",
         "one author fills every pool, and nobody else's operations are heard (rule 6; row 31)",
         POOL,
-        "full = len(self._held) >= MAX_HELD or same.count(author) >= limits.per_author",
-        "full = len(self._held) >= MAX_HELD",
+        "full = same.count(author) >= limits.per_author or",
+        "full =",
         BOUNDED,
     ),
     mutant(
