@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bflcd.faults import fault_of
-from bflcd.streams import open_streams, settle_output, settle_size, tell
+from bflcd.streams import open_streams, settle_completion, settle_output, settle_size, tell
 
 _FAILED: Final = 1
 """EXIT_FAILED of `bflcd.exit_codes`, which is not loaded yet where it is needed here."""
@@ -18,6 +18,7 @@ def launch(program: str, load: Callable[[], Callable[[], int]]) -> int:
     try:
         open_streams()
         settle_size()
+        settle_completion()
         command = load()
     except KeyboardInterrupt:
         tell(f"{program}: interrupted\n")

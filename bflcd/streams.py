@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from io import BufferedWriter, FileIO, StringIO, TextIOWrapper
 from typing import Any, Final
@@ -9,6 +10,11 @@ from typing import Any, Final
 _SPELLING: Final = "backslashreplace"
 """For what a terminal's encoding can't write, and for names that are no UTF-8."""
 
+
+_COMPLETION: Final = "_BFLC_CLI_COMPLETE"
+"""The variable by which a shell asks the control command for completions."""
+
+_COMPLETED: Final = re.compile(r"(source|complete)_(bash|zsh|fish|powershell|pwsh)")
 
 _SIZES: Final = ("COLUMNS", "LINES")
 
@@ -58,6 +64,13 @@ def settle_size() -> None:
         said = os.environ.get(name, "")
         if said and not (said.isascii() and said.isdigit() and len(said) <= _SIZE_DIGITS and int(said)):
             del os.environ[name]
+
+
+def settle_completion() -> None:
+    """Drop what asks for a completion in a shell that there is none for: it would be answered before the command is looked at."""
+    if _COMPLETION not in os.environ or _COMPLETED.fullmatch(os.environ[_COMPLETION]):
+        return
+    del os.environ[_COMPLETION]
 
 
 def tell(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.launch import launch
-from bflcd.streams import settle_size
+from bflcd.streams import settle_completion, settle_size
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,3 +81,12 @@ def test_a_bug_in_loading_stays_one():
 
     with pytest.raises(KeyError):
         launch("bflcd", load)
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"), [("source_klingon", False), ("", False), ("complete_zsh", True), ("source_bash", True)]
+)
+def test_completions_for_no_shell_are_not_asked_for(monkeypatch, asked, kept):
+    monkeypatch.setenv("_BFLC_CLI_COMPLETE", asked)
+    settle_completion()
+    assert ("_BFLC_CLI_COMPLETE" in os.environ) is kept

@@ -1,6 +1,7 @@
 """What the ledger says of a node: member, applicant, or why not."""
 
 from enum import StrEnum
+from typing import Final
 
 from bflcd.ledger.operations.motion import applicant_of
 from bflcd.ledger.state import NEVER, State, account_of
@@ -26,15 +27,18 @@ class Membership(StrEnum):
     """It was proved to have lied: a member in name, which neither trains nor judges."""
 
 
+BELONGS: Final = frozenset({Membership.MEMBER, Membership.PUNISHED})
+"""Standings in which a node is connected and follows the chain."""
+
+
 def membership_of(state: State, node: NodeId) -> tuple[Membership, str]:
     """How `node` stands, and what there is to say about it."""
     account, applicant = account_of(state, node), applicant_of(state, node)
-    if account is not None and account.punished_round != NEVER:
-        return Membership.PUNISHED, f"it was punished in round {account.punished_round}"
     if account is not None and account.kicked_round != NEVER:
         return Membership.KICKED, f"it was put out in round {account.kicked_round}"
     if account is not None and account.left_round == NEVER:
-        return Membership.MEMBER, ""
+        punished = account.punished_round
+        return (Membership.MEMBER, "") if punished == NEVER else (Membership.PUNISHED, f"it was punished in round {punished}")
     if applicant is not None and applicant.refused_round != NEVER:
         return Membership.REFUSED, applicant.reason
     if applicant is not None:

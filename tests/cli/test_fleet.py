@@ -73,13 +73,15 @@ WITH_CHILD = (
 
 
 def test_stopping_kills_whoever_does_not_obey_and_their_children(tmp_path, monkeypatch):
-    monkeypatch.setattr(fleet, "STOP_SECONDS", 3.0)
+    monkeypatch.setattr(fleet, "STOP_SECONDS", 0.5)
     made = Fleet(tmp_path, overview_of("good", "deaf", "parent"))
     scripts = (OBEYS, DEAF, WITH_CHILD.format(path=tmp_path / "pid"))
     for daemon, script in zip(made.daemons, scripts, strict=True):
         daemon.process = child(script)
     grandchild = psutil.Process(int((tmp_path / "pid").read_text()))
+    begun = time.monotonic()
     made.stop()
+    assert time.monotonic() - begun < 3
     assert made.killed == ["deaf", "parent"]
     assert [daemon.code for daemon in made.daemons] == [-signal.SIGTERM, -signal.SIGKILL, -signal.SIGKILL]
     psutil.wait_procs([grandchild], timeout=5)

@@ -16,7 +16,7 @@ from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, Usag
 from bflcd.ledger.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.motion import motion_id
-from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.state import State, account_of, genesis_header, genesis_state, with_accounts
 from bflcd.node.alliance import newcomer as newcomer_module
 from bflcd.node.alliance import watch
 from bflcd.node.alliance.belonging import Belonging
@@ -129,7 +129,6 @@ async def test_one_member_that_lies_admits_nobody() -> None:
     [
         ((Membership.REFUSED, "unknown to us"), ["a manager has refused its application: unknown to us", "bflc-cli admit"]),
         ((Membership.KICKED, "it was put out in round 4"), ["it was put out in round 4", "only a quorum of managers"]),
-        ((Membership.PUNISHED, ""), ["it was proved to have lied", "for ever"]),
         ((Membership.LEFT, "it left in round 3"), ["it left in round 3", "bflc-cli admit"]),
         (("dormant", ""), ["it is called dormant", "bflc-cli admit"]),
     ],
@@ -188,6 +187,21 @@ async def test_as_long_as_rounds_close_nobody_is_asked() -> None:
     with pytest.raises(ExcludedError):
         await watched(members, 1, 2, 2, 3, 3, 4)
     assert len(members.asked) == 1
+
+
+async def test_who_was_punished_is_connected_still_and_follows() -> None:
+    """Given a member that was proved to have lied, when it hears of no round, then it goes on; put out as well, it stops."""
+    lied = with_accounts(STATE, replace(account_of(STATE, MEMBER.node_id), punished_round=Round(0)))  # type: ignore[type-var]
+    standing, text = membership_of(lied, MEMBER.node_id)
+    assert (standing, text) == (Membership.PUNISHED, "it was punished in round 0")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(Members([(standing, text)]), 5)
+    kicked = with_accounts(lied, replace(account_of(lied, MEMBER.node_id), kicked_round=Round(3)))  # type: ignore[type-var]
+    with pytest.raises(ExcludedError, match="it was put out in round 3"):
+        await watched(Members([membership_of(kicked, MEMBER.node_id)]), 5)
+    async with asyncio.timeout(10):
+        await Newcomers(Members([(standing, text)])).node.until_admitted()
 
 
 async def test_neither_one_liar_nor_who_is_behind_puts_a_member_out() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.membership import Membership
+from bflcd.ledger.membership import BELONGS, Membership
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.limits import visible
 from bflcd.node.alliance.poll import MembershipPoll
@@ -31,14 +31,10 @@ MEANINGS: Final = {
     Membership.REFUSED: "a manager has refused its application",
     Membership.LEFT: "it has left the community",
     Membership.KICKED: "it was put out",
-    Membership.PUNISHED: "it was proved to have lied",
 }
 """What each standing means to who reads `status`, where the member that is asked does not say more."""
 
-WAYS_BACK: Final = {
-    Membership.KICKED: "only a quorum of managers can take it back",
-    Membership.PUNISHED: "that is for ever",
-}
+WAYS_BACK: Final = {Membership.KICKED: "only a quorum of managers can take it back"}
 """What there is to be done, where it is not to be admitted."""
 
 
@@ -82,7 +78,7 @@ class Newcomer:
         pause = FIRST_PAUSE
         while True:
             replies = await self._poll.replies(self._application)
-            if 2 * sum(one.standing == Membership.MEMBER for one in replies) > len(replies):
+            if 2 * sum(one.standing in BELONGS for one in replies) > len(replies):
                 self._say(Round(max(one.round for one in replies)), "")
                 return
             if replies:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from bflcd.ledger.membership import Membership
+from bflcd.ledger.membership import BELONGS
 from bflcd.node.alliance.newcomer import meaning_of
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.anew import ExcludedError
@@ -28,7 +28,7 @@ async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[
             pause, last = FIRST_PAUSE, round_of()
             continue
         replies = await poll.all_replies()
-        out = [reply for reply in replies if reply is not None and reply.standing != Membership.MEMBER and reply.round >= last]
+        out = [reply for reply in replies if reply is not None and reply.standing not in BELONGS and reply.round >= last]
         if 2 * len(out) > len(replies):
             newest = max(out, key=lambda reply: reply.round)
             raise ExcludedError(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")

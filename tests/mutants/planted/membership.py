@@ -221,8 +221,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "membership-one-word-admits",
         "one peer's lie has a newcomer ask members for what they give to members alone (design 7)",
         NEWCOMER,
-        "if 2 * sum(one.standing == Membership.MEMBER for one in replies) > len(replies):",
-        "if any(one.standing == Membership.MEMBER for one in replies):",
+        "if 2 * sum(one.standing in BELONGS for one in replies) > len(replies):",
+        "if any(one.standing in BELONGS for one in replies):",
         ASKS,
     ),
     mutant(
