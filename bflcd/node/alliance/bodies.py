@@ -6,7 +6,7 @@ from typing import Any, Final
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
 from bflcd.ledger.operations.motion import motion_id
-from bflcd.ledger.operations.motions import agreeing_body
+from bflcd.ledger.operations.open_motions import agreeing_body
 from bflcd.ledger.state import Motion, State
 from bflcd.limits import is_printable
 from bflcd.types import HASH_BYTES, Amount, Digest, NodeId

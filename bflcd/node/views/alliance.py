@@ -11,7 +11,7 @@ from bflcd.api.schema.alliance import (
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.membership import membership_of
 from bflcd.ledger.operations.motion import manager_quorum, motion_id
-from bflcd.ledger.operations.motions import describe_motion
+from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.state import NEVER, State, account_of, is_member
 from bflcd.node.views.status import least_members
