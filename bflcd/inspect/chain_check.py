@@ -15,10 +15,9 @@ from bflcd.api.history import base_of
 from bflcd.consensus.certificate import verify_chain
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import MachineError, PeerError
+from bflcd.inspect.deciding import check_proved, decide_anew
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
-from bflcd.ledger.operations.recovery import judged_from
-from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
-from bflcd.ledger.transition import apply
+from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.params import MILLION, BlobRef, Genesis
 from bflcd.store.protocol import Damage
 from bflcd.types import Digest, Round, short
@@ -195,16 +194,11 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
 
 
 def _check_segment(walk: _Walk, certified: CertifiedSegment) -> None:
-    """Certificate, links, numbering, the ledger. Raises PeerError at the first thing that is wrong."""
-    segment, params = certified.segment, walk.genesis.params
-    proved = CertifiedHeader(segment.model_header, certified.certificate)
-    header = verify_chain(walk.header, (proved,), params, walk.genesis.managers, verify_envelope)
+    """Certificate, links, numbering, the ledger. Raises PeerError, MachineError at the first thing that is wrong."""
+    segment = certified.segment
+    header = check_proved(walk.genesis, walk.header, certified)
     if walk.state is not None:
-        before = judged_from(walk.state, certified)
-        walk.state = apply(params, before, walk.header, segment, verify_envelope)
-        held = header.model.state if header.model is not None else None
-        if state_hash(walk.state) != held:
-            raise MachineError(f"block #{header.height}: the ledger is not the one that its header commits to")
+        walk.state = decide_anew(walk.genesis, walk.header, walk.state, certified).state
     base = base_of([card.payload for card in segment.model.cards])
     if base is not None:
         walk.accuracy, walk.accuracy_round = base[1] / MILLION, walk.header.round

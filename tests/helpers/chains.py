@@ -16,6 +16,7 @@ from bflcd.types import View
 from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Commit
+from bflcd.wire.operation import Operation
 from bflcd.wire.tensors import update_label
 from tests.helpers.ledger import Community, by_digest, make_cards, make_draw, make_genesis, make_offer
 from tests.helpers.tensors import encode_tensors
@@ -55,8 +56,8 @@ def payload_of(genesis: Genesis, value: float, label: str | None) -> bytes:
     return encode_tensors(arrays, genesis.task.tensors, label=label)
 
 
-def next_segment(chain: Chain) -> CertifiedSegment:
-    """Play one round in which two trainers are packed; the chain stands behind it afterwards."""
+def next_segment(chain: Chain, *operations: Operation) -> CertifiedSegment:
+    """Play one round in which two trainers are packed, with `operations` in order; the chain stands behind it afterwards."""
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
@@ -68,7 +69,16 @@ def next_segment(chain: Chain) -> CertifiedSegment:
         chain.payloads[ref(update).root] = update
     by = by_digest(offers)
     cards = make_cards(community, {digest: [1000] * community.q for digest in by}, by)
-    outcome = decide(community.params, state, community.head, cards, by, draw=make_draw(community), time=state.time + 1000)
+    outcome = decide(
+        community.params,
+        state,
+        community.head,
+        cards,
+        by,
+        draw=make_draw(community),
+        time=state.time + 1000,
+        operations=operations,
+    )
     weighted = [
         WeightedUpdate(p.weight, update_label(state.chain, state.round, p.offer.author), updates[p.offer.digest])
         for p in outcome.packed

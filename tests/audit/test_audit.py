@@ -1,0 +1,280 @@
+"""The auditor's folder: what stands in it, and that a program which shares nothing with ours finds every change in it."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from bflc_cli.audit.folder import CHAIN_FILE, TABLES, new_folder
+from bflc_cli.main import main
+from bflcd.crypto.identity import Identity
+from bflcd.errors import BflcError, MachineError, OperatorError
+from bflcd.inspect.audit import AuditedChain, audit_chain
+from bflcd.params import Genesis
+from bflcd.store.sqlite import SqliteStore
+from bflcd.types import Amount, Round
+from bflcd.wire.alliance import Admit, Transfer
+from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.envelope import seal
+from bflcd.wire.operation import Operation
+from tests.helpers.chains import Chain, begin_chain, fill, next_segment
+from tests.helpers.ledger import BALANCE
+
+VERIFIER = Path(__file__).with_name("verify.py")
+NEWCOMER = Identity(b"n" * 32)
+GIVEN = 7
+
+
+class Held:
+    """A `SegmentReader` over what a test has made."""
+
+    def __init__(self, genesis: Genesis | None, segments: list[CertifiedSegment]) -> None:
+        self.held, self.segments = genesis, segments
+
+    async def genesis(self) -> Genesis | None:
+        return self.held
+
+    async def segment(self, round_: Round) -> CertifiedSegment | None:
+        return self.segments[round_ - 1] if round_ <= len(self.segments) else None
+
+
+def a_history() -> tuple[Chain, list[CertifiedSegment]]:
+    """Four rounds: learning alone, a manager admits and another member gives, learning again."""
+    chain = begin_chain()
+    chain.community = replace(chain.community, keys={**chain.community.keys, NEWCOMER.node_id: NEWCOMER})
+    segments = [next_segment(chain)]
+    state, keys = chain.state, chain.community.keys
+    first, giver = state.managers[0], next(node for node in chain.community.members if node not in state.managers)
+    admit = Admit(chain=state.chain, round=state.round, number=1, node=NEWCOMER.node_id)
+    gift = Transfer(chain=state.chain, round=state.round, number=1, to=first, amount=Amount(GIVEN))
+    said = [
+        Operation(kind, (seal(body, keys[who]).envelope,))
+        for kind, body, who in (("admit", admit, first), ("transfer", gift, giver))
+    ]
+    segments.append(next_segment(chain, *sorted(said, key=lambda one: one.author)))
+    segments += [next_segment(chain) for _ in range(2)]
+    return chain, segments
+
+
+async def written(reader: Held, path: Path) -> AuditedChain:
+    with new_folder(path) as folder:
+        async for item in audit_chain(reader):
+            if isinstance(item, AuditedChain):
+                folder.end(item)
+                return item
+            folder.add(item)
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def history() -> tuple[Chain, list[CertifiedSegment]]:
+    return a_history()
+
+
+@pytest.fixture
+async def folder(history: tuple[Chain, list[CertifiedSegment]], tmp_path: Path) -> Path:
+    chain, segments = history
+    await written(Held(chain.genesis, segments), tmp_path / "audit")
+    return tmp_path / "audit"
+
+
+def verdict(folder: Path, chain_id: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", str(VERIFIER), str(folder), chain_id], capture_output=True, text=True, check=False
+    )
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_stands_in_it(history, folder):
+    chain, segments = history
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [CHAIN_FILE, "index.html", *(f"{name}.{ending}" for name in TABLES for ending in ("csv", "json"))]
+    )
+    assert [row["block"] for row in rows(folder, "rounds")] == [one.certificate.digest.hex() for one in segments]
+    assert sorted((row["model"], row["kind"]) for row in rows(folder, "operations")) == [("2", "admit"), ("2", "transfer")]
+    packed = [row for row in rows(folder, "contributions") if row["place"]]
+    assert len(packed) == 2 * len(segments)
+    assert all(not row["reason"] for row in packed)
+    members = {row["node"]: row for row in rows(folder, "members")}
+    assert members[NEWCOMER.node_id.hex()]["standing"] == "member"
+    assert members[NEWCOMER.node_id.hex()]["first"] == "2"
+    gave = next(row for row in members.values() if int(row["moved"]) < 0)
+    assert int(gave["held"]) == BALANCE + int(gave["earned"]) - GIVEN
+    assert sum(int(row["packed"]) for row in members.values()) == len(packed)
+    for name in TABLES:
+        assert len(json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))) == len(rows(folder, name))
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert chain.state.chain.hex() in page
+    assert "<svg" in page
+
+
+def test_it_holds_for_a_program_that_shares_nothing_with_ours(history, folder):
+    chain, segments = history
+    found = verdict(folder, chain.state.chain.hex())
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == f"holds: {len(segments)} rounds, block {segments[-1].certificate.digest.hex()}\n"
+    assert "another chain" in verdict(folder, "00" * 32).stderr
+
+
+def test_the_program_is_short_and_its_own():
+    text = VERIFIER.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200
+    imported = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    assert imported <= {"csv", "sys", "collections", "hashlib", "pathlib", "msgpack", "nacl"}
+
+
+def change_cell(name: str, column: str, value: Callable[[str], str], where: int = 0) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        found = rows(folder, name)
+        found[where][column] = value(found[where][column])
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(found[0]))
+            writer.writeheader()
+            writer.writerows(found)
+
+    return change
+
+
+def change_chain(change: Callable[[list], None]) -> Callable[[Path], None]:
+    def rewrite(folder: Path) -> None:
+        with (folder / CHAIN_FILE).open("rb") as file:
+            parts = list(msgpack.Unpacker(file))
+        change(parts)
+        (folder / CHAIN_FILE).write_bytes(b"".join(msgpack.packb(part, use_bin_type=True) for part in parts))
+
+    return rewrite
+
+
+def flip(data: bytes) -> bytes:
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+def forge_vote(parts: list) -> None:
+    signatures = parts[2][3][7]
+    signatures[0][1] = flip(signatures[0][1])
+
+
+def too_few_votes(parts: list) -> None:
+    parts[2][3][7].pop()
+
+
+def one_vote_twice(parts: list) -> None:
+    parts[2][3][7][1] = parts[2][3][7][0]
+
+
+def forge_card(parts: list) -> None:
+    card = parts[2][2][2][0][0]
+    card[2] = flip(card[2])
+
+
+def forge_operation(parts: list) -> None:
+    envelope = parts[2][2][2][4][0][1][0]
+    envelope[2] = flip(envelope[2])
+
+
+def pay_another(parts: list) -> None:
+    rewards = parts[1][2][2][3]
+    rewards[0][1] += 1
+
+
+def drop_a_round(parts: list) -> None:
+    del parts[2]
+
+
+def drop_the_last(parts: list) -> None:
+    del parts[-1]
+
+
+def add_a_manager(parts: list) -> None:
+    parts[0][6].append(b"m" * 32)
+
+
+def plus(amount: int) -> Callable[[str], str]:
+    return lambda value: str(int(value) + amount)
+
+
+CHANGES = {
+    "a vote that is not its author's": (change_chain(forge_vote), "BadSignatureError"),
+    "a vote less": (change_chain(too_few_votes), "no quorum"),
+    "a vote counted twice": (change_chain(one_vote_twice), "no quorum"),
+    "a card that is not its author's": (change_chain(forge_card), "BadSignatureError"),
+    "an operation that is not its author's": (change_chain(forge_operation), "BadSignatureError"),
+    "a unit more paid": (change_chain(pay_another), "another body"),
+    "a round left out": (change_chain(drop_a_round), "round 3 stands here"),
+    "the last round left out": (change_chain(drop_the_last), "rounds in the table"),
+    "another genesis": (change_chain(add_a_manager), "another chain"),
+    "another gain": (change_cell("contributions", "gain", plus(1)), "another gain"),
+    "another uploader": (change_cell("contributions", "uploader", lambda _: "00" * 32), "another uploader"),
+    "a reward told higher": (change_cell("contributions", "reward", plus(1)), "another reward"),
+    "more cards than there were": (change_cell("contributions", "entries", plus(1)), "another number of cards"),
+    "another model": (change_cell("rounds", "root", lambda _: "00" * 32), "another root"),
+    "another signer": (change_cell("rounds", "signers", lambda _: "00" * 32), "another signers"),
+    "another committee": (change_cell("rounds", "committee", lambda _: "00" * 32), "another committee"),
+    "an operation of another's": (change_cell("operations", "author", lambda _: "00" * 32), "other operations"),
+    "units from nowhere": (change_cell("movements", "by_rewards", plus(1)), "another reward"),
+    "units moved by nobody": (change_cell("movements", "by_operations", plus(1)), "other units"),
+    "more held": (change_cell("movements", "held", plus(1)), "does not hold"),
+    "a sum of its own": (change_cell("members", "packed", plus(1)), "other sums"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_change_is_found(name, history, folder):
+    change, told = CHANGES[name]
+    change(folder)
+    found = verdict(folder, history[0].state.chain.hex())
+    assert found.returncode == 1
+    assert told in found.stderr
+
+
+async def test_a_chain_that_does_not_hold_leaves_no_folder(history, tmp_path):
+    chain, segments = history
+    broken = replace(segments[1], certificate=segments[2].certificate)
+    with pytest.raises(MachineError, match="round 2 does not hold"):
+        await written(Held(chain.genesis, [segments[0], broken]), tmp_path / "audit")
+    with pytest.raises(MachineError, match="no genesis"):
+        await written(Held(None, []), tmp_path / "audit")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_there_is_not_touched(history, tmp_path):
+    (tmp_path / "audit").mkdir()
+    with pytest.raises(OperatorError, match="exists"):
+        await written(Held(history[0].genesis, []), tmp_path / "audit")
+    with pytest.raises(BflcError, match="cannot be written"):
+        await written(Held(history[0].genesis, []), Path(__file__) / "audit")
+
+
+def test_the_command(tmp_path, capsys):
+    import asyncio
+
+    async def store() -> Chain:
+        held = await SqliteStore.open(tmp_path / "node")
+        chain = begin_chain()
+        await fill(held, chain, 2)
+        await held.close()
+        return chain
+
+    (tmp_path / "node").mkdir(mode=0o700)
+    chain = asyncio.run(store())
+    output = tmp_path / "audit"
+    assert main(["--json", "--datadir", str(tmp_path / "node"), "audit", "--output", str(output)]) == 0
+    data = json.loads(capsys.readouterr().out)["data"]
+    assert data == {
+        "folder": str(output),
+        "chain_id": chain.state.chain.hex(),
+        "head": chain.community.head.hex(),
+        "rounds": 2,
+    }
+    assert verdict(output, data["chain_id"]).returncode == 0
+    assert main(["--datadir", str(tmp_path / "node"), "audit", "--output", str(output)]) == 1
