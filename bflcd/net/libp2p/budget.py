@@ -53,11 +53,11 @@ STRANGER_REQUEST_BYTES: Final = 8 * 1024
 STRANGER_UNREAD_BYTES: Final = 512 * 1024
 """What one stranger's connection holds that nobody has read yet."""
 
-STRANGER_READS: Final = Rate(per_second=500, burst=1_000)
+STRANGER_READS: Final = Rate(per_second=100, burst=500)
 """Frames' headers and bodies of a stranger; what comes faster waits in its own socket."""
 
-STRANGERS_READS: Final = Rate(per_second=1_000, burst=4_000)
-"""The same of all strangers together: an identity costs nothing."""
+STRANGERS_READS: Final = Rate(per_second=250, burst=2_000)
+"""The same of all strangers together: an identity costs nothing. To come, hear the genesis and apply takes some forty."""
 
 # -- members, and whom we have dialled -----------------------------------------------------------------------------------------
 
