@@ -6,6 +6,7 @@ import secrets
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -36,6 +37,8 @@ class Totals:
     recoveries: int = 0
     superseded: int = 0
     slowest_recovery: int = 0
+    changed: int = 0
+    carried: Counter[str] = field(default_factory=Counter)
     by_profile: dict[str, int] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
@@ -43,6 +46,8 @@ class Totals:
         self.events += result.events
         self.virtual_ms += result.virtual_ms
         self.by_profile[result.profile] = self.by_profile.get(result.profile, 0) + 1
+        self.changed += result.changes > 0
+        self.carried.update(result.carried or {})
         if result.out_of_contract:
             self.out_of_contract += 1
         if result.violations:
@@ -84,6 +89,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--profile", choices=sorted(PROFILES), help="this fault profile only")
     parser.add_argument("--nodes", type=int, help="this many nodes only")
     parser.add_argument("--election", choices=ELECTIONS, help="this rule of election only")
+    parser.add_argument(
+        "--changing", action=argparse.BooleanOptionalAction, help="members come and go in all seeds, or none; else it is drawn"
+    )
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happened")
     arguments = parser.parse_args()
@@ -98,6 +106,7 @@ def _replay(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         nodes=arguments.nodes,
         election=arguments.election,
+        changing=arguments.changing,
         readable=arguments.trace,
     )
     print("\n".join(result.lines), end="\n" if result.lines else "")
@@ -111,7 +120,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _results(seeds: range, arguments: argparse.Namespace, started: float) -> Iterator[Result]:
-    tasks = ((seed, arguments.profile, arguments.nodes, arguments.election) for seed in seeds)
+    tasks = ((seed, arguments.profile, arguments.nodes, arguments.election, arguments.changing) for seed in seeds)
     if arguments.jobs <= 1:
         for task in tasks:
             yield _one(task)
@@ -131,10 +140,10 @@ def _over(arguments: argparse.Namespace, started: float) -> bool:
     return arguments.seconds is not None and time.monotonic() - started >= arguments.seconds
 
 
-def _one(task: tuple[int, str | None, int | None, str | None]) -> Result:
-    seed, profile, nodes, election = task
+def _one(task: tuple[int, str | None, int | None, str | None, bool | None]) -> Result:
+    seed, profile, nodes, election, changing = task
     try:
-        return run_seed(seed, profile=profile, nodes=nodes, election=election)
+        return run_seed(seed, profile=profile, nodes=nodes, election=election, changing=changing)
     except Exception:  # noqa: BLE001 - one seed that breaks the simulator must not end the run; it counts as a violation
         text = "the simulator itself failed:\n" + traceback.format_exc()
         return Result(seed, profile or "?", nodes or 0, (text,), "", 0, 0, 0, False, None, 1, {})
@@ -144,6 +153,7 @@ def _show(result: Result, arguments: argparse.Namespace) -> None:
     extra = f" --profile {arguments.profile}" if arguments.profile else ""
     extra += f" --nodes {arguments.nodes}" if arguments.nodes else ""
     extra += f" --election {arguments.election}" if arguments.election else ""
+    extra += "" if arguments.changing is None else " --changing" if arguments.changing else " --no-changing"
     print(f"seed {result.seed} ({result.profile}, {result.nodes} nodes):", file=sys.stderr)
     for text in result.violations:
         print(f"  {text}", file=sys.stderr)
@@ -155,7 +165,8 @@ def _line(totals: Totals, started: float) -> str:
     return (
         f"{totals.seeds} seeds, {totals.violated} violations, {totals.events} events, "
         f"{totals.virtual_ms / 3_600_000:.1f} virtual hours, {totals.seeds / minutes:.0f} seeds a minute, "
-        f"{totals.out_of_contract} out of contract, slowest heal {totals.slowest:.0%} of its limit"
+        f"{totals.out_of_contract} out of contract, slowest heal {totals.slowest:.0%} of its limit, "
+        f"members changed in {totals.changed} ({', '.join(f'{count} {kind}' for kind, count in totals.carried.most_common())})"
         + (
             f", {totals.recoveries} recoveries, slowest {totals.slowest_recovery}% of its limit, {totals.superseded} blocks superseded"
             if totals.recoveries

@@ -84,7 +84,7 @@ def drawn(seed: int) -> tuple[str, int, str]:
 def record(seed: int) -> Recorded:
     """Run one seed and note what it says and decides."""
     profile, nodes, election = drawn(seed)
-    world, scene = make_world(seed, profile=profile, nodes=nodes, election=election)
+    world, scene = make_world(seed, profile=profile, nodes=nodes, election=election, changing=False)
     world.recording = recording = Recording()
     run_world(world, scene)
     said, decided = recording.hashes()

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from bflcd.wire import envelope as wire_envelope
+from tests.sim import alliance
 from tests.sim.gone import draw_managers
 from tests.sim.profiles import NEEDS_TORN_LOGS, PROFILES, Scene, draw_profile
 from tests.sim.setup import draw_election, draw_setup
@@ -23,10 +24,14 @@ def make_world(
     profile: str | None = None,
     nodes: int | None = None,
     election: str | None = None,
+    changing: bool | None = None,
     readable: bool = False,
     raise_errors: bool = False,
 ) -> tuple[World, Scene]:
-    """A world with its faults drawn, before its first event. `election` fixes that rule; its draw moves no other."""
+    """A world with its faults drawn, before its first event. `election` fixes that rule; its draw moves no other.
+
+    `changing`: whether members come and go, which is drawn as well and moves no other draw.
+    """
     rng = Random(f"{seed}/draw")
     drawn = draw_profile(rng)
     name = drawn if profile is None else profile
@@ -35,12 +40,19 @@ def make_world(
     setup = draw_setup(rng, nodes)
     if name == "gone":
         setup = replace(setup, managers=draw_managers(setup, Random(f"{seed}/managers")))
+    comers = Random(f"{seed}/alliance")
+    drawn_to_change = comers.random() < alliance.SHARE
+    changes = name not in alliance.WITHOUT and (drawn_to_change if changing is None else changing)
+    if changes:
+        setup = alliance.draw_strangers(setup, comers)
     setup = replace(setup, election=election or draw_election(Random(f"{seed}/election")))
     world = World(seed, setup, name, readable=readable, raise_errors=raise_errors)
     world.torn_logs = name in NEEDS_TORN_LOGS
     world.populate()
     scene = Scene(world, Random(f"{seed}/faults"))
     PROFILES[name](scene)
+    if changes:
+        alliance.Alliance(scene, comers)
     return world, scene
 
 
@@ -50,12 +62,21 @@ def run_seed(
     profile: str | None = None,
     nodes: int | None = None,
     election: str | None = None,
+    changing: bool | None = None,
     readable: bool = False,
     raise_errors: bool = False,
 ) -> Result:
     """Run one seed to its end; `violations` of the result is empty if everything held."""
     return run_world(
-        *make_world(seed, profile=profile, nodes=nodes, election=election, readable=readable, raise_errors=raise_errors)
+        *make_world(
+            seed,
+            profile=profile,
+            nodes=nodes,
+            election=election,
+            changing=changing,
+            readable=readable,
+            raise_errors=raise_errors,
+        )
     )
 
 

@@ -12,9 +12,11 @@ from bflcd.core.records import Head, OperationRecord, Record
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.operations.application import select_operations
+from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.state import NEVER, state_hash
+from bflcd.ledger.state import NEVER, State, members_of, state_hash
 from bflcd.ledger.transition import validate_segment
 from bflcd.store.records import pins_of
 from bflcd.types import Digest, NodeId, short
@@ -23,6 +25,7 @@ from bflcd.wire.codec import decode_any, encode, number_of, peek_number
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import Announcement, Beacon, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.messages import Commit as CommitVote
+from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 from tests.helpers.inside import pool_of, round_of
 from tests.sim.trace import signed_part
@@ -39,6 +42,9 @@ MAX_RESENDS: Final = 4
 MAX_SLOTS_EACH: Final = 32
 """Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
 
+
+SPENDING: Final = frozenset({"transfer"})
+"""Operations by which a member gives away units of its own."""
 
 CALM_MS: Final = 1_000
 """After so long everybody has committed what one has, where nothing goes wrong: nobody waits for a heartbeat."""
@@ -69,6 +75,14 @@ class Safety:
         """Whose lies a block has proved."""
         self._signed: dict[tuple[NodeId, int, int, int, int], bytes] = {}
         self._checked: set[tuple[Digest, bytes]] = set()
+        self.out: frozenset[NodeId] = frozenset(set(world.keyring.signers) - {member.node for member in world.genesis.members})
+        """Nodes that are no members by the newest ledger that was decided."""
+        self.changes = 0
+        """Blocks by which somebody came or went."""
+        self.carried: Counter[str] = Counter()
+        """Operations in blocks, by kind."""
+        self.held_by_all: set[Digest] = set()
+        """Operations that all held at the heal, and any block might carry."""
         self.excused: set[NodeId] = set()
         """Honest nodes whose disk forgot more than the mark file can tell (design 6.3): both were lost."""
 
@@ -161,19 +175,29 @@ class Safety:
     def stored(self, node: "SimNode", records: tuple[Record, ...]) -> None:
         """Evidence is known from the moment it is durable."""
         for record in records:
-            if isinstance(record, OperationRecord):
+            if isinstance(record, OperationRecord) and record.operation.kind == EVIDENCE.name:
                 self.noted.setdefault(record.operation.author, node.round)
 
     def unpunished(self, before: int) -> set[NodeId]:
         """Whom honest nodes have been able to convict since a round before `before`, and no block does."""
         for node in self.world.living:
-            for piece in () if node.core is None else pool_of(node.core).values():
+            for piece in _evidence_of(node):
                 self.noted.setdefault(piece.author, node.round)
         return {accused for accused in self.convicted() if self.noted[accused] <= before}
 
+    def waiting(self) -> set[Digest]:
+        """Operations that all living nodes hold and the next block may carry."""
+        cores = [node.core for node in self.world.living if node.core is not None]
+        if not cores:
+            return set()
+        newest = max((core.context.state for core in cores), key=lambda state: state.round)
+        pools = [pool_of(core).values() for core in cores]
+        everywhere = set.intersection(*(set(map(operation_id, pool)) for pool in pools))
+        return {operation_id(one) for one in select_operations(newest, pools[0])} & everywhere
+
     def convicted(self) -> set[NodeId]:
         """Against whom somebody honest holds evidence that is in no block yet."""
-        held = (pool_of(node.core).values() for node in self.world.living if node.core is not None)
+        held = map(_evidence_of, self.world.living)
         return {piece.author for pieces in held for piece in pieces if piece.author not in self.punished}
 
     def _durable(self, node: "SimNode", body: Any, envelope: Envelope) -> None:
@@ -218,6 +242,8 @@ class Safety:
         if hash_ not in self.heads:
             self.heads[hash_] = Head(header, hash_, state)
             self._nobody_robbed(before, effect)
+            self._members_changed(effect.state, before.state)
+            self.carried.update(operation.kind for operation in effect.certified.segment.model.operations)
             self._contract(state.committee)
             world.newest(state.round)
         world.advanced(node)
@@ -247,9 +273,12 @@ class Safety:
 
     def _nobody_robbed(self, before: Head, effect: Commit) -> None:
         held = {account.node: account.balance for account in before.state.accounts}
+        spent = {one.author for one in effect.certified.segment.model.operations if one.kind in SPENDING}
         for account in effect.state.accounts:
             node = self.world.by_id[account.node]
-            if node.honest and account.balance < held[account.node] and account.node not in self.excused:
+            if account.node in spent:
+                continue
+            if node.honest and account.balance < held.get(account.node, 0) and account.node not in self.excused:
                 self.violate(f"{node.name} is honest and lost {held[account.node] - account.balance} units")
             if account.punished_round == effect.state.round - 1:
                 if node.honest and account.node not in self.excused:
@@ -262,6 +291,15 @@ class Safety:
             self.violate(
                 f"{self.world.by_id[node_id].name} is punished, and has a seat or an update in round {effect.state.round}"
             )
+
+    def _members_changed(self, state: State, before: State) -> None:
+        there, then = ({account.node for account in members_of(one)} for one in (state, before))
+        self.changes += there != then
+        if newest := state.round > self.world.top:
+            self.out = frozenset(set(self.world.by_id) - there)
+        strangers = set(state.committee) - there
+        if newest and strangers:
+            self.violate(f"{', '.join(map(self.world.name, strangers))} has a seat in round {state.round}, and is no member")
 
     def _contract(self, committee: tuple[NodeId, ...]) -> None:
         """At most f of a committee may lie; a draw that gives more is no fair test."""
@@ -333,3 +371,8 @@ class Safety:
         counts = node.core._early.by_author()
         if any(count > MAX_EARLY_EACH for count in counts.values()):
             self.violate(f"{node.name} keeps more than {MAX_EARLY_EACH} early messages of one author")
+
+
+def _evidence_of(node: "SimNode") -> list[Operation]:
+    """What a node holds against members."""
+    return [] if node.core is None else [one for one in pool_of(node.core).values() if one.kind == EVIDENCE.name]

@@ -35,10 +35,12 @@ class Setup:
     managers: tuple[int, ...] = ()
     """By their numbers; none: the first four members."""
     election: str = "score"
+    strangers: int = 0
+    """Of the nodes, those that the genesis does not name."""
 
     @property
     def f(self) -> int:
-        return faults(min(self.committee, self.nodes))
+        return faults(min(self.committee, self.nodes - self.strangers))
 
 
 def draw_setup(rng: Random, nodes: int | None) -> Setup:

@@ -58,12 +58,12 @@ FOUND = [
 
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FIXED)
 def test_a_seed_holds(seed: int, profile: str, nodes: int) -> None:
-    assert run_seed(seed, profile=profile, nodes=nodes).violations == ()
+    assert run_seed(seed, profile=profile, nodes=nodes, changing=False).violations == ()
 
 
 @pytest.mark.parametrize(("seed", "profile", "nodes"), FOUND)
 def test_a_seed_that_failed_once_holds(seed: int, profile: str | None, nodes: int | None) -> None:
-    assert run_seed(seed, profile=profile, nodes=nodes, election="score").violations == ()
+    assert run_seed(seed, profile=profile, nodes=nodes, election="score", changing=False).violations == ()
 
 
 @pytest.mark.parametrize("seed", range(7, 267, 13))
@@ -168,7 +168,7 @@ def test_who_only_follows_is_never_seated(election: str) -> None:
     """Given members that follow only, whatever else goes wrong, then none of them is ever packed, present, or on a seat."""
     observing = 0
     for seed in range(6):
-        world, scene = make_world(seed, profile="observers", nodes=7 + seed % 4, election=election)
+        world, scene = make_world(seed, profile="observers", nodes=7 + seed % 4, election=election, changing=False)
         assert run_world(world, scene).violations == ()
         ahead = max(world.nodes, key=lambda node: node.round)
         accounts = {account.node: account for account in ahead.disk.head.state.accounts}
@@ -195,3 +195,20 @@ def test_every_strategy_runs_and_harms_nobody(name: str) -> None:
     liar = world.nodes[0]
     liar.liar = Liar(liar, [name], Random(name))
     assert world.run(heal_at=4_000, heal_rounds=3).violations == ()
+
+
+@pytest.mark.parametrize("seed", range(1000, 1008))
+def test_members_come_and_go_whatever_goes_wrong(seed: int) -> None:
+    result = run_seed(seed, changing=True)
+    assert result.violations == ()
+
+
+def test_in_a_third_of_the_seeds_somebody_comes_or_goes_and_the_draw_moves_nothing_else() -> None:
+    drawn = [make_world(seed)[0].setup.strangers > 0 for seed in range(60)]
+    assert 60 // 3 < sum(drawn) < 60
+    for seed in range(12):
+        still, moving = (make_world(seed, profile="calm", changing=changing)[0].setup for changing in (False, True))
+        assert moving == replace(still, nodes=moving.nodes, strangers=moving.nodes - still.nodes)
+    found = [run_seed(seed, profile="calm", changing=True) for seed in range(4)]
+    assert sum(result.changes for result in found) > 0
+    assert {kind for result in found for kind in result.carried or ()} >= {"admit"}

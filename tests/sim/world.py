@@ -59,6 +59,10 @@ class Result:
     """Of the liars, those against whom evidence stands in a block."""
     recoveries: tuple[int, ...] = ()
     """For each recovery, the share in percent of its limit after which its round was closed everywhere."""
+    changes: int = 0
+    """Blocks by which somebody came or went."""
+    carried: dict[str, int] | None = None
+    """Operations in blocks, by kind."""
     superseded: int = 0
     """Committed blocks that a recovery undid, since nobody who could be reached had prepared them (design 6.8)."""
     lines: tuple[str, ...] = ()
@@ -74,7 +78,7 @@ class World(Links):
         self.torn_logs = False
         self.keyring = Keyring(setup.nodes, real=setup.real_keys)
         self.genesis, _ = make_genesis(
-            nodes=setup.nodes,
+            nodes=setup.nodes - setup.strangers,
             committee=setup.committee,
             places=setup.places,
             small_community=setup.small,
@@ -169,6 +173,8 @@ class World(Links):
             liars=sum(not node.honest for node in self.nodes),
             punished=len(self.safety.punished),
             recoveries=tuple(self.safety.recoveries),
+            changes=self.safety.changes,
+            carried=dict(self.safety.carried),
             superseded=len(self.safety.superseded),
             lines=tuple(self.trace.lines),
         )
@@ -205,8 +211,8 @@ class World(Links):
 
     @property
     def living(self) -> list[SimNode]:
-        """Honest nodes that are not gone for ever: those that must make progress in the end."""
-        return [node for node in self.nodes if node.honest and not node.gone]
+        """Honest members that are not gone for ever: those that must make progress in the end."""
+        return [node for node in self.nodes if node.honest and not node.gone and node.id not in self.safety.out]
 
     def heal(self) -> None:
         """Every fault ends but those within f: liars, the dead, those whose disk forgot."""
@@ -231,6 +237,7 @@ class World(Links):
             if not node.running:
                 node.start()
         self.goal = max((node.round for node in self.nodes), default=0) + AHEAD
+        self.safety.held_by_all = self.safety.waiting()
         self.limit = self.now + self.allowance()
         self.note(None, "goal", f"round {self.goal} by {self.limit}", b"")
 
@@ -258,7 +265,8 @@ class World(Links):
         if goal is None or not all(node.round >= goal for node in self.living):
             return
         unpunished = self.safety.unpunished(goal - AHEAD)
-        if unpunished and self.further <= self.setup.f:
+        waiting = self.safety.held_by_all & self.safety.waiting()
+        if (unpunished or waiting) and self.further <= self.setup.f:
             self.further += 1  # so many liars can lead one after the other and leave the evidence out
             self.goal, self.limit = goal + 1, self.limit + self.allowance() // AHEAD
             return
@@ -267,6 +275,9 @@ class World(Links):
             self.safety.violate(
                 f"{names} lied, honest nodes can prove it, and no block does, {AHEAD + self.further} rounds later"
             )
+        if waiting:
+            text = f"{len(waiting)} operations that everybody holds and any block may carry are in none"
+            self.safety.violate(f"{text}, {AHEAD + self.further} rounds later")
         self.done, self.reached = True, self.reached or self.now
 
     # -- what happens to nodes ----------------------------------------------------------------------------------------

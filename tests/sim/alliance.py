@@ -1,0 +1,175 @@
+"""Members that come and go while anything else goes wrong: what the operators of nodes have signed, right and wrong (design 7).
+
+An overlay for any profile, from a draw of its own, so that everything else of a seed stays what it is without it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+from typing import Any, Final
+
+from bflcd.core.events import OperationSaid
+from bflcd.ledger.operations.registry import KINDS
+from bflcd.ledger.quorum import faults
+from bflcd.ledger.state import NEVER, State, account_of, is_member, members_of
+from bflcd.types import Amount, NodeId, Round
+from bflcd.wire.alliance import Admit, Application, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.codec import decode
+from bflcd.wire.envelope import seal
+from bflcd.wire.operation import Operation
+from tests.helpers.inside import pool_of
+from tests.sim.node import SimNode
+from tests.sim.scene import Scene
+from tests.sim.setup import Setup
+
+SHARE: Final = 0.5
+"""Of the seeds: in at least a third somebody comes or goes."""
+
+WITHOUT: Final = frozenset({"gone"})
+"""Profiles whose own operators count on who was there at first."""
+
+MOST: Final = 24
+"""Operators' decisions before the heal."""
+
+EMPTIER: Final = 0.1
+"""How often somebody goes though seats, or what the committee can bear, are fewer then."""
+
+WRONG: Final = 0.15
+"""Of what is signed: something that no block may carry."""
+
+
+def draw_strangers(setup: Setup, rng: Random) -> Setup:
+    """The community with one or two nodes beside it that its genesis does not name."""
+    strangers = rng.choice([1, 1, 2])
+    return replace(setup, nodes=setup.nodes + strangers, strangers=strangers)
+
+
+class Alliance:
+    """The operators of all nodes, each for itself."""
+
+    def __init__(self, scene: Scene, rng: Random) -> None:
+        self.world, self.rng = scene.world, rng
+        self.carried = 0
+        """Decisions that were signed and handed in."""
+        busy = max(scene.busy, 1)
+        for _ in range(rng.randint(6, MOST)):
+            scene.at(rng.randint(0, busy), self._decide)
+
+    def _decide(self) -> None:
+        """Somebody who is up decides something, as its own ledger shows the community."""
+        awake = [node for node in self.world.nodes if node.running and node.started and not node.paused and not node.gone]
+        if not awake:
+            return
+        node = self.rng.choice(awake)
+        core = node.core
+        if core is None or core.syncing:
+            return
+        if node.honest and any(held.author == node.id for held in pool_of(core).values()):
+            return  # one at a time (ADR 18)
+        said = self._drawn(node, core.context.state)
+        if said is not None:
+            self._hand_in(node, said)
+
+    def _drawn(self, node: SimNode, state: State) -> Any | None:
+        """A body, without a number yet where its kind has one; None if there is nothing to decide."""
+        account = account_of(state, node.id)
+        choices: list[Callable[[SimNode, State], Any | None]] = []
+        if account is None or not is_member(account):
+            choices.append(_apply)
+        else:
+            choices += [self._leave, self._leave, self._transfer]
+        if node.id in state.managers:
+            choices += [self._answer, self._answer, self._kick, self._take_back, *([self._agree] * (4 if state.motions else 0))]
+        if self.rng.random() < WRONG:
+            choices = [self._presume]
+        return self.rng.choice(choices)(node, state)
+
+    def _hand_in(self, node: SimNode, body: Any) -> None:
+        """Its own node takes it, or for who is no member the one that it asks; a liar signs two and tells two nodes."""
+        account = account_of(node.disk.head.state, node.id)
+        number = 1 + (0 if account is None else account.operations)
+        if not isinstance(body, Application):
+            body = replace(body, number=max(1, number + (self.rng.choice([0, 0, 0, 1, -1]) if not node.honest else 0)))
+        kind = next(name for name, kind in KINDS.items() if kind.bodies == (type(body),))
+        operation = Operation(kind, (seal(body, node.signer).envelope,))
+        taker = node
+        if isinstance(body, Application) or not node.honest:
+            taker = self.rng.choice([other for other in self.world.nodes if other.running and other.started] or [node])
+        self.carried += 1
+        self.world.note(node, "signs", f"{kind} {KINDS[kind].describe(operation)}, at {taker.name}", kind.encode())
+        taker.post(OperationSaid(operation))
+
+    # -- what there is to decide --------------------------------------------------------------------------------------
+
+    def _spare(self, state: State) -> list[NodeId]:
+        """Who may go: nobody who manages, and not so many that seats stay empty, except now and then."""
+        setup, there = self.world.setup, [account.node for account in members_of(state)]
+        seats = min(setup.committee, len(there) - 1)
+        enough = faults(seats) == setup.f and (setup.small or len(there) > setup.committee + 1)
+        if not enough and (len(there) < 2 or self.rng.random() > EMPTIER):
+            return []
+        return [node for node in there if node not in state.managers]
+
+    def _leave(self, node: SimNode, state: State) -> Leave | None:
+        return Leave(state.chain, state.round, 1) if node.id in self._spare(state) else None
+
+    def _transfer(self, node: SimNode, state: State) -> Transfer | None:
+        account, others = account_of(state, node.id), [one.node for one in members_of(state) if one.node != node.id]
+        if account is None or not account.balance or not others:
+            return None
+        amount = Amount(self.rng.randint(1, max(1, account.balance // 4)))
+        return Transfer(state.chain, state.round, 1, self.rng.choice(others), amount)
+
+    def _answer(self, _: SimNode, state: State) -> Admit | Refuse | None:
+        """An applicant, or somebody who is known to be out."""
+        out = [one.node for one in state.applicants if one.refused_round == NEVER]
+        out += [one.node for one in state.accounts if one.left_round != NEVER]
+        out += [one.id for one in self.world.nodes if account_of(state, one.id) is None]
+        if not out:
+            return None
+        chosen = self.rng.choice(out)
+        if self.rng.random() < 0.15 and any(one.node == chosen for one in state.applicants):
+            return Refuse(state.chain, state.round, 1, chosen, "not now")
+        return Admit(state.chain, state.round, 1, chosen)
+
+    def _kick(self, _: SimNode, state: State) -> Kick | None:
+        spare = self._spare(state)
+        return Kick(state.chain, state.round, 1, self.rng.choice(spare), "it copies") if spare else None
+
+    def _take_back(self, _: SimNode, state: State) -> Return | None:
+        out = [one.node for one in state.accounts if one.kicked_round != NEVER]
+        return Return(state.chain, state.round, 1, self.rng.choice(out)) if out else None
+
+    def _agree(self, node: SimNode, state: State) -> Any | None:
+        """The same as another manager's open motion."""
+        open_ = [one for one in state.motions if node.id not in one.approvals]
+        if not open_:
+            return None
+        motion = self.rng.choice(open_)
+        return replace(decode(motion.content, KINDS[motion.kind].bodies[0]), round=state.round)
+
+    def _presume(self, _: SimNode, state: State) -> Any:
+        """What no ledger can carry, or not of this author."""
+        other = self.rng.choice(self.world.nodes).id
+        return self.rng.choice(
+            [
+                Admit(state.chain, state.round, 1, other),
+                Kick(state.chain, Round(state.round + 3), 1, other, ""),
+                Transfer(state.chain, state.round, 1, other, Amount(2**40)),
+                Return(state.chain, state.round, 1, other),
+            ]
+        )
+
+
+def _apply(_: SimNode, state: State) -> Application:
+    return Application(state.chain, state.round, "a node of the world")
+
+
+def came_and_went(states: Iterable[State]) -> int:
+    """In how many of those ledgers, one after the other, somebody is a member who was none before, or the other way round."""
+    changes, before = 0, None
+    for state in states:
+        members = frozenset(account.node for account in members_of(state))
+        changes += before is not None and members != before
+        before = members
+    return changes
