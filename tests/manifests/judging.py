@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from bflc_cli.offline import verify_datadir
 from bflcd.inspect.reader import open_reader
@@ -26,6 +27,10 @@ class Chain:
     node: str
     blocks: dict[int, tuple[str, str]]
     empty: int
+    times: dict[int, float] = field(default_factory=dict)
+    """Of each block, in seconds."""
+    operated: frozenset[int] = frozenset()
+    """Rounds whose block carries operations."""
 
     @property
     def head(self) -> int:
@@ -49,6 +54,12 @@ class Verdict:
     """Rounds that were decided above view 0."""
     empty: int = 0
     conflicts: int = 0
+    changes: dict[str, int] = field(default_factory=dict)
+    """Times that members came and went, by kind."""
+    usual: float = 0.0
+    """Median seconds of a round in which nobody did."""
+    changing: list[float] = field(default_factory=list)
+    """Seconds of the rounds in which somebody did, and of those after them."""
     state_hash: str = ""
     complaints: list[str] = field(default_factory=list)
 
@@ -87,9 +98,25 @@ def judge(expect: Expectations, net: Community, progress: Progress, verdict: Ver
         say(f"{verdict.conflicts} contradicting signatures were seen; {expect.double_signatures} allowed")
     if expect.empty_rounds_at_most is not None and verdict.empty > expect.empty_rounds_at_most:
         say(f"{verdict.empty} empty rounds; {expect.empty_rounds_at_most} allowed")
+    if expect.slowest_times_usual is not None:
+        _judge_changes(expect.slowest_times_usual, max(chains, key=lambda chain: chain.head), verdict)
     verdict.complaints += net.faults()
     if expect.verify_clean:
         verdict.complaints += [finding for node in net for finding in findings(node.datadir)]
+
+
+def _judge_changes(limit: float, chain: Chain, verdict: Verdict) -> None:
+    """Rounds with operations, and those after them, beside the usual ones."""
+    seconds = {round_: at - chain.times[round_ - 1] for round_, at in chain.times.items() if round_ - 1 in chain.times}
+    near = {round_ for round_ in seconds if round_ in chain.operated or round_ - 1 in chain.operated}
+    usual = [value for round_, value in seconds.items() if round_ not in near]
+    verdict.usual, verdict.changing = median(usual) if usual else 0.0, [seconds[round_] for round_ in sorted(near)]
+    slowest = max(near, key=seconds.__getitem__, default=None)
+    if slowest is not None and seconds[slowest] > limit * verdict.usual:
+        verdict.complaints.append(
+            f"round {slowest}, in or after which members changed, took {seconds[slowest]:.2f} s, "
+            f"{seconds[slowest] / verdict.usual:.1f} x the usual {verdict.usual:.2f} s; {limit:g} x allowed"
+        )
 
 
 def read_chain(node: Daemon) -> Chain:
@@ -97,16 +124,21 @@ def read_chain(node: Daemon) -> Chain:
 
     async def read() -> Chain:
         blocks: dict[int, tuple[str, str]] = {}
+        times: dict[int, float] = {}
+        operated = set()
         empty = 0
         async with open_reader(node.datadir) as store:
             while found := await store.headers(Round(len(blocks) + 1), BATCH):
                 for certified in found:
                     state = certified.header.model.state.hex() if certified.header.model is not None else ""
+                    times[certified.header.round] = certified.header.time / 1000
                     blocks[certified.header.round] = (certified.certificate.digest.hex(), state)
             for round_ in blocks:
                 segment = await store.segment(Round(round_))
+                if segment is not None and segment.segment.model.operations:
+                    operated.add(round_)
                 empty += segment is not None and all(update.offer is None for update in segment.segment.updates)
-        return Chain(node.name, blocks, empty)
+        return Chain(node.name, blocks, empty, times, frozenset(operated))
 
     return asyncio.run(read())
 

@@ -59,6 +59,8 @@ class CommunityPart(Part, frozen=True):
     store: Literal["archive", "pruned", "mixed"] = "archive"
     """`mixed`: every second node is pruned."""
     keep: Annotated[int, Meta(ge=1, le=1000)] = 2
+    newcomers: Annotated[int, Meta(ge=0, le=20)] = 0
+    """Machines beside it that its genesis does not name."""
     small: bool = False
     """Fewer nodes than the protocol wants: the committee trains too."""
     observers: list[Index] = []
@@ -97,6 +99,16 @@ class Perturbation(Part, frozen=True, rename={"lasts": "for", "when": "at", "fir
     """More than f of the committee are gone: no round may close while it lasts."""
 
 
+class Change(Part, frozen=True, rename={"first": "round"}):
+    """Members come or go, from a round on, at every so many rounds, `times` in all. `join`: a newcomer, or, once there is none
+    left, whoever went longest ago; `leave`, `kick`: a member that is no manager."""
+
+    kind: Literal["join", "leave", "kick"]
+    first: Annotated[int, Meta(ge=1, le=100_000)]
+    every_rounds: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    times: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
 class Expectations(Part, frozen=True):
     """What must hold at the end; times are measured on a machine that may have much else to do."""
 
@@ -112,6 +124,8 @@ class Expectations(Part, frozen=True):
     double_signatures: Annotated[int, Meta(ge=0)] = 0
     empty_rounds_at_most: Annotated[int, Meta(ge=0)] | None = None
     no_warnings: bool = False
+    slowest_times_usual: Annotated[float, Meta(gt=1, le=100)] | None = None
+    """How long a round in which members came or went, or the one after it, may take, in medians of the other rounds."""
 
 
 class Manifest(Part, frozen=True):
@@ -123,6 +137,7 @@ class Manifest(Part, frozen=True):
     expect: Expectations
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
     perturb: list[Perturbation] = []
+    change: list[Change] = []
 
     @property
     def relayed(self) -> bool:
@@ -212,13 +227,14 @@ def write_manifest(manifest: Manifest) -> str:
     """Its text, which `parse_manifest` reads back."""
     import tomli_w
 
-    raw = {key: value for key, value in msgspec.to_builtins(manifest).items() if key != "perturb"}
+    raw = {key: value for key, value in msgspec.to_builtins(manifest).items() if key not in ("perturb", "change")}
     raw["expect"] = {key: value for key, value in raw["expect"].items() if value is not None}
     raw["perturb"] = [_without_defaults(step) for step in manifest.perturb]
+    raw["change"] = [_without_defaults(change) for change in manifest.change]
     return tomli_w.dumps(raw)
 
 
-def _without_defaults(step: Perturbation) -> dict[str, object]:
+def _without_defaults(step: Perturbation | Change) -> dict[str, object]:
     written = msgspec.to_builtins(step)
     return {
         field.encode_name: written[field.encode_name]

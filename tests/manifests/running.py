@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 
 from tests.helpers.daemons import Community, Daemon, community
+from tests.manifests.changing import Changer, make_newcomers
 from tests.manifests.choosing import Standing, choose
 from tests.manifests.disturbing import Disturbance, Disturber
 from tests.manifests.judging import Verdict, judge
@@ -84,6 +85,14 @@ class Run:
     def __post_init__(self) -> None:
         self.watcher = Watcher(self.net, self.manifest.community.observers)
         self.disturber = Disturber(self.net, self.start, self.relay)
+        self.changer = Changer(
+            self.net,
+            self.manifest.change,
+            make_newcomers(self.net, self.manifest.community.newcomers),
+            self.rng,
+            lambda text: self._tell(f"round {self.progress.round}: {text}"),
+        )
+        self.members = self.manifest.community.nodes
         self.plan = [_Planned(step, due=step.when or 0.0, round=step.first or 0) for step in self.manifest.perturb]
         self.begun = clock()
 
@@ -108,7 +117,7 @@ class Run:
 
     def to_the_end(self) -> None:
         """Start all, go through the perturbations, stop all. Raises FailedRunError, AssertionError."""
-        for index in range(len(self.net.nodes)):
+        for index in range(self.members):
             self.start(index)
         self.net.wait_round(1, START_SECONDS)
         self.begun = clock()
@@ -122,6 +131,7 @@ class Run:
                 looked = clock()
                 statuses = self._look()
                 self._begin_due()
+                self.changer.look(self.progress.round)
                 if self._finished(statuses):
                     break
         self.progress.finish(clock())
@@ -153,21 +163,31 @@ class Run:
                 raise FailedRunError(f"node{awaited.node} is not back {now - awaited.since:.0f} s after {awaited.action}")
 
     def _finished(self, statuses: dict[int, dict[str, object]]) -> bool:
+        if not self.changer.finished:
+            return False
         if self.active or any(planned.done < planned.step.times for planned in self.plan) or self.progress.awaited:
             return False
         wanted = self.manifest.community
         if wanted.rounds:
-            return len(statuses) == wanted.nodes and all(status["done"] for status in statuses.values())
+            return len(statuses) >= wanted.nodes and all(statuses[index]["done"] for index in self._following(statuses))
         if clock() - self.begun < wanted.duration or self.progress.halted:
             self.last = self.progress.round
-        return len(statuses) == wanted.nodes and all(status["round"] >= self.last + AFTER_ROUNDS for status in statuses.values())
+        following = self._following(statuses)
+        return len(following) >= min(wanted.nodes, len(self.changer.members)) and all(
+            statuses[index]["round"] >= self.last + AFTER_ROUNDS for index in following
+        )
+
+    def _following(self, statuses: dict[int, dict[str, object]]) -> list[int]:
+        """Members that answer: who is out hears of no round any more."""
+        there = {self.changer.known[identity].name for identity in self.changer.members}
+        return [index for index in statuses if self.net[index].name in there]
 
     def _stop(self) -> None:
         if self.manifest.expect.no_warnings:
             told = {self.net[i].name: s["warnings"] for i, s in self.watcher.statuses().items() if s["warnings"]}
             if told:
                 raise FailedRunError(f"warnings at the end: {told}")
-        codes = self.net.stop(*self.net)
+        codes = self.net.stop(*(node for node in self.net if node.running))
         if any(codes):
             raise FailedRunError(f"SIGTERM ended the daemons with {codes}")
 
@@ -260,6 +280,7 @@ def run_manifest(manifest: Manifest, directory: Path) -> Verdict:
         try:
             run.to_the_end()
             judge(manifest.expect, net, run.progress, verdict)
+            verdict.changes = dict(run.changer.carried)
         except (FailedRunError, AssertionError) as error:
             verdict.complaints.append(str(error))
             verdict.rounds = run.progress.round
