@@ -1,6 +1,6 @@
 """Members that come, go, are put out and taken back in a community of daemons, while rounds go on: what their operators do."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -86,7 +86,7 @@ class Changer:
 
     def _leave(self, _: Change) -> Step:
         identity = self._spare()
-        yield from self._sign([self.known[identity]], "leave")
+        yield from self._hand_in(self.known[identity], "leave")  # the block that carries it may not reach it any more
         yield from self._until(lambda: identity not in self._member_ids(), f"{identity[:8]} has left")
         self.out.append((identity, "admit"))
         self.tell(f"{identity[:8]} has left")
@@ -128,17 +128,20 @@ class Changer:
     def _sign(self, signers: list[Daemon], kind: str, **request: Any) -> Step:
         """One after the other, each when its node has no other operation that waits."""
         for signer in signers:
-            while True:
-                answer = signer.request("POST", "/v1/operations", json={"kind": kind, **request})
-                if answer.status_code == 200:
-                    break
-                assert answer.json().get("code") in {"busy", "syncing"}, f"{kind} by {signer.name}: {answer.text}"
-                yield
-            number = answer.json()["data"]["number"]
+            number = yield from self._hand_in(signer, kind, **request)
             yield from self._until(
                 lambda signer=signer, number=number: signer.get("/v1/alliance")["my_operations"] >= number,
                 f"{kind} number {number} of {signer.name} is in a block",
             )
+
+    def _hand_in(self, signer: Daemon, kind: str, **request: Any) -> Generator[None, None, int]:
+        """The number that it got."""
+        while True:
+            answer = signer.request("POST", "/v1/operations", json={"kind": kind, **request})
+            if answer.status_code == 200:
+                return int(answer.json()["data"]["number"])
+            assert answer.json().get("code") in {"busy", "syncing"}, f"{kind} by {signer.name}: {answer.text}"
+            yield
 
     def _until(self, holds: Callable[[], bool], what: str) -> Step:
         begun = self.net[0].round()
