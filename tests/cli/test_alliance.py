@@ -14,7 +14,7 @@ from tests.helpers.fake_node import IDS, ServedNode, alliance_of, status_of
 
 ADDRESS = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWQx94YDb67eU5WtNmdcsTGMSfcJw5HpnYuGSxsUwDGen8"
 
-WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, text="it does admit", mine=True)
+WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, expires=105, text="it does admit", mine=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,10 @@ def run(served, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+def unwrapped(out: str) -> str:
+    return " ".join(out.split())
 
 
 def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
@@ -90,7 +94,9 @@ def test_what_still_waits_or_was_dropped_is_said(run, served):
     served.node.community = alliance_of(waiting=[WAITING])
     assert "it waits for its block" in run("admit", "a1a1a1a1", "--for", "0")[1]
     served.node.community = alliance_of()
-    assert "no block carries it any more" in run("admit", "a1a1a1a1")[1]
+    assert "whoever has kept it can bring it until round 105" in unwrapped(run("admit", "a1a1a1a1")[1])
+    served.node.community = alliance_of(round=106)
+    assert "no block has carried it by round 105, and none ever will" in unwrapped(run("admit", "a1a1a1a1")[1])
 
 
 @pytest.mark.parametrize("words", [("kick", "07070707"), ("leave",), ("leave", "--json")])

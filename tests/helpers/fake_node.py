@@ -296,7 +296,9 @@ class FakeNode:
         self.signs.append(request)
         if self.refusal is not None:
             raise self.refusal
-        return OperationView(id="d1" * 32, kind=request.kind, author=IDS[0], number=1, text=f"it does {request.kind}", mine=True)
+        return OperationView(
+            id="d1" * 32, kind=request.kind, author=IDS[0], number=1, expires=105, text=f"it does {request.kind}", mine=True
+        )
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         if round_ is not None and round_ < 3:

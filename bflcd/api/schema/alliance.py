@@ -67,6 +67,8 @@ class OperationView(Answer, frozen=True, kw_only=True):
     author: str
     number: int
     """Among its author's operations; 0 where it has none."""
+    expires: int
+    """The last round whose block may carry it; 0 where it never runs out."""
     text: str
     mine: bool
 

@@ -37,7 +37,7 @@ class EvidenceKind:
 
     name = _NAME
     bodies: tuple[type[Body], ...] = PUNISHABLE
-    limits = Limits(per_block=4, per_author=1, max_bytes=MAX_OPERATION_BYTES)
+    limits = Limits(per_block=4, per_author=1, max_bytes=MAX_OPERATION_BYTES, rounds=None)
 
     def author(self, operation: Operation) -> NodeId:
         """The accused: it signed both."""

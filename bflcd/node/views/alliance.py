@@ -10,6 +10,7 @@ from bflcd.api.schema.alliance import (
 )
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.membership import membership_of
+from bflcd.ledger.operations.application import expires
 from bflcd.ledger.operations.motion import manager_quorum, motion_id
 from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
@@ -70,6 +71,7 @@ def operation_view(operation: Operation, me: NodeId) -> OperationView:
         kind=operation.kind,
         author=operation.author.hex(),
         number=kind_of(operation).number(operation) or 0,
+        expires=expires(operation) or 0,
         text=kind_of(operation).describe(operation),
         mine=operation.author == me,
     )

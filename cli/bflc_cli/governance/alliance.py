@@ -223,7 +223,7 @@ def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
         with session.err.status("waiting for the block that carries it"):
             outcome, view = _outcome(api, signed, patience)
     result = {"operation": signed, "outcome": outcome, "round": view.round}
-    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round))]
+    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round, last=signed.expires))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
     if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return"):
         lines.append(Text("motions that need more managers:"))
@@ -232,7 +232,9 @@ def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
 
 _TOLD: Final = {
     "carried": "a block has carried it; the community is in round {round}",
-    "dropped": "no block carries it any more: what it is for has happened, or can't happen now ({round})",
+    "dropped": "this node keeps it no more: what it is for has happened, or can't happen now, in round {round}; whoever has kept "
+    "it can bring it until round {last}",
+    "expired": "it has run out: no block has carried it by round {last}, and none ever will",
     "waiting": "it waits for its block, in round {round}; `bflc-cli alliance` shows when it is gone",
 }
 
@@ -245,7 +247,7 @@ def _outcome(api: Api, signed: OperationView, patience: float) -> tuple[str, All
         if view.my_operations >= signed.number:
             return "carried", view
         if signed.id not in {one.id for one in view.waiting}:
-            return "dropped", view
+            return "expired" if view.round > signed.expires else "dropped", view
         if time.monotonic() >= end:
             return "waiting", view
         time.sleep(_POLL)
