@@ -21,7 +21,7 @@ from bflcd.ledger.state import State, genesis_header, genesis_state, state_hash
 from bflcd.ledger.transition import apply
 from bflcd.params import MILLION, BlobRef, Genesis
 from bflcd.store.protocol import Damage
-from bflcd.types import Digest, Round, short
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, ModelBody, chain_id_of, header_hash
 from bflcd.wire.envelope import open_envelope, verify_envelope
 from bflcd.wire.messages import Offer
@@ -104,11 +104,12 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class _Walk:
-    """Where the walk stands. `state` is None from the first round on whose segment is not held."""
+    """Where the walk stands. `state` is None from the first round on whose segment is not held; `managers`: the last known."""
 
     genesis: Genesis
     header: Header
     state: State | None
+    managers: tuple[NodeId, ...]
     model: bytes | None = None
     accuracy: float | None = None
     accuracy_round: int | None = None
@@ -152,7 +153,7 @@ async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[Chec
     genesis = await store.genesis()
     if genesis is None:
         raise MachineError("the store has no genesis", hint="start the node once: it then fetches it", code="no_genesis")
-    walk = _Walk(genesis, genesis_header(genesis), genesis_state(genesis))
+    walk = _Walk(genesis, genesis_header(genesis), genesis_state(genesis), genesis.managers)
     yield CheckProgress("checking the file", 0)
     for damage in await store.check(deep=deep):
         walk.find(damage.where, damage.text)
@@ -184,9 +185,7 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
     found = await store.headers(round_, 1)
     if not found:
         return False
-    walk.header = await asyncio.to_thread(
-        verify_chain, walk.header, found, walk.genesis.params, walk.genesis.managers, verify_envelope
-    )
+    walk.header = await asyncio.to_thread(verify_chain, walk.header, found, walk.genesis.params, walk.managers, verify_envelope)
     walk.headers_only += 1
     walk.state = None
     blob = walk.header.blob
@@ -198,10 +197,11 @@ def _check_segment(walk: _Walk, certified: CertifiedSegment) -> None:
     """Certificate, links, numbering, the ledger. Raises PeerError at the first thing that is wrong."""
     segment, params = certified.segment, walk.genesis.params
     proved = CertifiedHeader(segment.model_header, certified.certificate)
-    header = verify_chain(walk.header, (proved,), params, walk.genesis.managers, verify_envelope)
+    header = verify_chain(walk.header, (proved,), params, walk.managers, verify_envelope)
     if walk.state is not None:
         before = judged_from(walk.state, certified)
         walk.state = apply(params, before, walk.header, segment, verify_envelope)
+        walk.managers = walk.state.managers
         held = header.model.state if header.model is not None else None
         if state_hash(walk.state) != held:
             raise MachineError(f"block #{header.height}: the ledger is not the one that its header commits to")

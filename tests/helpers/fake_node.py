@@ -145,6 +145,7 @@ def alliance_of(**changes: object) -> AllianceView:
         "i_am_manager": True,
         "my_operations": 0,
         "terms": TermsView(admission=1, quorum=3, motion_rounds=1000, application_rounds=1000),
+        "changed": {"reward_share": 2_000},
         "applicants": [
             ApplicantView(node_id="a1" * 32, round=3, note="a ward's machine", expires=1003, refused=False),
             ApplicantView(node_id="a2" * 32, round=2, note="", expires=1002, refused=True, reason="unknown to us"),
