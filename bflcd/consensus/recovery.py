@@ -89,6 +89,13 @@ def _check_signatures(certificate: RecoveryCertificate, managers: Sequence[NodeI
             raise _refuse(f"the signature of manager {short(manager)} is wrong")
 
 
+def is_signed_by_any(certificate: RecoveryCertificate, managers: Sequence[NodeId], verify: Verify) -> bool:
+    """Whether one of `managers` signed it: of a round that can't be judged yet nobody else's word is worth a question."""
+    payload = encode(certificate.recovery)
+    signed = (Envelope(node, payload, signature) for node, signature in certificate.signatures if node in managers)
+    return any(verify(envelope) for envelope in signed)
+
+
 def check_proof(proof: PreparedProof, base: Instance, *, below: int, verify: Verify) -> None:
     """Raise PeerError(BAD_RECOVERY) unless q members of its committee prepared it, in an epoch of the round under `below`.
 

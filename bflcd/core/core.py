@@ -363,6 +363,7 @@ class Core:
         if doubt is not None:
             text = f"round {context.round}: {doubt}; a majority of its committee may have colluded"
             effects.append(self._notice(EventKind.UNEXPLAINED, text))
+        effects += self._node.operations.closed(state, context.me, syncing=self._syncing)
         self._round = self._new_round(Head(header, header_hash(header), state), now.mono)
         self._records = None
         return effects if self._syncing else effects + self._open(now)

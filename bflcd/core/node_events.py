@@ -59,6 +59,11 @@ class EventKind(StrEnum):
     # operations and what goes wrong between members
     OPERATION = "operation", Severity.NOTE, "an operation waits for its block"
     OPERATION_REFUSED = "operation_refused", Severity.NOTE, "an operation that was handed to this node breaks a rule"
+    OPERATION_EXPIRED = (
+        "operation_expired",
+        Severity.WARNING,
+        "an operation that this node signed was carried by no block in time, and can't be any more",
+    )
     EVIDENCE = "evidence", Severity.WARNING, "evidence waits for its block: somebody signed two things in one place"
     CONFLICT = "conflict", Severity.WARNING, "a peer brought what contradicts something that its author signed before"
     FORK = "fork", Severity.ALARM, "two certificates of one round contradict each other: the node stops"

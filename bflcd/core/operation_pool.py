@@ -77,6 +77,10 @@ class OperationPool(Mapping[Digest, Operation]):
         self._held = {id_: operation for id_, operation in self._held.items() if is_pending(state, operation)}
         self._own &= self._held.keys()
 
+    def own(self) -> tuple[Operation, ...]:
+        """What was found here."""
+        return tuple(operation for id_, operation in self._held.items() if id_ in self._own)
+
     def repeated(self, state: State) -> tuple[Operation, ...]:
         """What this node says again at the opening of a round: all that it found, and of what others did one by the round's lot.
 

@@ -9,11 +9,12 @@ from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import OperationRecord
 from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
-from bflcd.ledger.operations.application import check_form, check_pending, is_pending, is_settled
+from bflcd.ledger.operations.application import check_form, check_pending, expires, has_expired, is_pending, is_settled
+from bflcd.ledger.operations.base import OPERATION_ROUNDS
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.state import State
-from bflcd.types import Round
+from bflcd.types import NodeId, Round
 from bflcd.wire.envelope import Verify
 from bflcd.wire.operation import Operation, operation_id
 
@@ -64,6 +65,36 @@ class OperationHandler:
         if is_settled(state, operation) or not self._is_worth_keeping(state, operation):
             return []
         return self._keep(state.round, operation, own=False)
+
+    def shows_later_round(self, state: State, members: frozenset[NodeId], operation: Operation) -> bool:
+        """Whether an operation of a later round than ours is a member's word that others are there.
+
+        A stranger's says nothing, nor does a round that is far away: who was gone for so long hears of it from its peers. Raises
+        PeerError for what no ledger could carry.
+        """
+        check_form(state, operation)
+        if kind_of(operation).since(operation) > state.round + OPERATION_ROUNDS or operation.author not in members:
+            return False
+        self._require_signatures(operation)
+        return True
+
+    def closed(self, state: State, me: NodeId, *, syncing: bool) -> list[Effect]:
+        """A round is committed, and `state` is the ledger after it: what can't be carried any more is forgotten, and told if this
+        node had signed it. `syncing`: no round is opened, which would keep the rest durable under its own number."""
+        told = [
+            notice(
+                state.round,
+                EventKind.OPERATION_EXPIRED,
+                f"{kind_of(one).describe(one)}: no block has carried it, and none does after round {expires(one)}",
+                node=me.hex(),
+            )
+            for one in self.pool.values()
+            if one.author == me and has_expired(state, one) and not is_settled(state, one)
+        ]
+        self.pool.settle(state)
+        own = self.pool.own() if syncing else ()
+        kept = [Persist(tuple(OperationRecord(state.round, one) for one in own))] if own else []
+        return [*kept, *told]
 
     def knows(self, operation: Operation) -> bool:
         """Whether it is held: asked first, since everything else of a large one costs more."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from bflcd.consensus.recovery import is_signed_by_any
 from bflcd.core.certificates import Asker, Certificates
 from bflcd.core.early_messages import EarlyMessages
 from bflcd.core.effects import Blame, Effect
@@ -98,7 +99,8 @@ class Reception:
             return [], []
         state, since = context.state, kind_of(operation).since(operation)
         if since > state.round and chain_of(operation) == state.chain:  # not ours to judge yet, and perhaps right
-            return self._certificates.fall_behind(context, since, peer, now), []
+            shown = self._node.operations.shows_later_round(state, context.members, operation)
+            return self._certificates.fall_behind(context, since, peer, now) if shown else [], []
         return _news(self._node.operations.received(state, operation))
 
     def _recovery(
@@ -110,7 +112,8 @@ class Reception:
         if recovery.round < context.round:
             return self._certificates.answer(context, Asker(peer, recovery.round, speaks_for_itself=False), now), []
         if recovery.round > context.round:
-            return self._certificates.fall_behind(context, recovery.round, peer, now), []
+            shown = is_signed_by_any(certificate, context.head.state.managers, self._node.verify)
+            return self._certificates.fall_behind(context, recovery.round, peer, now) if shown else [], []
         if syncing or context.finished or recovery.epoch < context.state.epoch:
             return [], []
         return round_.recoveries.received(certificate, context)

@@ -188,7 +188,7 @@ class _Walk:
     def step(self, certified: CertifiedSegment) -> AuditedRound:
         """The next round. Raises PeerError, MachineError."""
         before, committee = self._state, _committee_of(self._header)
-        header = check_proved(self._genesis, self._header, certified)
+        header = check_proved(self._genesis, before.managers, self._header, certified)
         outcome = decide_anew(self._genesis, self._header, before, certified)
         self._header, self._state = header, outcome.state
         movements = _movements(header.round, before, outcome)

@@ -20,7 +20,7 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.params import MILLION, BlobRef, Genesis
 from bflcd.store.protocol import Damage
-from bflcd.types import Digest, Round, short
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, ModelBody, chain_id_of, header_hash
 from bflcd.wire.envelope import open_envelope, verify_envelope
 from bflcd.wire.messages import Offer
@@ -103,11 +103,12 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class _Walk:
-    """Where the walk stands. `state` is None from the first round on whose segment is not held."""
+    """Where the walk stands. `state` is None from the first round on whose segment is not held; `managers`: the last known."""
 
     genesis: Genesis
     header: Header
     state: State | None
+    managers: tuple[NodeId, ...]
     model: bytes | None = None
     accuracy: float | None = None
     accuracy_round: int | None = None
@@ -151,7 +152,7 @@ async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[Chec
     genesis = await store.genesis()
     if genesis is None:
         raise MachineError("the store has no genesis", hint="start the node once: it then fetches it", code="no_genesis")
-    walk = _Walk(genesis, genesis_header(genesis), genesis_state(genesis))
+    walk = _Walk(genesis, genesis_header(genesis), genesis_state(genesis), genesis.managers)
     yield CheckProgress("checking the file", 0)
     for damage in await store.check(deep=deep):
         walk.find(damage.where, damage.text)
@@ -183,9 +184,7 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
     found = await store.headers(round_, 1)
     if not found:
         return False
-    walk.header = await asyncio.to_thread(
-        verify_chain, walk.header, found, walk.genesis.params, walk.genesis.managers, verify_envelope
-    )
+    walk.header = await asyncio.to_thread(verify_chain, walk.header, found, walk.genesis.params, walk.managers, verify_envelope)
     walk.headers_only += 1
     walk.state = None
     blob = walk.header.blob
@@ -196,9 +195,10 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
 def _check_segment(walk: _Walk, certified: CertifiedSegment) -> None:
     """Certificate, links, numbering, the ledger. Raises PeerError, MachineError at the first thing that is wrong."""
     segment = certified.segment
-    header = check_proved(walk.genesis, walk.header, certified)
+    header = check_proved(walk.genesis, walk.managers, walk.header, certified)
     if walk.state is not None:
         walk.state = decide_anew(walk.genesis, walk.header, walk.state, certified).state
+        walk.managers = walk.state.managers
     base = base_of([card.payload for card in segment.model.cards])
     if base is not None:
         walk.accuracy, walk.accuracy_round = base[1] / MILLION, walk.header.round

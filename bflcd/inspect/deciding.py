@@ -1,19 +1,25 @@
 """One round of a chain held against all that decides it: links, certificate, the function of the cards, the ledger."""
 
+from collections.abc import Sequence
+
 from bflcd.consensus.certificate import verify_chain
 from bflcd.errors import MachineError
 from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import State, state_hash
 from bflcd.ledger.transition import Outcome, validate_segment
 from bflcd.params import Genesis
+from bflcd.types import NodeId
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header
 from bflcd.wire.envelope import verify_envelope
 
 
-def check_proved(genesis: Genesis, header: Header, certified: CertifiedSegment) -> Header:
-    """The model header of `certified`, proved to follow `header` by its certificate. Raises PeerError."""
+def check_proved(genesis: Genesis, managers: Sequence[NodeId], header: Header, certified: CertifiedSegment) -> Header:
+    """The model header of `certified`, proved to follow `header` by its certificate. `managers`: of the ledger of `header`.
+
+    Raises PeerError.
+    """
     proved = CertifiedHeader(certified.segment.model_header, certified.certificate)
-    return verify_chain(header, (proved,), genesis.params, genesis.managers, verify_envelope)
+    return verify_chain(header, (proved,), genesis.params, managers, verify_envelope)
 
 
 def decide_anew(genesis: Genesis, header: Header, state: State, certified: CertifiedSegment) -> Outcome:

@@ -19,6 +19,7 @@ from bflcd.inspect.reader import open_reader
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.exact import aggregate
 from bflcd.ledger.lot import Draw
+from bflcd.ledger.parameters import in_force
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply, draw_of
 from bflcd.params import BlobRef, Genesis
@@ -76,7 +77,7 @@ class _Walk:
         head = header_hash(self.header)
         nodes = [account.node for account in self.state.accounts]
         draw = _draw(self.state, segment)
-        chain = LabChain(self.genesis.params, nodes, self.state, lambda _: head, 0, draw_of=lambda _: draw)
+        chain = LabChain(in_force(self.genesis.params, self.state), nodes, self.state, lambda _: head, 0, draw_of=lambda _: draw)
         cards = [open_envelope(envelope, (ScoreCard,)) for envelope in segment.model.cards]
         offering = sorted({chain.device_of(entry.uploader) for card in cards for entry in card.body.entries})
         claimed = {offer.author: offer.body.samples for offer in _offers(segment)}

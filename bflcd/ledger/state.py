@@ -31,6 +31,7 @@ from bflcd.types import (
 from bflcd.wire.alliance import ALLIANCE_BYTES, Note
 from bflcd.wire.blocks import KIND_MODEL, Header, ModelFields, chain_id_of
 from bflcd.wire.codec import encode, message
+from bflcd.wire.governance import ParameterName, ParameterValue
 
 NEVER: Final = -1
 """Stands for "no round yet" in an account."""
@@ -52,6 +53,9 @@ MAX_APPLICANTS: Final = 64
 
 MAX_MOTIONS: Final = 32
 """Motions that the ledger keeps."""
+
+MAX_CHANGED: Final = 16
+"""Parameters that the ledger keeps: more than can be set (`ledger.parameters`)."""
 
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
@@ -113,7 +117,7 @@ class Motion:
     approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
 
 
-@message(128, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
+@message(134, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -124,6 +128,7 @@ class State:
     `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
     (`ledger.disclosure`); 0 before anybody judged.
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
+    `changed`: parameters that managers have set, sorted by name (`ledger.parameters`).
     """
 
     chain: Digest
@@ -142,6 +147,7 @@ class State:
     terms: Terms = Terms()
     applicants: Annotated[tuple[Applicant, ...], Size(0, MAX_APPLICANTS)] = ()
     motions: Annotated[tuple[Motion, ...], Size(0, MAX_MOTIONS)] = ()
+    changed: Annotated[tuple[tuple[ParameterName, ParameterValue], ...], Size(0, MAX_CHANGED)] = ()
 
 
 def state_hash(state: State) -> Digest:

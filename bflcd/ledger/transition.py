@@ -19,6 +19,7 @@ from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
+from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.roles import seed
@@ -118,6 +119,7 @@ def select(
     PeerError: BAD_SEGMENT (not q cards of distinct members in order, an offer that isn't what the cards say), UNAVAILABLE (a
     packed offer is missing; `judge` tells which ones), and whatever `CardRules.check` and `check_offer` refuse.
     """
+    params = in_force(params, state)
     _check_cards(params, state, head, cards)
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
@@ -139,10 +141,11 @@ def decide(
 
     Learning comes first, operations change what it leaves, and who is elected is seen from what they leave, by the lot after
     `draw` (`draw_of`). `offers` as in `select`; the caller has verified all signatures, those of the operations too. Raises
-    PeerError: BAD_TIME, BAD_OPERATION, and whatever `select` does.
+    PeerError: BAD_TIME, BAD_OPERATION, and whatever `select` does. What managers have set in `state` goes before `params`.
     """
     if time <= state.time:
         raise PeerError(Rejection.BAD_TIME, f"the segment's time {time} is not above its parent's, {state.time}")
+    params = in_force(params, state)
     selection = select(params, state, head, cards, offers)
     judgement, packed = selection.judgement, selection.packed
     paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})

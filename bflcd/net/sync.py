@@ -55,6 +55,11 @@ OnProgress = Callable[[Round, Round], None]
 """Told the round that we hold now and the round that is certified or, before that, claimed."""
 
 
+class NotYetJudgedError(PeerError):
+    """A header that follows others which are not applied yet carries a recovery, and not by the managers that we know: those
+    rounds may have made others. It is asked for again after them, and nobody is to blame."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncLimits:
     """Deadlines in seconds. `window` segments of up to 24 MB each are in flight or waiting to be applied."""
@@ -185,6 +190,9 @@ class ChainSync:
                 if certified.certificate.digest != header_hash(header):
                     raise PeerError(Rejection.BAD_CERTIFICATE, f"a certificate for another header than {header.round}")  # noqa: TRY301 - as above
                 self._verify_header(certified, previous)
+            except NotYetJudgedError as error:
+                logger.info("headers up to round %d are taken: %s", previous.round, error)
+                return tuple(proven), None
             except PeerError as error:
                 return tuple(proven), error
             proven.append(certified)

@@ -51,7 +51,7 @@ class Engine:
             ports,
             chain=context.state.chain,
             me=context.me,
-            params=context.params,
+            params=lambda: self.core.context.params,
             guard=self.guard,
             unpublished=self.unpublished,
         )

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from bflcd.consensus.certificate import verify_successor
 from bflcd.core.core import Core
 from bflcd.core.events import SegmentFetched, SyncChanged
-from bflcd.errors import RequestError
+from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
-from bflcd.net.sync import ChainSync, OnProgress, SyncLimits
+from bflcd.net.sync import ChainSync, NotYetJudgedError, OnProgress, SyncLimits
 from bflcd.node.history import HistoryGuard, Witnesses, two_histories
 from bflcd.node.recovery.reorg import find_other, take_back
 from bflcd.node.runtime.ports import Inbox
@@ -135,8 +135,14 @@ class Follower:
         return claims if self._witnesses is None else self._witnesses.asked(claims)
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
+        """Raise PeerError, as `verify_successor` does; NotYetJudgedError where managers may have changed in between."""
         context = self._core.context
-        verify_successor(previous, certified, context.params, context.head.state.managers, self._verify)
+        try:
+            verify_successor(previous, certified, context.params, context.head.state.managers, self._verify)
+        except PeerError as error:
+            if error.rejection is Rejection.BAD_RECOVERY and previous.round > context.round:
+                raise NotYetJudgedError(error.rejection, str(error)) from error
+            raise
 
     async def _compare(self, peer: NodeId) -> bool:
         """Take back what a recovery has superseded of ours; True if the peer proves another history, which is no fault of its.

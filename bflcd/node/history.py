@@ -207,7 +207,10 @@ class Witnesses:
         return tuple(witness for witness in found if witness is not None)
 
     async def _witness(self, node: NodeId, head: Header, batch: Sequence[CertifiedHeader], prove: Prove) -> Witness | None:
-        """What `node` shows; None if it shows nothing now, or something that it can't prove, which costs it."""
+        """What `node` shows; None if it shows nothing now, or something that it can't prove, which costs it.
+
+        What differs is left out where only the ledger of the rounds before can say whether it is proved.
+        """
         theirs = await self._reply(node, Round(head.round + 1), len(batch))
         if theirs is None:
             return None
@@ -215,8 +218,12 @@ class Witnesses:
         agrees = next((i for i, (ours, other) in enumerate(pairs) if ours.header != other.header), min(len(batch), len(theirs)))
         if agrees == min(len(batch), len(theirs)):
             return Witness(node, agrees, None)
-        proven = await self._proven(node, batch[agrees - 1].header if agrees else head, (theirs[agrees],), prove)
-        return Witness(node, agrees, proven[0]) if proven else None
+        before = batch[agrees - 1].header if agrees else head
+        proven, wrong = await self._scheduler.offload(prove, before, (theirs[agrees],))
+        if wrong is not None:
+            self._refuse(node, wrong)
+            return None
+        return Witness(node, agrees, proven[0] if proven else None)
 
     async def _toward_trusted(
         self, head: Header, batch: tuple[CertifiedHeader, ...], claims: ClaimedRounds, prove: Prove
@@ -300,9 +307,12 @@ class Witnesses:
     ) -> tuple[CertifiedHeader, ...]:
         proven, wrong = await self._scheduler.offload(prove, head, headers)
         if wrong is not None:
-            logger.warning("headers of %s are refused: %s", short(node), wrong)
-            self._on_misbehaviour(node, wrong.rejection, str(wrong))
+            self._refuse(node, wrong)
         return proven
+
+    def _refuse(self, node: NodeId, wrong: PeerError) -> None:
+        logger.warning("headers of %s are refused: %s", short(node), wrong)
+        self._on_misbehaviour(node, wrong.rejection, str(wrong))
 
 
 async def check_trusted(store: ChainStore, head: Header, trusted: TrustedHead | None, genesis: Genesis) -> None:

@@ -15,7 +15,7 @@ from bflcd.node.services import ChainService
 from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.facts import Measures
 from bflcd.store.protocol import DamagedBlobError
-from bflcd.types import ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
+from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.codec import limit_of
 from bflcd.wire.requests import Request, Status
@@ -202,7 +202,7 @@ class NodeOfChain:
         """See `Standing`."""
         context = self._core.context
         params, members = context.params, len(context.state.accounts) + MAX_AHEAD
-        community = Community(members, params.places, len(context.genesis.managers), params.committee_size)
+        community = Community(members, params.places, MAX_COMMITTEE, params.committee_size)  # managers may have been appointed
         return largest_reply(reply, community)
 
     def status(self) -> Status:

@@ -66,6 +66,8 @@ def status_view(status: Status) -> RenderableType:
         ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),
         ("listens on", ", ".join(status.listen) or "-"),
     ]
+    if status.changed:
+        pairs.append(("set by managers", ", ".join(f"{name} = {value}" for name, value in status.changed.items())))
     if status.not_training:
         pairs.append(("not training", f"{shorts(status.not_training)} (`peers` says why)"))
     if status.waiting_for:

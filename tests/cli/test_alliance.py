@@ -14,7 +14,7 @@ from tests.helpers.fake_node import IDS, ServedNode, alliance_of, status_of
 
 ADDRESS = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWQx94YDb67eU5WtNmdcsTGMSfcJw5HpnYuGSxsUwDGen8"
 
-WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, text="it does admit", mine=True)
+WAITING = OperationView(id="d1" * 32, kind="admit", author=IDS[0], number=1, expires=105, text="it does admit", mine=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,10 @@ def run(served, capsys):
     return run
 
 
+def unwrapped(out: str) -> str:
+    return " ".join(out.split())
+
+
 def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
     code, out, err = run("alliance")
     assert (code, err) == (0, "")
@@ -50,6 +54,7 @@ def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
         "1 of 3",
         "it copies",
         "left",
+        "reward_share = 2000",
     ):
         assert text in out
     assert "warning" not in out
@@ -74,6 +79,9 @@ def test_lists_are_whole_as_json(run, command, field):
         (("refuse", "a1a1a1a1", "--reason", "no"), OperationRequest(kind="refuse", node="a1a1a1a1", reason="no")),
         (("kick", "07070707", "--reason", "it lies", "-y"), OperationRequest(kind="kick", node="07070707", reason="it lies")),
         (("take-back", "07070707"), OperationRequest(kind="return", node="07070707")),
+        (("appoint", "07070707", "-y"), OperationRequest(kind="appoint", node="07070707")),
+        (("dismiss", "07", "--reason", "it sleeps", "-y"), OperationRequest(kind="dismiss", node="07", reason="it sleeps")),
+        (("set", "score_rows", "64", "-y"), OperationRequest(kind="set", name="score_rows", value=64)),
         (("approve", "b1b1"), OperationRequest(kind="approve", motion="b1b1")),
         (("leave", "--yes"), OperationRequest(kind="leave")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
@@ -90,10 +98,15 @@ def test_what_still_waits_or_was_dropped_is_said(run, served):
     served.node.community = alliance_of(waiting=[WAITING])
     assert "it waits for its block" in run("admit", "a1a1a1a1", "--for", "0")[1]
     served.node.community = alliance_of()
-    assert "no block carries it any more" in run("admit", "a1a1a1a1")[1]
+    assert "whoever has kept it can bring it until round 105" in unwrapped(run("admit", "a1a1a1a1")[1])
+    served.node.community = alliance_of(round=106)
+    assert "no block has carried it by round 105, and none ever will" in unwrapped(run("admit", "a1a1a1a1")[1])
 
 
-@pytest.mark.parametrize("words", [("kick", "07070707"), ("leave",), ("leave", "--json")])
+@pytest.mark.parametrize(
+    "words",
+    [("kick", "07070707"), ("appoint", "07"), ("dismiss", "07"), ("set", "score_rows", "64"), ("leave",), ("leave", "--json")],
+)
 def test_where_nobody_can_be_asked_nothing_is_signed(run, served, words):
     code, out, err = run(*words)
     assert code == 1

@@ -32,7 +32,7 @@ class DuesKind:
 
     name = "dues"
     bodies: tuple[type[Body], ...] = (Dues,)
-    limits = Limits(per_block=3, per_author=4, max_bytes=2048)
+    limits = Limits(per_block=3, per_author=4, max_bytes=2048, rounds=None)
 
     def author(self, operation: Operation) -> NodeId:
         return operation.author

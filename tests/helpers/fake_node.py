@@ -145,6 +145,7 @@ def alliance_of(**changes: object) -> AllianceView:
         "i_am_manager": True,
         "my_operations": 0,
         "terms": TermsView(admission=1, quorum=3, motion_rounds=1000, application_rounds=1000),
+        "changed": {"reward_share": 2_000},
         "applicants": [
             ApplicantView(node_id="a1" * 32, round=3, note="a ward's machine", expires=1003, refused=False),
             ApplicantView(node_id="a2" * 32, round=2, note="", expires=1002, refused=True, reason="unknown to us"),
@@ -296,7 +297,9 @@ class FakeNode:
         self.signs.append(request)
         if self.refusal is not None:
             raise self.refusal
-        return OperationView(id="d1" * 32, kind=request.kind, author=IDS[0], number=1, text=f"it does {request.kind}", mine=True)
+        return OperationView(
+            id="d1" * 32, kind=request.kind, author=IDS[0], number=1, expires=105, text=f"it does {request.kind}", mine=True
+        )
 
     async def model(self, round_: int | None) -> tuple[bytes, ModelView]:
         if round_ is not None and round_ < 3:

@@ -16,6 +16,7 @@ MODULES = (
     "wire.alliance",
     "wire.blocks",
     "wire.envelope",
+    "wire.governance",
     "wire.operation",
     "wire.proposal",
     "wire.messages",

@@ -81,8 +81,10 @@ class Changer:
         else:
             raise AssertionError("nobody is there to join: too few leave before")
         yield from self._until(lambda: identity in self._member_ids(), f"{identity[:8]} is a member")
+        admitted, node = self.net[0].round(), self.known[identity]
+        yield from self._until(lambda: node.get("/v1/alliance")["membership"] == "member", f"{identity[:8]} knows that")
         self.members.append(identity)
-        self.tell(f"{identity[:8]} joins")
+        self.tell(f"{identity[:8]} joins, and knows it {self.net[0].round() - admitted} rounds later")
 
     def _leave(self, _: Change) -> Step:
         identity = self._spare()

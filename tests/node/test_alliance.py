@@ -373,6 +373,24 @@ async def test_one_more_manager_approves_by_the_motions_id() -> None:
     assert apply_operations(state, core.waiting).motions[0].approvals == tuple(sorted(one.node_id for one in MANAGERS[:2]))
 
 
+async def test_managers_sign_who_manages_and_what_is_set_and_see_it() -> None:
+    for request, words in (
+        (asks("appoint", node=MEMBER.node_id.hex()), "appoints"),
+        (asks("dismiss", node=MANAGERS[1].node_id.hex(), reason="it sleeps"), "it sleeps"),
+        (asks("set", name="score_rows", value=64), "sets score_rows to 64"),
+    ):
+        core = Core(STATE, MANAGERS[0].node_id)
+        view = await signer(core).sign(request)
+        assert words in view.text
+        assert view.expires == 100
+        state = apply_operations(STATE, core.waiting)
+        (shown,) = signer(Core(state, MANAGERS[1].node_id), MANAGERS[1]).view().motions
+        assert (shown.kind, shown.needed) == (request.kind, 3)
+    assert (shown.node_id, shown.text) == ("", "score_rows = 64")
+    done = replace(STATE, changed=(("score_rows", 64),), terms=replace(STATE.terms, admission=2))
+    assert signer(Core(done, MANAGERS[0].node_id)).view().changed == {"admission": 2, "score_rows": 64}
+
+
 @pytest.mark.parametrize(
     ("request_", "why"),
     [
@@ -383,6 +401,8 @@ async def test_one_more_manager_approves_by_the_motions_id() -> None:
         (asks("kick", node=MEMBER.node_id.hex(), reason="a\nb"), "can't be printed"),
         (asks("kick", node=MEMBER.node_id.hex(), reason="ä" * 200), "400 bytes, at most 256"),
         (asks("transfer", node=MEMBER.node_id.hex()), "an amount of at least 1"),
+        (asks("set", name="places", value=9), "'places' can't be set"),
+        (asks("appoint"), "appoint needs a node"),
         (asks("approve", motion="abcd"), "none is known that begins with abcd"),
     ],
 )

@@ -78,7 +78,7 @@ class Sender:
 async def sender() -> AsyncIterator[Sender]:
     net, jobs = Net(), Jobs(ASYNCIO)
     async with jobs.opened():
-        yield Sender(net, Delivery(net, jobs, net, T0))
+        yield Sender(net, Delivery(net, jobs, net, lambda: T0))
 
 
 async def test_what_concerns_all_is_gossiped(sender: Sender) -> None:

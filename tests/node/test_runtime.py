@@ -115,7 +115,7 @@ class Running:
             ports,
             chain=context.state.chain,
             me=context.me,
-            params=context.params,
+            params=lambda: context.params,
             guard=guard,
             unpublished=self.unpublished,
         )

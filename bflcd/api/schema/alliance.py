@@ -39,8 +39,9 @@ class MotionView(Answer, frozen=True, kw_only=True):
     id: str
     kind: str
     node_id: str
-    """To whom it is done."""
+    """To whom it is done; empty where nobody is meant."""
     text: str
+    """Why; of `set` what, as `name = value`."""
     opener: str
     approvals: list[str]
     needed: int
@@ -67,6 +68,8 @@ class OperationView(Answer, frozen=True, kw_only=True):
     author: str
     number: int
     """Among its author's operations; 0 where it has none."""
+    expires: int
+    """The last round whose block may carry it; 0 where it never runs out."""
     text: str
     mine: bool
 
@@ -85,6 +88,8 @@ class AllianceView(Answer, frozen=True, kw_only=True):
     my_operations: int
     """Operations of this node that blocks have carried."""
     terms: TermsView
+    changed: dict[str, int]
+    """Parameters that managers have set otherwise than the genesis, by name."""
     applicants: list[ApplicantView]
     motions: list[MotionView]
     former: list[FormerMemberView]
@@ -94,12 +99,14 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse and kick;
-    `amount`: of transfer; `motion`: of approve, the beginning of its id.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse, kick and
+    dismiss; `amount`: of transfer; `motion`: of approve, the beginning of its id; `name`, `value`: of set.
     """
 
-    kind: Literal["admit", "refuse", "kick", "return", "leave", "transfer", "approve"]
+    kind: Literal["admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "approve"]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
     amount: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     motion: Annotated[str, Meta(max_length=64)] = ""
+    name: Annotated[str, Meta(max_length=32)] = ""
+    value: Annotated[int, Meta(ge=0, le=2**53)] = 0

@@ -123,6 +123,8 @@ class Status(Answer, frozen=True, kw_only=True):
     """0 to 1: of the last model on the task's test data, where this node measured it once the community was done."""
     warnings: list[str] = field(default_factory=list)
     """What is wrong now, and alarms since the start."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """Parameters that managers have set otherwise than the genesis, by name."""
     waiting_for: str = ""
     """Who is missing when nothing moves; empty when all is well."""
     uptime: float = 0.0

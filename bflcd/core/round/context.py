@@ -7,6 +7,7 @@ from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
+from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import NEVER, State, members_of
@@ -35,6 +36,8 @@ class RoundContext:
     """Who belongs to the community in this round."""
     barred: frozenset[NodeId] = field(init=False, compare=False, repr=False)
     """Who was put out of it: nobody connects to it."""
+    params: Params = field(init=False, compare=False, repr=False)
+    """By which the round works: the genesis', and what managers have set since."""
 
     def __post_init__(self) -> None:
         head = self.head.state
@@ -42,11 +45,7 @@ class RoundContext:
         object.__setattr__(self, "members", frozenset(account.node for account in members_of(head)))
         barred = (account.node for account in head.accounts if account.kicked_round != NEVER)
         object.__setattr__(self, "barred", frozenset(barred))
-
-    @property
-    def params(self) -> Params:
-        """Genesis parameters."""
-        return self.genesis.params
+        object.__setattr__(self, "params", in_force(self.genesis.params, head))
 
     def state_of(self, epoch: Epoch) -> State:
         """The ledger that a segment first proposed in `epoch` is judged from. Raises PeerError(WRONG_EPOCH) if there is none."""
@@ -148,7 +147,7 @@ class RoundContext:
 
     @property
     def finished(self) -> bool:
-        """Whether genesis says that the community stops here."""
+        """Whether genesis, or managers later, said that the community stops here."""
         return 0 < self.params.last_round <= self.round
 
     @property

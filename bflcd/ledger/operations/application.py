@@ -51,8 +51,22 @@ def check_operation(state: State, operation: Operation) -> None:
     # 3. Of a round that has come; kinds without numbers say that themselves.
     if number is not None and (since := kind.since(operation)) > state.round:
         raise refused(kind.name, f"it is of round {since}, we are in round {state.round}")
-    # 4. What its kind asks for.
+    # 4. Not run out.
+    _check_age(state, operation)
+    # 5. What its kind asks for.
     kind.check(state, operation)
+
+
+def expires(operation: Operation) -> Round | None:
+    """The last round whose block may carry it; None for what never runs out. Raises PeerError for an unknown kind."""
+    kind = kind_of(operation)
+    return None if kind.limits.rounds is None else Round(kind.since(operation) + kind.limits.rounds)
+
+
+def has_expired(state: State, operation: Operation) -> bool:
+    """Whether no block may carry it any more, whatever the ledger says. Raises PeerError for an unknown kind."""
+    last = expires(operation)
+    return last is not None and state.round > last
 
 
 def is_settled(state: State, operation: Operation) -> bool:
@@ -73,6 +87,7 @@ def check_pending(state: State, operation: Operation) -> None:
     number = kind.number(operation)
     if number is not None and 1 < number - _last_number(state, operation, kind.name) <= kind.limits.per_author:
         check_form(state, operation)
+        _check_age(state, operation)
     else:
         check_operation(state, operation)
 
@@ -110,7 +125,7 @@ def select_operations(state: State, waiting: Iterable[Operation]) -> tuple[Opera
     seed, room = seed_of(state), _Room()
     chosen: dict[Place, Operation] = {}
     for operation in sorted(waiting, key=lambda one: (tie_break(seed, one.author), place_of(one), operation_id(one))):
-        if place_of(operation) in chosen:
+        if place_of(operation) in chosen or has_expired(state, operation):
             continue
         try:
             room.take(operation)
@@ -162,6 +177,11 @@ def _applied(state: State, operation: Operation) -> State:
     if number is None or account is None:
         return state
     return with_accounts(state, replace(account, operations=number))
+
+
+def _check_age(state: State, operation: Operation) -> None:
+    if has_expired(state, operation):
+        raise refused(operation.kind, f"it ran out with round {expires(operation)}, we are in round {state.round}")
 
 
 def _last_number(state: State, operation: Operation, kind: str) -> int:

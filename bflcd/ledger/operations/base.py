@@ -1,7 +1,7 @@
 """What a kind of operation is."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import State
@@ -9,16 +9,21 @@ from bflcd.types import Digest, NodeId, Round
 
 Form_contra = TypeVar("Form_contra", contravariant=True)
 
+OPERATION_ROUNDS: Final = 100
+"""Rounds after the one that it names in which a block may still carry an operation: what was dropped does not come back later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`per_block`: operations of this kind in one block; `per_author`: of one author that wait for blocks; `max_bytes`: of
-    one; `waiting`: of this kind that wait for blocks, of all authors, None where only the pool's own limit holds."""
+    one; `waiting`: of this kind that wait for blocks, of all authors, None where only the pool's own limit holds; `rounds`: the
+    last round after `since` whose block may carry one, None for what never runs out."""
 
     per_block: int
     per_author: int
     max_bytes: int
     waiting: int | None = None
+    rounds: int | None = OPERATION_ROUNDS
 
 
 class Body(Protocol):

@@ -10,6 +10,7 @@ from typing import Final
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.base import Body, Limits, refused
+from bflcd.ledger.operations.motion import without_manager
 from bflcd.ledger.state import NEVER, Account, State, account_of, with_accounts
 from bflcd.types import Amount, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, payload_digest
@@ -37,7 +38,7 @@ class EvidenceKind:
 
     name = _NAME
     bodies: tuple[type[Body], ...] = PUNISHABLE
-    limits = Limits(per_block=4, per_author=1, max_bytes=MAX_OPERATION_BYTES)
+    limits = Limits(per_block=4, per_author=1, max_bytes=MAX_OPERATION_BYTES, rounds=None)
 
     def author(self, operation: Operation) -> NodeId:
         """The accused: it signed both."""
@@ -88,10 +89,12 @@ class EvidenceKind:
         _require_unpunished(state, accused)
 
     def apply(self, state: State, operation: Operation) -> State:
-        """The accused is punished in this round."""
+        """The accused is punished in this round, and manages no more, unless nobody else does."""
         account = _require_unpunished(state, operation.author)
         punished = replace(account, balance=Amount(0), punished_round=state.round)
-        return replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance))
+        state = replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance))
+        manages = account.node in state.managers and len(state.managers) > 1
+        return without_manager(state, account.node) if manages else state
 
 
 EVIDENCE: Final = EvidenceKind()

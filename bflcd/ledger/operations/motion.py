@@ -16,12 +16,21 @@ from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, mem
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
+from bflcd.wire.governance import Appoint, Dismiss, SetParameter
 from bflcd.wire.operation import Operation
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open at most."""
 
-_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | SetParameter], ...]] = (
+    Admit,
+    Refuse,
+    Kick,
+    Return,
+    Appoint,
+    Dismiss,
+    SetParameter,
+)
 """What motions are of."""
 
 B = TypeVar("B", bound=NumberedBody)
@@ -33,7 +42,7 @@ def motion_id(kind: str, content: bytes) -> Digest:
 
 
 class ManagerKind(NumberedKind[B], ABC):
-    """What managers do to a member, or to who is none. Whoever derives from it says what it may be done to, and does it."""
+    """What managers do to a node or to a parameter. Whoever derives from it says what it may be done to, and does it."""
 
     name: ClassVar[str]
 
@@ -41,9 +50,14 @@ class ManagerKind(NumberedKind[B], ABC):
     def needed(self, state: State) -> int:
         """Managers that have to be for it."""
 
+    def suffices(self, body: B, author: NodeId) -> bool:
+        """Whether a manager's word is enough, whatever is needed of others."""
+        del body, author
+        return False
+
     @abstractmethod
-    def target(self, body: B) -> NodeId:
-        """To whom it is done."""
+    def target(self, body: B) -> NodeId | str:
+        """To whom it is done, or to which parameter."""
 
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
@@ -68,9 +82,10 @@ class ManagerKind(NumberedKind[B], ABC):
         # 3. Not said before, and with room for another motion.
         motion = _find(state, self.name, self.content(body))
         if motion is not None:
-            if author in motion.approvals:
-                raise refused(self.name, f"{short(author)} is for it already, {self._lacking(state, motion)} more are needed")
-        elif self.needed(state) > 1:
+            lacking = self._lacking(state, motion)
+            if author in motion.approvals and lacking > 0:  # else so many have been dismissed that it takes but a word again
+                raise refused(self.name, f"{short(author)} is for it already, {lacking} more are needed")
+        elif self.needed(state) > 1 and not self.suffices(body, author):
             opened, each = sum(other.opener == author for other in state.motions), motions_each(state)
             if opened >= each:
                 raise refused(self.name, f"{short(author)} has {opened} motions open, of {each} that each may have")
@@ -84,10 +99,10 @@ class ManagerKind(NumberedKind[B], ABC):
         motion = _find(state, self.name, content) or Motion(self.name, content, operation.author, state.round, ())
         motion = replace(motion, approvals=tuple(sorted({*motion.approvals, operation.author})))
         others = tuple(other for other in state.motions if (other.kind, other.content) != (self.name, content))
-        if self._lacking(state, motion) > 0:
+        if self._lacking(state, motion) > 0 and not self.suffices(body, operation.author):
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
-        # What others have said of the same node was said of how it stood before.
+        # What others have said of the same was said of how it stood before.
         still = tuple(other for other in others if _about(other) != self.target(body))
         return self.done(replace(state, motions=still), body)
 
@@ -112,6 +127,13 @@ def manager_quorum(state: State) -> int:
     return quorum(len(state.managers))
 
 
+def without_manager(state: State, node: NodeId) -> State:
+    """`state` in which `node` manages no more, nor is for any motion: appointed again it has to say so again."""
+    left = (replace(one, approvals=tuple(other for other in one.approvals if other != node)) for one in state.motions)
+    managers = tuple(other for other in state.managers if other != node)
+    return replace(state, managers=managers, motions=tuple(one for one in left if one.approvals))
+
+
 def without_applicant(state: State, node: NodeId) -> State:
     """`state` without an application of `node`."""
     return replace(state, applicants=tuple(one for one in state.applicants if one.node != node))
@@ -130,9 +152,10 @@ def without_expired(state: State, round_: Round) -> State:
     return replace(state, motions=motions, applicants=applicants)
 
 
-def _about(motion: Motion) -> NodeId:
-    """Whom a motion is about."""
-    return decode_any(motion.content, _BODIES).node
+def _about(motion: Motion) -> NodeId | str:
+    """Whom, or which parameter, a motion is about."""
+    body = decode_any(motion.content, _BODIES)
+    return body.name if isinstance(body, SetParameter) else body.node
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

@@ -21,7 +21,7 @@ class RecoveryKind:
 
     name = "recovery"
     bodies: tuple[type[Body], ...] = (Recovery,)
-    limits = Limits(per_block=1, per_author=1, max_bytes=limit_of(RecoveryCertificate))
+    limits = Limits(per_block=1, per_author=1, max_bytes=limit_of(RecoveryCertificate), rounds=None)
 
     def author(self, operation: RecoveryCertificate) -> NodeId:
         """The first of its managers."""

@@ -7,10 +7,12 @@ from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
+from bflcd.ledger.parameters import BOUNDS
 from bflcd.ledger.state import Motion, State
 from bflcd.limits import is_printable
 from bflcd.types import HASH_BYTES, Amount, Digest, NodeId
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.governance import Appoint, Dismiss, SetParameter
 
 LEAST_DIGITS: Final = 4
 """A shorter beginning of an id is too easily mistyped."""
@@ -22,7 +24,7 @@ _Make = Callable[[State, OperationRequest, int], Any]
 
 def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, Any]:
     """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing."""
-    for name in ("reason", "node", "motion"):
+    for name in ("reason", "node", "motion", "name"):
         if not is_printable(getattr(request, name)):
             raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
     if len(request.reason.encode()) > MAX_REASON_BYTES:
@@ -40,11 +42,20 @@ def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
     return Transfer(state.chain, state.round, number, _node(state, request), Amount(request.amount))
 
 
+def _set(state: State, request: OperationRequest, number: int) -> SetParameter:
+    if request.name not in BOUNDS:
+        raise UsageError(f"name: {request.name!r} can't be set", hint=f"known: {', '.join(BOUNDS)}", code="bad_argument")
+    return SetParameter(state.chain, state.round, number, request.name, request.value)
+
+
 _MAKES: Final[dict[str, _Make]] = {
     "admit": lambda state, request, number: Admit(state.chain, state.round, number, _node(state, request)),
     "refuse": lambda state, request, number: Refuse(state.chain, state.round, number, _node(state, request), request.reason),
     "kick": lambda state, request, number: Kick(state.chain, state.round, number, _node(state, request), request.reason),
     "return": lambda state, request, number: Return(state.chain, state.round, number, _node(state, request)),
+    "appoint": lambda state, request, number: Appoint(state.chain, state.round, number, _node(state, request)),
+    "dismiss": lambda state, request, number: Dismiss(state.chain, state.round, number, _node(state, request), request.reason),
+    "set": _set,
     "leave": lambda state, _, number: Leave(state.chain, state.round, number),
     "transfer": _transfer,
 }

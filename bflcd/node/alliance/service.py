@@ -1,4 +1,4 @@
-"""What an operator has its node sign: who is admitted, refused, put out or taken back, that it leaves, what it gives away."""
+"""What an operator has its node sign: who is admitted, put out or taken back, who manages, that it leaves, what it gives away."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

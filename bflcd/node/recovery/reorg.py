@@ -78,14 +78,26 @@ async def find_other(
         return None
     mine, theirs = ours[index], reply.headers[index]
     previous = ours[index - 1].header if index else await _header_before(store, first, genesis)
+    # only a recovery is theirs to sign
+    managers = () if theirs.certificate.recovery is None else await managers_at(store, previous.round, scheduler=scheduler)
     try:
-        await scheduler.offload(verify_successor, previous, theirs, genesis.params, genesis.managers, verify)
+        await scheduler.offload(verify_successor, previous, theirs, genesis.params, managers, verify)
     except PeerError as error:
         logger.info(
             "the headers of %s differ from ours from round %d on, and are not proved: %s", short(peer), first + index, error
         )
         return None
     return OtherHistory(mine, theirs)
+
+
+async def managers_at(store: ChainStore, round_: Round, *, scheduler: Scheduler = ASYNCIO) -> tuple[NodeId, ...]:
+    """Who managed in `round_`: who does now, unless a block since has carried anything. Raises as `state_at` does."""
+    head = await store.head()
+    for number in range(round_ + 1, head.header.round + 1):
+        certified = await store.segment(Round(number))
+        if certified is None or certified.segment.model.operations:
+            return (await state_at(store, round_, scheduler=scheduler)).managers
+    return head.state.managers
 
 
 async def _header_before(store: ChainStore, first: Round, genesis: Genesis) -> Header:

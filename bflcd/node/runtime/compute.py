@@ -33,7 +33,7 @@ class ComputeJobs:
         *,
         chain: Digest,
         me: NodeId,
-        params: Params,
+        params: Callable[[], Params],
         scheduler: Scheduler,
         inbox: Inbox,
         store: RoundStore,
@@ -90,7 +90,7 @@ class ComputeJobs:
         await self._inbox.put(Scored(job.round, result))
 
     def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...]) -> ScoreJob:
-        params = self._params
+        params = self._params()
         return ScoreJob(
             job.round,
             model,

@@ -11,6 +11,7 @@ Where nobody can be reached straight it is gossiped at once.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,11 +40,12 @@ class _Progress:
 class Delivery:
     """Carries out `Send`."""
 
-    def __init__(self, network: Network, jobs: Jobs, clock: Clock, view_timeout: Millis) -> None:
+    def __init__(self, network: Network, jobs: Jobs, clock: Clock, view_timeout: Callable[[], Millis]) -> None:
+        """`view_timeout`: T0, as it is now."""
         self._network = network
         self._jobs = jobs
         self._clock = clock
-        self._trusted = Millis(TRUSTED * view_timeout)
+        self._view_timeout = view_timeout
         self._progress: dict[Gossip, _Progress] = {}
         self._under_way = Counter[NodeId]()
         self._heard: dict[NodeId, Millis] = {}
@@ -83,7 +85,7 @@ class Delivery:
 
     def _lacking(self, effect: Send, progress: _Progress) -> tuple[NodeId, ...]:
         """Who is not known to have it; where all have it, one of them in turn."""
-        since = self._clock().mono - self._trusted
+        since = self._clock().mono - TRUSTED * self._view_timeout()
         has = set[NodeId]()
         for peer, (connection, confirmed) in progress.confirmed.items():
             if connection == self._network.connection(peer) and confirmed > since:

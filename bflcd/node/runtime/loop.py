@@ -6,6 +6,7 @@ the runtime, and with it the daemon: nothing fails silently. All waiting goes th
 very code in virtual time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -84,10 +85,11 @@ class Runtime:
         *,
         chain: Digest,
         me: NodeId,
-        params: Params,
+        params: Callable[[], Params],
         guard: SigningGuard,
         unpublished: Unpublished,
     ) -> None:
+        """`params`: those of the running round."""
         self._core = core
         self._guard = guard
         self._unpublished = unpublished
@@ -98,7 +100,7 @@ class Runtime:
         self._observer = ports.observer
         self._reliance = Reliance(ports.store, ports.fetcher, ports.network, ports.scheduler)
         self._jobs = Jobs(ports.scheduler)
-        self._delivery = Delivery(ports.network, self._jobs, ports.clock, params.view_timeout)
+        self._delivery = Delivery(ports.network, self._jobs, ports.clock, lambda: params().view_timeout)
         self._payloads = payloads = CachedPayloads(ports.store)
         self._compute = ComputeJobs(
             chain=chain,

@@ -10,9 +10,11 @@ from bflcd.api.schema.alliance import (
 )
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.membership import membership_of
+from bflcd.ledger.operations.application import expires
 from bflcd.ledger.operations.motion import manager_quorum, motion_id
 from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
+from bflcd.ledger.parameters import changes
 from bflcd.ledger.state import NEVER, State, account_of, is_member
 from bflcd.node.views.status import least_members
 from bflcd.types import NodeId
@@ -37,6 +39,7 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
             motion_rounds=terms.motion_rounds,
             application_rounds=terms.application_rounds,
         ),
+        changed=dict(changes(state, context.genesis.terms)),
         applicants=[
             ApplicantView(
                 node_id=one.node.hex(),
@@ -70,6 +73,7 @@ def operation_view(operation: Operation, me: NodeId) -> OperationView:
         kind=operation.kind,
         author=operation.author.hex(),
         number=kind_of(operation).number(operation) or 0,
+        expires=expires(operation) or 0,
         text=kind_of(operation).describe(operation),
         mine=operation.author == me,
     )
@@ -83,7 +87,7 @@ def _motions(state: State) -> list[MotionView]:
             MotionView(
                 id=motion_id(motion.kind, motion.content).hex(),
                 kind=motion.kind,
-                node_id=target.hex(),
+                node_id="" if target is None else target.hex(),
                 text=text,
                 opener=motion.opener.hex(),
                 approvals=[node.hex() for node in motion.approvals],

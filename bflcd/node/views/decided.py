@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from bflcd.core.snapshot import LastDecision
 from bflcd.ledger.judgement import judge
+from bflcd.ledger.operations.setting import SET
+from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import genesis_header
-from bflcd.params import MILLION, Genesis
+from bflcd.params import MILLION, Genesis, Params
 from bflcd.store.protocol import ChainStore
 from bflcd.types import NodeId, Round
 from bflcd.wire.blocks import CertifiedSegment, Header
@@ -24,17 +26,20 @@ async def last_decision(store: ChainStore) -> LastDecision | None:
     if before is None or before.model is None:
         return None
     segment = certified.segment
+    if any(operation.kind == SET.name for operation in segment.model.operations):
+        return None  # the head's ledger may have other parameters than the round was judged by
+    params = in_force(genesis.params, head.state)
     state = replace(
         head.state,
         round=before.round,
         lot=before.model.lot,
         committee=_judges(before, certified),
-        usual_norm=_usual_norm(genesis, segment.model.step_limit),
+        usual_norm=_usual_norm(params, segment.model.step_limit),
     )
     cards = [open_envelope(card, (ScoreCard,)) for card in segment.model.cards]
     if len(cards) != quorum(len(state.committee)):
         return None
-    judgement = judge(genesis.params, state, cards)
+    judgement = judge(params, state, cards)
     packed = [open_envelope(update.offer, (Offer,)).digest for update in segment.updates if update.offer is not None]
     if [offer.offer for offer in judgement.packed] != packed:
         return None
@@ -59,7 +64,7 @@ def _judges(before: Header, certified: CertifiedSegment) -> tuple[NodeId, ...]:
     return recovery.proof.claim.basis.committee
 
 
-def _usual_norm(genesis: Genesis, limit: int | None) -> int:
+def _usual_norm(params: Params, limit: int | None) -> int:
     """The usual norm behind a block's step limit (`ledger.step_limit`), to within its rounding; 0 where there was no limit."""
-    clip = genesis.params.norm_clip
+    clip = params.norm_clip
     return 0 if limit is None or not clip else -(-limit * MILLION // clip)

@@ -7,6 +7,7 @@ from bflcd.consensus.status import Phase
 from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import Work, WorkHealth
+from bflcd.ledger.parameters import changes
 from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
@@ -106,6 +107,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *_recovering(core),
             *too_few(core),
         ],
+        changed=dict(changes(state, context.genesis.terms)),
         waiting_for=waiting_for(core),
         device=device,
         training=training_view(facts.training),

@@ -84,6 +84,43 @@ def take_back(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOptio
     _sign(ctx, {"kind": "return", "node": node}, patience)
 
 
+def appoint(ctx: typer.Context, node: NodeArgument, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
+    """Make a member a manager, once a quorum of managers has said the same."""
+    _ask(ctx, f"Sign that {node} manages the community too?", agreed=agreed)
+    _sign(ctx, {"kind": "appoint", "node": node}, patience)
+
+
+def dismiss(
+    ctx: typer.Context,
+    node: NodeArgument,
+    *,
+    reason: ReasonOption = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """End a manager's managing, once a quorum of managers has said the same; this node's own at once."""
+    _ask(ctx, f"Sign that {node} manages no more?", agreed=agreed)
+    _sign(ctx, {"kind": "dismiss", "node": node, "reason": reason}, patience)
+
+
+def set_parameter(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A parameter, as `bflcd genesis --param` calls it.")],
+    value: Annotated[
+        int,
+        typer.Argument(
+            metavar="VALUE", min=0, max=LARGEST_NUMBER, help="In milliseconds, millionths, rounds, as in the genesis."
+        ),
+    ],
+    *,
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Set what the community works by, from the next round on, once a quorum of managers has said the same."""
+    _ask(ctx, f"Sign that {name} is {value} for all members from the next round on?", agreed=agreed)
+    _sign(ctx, {"kind": "set", "name": name, "value": value}, patience)
+
+
 def approve(
     ctx: typer.Context,
     motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id.")],
@@ -144,9 +181,10 @@ def invite(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (alliance, applications, motions, invite, admit, refuse, kick, approve, leave, transfer):
+    for command in (alliance, applications, motions, invite, admit, refuse, kick, appoint, dismiss, approve, leave, transfer):
         app.command()(command)
     app.command("take-back")(take_back)
+    app.command("set")(set_parameter)
 
 
 def alliance_view(view: AllianceView) -> RenderableType:
@@ -161,6 +199,8 @@ def alliance_view(view: AllianceView) -> RenderableType:
             ]
         )
     ]
+    if view.changed:
+        parts.append(facts([("set by managers", ", ".join(f"{name} = {value}" for name, value in view.changed.items()))]))
     if view.applicants:
         parts += [_title("applications"), _applicants(view.applicants)]
     if view.motions:
@@ -195,8 +235,8 @@ def _motions(rows: list[MotionView]) -> RenderableType:
         [
             (
                 short(one.id),
-                f"{one.kind} {short(one.node_id)}",
-                one.text,
+                f"{one.kind} {short(one.node_id)}" if one.node_id else f"{one.kind} {one.text}",
+                one.text if one.node_id else "",
                 f"{len(one.approvals)} of {one.needed}",
                 shorts(one.approvals),
                 str(one.expires),
@@ -223,16 +263,18 @@ def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
         with session.err.status("waiting for the block that carries it"):
             outcome, view = _outcome(api, signed, patience)
     result = {"operation": signed, "outcome": outcome, "round": view.round}
-    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round))]
+    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round, last=signed.expires))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
-    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return"):
+    if outcome == "carried" and mine:
         lines.append(Text("motions that need more managers:"))
     session.emit(result, lambda: session.show(Group(*lines, *([_motions(mine)] if len(lines) > 2 else []))))
 
 
 _TOLD: Final = {
     "carried": "a block has carried it; the community is in round {round}",
-    "dropped": "no block carries it any more: what it is for has happened, or can't happen now ({round})",
+    "dropped": "this node keeps it no more: what it is for has happened, or can't happen now, in round {round}; whoever has kept "
+    "it can bring it until round {last}",
+    "expired": "it has run out: no block has carried it by round {last}, and none ever will",
     "waiting": "it waits for its block, in round {round}; `bflc-cli alliance` shows when it is gone",
 }
 
@@ -245,7 +287,7 @@ def _outcome(api: Api, signed: OperationView, patience: float) -> tuple[str, All
         if view.my_operations >= signed.number:
             return "carried", view
         if signed.id not in {one.id for one in view.waiting}:
-            return "dropped", view
+            return "expired" if view.round > signed.expires else "dropped", view
         if time.monotonic() >= end:
             return "waiting", view
         time.sleep(_POLL)

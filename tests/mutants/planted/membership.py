@@ -77,7 +77,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "membership-one-manager-is-enough",
         "one manager puts a member out (design 7)",
         MOTION,
-        "        if self._lacking(state, motion) > 0:\n",
+        "        if self._lacking(state, motion) > 0 and not self.suffices(body, operation.author):\n",
         "        if False:\n",
         BELONGS,
     ),

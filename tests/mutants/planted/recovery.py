@@ -367,7 +367,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "superseded-on-a-word",
         "a peer's headers take blocks back without being proved (rule 8)",
         "bflcd/node/recovery/reorg.py",
-        "        await scheduler.offload(verify_successor, previous, theirs, genesis.params, genesis.managers, verify)\n",
+        "        await scheduler.offload(verify_successor, previous, theirs, genesis.params, managers, verify)\n",
         "        await scheduler.sleep(0)\n",
         REPLACED,
     ),
