@@ -30,6 +30,7 @@ from bflcd.core.events import (
     IdleChanged,
     Instant,
     MessageReceived,
+    ModelFound,
     OperationSaid,
     OperationsFetched,
     RecoverySigned,
@@ -180,6 +181,10 @@ class Core:
             case OperationsFetched(of):
                 state = self.context.state
                 return self._node.operations.fetched(state, event) + self._advance(now) if of == state.round else []
+            case ModelFound(of):
+                if of == self.context.round:
+                    round_.models.found(event)
+                return self._advance(now)
             case OperationSaid(operation):
                 return self._node.operations.said(self.context.state, operation)
             case RecoverySigned():
@@ -358,6 +363,9 @@ class Core:
             *self._certificates.closed(context, certificate, now),
             self._notice(EventKind.COMMITTED, text, packed=packed, view=certificate.view, height=header.height),
         ]
+        if outcome.rollback is not None and state.rollback is not None:
+            text = f"round {context.round}: managers went back to the model of round {state.rollback.target}"
+            effects.append(self._notice(EventKind.ROLLED_BACK, text, target=state.rollback.target))
         own = self._round.collection.own_card
         doubt = None if own is None else unexplained(outcome.judgement, own.body, before.known)
         if doubt is not None:
@@ -428,7 +436,7 @@ class Core:
             effects += round_.work.judge(now, may_sign=round_.may_sign)
             if round_.agreement is not None:
                 effects += self._take(round_.agreement.walk(now), now)
-        return effects
+        return effects if round_ is not self._round else effects + round_.models.advance()
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
         """Step out of the round while others' segments are taken over, and back in.

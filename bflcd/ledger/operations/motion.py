@@ -6,7 +6,7 @@ there is one way to say something and to agree to it, and nobody agrees to what 
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.ledger.operations.base import refused
@@ -17,11 +17,12 @@ from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import Rollback
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open at most."""
 
-_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Rollback], ...]] = (Admit, Refuse, Kick, Return, Rollback)
 """What motions are of."""
 
 B = TypeVar("B", bound=NumberedBody)
@@ -33,7 +34,7 @@ def motion_id(kind: str, content: bytes) -> Digest:
 
 
 class ManagerKind(NumberedKind[B], ABC):
-    """What managers do to a member, or to who is none. Whoever derives from it says what it may be done to, and does it."""
+    """What managers do: to a member, to who is none, to the model. Whoever derives from it says when it may be, and does it."""
 
     name: ClassVar[str]
 
@@ -42,8 +43,8 @@ class ManagerKind(NumberedKind[B], ABC):
         """Managers that have to be for it."""
 
     @abstractmethod
-    def target(self, body: B) -> NodeId:
-        """To whom it is done."""
+    def target(self, body: B) -> NodeId | None:
+        """To whom it is done; None where it is about no node."""
 
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
@@ -52,6 +53,10 @@ class ManagerKind(NumberedKind[B], ABC):
     @abstractmethod
     def done(self, state: State, body: B) -> State:
         """`state` when it is done."""
+
+    def why(self, body: B) -> str:
+        """What an open motion tells people, besides its kind and whom it is about."""
+        return getattr(body, "reason", "")
 
     def content(self, body: B) -> bytes:
         """What a motion is of: the body, whoever signed it and when."""
@@ -63,7 +68,7 @@ class ManagerKind(NumberedKind[B], ABC):
         # 1. By a manager.
         if not manages(state, author):
             raise refused(self.name, f"{short(author)} is no manager")
-        # 2. To whom it may be done.
+        # 2. What may be done now.
         self.check_done(state, body)
         # 3. Not said before, and with room for another motion.
         motion = _find(state, self.name, self.content(body))
@@ -87,8 +92,8 @@ class ManagerKind(NumberedKind[B], ABC):
         if self._lacking(state, motion) > 0:
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
-        # What others have said of the same node was said of how it stood before.
-        still = tuple(other for other in others if _about(other) != self.target(body))
+        # What others have said of the same node, or the same thing, was said of how it stood before.
+        still = tuple(other for other in others if _about(other) != _subject(self.name, body))
         return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
@@ -130,9 +135,15 @@ def without_expired(state: State, round_: Round) -> State:
     return replace(state, motions=motions, applicants=applicants)
 
 
-def _about(motion: Motion) -> NodeId:
-    """Whom a motion is about."""
-    return decode_any(motion.content, _BODIES).node
+def _about(motion: Motion) -> NodeId | str:
+    """Whom or what a motion is about."""
+    return _subject(motion.kind, decode_any(motion.content, _BODIES))
+
+
+def _subject(kind: str, body: Any) -> NodeId | str:
+    """The node that a body names; what names none is about what its kind changes."""
+    node: NodeId | str = getattr(body, "node", kind)
+    return node
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

@@ -7,19 +7,20 @@ from bflcd.errors import InvariantError
 from bflcd.ledger.operations.admitting import ADMIT, REFUSE
 from bflcd.ledger.operations.leaving import KICK, RETURN
 from bflcd.ledger.operations.motion import ManagerKind
+from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.state import Motion, State
 from bflcd.types import NodeId, Round
 from bflcd.wire.codec import decode
 
-MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN)}
+MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, ROLLBACK)}
 """Kinds that a motion can be of, by name."""
 
 
-def describe_motion(state: State, motion: Motion) -> tuple[NodeId, int, str]:
-    """Whom it is about, how many managers have to be for it, and why."""
+def describe_motion(state: State, motion: Motion) -> tuple[NodeId | None, int, str]:
+    """Whom it is about, if it is about a node, how many managers have to be for it, and why."""
     kind = _kind(motion)
     body = decode(motion.content, kind.body_type)
-    return kind.target(body), kind.needed(state), getattr(body, "reason", "")
+    return kind.target(body), kind.needed(state), kind.why(body)
 
 
 def agreeing_body(motion: Motion, round_: Round, number: int) -> Any:

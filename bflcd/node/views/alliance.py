@@ -6,6 +6,7 @@ from bflcd.api.schema.alliance import (
     FormerMemberView,
     MotionView,
     OperationView,
+    RollbackView,
     TermsView,
 )
 from bflcd.core.snapshot import CoreSnapshot
@@ -60,6 +61,9 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
             if not is_member(account)
         ],
         waiting=[operation_view(operation, context.me) for operation in core.waiting],
+        rollback=None
+        if (last := state.rollback) is None
+        else RollbackView(round=last.round, target=last.target, model=last.model.root.hex()),
     )
 
 
@@ -83,7 +87,7 @@ def _motions(state: State) -> list[MotionView]:
             MotionView(
                 id=motion_id(motion.kind, motion.content).hex(),
                 kind=motion.kind,
-                node_id=target.hex(),
+                node_id="" if target is None else target.hex(),
                 text=text,
                 opener=motion.opener.hex(),
                 approvals=[node.hex() for node in motion.approvals],

@@ -94,6 +94,20 @@ def approve(
     _sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
+def rollback(
+    ctx: typer.Context,
+    round_: Annotated[int, typer.Argument(metavar="ROUND", min=0, max=LARGEST_NUMBER, help="Whose model comes back.")],
+    *,
+    reason: ReasonOption = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Go back to the model of an earlier round, once a quorum of managers has said the same. A manager's command."""
+    text = f"Sign that the community goes back to the model of round {round_}, and what it has learned since is dropped?"
+    _ask(ctx, text, agreed=agreed)
+    _sign(ctx, {"kind": "rollback", "round": round_, "reason": reason}, patience)
+
+
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
@@ -144,7 +158,7 @@ def invite(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (alliance, applications, motions, invite, admit, refuse, kick, approve, leave, transfer):
+    for command in (alliance, applications, motions, invite, admit, refuse, kick, rollback, approve, leave, transfer):
         app.command()(command)
     app.command("take-back")(take_back)
 
@@ -161,6 +175,8 @@ def alliance_view(view: AllianceView) -> RenderableType:
             ]
         )
     ]
+    if view.rollback is not None:
+        parts.append(facts([("went back", f"in round {view.rollback.round} to the model of round {view.rollback.target}")]))
     if view.applicants:
         parts += [_title("applications"), _applicants(view.applicants)]
     if view.motions:
@@ -195,7 +211,7 @@ def _motions(rows: list[MotionView]) -> RenderableType:
         [
             (
                 short(one.id),
-                f"{one.kind} {short(one.node_id)}",
+                f"{one.kind} {short(one.node_id)}" if one.node_id else one.kind,
                 one.text,
                 f"{len(one.approvals)} of {one.needed}",
                 shorts(one.approvals),
@@ -225,7 +241,7 @@ def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
     result = {"operation": signed, "outcome": outcome, "round": view.round}
     lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
-    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return"):
+    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return", "rollback"):
         lines.append(Text("motions that need more managers:"))
     session.emit(result, lambda: session.show(Group(*lines, *([_motions(mine)] if len(lines) > 2 else []))))
 
