@@ -186,7 +186,7 @@ class Core:
                     round_.models.found(event)
                 return self._advance(now)
             case OperationSaid(operation):
-                return self._node.operations.said(self.context.state, operation)
+                return self._node.operations.said(self.context.state, operation) + self._look_back()
             case RecoverySigned():
                 return self._recovery_signed(event, now)
             case SegmentFetched():
@@ -295,7 +295,7 @@ class Core:
         for message in self._early.of(context.round):
             effects += self._received(message, now)
         self._early.forget_up_to(self.context.round)
-        return effects
+        return effects + self._look_back()
 
     def _join_agreement(self, now: Instant) -> list[Effect]:
         round_, records = self._round, self._records
@@ -379,7 +379,8 @@ class Core:
         if not self._started:
             return []
         try:
-            return self._take(self._reception.received(self._round, event, now, syncing=self._syncing), now)
+            effects = self._take(self._reception.received(self._round, event, now, syncing=self._syncing), now)
+            return effects + self._look_back() if isinstance(event.message, Operation) else effects
         except PeerError as error:
             blame = Blame(event.peer, error.rejection, str(error))
             # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
@@ -436,7 +437,13 @@ class Core:
             effects += round_.work.judge(now, may_sign=round_.may_sign)
             if round_.agreement is not None:
                 effects += self._take(round_.agreement.walk(now), now)
-        return effects if round_ is not self._round else effects + round_.models.advance()
+        return effects + self._look_back()
+
+    def _look_back(self) -> list[Effect]:
+        """Find out and get in advance what managers speak of going back to, in blocks or in what waits for one."""
+        if not self._started or self._syncing or self.context.finished:
+            return []
+        return self._round.models.advance()
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
         """Step out of the round while others' segments are taken over, and back in.
