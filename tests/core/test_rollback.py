@@ -1,26 +1,49 @@
 """Managers go back to an older model while rounds run: whole cores in virtual time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
-from bflcd.core.effects import Effect, FetchBlob, FetchOperations, Persist, Train
-from bflcd.core.events import Event, OperationSaid
+from bflcd.core.effects import Effect, FetchBlob, FetchOperations, FindModel, Persist, Train
+from bflcd.core.events import Event, MessageReceived, ModelFound, OperationSaid
+from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import Pin
+from bflcd.core.round.old_models import OldModels
 from bflcd.crypto.hashing import root_of
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
+from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.state import State, account_of
+from bflcd.node.services import highest_proof
 from bflcd.params import BlobRef
-from bflcd.types import NodeId, Round, short
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.blocks import Header
+from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Commit
 from bflcd.wire.operation import Operation
+from bflcd.wire.recovery import PreparedProof
 from bflcd.wire.rollback import RULE, Rollback
+from tests.core.test_recovery import a_recovery, sign
 from tests.helpers.inside import pool_of, round_of
 from tests.helpers.ledger import make_genesis
 from tests.helpers.scenes import T0, elapsed, one_state, reach
 from tests.helpers.world import World
+
+
+class Held:
+    """Nothing."""
+
+    blobs: frozenset[Digest] = frozenset()
+
+
+def signed_by(state: State, manager: Identity, target: int, model: BlobRef) -> Operation:
+    """A manager's next word by a ledger."""
+    account = account_of(state, manager.node_id)
+    assert account is not None
+    body = Rollback(state.chain, state.round, account.operations + 1, Round(target), model, "poisoned")
+    return Operation("rollback", (seal(body, manager).envelope,))
 
 
 class Community(World):
@@ -57,13 +80,8 @@ class Community(World):
         assert blob is not None
         return blob
 
-    def signs(self, manager: Identity, target: int, model: BlobRef | None = None, reason: str = "poisoned") -> Operation:
-        state = self.disks[manager.node_id].head.state
-        account = account_of(state, manager.node_id)
-        assert account is not None
-        named = self.model(target) if model is None else model
-        body = Rollback(state.chain, state.round, account.operations + 1, Round(target), named, reason)
-        return Operation("rollback", (seal(body, manager).envelope,))
+    def signs(self, manager: Identity, target: int, model: BlobRef | None = None) -> Operation:
+        return signed_by(self.disks[manager.node_id].head.state, manager, target, self.model(target) if model is None else model)
 
     def say(self, managers: Sequence[Identity], target: int, model: BlobRef | None = None) -> None:
         """Their nodes sign it, all at once."""
@@ -277,6 +295,66 @@ def test_a_segment_that_was_prepared_goes_back_though_its_leader_dies() -> None:
     reach(world, round_ + 2, 200_000, who=tuple(world.cores))
     assert world.went_back() == {round_ + 1: old}
     one_state(world)
+
+
+def test_managers_who_recover_a_round_that_had_prepared_a_rollback_get_that_segment() -> None:
+    """Given a prepared rollback and f + 1 seats that die before anybody commits, when managers name its proof, then the new committee
+    decides it, and all have the older model."""
+    world = a_community()
+    old, of = world.model(1), world.ledger.round
+    post = world.post
+
+    def no_commits(node: NodeId, event: Event, after: int) -> None:
+        payload = getattr(getattr(event, "message", None), "payload", b"")
+        if not (isinstance(event, MessageReceived) and payload and peek_number(payload) == number_of(Commit)):
+            post(node, event, after)
+
+    world.post = no_commits  # type: ignore[method-assign]
+    world.say(world.managers[:3], 1)
+    committee = world.ledger.committee
+
+    def proofs() -> list[PreparedProof]:
+        held = (highest_proof(world.disks[node].head.state, world.disks[node].found(of)) for node in committee)
+        return [proof for proof in held if proof is not None]
+
+    assert world.run_until(lambda: len(proofs()) >= 3, 60_000)
+    proof = max(proofs(), key=lambda proof: proof.claim.view)
+    world.post = post  # type: ignore[method-assign]
+    dead = sorted(committee, key=lambda node: node in world.genesis.managers)[:2]
+    for node in dead:
+        world.kill(node)
+    sign(world, a_recovery(world, dead, proof=proof), proof)
+    reach(world, of + 1, 60_000)
+    assert world.went_back() == {of + 1: old}
+    assert world.header(of + 1) == world.disks[world.managers[0].node_id].segments[of + 1].segment.model_header
+    assert world.disks[next(iter(world.cores))].segments[of + 1].certificate.digest == proof.claim.digest
+    reach(world, of + 3, 200_000)
+    one_state(world)
+
+
+def test_old_models_are_fetched_in_advance_four_at_most_and_those_first_that_most_are_for() -> None:
+    """Given a hostile manager's four motions, one of its own word that waits, and one that two others are for, then four are fetched,
+    that of the two first, and a payload under a wrong name never."""
+    world = a_community(round_=7)
+    node = world.members[9].node_id
+    context, state = world.cores[node].context, world.ledger
+    hostile, honest = world.managers[0], world.managers[1:3]
+    wrong = BlobRef(root_of(b"poison"), 1)
+    for target in (2, 3, 4, 5):
+        state = apply_operations(state, [signed_by(state, hostile, target, wrong if target == 5 else world.model(target))])
+    for manager in honest:
+        state = apply_operations(state, [signed_by(state, manager, 6, world.model(6))])
+    pool = OperationPool()
+    pool.add(signed_by(state, world.managers[3], 1, world.model(1)))
+    models = OldModels(replace(context, head=replace(context.head, state=state)), pool, Held())
+    asked = {effect.of for effect in models.advance() if isinstance(effect, FindModel)}
+    assert asked == {1, 2, 3, 4, 5, 6}
+    assert models.advance() == [], "each is asked for once"
+    for target in asked:
+        models.found(ModelFound(context.round, target, world.model(target)))
+    wanted = [effect.blob for effect in models.advance() if isinstance(effect, FetchBlob)]
+    assert wanted == [world.model(target) for target in (6, 2, 3, 4)]
+    assert models.advance() == [], "once a round"
 
 
 def test_two_rollbacks_at_once_are_one() -> None:
