@@ -1,8 +1,8 @@
 """Models of earlier rounds to which managers go back: whether an address is the round's own, and who has the payload when.
 
 Invariants (docs/adr/0021-rollback.md): nothing is proposed or prepared that names another model of a round than the headers do;
-what decides is proposed in view 0 and by who holds the payload; `MAX_KEPT` payloads at most are fetched in advance, and each is
-pinned for the running round and the next, so that no pruning comes between two rounds.
+what decides is proposed in view 0, by who holds the payload, and not in the block that opens the motion; at most `MAX_KEPT`
+payloads are fetched in advance, and each is pinned for the running round and the next, so that no pruning comes between.
 """
 
 from collections.abc import Iterator, Sequence
@@ -77,9 +77,14 @@ class OldModels:
             chosen = self._pool.chosen(state, may)
             said = [operation for operation in chosen if operation.kind == ROLLBACK.name]
             model = rolled_back_in(apply_operations(state, chosen)) if said else None
-            if model is None or (view == 0 and model.root in self._payloads.blobs):
+            if model is None or (view == 0 and self._may_decide(state, model)):
                 return chosen
             wait.append(said[-1])  # it decided: the ledger takes none after it
+
+    def _may_decide(self, state: State, model: BlobRef) -> bool:
+        """Whether it is held here, and the others have had a round to get it: an earlier block has opened its motion."""
+        known = ROLLBACK.needed(state) == 1 or any(body.model == model for body, _ in self._open)
+        return known and model.root in self._payloads.blobs
 
     def advance(self) -> list[Effect]:
         """Find out what is spoken of, forget what is wrong, get what may soon be decided."""
