@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
 from bflcd.ledger.medians import lower_median
+from bflcd.ledger.operations.rollback import rollbacks_of
 from bflcd.params import MILLION, Genesis
 from bflcd.store.protocol import ChainStore
 from bflcd.types import MicroNats, Millis, NodeId, PartsPerMillion, Round
-from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.blocks import CertifiedSegment, ModelBody
 from bflcd.wire.codec import decode
 from bflcd.wire.messages import ScoreCard
+from bflcd.wire.rollback import RULE
 
 
 def base_of(cards: Sequence[bytes]) -> tuple[MicroNats, PartsPerMillion] | None:
@@ -40,6 +42,15 @@ def not_judged(certified: CertifiedSegment, committee: tuple[NodeId, ...]) -> li
     return sorted(there - judged_uploaders(certified) - set(committee))
 
 
+def rolled_back_to(body: ModelBody) -> Round | None:
+    """The round whose model managers put in the aggregate's place; None where they did not.
+
+    The last word decided: the ledger takes none after it in the same block.
+    """
+    said = rollbacks_of(body.operations) if body.rule == RULE else ()
+    return said[-1].target if said else None
+
+
 def history_row(certified: CertifiedSegment, previous_time: Millis, committee: tuple[NodeId, ...]) -> HistoryRow:
     """One committed round for people. `committee`: who decided it; `previous_time`: of the model before."""
     segment, certificate = certified.segment, certified.certificate
@@ -58,6 +69,7 @@ def history_row(certified: CertifiedSegment, previous_time: Millis, committee: t
         degraded=bool(header.model and header.model.degraded),
         rewards=sum(amount for _, amount in segment.model.rewards),
         view=certificate.view,
+        rolled_back_to=rolled_back_to(segment.model),
         seconds=(header.time - previous_time) / 1000,
         hash=certificate.digest.hex(),
     )

@@ -76,7 +76,7 @@ ROUTES: Final = (
     Route(
         "post",
         "/v1/operations",
-        "Sign an operation: admit, refuse, kick, return, appoint, dismiss, set, leave, transfer, approve",
+        "Sign an operation: admit, refuse, kick, return, appoint, dismiss, set, leave, transfer, approve, rollback",
         handlers.sign_operation,
         OperationView,
         body=OperationRequest,

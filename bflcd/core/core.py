@@ -30,6 +30,7 @@ from bflcd.core.events import (
     IdleChanged,
     Instant,
     MessageReceived,
+    ModelFound,
     OperationSaid,
     OperationsFetched,
     RecoverySigned,
@@ -180,8 +181,12 @@ class Core:
             case OperationsFetched(of):
                 state = self.context.state
                 return self._node.operations.fetched(state, event) + self._advance(now) if of == state.round else []
+            case ModelFound(of):
+                if of == self.context.round:
+                    round_.models.found(event)
+                return self._advance(now)
             case OperationSaid(operation):
-                return self._node.operations.said(self.context.state, operation)
+                return self._node.operations.said(self.context.state, operation) + self._look_back()
             case RecoverySigned():
                 return self._recovery_signed(event, now)
             case SegmentFetched():
@@ -290,7 +295,7 @@ class Core:
         for message in self._early.of(context.round):
             effects += self._received(message, now)
         self._early.forget_up_to(self.context.round)
-        return effects
+        return effects + self._look_back()
 
     def _join_agreement(self, now: Instant) -> list[Effect]:
         round_, records = self._round, self._records
@@ -358,6 +363,9 @@ class Core:
             *self._certificates.closed(context, certificate, now),
             self._notice(EventKind.COMMITTED, text, packed=packed, view=certificate.view, height=header.height),
         ]
+        if outcome.rollback is not None and state.rollback is not None:
+            text = f"round {context.round}: managers went back to the model of round {state.rollback.target}"
+            effects.append(self._notice(EventKind.ROLLED_BACK, text, target=state.rollback.target))
         own = self._round.collection.own_card
         doubt = None if own is None else unexplained(outcome.judgement, own.body, before.known)
         if doubt is not None:
@@ -372,7 +380,8 @@ class Core:
         if not self._started:
             return []
         try:
-            return self._take(self._reception.received(self._round, event, now, syncing=self._syncing), now)
+            effects = self._take(self._reception.received(self._round, event, now, syncing=self._syncing), now)
+            return effects + self._look_back() if isinstance(event.message, Operation) else effects
         except PeerError as error:
             blame = Blame(event.peer, error.rejection, str(error))
             # whoever stands on another block than ours in this round may hold a certificate that contradicts ours: show it
@@ -429,7 +438,13 @@ class Core:
             effects += round_.work.judge(now, may_sign=round_.may_sign)
             if round_.agreement is not None:
                 effects += self._take(round_.agreement.walk(now), now)
-        return effects
+        return effects + self._look_back()
+
+    def _look_back(self) -> list[Effect]:
+        """Find out and get in advance what managers speak of going back to, in blocks or in what waits for one."""
+        if not self._started or self._syncing or self.context.finished:
+            return []
+        return self._round.models.advance()
 
     def _sync_changed(self, now: Instant, *, active: bool) -> list[Effect]:
         """Step out of the round while others' segments are taken over, and back in.

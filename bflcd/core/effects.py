@@ -107,6 +107,14 @@ class FetchOperations:
 
 
 @dataclass(frozen=True, slots=True)
+class FindModel:
+    """The runtime MUST answer `ModelFound` with the model that the committed header of round `of` names, from its own store."""
+
+    round: Round
+    of: Round
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSegment:
     """The runtime MUST fetch the segment that closed the round before `round` and answer `SegmentFetched`; it retries by itself.
 
@@ -181,6 +189,7 @@ Effect = (
     | FetchBlob
     | FetchEnvelopes
     | FetchOperations
+    | FindModel
     | FetchSegment
     | Aggregate
     | CatchUp

@@ -132,6 +132,15 @@ class OperationsFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFound:
+    """Answer to `FindModel`: by this node's own headers `model` is the model of round `of`."""
+
+    round: Round
+    of: Round
+    model: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
 class RecoverySigned:
     """This manager's operator wants this recovery of the running round signed (design 6.8); `proof` is what it names prepared."""
 
@@ -175,6 +184,7 @@ Event = (
     | Aggregated
     | EnvelopesFetched
     | OperationsFetched
+    | ModelFound
     | RecoverySigned
     | OperationSaid
     | SegmentFetched

@@ -73,6 +73,8 @@ class EventKind(StrEnum):
         "a round was decided against this node's own scores: its committee may have colluded",
     )
 
+    ROLLED_BACK = "rolled_back", Severity.WARNING, "managers have put an older model in the place of a round's"
+
     # recovery
     RECOVERY = "recovery", Severity.WARNING, "managers have signed a recovery of the running round; more of them are needed"
     RECOVERY_REFUSED = "recovery_refused", Severity.WARNING, "this manager's node does not sign the recovery that was asked for"

@@ -1,7 +1,7 @@
 """Operations on their way into a block: what a node holds that no block has carried yet."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from bflcd.ledger.operations.application import is_pending, place_of, select_operations
@@ -72,6 +72,12 @@ class OperationPool(Mapping[Digest, Operation]):
         del self._held[max(of_them, key=lambda id_: place_of(self._held[id_])[1])]
         return True
 
+    def discard(self, operation: Operation) -> None:
+        """Forget one that no block can carry, though the ledger does not say so."""
+        id_ = operation_id(operation)
+        self._held.pop(id_, None)
+        self._own.discard(id_)
+
     def settle(self, state: State) -> None:
         """Forget what no block can carry any more."""
         self._held = {id_: operation for id_, operation in self._held.items() if is_pending(state, operation)}
@@ -91,6 +97,6 @@ class OperationPool(Mapping[Digest, Operation]):
         drawn = min(others, key=lambda id_: tie_break(seed, NodeId(id_)), default=None)
         return tuple(operation for id_, operation in self._held.items() if id_ in self._own or id_ == drawn)
 
-    def chosen(self, state: State) -> tuple[Operation, ...]:
-        """What a leader puts into its proposal, in order."""
-        return select_operations(state, self._held.values())
+    def chosen(self, state: State, may: Callable[[Operation], bool] = lambda _: True) -> tuple[Operation, ...]:
+        """What a leader puts into its proposal, in order; of those that `may` lets pass."""
+        return select_operations(state, filter(may, self._held.values()))

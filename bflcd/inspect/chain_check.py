@@ -1,8 +1,9 @@
 """The walk over a chain that is held here: everything that can be checked without asking anyone (design 11).
 
 From the genesis on, for each round: links and numbering, the certificate under the committee that the header before it names,
-the segment applied to the ledger anew, its state hash. Then the payloads that are held: their hashes, and, where a round's
-model and updates are all there, the aggregate itself. The first thing in the chain that doesn't hold ends the walk, since
+the segment applied to the ledger anew, its state hash, and where managers went back that the model is that of the round that they
+named. Then the payloads that are held: their hashes, and, where a round's model and updates are all there, the aggregate itself.
+The first thing in the chain that doesn't hold ends the walk, since
 nothing above it can be believed; a damaged payload is named and the walk goes on.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from bflcd.api.history import base_of
+from bflcd.api.history import base_of, rolled_back_to
 from bflcd.consensus.certificate import verify_chain
 from bflcd.crypto.hashing import root_of
 from bflcd.errors import MachineError, PeerError
@@ -20,10 +21,11 @@ from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.params import MILLION, BlobRef, Genesis
 from bflcd.store.protocol import Damage
-from bflcd.types import Digest, NodeId, Round, short
-from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, ModelBody, chain_id_of, header_hash
+from bflcd.types import ZERO_DIGEST, Digest, NodeId, Round, short
+from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment, Header, ModelBody, Segment, chain_id_of, header_hash
 from bflcd.wire.envelope import open_envelope, verify_envelope
 from bflcd.wire.messages import Offer
+from bflcd.wire.rollback import RULE
 from bflcd.wire.tensors import update_label
 
 MAX_FINDINGS: Final = 100
@@ -75,8 +77,8 @@ class VerifyReport:
     """What the walk found. `round` and `height` are those of the last block that holds.
 
     `payloads` were held and read, `missing` are named by blocks and not held; `model_held`: the newest model's payload is held.
-    `aggregates` were computed anew and agree; `headers_only` rounds are proved by their certificates alone, since their
-    segments are not held.
+    `aggregates` were computed anew and agree; `rollbacks`: rounds in which managers went back to an older model; `headers_only`
+    rounds are proved by their certificates alone, since their segments are not held.
     """
 
     chain_id: str
@@ -93,6 +95,7 @@ class VerifyReport:
     missing: int
     model_held: bool
     aggregates: int
+    rollbacks: int
     findings: tuple[Finding, ...]
 
     @property
@@ -117,6 +120,9 @@ class _Walk:
     payload_bytes: int = 0
     missing: int = 0
     aggregates: int = 0
+    rollbacks: int = 0
+    models: list[Digest] = field(default_factory=list)
+    """Of each round, by its header; what managers go back to is among them."""
     findings: list[Finding] = field(default_factory=list)
 
     def find(self, where: str, text: str) -> None:
@@ -140,6 +146,7 @@ class _Walk:
             missing=self.missing,
             model_held=self.model is not None,
             aggregates=self.aggregates,
+            rollbacks=self.rollbacks,
             findings=tuple(self.findings),
         )
 
@@ -157,6 +164,7 @@ async def verify_store(store: ChainReader, *, deep: bool) -> AsyncGenerator[Chec
     for damage in await store.check(deep=deep):
         walk.find(damage.where, damage.text)
     walk.model = await _payload(store, walk, genesis.model, "the model of round 0")
+    walk.models.append(genesis.model.root)
     round_ = Round(1)
     while await _step(store, walk, round_):
         yield CheckProgress("walking the chain", round_)
@@ -188,6 +196,7 @@ async def _header_step(store: ChainReader, walk: _Walk, round_: Round) -> bool:
     walk.headers_only += 1
     walk.state = None
     blob = walk.header.blob
+    walk.models.append(ZERO_DIGEST if blob is None else blob.root)
     walk.model = None if blob is None else await _payload(store, walk, blob, f"the model of round {round_}")
     return True
 
@@ -203,6 +212,19 @@ def _check_segment(walk: _Walk, certified: CertifiedSegment) -> None:
     if base is not None:
         walk.accuracy, walk.accuracy_round = base[1] / MILLION, walk.header.round
     walk.header = header
+    _note_model(walk, segment)
+
+
+def _note_model(walk: _Walk, segment: Segment) -> None:
+    """Remember the round's model, and hold one that managers went back to against the round that they named."""
+    blob, target = segment.model_header.blob, rolled_back_to(segment.model)
+    if target is not None and blob is not None:
+        walk.rollbacks += 1
+        if blob.root != (walk.models[target] if target < len(walk.models) else None):
+            walk.find(
+                f"block #{segment.model_header.height}", f"its model is not that of round {target}, to which managers went back"
+            )
+    walk.models.append(ZERO_DIGEST if blob is None else blob.root)
 
 
 async def _check_payloads(store: ChainReader, walk: _Walk, parent: Header, certified: CertifiedSegment) -> None:
@@ -217,7 +239,7 @@ async def _check_payloads(store: ChainReader, walk: _Walk, parent: Header, certi
     if blob is None:
         return
     walk.model = base if parent.blob == blob else await _payload(store, walk, blob, f"the model of round {parent.round + 1}")
-    if base is None or None in payloads:
+    if base is None or None in payloads or segment.model.rule == RULE:
         return
     chain = chain_id_of(walk.genesis)
     labels = [update_label(chain, parent.round, offer.author) for offer in offers]

@@ -10,7 +10,7 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.ledger.lot import first_lot
 from bflcd.limits import Between, Name, Size
-from bflcd.params import MILLION, Genesis, Terms
+from bflcd.params import MILLION, BlobRef, Genesis, Terms
 from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
@@ -117,6 +117,15 @@ class Motion:
     approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
 
 
+@dataclass(frozen=True, slots=True)
+class LastRollback:
+    """By what managers went back the last time: in `round`, whose aggregate was not taken, to the model of round `target`."""
+
+    round: Round
+    target: Round
+    model: BlobRef
+
+
 @message(134, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
@@ -129,6 +138,7 @@ class State:
     (`ledger.disclosure`); 0 before anybody judged.
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
     `changed`: parameters that managers have set, sorted by name (`ledger.parameters`).
+    `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
     """
 
     chain: Digest
@@ -148,6 +158,7 @@ class State:
     applicants: Annotated[tuple[Applicant, ...], Size(0, MAX_APPLICANTS)] = ()
     motions: Annotated[tuple[Motion, ...], Size(0, MAX_MOTIONS)] = ()
     changed: Annotated[tuple[tuple[ParameterName, ParameterValue], ...], Size(0, MAX_CHANGED)] = ()
+    rollback: LastRollback | None = None
 
 
 def state_hash(state: State) -> Digest:

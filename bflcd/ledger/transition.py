@@ -3,7 +3,8 @@
 A round's outcome is a function of the parent state, q cards, a leader's draw and a time. `decide` computes it, `build_segment`
 writes it down as blocks. `apply` takes a segment apart into what it was made of, makes it again and compares: whatever is not
 what the function gives is refused, field by field, so no check can be forgotten. Two things it leaves to others: that the model
-blob is the aggregate (recomputed in `bflcd.learn.aggregate`), and the certificate.
+blob is the aggregate (recomputed in `bflcd.learn.aggregate`), or that of the round to which managers go back (compared with the
+headers in `bflcd.core.round.old_models`), and the certificate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
+from bflcd.ledger.operations.rollback import rolled_back_in
 from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import rewards
@@ -43,6 +45,7 @@ from bflcd.wire.blocks import (
 from bflcd.wire.envelope import Signed, Verify, open_envelope
 from bflcd.wire.messages import Offer, ScoreCard
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import RULE
 
 MAX_CLOCK_LEAD: Final = Millis(10_000)
 """How far a block's time may be ahead of a member's own clock (design 4)."""
@@ -76,7 +79,8 @@ class Outcome(Selection):
     """All that a round decides but the aggregate.
 
     `draw`: what its first proposer added to the lot; `rewards` sorted by node, positive amounts only; `committee`: the next one,
-    in the order in which it leads; `state`: the ledger after the round; `operations` in the order in which they were applied.
+    in the order in which it leads; `state`: the ledger after the round; `operations` in the order in which they were applied;
+    `rollback`: the model that managers put in the aggregate's place, None where they don't.
     """
 
     draw: Draw
@@ -85,6 +89,7 @@ class Outcome(Selection):
     degraded: bool
     state: State
     operations: tuple[Operation, ...] = ()
+    rollback: BlobRef | None = None
 
 
 def proposal_time(now: Millis, parent_time: Millis) -> Millis:
@@ -168,21 +173,25 @@ def decide(
     after = replace(_seated(operated, committee), round=Round(state.round + 1), time=time, lot=draw.lot)
     check_conservation(after)
     limit, degraded = selection.step_limit, election.degraded
-    return Outcome(cards, judgement, packed, limit, draw, paid, committee, degraded, after, operations)
+    return Outcome(cards, judgement, packed, limit, draw, paid, committee, degraded, after, operations, rolled_back_in(operated))
 
 
 def build_segment(params: Params, state: State, head_header: Header, outcome: Outcome, model: BlobRef) -> Segment:
-    """The k update blocks and the model block of an outcome; `model` is the aggregate's blob.
+    """The k update blocks and the model block of an outcome; `model` is the aggregate's blob, or what stands in its place.
 
-    Raises PeerError(BAD_SEGMENT) if nothing is packed and `model` is not the head's own blob (design 4).
+    Raises PeerError(BAD_SEGMENT) if managers went back and `model` is not what they went back to, or nothing is packed and it is
+    not the head's own blob (design 4).
     """
-    if not outcome.packed and model != head_header.blob:
+    if outcome.rollback is not None and model != outcome.rollback:
+        text = f"round {state.round} goes back to model {short(outcome.rollback.root)}, and its model is {short(model.root)}"
+        raise PeerError(Rejection.BAD_SEGMENT, text)
+    if outcome.rollback is None and not outcome.packed and model != head_header.blob:
         raise PeerError(Rejection.BAD_SEGMENT, f"round {state.round} packs nothing, so its model must be the parent's own blob")
     updates = tuple(_update_body(packed) for packed in outcome.packed)
     updates += (UpdateBody(None, None, None, None),) * (params.places - len(updates))
     body = ModelBody(
         cards=tuple(card.envelope for card in outcome.cards),
-        rule=params.aggregation,
+        rule=params.aggregation if outcome.rollback is None else RULE,
         weights=tuple(packed.weight for packed in outcome.packed),
         rewards=outcome.rewards,
         operations=outcome.operations,

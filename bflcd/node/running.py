@@ -16,6 +16,7 @@ from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import State, members_of
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.belonging import Belonging
+from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, check_observer, open_engine
@@ -122,6 +123,7 @@ class RunningNode:
         self._inbox = QueueInbox()
         network = PeerNetwork(around.side.gossip, around.side.peers)
         self._fetcher = _fetcher_of(genesis, around, engine)
+        self._old_models = OldModelSource(around.store, self._fetcher, network)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
         around.facts.work = self._worker.health
         self._idle_changed = Bell()
@@ -186,7 +188,7 @@ class RunningNode:
 
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
-        alliance = AllianceService(core, around.identity, self._inbox.settle, instant)
+        alliance = AllianceService(core, around.identity, self._inbox.settle, instant, self._old_models)
         recover = self._recovery().recover
         return OnChain(core, around.facts, recover=recover, alliance=alliance, clock=instant, device=self._device)
 

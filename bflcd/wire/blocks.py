@@ -90,10 +90,10 @@ class UpdateBody:
 @message(22, max_bytes=MAX_SEGMENT_BYTES)
 @dataclass(frozen=True, slots=True)
 class ModelBody:
-    """The q score cards that decided the round (sorted by author), the aggregation rule, the weight of each packed update in
-    block order, the rewards paid (sorted by node, positive amounts only), the operations in the order in which they are applied
-    (`bflcd.ledger.operations`), and the largest norm that the aggregate's step may have, in the unit of cards, None without a
-    limit."""
+    """The q score cards that decided the round (sorted by author), the aggregation rule (`wire.rollback.RULE`: an older model
+    stands in the aggregate's place), the weight of each packed update in block order, the rewards paid (sorted by node, positive
+    amounts only), the operations in the order in which they are applied (`bflcd.ledger.operations`), and the largest norm that
+    the aggregate's step may have, in the unit of cards, None without a limit."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name

@@ -64,6 +64,11 @@ def _report_rows(report: "VerifyReport", test_accuracy: float | None) -> list[tu
             f"{report.payloads} whole ({size(report.payload_bytes)}), {report.missing} not held"
             + ("" if report.model_held else ", the newest model among them"),
         ),
+        *(
+            [("rollbacks", f"{report.rollbacks}, to the models of the rounds that were named")]
+            if report.rollbacks and report.ok
+            else []
+        ),
         ("aggregates", f"{report.aggregates} computed anew, all the same" if report.ok else f"{report.aggregates} computed anew"),
         (
             "accuracy",

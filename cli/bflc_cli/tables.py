@@ -198,6 +198,7 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
             str(row.view),
             str(row.rewards),
             shorts(row.committee, 6) + (" degraded" if row.degraded else ""),
+            "" if row.rolled_back_to is None else f"model {row.rolled_back_to}",
             shorts(row.not_judged, 6) if row.not_judged else "",
         )
         for row in rows
@@ -213,12 +214,26 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
         ">view",
         ">rewards",
         "~decided by",
+        "~back to",
         "~left out",
     )
     return table(names, shown)
 
 
-CSV_COLUMNS: Final = ("round", "height", "time", "packed", "places", "accuracy", "loss", "seconds", "view", "rewards", "degraded")
+CSV_COLUMNS: Final = (
+    "round",
+    "height",
+    "time",
+    "packed",
+    "places",
+    "accuracy",
+    "loss",
+    "seconds",
+    "view",
+    "rewards",
+    "degraded",
+    "rolled_back_to",
+)
 """Fields of a row of history, by their names in the API; what is not known is empty."""
 
 

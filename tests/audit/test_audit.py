@@ -57,7 +57,7 @@ def a_history() -> tuple[Chain, list[CertifiedSegment]]:
         Operation(kind, (seal(body, keys[who]).envelope,))
         for kind, body, who in (("admit", admit, first), ("transfer", gift, giver))
     ]
-    segments.append(next_segment(chain, *sorted(said, key=lambda one: one.author)))
+    segments.append(next_segment(chain, tuple(sorted(said, key=lambda one: one.author))))
     segments += [next_segment(chain) for _ in range(2)]
     return chain, segments
 

@@ -8,7 +8,7 @@ import pytest
 
 from bflc_cli.main import main
 from bflcd.__main__ import main as bflcd_main
-from bflcd.api.schema.alliance import OperationRequest, OperationView
+from bflcd.api.schema.alliance import OperationRequest, OperationView, RollbackView
 from bflcd.errors import OperatorError
 from tests.helpers.fake_node import IDS, ServedNode, alliance_of, status_of
 
@@ -60,6 +60,17 @@ def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
     assert "warning" not in out
 
 
+def test_a_rollback_is_about_no_node_and_the_last_one_is_shown(run, served):
+    """Given an open motion to go back, and a rollback that is done, then both are readable without a node's id."""
+    (kick,) = alliance_of().motions
+    motion = msgspec.structs.replace(kick, kind="rollback", node_id="", text="to the model of round 3, abababab: poisoned")
+    served.node.community = alliance_of(motions=[motion], rollback=RollbackView(round=4, target=2, model="ab" * 32))
+    out = run("alliance")[1]
+    assert "in round 4 to the model of round 2" in out
+    assert "to the model of round 3" in " ".join(out.split())
+    assert "rollback" in run("motions")[1]
+
+
 def test_too_few_members_are_a_warning(run, served):
     served.node.community = alliance_of(members=4)
     assert "4 members are too few: 5 are needed" in run("alliance")[1]
@@ -83,6 +94,10 @@ def test_lists_are_whole_as_json(run, command, field):
         (("dismiss", "07", "--reason", "it sleeps", "-y"), OperationRequest(kind="dismiss", node="07", reason="it sleeps")),
         (("set", "score_rows", "64", "-y"), OperationRequest(kind="set", name="score_rows", value=64)),
         (("approve", "b1b1"), OperationRequest(kind="approve", motion="b1b1")),
+        (
+            ("rollback", "3", "--reason", "poisoned", "-y"),
+            OperationRequest(kind="rollback", round=3, reason="poisoned"),
+        ),
         (("leave", "--yes"), OperationRequest(kind="leave")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
     ],
@@ -105,7 +120,15 @@ def test_what_still_waits_or_was_dropped_is_said(run, served):
 
 @pytest.mark.parametrize(
     "words",
-    [("kick", "07070707"), ("appoint", "07"), ("dismiss", "07"), ("set", "score_rows", "64"), ("leave",), ("leave", "--json")],
+    [
+        ("kick", "07070707"),
+        ("appoint", "07"),
+        ("dismiss", "07"),
+        ("set", "score_rows", "64"),
+        ("rollback", "3"),
+        ("leave",),
+        ("leave", "--json"),
+    ],
 )
 def test_where_nobody_can_be_asked_nothing_is_signed(run, served, words):
     code, out, err = run(*words)

@@ -1,4 +1,4 @@
-"""A device that is in no genesis: it applies, is admitted, works, goes, and is kept out."""
+"""A device that is in no genesis: it applies, is admitted, works, goes, and is kept out; and managers go back to an older model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +47,8 @@ def sign(net: Community, manager: Daemon, **request: Any) -> None:
 def test_a_device_joins_in_mid_training_works_leaves_and_is_kept_out(living: Community, device: Daemon, capsys):
     """Given a community in its rounds, when a device that is in no genesis starts with nothing but a key, --bootstrap and the pinned
     chain id, then a manager finds its application and admits it with one command, it trains without a restart on any side, leaves
-    when it is told to; and once a quorum of managers keeps it out, nobody connects to it.
+    when it is told to; and once a quorum of managers keeps it out, nobody connects to it. When a quorum goes back to model 1, all have
+    it, and learn on.
     """
     device.start(*joining(living, living[0]))
     applied = living.wait_for(lambda: alliance(living[1])["applicants"], START_SECONDS, "an application on the chain")
@@ -81,3 +82,17 @@ def test_a_device_joins_in_mid_training_works_leaves_and_is_kept_out(living: Com
     living.wait_rounds(2, START_SECONDS)
     assert node not in {peer["node_id"] for peer in living[0].get("/v1/peers")}
     assert node not in {one["node_id"] for one in living[0].get("/v1/members")}
+
+    for manager in seats[:2]:
+        sign(living, manager, kind="rollback", round=1, reason="poisoned")
+    words = ["rollback", "1", "--reason", "poisoned", "--yes", "--for", str(START_SECONDS)]
+    assert main(["--datadir", str(seats[2].datadir), *words]) == 0
+    assert "goes back to the model of round 1" in capsys.readouterr().out
+    for one in living.running():
+        living.wait_for(lambda one=one: alliance(one)["rollback"], START_SECONDS, f"{one.name} at the rollback")
+    living.wait_rounds(2, START_SECONDS)
+    living.hashes()
+    last = alliance(living[0])["rollback"]
+    went = [living[0].history()[last["round"] + later]["rolled_back_to"] for later in (1, 2)]
+    assert (last["target"], went) == (1, [1, None])
+    assert "managers went back to the model of round 1" in living[0].text()

@@ -8,15 +8,17 @@ import numpy as np
 from bflcd.consensus.certificate import certificate_of
 from bflcd.crypto.hashing import root_of
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
-from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.quorum import quorum
+from bflcd.ledger.state import State, account_of, genesis_header, genesis_state
 from bflcd.ledger.transition import build_segment, decide
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.block_store import BlockStore
-from bflcd.types import View
+from bflcd.types import Round, View
 from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Commit
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import Rollback
 from bflcd.wire.tensors import update_label
 from tests.helpers.ledger import Community, by_digest, make_cards, make_draw, make_genesis, make_offer
 from tests.helpers.tensors import encode_tensors
@@ -32,6 +34,8 @@ class Chain:
     community: Community
     model: bytes
     payloads: dict[bytes, bytes]
+    models: list[BlobRef]
+    """Of each round."""
 
     @property
     def state(self) -> State:
@@ -48,7 +52,7 @@ def begin_chain(**params: Any) -> Chain:
     genesis = replace(genesis, model=ref(model))
     keys = {identity.node_id: identity for identity in identities}
     community = Community(genesis.params, genesis_state(genesis), genesis_header(genesis), keys)
-    return Chain(genesis, community, model, {ref(model).root: model})
+    return Chain(genesis, community, model, {ref(model).root: model}, [genesis.model])
 
 
 def payload_of(genesis: Genesis, value: float, label: str | None) -> bytes:
@@ -56,8 +60,21 @@ def payload_of(genesis: Genesis, value: float, label: str | None) -> bytes:
     return encode_tensors(arrays, genesis.task.tensors, label=label)
 
 
-def next_segment(chain: Chain, *operations: Operation) -> CertifiedSegment:
-    """Play one round in which two trainers are packed, with `operations` in order; the chain stands behind it afterwards."""
+def goes_back(chain: Chain, target: int, model: BlobRef | None = None) -> tuple[Operation, ...]:
+    """All that a quorum of managers signs to go back to the model of a round, in a block's order."""
+    state = chain.state
+    said = []
+    for manager in sorted(state.managers)[: quorum(len(state.managers))]:
+        account = account_of(state, manager)
+        assert account is not None
+        named = chain.models[target] if model is None else model
+        body = Rollback(state.chain, state.round, account.operations + 1, Round(target), named, "poisoned")
+        said.append(Operation("rollback", (seal(body, chain.community.keys[manager]).envelope,)))
+    return tuple(said)
+
+
+def next_segment(chain: Chain, operations: tuple[Operation, ...] = ()) -> CertifiedSegment:
+    """Play one round in which two trainers are packed; the chain stands behind it afterwards."""
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
@@ -83,9 +100,14 @@ def next_segment(chain: Chain, *operations: Operation) -> CertifiedSegment:
         WeightedUpdate(p.weight, update_label(state.chain, state.round, p.offer.author), updates[p.offer.digest])
         for p in outcome.packed
     ]
-    chain.model = aggregate(community.params.aggregation, chain.model, weighted, genesis.task.tensors, outcome.step_limit)
-    chain.payloads[ref(chain.model).root] = chain.model
-    segment = build_segment(community.params, state, community.header, outcome, ref(chain.model))
+    if outcome.rollback is None:
+        chain.model = aggregate(community.params.aggregation, chain.model, weighted, genesis.task.tensors, outcome.step_limit)
+        chain.payloads[ref(chain.model).root] = chain.model
+    else:
+        chain.model = chain.payloads.get(outcome.rollback.root, b"")
+    model = outcome.rollback or ref(chain.model)
+    chain.models.append(model)
+    segment = build_segment(community.params, state, community.header, outcome, model)
     certified = certify(community, segment)
     chain.community = replace(community, state=outcome.state, header=segment.model_header)
     return certified

@@ -22,6 +22,7 @@ MODULES = (
     "wire.messages",
     "wire.recovery",
     "wire.requests",
+    "wire.rollback",
     "ledger.state",
     "setup.invitation",
 )

@@ -16,6 +16,7 @@ from bflcd.core.effects import (
     FetchEnvelopes,
     FetchOperations,
     FetchSegment,
+    FindModel,
     Notice,
     Persist,
     Score,
@@ -25,11 +26,13 @@ from bflcd.core.effects import (
 from bflcd.core.events import (
     Aggregated,
     BlobFetched,
+    BlobMissing,
     Confirmed,
     EnvelopesFetched,
     Event,
     Instant,
     MessageReceived,
+    ModelFound,
     OperationsFetched,
     Scored,
     SegmentFetched,
@@ -110,6 +113,8 @@ class World:
         self.train_ms: Callable[[NodeId], int] = lambda _: 200
         self.rate: Callable[[NodeId], int] = lambda _: 1_000
         """KiB/s at which an uploader's update is pulled."""
+        self.lacks: Callable[[NodeId, BlobRef], bool] = lambda _node, _blob: False
+        """Whether nobody gives a node this payload."""
         self.delay: Callable[[], int] = lambda: self.rng.randint(2, 30)
         self.following: frozenset[NodeId] = frozenset()
         """Who only follows the chain."""
@@ -249,6 +254,8 @@ class World:
                     Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),
                     20 * len(offers),
                 )
+            case FetchBlob(blob, _, _, _) if self.lacks(node, blob):
+                yield BlobMissing(blob.root, refused=False, text="nobody gave it"), self.delay()
             case FetchBlob(blob, _, _, label):
                 uploader = None if label is None else NodeId(bytes.fromhex(label.rpartition(":")[2]))
                 yield BlobFetched(blob.root, 0 if uploader is None else self.rate(uploader)), self.delay()
@@ -264,6 +271,8 @@ class World:
                 if other is not None and not self.drop(node, source, self.now):
                     pieces = tuple(piece for id_ in ids if (piece := other.operation(id_)) is not None)
                 yield OperationsFetched(round_, pieces, source), self.delay()
+            case FindModel(round_, of):
+                yield ModelFound(round_, of, disk.segments[of].segment.model_header.blob), 0
             case FetchSegment(round_, holders):
                 for other in (*holders, *self.cores):
                     certified = self.disks[other].segments.get(round_) if other in self.cores else None

@@ -15,7 +15,7 @@ from bflcd.store.protocol import Damage
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Digest, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment
-from tests.helpers.chains import Chain, begin_chain, certify, fill, next_segment, payload_of, ref
+from tests.helpers.chains import Chain, begin_chain, certify, fill, goes_back, next_segment, payload_of, ref
 
 ROUNDS = 3
 
@@ -54,6 +54,21 @@ async def walk(reader: object, *, deep: bool = False) -> VerifyReport:
     return seen[-1]
 
 
+async def test_a_rollback_is_no_aggregate_and_its_model_is_held_against_the_round_that_it_names(chain, made):
+    """Given managers who went back to model 1, then nothing is found, and the rounds after it are walked from there; where they
+    named another payload as model 1, that is found, though a quorum of the committee has signed it."""
+    made.segments.append(next_segment(chain, goes_back(chain, 1)))
+    made.segments.append(next_segment(chain))
+    report = await walk(made)
+    assert (report.findings, report.rollbacks, report.aggregates) == ((), 1, ROUNDS + 1)
+    poison = payload_of(chain.genesis, 3.0, None)
+    chain.payloads[ref(poison).root] = poison
+    made.segments.append(next_segment(chain, goes_back(chain, 1, ref(poison))))
+    found = await walk(made)
+    height = (ROUNDS + 3) * (chain.genesis.params.places + 1)
+    assert found.findings == (Finding(f"block #{height}", "its model is not that of round 1, to which managers went back"),)
+
+
 @pytest.fixture
 def chain() -> Chain:
     return begin_chain()
@@ -82,6 +97,7 @@ async def test_a_good_chain(chain, made):
         missing=0,
         model_held=True,
         aggregates=ROUNDS,
+        rollbacks=0,
         findings=(),
     )
     assert 0 <= report.accuracy <= 1

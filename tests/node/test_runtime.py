@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, Persist, Send, Train
-from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, SegmentFetched, Started, Trained
+from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, FindModel, Persist, Send, Train
+from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, ModelFound, SegmentFetched, Started, Trained
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
@@ -36,7 +36,7 @@ from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal
 from bflcd.wire.messages import Beacon, ScoreCard
 from bflcd.wire.requests import Envelopes, SegmentReply
 from bflcd.wire.tensors import join_payload, update_label
-from tests.helpers.chains import certify
+from tests.helpers.chains import begin_chain, certify, fill
 from tests.helpers.ledger import make_community, make_genesis, play_gains
 from tests.helpers.store import make_vote, ref
 
@@ -376,6 +376,15 @@ async def test_a_segment_comes_from_the_next_holder_while_the_first_is_silent(tm
         await until(lambda: any(isinstance(event, SegmentFetched) for event in core.events))
     (found,) = (event for event in core.events if isinstance(event, SegmentFetched))
     assert (found.certified, found.source) == (certified, giver)
+
+
+async def test_the_model_of_an_earlier_round_is_the_one_that_the_own_header_names(tmp_path) -> None:
+    chain, held = begin_chain(), MemoryStore()
+    made = await fill(held, chain, 2)
+    core = ScriptedCore([[FindModel(Round(2), Round(1))]])
+    async with running(tmp_path, core, held, Hands(held)):
+        await until(lambda: len(core.events) > 1)
+    assert core.events[1] == ModelFound(Round(2), Round(1), made[0].segment.model_header.blob)
 
 
 async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tmp_path, store) -> None:

@@ -39,7 +39,7 @@ class MotionView(Answer, frozen=True, kw_only=True):
     id: str
     kind: str
     node_id: str
-    """To whom it is done; empty where nobody is meant."""
+    """To whom it is done; empty where it is about no node."""
     text: str
     """Why; of `set` what, as `name = value`."""
     opener: str
@@ -74,6 +74,16 @@ class OperationView(Answer, frozen=True, kw_only=True):
     mine: bool
 
 
+class RollbackView(Answer, frozen=True, kw_only=True):
+    """The last time that managers went back to an older model."""
+
+    round: int
+    """The round whose aggregate was not taken: the model of the next one is the older one."""
+    target: int
+    """The round whose model it is."""
+    model: str
+
+
 class AllianceView(Answer, frozen=True, kw_only=True):
     """Who is about to join, and what is about to change."""
 
@@ -94,19 +104,22 @@ class AllianceView(Answer, frozen=True, kw_only=True):
     motions: list[MotionView]
     former: list[FormerMemberView]
     waiting: list[OperationView]
+    rollback: RollbackView | None = None
 
 
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse, kick and
-    dismiss; `amount`: of transfer; `motion`: of approve, the beginning of its id; `name`, `value`: of set.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse, kick,
+    dismiss and rollback; `amount`: of transfer; `motion`: of approve, the beginning of its id; `name`, `value`: of set;
+    `round`: of rollback, whose model comes back.
     """
 
-    kind: Literal["admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "approve"]
+    kind: Literal["admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "approve", "rollback"]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
     amount: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     motion: Annotated[str, Meta(max_length=64)] = ""
     name: Annotated[str, Meta(max_length=32)] = ""
     value: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    round: Annotated[int, Meta(ge=0, le=2**53)] | None = None

@@ -32,6 +32,8 @@ class HistoryRow(Answer, frozen=True, kw_only=True):
     """Total paid out."""
     view: int
     """View in which it was decided."""
+    rolled_back_to: int | None = None
+    """The round whose model this is, where managers put it in the aggregate's place."""
     seconds: float
     """Since the model before."""
     hash: str

@@ -18,6 +18,7 @@ from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
+from bflcd.core.round.old_models import OldModels
 from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError, Rejection
@@ -41,6 +42,7 @@ class Agreement:
         context: RoundContext,
         collection: Collection,
         operations: OperationPool,
+        models: OldModels,
         *,
         signer: Signer | None,
         verify: Verify,
@@ -50,8 +52,8 @@ class Agreement:
         self._context = context
         self._signer = signer
         self._collection = collection
-        self._operations = operations
-        self._candidates = SegmentCandidates(context, collection, operations)
+        self._models = models
+        self._candidates = SegmentCandidates(context, collection, operations, models)
         self._evidence_found: list[Fact] = []
         self._facts: list[Fact] = []
         self._cards_told = False
@@ -171,7 +173,7 @@ class Agreement:
         proof = self._signer.prove(lot_input(state.chain, state.round, state.lot))
         time = proposal_time(now.wall, state.time)
         cards = tuple(card.digest for card in self._chosen_cards())
-        operations = operation_ids(self._operations.chosen(state))
+        operations = operation_ids(self._models.chosen(state, view))
         candidate = self._candidates.add(Proposal(state.epoch, view, proof, time, cards, operations))
         if candidate is None:
             return [notice(context.round, EventKind.TOO_MANY_CANDIDATES, "no more proposals are worked on in this round")]

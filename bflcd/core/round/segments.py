@@ -1,9 +1,9 @@
 """Segments on their way from a proposal to "right, durable and pinned": the path that builders and checkers share.
 
 A proposal names q cards, a time, and epoch, view and draw of its first proposer; all else is a function of the parent state. A
-candidate walks, as far as what is held allows: draw -> cards -> outcome -> offers -> blobs -> aggregate -> segment. What is
-missing is asked for, again after a pause, each time of another holder. A candidate never changes its mind: `ready` and `refused`
-are final.
+candidate walks, as far as what is held allows: draw -> cards -> outcome -> offers -> blobs -> aggregate (or the older model that
+managers go back to) -> segment. What is missing is asked for, again after a pause, each time of another holder. A candidate never
+changes its mind: `ready` and `refused` are final.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchOperations, Persist
 from bflcd.core.records import Pin, ProposalRecord
 from bflcd.core.round.context import RoundContext, update_label_of
+from bflcd.core.round.old_models import OldModels
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.judgement import Judgement, judge
@@ -94,11 +95,14 @@ class SegmentCandidate:
 class SegmentCandidates:
     """All candidates of one round. Pure: what it holds is given, what it wants is returned as effects."""
 
-    def __init__(self, context: RoundContext, holdings: Holdings, operations: Mapping[Digest, Operation]) -> None:
+    def __init__(
+        self, context: RoundContext, holdings: Holdings, operations: Mapping[Digest, Operation], models: OldModels
+    ) -> None:
         """`operations`: what is held of them, by id; all of them verified."""
         self._context = context
         self._holdings = holdings
         self._operations = operations
+        self._models = models
         self._all: dict[Digest, SegmentCandidate] = {}
         self._dropped: list[SegmentCandidate] = []
         """What made room and still has to be answered."""
@@ -212,6 +216,10 @@ class SegmentCandidates:
         unknown = tuple(id_ for id_ in named if id_ not in self._operations)
         if unknown:
             return None, self._ask_operations(candidate, unknown, now)
+        operations = tuple(self._operations[id_] for id_ in named)
+        known, wanted = self._models.check(operations)
+        if not known:
+            return None, wanted
         context = self._context
         candidate.outcome = decide(
             context.params,
@@ -221,7 +229,7 @@ class SegmentCandidates:
             self._holdings.offers,
             draw=candidate.draw,
             time=candidate.proposal.time,
-            operations=tuple(self._operations[id_] for id_ in named),
+            operations=operations,
         )
         return candidate.outcome, []
 
@@ -231,11 +239,15 @@ class SegmentCandidates:
         context = self._context
         if candidate.model is not None:
             return candidate.model, []
-        if context.head_blob.root not in self._holdings.blobs:
+        older = outcome.rollback
+        if older is None and context.head_blob.root not in self._holdings.blobs:
             return None, []  # on its way since the round opened: its arrival walks every candidate on
-        if not outcome.packed:
+        if older is None and not outcome.packed:
             return context.head_blob, []
         wanted: list[Effect] = []
+        lacks_older = older is not None and older.root not in self._holdings.blobs
+        if older is not None and lacks_older and self._may_ask(candidate, older.root, now):
+            wanted.append(FetchBlob(older, tuple(candidate.sources), context.round, None, anyone=True))
         missing = [offer for packed in outcome.packed if (offer := packed.offer).body.blob.root not in self._holdings.blobs]
         for offer in missing:
             blob = offer.body.blob
@@ -244,9 +256,9 @@ class SegmentCandidates:
                 holders = tuple(node for node in (*scorers, offer.author) if node != context.me)
                 label = update_label_of(context, offer.author)
                 wanted.append(FetchBlob(blob, holders, context.round, label, anyone=False))
-        if missing:
+        if missing or lacks_older:
             return None, wanted
-        return self._aggregate(outcome)
+        return self._aggregate(outcome) if older is None else (older, [])
 
     def _aggregate(self, chosen: Selection) -> tuple[BlobRef | None, list[Effect]]:
         """The aggregate of the packed updates, computed once whichever proposals share it."""

@@ -13,6 +13,7 @@ from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.intake import MessageIntake
 from bflcd.core.round.local_work import LocalWork
+from bflcd.core.round.old_models import OldModels
 from bflcd.core.round.recovery_signatures import RecoverySignatures
 from bflcd.core.round.retransmission import Retransmissions
 from bflcd.core.signing_guard import SigningGuard
@@ -71,6 +72,7 @@ class RoundState:
         self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
         self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
+        self.models = OldModels(context, node.operations.pool, self.collection)
         self.agreement: Agreement | None = None
         """Ours in the decision, if we hold a seat."""
         self.decision: Decision | None = None
@@ -98,6 +100,7 @@ class RoundState:
             self.context,
             self.collection,
             self.node.operations.pool,
+            self.models,
             signer=self.node.signer if self.may_sign else None,
             verify=self.node.verify,
             journal=journal,

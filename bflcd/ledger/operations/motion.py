@@ -6,7 +6,7 @@ there is one way to say something and to agree to it, and nobody agrees to what 
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.ledger.operations.base import refused
@@ -18,11 +18,12 @@ from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import Rollback
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open at most."""
 
-_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | SetParameter], ...]] = (
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | SetParameter | Rollback], ...]] = (
     Admit,
     Refuse,
     Kick,
@@ -30,6 +31,7 @@ _BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | S
     Appoint,
     Dismiss,
     SetParameter,
+    Rollback,
 )
 """What motions are of."""
 
@@ -42,7 +44,7 @@ def motion_id(kind: str, content: bytes) -> Digest:
 
 
 class ManagerKind(NumberedKind[B], ABC):
-    """What managers do to a node or to a parameter. Whoever derives from it says what it may be done to, and does it."""
+    """What managers do: to a node, to a parameter, to the model. Whoever derives from it says when it may be, and does it."""
 
     name: ClassVar[str]
 
@@ -56,8 +58,8 @@ class ManagerKind(NumberedKind[B], ABC):
         return False
 
     @abstractmethod
-    def target(self, body: B) -> NodeId | str:
-        """To whom it is done, or to which parameter."""
+    def target(self, body: B) -> NodeId | str | None:
+        """To whom it is done, or to which parameter; None where it is about neither."""
 
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
@@ -66,6 +68,10 @@ class ManagerKind(NumberedKind[B], ABC):
     @abstractmethod
     def done(self, state: State, body: B) -> State:
         """`state` when it is done."""
+
+    def why(self, body: B) -> str:
+        """What an open motion tells people, besides its kind and whom it is about."""
+        return getattr(body, "reason", "")
 
     def content(self, body: B) -> bytes:
         """What a motion is of: the body, whoever signed it and when."""
@@ -77,7 +83,7 @@ class ManagerKind(NumberedKind[B], ABC):
         # 1. By a manager.
         if not manages(state, author):
             raise refused(self.name, f"{short(author)} is no manager")
-        # 2. To whom it may be done.
+        # 2. What may be done now.
         self.check_done(state, body)
         # 3. Not said before, and with room for another motion.
         motion = _find(state, self.name, self.content(body))
@@ -102,8 +108,8 @@ class ManagerKind(NumberedKind[B], ABC):
         if self._lacking(state, motion) > 0 and not self.suffices(body, operation.author):
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
-        # What others have said of the same was said of how it stood before.
-        still = tuple(other for other in others if _about(other) != self.target(body))
+        # What others have said of the same node, or the same thing, was said of how it stood before.
+        still = tuple(other for other in others if _about(other) != _subject(self.name, body))
         return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
@@ -153,9 +159,16 @@ def without_expired(state: State, round_: Round) -> State:
 
 
 def _about(motion: Motion) -> NodeId | str:
-    """Whom, or which parameter, a motion is about."""
-    body = decode_any(motion.content, _BODIES)
-    return body.name if isinstance(body, SetParameter) else body.node
+    """Whom, or what, a motion is about."""
+    return _subject(motion.kind, decode_any(motion.content, _BODIES))
+
+
+def _subject(kind: str, body: Any) -> NodeId | str:
+    """The node or the parameter that a body names; what names none is about what its kind changes."""
+    if isinstance(body, SetParameter):
+        return body.name
+    node: NodeId | str = getattr(body, "node", kind)
+    return node
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

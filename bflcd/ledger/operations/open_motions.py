@@ -8,13 +8,14 @@ from bflcd.ledger.operations.admitting import ADMIT, REFUSE
 from bflcd.ledger.operations.leaving import KICK, RETURN
 from bflcd.ledger.operations.managing import APPOINT, DISMISS
 from bflcd.ledger.operations.motion import ManagerKind
+from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.operations.setting import SET
 from bflcd.ledger.state import Motion, State
 from bflcd.types import NodeId, Round
 from bflcd.wire.codec import decode
 
 MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {
-    kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, APPOINT, DISMISS, SET)
+    kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, APPOINT, DISMISS, SET, ROLLBACK)
 }
 """Kinds that a motion can be of, by name."""
 
@@ -26,7 +27,7 @@ def describe_motion(state: State, motion: Motion) -> tuple[NodeId | None, int, s
     target = kind.target(body)
     if isinstance(target, str):
         return None, kind.needed(state), f"{target} = {body.value}"
-    return target, kind.needed(state), getattr(body, "reason", "")
+    return target, kind.needed(state), kind.why(body)
 
 
 def agreeing_body(motion: Motion, round_: Round, number: int) -> Any:

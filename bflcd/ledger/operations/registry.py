@@ -8,6 +8,7 @@ from bflcd.ledger.operations.base import OperationKind, refused
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.leaving import KICK, LEAVE, RETURN
 from bflcd.ledger.operations.managing import APPOINT, DISMISS
+from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.operations.setting import SET
 from bflcd.ledger.operations.transfer import TRANSFER
 from bflcd.types import Digest
@@ -16,7 +17,7 @@ from bflcd.wire.envelope import open_envelope
 from bflcd.wire.operation import Operation
 
 KINDS: Final[dict[str, OperationKind[Operation]]] = {
-    kind.name: kind for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER)
+    kind.name: kind for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, ROLLBACK)
 }
 """By what `Operation.kind` says."""
 

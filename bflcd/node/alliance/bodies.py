@@ -7,12 +7,16 @@ from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
+from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.parameters import BOUNDS
 from bflcd.ledger.state import Motion, State
 from bflcd.limits import is_printable
-from bflcd.types import HASH_BYTES, Amount, Digest, NodeId
+from bflcd.params import BlobRef
+from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, Round
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.codec import decode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.rollback import Rollback
 
 LEAST_DIGITS: Final = 4
 """A shorter beginning of an id is too easily mistyped."""
@@ -22,8 +26,11 @@ MAX_REASON_BYTES: Final = 256
 _Make = Callable[[State, OperationRequest, int], Any]
 
 
-def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, Any]:
-    """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing."""
+def body_of(state: State, request: OperationRequest, number: int, model: BlobRef | None = None) -> tuple[str, Any]:
+    """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing.
+
+    `model`: of the round to which a rollback goes back.
+    """
     for name in ("reason", "node", "motion", "name"):
         if not is_printable(getattr(request, name)):
             raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
@@ -33,7 +40,25 @@ def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, 
     if request.kind == "approve":
         motion = _motion(state, request.motion)
         return motion.kind, agreeing_body(motion, state.round, number)
+    if request.kind == ROLLBACK.name and model is not None:
+        target = wanted_round(request)
+        return request.kind, Rollback(state.chain, state.round, number, target, model, request.reason)
     return request.kind, _MAKES[request.kind](state, request, number)
+
+
+def wanted_round(request: OperationRequest) -> Round:
+    """The round whose model is to come back. Raises UsageError if the request names none."""
+    if request.round is None:
+        raise UsageError("rollback needs the round whose model is to come back", code="bad_argument")
+    return Round(request.round)
+
+
+def motion_to_go_back(state: State, request: OperationRequest) -> Rollback | None:
+    """What is agreed to, if that is to go back to an older model. Raises UsageError for a motion that is none."""
+    if request.kind != "approve":
+        return None
+    motion = _motion(state, request.motion)
+    return decode(motion.content, Rollback) if motion.kind == ROLLBACK.name else None
 
 
 def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:

@@ -1,4 +1,5 @@
-"""What an operator has its node sign: who is admitted, put out or taken back, who manages, that it leaves, what it gives away."""
+"""What an operator has its node sign: who is admitted, put out or taken back, who manages, that it leaves, what it gives away, and
+to which model the community goes back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,9 +11,13 @@ from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError
 from bflcd.ledger.operations.application import check_operation
+from bflcd.ledger.operations.registry import kind_of
+from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.state import State, account_of
-from bflcd.node.alliance.bodies import body_of
+from bflcd.node.alliance.bodies import body_of, motion_to_go_back, wanted_round
+from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.views.alliance import alliance_view, operation_view
+from bflcd.params import BlobRef
 from bflcd.types import NodeId
 from bflcd.wire.envelope import seal
 from bflcd.wire.operation import Operation, operation_id
@@ -22,9 +27,15 @@ class AllianceService:
     """Signs one operation at a time: its number is the next of this node's, so the one before has to be in a block first."""
 
     def __init__(
-        self, core: Core, identity: Identity, say: Callable[[OperationSaid], Awaitable[None]], clock: Callable[[], Instant]
+        self,
+        core: Core,
+        identity: Identity,
+        say: Callable[[OperationSaid], Awaitable[None]],
+        clock: Callable[[], Instant],
+        models: OldModelSource,
     ) -> None:
-        """`say` gives the core an operation, and waits for its effects."""
+        """`say` gives the core an operation, and waits for its effects; `models`: what it may go back to."""
+        self._models = models
         self._core = core
         self._identity = identity
         self._say = say
@@ -41,21 +52,16 @@ class AllianceService:
         Raises UsageError for what means nothing, OperatorError for what no block could carry.
         """
         async with self._turn:
-            snapshot = self._ready()
-            state, me = snapshot.context.state, snapshot.context.me
-            kind, body = body_of(state, request, self._number(state, me))
-            operation = Operation(kind, (seal(body, self._identity).envelope,))
-            try:
-                check_operation(state, operation)
-            except PeerError as error:
-                text = str(error).removeprefix(f"{error.rejection.value}: ")
-                raise OperatorError(
-                    f"it is not signed: {text}", hint="`bflc-cli alliance` shows how things stand", code="refused"
-                ) from error
+            model = await self._old_model(self._ready(), request)
+            operation = self._signed(request, model)
+            if model is not None:
+                await self._models.hold(model)
+                operation = self._signed(request, model)  # to get it may have taken rounds
+            me = self._identity.node_id
             await self._say(OperationSaid(operation))
             now = self._core.snapshot(self._clock())
             account = account_of(now.context.state, me)
-            carried = account is not None and account.operations >= body.number
+            carried = account is not None and account.operations >= (kind_of(operation).number(operation) or 0)
             if not carried and operation_id(operation) not in map(operation_id, now.waiting):
                 raise OperatorError(
                     "it was signed, and is not kept: too many operations wait for their block",
@@ -63,6 +69,32 @@ class AllianceService:
                     code="full",
                 )
             return operation_view(operation, me)
+
+    def _signed(self, request: OperationRequest, model: BlobRef | None) -> Operation:
+        """What is wanted, signed as things stand now. Raises UsageError, OperatorError."""
+        state = self._ready().context.state
+        kind, body = body_of(state, request, self._number(state, self._identity.node_id), model)
+        operation = Operation(kind, (seal(body, self._identity).envelope,))
+        try:
+            check_operation(state, operation)
+        except PeerError as error:
+            text = str(error).removeprefix(f"{error.rejection.value}: ")
+            hint = "`bflc-cli alliance` shows how things stand"
+            raise OperatorError(f"it is not signed: {text}", hint=hint, code="refused") from error
+        return operation
+
+    async def _old_model(self, snapshot: CoreSnapshot, request: OperationRequest) -> BlobRef | None:
+        """The model that a rollback names, ours or another manager's, by the own headers; None for anything else.
+
+        Raises UsageError, OperatorError.
+        """
+        if request.kind == ROLLBACK.name:
+            return await self._models.named(snapshot.context, wanted_round(request))
+        agreed = motion_to_go_back(snapshot.context.state, request)
+        if agreed is None:
+            return None
+        await self._models.require(snapshot.context, agreed.target, agreed.model)
+        return agreed.model
 
     def _ready(self) -> CoreSnapshot:
         snapshot = self._core.snapshot(self._clock())

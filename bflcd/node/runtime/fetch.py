@@ -4,9 +4,9 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from bflcd.core.effects import Blame, FetchBlob, FetchEnvelopes, FetchOperations, FetchSegment
-from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, OperationsFetched, SegmentFetched
-from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.core.effects import Blame, FetchBlob, FetchEnvelopes, FetchOperations, FetchSegment, FindModel
+from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, ModelFound, OperationsFetched, SegmentFetched
+from bflcd.errors import InvariantError, PeerError, Rejection, RequestError
 from bflcd.net.blobs.race import Race
 from bflcd.net.exchange import Exchange
 from bflcd.node.runtime.jobs import Jobs
@@ -144,6 +144,14 @@ class FetchJobs:
         else:
             found = tuple(operation for operation in reply.operations if operation_id(operation) in effect.ids)
         await self._inbox.put(OperationsFetched(effect.round, found, effect.source))
+
+    async def old_model(self, effect: FindModel) -> None:
+        """Answers `ModelFound`."""
+        found = await self._store.headers(effect.of, 1)
+        model = found[0].header.blob if found else None
+        if model is None:
+            raise InvariantError(f"the store has no model header of round {effect.of}, which is before round {effect.round}")
+        await self._inbox.put(ModelFound(effect.round, effect.of, model))
 
     async def segment(self, effect: FetchSegment) -> None:
         """From whoever of the named and the connected gives it first; answers `SegmentFetched`, or nothing."""

@@ -21,6 +21,7 @@ from bflcd.core.effects import (
     FetchEnvelopes,
     FetchOperations,
     FetchSegment,
+    FindModel,
     Halt,
     Notice,
     Persist,
@@ -184,6 +185,8 @@ class Runtime:
                 self._jobs.start(round_, self._fetch.envelopes, effect)
             case FetchOperations(round_):
                 self._jobs.start(round_, self._fetch.operations, effect)
+            case FindModel(round_):
+                self._jobs.start(round_, self._fetch.old_model, effect)
             case FetchSegment(round_):
                 self._jobs.start(round_, self._fetch.segment, effect)
             case CatchUp(round_, peer):

@@ -14,7 +14,7 @@ from bflcd.learn.protocol import ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round
-from bflcd.wire.blocks import CertifiedSegment
+from bflcd.wire.blocks import CertifiedHeader, CertifiedSegment
 from bflcd.wire.messages import Gossip
 
 
@@ -87,6 +87,10 @@ class RoundStore(Protocol):
 
     async def commit(self, certified: CertifiedSegment, state: State) -> None:
         """As `ChainStore.commit`."""
+        ...
+
+    async def headers(self, first: Round, count: int) -> tuple[CertifiedHeader, ...]:
+        """As `ChainStore.headers`."""
         ...
 
     async def put_blob(self, data: bytes) -> BlobRef:

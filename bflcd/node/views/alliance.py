@@ -6,6 +6,7 @@ from bflcd.api.schema.alliance import (
     FormerMemberView,
     MotionView,
     OperationView,
+    RollbackView,
     TermsView,
 )
 from bflcd.core.snapshot import CoreSnapshot
@@ -63,6 +64,9 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
             if not is_member(account)
         ],
         waiting=[operation_view(operation, context.me) for operation in core.waiting],
+        rollback=None
+        if (last := state.rollback) is None
+        else RollbackView(round=last.round, target=last.target, model=last.model.root.hex()),
     )
 
 

@@ -41,7 +41,7 @@ def pruned_text(report: PruneReport) -> str:
 async def model(store: Models, context: RoundContext, round_: int | None) -> tuple[bytes, ModelView]:
     """A model's payload; None means the newest. Raises OperatorError (not_found, pruned)."""
     wanted = context.round if round_ is None else round_
-    blob, height, block = await _model_block(store, context, wanted)
+    blob, height, block = await model_block(store, context, wanted)
     scored = await store.segment(Round(wanted + 1))
     base = None if scored is None else base_of([card.payload for card in scored.segment.model.cards])
     data = await store.blob(blob.root)
@@ -61,7 +61,7 @@ async def model(store: Models, context: RoundContext, round_: int | None) -> tup
     )
 
 
-async def _model_block(store: ChainStore, context: RoundContext, wanted: int) -> tuple[BlobRef, Height, Digest]:
+async def model_block(store: ChainStore, context: RoundContext, wanted: int) -> tuple[BlobRef, Height, Digest]:
     """Payload, height and hash of the model block of a round. Raises OperatorError(not_found)."""
     if wanted == 0:
         return context.genesis.model, Height(0), context.state.chain

@@ -131,6 +131,20 @@ def approve(
     _sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
+def rollback(
+    ctx: typer.Context,
+    round_: Annotated[int, typer.Argument(metavar="ROUND", min=0, max=LARGEST_NUMBER, help="Whose model comes back.")],
+    *,
+    reason: ReasonOption = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Go back to the model of an earlier round, once a quorum of managers has said the same. A manager's command."""
+    text = f"Sign that the community goes back to the model of round {round_}, and what it has learned since is dropped?"
+    _ask(ctx, text, agreed=agreed)
+    _sign(ctx, {"kind": "rollback", "round": round_, "reason": reason}, patience)
+
+
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
@@ -181,7 +195,8 @@ def invite(
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
-    for command in (alliance, applications, motions, invite, admit, refuse, kick, appoint, dismiss, approve, leave, transfer):
+    signing = (admit, refuse, kick, appoint, dismiss, rollback, approve, leave, transfer)
+    for command in (alliance, applications, motions, invite, *signing):
         app.command()(command)
     app.command("take-back")(take_back)
     app.command("set")(set_parameter)
@@ -201,6 +216,8 @@ def alliance_view(view: AllianceView) -> RenderableType:
     ]
     if view.changed:
         parts.append(facts([("set by managers", ", ".join(f"{name} = {value}" for name, value in view.changed.items()))]))
+    if view.rollback is not None:
+        parts.append(facts([("went back", f"in round {view.rollback.round} to the model of round {view.rollback.target}")]))
     if view.applicants:
         parts += [_title("applications"), _applicants(view.applicants)]
     if view.motions:
@@ -235,8 +252,12 @@ def _motions(rows: list[MotionView]) -> RenderableType:
         [
             (
                 short(one.id),
-                f"{one.kind} {short(one.node_id)}" if one.node_id else f"{one.kind} {one.text}",
-                one.text if one.node_id else "",
+                f"{one.kind} {short(one.node_id)}"
+                if one.node_id
+                else f"{one.kind} {one.text}"
+                if one.kind == "set"
+                else one.kind,
+                "" if one.kind == "set" else one.text,
                 f"{len(one.approvals)} of {one.needed}",
                 shorts(one.approvals),
                 str(one.expires),
