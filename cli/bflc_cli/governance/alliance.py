@@ -252,11 +252,7 @@ def _motions(rows: list[MotionView]) -> RenderableType:
         [
             (
                 short(one.id),
-                f"{one.kind} {short(one.node_id)}"
-                if one.node_id
-                else f"{one.kind} {one.text}"
-                if one.kind == "set"
-                else one.kind,
+                f"{one.kind} {one.text if one.kind == 'set' else short(one.node_id)}".rstrip(),
                 "" if one.kind == "set" else one.text,
                 f"{len(one.approvals)} of {one.needed}",
                 shorts(one.approvals),
