@@ -19,6 +19,7 @@ MODULES = (
     "wire.operation",
     "wire.proposal",
     "wire.messages",
+    "wire.money",
     "wire.recovery",
     "wire.requests",
     "ledger.state",

@@ -95,10 +95,11 @@ class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
     `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse and kick;
-    `amount`: of transfer; `motion`: of approve, the beginning of its id.
+    `amount`: of transfer, and the most that pay may take, 0 for whatever it costs now; `motion`: of approve, the beginning of its
+    id. Pay without a `node` is for this node itself.
     """
 
-    kind: Literal["admit", "refuse", "kick", "return", "leave", "transfer", "approve"]
+    kind: Literal["admit", "refuse", "kick", "return", "leave", "transfer", "pay", "approve"]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
     amount: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0

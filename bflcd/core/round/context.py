@@ -6,6 +6,7 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.fees import owing
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import may_train
@@ -35,6 +36,8 @@ class RoundContext:
     """Who belongs to the community in this round."""
     barred: frozenset[NodeId] = field(init=False, compare=False, repr=False)
     """Who was put out of it: nobody connects to it."""
+    owing: frozenset[NodeId] = field(init=False, compare=False, repr=False)
+    """Who is left out of this round because it owes: it follows the chain, and gets no payload (`ledger.fees`)."""
 
     def __post_init__(self) -> None:
         head = self.head.state
@@ -42,6 +45,7 @@ class RoundContext:
         object.__setattr__(self, "members", frozenset(account.node for account in members_of(head)))
         barred = (account.node for account in head.accounts if account.kicked_round != NEVER)
         object.__setattr__(self, "barred", frozenset(barred))
+        object.__setattr__(self, "owing", owing(self.state))
 
     @property
     def params(self) -> Params:
@@ -130,6 +134,11 @@ class RoundContext:
     def q(self) -> int:
         """Quorum."""
         return quorum(len(self.committee))
+
+    @property
+    def owes(self) -> bool:
+        """Whether we are left out of this round because we owe."""
+        return self.me in self.owing
 
     @property
     def judges(self) -> bool:

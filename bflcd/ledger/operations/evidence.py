@@ -33,7 +33,7 @@ def evidence_of(one: Envelope, other: Envelope) -> Operation:
 
 
 class EvidenceKind:
-    """Two messages of the accused in one place. It never trains or judges again, and all that it has is burnt."""
+    """Two messages of the accused in one place. It never trains or judges again; balance and deposit are burnt."""
 
     name = _NAME
     bodies: tuple[type[Body], ...] = PUNISHABLE
@@ -90,8 +90,8 @@ class EvidenceKind:
     def apply(self, state: State, operation: Operation) -> State:
         """The accused is punished in this round."""
         account = _require_unpunished(state, operation.author)
-        punished = replace(account, balance=Amount(0), punished_round=state.round)
-        return replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance))
+        punished = replace(account, balance=Amount(0), deposit=Amount(0), punished_round=state.round)
+        return replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance + account.deposit))
 
 
 EVIDENCE: Final = EvidenceKind()

@@ -5,12 +5,14 @@ from typing import Any, Final
 
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
+from bflcd.ledger.fees import price_of
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
-from bflcd.ledger.state import Motion, State
+from bflcd.ledger.state import Motion, State, member_of
 from bflcd.limits import is_printable
-from bflcd.types import HASH_BYTES, Amount, Digest, NodeId
+from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, short
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.money import Pay
 
 LEAST_DIGITS: Final = 4
 """A shorter beginning of an id is too easily mistyped."""
@@ -20,8 +22,8 @@ MAX_REASON_BYTES: Final = 256
 _Make = Callable[[State, OperationRequest, int], Any]
 
 
-def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, Any]:
-    """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing."""
+def body_of(state: State, request: OperationRequest, number: int, me: NodeId) -> tuple[str, Any]:
+    """The operation's kind, and what is signed as the `number`-th of `me`. Raises UsageError for what means nothing."""
     for name in ("reason", "node", "motion"):
         if not is_printable(getattr(request, name)):
             raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
@@ -31,6 +33,8 @@ def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, 
     if request.kind == "approve":
         motion = _motion(state, request.motion)
         return motion.kind, agreeing_body(motion, state.round, number)
+    if request.kind == "pay":
+        return request.kind, _pay(state, request, number, me)
     return request.kind, _MAKES[request.kind](state, request, number)
 
 
@@ -38,6 +42,17 @@ def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
     if request.amount < 1:
         raise UsageError("transfer needs an amount of at least 1", code="bad_argument")
     return Transfer(state.chain, state.round, number, _node(state, request), Amount(request.amount))
+
+
+def _pay(state: State, request: OperationRequest, number: int, me: NodeId) -> Pay:
+    node = _node(state, request) if request.node else me
+    account = member_of(state, node)
+    if account is None:
+        raise UsageError(f"pay: {short(node)} is no member", hint="`bflc-cli ledger` lists them", code="bad_argument")
+    price = price_of(state.terms, account)
+    if request.amount and price.total > request.amount:
+        raise UsageError(f"pay: it costs {price}, more than {request.amount}", hint="raise --most", code="too_dear")
+    return Pay(state.chain, state.round, number, node, account.paid_round, price.fee, price.deposit)
 
 
 _MAKES: Final[dict[str, _Make]] = {

@@ -43,7 +43,7 @@ class AllianceService:
         async with self._turn:
             snapshot = self._ready()
             state, me = snapshot.context.state, snapshot.context.me
-            kind, body = body_of(state, request, self._number(state, me))
+            kind, body = body_of(state, request, self._number(state, me), me)
             operation = Operation(kind, (seal(body, self._identity).envelope,))
             try:
                 check_operation(state, operation)

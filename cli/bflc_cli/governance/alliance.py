@@ -58,12 +58,12 @@ def motions(ctx: typer.Context) -> None:
 
 def admit(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
     """Admit a node, whether it has applied or not. A manager's command."""
-    _sign(ctx, {"kind": "admit", "node": node}, patience)
+    sign(ctx, {"kind": "admit", "node": node}, patience)
 
 
 def refuse(ctx: typer.Context, node: NodeArgument, *, reason: ReasonOption = "", patience: PatienceOption = 60) -> None:
     """Refuse an application. A manager's command."""
-    _sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
+    sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
 
 
 def kick(
@@ -76,12 +76,12 @@ def kick(
 ) -> None:
     """Put a member out, once a quorum of managers has said the same."""
     _ask(ctx, f"Sign that {node} is put out of the community?", agreed=agreed)
-    _sign(ctx, {"kind": "kick", "node": node, "reason": reason}, patience)
+    sign(ctx, {"kind": "kick", "node": node, "reason": reason}, patience)
 
 
 def take_back(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
     """Take back who was put out, once a quorum of managers has said the same."""
-    _sign(ctx, {"kind": "return", "node": node}, patience)
+    sign(ctx, {"kind": "return", "node": node}, patience)
 
 
 def approve(
@@ -91,13 +91,13 @@ def approve(
     patience: PatienceOption = 60,
 ) -> None:
     """Sign what another manager has proposed: `motions` lists it."""
-    _sign(ctx, {"kind": "approve", "motion": motion}, patience)
+    sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
-    _sign(ctx, {"kind": "leave"}, patience)
+    sign(ctx, {"kind": "leave"}, patience)
 
 
 def transfer(
@@ -108,7 +108,7 @@ def transfer(
     patience: PatienceOption = 60,
 ) -> None:
     """Give another member a part of this node's balance."""
-    _sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
+    sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
 
 
 def invite(
@@ -216,7 +216,8 @@ def _ask(ctx: typer.Context, question: str, *, agreed: bool) -> None:
         raise CommandError("nothing was signed, as you said", code="declined")
 
 
-def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
+def sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
+    """Have the node sign an operation, and wait for the block that carries it."""
     session: Session = ctx.obj
     with connect(session) as api:
         signed = msgspec.convert(api.post("/v1/operations", body), OperationView)
