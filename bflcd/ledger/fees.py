@@ -1,4 +1,4 @@
-"""What members owe the community, and whom a round leaves out because it owes (design 7, ADR 20).
+"""What members owe the community, and whom a round leaves out because it owes (design 7).
 
 Whatever is paid is paid for a period. Who never paid pays the entry fee too, and whose deposit is smaller than the terms ask for
 pays the rest of it. Who owes neither trains nor judges, is not waited for and gets no payload.

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Final
 
 from bflcd.ledger.fees import is_payable, paid_through, price_of
-from bflcd.ledger.operations.base import refused
-from bflcd.ledger.operations.signed_kind import NumberedKind
+from bflcd.ledger.operations.base import Limits, refused
+from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind
 from bflcd.ledger.state import NEVER, Account, State, account_of, member_of, with_accounts
 from bflcd.types import Amount, NodeId, short
 from bflcd.wire.money import Pay
-from bflcd.wire.operation import Operation
+from bflcd.wire.operation import MAX_OPERATIONS, Operation
 
 
 class PayKind(NumberedKind[Pay]):
@@ -17,6 +17,7 @@ class PayKind(NumberedKind[Pay]):
 
     name = "pay"
     body_type = Pay
+    limits = Limits(per_block=MAX_OPERATIONS // 2, per_author=4, max_bytes=OPERATION_BYTES)
 
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether the period that it is for was paid for."""

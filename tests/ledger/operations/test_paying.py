@@ -9,22 +9,24 @@ from hypothesis import strategies as st
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, UsageError
-from bflcd.ledger.election import elect
+from bflcd.ledger.election import elect, may_sit
 from bflcd.ledger.fees import NOTHING, Dues, deposits_freed, dues_of, in_arrears, owes, owing, price_of, under_terms
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
 from bflcd.ledger.operations.evidence import evidence_of
+from bflcd.ledger.operations.recovery import apply_recovery, check_recovery
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.roles import may_train, seed_of, trainers
 from bflcd.ledger.state import NEVER, State, account_of, genesis_state, member_of, members_of, with_accounts
 from bflcd.ledger.transition import check_conservation
 from bflcd.params import GenesisMember, Terms, check_genesis
-from bflcd.types import Amount, Digest, NodeId, PartsPerMillion, Round, View
+from bflcd.types import Amount, Digest, Epoch, NodeId, PartsPerMillion, Round, View
 from bflcd.wire.alliance import Admit, Kick, Leave, Return, Transfer
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
 from bflcd.wire.money import Pay
 from bflcd.wire.operation import Operation
+from bflcd.wire.recovery import Recovery
 from tests.helpers.ledger import BALANCE, make_community, make_genesis, make_identities, place_of
 from tests.helpers.money import PERIOD, TERMS, account, after, all_units, at, changed, pays, says, with_terms
 
@@ -356,7 +358,7 @@ def test_who_comes_back_without_its_deposit_or_after_its_period_pays_as_who_is_n
 # -- any history --------------------------------------------------------------------------------------------------------------
 
 PEOPLE = [*KEYS, *STRANGERS[:3]]
-ACTS = ("admit", "kick", "return", "leave", "give", "pay", "pay", "lie", "wait")
+ACTS = ("admit", "kick", "return", "leave", "give", "pay", "pay", "lie", "recover", "wait")
 
 steps = st.tuples(
     st.integers(0, len(PEOPLE) - 1),
@@ -374,6 +376,24 @@ terms_drawn = st.builds(
     deposit_rounds=st.integers(1, 6),
     motion_rounds=st.just(20),
 )
+
+
+def recovered(state: State, seat: Identity, gone: Identity) -> State:
+    """The round under a recovery that gives one member the only seat and declares another gone, if it may."""
+    recovery = Recovery(
+        chain=state.chain,
+        round=state.round,
+        epoch=Epoch(state.epoch + 1),
+        parent=state.chain,
+        committee=(seat.node_id,),
+        retired=(gone.node_id,),
+        prepared=None,
+    )
+    try:
+        check_recovery(state, recovery)
+    except PeerError:
+        return state
+    return apply_recovery(state, recovery.epoch, recovery.committee, recovery.retired)
 
 
 def drawn(state: State, step: tuple[int, str, int, int]) -> Operation | None:
@@ -405,6 +425,8 @@ def test_in_any_history_units_are_conserved_nothing_is_paid_twice_and_somebody_s
     state = with_terms(START.state, terms, availability=500_000)
     here = frozenset(one.node_id for one in present)
     for block in history:
+        for author, act, whom, _ in block:
+            state = recovered(state, PEOPLE[author], PEOPLE[whom]) if act == "recover" else state
         waiting = [one for step in block if (one := drawn(state, step)) is not None]
         chosen = select_operations(state, waiting)
         before, state = state, after(state, *chosen)
@@ -417,10 +439,11 @@ def test_in_any_history_units_are_conserved_nothing_is_paid_twice_and_somebody_s
             if earlier is not None and member_of(before, one.node) is not None and one.node not in {node for node, _ in paid}:
                 assert (one.paid_round, one.deposit) >= (earlier.paid_round, 0)
         assert not any(is_pending(state, one) for one in chosen), "nothing is applied twice"
-        able = [one for one in members_of(state) if one.punished_round == NEVER]
-        assert elect(START.params, at(state, state.round - 1), {}, here, seed_of(state)).committee, "somebody sits"
+        able = [one for one in members_of(state) if one.punished_round == NEVER and one.retired_round == NEVER]
+        sits = elect(START.params, at(state, state.round - 1), {}, here, seed_of(state)).committee
+        assert bool(sits) is any(may_sit(one, here) for one in state.accounts), "somebody sits, whatever is owed"
         late = in_arrears(state, state.round)
-        assert not late or {one.node for one in able} - late, "not all are left out"
+        assert not able or {one.node for one in able} - late, "not all are left out"
         ever = [one for one in able if one.paid_round != NEVER and one.availability]
         if {one.node for one in ever} & late:
             assert len(ever) - len({one.node for one in ever} & late) >= quorum(len(ever)), "a quorum has paid"
