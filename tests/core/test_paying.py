@@ -19,8 +19,8 @@ ASKING = Terms(period_fee=Amount(10), period_rounds=PERIOD, deposit=Amount(100))
 
 
 def a_world() -> tuple[World, list[Identity]]:
-    """Ten members whose first period ends with round 5, at round 2."""
-    genesis, identities = make_genesis(nodes=10, committee=4, places=6, view_timeout=T0)
+    """Seven members whose first period ends with round 5, at round 2."""
+    genesis, identities = make_genesis(nodes=7, committee=4, places=4, view_timeout=T0)
     world = World(replace(genesis, terms=ASKING), identities)
     world.start_all()
     reach(world, 2, 60_000)
@@ -52,12 +52,12 @@ def works_of(world: World) -> list[tuple[NodeId, int]]:
 
 
 def test_a_member_that_does_not_pay_follows_and_goes_on_by_itself_once_it_has() -> None:
-    """Given nine members that pay in time and one that does not, when the period ends, then rounds go on without it, it stores
+    """Given six members that pay in time and one that does not, when the period ends, then rounds go on without it, it stores
     every block, fetches and trains nothing, and nobody is blamed; when it pays it is packed or seated again."""
     world, members = a_world()
-    late = members[9]
+    late = members[6]
     seen = works_of(world)
-    pay(world, *members[:9])
+    pay(world, *members[:6])
     reach(world, PERIOD + 4, 200_000)
     assert in_arrears(ledger(world), ledger(world).round) == {late.node_id}
     assert not [round_ for node, round_ in seen if node == late.node_id and round_ >= PERIOD]
@@ -65,7 +65,7 @@ def test_a_member_that_does_not_pay_follows_and_goes_on_by_itself_once_it_has() 
     assert world.round_of(late.node_id) >= PERIOD + 3, "it follows"
     pay(world, late)
     paid_at = ledger(world).round
-    reach(world, paid_at + 8, 400_000)
+    reach(world, paid_at + 6, 400_000)
     state = ledger(world)
     assert max(account(state, late).packed_round, account(state, late).seat_round) > paid_at
     assert all_units(state) == state.supply
@@ -74,7 +74,7 @@ def test_a_member_that_does_not_pay_follows_and_goes_on_by_itself_once_it_has() 
 
 
 def test_a_community_in_which_nobody_pays_goes_on() -> None:
-    """Given ten members of whom none pays, when their period ends with one round, then rounds go on with all of them."""
+    """Given seven members of whom none pays, when their period ends with one round, then rounds go on with all of them."""
     world, members = a_world()
     reach(world, PERIOD + 4, 200_000)
     state = ledger(world)
@@ -83,7 +83,7 @@ def test_a_community_in_which_nobody_pays_goes_on() -> None:
     assert max(one.packed_round for one in state.accounts) >= PERIOD + 1, "updates are packed"
     one_state(world)
     assert world.blames == []
-    pay(world, *members[:8])
-    reach(world, state.round + 6, 400_000)
+    pay(world, *members[:6])
+    reach(world, state.round + 4, 400_000)
     after = ledger(world)
-    assert in_arrears(after, after.round) == {one.node_id for one in members[8:]}, "since most have paid, it counts again"
+    assert in_arrears(after, after.round) == {one.node_id for one in members[6:]}, "since most have paid, it counts again"

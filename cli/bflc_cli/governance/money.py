@@ -27,7 +27,7 @@ from bflcd.files import named
 from bflcd.limits import LARGEST_NUMBER
 
 MAX_MODELS: Final = 1_000_000
-"""Models whose rewards one command reads; a thousand take about a second."""
+"""Models whose rewards one command reads."""
 
 MOST_LINES: Final = 10
 """Members that a plot gives a line of their own; the others are one together."""

@@ -416,7 +416,7 @@ def drawn(state: State, step: tuple[int, str, int, int]) -> Operation | None:
     return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(history=st.lists(st.lists(steps, max_size=3), max_size=25), terms=terms_drawn, present=st.sets(st.sampled_from(PEOPLE)))
 def test_in_any_history_units_are_conserved_nothing_is_paid_twice_and_somebody_sits(
     history: list[list[tuple[int, str, int, int]]], terms: Terms, present: set[Identity]
