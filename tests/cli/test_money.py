@@ -61,6 +61,9 @@ def test_a_balance_is_ones_own_or_a_named_members(run, served):
     assert all(text in own for text in (IDS[0], "1000 units in round 5", "through round 19; its next period costs 10"))
     late = run("balance", IDS[7][:6])[1]
     assert all(text in late for text in (IDS[7], "never", "160 units (entry fee 110, deposit 50)", "left out until that is paid"))
+    served.node.money = ledger_of(members=[msgspec.structs.replace(ledger_of().members[0], price=0)])
+    assert "nothing is asked for" in run("balance")[1]
+    served.node.money = ledger_of()
     assert json.loads(run("balance", IDS[7][:6], "--json")[1])["data"]["owes"] == 160
     served.node.money = ledger_of(members=[msgspec.structs.replace(one, me=False) for one in ledger_of().members])
     code, _, err = run("balance")

@@ -191,7 +191,7 @@ def ledger_view(view: LedgerView) -> RenderableType:
             short(one.node_id) + (" *" if one.me else ""),
             str(one.balance),
             str(one.deposit),
-            round_of(one.paid_round),
+            round_of(one.paid_round) if one.price else "-",
             str(one.owes) if one.owes else "",
             " ".join(filter(None, ("" if one.standing == "member" else one.standing, "left out" if one.left_out else ""))),
         )
@@ -203,11 +203,12 @@ def ledger_view(view: LedgerView) -> RenderableType:
 def balance_view(one: LedgerMember, round_: int) -> RenderableType:
     """One account."""
     paid = "never" if one.paid_round < 0 else f"through round {one.paid_round}"
+    due = f"{paid}; its next period costs {one.price}" if one.price else "nothing is asked for"
     pairs = [
         ("node", f"{one.node_id}, {one.standing}"),
         ("balance", f"{one.balance} units in round {round_}"),
         ("deposit", str(one.deposit)),
-        ("paid", f"{paid}; its next period costs {one.price}"),
+        ("paid", due),
     ]
     if one.owes_text:
         pairs.append(("owes", one.owes_text + ("; it is left out until that is paid" if one.left_out else "")))
