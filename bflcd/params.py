@@ -84,7 +84,8 @@ class Params:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """By which the community admits and puts out, design 7; durations in rounds. They begin as genesis says, in the ledger."""
+    """By which the community admits, puts out and is paid, design 7; durations in rounds. They begin as genesis says, in the
+    ledger."""
 
     admission: Annotated[int, Between(1, MAX_COMMITTEE)] = 1
     """Managers that have to admit a member, if there are so many."""
@@ -92,6 +93,16 @@ class Terms:
     """A motion for which too few managers are is dropped after so many rounds."""
     application_rounds: Annotated[int, Between(1, 2**32)] = 1_000
     """An application is forgotten after so many rounds; who was refused can't apply again before."""
+    entry_fee: Annotated[Amount, Between(0, 2**53)] = Amount(0)
+    """Paid into the pool once, by who becomes a member; those of genesis are in (`ledger.fees`)."""
+    period_fee: Annotated[Amount, Between(0, 2**53)] = Amount(0)
+    """Paid into the pool for each period; the first one of who is a member from genesis is free."""
+    period_rounds: Annotated[int, Between(1, 2**32)] = 1_000
+    """What one payment is for."""
+    deposit: Annotated[Amount, Between(0, 2**53)] = Amount(0)
+    """What a member leaves with the community as long as it belongs to it: burnt when it lies or is put out."""
+    deposit_rounds: Annotated[int, Between(1, 2**32)] = 100
+    """Who has left gets its deposit back after so many rounds."""
 
 
 LEAST_COMMITTEE: Final = 4
@@ -191,6 +202,8 @@ def check_genesis(genesis: Genesis) -> None:
     complaints.check(params.aggregation in AGGREGATIONS, f"aggregation must be one of {', '.join(AGGREGATIONS)}")
     complaints.check(params.election in ELECTIONS, f"election must be one of {', '.join(ELECTIONS)}")
     complaints.check(params.score_rule in SCORE_RULES, f"score_rule must be one of {', '.join(SCORE_RULES)}")
+    poorest, deposit = min((member.balance for member in genesis.members), default=0), genesis.terms.deposit
+    complaints.check(poorest >= deposit, f"a member has {poorest} units, its deposit is {deposit}: raise its balance")
     names = tuple(tensor.name for tensor in genesis.task.tensors)
     complaints.check(names == tuple(sorted(set(names))), "tensors must have distinct names, sorted")
     complaints.check(all(t.dtype in DTYPES for t in genesis.task.tensors), f"tensor dtypes must be among {', '.join(DTYPES)}")

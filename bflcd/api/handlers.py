@@ -15,6 +15,7 @@ from bflcd.api.schema.alliance import AllianceView, OperationView
 from bflcd.api.schema.chain import HistoryRow, PruneRequest, PruneView
 from bflcd.api.schema.events import LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.money import EarningsRow, LedgerView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Health, Peer, Status, StopView
@@ -73,6 +74,18 @@ async def history(backend: Backend, call: Call) -> list[HistoryRow]:
     count = call.numbers["count"]
     newest = max(1, backend.node.status().round - count + 1)
     return await backend.node.history(call.numbers.get("first", newest), count)
+
+
+async def ledger(backend: Backend, _: Call) -> LedgerView:
+    """Who has what."""
+    return backend.node.ledger()
+
+
+async def earnings(backend: Backend, call: Call) -> list[EarningsRow]:
+    """Without `first` of the newest models."""
+    count = call.numbers["count"]
+    newest = max(1, backend.node.status().round - count + 1)
+    return await backend.node.earnings(call.numbers.get("first", newest), count)
 
 
 async def model(backend: Backend, call: Call) -> web.Response:

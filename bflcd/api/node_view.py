@@ -7,6 +7,7 @@ from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationV
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.money import EarningsRow, LedgerView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -52,6 +53,14 @@ class NodeView(Protocol):
 
     def alliance(self) -> AllianceView:
         """Applicants, motions, who has gone, and what waits for its block."""
+        ...
+
+    def ledger(self) -> LedgerView:
+        """All units: who has what, and who owes what."""
+        ...
+
+    async def earnings(self, first: int, count: int) -> list[EarningsRow]:
+        """What models of rounds first, first + 1, ..., at most `count`, gave members or took from them; fewer at the head."""
         ...
 
     async def sign_operation(self, request: OperationRequest) -> OperationView:

@@ -13,6 +13,7 @@ from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationV
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.money import EarningsRow, LedgerView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Health, Peer, Status, StopView
@@ -76,10 +77,22 @@ ROUTES: Final = (
     Route(
         "post",
         "/v1/operations",
-        "Sign an operation: admit, refuse, kick, return, appoint, dismiss, set, leave, transfer, approve, rollback",
+        "Sign an operation: admit, refuse, kick, return, appoint, dismiss, set, leave, transfer, pay, approve, rollback",
         handlers.sign_operation,
         OperationView,
         body=OperationRequest,
+    ),
+    Route("get", "/v1/ledger", "All units: who has what, and who owes what", handlers.ledger, LedgerView),
+    Route(
+        "get",
+        "/v1/earnings",
+        "What committed models gave members, and took from them",
+        handlers.earnings,
+        list[EarningsRow],
+        query=(
+            Integer("first", 1, MAX_ROUNDS, "round of the first model; without it the newest ones"),
+            Integer("count", 1, MAX_HISTORY, "models", default=100),
+        ),
     ),
     Route("get", "/v1/recovery", "What a manager would sign for a round that can't go on", handlers.recovery, RecoveryView),
     Route("post", "/v1/prune", "Drop old payloads", handlers.prune, PruneView, body=PruneRequest),

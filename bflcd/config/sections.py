@@ -46,6 +46,14 @@ class NodeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     apply: Annotated[
         bool, Meta(description="true or false; true: while it is in no ledger, the node asks the managers to admit it")
     ] = True
+    fee_limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**53,
+            description="units that the node may pay at a time without being told, fees and deposit together; 0: none",
+        ),
+    ] = 0
     passphrase_file: Annotated[Text, Meta(description="file with the passphrase of node.key; empty: the key has none")] = ""
 
 

@@ -281,7 +281,7 @@ class Core:
         effects: list[Effect] = [self._notice(EventKind.ROUND_OPENED, f"round {context.round} is open, we {self._role_text()}")]
         if context.finished:
             text = f"the community has reached its last round, {context.round}"
-            return [*effects, self._notice(EventKind.FINISHED, text), self._round.work.fetch_model()]
+            return [*effects, self._notice(EventKind.FINISHED, text), *self._round.work.fetch_model()]
         if context.me in context.members and not context.follows:
             effects.append(self._round.work.speak(seal(self._beacon(), self._node.signer), now, durable=False))
         if context.judges:
@@ -290,7 +290,7 @@ class Core:
         if pool:
             effects.append(Persist(tuple(OperationRecord(context.round, operation) for operation in pool.values())))
             effects += [Send(operation) for operation in pool.repeated(context.state)]
-        effects.append(self._round.work.fetch_model())
+        effects += self._round.work.fetch_model()
         effects += self._restore(now)
         for message in self._early.of(context.round):
             effects += self._received(message, now)
@@ -475,6 +475,8 @@ class Core:
             return "judge and train" if context.trains else "judge"
         if context.follows and context.me in context.committee:
             return "only follow, though we hold a seat: start without --observe"
+        if context.owes:
+            return "follow until what we owe is paid"
         return "train" if context.trains else "follow"
 
     def _notice(self, type_: EventKind, text: str, **fields: str | int) -> Notice:

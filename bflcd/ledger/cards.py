@@ -8,6 +8,7 @@ from typing import Final
 
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.fees import owes
 from bflcd.ledger.roles import may_train, rests, tie_break, trainers
 from bflcd.ledger.state import State, member_of, members_of
 from bflcd.params import Params
@@ -173,6 +174,8 @@ def _why_not(state: State, node: NodeId) -> str:
     """Why a member may not train."""
     if node in state.committee:
         return "it holds a seat"
+    if owes(state, node):
+        return "it owes the community"
     return "it rests after offers that did harm" if rests(state, node) else "it is not active"
 
 

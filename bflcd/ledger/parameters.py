@@ -8,6 +8,7 @@ from bisect import bisect_left
 from dataclasses import fields, replace
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
+from bflcd.ledger.fees import under_terms
 from bflcd.ledger.state import State
 from bflcd.limits import Between
 from bflcd.params import Params, Terms
@@ -52,7 +53,7 @@ def value_of(state: State, name: str) -> int | None:
 def with_value(state: State, name: str, value: int) -> State:
     """`state` with another value, of a name of `BOUNDS` and within its limits; it holds from the next round on."""
     if name in _TERMS:
-        return replace(state, terms=replace(state.terms, **_typed({name: value})))
+        return under_terms(state, replace(state.terms, **_typed({name: value})))
     others = [pair for pair in state.changed if pair[0] != name]
     others.insert(bisect_left(others, (name, value)), (name, value))
     return replace(state, changed=tuple(others))

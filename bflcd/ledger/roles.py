@@ -3,6 +3,7 @@
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
+from bflcd.ledger.fees import owes, owing
 from bflcd.ledger.state import HALF, NEVER, State, account_of, member_of, members_of
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round
@@ -45,20 +46,22 @@ def may_train(params: Params, state: State, node: NodeId) -> bool:
     account = member_of(state, node)
     if seated or account is None or account.punished_round != NEVER or account.rest_round > state.round:
         return False
-    return is_active(params, seed_of(state), node)
+    return is_active(params, seed_of(state), node) and not owes(state, node)
 
 
 def trainers(params: Params, state: State) -> frozenset[NodeId]:
-    """Members that may train in this round: active, not punished, not resting, without a seat unless the community is small.
+    """Members that may train in this round: active, not punished, not resting, owing nothing, without a seat unless the community
+    is small.
 
     Design 4 and 5.1.
     """
     seated = frozenset() if params.small_community else frozenset(state.committee)
-    seed_ = seed_of(state)
+    seed_, late = seed_of(state), owing(state)
     return frozenset(
         account.node
         for account in members_of(state)
         if account.node not in seated
+        and account.node not in late
         and account.punished_round == NEVER
         and account.rest_round <= state.round
         and is_active(params, seed_, account.node)

@@ -74,6 +74,7 @@ class Account:
     if that is not the running one (`ledger.standing`).
     `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
     `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
+    `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`ledger.fees`).
     """
 
     node: NodeId
@@ -91,6 +92,8 @@ class Account:
     failed_round: RoundOrNever = NEVER
     left_round: RoundOrNever = NEVER
     kicked_round: RoundOrNever = NEVER
+    deposit: Amount = Amount(0)
+    paid_round: RoundOrNever = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,14 @@ class LastRollback:
     model: BlobRef
 
 
-@message(134, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
+@message(134, max_bytes=MAX_MEMBERS * 196 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
 
     `accounts` sorted by node; `committee`: of this round, in the order in which it leads; `managers` sorted by id; `lot`: what
-    this round's draws follow from (`ledger.lot`); `time`: of this model block. Balances, pool and burnt sum to `supply`.
+    this round's draws follow from (`ledger.lot`); `time`: of this model block. Balances, deposits, pool and burnt sum to
+    `supply`.
     `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of cards; 0 before anything was packed.
     `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
     (`ledger.disclosure`); 0 before anybody judged.
@@ -211,10 +215,12 @@ def genesis_state(genesis: Genesis) -> State:
     accounts = tuple(
         Account(
             node=member.node,
-            balance=member.balance,
+            balance=Amount(member.balance - genesis.terms.deposit),
             packed_round=NEVER,
             packed_score=MicroNats(0),
             seat_round=0 if member.node in genesis.committee else NEVER,
+            deposit=genesis.terms.deposit,
+            paid_round=genesis.terms.period_rounds - 1,
         )
         for member in genesis.members
     )

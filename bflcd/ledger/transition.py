@@ -322,9 +322,9 @@ def _seated(state: State, committee: tuple[NodeId, ...]) -> State:
 
 
 def check_conservation(state: State) -> None:
-    """Raise InvariantError unless balances, pool and burnt are not negative and sum to the supply (design 7)."""
-    total = sum(account.balance for account in state.accounts) + state.pool + state.burnt
-    lowest = min(state.pool, state.burnt, *(account.balance for account in state.accounts))
+    """Raise InvariantError unless balances, deposits, pool and burnt are not negative and sum to the supply (design 7)."""
+    total = sum(account.balance + account.deposit for account in state.accounts) + state.pool + state.burnt
+    lowest = min(state.pool, state.burnt, *(min(account.balance, account.deposit) for account in state.accounts))
     if total != state.supply or lowest < 0:
         raise InvariantError(f"the ledger of round {state.round} holds {total} of {state.supply} units, its lowest is {lowest}")
 

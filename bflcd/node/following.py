@@ -86,6 +86,7 @@ class Follower:
         self._store = store
         self._verify = verify
         self._scheduler = scheduler
+        self._fetch_blob = fetch
         chain = core.context.state.chain
         self._witnesses: Witnesses | None = None
         if guard is not None:
@@ -95,7 +96,7 @@ class Follower:
             chain=chain,
             verify_header=self._verify_header,
             apply=self._apply,
-            fetch_blob=fetch,
+            fetch_blob=self._fetch,
             on_misbehaviour=on_misbehaviour,
             on_progress=on_progress,
             on_unlinked=self._compare,
@@ -133,6 +134,11 @@ class Follower:
     def _asked(self) -> dict[NodeId, Round]:
         claims = self._claims.all()
         return claims if self._witnesses is None else self._witnesses.asked(claims)
+
+    async def _fetch(self, blob: BlobRef, holders: Callable[[], Sequence[NodeId]]) -> None:
+        """A payload of the newest rounds, unless we owe: then nobody gives it."""
+        if not self._core.context.owes:
+            await self._fetch_blob(blob, holders)
 
     def _verify_header(self, certified: CertifiedHeader, previous: Header) -> None:
         """Raise PeerError, as `verify_successor` does; NotYetJudgedError where managers may have changed in between."""

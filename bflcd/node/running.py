@@ -17,6 +17,7 @@ from bflcd.ledger.state import State, members_of
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.old_models import OldModelSource
+from bflcd.node.alliance.paying import Payer
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, check_observer, open_engine
@@ -158,6 +159,8 @@ class RunningNode:
             )
         )
         self._follower = self._new_follower()
+        self._alliance = AllianceService(core, around.identity, self._inbox.settle, instant, self._old_models)
+        self._payer = Payer(core, self._alliance, around.config.node.fee_limit)
         service = ChainService(core, around.store, engine.unpublished, self._inbox.settle, instant)
         self.standing = NodeOfChain(
             core,
@@ -188,9 +191,8 @@ class RunningNode:
 
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
-        alliance = AllianceService(core, around.identity, self._inbox.settle, instant, self._old_models)
         recover = self._recovery().recover
-        return OnChain(core, around.facts, recover=recover, alliance=alliance, clock=instant, device=self._device)
+        return OnChain(core, around.facts, recover=recover, alliance=self._alliance, clock=instant, device=self._device)
 
     def _observer(self) -> RuntimeObserver:
         around = self._around
@@ -254,6 +256,7 @@ class RunningNode:
         group.create_task(self._receive())
         group.create_task(self._tell_idle())
         group.create_task(self._follow())
+        group.create_task(self._payer.run())
 
     async def _start_worker(self) -> None:
         """Start the worker early: bad data must be told at once, not in the first round. The node votes without it."""
@@ -320,6 +323,7 @@ class RunningNode:
     def _closed(self, state: State) -> None:
         self._maintenance.round_closed(state.round)
         self._belonging.closed(state)
+        self._payer.closed()
 
     def _say_whether_it_trains(self) -> None:
         self._words.say(self._around.facts.training)

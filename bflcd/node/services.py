@@ -9,6 +9,7 @@ from bflcd.core.core import Core
 from bflcd.core.events import Instant, OperationSaid
 from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.fees import owed_text
 from bflcd.ledger.membership import Membership, membership_of
 from bflcd.ledger.operations.admitting import ADMIT
 from bflcd.ledger.operations.application import check_operation
@@ -82,8 +83,13 @@ class ChainService:
         }
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
-        """Whether a member may have a blob: an unpublished update is for the committee of its round only (design 5.2)."""
+        """Whether a member may have a blob: an unpublished update is for the committee of its round only (design 5.2).
+
+        Raises PeerError(REFUSED) for a member that owes, which gets none at all: it hears why.
+        """
         round_, context = self._unpublished.round_of(root), self._core.context
+        if peer in context.owing:
+            raise PeerError(Rejection.REFUSED, f"payloads are not for who owes: you owe {owed_text(context.state, peer)}")
         return round_ is None or (round_ == context.round and peer in context.committee)
 
     def _require_chain(self, chain: Digest) -> None:

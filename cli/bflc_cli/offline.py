@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bflc_cli.session import CommandError
+from bflcd.api.earnings import earnings_rows
 from bflcd.api.history import history_rows
 from bflcd.api.schema.chain import HistoryRow
+from bflcd.api.schema.money import EarningsRow
 from bflcd.config import load_config
 from bflcd.errors import InvariantError
 from bflcd.inspect.chain_check import CheckProgress, VerifyReport, verify_store
@@ -56,6 +58,14 @@ async def read_history(datadir: Path, first: int | None, count: int) -> list[His
         genesis = await _genesis(store, datadir)
         newest = (await store.head()).header.round
         return await history_rows(store, genesis, max(1, newest - count + 1) if first is None else first, count)
+
+
+async def read_earnings(datadir: Path, first: int | None, count: int) -> list[EarningsRow]:
+    """What `count` models gave members, from round `first` on, without it the newest. Raises CommandError."""
+    async with open_reader(datadir) as store:
+        await _genesis(store, datadir)
+        newest = (await store.head()).header.round
+        return await earnings_rows(store, max(1, newest - count + 1) if first is None else first, count)
 
 
 async def _genesis(store: SqliteStore, datadir: Path) -> Genesis:

@@ -42,7 +42,7 @@ def one_state(world: World) -> None:
     assert len(heads) == 1
     for node in world.cores:
         state = world.disks[node].head.state
-        assert sum(a.balance for a in state.accounts) + state.pool + state.burnt == state.supply
+        assert sum(a.balance + a.deposit for a in state.accounts) + state.pool + state.burnt == state.supply
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -24,6 +24,7 @@ from bflcd.api.schema.alliance import (
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
+from bflcd.api.schema.money import EarningsRow, LedgerMember, LedgerTerms, LedgerView
 from bflcd.api.schema.recovery import PreparedView, RecoveryRequest, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
 from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
 from bflcd.api.schema.status import Peer, Status, StopView, TrainingWord
@@ -169,6 +170,50 @@ def alliance_of(**changes: object) -> AllianceView:
     return AllianceView(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def ledger_of(**changes: object) -> LedgerView:
+    """Eight members, of whom the last owes and is left out; one has left, and its deposit is not free yet."""
+    members = [
+        LedgerMember(
+            node_id=id_,
+            balance=1000 + number,
+            deposit=50,
+            paid_round=19,
+            owes=0,
+            price=10,
+            left_out=False,
+            standing="member",
+            me=number == 0,
+        )
+        for number, id_ in enumerate(IDS)
+    ]
+    late = {"balance": 0, "deposit": 0, "paid_round": -1, "owes": 160, "price": 160, "left_out": True}
+    members[7] = msgspec.structs.replace(members[7], owes_text="160 units (entry fee 110, deposit 50), never paid", **late)
+    members.append(msgspec.structs.replace(members[1], node_id="c1" * 32, standing="left"))
+    fields: dict[str, object] = {
+        "round": 5,
+        "supply": 1_008_471,
+        "pool": 1_000_000,
+        "burnt": 49,
+        "balances": sum(one.balance for one in members),
+        "deposits": sum(one.deposit for one in members),
+        "terms": LedgerTerms(entry_fee=100, period_fee=10, period_rounds=20, deposit=50, deposit_rounds=100, reward_share=0.001),
+        "members": members,
+    }
+    return LedgerView(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def earnings_in(round_: int) -> list[EarningsRow]:
+    """In each round two are packed and paid; in the second one of them pays for a newcomer, to which the other gives something."""
+
+    def row(node: int, *, packed: bool = True, **amounts: int) -> EarningsRow:
+        sums = {"pay": 0, "taken": 0, "given": 0, "fees": 0, "deposits": 0} | amounts
+        return EarningsRow(round=round_, time=1_700_000_000_000 + round_, node_id=IDS[node], packed=packed, **sums)
+
+    if round_ != 2:
+        return [row(5, pay=600), row(6, pay=400)]
+    return [row(5, pay=600, fees=110, deposits=50), row(6, pay=400, given=30), row(7, packed=False, taken=30)]
+
+
 class FakeNode:
     """Implements `NodeView`."""
 
@@ -180,6 +225,8 @@ class FakeNode:
         self.recoveries: list[RecoveryRequest] = []
         self.community = alliance_of()
         self.signs: list[OperationRequest] = []
+        self.money = ledger_of()
+        self.earned = [row for round_ in range(1, 6) for row in earnings_in(round_)]
         self.refusal: OperatorError | None = None
         self.bus = EventBus(lambda: Millis(1_700_000_000_000), lambda _: None, capacity=8, max_watchers=2)
         self.log = LogRing()
@@ -292,6 +339,12 @@ class FakeNode:
 
     def alliance(self) -> AllianceView:
         return self.community
+
+    def ledger(self) -> LedgerView:
+        return self.money
+
+    async def earnings(self, first: int, count: int) -> list[EarningsRow]:
+        return [row for row in self.earned if first <= row.round < first + count]
 
     async def sign_operation(self, request: OperationRequest) -> OperationView:
         self.signs.append(request)

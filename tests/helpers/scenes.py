@@ -81,7 +81,7 @@ def one_state(world: World) -> None:
     assert len({world.disks[n].head.hash for n in world.cores if world.round_of(n) == newest}) == 1
     for disk in world.disks.values():
         state = disk.head.state
-        assert sum(a.balance for a in state.accounts) + state.pool + state.burnt == state.supply
+        assert sum(a.balance + a.deposit for a in state.accounts) + state.pool + state.burnt == state.supply
         for round_, certified in disk.segments.items():
             assert certified.certificate.digest == world.decided[round_]
 

@@ -20,6 +20,7 @@ MODULES = (
     "wire.operation",
     "wire.proposal",
     "wire.messages",
+    "wire.money",
     "wire.recovery",
     "wire.requests",
     "wire.rollback",

@@ -376,7 +376,7 @@ def follower_of(
     head = head_of(segments, start)
     context = SimpleNamespace(
         round=head.round, head_header=head, state=chain.state, head=SimpleNamespace(state=chain.state), genesis=chain.genesis,
-        params=chain.genesis.params, me=NodeId(bytes(32)),
+        params=chain.genesis.params, me=NodeId(bytes(32)), owes=False,
     )  # fmt: skip
     core: Any = SimpleNamespace(context=context, syncing=guard.held)
     inbox = Inbox(core)

@@ -37,7 +37,10 @@ GENESIS, IDENTITIES = make_genesis()
 
 def facts_of(node: NodeId, *, train: bool = True) -> NodeFacts:
     config = SimpleNamespace(
-        compute=SimpleNamespace(train=train), attack=SimpleNamespace(name=""), store=SimpleNamespace(mode="archive", keep=2)
+        node=SimpleNamespace(fee_limit=0),
+        compute=SimpleNamespace(train=train),
+        attack=SimpleNamespace(name=""),
+        store=SimpleNamespace(mode="archive", keep=2),
     )
     peers = SimpleNamespace(members=tuple, warnings=tuple, peers=tuple)
     return NodeFacts(config, node, peers, Measures(MemoryStore()), addresses=tuple, alarms=list)

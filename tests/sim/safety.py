@@ -267,7 +267,11 @@ class Safety:
             return
         if outcome.state != effect.state:
             self.violate(f"{node.name} has another state after round {effect.state.round} than the ledger gives")
-        total = sum(account.balance for account in outcome.state.accounts) + outcome.state.pool + outcome.state.burnt
+        total = (
+            sum(account.balance + account.deposit for account in outcome.state.accounts)
+            + outcome.state.pool
+            + outcome.state.burnt
+        )
         if total != before.state.supply or outcome.state.supply != before.state.supply:
             self.violate(f"the ledger of round {outcome.state.round} holds {total} of {before.state.supply}")
 

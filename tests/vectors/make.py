@@ -85,6 +85,8 @@ RETIRED: dict[int, str] = {
     90: "State",
     113: "State",
     128: "State",
+    129: "Genesis",
+    130: "GenesisReply",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

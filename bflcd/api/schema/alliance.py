@@ -110,12 +110,14 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse, kick,
-    dismiss and rollback; `amount`: of transfer; `motion`: of approve, the beginning of its id; `name`, `value`: of set;
-    `round`: of rollback, whose model comes back.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node itself.
+    `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it costs
+    now. `motion`: of approve, the beginning of its id. `name`, `value`: of set. `round`: of rollback, whose model comes back.
     """
 
-    kind: Literal["admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "approve", "rollback"]
+    kind: Literal[
+        "admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "pay", "approve", "rollback"
+    ]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
     amount: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0

@@ -44,4 +44,5 @@ class MemberView(Answer, frozen=True, kw_only=True):
     me: bool
     standing: str = "member"
     """member; punished: it was proved to have lied, and neither trains nor judges any more; retired: managers declared it gone,
-    and it gets no seat until it is seen again; resting: its offers did harm, and it may not offer for some rounds."""
+    and it gets no seat until it is seen again; owes: it takes no part until what it owes is paid; resting: its offers did harm,
+    and it may not offer for some rounds."""

@@ -22,6 +22,7 @@ class Activity(StrEnum):
     WAITING_FOR_GENESIS = "waiting for the genesis"
     STARTING = "starting"
     SYNCING = "syncing"
+    PAYMENT_DUE = "payment due"
     FETCHING_MODEL = "fetching the model"
     TRAINING = "training"
     TRAINING_FAILS = "training fails"

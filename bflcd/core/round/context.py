@@ -6,6 +6,7 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.fees import owing
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
 from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import faults, quorum
@@ -38,6 +39,8 @@ class RoundContext:
     """Who was put out of it: nobody connects to it."""
     params: Params = field(init=False, compare=False, repr=False)
     """By which the round works: the genesis', and what managers have set since."""
+    owing: frozenset[NodeId] = field(init=False, compare=False, repr=False)
+    """Who is left out of this round because it owes: it follows the chain, and gets no payload (`ledger.fees`)."""
 
     def __post_init__(self) -> None:
         head = self.head.state
@@ -46,6 +49,7 @@ class RoundContext:
         barred = (account.node for account in head.accounts if account.kicked_round != NEVER)
         object.__setattr__(self, "barred", frozenset(barred))
         object.__setattr__(self, "params", in_force(self.genesis.params, head))
+        object.__setattr__(self, "owing", owing(self.state))
 
     def state_of(self, epoch: Epoch) -> State:
         """The ledger that a segment first proposed in `epoch` is judged from. Raises PeerError(WRONG_EPOCH) if there is none."""
@@ -129,6 +133,11 @@ class RoundContext:
     def q(self) -> int:
         """Quorum."""
         return quorum(len(self.committee))
+
+    @property
+    def owes(self) -> bool:
+        """Whether we are left out of this round because we owe."""
+        return self.me in self.owing
 
     @property
     def judges(self) -> bool:

@@ -69,10 +69,13 @@ class LocalWork:
 
     # -- payloads -----------------------------------------------------------------------------------------------------
 
-    def fetch_model(self) -> FetchBlob:
-        """The round's model: the committee that made it has it, and whoever has fetched it since."""
+    def fetch_model(self) -> list[Effect]:
+        """The round's model: the committee that made it has it, and whoever has fetched it since.
+
+        Nobody gives it to us if we owe.
+        """
         context = self._context
-        return FetchBlob(context.head_blob, context.committee, context.round, None, anyone=True)
+        return [] if context.owes else [FetchBlob(context.head_blob, context.committee, context.round, None, anyone=True)]
 
     def blob_fetched(self, root: Digest, rate: int) -> None:
         """A payload is complete and met its specification; `rate` as in `BlobFetched`."""
@@ -131,7 +134,7 @@ class LocalWork:
         if self._retry_at is None or now.mono < self._retry_at:
             return []
         self._retry_at = None
-        return [] if self.model_here else [self.fetch_model()]
+        return [] if self.model_here else self.fetch_model()
 
     def start_training(self, *, may_sign: bool) -> list[Effect]:
         """Train once the model is here, if our offer would count."""

@@ -56,7 +56,7 @@ class AdmitKind(ManagerKind[Admit]):
         state = without_applicant(state, body.node)
         account = account_of(state, body.node)
         if account is not None:
-            return with_accounts(state, newly(account))
+            return with_accounts(state, newly(state, account))
         accounts = list(state.accounts)
         fresh = Account(node=body.node, balance=Amount(0), packed_round=NEVER, packed_score=MicroNats(0), seat_round=NEVER)
         insort(accounts, fresh, key=attrgetter("node"))
@@ -104,9 +104,14 @@ class RefuseKind(ManagerKind[Refuse]):
         return replace(state, applicants=tuple(told))
 
 
-def newly(account: Account) -> Account:
-    """The account of who comes back: what it owns and its numbers stay, what is remembered of its presence does not."""
-    return replace(account, left_round=NEVER, kicked_round=NEVER, availability=PartsPerMillion(0), offering=HALF)
+def newly(state: State, account: Account) -> Account:
+    """The account of who comes back: what it owns and its numbers stay, what is remembered of its presence does not.
+
+    What it has paid for stays too, if its period runs and its deposit is here; else it pays as who is new.
+    """
+    paid = account.paid_round if account.paid_round > state.round and account.deposit >= state.terms.deposit else NEVER
+    back = replace(account, left_round=NEVER, kicked_round=NEVER, availability=PartsPerMillion(0), offering=HALF)
+    return replace(back, paid_round=paid)
 
 
 ADMIT: Final = AdmitKind()

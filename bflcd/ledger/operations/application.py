@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bflcd.errors import PeerError
+from bflcd.ledger.fees import deposits_freed
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import without_expired
 from bflcd.ledger.operations.registry import chain_of, kind_of
@@ -102,7 +103,7 @@ def is_pending(state: State, operation: Operation) -> bool:
 
 
 def apply_operations(state: State, operations: Sequence[Operation]) -> State:
-    """The ledger after a block's operations, without what has run out by then.
+    """The ledger after a block's operations, without what has run out by then, deposits given back whose time is over.
 
     Raises PeerError: BAD_OPERATION for one that is refused, out of order, or too much.
     """
@@ -114,7 +115,7 @@ def apply_operations(state: State, operations: Sequence[Operation]) -> State:
         raise refused("operations", "those of a block are not in order, or two of them are in one place")
     for operation in operations:
         state = _applied(state, operation)
-    return without_expired(state, Round(state.round + 1))
+    return deposits_freed(without_expired(state, Round(state.round + 1)))
 
 
 def select_operations(state: State, waiting: Iterable[Operation]) -> tuple[Operation, ...]:

@@ -34,7 +34,7 @@ def evidence_of(one: Envelope, other: Envelope) -> Operation:
 
 
 class EvidenceKind:
-    """Two messages of the accused in one place. It never trains or judges again, and all that it has is burnt."""
+    """Two messages of the accused in one place. It never trains or judges again; balance and deposit are burnt."""
 
     name = _NAME
     bodies: tuple[type[Body], ...] = PUNISHABLE
@@ -91,8 +91,8 @@ class EvidenceKind:
     def apply(self, state: State, operation: Operation) -> State:
         """The accused is punished in this round, and manages no more, unless nobody else does."""
         account = _require_unpunished(state, operation.author)
-        punished = replace(account, balance=Amount(0), punished_round=state.round)
-        state = replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance))
+        punished = replace(account, balance=Amount(0), deposit=Amount(0), punished_round=state.round)
+        state = replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance + account.deposit))
         manages = account.node in state.managers and len(state.managers) > 1
         return without_manager(state, account.node) if manages else state
 

@@ -1,7 +1,8 @@
 """Leave, kick and return: who is no member any more, by its own word or by the managers', and who is one again.
 
 The account stays: what it owns is its own, can't be moved and earns nothing while it is out, and the numbers of its operations
-go on, so that none is ever applied twice. A manager neither leaves nor is put out while it manages.
+go on, so that none is ever applied twice. A deposit goes back to who has left when its time is over (`ledger.fees`), that of who
+is put out is burnt. A manager neither leaves nor is put out while it manages.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_applicant
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind, someone_stays
 from bflcd.ledger.state import NEVER, State, account_of, member_of, with_accounts
-from bflcd.types import NodeId, short
+from bflcd.types import Amount, NodeId, short
 from bflcd.wire.alliance import Kick, Leave, Return
 from bflcd.wire.operation import Operation
 
@@ -115,7 +116,7 @@ class ReturnKind(ManagerKind[Return]):
         account = account_of(state, body.node)
         if account is None:
             raise refused(self.name, f"{short(body.node)} was not put out")
-        return with_accounts(state, newly(account))
+        return with_accounts(state, newly(state, account))
 
 
 LEAVE: Final = LeaveKind()
@@ -136,5 +137,8 @@ def _gone(state: State, node: NodeId, *, kicked: bool) -> State:
     account = account_of(state, node)
     if account is None:
         raise refused("kick" if kicked else "leave", f"{short(node)} is no member")
-    out = replace(account, kicked_round=state.round) if kicked else replace(account, left_round=state.round)
-    return with_accounts(without_applicant(state, node), out)
+    state = without_applicant(state, node)
+    if not kicked:
+        return with_accounts(state, replace(account, left_round=state.round))
+    out = replace(account, kicked_round=state.round, deposit=Amount(0))
+    return replace(with_accounts(state, out), burnt=Amount(state.burnt + account.deposit))

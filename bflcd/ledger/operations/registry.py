@@ -8,6 +8,7 @@ from bflcd.ledger.operations.base import OperationKind, refused
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.leaving import KICK, LEAVE, RETURN
 from bflcd.ledger.operations.managing import APPOINT, DISMISS
+from bflcd.ledger.operations.paying import PAY
 from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.operations.setting import SET
 from bflcd.ledger.operations.transfer import TRANSFER
@@ -17,7 +18,8 @@ from bflcd.wire.envelope import open_envelope
 from bflcd.wire.operation import Operation
 
 KINDS: Final[dict[str, OperationKind[Operation]]] = {
-    kind.name: kind for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, ROLLBACK)
+    kind.name: kind
+    for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, PAY, ROLLBACK)
 }
 """By what `Operation.kind` says."""
 

@@ -14,7 +14,8 @@ from bflcd.wire.requests import Chunk, GetChunk, GetManifest, Manifest
 logger = logging.getLogger(__name__)
 
 MaySee = Callable[[NodeId, Digest], bool]
-"""Whether a peer may have the blob with this root: an unpublished update is only for its round's committee. Must not block."""
+"""Whether a peer may have the blob with this root: an unpublished update is only for its round's committee. Must not block;
+raises PeerError where the peer is to hear why not."""
 
 READS: Final = 8
 """Chunks that are read from the store at a time, so that serving leaves the store its time for us."""

@@ -5,17 +5,19 @@ from typing import Any, Final
 
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
+from bflcd.ledger.fees import price_of
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
 from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.parameters import BOUNDS
-from bflcd.ledger.state import Motion, State
+from bflcd.ledger.state import Motion, State, member_of
 from bflcd.limits import is_printable
 from bflcd.params import BlobRef
-from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, Round
+from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
 from bflcd.wire.codec import decode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.money import Pay
 from bflcd.wire.rollback import Rollback
 
 LEAST_DIGITS: Final = 4
@@ -26,8 +28,8 @@ MAX_REASON_BYTES: Final = 256
 _Make = Callable[[State, OperationRequest, int], Any]
 
 
-def body_of(state: State, request: OperationRequest, number: int, model: BlobRef | None = None) -> tuple[str, Any]:
-    """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing.
+def body_of(state: State, request: OperationRequest, number: int, me: NodeId, model: BlobRef | None = None) -> tuple[str, Any]:
+    """The operation's kind, and what is signed as the `number`-th of `me`. Raises UsageError for what means nothing.
 
     `model`: of the round to which a rollback goes back.
     """
@@ -43,6 +45,8 @@ def body_of(state: State, request: OperationRequest, number: int, model: BlobRef
     if request.kind == ROLLBACK.name and model is not None:
         target = wanted_round(request)
         return request.kind, Rollback(state.chain, state.round, number, target, model, request.reason)
+    if request.kind == "pay":
+        return request.kind, _pay(state, request, number, me)
     return request.kind, _MAKES[request.kind](state, request, number)
 
 
@@ -71,6 +75,17 @@ def _set(state: State, request: OperationRequest, number: int) -> SetParameter:
     if request.name not in BOUNDS:
         raise UsageError(f"name: {request.name!r} can't be set", hint=f"known: {', '.join(BOUNDS)}", code="bad_argument")
     return SetParameter(state.chain, state.round, number, request.name, request.value)
+
+
+def _pay(state: State, request: OperationRequest, number: int, me: NodeId) -> Pay:
+    node = _node(state, request) if request.node else me
+    account = member_of(state, node)
+    if account is None:
+        raise UsageError(f"pay: {short(node)} is no member", hint="`bflc-cli ledger` lists them", code="bad_argument")
+    price = price_of(state.terms, account)
+    if request.amount and price.total > request.amount:
+        raise UsageError(f"pay: it costs {price}, more than {request.amount}", hint="raise --most", code="too_dear")
+    return Pay(state.chain, state.round, number, node, account.paid_round, price.fee, price.deposit)
 
 
 _MAKES: Final[dict[str, _Make]] = {

@@ -1,5 +1,5 @@
-"""What an operator has its node sign: who is admitted, put out or taken back, who manages, that it leaves, what it gives away, and
-to which model the community goes back."""
+"""What an operator has its node sign: who is admitted, put out or taken back, who manages, what is set, that it leaves, what it
+gives and pays, to which model the community goes back."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -73,7 +73,8 @@ class AllianceService:
     def _signed(self, request: OperationRequest, model: BlobRef | None) -> Operation:
         """What is wanted, signed as things stand now. Raises UsageError, OperatorError."""
         state = self._ready().context.state
-        kind, body = body_of(state, request, self._number(state, self._identity.node_id), model)
+        me = self._identity.node_id
+        kind, body = body_of(state, request, self._number(state, me), me, model)
         operation = Operation(kind, (seal(body, self._identity).envelope,))
         try:
             check_operation(state, operation)

@@ -179,6 +179,7 @@ def _default_committee(core: CoreSnapshot, seen: Observation) -> tuple[NodeId, .
     context = core.context
     alive = {*seen.connected} if context.follows else {*seen.connected, context.me}
     members = [a.node for a in members_of(context.state) if a.node in alive and a.punished_round == NEVER]
+    members = [node for node in members if node not in context.owing]
     old = [node for node in context.committee if node in members]
     others = [node for node in members if node not in old and _takes_part(core, node)]
     return tuple([*old, *others][: context.params.committee_size])

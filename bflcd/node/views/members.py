@@ -53,7 +53,7 @@ def committee_view(core: CoreSnapshot) -> CommitteeView:
 
 def members_view(core: CoreSnapshot) -> list[MemberView]:
     """All members, sorted by id."""
-    state, me = core.context.state, core.context.me
+    state, me, late = core.context.state, core.context.me, core.context.owing
     present = core.present | {me} | core.present_before
     return [
         MemberView(
@@ -66,7 +66,7 @@ def members_view(core: CoreSnapshot) -> list[MemberView]:
             present=account.node in present,
             manager=account.node in state.managers,
             me=account.node == me,
-            standing=_standing(account, state.round),
+            standing=_standing(account, state.round, owes=account.node in late),
         )
         for account in members_of(state)
     ]
@@ -95,10 +95,13 @@ def training_view(word: Training) -> TrainingWord:
     return _WORDS[word]
 
 
-def _standing(account: Account, round_: Round) -> str:
-    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone, that more than a rest."""
+def _standing(account: Account, round_: Round, *, owes: bool) -> str:
+    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone, that more than what it owes
+    and is left out for, that more than a rest."""
     if account.punished_round != NEVER:
         return "punished"
     if account.retired_round != NEVER:
         return "retired"
+    if owes:
+        return "owes"
     return "resting" if account.rest_round > round_ else "member"

@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol
 
+from bflcd.api.earnings import earnings_rows
 from bflcd.api.event_bus import EventBus, LogRing
 from bflcd.api.prune_target import rounds_to_keep
 from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.money import EarningsRow, LedgerView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -21,6 +23,7 @@ from bflcd.node.reporter import Tell
 from bflcd.node.views import chain as chain_view
 from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.members import committee_view, members_view, peer_view
+from bflcd.node.views.money import ledger_view
 from bflcd.node.views.round import round_view
 from bflcd.node.views.status import status_of, status_without_chain
 from bflcd.store.protocol import Upkeep
@@ -162,11 +165,20 @@ class Presenter:
         """See `NodeView`."""
         return await self._chain.require().alliance.sign(request)
 
+    def ledger(self) -> LedgerView:
+        """See `NodeView`."""
+        return ledger_view(self._chain.require().core.context)
+
     # -- the chain ----------------------------------------------------------------------------------------------------
 
     async def history(self, first: int, count: int) -> list[HistoryRow]:
         """See `NodeView`."""
         return await chain_view.history(self._store, self._chain.require().core.context, first, count)
+
+    async def earnings(self, first: int, count: int) -> list[EarningsRow]:
+        """See `NodeView`."""
+        self._chain.require()
+        return await earnings_rows(self._store, first, count)
 
     async def prune(self, wanted: PruneRequest) -> PruneView:
         """See `NodeView`."""

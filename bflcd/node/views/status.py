@@ -12,6 +12,7 @@ from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.members import training_view
+from bflcd.node.views.money import dues_warnings
 from bflcd.params import MILLION
 from bflcd.types import NodeId, short
 from bflcd.wire.blocks import model_height
@@ -106,6 +107,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *measures.left_out.warnings(context),
             *_recovering(core),
             *too_few(core),
+            *dues_warnings(core.context, facts.config.node.fee_limit),
         ],
         changed=dict(changes(state, context.genesis.terms)),
         waiting_for=waiting_for(core),
@@ -126,14 +128,8 @@ def _role(core: CoreSnapshot, facts: NodeFacts) -> Role:
 
 def activity(core: CoreSnapshot, work: WorkHealth) -> Activity:
     """What the node does now; what fails is called so also while it is tried again."""
-    if core.context.finished or core.context.me not in core.context.members:
-        return Activity.IDLE
-    if not core.started:
-        return Activity.STARTING
-    if core.syncing:
-        return Activity.SYNCING
-    if not core.model_held:
-        return Activity.FETCHING_MODEL
+    if (aside := _aside(core)) is not None:
+        return aside
     if core.decided:
         return Activity.FETCHING_SEGMENT
     if core.phase is None:
@@ -145,6 +141,19 @@ def activity(core: CoreSnapshot, work: WorkHealth) -> Activity:
             return Activity.SCORING_FAILS
         return Activity.SCORING if core.scoring else Activity.COLLECTING
     return _ACTIVITIES[core.phase]
+
+
+def _aside(core: CoreSnapshot) -> Activity | None:
+    """Why the node has no part in the round, or can't begin it."""
+    if core.context.finished or core.context.me not in core.context.members:
+        return Activity.IDLE
+    if not core.started:
+        return Activity.STARTING
+    if core.syncing:
+        return Activity.SYNCING
+    if core.context.owes:
+        return Activity.PAYMENT_DUE
+    return None if core.model_held else Activity.FETCHING_MODEL
 
 
 def missing(core: CoreSnapshot) -> list[NodeId]:

@@ -58,12 +58,12 @@ def motions(ctx: typer.Context) -> None:
 
 def admit(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
     """Admit a node, whether it has applied or not. A manager's command."""
-    _sign(ctx, {"kind": "admit", "node": node}, patience)
+    sign(ctx, {"kind": "admit", "node": node}, patience)
 
 
 def refuse(ctx: typer.Context, node: NodeArgument, *, reason: ReasonOption = "", patience: PatienceOption = 60) -> None:
     """Refuse an application. A manager's command."""
-    _sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
+    sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
 
 
 def kick(
@@ -76,18 +76,18 @@ def kick(
 ) -> None:
     """Put a member out, once a quorum of managers has said the same."""
     _ask(ctx, f"Sign that {node} is put out of the community?", agreed=agreed)
-    _sign(ctx, {"kind": "kick", "node": node, "reason": reason}, patience)
+    sign(ctx, {"kind": "kick", "node": node, "reason": reason}, patience)
 
 
 def take_back(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 60) -> None:
     """Take back who was put out, once a quorum of managers has said the same."""
-    _sign(ctx, {"kind": "return", "node": node}, patience)
+    sign(ctx, {"kind": "return", "node": node}, patience)
 
 
 def appoint(ctx: typer.Context, node: NodeArgument, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Make a member a manager, once a quorum of managers has said the same."""
     _ask(ctx, f"Sign that {node} manages the community too?", agreed=agreed)
-    _sign(ctx, {"kind": "appoint", "node": node}, patience)
+    sign(ctx, {"kind": "appoint", "node": node}, patience)
 
 
 def dismiss(
@@ -100,7 +100,7 @@ def dismiss(
 ) -> None:
     """End a manager's managing, once a quorum of managers has said the same; this node's own at once."""
     _ask(ctx, f"Sign that {node} manages no more?", agreed=agreed)
-    _sign(ctx, {"kind": "dismiss", "node": node, "reason": reason}, patience)
+    sign(ctx, {"kind": "dismiss", "node": node, "reason": reason}, patience)
 
 
 def set_parameter(
@@ -118,7 +118,7 @@ def set_parameter(
 ) -> None:
     """Set what the community works by, from the next round on, once a quorum of managers has said the same."""
     _ask(ctx, f"Sign that {name} is {value} for all members from the next round on?", agreed=agreed)
-    _sign(ctx, {"kind": "set", "name": name, "value": value}, patience)
+    sign(ctx, {"kind": "set", "name": name, "value": value}, patience)
 
 
 def approve(
@@ -128,7 +128,7 @@ def approve(
     patience: PatienceOption = 60,
 ) -> None:
     """Sign what another manager has proposed: `motions` lists it."""
-    _sign(ctx, {"kind": "approve", "motion": motion}, patience)
+    sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
 def rollback(
@@ -142,13 +142,13 @@ def rollback(
     """Go back to the model of an earlier round, once a quorum of managers has said the same. A manager's command."""
     text = f"Sign that the community goes back to the model of round {round_}, and what it has learned since is dropped?"
     _ask(ctx, text, agreed=agreed)
-    _sign(ctx, {"kind": "rollback", "round": round_, "reason": reason}, patience)
+    sign(ctx, {"kind": "rollback", "round": round_, "reason": reason}, patience)
 
 
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
-    _sign(ctx, {"kind": "leave"}, patience)
+    sign(ctx, {"kind": "leave"}, patience)
 
 
 def transfer(
@@ -159,7 +159,7 @@ def transfer(
     patience: PatienceOption = 60,
 ) -> None:
     """Give another member a part of this node's balance."""
-    _sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
+    sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
 
 
 def invite(
@@ -273,7 +273,8 @@ def _ask(ctx: typer.Context, question: str, *, agreed: bool) -> None:
         raise CommandError("nothing was signed, as you said", code="declined")
 
 
-def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
+def sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
+    """Have the node sign an operation, and wait for the block that carries it."""
     session: Session = ctx.obj
     with connect(session) as api:
         signed = msgspec.convert(api.post("/v1/operations", body), OperationView)

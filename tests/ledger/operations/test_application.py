@@ -55,7 +55,7 @@ def counted(state: State, node: NodeId) -> int:
 
 def held(state: State) -> int:
     """All units that there are."""
-    return state.pool + state.burnt + sum(account.balance for account in state.accounts)
+    return state.pool + state.burnt + sum(account.balance + account.deposit for account in state.accounts)
 
 
 def signed(number: int, amount: int, copies: int = 1) -> Operation:

@@ -207,7 +207,7 @@ def test_a_proven_liar_loses_seat_and_deposit_and_nothing_else_changes(liar: Nod
     assert (account.balance, account.punished_round) == (0, START.state.round)
     assert after.burnt == BALANCE + reward
     assert after.pool == without.state.pool, "nobody gets it"
-    assert sum(a.balance for a in after.accounts) + after.pool + after.burnt == START.state.supply
+    assert sum(a.balance + a.deposit for a in after.accounts) + after.pool + after.burnt == START.state.supply
     assert liar not in outcome.committee
     assert len(outcome.committee) == 4
     others = {a.node: a.balance for a in without.state.accounts if a.node != liar}

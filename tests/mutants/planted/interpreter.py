@@ -189,7 +189,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "model-not-fetched-again",
         "after the pause that follows a failed fetch of the model nothing is fetched (row 19)",
         WORK,
-        "        return [] if self.model_here else [self.fetch_model()]",
+        "        return [] if self.model_here else self.fetch_model()",
         "        return []",
         DAMAGE,
     ),
