@@ -110,7 +110,7 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node itself.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node.
     `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it costs
     now. `motion`: of approve, the beginning of its id. `name`, `value`: of set. `round`: of rollback, whose model comes back.
     """
