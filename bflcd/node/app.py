@@ -29,9 +29,6 @@ from bflcd.version import __version__
 
 logger = logging.getLogger(__name__)
 
-MARK_FILE: Final = "marks"
-"""Name of the mark file in the data directory."""
-
 SWITCH_SECONDS: Final = 0.0005
 """How long one thread may keep the interpreter from another: the loop and the network's thread keep waiting for each other."""
 
@@ -89,7 +86,7 @@ async def _open_and_run(
     datadir = config.node.datadir
     store = await SqliteStore.open(datadir, lock=lock)
     async with closing("the store", store.close):
-        marks = MarkFile(datadir / MARK_FILE)
+        marks = MarkFile(DataDir(datadir).marks)
         async with closing("the mark file", marks.close):
             why: StartAnewError | None = None
             try:

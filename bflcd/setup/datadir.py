@@ -31,6 +31,21 @@ class DataDir:
         return self.path / "node.key"
 
     @property
+    def next_key(self) -> Path:
+        """The key that is to take the place of `key`, while a rotation is under way."""
+        return self.path / "node.key.next"
+
+    @property
+    def old_key(self) -> Path:
+        """The key whose place `key` has taken."""
+        return self.path / "node.key.old"
+
+    @property
+    def marks(self) -> Path:
+        """What was signed last."""
+        return self.path / "marks"
+
+    @property
     def config(self) -> Path:
         """The configuration."""
         return self.path / CONFIG_FILE
