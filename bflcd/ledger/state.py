@@ -47,6 +47,9 @@ MAX_OPERATION_NUMBER: Final = 2**53
 MAX_REFUSALS: Final = 8
 """Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
 
+MAX_ROTATIONS: Final = 16
+"""Keys in a row that a member takes by its own word: each leaves an account in the ledger for ever."""
+
 MAX_APPLICANTS: Final = 64
 """Applications that the ledger keeps; while they are so many, managers can still admit whom they know."""
 
@@ -70,6 +73,8 @@ class Account:
     if that is not the running one (`ledger.standing`).
     `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
     `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
+    `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
+    this one is dead for ever (`ledger.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     """
 
     node: NodeId
@@ -87,6 +92,8 @@ class Account:
     failed_round: RoundOrNever = NEVER
     left_round: RoundOrNever = NEVER
     kicked_round: RoundOrNever = NEVER
+    successor: NodeId | None = None
+    rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,7 @@ class Motion:
     approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
 
 
-@message(128, max_bytes=MAX_MEMBERS * 176 + 256 * 1024)
+@message(134, max_bytes=MAX_MEMBERS * 224 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.setup.datadir import DataDir
+from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.store.marks import read
 from tests.e2e.conftest import START_SECONDS
 from tests.e2e.test_joining import strip

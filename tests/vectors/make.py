@@ -84,6 +84,7 @@ RETIRED: dict[int, str] = {
     88: "State",
     90: "State",
     113: "State",
+    128: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

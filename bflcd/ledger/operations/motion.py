@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import ClassVar, Final, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
+from bflcd.ledger.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
@@ -16,12 +17,13 @@ from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, mem
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
+from bflcd.wire.keys import Replace
 from bflcd.wire.operation import Operation
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open at most."""
 
-_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return], ...]] = (Admit, Refuse, Kick, Return)
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Replace], ...]] = (Admit, Refuse, Kick, Return, Replace)
 """What motions are of."""
 
 B = TypeVar("B", bound=NumberedBody)
@@ -44,6 +46,10 @@ class ManagerKind(NumberedKind[B], ABC):
     @abstractmethod
     def target(self, body: B) -> NodeId:
         """To whom it is done."""
+
+    def touched(self, body: B) -> frozenset[NodeId]:
+        """Whose standing it changes."""
+        return frozenset((self.target(body),))
 
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
@@ -88,7 +94,8 @@ class ManagerKind(NumberedKind[B], ABC):
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
         # What others have said of the same node was said of how it stood before.
-        still = tuple(other for other in others if _about(other) != self.target(body))
+        touched = {holder_of(state, node) for node in self.touched(body)}
+        still = tuple(other for other in others if holder_of(state, _about(other)) not in touched)
         return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:

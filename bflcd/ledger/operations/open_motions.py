@@ -5,13 +5,14 @@ from typing import Any, Final
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.operations.admitting import ADMIT, REFUSE
+from bflcd.ledger.operations.keys import REPLACE
 from bflcd.ledger.operations.leaving import KICK, RETURN
 from bflcd.ledger.operations.motion import ManagerKind
 from bflcd.ledger.state import Motion, State
 from bflcd.types import NodeId, Round
 from bflcd.wire.codec import decode
 
-MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN)}
+MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, REPLACE)}
 """Kinds that a motion can be of, by name."""
 
 

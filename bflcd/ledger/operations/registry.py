@@ -6,6 +6,7 @@ from bflcd.ledger.operations.admitting import ADMIT, REFUSE
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.operations.base import OperationKind, refused
 from bflcd.ledger.operations.evidence import EVIDENCE
+from bflcd.ledger.operations.keys import REPLACE, ROTATE
 from bflcd.ledger.operations.leaving import KICK, LEAVE, RETURN
 from bflcd.ledger.operations.transfer import TRANSFER
 from bflcd.types import Digest
@@ -14,7 +15,7 @@ from bflcd.wire.envelope import open_envelope
 from bflcd.wire.operation import Operation
 
 KINDS: Final[dict[str, OperationKind[Operation]]] = {
-    kind.name: kind for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, TRANSFER)
+    kind.name: kind for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, TRANSFER, ROTATE, REPLACE)
 }
 """By what `Operation.kind` says."""
 
