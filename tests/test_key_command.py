@@ -67,12 +67,15 @@ def test_it_shows_whose_key_it_is_without_opening_it(machine: Machine) -> None:
     assert "by a passphrase" in text
     coming = Identity(b"n" * 32)
     write_key(machine.place.next_key, coming)
+    kept = Identity(b"o" * 32)
+    write_key(machine.place.kept_key(kept.node_id), kept)
     code, text = machine.key("show", "--json")
     assert json.loads(text)["data"] == {
         "node_id": IDENTITY.node_id.hex(),
         "peer_id": peer_id_of(IDENTITY.node_id),
         "sealed": True,
         "next": coming.node_id.hex(),
+        "kept": [kept.node_id.hex()],
     }
 
 
@@ -149,12 +152,13 @@ def test_a_seal_is_put_on_changed_and_taken_off_from_all_keys_that_are_there(
     machine: Machine, before: bytes | None, after: bytes | None
 ) -> None:
     place = machine.place
-    for number, path in enumerate((place.key, place.next_key, place.old_key)):
+    paths = (place.key, place.next_key, place.kept_key(IDENTITY.node_id))
+    for number, path in enumerate(paths):
         write_key(path, Identity(bytes([number]) * 32), before)
     opens = ["--passphrase-file", machine.phrase("old sesame")] if before else []
     wanted = ["--new-passphrase-file", machine.phrase("new sesame")] if after else ["--remove"]
     assert machine.key("passphrase", *opens, *wanted)[0] == 0
-    for number, path in enumerate((place.key, place.next_key, place.old_key)):
+    for number, path in enumerate(paths):
         assert read_key(path, after).seed == bytes([number]) * 32
         assert read_facts(path).sealed is (after is not None)
 

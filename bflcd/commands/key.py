@@ -3,19 +3,22 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from bflcd.api.schema.envelope import ok_envelope
+from bflcd.commands.asking import post
 from bflcd.commands.flags import DataDirOption, PassphraseOption
 from bflcd.config import load_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import need_passphrase, read_facts, read_passphrase
 from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there
+from bflcd.limits import visible
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.key_files import back_up, reseal, restore
@@ -24,7 +27,10 @@ NewPassphraseOption = Annotated[
     Path | None, typer.Option("--new-passphrase-file", help="File whose first line seals it; else you are asked at the terminal.")
 ]
 
-key_app = typer.Typer(no_args_is_help=True, help="Show, back up, restore, seal a node's key.")
+_POLL: Final = 0.25
+"""Seconds between two looks whether the new key is in use."""
+
+key_app = typer.Typer(no_args_is_help=True, help="Show, back up, restore, seal, rotate a node's key.")
 
 
 @key_app.command("show")
@@ -35,16 +41,19 @@ def show_key(
     place = DataDir(datadir)
     place.check()
     facts = read_facts(place.key)
-    others = {name: read_facts(path) for name, path in (("next", place.next_key), ("old", place.old_key)) if is_there(path)}
+    coming = read_facts(place.next_key).node_id.hex() if is_there(place.next_key) else ""
+    kept = [read_facts(path).node_id.hex() for path in place.kept_keys()]
     if as_json:
         data = {"node_id": facts.node_id.hex(), "peer_id": peer_id_of(facts.node_id), "sealed": facts.sealed}
-        typer.echo(json.dumps(ok_envelope(data | {name: other.node_id.hex() for name, other in others.items()})))
+        typer.echo(json.dumps(ok_envelope(data | {"next": coming, "kept": kept})))
         return
     typer.echo(f"node id    {facts.node_id.hex()}")
     typer.echo(f"peer id    {peer_id_of(facts.node_id)}")
     typer.echo(f"sealed     {'by a passphrase' if facts.sealed else 'no: whoever reads the file has the key'}")
-    for name, other in others.items():
-        typer.echo(f"{name:<10} {other.node_id.hex()}")
+    if coming:
+        typer.echo(f"next       {coming}, which is to take its place")
+    for node in kept:
+        typer.echo(f"before     {node}")
 
 
 @key_app.command("backup")
@@ -109,6 +118,31 @@ def change_passphrase(
         typer.echo(
             "sealed     every start needs --passphrase-file, or node.passphrase_file in config.toml, with the new passphrase"
         )
+
+
+@key_app.command("rotate")
+def rotate_key(
+    *,
+    datadir: DataDirOption,
+    patience: Annotated[
+        float, typer.Option("--for", min=0, max=86_400, help="Seconds to wait for the block that carries it.")
+    ] = 60,
+) -> None:
+    """Go on under a new key, which the running daemon makes, with all that the node has; the key before is dead from then on."""
+    place = DataDir(datadir)
+    place.check()
+    before = read_facts(place.key).node_id
+    typer.echo(visible(post(place.path, "/v1/operations", {"kind": "rotate"})["text"]))
+    end = time.monotonic() + patience
+    while (now := read_facts(place.key).node_id) == before:
+        if time.monotonic() >= end:
+            typer.echo("waiting    for the block that carries it; `bflcd key show` says when the new key is in use")
+            return
+        time.sleep(_POLL)
+    typer.echo(f"node id    {now.hex()}")
+    typer.echo(f"peer id    {peer_id_of(now)}: others that name this node as a first peer write it into their configuration")
+    typer.echo("next       back the new key up (`bflcd key backup`): backups of the one before are worth nothing now")
+    typer.echo(f"           remove {place.kept_key(before)} when the chain has moved on by some rounds")
 
 
 def _opening(place: DataDir, passphrase_file: Path | None) -> bytes | None:

@@ -25,6 +25,15 @@ def holder_of(state: State, node: NodeId) -> NodeId:
     return node
 
 
+def last_of(state: State, node: NodeId) -> NodeId:
+    """The key under which the member goes on that had `node`, whoever chose it; `node` where none follows."""
+    account = account_of(state, node)
+    while account is not None and account.successor is not None:
+        node = account.successor
+        account = account_of(state, node)
+    return node
+
+
 def replaced_round(account: Account) -> int:
     """The round of the block by which another key took this one's place; NEVER if none has."""
     return NEVER if account.successor is None else max(account.left_round, account.kicked_round)

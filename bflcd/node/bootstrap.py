@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from typing import Final
 
 from bflcd.api.event_bus import EventBus, LogRing
@@ -13,7 +14,7 @@ from bflcd.config import Config
 from bflcd.config.port import Port
 from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
-from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.log import LogContext, PeersLines
 from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
@@ -46,10 +47,11 @@ class Bootstrap:
         marks: MarkFile,
         log: LogContext,
         *,
+        coming: Callable[[State], Identity],
         consent: Consent | None = None,
         because: StartAnewError | None = None,
     ) -> None:
-        """`consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
+        """`coming`: the key to rotate to. `consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
         self._config = config
         self._me = identity.node_id
         self._consent = consent
@@ -80,6 +82,7 @@ class Bootstrap:
             metrics=metrics,
             tell=reporter.tell,
             facts=self._facts,
+            coming=coming,
             excluded=isinstance(because, ExcludedError),
         )
 

@@ -186,7 +186,7 @@ class RunningNode:
 
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
-        alliance = AllianceService(core, around.identity, self._inbox.settle, instant)
+        alliance = AllianceService(core, around.identity, self._inbox.settle, instant, around.coming)
         recover = self._recovery().recover
         return OnChain(core, around.facts, recover=recover, alliance=alliance, clock=instant, device=self._device)
 

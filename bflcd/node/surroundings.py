@@ -1,10 +1,12 @@
 """What a node has before it knows its chain, and keeps on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bflcd.api.metrics import Metrics
 from bflcd.config import Config
 from bflcd.crypto.identity import Identity
+from bflcd.ledger.state import State
 from bflcd.log import LogContext
 from bflcd.node.engine import MarkFile
 from bflcd.node.peer_side import PeerSide
@@ -26,6 +28,8 @@ class Surroundings:
     metrics: Metrics
     tell: Tell
     facts: NodeFacts
+    coming: Callable[[State], Identity]
+    """The key that this node may rotate to."""
     excluded: bool = False
     """Whether members have said that this node is none: it asks first whether it is one again."""
 

@@ -46,7 +46,7 @@ def reseal(datadir: DataDir, passphrase: bytes | None, seal: bytes | None) -> Id
     """
     datadir.check()
     with DirectoryLock(datadir.path):
-        keys = {path: read_key(path, passphrase) for path in (datadir.next_key, datadir.old_key) if is_there(path)}
+        keys = {path: read_key(path, passphrase) for path in (datadir.next_key, *datadir.kept_keys()) if is_there(path)}
         identity = read_key(datadir.key, passphrase)
         for path, key in (*keys.items(), (datadir.key, identity)):
             reseal_key(path, key, seal)

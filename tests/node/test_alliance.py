@@ -335,7 +335,7 @@ class Core:
 
 
 def signer(core: Core, who: Any = MANAGERS[0]) -> AllianceService:
-    return AllianceService(core, who, core.say, lambda: None)  # type: ignore[arg-type, return-value]
+    return AllianceService(core, who, core.say, lambda: None, lambda _: STRANGER)  # type: ignore[arg-type, return-value]
 
 
 def asks(kind: Any, **fields: Any) -> OperationRequest:

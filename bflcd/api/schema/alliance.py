@@ -54,9 +54,11 @@ class FormerMemberView(Answer, frozen=True, kw_only=True):
     node_id: str
     balance: int
     standing: str
-    """left or kicked."""
+    """left, kicked or replaced."""
     round: int
     """Of the block by which it went."""
+    successor: str = ""
+    """The key that has taken its place, if it was replaced."""
 
 
 class OperationView(Answer, frozen=True, kw_only=True):
@@ -76,7 +78,7 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 
     round: int
     membership: str
-    """This node's: member, unknown, applied, refused, left, kicked or punished."""
+    """This node's: member, unknown, applied, refused, left, kicked, replaced or punished."""
     members: int
     least: int
     """Members that the community needs to give every seat to somebody and have somebody train."""
@@ -95,11 +97,13 @@ class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
     `node`: whom it is about, the whole id or as much of one as only one known node's begins with; `reason`: of refuse and kick;
-    `amount`: of transfer; `motion`: of approve, the beginning of its id.
+    `amount`: of transfer; `motion`: of approve, the beginning of its id; `by`: of replace, the applicant whose key takes `node`'s
+    place. For rotate the node makes its new key itself.
     """
 
-    kind: Literal["admit", "refuse", "kick", "return", "leave", "transfer", "approve"]
+    kind: Literal["admit", "refuse", "kick", "return", "leave", "transfer", "approve", "rotate", "replace"]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
     amount: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     motion: Annotated[str, Meta(max_length=64)] = ""
+    by: Annotated[str, Meta(max_length=64)] = ""

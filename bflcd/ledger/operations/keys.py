@@ -85,6 +85,10 @@ class ReplaceKind(ManagerKind[Replace]):
         """Both keys."""
         return frozenset((body.node, body.by))
 
+    def why(self, body: Replace) -> str:
+        """By which it is replaced."""
+        return f"by {short(body.by)}"
+
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether it was replaced."""
         account = account_of(state, holder_of(state, self.body(operation).node))

@@ -51,6 +51,10 @@ class ManagerKind(NumberedKind[B], ABC):
         """Whose standing it changes."""
         return frozenset((self.target(body),))
 
+    def why(self, body: B) -> str:
+        """What else there is to say of it: the reason, where it has one."""
+        return getattr(body, "reason", "")
+
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
         """Raise PeerError unless it may be done now."""

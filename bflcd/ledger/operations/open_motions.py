@@ -20,7 +20,7 @@ def describe_motion(state: State, motion: Motion) -> tuple[NodeId, int, str]:
     """Whom it is about, how many managers have to be for it, and why."""
     kind = _kind(motion)
     body = decode(motion.content, kind.body_type)
-    return kind.target(body), kind.needed(state), getattr(body, "reason", "")
+    return kind.target(body), kind.needed(state), kind.why(body)
 
 
 def agreeing_body(motion: Motion, round_: Round, number: int) -> Any:

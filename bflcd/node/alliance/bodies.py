@@ -11,6 +11,7 @@ from bflcd.ledger.state import Motion, State
 from bflcd.limits import is_printable
 from bflcd.types import HASH_BYTES, Amount, Digest, NodeId
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.keys import Replace
 
 LEAST_DIGITS: Final = 4
 """A shorter beginning of an id is too easily mistyped."""
@@ -22,7 +23,7 @@ _Make = Callable[[State, OperationRequest, int], Any]
 
 def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, Any]:
     """The operation's kind, and what is signed as this node's `number`-th. Raises UsageError for what means nothing."""
-    for name in ("reason", "node", "motion"):
+    for name in ("reason", "node", "by", "motion"):
         if not is_printable(getattr(request, name)):
             raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
     if len(request.reason.encode()) > MAX_REASON_BYTES:
@@ -32,6 +33,10 @@ def body_of(state: State, request: OperationRequest, number: int) -> tuple[str, 
         motion = _motion(state, request.motion)
         return motion.kind, agreeing_body(motion, state.round, number)
     return request.kind, _MAKES[request.kind](state, request, number)
+
+
+def _replace(state: State, request: OperationRequest, number: int) -> Replace:
+    return Replace(state.chain, state.round, number, _node(state, request), _id(state, request.kind, "by", request.by))
 
 
 def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
@@ -47,23 +52,27 @@ _MAKES: Final[dict[str, _Make]] = {
     "return": lambda state, request, number: Return(state.chain, state.round, number, _node(state, request)),
     "leave": lambda state, _, number: Leave(state.chain, state.round, number),
     "transfer": _transfer,
+    "replace": _replace,
 }
 """By what `OperationRequest.kind` says."""
 
 
 def _node(state: State, request: OperationRequest) -> NodeId:
-    """The id that the request names, or the only known one that begins so. Raises UsageError."""
-    text = request.node
+    return _id(state, request.kind, "node", request.node)
+
+
+def _id(state: State, kind: str, name: str, text: str) -> NodeId:
+    """The id that is given, or the only known one that begins so. Raises UsageError."""
     if not text:
-        raise UsageError(f"{request.kind} needs a node", code="bad_argument")
+        raise UsageError(f"{kind} needs a node" + ("" if name == "node" else f" in `{name}`"), code="bad_argument")
     if len(text) == 2 * HASH_BYTES:
         try:
             return NodeId(bytes.fromhex(text))
         except ValueError as error:
-            message = f"node: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
+            message = f"{name}: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
             raise UsageError(message, code="bad_argument") from error
     known = {account.node for account in state.accounts} | {one.node for one in state.applicants}
-    return NodeId(_beginning_with(known, text, "node"))
+    return NodeId(_beginning_with(known, text, name))
 
 
 def _motion(state: State, text: str) -> Motion:

@@ -10,11 +10,13 @@ from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError
 from bflcd.ledger.operations.application import check_operation
+from bflcd.ledger.operations.keys import ROTATE
 from bflcd.ledger.state import State, account_of
 from bflcd.node.alliance.bodies import body_of
 from bflcd.node.views.alliance import alliance_view, operation_view
 from bflcd.types import NodeId
 from bflcd.wire.envelope import seal
+from bflcd.wire.keys import Rotate
 from bflcd.wire.operation import Operation, operation_id
 
 
@@ -22,13 +24,19 @@ class AllianceService:
     """Signs one operation at a time: its number is the next of this node's, so the one before has to be in a block first."""
 
     def __init__(
-        self, core: Core, identity: Identity, say: Callable[[OperationSaid], Awaitable[None]], clock: Callable[[], Instant]
+        self,
+        core: Core,
+        identity: Identity,
+        say: Callable[[OperationSaid], Awaitable[None]],
+        clock: Callable[[], Instant],
+        coming: Callable[[State], Identity],
     ) -> None:
-        """`say` gives the core an operation, and waits for its effects."""
+        """`say` gives the core an operation, and waits for its effects; `coming`: the key that this node may rotate to."""
         self._core = core
         self._identity = identity
         self._say = say
         self._clock = clock
+        self._coming = coming
         self._turn = asyncio.Lock()
 
     def view(self) -> AllianceView:
@@ -43,8 +51,8 @@ class AllianceService:
         async with self._turn:
             snapshot = self._ready()
             state, me = snapshot.context.state, snapshot.context.me
-            kind, body = body_of(state, request, self._number(state, me))
-            operation = Operation(kind, (seal(body, self._identity).envelope,))
+            number = self._number(state, me)
+            operation = await self._signed(state, request, number)
             try:
                 check_operation(state, operation)
             except PeerError as error:
@@ -55,7 +63,7 @@ class AllianceService:
             await self._say(OperationSaid(operation))
             now = self._core.snapshot(self._clock())
             account = account_of(now.context.state, me)
-            carried = account is not None and account.operations >= body.number
+            carried = account is not None and account.operations >= number
             if not carried and operation_id(operation) not in map(operation_id, now.waiting):
                 raise OperatorError(
                     "it was signed, and is not kept: too many operations wait for their block",
@@ -63,6 +71,14 @@ class AllianceService:
                     code="full",
                 )
             return operation_view(operation, me)
+
+    async def _signed(self, state: State, request: OperationRequest, number: int) -> Operation:
+        if request.kind == ROTATE.name:
+            coming = await asyncio.to_thread(self._coming, state)
+            rotation = Rotate(state.chain, state.round, number, coming.node_id, self._identity.node_id)
+            return Operation(ROTATE.name, (seal(rotation, self._identity).envelope, seal(rotation, coming).envelope))
+        kind, body = body_of(state, request, number)
+        return Operation(kind, (seal(body, self._identity).envelope,))
 
     def _ready(self) -> CoreSnapshot:
         snapshot = self._core.snapshot(self._clock())

@@ -94,6 +94,19 @@ def approve(
     _sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
+def replace_key(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The member whose key is lost or stolen.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Who has applied with its new key.")],
+    *,
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Give a member's account to a new key, once a quorum of managers has said the same."""
+    _ask(ctx, f"Sign that all that {old} has is {new}'s? The old key is dead from then on", agreed=agreed)
+    _sign(ctx, {"kind": "replace", "node": old, "by": new}, patience)
+
+
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
@@ -147,6 +160,7 @@ def register(app: typer.Typer) -> None:
     for command in (alliance, applications, motions, invite, admit, refuse, kick, approve, leave, transfer):
         app.command()(command)
     app.command("take-back")(take_back)
+    app.command("replace")(replace_key)
 
 
 def alliance_view(view: AllianceView) -> RenderableType:
@@ -166,7 +180,10 @@ def alliance_view(view: AllianceView) -> RenderableType:
     if view.motions:
         parts += [_title("motions"), _motions(view.motions)]
     if view.former:
-        gone = [(short(one.node_id), one.standing, str(one.round), str(one.balance)) for one in view.former]
+        gone = [
+            (short(one.node_id), f"{one.standing} {short(one.successor)}".strip(), str(one.round), str(one.balance))
+            for one in view.former
+        ]
         parts += [_title("former members"), table(("node", "", ">in round", ">balance"), gone)]
     if view.waiting:
         parts += [_title("waiting for a block"), table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])]
@@ -225,7 +242,7 @@ def _sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
     result = {"operation": signed, "outcome": outcome, "round": view.round}
     lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
-    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return"):
+    if outcome == "carried" and mine and signed.kind in ("admit", "refuse", "kick", "return", "replace"):
         lines.append(Text("motions that need more managers:"))
     session.emit(result, lambda: session.show(Group(*lines, *([_motions(mine)] if len(lines) > 2 else []))))
 

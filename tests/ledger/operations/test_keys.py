@@ -19,7 +19,7 @@ from bflcd.ledger.operations.registry import KINDS, kind_of
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import MAX_ROTATIONS, NEVER, Account, State, account_of, member_of, members_of
 from bflcd.ledger.transition import apply, build_segment, check_conservation, decide
-from bflcd.types import MAX_MEMBERS, Amount, Digest, Millis, NodeId, Round, Signature, View
+from bflcd.types import MAX_MEMBERS, Amount, Digest, Millis, NodeId, Round, Signature, View, short
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return, Transfer
 from bflcd.wire.envelope import seal, verify_envelope
 from bflcd.wire.keys import Replace, Rotate
@@ -238,7 +238,7 @@ def test_a_thief_that_rotates_a_stolen_key_is_replaced_all_the_same() -> None:
     state = all_say(state, MANAGERS[:2], Replace, node=MEMBER.node_id, by=FRESH.node_id)
     state = after(state, rotates(state, MEMBER, NEW[1]))
     state = after(state, rotates(state, NEW[1], NEW[2]))
-    assert describe_motion(state, state.motions[0]) == (MEMBER.node_id, 3, "")
+    assert describe_motion(state, state.motions[0]) == (MEMBER.node_id, 3, f"by {short(FRESH.node_id)}")
     state = after(state, says(state, MANAGERS[2], Replace, node=MEMBER.node_id, by=FRESH.node_id))
     assert (is_in(state, FRESH), is_in(state, NEW[2]), account(state, FRESH).balance) == (True, False, BALANCE)
     assert (account(state, NEW[2]).successor, account(state, FRESH).rotations) == (FRESH.node_id, 0)
