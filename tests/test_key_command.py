@@ -1,8 +1,12 @@
 """`bflcd key`: show, backup, restore, passphrase; what it prints, what it refuses, and that it never shows a secret."""
 
 import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any, Self
 
 import pytest
 import typer
@@ -13,7 +17,7 @@ from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto import keystore
 from bflcd.crypto.identity import Identity, peer_id_of
-from bflcd.crypto.keystore import Cost, read_backup, read_facts, read_key, write_key
+from bflcd.crypto.keystore import Cost, read_backup, read_facts, read_key, take_key, write_key
 from bflcd.setup.datadir import DataDir
 from bflcd.store.lock import DirectoryLock
 from bflcd.store.marks import MarkFile
@@ -214,3 +218,95 @@ def test_it_is_asked_at_the_terminal(machine: Machine, monkeypatch: pytest.Monke
     commands.back_up_key(datadir=machine.place.path, output=machine.folder / "backup")
     assert asked == [("the passphrase of the backup", True)]
     assert read_backup(machine.folder / "backup", b"open sesame").seed == IDENTITY.seed
+
+
+# -- a running daemon ---------------------------------------------------------------------------------------------------------
+
+
+class FakeDaemon(ThreadingMixIn, UnixStreamServer):
+    """Answers at a directory's socket what it is told to, after what it is told to do."""
+
+    daemon_threads = True
+
+    def __init__(self, place: DataDir, answer: bytes, *, does: Callable[[], None] = lambda: None) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        daemon = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"])
+                daemon.asked.append((self.path, json.loads(self.rfile.read(size))))
+                does()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                """Nobody reads it."""
+
+            def address_string(self) -> str:
+                return "here"
+
+        super().__init__(str(place.path / "api.sock"), Handler)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+SIGNED = json.dumps({"status": "ok", "data": {"text": "one goes on under the key of another"}}).encode()
+
+
+def test_a_running_daemon_rotates_its_key_and_the_command_says_what_follows(machine: Machine) -> None:
+    place, coming = machine.place, Identity(b"n" * 32)
+    write_key(place.key, IDENTITY)
+    write_key(place.next_key, coming)
+    with FakeDaemon(place, SIGNED, does=lambda: take_key(place.next_key, place.key)) as daemon:
+        code, text = machine.key("rotate")
+    assert (code, daemon.asked) == (0, [("/v1/operations", {"kind": "rotate"})])
+    assert "one goes on" in text
+    assert coming.node_id.hex() in text
+    assert peer_id_of(coming.node_id) in text
+    assert str(place.kept_key(IDENTITY.node_id)) in text
+    assert "bflcd key backup" in text
+
+
+def test_a_rotation_that_takes_longer_is_told(machine: Machine) -> None:
+    write_key(machine.place.key, IDENTITY)
+    with FakeDaemon(machine.place, SIGNED):
+        code, text = machine.key("rotate", "--for", "0")
+    assert (code, "waits" in text or "waiting" in text) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (
+            b'{"status": "error", "code": "busy", "message": "another operation waits", "hint": "later"}',
+            1,
+            "another operation waits",
+        ),
+        (b"no json", 3, "its answer is no JSON"),
+        (b"[]", 1, "is no daemon of ours"),
+        (b"[" * 100_000, 3, "its answer is no JSON"),
+        (b" " * (2**20 + 1), 3, "its answer is too long"),
+    ],
+    ids=["refused", "no JSON", "no envelope", "deep", "long"],
+)
+def test_what_a_daemon_refuses_is_told(machine: Machine, answer: bytes, code: int, words: str) -> None:
+    write_key(machine.place.key, IDENTITY)
+    with FakeDaemon(machine.place, answer):
+        found, text = machine.key("rotate")
+    assert (found, words in text) == (code, True), text
+
+
+def test_without_a_daemon_nothing_is_rotated(machine: Machine) -> None:
+    write_key(machine.place.key, IDENTITY)
+    code, text = machine.key("rotate")
+    assert (code, "no daemon answers" in text) == (3, True)
+    assert sorted(path.name for path in machine.place.path.iterdir()) == ["node.key"]

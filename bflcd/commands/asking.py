@@ -55,8 +55,10 @@ def _answer(name: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         raw = connection.getresponse().read(MAX_ANSWER_BYTES + 1)
     finally:
         connection.close()
+    if len(raw) > MAX_ANSWER_BYTES:
+        raise http.client.HTTPException("its answer is too long")
     try:
-        answer = json.loads(raw[:MAX_ANSWER_BYTES])
+        answer = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise http.client.HTTPException("its answer is no JSON") from error
     return answer if isinstance(answer, dict) else {}

@@ -94,7 +94,7 @@ async def _open_and_run(config: Config, consent: Consent | None, keys: KeyRing, 
                 while True:
                     known, why = await _take_key(config, keys, store, why)
                     log.node = short(keys.identity.node_id)
-                    node = Bootstrap(known, keys.identity, store, marks, log, coming=keys.coming, consent=consent, because=why)
+                    node = Bootstrap(known, keys, store, marks, log, consent=consent, because=why)
                     if (why := await node.run()) is None:
                         return
                     logger.warning("starting anew")

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
 from typing import Final
 
 from bflcd.api.event_bus import EventBus, LogRing
@@ -12,9 +11,8 @@ from bflcd.api.server import ApiServer
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.config.port import Port
-from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
-from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext, PeersLines
 from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
@@ -28,6 +26,7 @@ from bflcd.node.surroundings import Surroundings
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
+from bflcd.setup.keyring import KeyRing
 from bflcd.store.block_store import BlockStore
 
 CLOSE_SECONDS: Final = 4.0
@@ -42,17 +41,17 @@ class Bootstrap:
     def __init__(
         self,
         config: Config,
-        identity: Identity,
+        keys: KeyRing,
         store: BlockStore,
         marks: MarkFile,
         log: LogContext,
         *,
-        coming: Callable[[State], Identity],
         consent: Consent | None = None,
         because: StartAnewError | None = None,
     ) -> None:
-        """`coming`: the key to rotate to. `consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
+        """`consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
         self._config = config
+        identity = keys.identity
         self._me = identity.node_id
         self._consent = consent
         self._store = store
@@ -82,7 +81,7 @@ class Bootstrap:
             metrics=metrics,
             tell=reporter.tell,
             facts=self._facts,
-            coming=coming,
+            keys=keys,
             excluded=isinstance(because, ExcludedError),
         )
 

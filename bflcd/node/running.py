@@ -186,7 +186,7 @@ class RunningNode:
 
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
-        alliance = AllianceService(core, around.identity, self._inbox.settle, instant, around.coming)
+        alliance = AllianceService(core, around.identity, self._inbox.settle, instant, around.keys.coming)
         recover = self._recovery().recover
         return OnChain(core, around.facts, recover=recover, alliance=alliance, clock=instant, device=self._device)
 
@@ -318,6 +318,7 @@ class RunningNode:
     def _closed(self, state: State) -> None:
         self._maintenance.round_closed(state.round)
         self._belonging.closed(state)
+        self._around.keys.follow(state)
 
     def _say_whether_it_trains(self) -> None:
         self._words.say(self._around.facts.training)

@@ -1,17 +1,16 @@
 """What a node has before it knows its chain, and keeps on it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bflcd.api.metrics import Metrics
 from bflcd.config import Config
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.state import State
 from bflcd.log import LogContext
 from bflcd.node.engine import MarkFile
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.reporter import Tell
 from bflcd.node.views.facts import NodeFacts
+from bflcd.setup.keyring import KeyRing
 from bflcd.store.block_store import BlockStore
 
 
@@ -28,8 +27,7 @@ class Surroundings:
     metrics: Metrics
     tell: Tell
     facts: NodeFacts
-    coming: Callable[[State], Identity]
-    """The key that this node may rotate to."""
+    keys: KeyRing
     excluded: bool = False
     """Whether members have said that this node is none: it asks first whether it is one again."""
 

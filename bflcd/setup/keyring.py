@@ -28,6 +28,7 @@ class KeyRing:
         self._place = place
         self._passphrase = passphrase
         self.identity = read_key(place.key, passphrase)
+        self._tried = False
 
     @classmethod
     def open(cls, config: Config) -> Self:
@@ -48,7 +49,16 @@ class KeyRing:
             path = self._place.next_key
         if read_facts(path).node_id != before:
             self.identity = read_key(path, self._passphrase)
+        self._tried = path != self._place.key
         return self.identity.node_id != before
+
+    def follow(self, state: State) -> None:
+        """A round was closed: the files follow a key that was tried on members' word, once our own ledger says the same.
+
+        Raises OperatorError, MachineError.
+        """
+        if self._tried:
+            self._arrange(state)
 
     def coming(self, state: State) -> Identity:
         """The key to rotate to: the one that waits, else a new one, sealed as the one in use.
@@ -77,7 +87,9 @@ class KeyRing:
             return
         for path in (place.next_key, *place.kept_keys()):
             if is_there(path) and member_of(state, read_facts(path).node_id) is not None:
-                read_key(path, self._passphrase)  # a key that can't be opened takes no other's place
+                if read_facts(path).node_id != self.identity.node_id:
+                    read_key(path, self._passphrase)  # a key that can't be opened takes no other's place
                 keep_key(place.key, place.kept_key(current))
                 take_key(path, place.key)
+                self._tried = False
                 return

@@ -136,8 +136,12 @@ def test_what_members_say_is_tried_and_moves_no_file(place: DataDir, seal: bytes
     assert keys.settle(STATE)
     assert keys.identity.seed == FIRST.seed
     keys.settle(STATE, denied=True)
-    assert not keys.settle(ROTATED)
+    keys.follow(STATE)
+    assert read_key(place.key, seal).seed == FIRST.seed
+    keys.follow(ROTATED)
     assert read_key(place.key, seal).seed == SECOND.seed
+    assert not keys.settle(ROTATED)
+    assert read_key(place.kept_key(FIRST.node_id), seal).seed == FIRST.seed
 
 
 def test_who_has_no_other_key_goes_on_with_its_own(place: DataDir, seal: bytes | None) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of
+from bflcd.ledger.keys import replaced as under_new_key
 from bflcd.ledger.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
 from bflcd.ledger.operations.evidence import evidence_of
@@ -111,7 +112,7 @@ def is_in(state: State, who: Identity) -> bool:
 
 
 ROTATED = after(STATE, rotates(STATE, MEMBER, FRESH))
-REPLACED = replaced()
+REPLACED = replace(under_new_key(replace(STATE, round=Round(3)), account(STATE, MEMBER), FRESH.node_id), round=Round(4))
 
 
 # -- what moves ---------------------------------------------------------------------------------------------------------------
