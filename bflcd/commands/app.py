@@ -1,4 +1,4 @@
-"""The command line of `bflcd`: init, genesis, testnet, start, version."""
+"""The command line of `bflcd`: init, genesis, testnet, start, key, version."""
 
 import json
 import platform
@@ -8,6 +8,7 @@ import typer
 
 from bflcd.api.schema.envelope import ok_envelope
 from bflcd.commands.community import new_genesis, new_testnet
+from bflcd.commands.key import key_app
 from bflcd.commands.node import init, start
 from bflcd.exit_codes import run_command
 from bflcd.version import __version__
@@ -26,6 +27,7 @@ app.command()(init)
 app.command("genesis")(new_genesis)
 app.command("testnet")(new_testnet)
 app.command()(start)
+app.add_typer(key_app, name="key")
 
 
 @app.command()

@@ -90,6 +90,7 @@ class EventKind(StrEnum):
     NOT_MEMBER_YET = "not_member_yet", Severity.WARNING, "this node is no member: it waits to be admitted"
     ADMITTED = "admitted", Severity.NOTE, "this node was admitted to the community"
     NOT_MEMBER = "not_member", Severity.WARNING, "this node is no member any more: it has left or was put out"
+    KEY_REPLACED = "key_replaced", Severity.WARNING, "another key has taken the place of this node's: it goes on under that one"
     ANSWER_FAILED = "answer_failed", Severity.ALARM, "an answer to a peer failed by a fault of this node's software or machine"
     PEER_UP = "peer_up", Severity.NOTE, "a member is connected"
     PEER_DOWN = "peer_down", Severity.NOTE, "a connection to a member has ended"

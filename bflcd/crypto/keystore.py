@@ -19,6 +19,7 @@ from bflcd.crypto.identity import SEED_BYTES, Identity
 from bflcd.errors import MachineError, OperatorError
 from bflcd.faults import LOCAL_DISK, refused, sync_directory
 from bflcd.limits import unreadable_start
+from bflcd.types import PUBLIC_KEY_BYTES, NodeId
 
 MAX_FILE_BYTES: Final = 4096
 
@@ -68,18 +69,23 @@ class _KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cost(self) -> Cost:
         return Cost(self.passes, self.memory)
 
+    @property
+    def node(self) -> NodeId:
+        return NodeId(bytes.fromhex(self.node_id))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What a key file says to who can't open it: whose it is by its own word, and whether a passphrase seals it."""
+
+    node_id: NodeId
+    sealed: bool
+
 
 def write_key(path: Path, identity: Identity, passphrase: bytes | None = None, *, cost: Cost = USUAL_COST) -> None:
     """Store `identity` in a new file, durable when this returns. Raises OperatorError if `path` exists, MachineError."""
-    fields: dict[str, object] = {"version": KEY_FILE_VERSION, "node_id": identity.node_id.hex()}
-    if passphrase is None:
-        fields |= {"seed": identity.seed.hex()}
-    else:
-        salt = os.urandom(argon2id.SALTBYTES)
-        seed = bytes(_box(passphrase, salt, cost).encrypt(identity.seed))
-        fields |= {"seed": seed.hex(), "salt": salt.hex(), "passes": cost.passes, "memory": cost.memory}
     try:
-        _write_new(path, (json.dumps(fields, indent=2) + "\n").encode("ascii"))
+        _write_new(path, _contents(identity, passphrase, cost))
     except FileExistsError as error:
         raise OperatorError(
             f"{path} exists: a key is never overwritten", hint="use another data directory", code="key_exists"
@@ -88,8 +94,72 @@ def write_key(path: Path, identity: Identity, passphrase: bytes | None = None, *
         raise refused(f"{path}: cannot be written", error) from error
 
 
+def reseal_key(path: Path, identity: Identity, passphrase: bytes | None = None, *, cost: Cost = USUAL_COST) -> None:
+    """Store `identity`, which `path` holds, under another seal or none, durable when this returns. A kill leaves the one or the
+    other. Raises OperatorError, MachineError."""
+    _replace(path, _contents(identity, passphrase, cost))
+
+
+def keep_key(path: Path, copy: Path) -> None:
+    """Let `copy` hold what `path` holds, in the place of what it held, whole and durable. Raises OperatorError, MachineError."""
+    raw, _ = _read_entry(path)
+    _replace(copy, raw)
+
+
+def take_key(source: Path, path: Path) -> None:
+    """Let `source` take the place of `path`, in which one of the two is at any time. Raises OperatorError, MachineError."""
+    try:
+        source.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise refused(f"{source}: cannot take the place of {path}", error) from error
+
+
+def read_facts(path: Path) -> KeyFacts:
+    """What a key file says without being opened. Raises OperatorError: `no_key`, `bad_key`, `key_mode`; MachineError."""
+    _, entry = _read_entry(path)
+    return KeyFacts(entry.node, bool(entry.salt))
+
+
 def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
     """The identity in `path`. Raises OperatorError: `no_key`, `bad_key`, `key_mode` (others may read it), `bad_passphrase`."""
+    _, entry = _read_entry(path)
+    return _identity(path, entry, passphrase)
+
+
+def read_backup(path: Path, passphrase: bytes) -> Identity:
+    """The identity in a sealed copy of a key, whoever may read that: its seal protects it. Raises OperatorError, MachineError:
+    `no_backup`, `not_sealed`, else as `read_key`."""
+    try:
+        mode, raw = _read_small(path)
+    except FileNotFoundError as error:
+        raise OperatorError(f"{path}: there is no such backup", hint="check the path", code="no_backup") from error
+    except OSError as error:
+        raise refused(f"{path} cannot be read", error) from error
+    entry = _parse(path, mode, raw)
+    if not entry.salt:
+        raise OperatorError(
+            f"{path}: this key is not sealed, so it is no backup",
+            hint="name a file that `bflcd key backup` made",
+            code="not_sealed",
+        )
+    return _identity(path, entry, passphrase)
+
+
+def _contents(identity: Identity, passphrase: bytes | None, cost: Cost) -> bytes:
+    """A key file."""
+    fields: dict[str, object] = {"version": KEY_FILE_VERSION, "node_id": identity.node_id.hex()}
+    if passphrase is None:
+        fields |= {"seed": identity.seed.hex()}
+    else:
+        salt = os.urandom(argon2id.SALTBYTES)
+        seed = bytes(_box(passphrase, salt, cost).encrypt(identity.seed))
+        fields |= {"seed": seed.hex(), "salt": salt.hex(), "passes": cost.passes, "memory": cost.memory}
+    return (json.dumps(fields, indent=2) + "\n").encode("ascii")
+
+
+def _read_entry(path: Path) -> tuple[bytes, _KeyFile]:
+    """A key file's bytes and fields, if it is its owner's alone. Raises as `read_facts`."""
     try:
         mode, raw = _read_small(path)
     except FileNotFoundError as error:
@@ -102,7 +172,11 @@ def read_key(path: Path, passphrase: bytes | None = None) -> Identity:
             hint=f"chmod 600 {quote(str(path))}",
             code="key_mode",
         )
-    entry = _parse(path, mode, raw)
+    return raw, _parse(path, mode, raw)
+
+
+def _identity(path: Path, entry: _KeyFile, passphrase: bytes | None) -> Identity:
+    """The identity that a file's fields hold. Raises OperatorError (`bad_key`, `bad_passphrase`), MachineError."""
     sealed, salt = bytes.fromhex(entry.seed), bytes.fromhex(entry.salt)
     seed = _opened(path, sealed, salt, passphrase, entry.cost) if salt else sealed
     if len(seed) != SEED_BYTES:
@@ -120,17 +194,28 @@ def _parse(path: Path, mode: int, raw: bytes) -> _KeyFile:
     try:
         entry = msgspec.json.decode(raw, type=_KeyFile)
         bytes.fromhex(entry.seed)
-        salt = bytes.fromhex(entry.salt)
+        node, salt = entry.node, bytes.fromhex(entry.salt)
     except (ValueError, RecursionError) as error:
         raise _bad(path, str(error)) from error
     if entry.version != KEY_FILE_VERSION:
         raise _bad(path, f"version {entry.version}, this program reads {KEY_FILE_VERSION}")
+    if len(node) != PUBLIC_KEY_BYTES:
+        raise _bad(path, "its node id has a wrong length")
     if len(salt) not in (0, argon2id.SALTBYTES):
         raise _bad(path, "its salt has a wrong length")
     low, high = _MIN_COST, _MAX_COST
     if salt and not (low.passes <= entry.passes <= high.passes and low.memory <= entry.memory <= high.memory):
         raise _bad(path, f"opening it would take {entry.passes} passes over {entry.memory} bytes, which no key of ours does")
     return entry
+
+
+def need_passphrase(phrase: bytes, what: str) -> bytes:
+    """`phrase`, if it is of a length that is taken. Raises OperatorError (code `bad_passphrase`); `what`: where it comes from."""
+    if not 0 < len(phrase) <= MAX_PASSPHRASE_BYTES:
+        raise OperatorError(
+            f"{what} must have 1 to {MAX_PASSPHRASE_BYTES} bytes", hint="give one of such a length", code="bad_passphrase"
+        )
+    return phrase
 
 
 def read_passphrase(path: Path) -> bytes:
@@ -151,13 +236,7 @@ def read_passphrase(path: Path) -> bytes:
     trouble = unreadable_start(line)
     if trouble:  # it would be a part of the passphrase, which nobody sees
         raise OperatorError(f"{path}: this is no passphrase file", hint=trouble, code="bad_passphrase")
-    if not 0 < len(line) <= MAX_PASSPHRASE_BYTES:
-        raise OperatorError(
-            f"{path}: its first line must have 1 to {MAX_PASSPHRASE_BYTES} bytes",
-            hint="write the passphrase there",
-            code="bad_passphrase",
-        )
-    return line
+    return need_passphrase(line, f"{path}: its first line")
 
 
 def _need_secret(path: Path, found: os.stat_result) -> None:
@@ -195,6 +274,21 @@ def _write_new(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink()
     sync_directory(path.parent)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside `path`, then take its place. Raises OperatorError, MachineError."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        _write_private(temporary, data, os.O_TRUNC)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink()
+            raise
+        sync_directory(path.parent)
+    except OSError as error:
+        raise refused(f"{path}: cannot be written", error) from error
 
 
 def _write_private(path: Path, data: bytes, how: int) -> None:

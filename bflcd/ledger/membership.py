@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Final
 
+from bflcd.ledger.keys import replaced_round
 from bflcd.ledger.operations.motion import applicant_of
 from bflcd.ledger.state import NEVER, State, account_of
-from bflcd.types import NodeId
+from bflcd.types import NodeId, short
 
 
 class Membership(StrEnum):
@@ -23,6 +24,8 @@ class Membership(StrEnum):
     """It was a member and went."""
     KICKED = "kicked"
     """It was put out."""
+    REPLACED = "replaced"
+    """Another key has taken its place."""
     PUNISHED = "punished"
     """It was proved to have lied: a member in name, which neither trains nor judges."""
 
@@ -34,6 +37,8 @@ BELONGS: Final = frozenset({Membership.MEMBER, Membership.PUNISHED})
 def membership_of(state: State, node: NodeId) -> tuple[Membership, str]:
     """How `node` stands, and what there is to say about it."""
     account, applicant = account_of(state, node), applicant_of(state, node)
+    if account is not None and account.successor is not None:
+        return Membership.REPLACED, f"its key was replaced by {short(account.successor)} in round {replaced_round(account)}"
     if account is not None and account.kicked_round != NEVER:
         return Membership.KICKED, f"it was put out in round {account.kicked_round}"
     if account is not None and account.left_round == NEVER:

@@ -48,6 +48,9 @@ MAX_OPERATION_NUMBER: Final = 2**53
 MAX_REFUSALS: Final = 8
 """Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
 
+MAX_ROTATIONS: Final = 16
+"""Keys in a row that a member takes by its own word: each leaves an account in the ledger for ever."""
+
 MAX_APPLICANTS: Final = 64
 """Applications that the ledger keeps; while they are so many, managers can still admit whom they know."""
 
@@ -75,6 +78,8 @@ class Account:
     `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
     `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
     `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`ledger.fees`).
+    `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
+    this one is dead for ever (`ledger.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     """
 
     node: NodeId
@@ -94,6 +99,8 @@ class Account:
     kicked_round: RoundOrNever = NEVER
     deposit: Amount = Amount(0)
     paid_round: RoundOrNever = NEVER
+    successor: NodeId | None = None
+    rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(134, max_bytes=MAX_MEMBERS * 196 + 256 * 1024)
+@message(134, max_bytes=MAX_MEMBERS * 244 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

@@ -18,6 +18,7 @@ from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
+from bflcd.ledger.keys import holder_of
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.rollback import rolled_back_in
@@ -166,6 +167,7 @@ def decide(
     )
     operated = apply_operations(learned, operations)
     next_seed = seed(state.chain, Round(state.round + 1), draw.lot)
+    merits, present = _under_new_keys(operated, merits, present)
     election = elect(params, operated, merits, present, next_seed)
     if not election.committee:
         raise PeerError(Rejection.BAD_OPERATION, "the operations would leave nobody to hold a seat")
@@ -312,6 +314,14 @@ def _score(packed: OfferJudgement) -> MicroNats:
     if packed.score is None:
         raise InvariantError(f"offer {short(packed.offer)} is packed without a score")
     return packed.score
+
+
+def _under_new_keys(
+    state: State, merits: Mapping[NodeId, Merit], present: frozenset[NodeId]
+) -> tuple[dict[NodeId, Merit], frozenset[NodeId]]:
+    """What a round found of keys that its operations have rotated, of those that follow them."""
+    by_holder = {holder_of(state, node): merit for node, merit in merits.items()}
+    return by_holder, frozenset(holder_of(state, node) for node in present)
 
 
 def _seated(state: State, committee: tuple[NodeId, ...]) -> State:

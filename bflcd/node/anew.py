@@ -16,3 +16,9 @@ class ExcludedError(StartAnewError):
     """This node is no member any more: it takes part in nothing until it is admitted again."""
 
     kind = EventKind.NOT_MEMBER
+
+
+class KeyReplacedError(StartAnewError):
+    """Another key has taken the place of this node's: it goes on under that one, if it has it."""
+
+    kind = EventKind.KEY_REPLACED

@@ -11,7 +11,6 @@ from bflcd.api.server import ApiServer
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.config.port import Port
-from bflcd.crypto.identity import Identity
 from bflcd.errors import first_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext, PeersLines
@@ -27,6 +26,7 @@ from bflcd.node.surroundings import Surroundings
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
+from bflcd.setup.keyring import KeyRing
 from bflcd.store.block_store import BlockStore
 
 CLOSE_SECONDS: Final = 4.0
@@ -41,7 +41,7 @@ class Bootstrap:
     def __init__(
         self,
         config: Config,
-        identity: Identity,
+        keys: KeyRing,
         store: BlockStore,
         marks: MarkFile,
         log: LogContext,
@@ -51,6 +51,7 @@ class Bootstrap:
     ) -> None:
         """`consent`: as `find_genesis` takes it. `because`: why it starts anew, if it does."""
         self._config = config
+        identity = keys.identity
         self._me = identity.node_id
         self._consent = consent
         self._store = store
@@ -80,6 +81,7 @@ class Bootstrap:
             metrics=metrics,
             tell=reporter.tell,
             facts=self._facts,
+            keys=keys,
             excluded=isinstance(because, ExcludedError),
         )
 

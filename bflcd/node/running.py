@@ -159,7 +159,9 @@ class RunningNode:
             )
         )
         self._follower = self._new_follower()
-        self._alliance = AllianceService(core, around.identity, self._inbox.settle, instant, self._old_models)
+        self._alliance = AllianceService(
+            core, around.identity, self._inbox.settle, instant, models=self._old_models, coming=around.keys.coming
+        )
         self._payer = Payer(core, self._alliance, around.config.node.fee_limit)
         service = ChainService(core, around.store, engine.unpublished, self._inbox.settle, instant)
         self.standing = NodeOfChain(
@@ -324,6 +326,7 @@ class RunningNode:
         self._maintenance.round_closed(state.round)
         self._belonging.closed(state)
         self._payer.closed()
+        self._around.keys.follow(state)
 
     def _say_whether_it_trains(self) -> None:
         self._words.say(self._around.facts.training)

@@ -10,6 +10,7 @@ from bflcd.node.engine import MarkFile
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.reporter import Tell
 from bflcd.node.views.facts import NodeFacts
+from bflcd.setup.keyring import KeyRing
 from bflcd.store.block_store import BlockStore
 
 
@@ -26,6 +27,7 @@ class Surroundings:
     metrics: Metrics
     tell: Tell
     facts: NodeFacts
+    keys: KeyRing
     excluded: bool = False
     """Whether members have said that this node is none: it asks first whether it is one again."""
 

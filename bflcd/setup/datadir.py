@@ -1,14 +1,14 @@
 """A data directory: one node's key, configuration, genesis and chain, readable by its owner alone."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bflcd.api.token import FILE_NAME as API_FILE
-from bflcd.config import CONFIG_FILE, Config
-from bflcd.crypto.identity import Identity
-from bflcd.crypto.keystore import read_key, read_passphrase
+from bflcd.config import CONFIG_FILE
 from bflcd.errors import OperatorError, UsageError
 from bflcd.faults import is_there, refused
 from bflcd.files import read_regular
@@ -16,7 +16,13 @@ from bflcd.log import LOG_DIR
 from bflcd.params import Genesis
 from bflcd.setup.access import check_closed, close_empty
 from bflcd.setup.genesis_file import read_genesis
+from bflcd.types import NodeId
 from bflcd.wire.tensors import blob_ref
+
+KEPT_DIGITS: Final = 16
+"""Of its id, in the name of a key that was kept."""
+
+_KEPT: Final = re.compile(rf"node\.key\.[0-9a-f]{{{KEPT_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,27 @@ class DataDir:
     def key(self) -> Path:
         """The secret key."""
         return self.path / "node.key"
+
+    @property
+    def next_key(self) -> Path:
+        """The key that is to take the place of `key`, while a rotation is under way."""
+        return self.path / "node.key.next"
+
+    def kept_key(self, node: NodeId) -> Path:
+        """A key that this node had before another took its place."""
+        return self.path / f"node.key.{node.hex()[:KEPT_DIGITS]}"
+
+    def kept_keys(self) -> list[Path]:
+        """All of those that are there. Raises OperatorError, MachineError."""
+        try:
+            return sorted(path for path in self.path.iterdir() if _KEPT.fullmatch(path.name))
+        except OSError as error:
+            raise refused(f"{self.path}", error) from error
+
+    @property
+    def marks(self) -> Path:
+        """What was signed last."""
+        return self.path / "marks"
 
     @property
     def config(self) -> Path:
@@ -109,12 +136,6 @@ def make_empty(path: Path) -> None:
     DataDir(path).make()
     if next(path.iterdir(), None) is not None:
         raise OperatorError(f"{path}: not empty", hint="choose a new directory, or remove this one first", code="not_empty")
-
-
-def open_identity(config: Config) -> Identity:
-    """The node's key, opened with the passphrase that the configuration names. Raises OperatorError, MachineError."""
-    passphrase = read_passphrase(Path(config.node.passphrase_file)) if config.node.passphrase_file else None
-    return read_key(DataDir(config.node.datadir).key, passphrase)
 
 
 def local_genesis(datadir: DataDir) -> tuple[Genesis, bytes | None] | None:

@@ -1,16 +1,30 @@
 """The key file: what is refused, and with which word."""
 
+import contextlib
 import errno
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nacl.pwhash import argon2id
 
 from bflcd.crypto.identity import Identity
-from bflcd.crypto.keystore import USUAL_COST, Cost, read_key, read_passphrase, write_key
+from bflcd.crypto.keystore import (
+    USUAL_COST,
+    Cost,
+    KeyFacts,
+    keep_key,
+    read_backup,
+    read_facts,
+    read_key,
+    read_passphrase,
+    reseal_key,
+    take_key,
+    write_key,
+)
 from bflcd.errors import MachineError, OperatorError
 
 IDENTITY = Identity(b"k" * 32)
@@ -211,3 +225,110 @@ def test_a_key_is_not_left_where_modes_are_not_kept(path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "open", without_modes)
     assert code_of(lambda: write_key(path, IDENTITY)) == "file_system"
     assert list(path.parent.iterdir()) == []
+
+
+# -- another seal, copies, another key ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [None, b"before"])
+@pytest.mark.parametrize("after", [None, b"after"])
+def test_a_key_gets_another_seal(path: Path, before: bytes | None, after: bytes | None) -> None:
+    write_key(path, IDENTITY, before, cost=CHEAP)
+    reseal_key(path, IDENTITY, after, cost=CHEAP)
+    assert read_key(path, after).seed == IDENTITY.seed
+    assert read_facts(path) == KeyFacts(IDENTITY.node_id, after is not None)
+    assert (IDENTITY.seed.hex() in path.read_text()) is (after is None)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["node.key"]
+
+
+def test_a_backup_may_be_read_by_others_since_it_is_sealed(path: Path) -> None:
+    write_key(path, IDENTITY, b"right", cost=CHEAP)
+    path.chmod(0o755)
+    assert read_backup(path, b"right").seed == IDENTITY.seed
+    assert code_of(lambda: read_backup(path, b"wrong")) == "bad_passphrase"
+    path.unlink()
+    assert code_of(lambda: read_backup(path, b"right")) == "no_backup"
+    write_key(path, IDENTITY)
+    assert code_of(lambda: read_backup(path, b"right")) == "not_sealed"
+
+
+def test_what_a_key_file_says_is_read_without_opening_it(path: Path) -> None:
+    assert code_of(lambda: read_facts(path)) == "no_key"
+    write_key(path, IDENTITY, b"right", cost=CHEAP)
+    assert read_facts(path) == KeyFacts(IDENTITY.node_id, sealed=True)
+    path.chmod(0o644)
+    assert code_of(lambda: read_facts(path)) == "key_mode"
+    path.write_text(json.dumps(GOOD | {"node_id": "00"}))
+    path.chmod(0o600)
+    assert code_of(lambda: read_facts(path)) == "bad_key"
+
+
+OTHER = Identity(b"o" * 32)
+
+
+def test_a_key_takes_the_place_of_another(path: Path) -> None:
+    write_key(path, IDENTITY, b"right", cost=CHEAP)
+    coming, kept = path.with_name("node.key.next"), path.with_name("node.key.old")
+    write_key(coming, OTHER)
+    keep_key(path, kept)
+    assert read_key(kept, b"right").seed == IDENTITY.seed
+    keep_key(coming, kept)
+    assert read_key(kept).seed == OTHER.seed, "what it held is gone"
+    take_key(coming, path)
+    assert (read_key(path).seed, coming.exists()) == (OTHER.seed, False)
+    assert code_of(lambda: take_key(coming, path)) == "bad_path"
+
+
+class _Killed(BaseException):
+    """Ends the process, as far as a test can see that."""
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    "reseal": lambda path: reseal_key(path, IDENTITY, b"after", cost=CHEAP),
+    "keep": lambda path: keep_key(path, path.with_name("node.key.old")),
+    "take": lambda path: take_key(path.with_name("node.key.next"), path),
+}
+"""What changes a key that is there."""
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_wherever_it_is_killed_a_whole_key_is_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: str, nth: int, late: bool
+) -> None:
+    """Given a key and another beside it, when the process ends before or after any call to the disk, then the key's file holds
+    one of the two, whole, and the same step goes through afterwards."""
+    write_key(path, IDENTITY, b"before", cost=CHEAP)
+    write_key(path.with_name("node.key.next"), OTHER, b"before", cost=CHEAP)
+    real, count = getattr(os, call), 0
+
+    def killed(*given: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count < nth:
+            return real(*given, **options)
+        if late:
+            real(*given, **options)
+        raise _Killed
+
+    with monkeypatch.context() as patched, contextlib.suppress(_Killed):
+        patched.setattr(os, call, killed)
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # who is dead cleans nothing up
+        STEPS[step](path)
+    found = [one for phrase in (b"before", b"after") if (one := opened(path, phrase)) is not None]
+    assert [one.seed for one in found] in ([IDENTITY.seed], [OTHER.seed])
+    if found[0].seed == IDENTITY.seed:
+        STEPS[step](path)
+        assert opened(path, b"after" if step == "reseal" else b"before") is not None
+
+
+def opened(path: Path, phrase: bytes) -> Identity | None:
+    try:
+        return read_key(path, phrase)
+    except OperatorError as error:
+        if error.code != "bad_passphrase":
+            raise
+        return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bflcd.node.app import MARK_FILE
+from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import read_genesis, write_genesis
 from bflcd.store.marks import read
 from tests.e2e.conftest import START_SECONDS
@@ -35,7 +35,7 @@ def refused(node: Daemon) -> None:
     assert "docs/attacks.md" in node.text()
     assert "Traceback" not in node.text()
     assert "compute worker" not in node.text()
-    assert read(node.datadir / MARK_FILE)[1] is None
+    assert read(DataDir(node.datadir).marks)[1] is None
     with closing(sqlite3.connect(node.datadir / "chain.sqlite3")) as store:
         assert store.execute("SELECT count(*) FROM chain").fetchone() == (0,)
         assert store.execute("SELECT count(*) FROM records").fetchone() == (0,)

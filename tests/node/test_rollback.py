@@ -59,7 +59,7 @@ class Node:
         self.members = Members(store, dict(chain.payloads))
         self.waiting: list[Operation] = []
         models = OldModelSource(store, self.members, self.members)  # type: ignore[arg-type]
-        self.service = AllianceService(self, self.identity, self.say, lambda: None, models)  # type: ignore[arg-type, return-value]
+        self.service = AllianceService(self, self.identity, self.say, lambda: None, models=models, coming=None)  # type: ignore[arg-type, return-value]
 
     def snapshot(self, _: Any) -> Any:
         return SimpleNamespace(context=self.context, syncing=False, started=True, waiting=tuple(self.waiting))

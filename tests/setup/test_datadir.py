@@ -13,7 +13,8 @@ from bflcd.config import Config, set_values
 from bflcd.crypto.keystore import Cost, write_key
 from bflcd.errors import OperatorError, UsageError
 from bflcd.setup.access import check_closed
-from bflcd.setup.datadir import DataDir, local_genesis, make_empty, open_identity
+from bflcd.setup.datadir import DataDir, local_genesis, make_empty
+from bflcd.setup.keyring import KeyRing
 from bflcd.setup.testnet import write_testnet
 from bflcd.wire.tensors import blob_ref
 from tests.helpers.ledger import make_identities
@@ -141,10 +142,10 @@ def test_the_identity_is_opened_with_the_configured_passphrase(tmp_path):
     secret.chmod(0o600)
     write_key(DataDir(tmp_path).key, identity, b"open sesame", cost=Cost(1, 8192))
     config = set_values(Config(), {"node.passphrase_file": str(secret)})
-    opened = open_identity(set_datadir(config, tmp_path))
-    assert opened.node_id == identity.node_id
+    opened = KeyRing.open(set_datadir(config, tmp_path))
+    assert opened.identity.node_id == identity.node_id
     with pytest.raises(OperatorError, match="passphrase"):
-        open_identity(set_datadir(Config(), tmp_path))
+        KeyRing.open(set_datadir(Config(), tmp_path))
 
 
 def set_datadir(config, path):

@@ -55,9 +55,11 @@ class FormerMemberView(Answer, frozen=True, kw_only=True):
     node_id: str
     balance: int
     standing: str
-    """left or kicked."""
+    """left, kicked or replaced."""
     round: int
     """Of the block by which it went."""
+    successor: str = ""
+    """The key that has taken its place, if it was replaced."""
 
 
 class OperationView(Answer, frozen=True, kw_only=True):
@@ -89,7 +91,7 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 
     round: int
     membership: str
-    """This node's: member, unknown, applied, refused, left, kicked or punished."""
+    """This node's: member, unknown, applied, refused, left, kicked, replaced or punished."""
     members: int
     least: int
     """Members that the community needs to give every seat to somebody and have somebody train."""
@@ -111,12 +113,26 @@ class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
     `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node.
-    `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it costs
-    now. `motion`: of approve, the beginning of its id. `name`, `value`: of set. `round`: of rollback, whose model comes back.
+    `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it
+    costs. `motion`: of approve, the beginning of its id. `name`, `value`: of set. `round`: of rollback, whose model comes back.
+    `by`: of replace, the applicant whose key takes the place of `node`'s. For rotate the node makes its new key itself.
     """
 
     kind: Literal[
-        "admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "leave", "transfer", "pay", "approve", "rollback"
+        "admit",
+        "refuse",
+        "kick",
+        "return",
+        "appoint",
+        "dismiss",
+        "set",
+        "leave",
+        "transfer",
+        "pay",
+        "approve",
+        "rollback",
+        "rotate",
+        "replace",
     ]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""
@@ -125,3 +141,4 @@ class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=
     name: Annotated[str, Meta(max_length=32)] = ""
     value: Annotated[int, Meta(ge=0, le=2**53)] = 0
     round: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    by: Annotated[str, Meta(max_length=64)] = ""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
+from bflcd.ledger.keys import replaced_round
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import ManagerKind, applicant_of, without_applicant
 from bflcd.ledger.state import HALF, NEVER, Account, State, account_of, is_member, member_of, with_accounts
@@ -44,6 +45,10 @@ class AdmitKind(ManagerKind[Admit]):
             return
         if is_member(account):
             raise refused(self.name, f"{short(body.node)} is a member")
+        if account.successor is not None:
+            raise refused(
+                self.name, f"{short(body.node)} is a key that was replaced in round {replaced_round(account)}, for ever"
+            )
         if account.punished_round != NEVER:
             raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
         if account.kicked_round != NEVER:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from bflcd.ledger.keys import replaced_round
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import applicant_of, without_applicant
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, SignedKind
@@ -37,6 +38,8 @@ class ApplyKind(SignedKind[Application]):
         account = account_of(state, author)
         if member_of(state, author) is not None:
             raise refused(self.name, f"{short(author)} is a member")
+        if account is not None and account.successor is not None:
+            raise refused(self.name, f"{short(author)} is a key that was replaced in round {replaced_round(account)}, for ever")
         if account is not None and account.punished_round != NEVER:
             raise refused(self.name, f"{short(author)} was punished in round {account.punished_round}")
         if account is not None and account.kicked_round != NEVER:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.keys import holder_of
 from bflcd.ledger.operations.base import Body, Limits, refused
 from bflcd.ledger.operations.motion import without_manager
 from bflcd.ledger.state import NEVER, Account, State, account_of, with_accounts
@@ -54,8 +55,8 @@ class EvidenceKind:
         return first.body.round
 
     def is_settled(self, state: State, operation: Operation) -> bool:
-        """Whether the accused was punished."""
-        account = account_of(state, operation.author)
+        """Whether the accused was punished, under whatever key."""
+        account = account_of(state, holder_of(state, operation.author))
         return account is not None and account.punished_round != NEVER
 
     def describe(self, operation: Operation) -> str:
@@ -85,12 +86,12 @@ class EvidenceKind:
         # 2. Of a round that has come.
         if of > state.round:
             raise _refused(accused, f"its messages are of round {of}, which has not come")
-        # 3. Against a member that was not punished before.
-        _require_unpunished(state, accused)
+        # 3. Against a member that was not punished before, and answers for that key.
+        _require_unpunished(state, accused, of)
 
     def apply(self, state: State, operation: Operation) -> State:
         """The accused is punished in this round, and manages no more, unless nobody else does."""
-        account = _require_unpunished(state, operation.author)
+        account = _require_unpunished(state, operation.author, self.since(operation))
         punished = replace(account, balance=Amount(0), deposit=Amount(0), punished_round=state.round)
         state = replace(with_accounts(state, punished), burnt=Amount(state.burnt + account.balance + account.deposit))
         manages = account.node in state.managers and len(state.managers) > 1
@@ -100,10 +101,15 @@ class EvidenceKind:
 EVIDENCE: Final = EvidenceKind()
 
 
-def _require_unpunished(state: State, accused: NodeId) -> Account:
-    account = account_of(state, accused)
-    if account is None:
+def _require_unpunished(state: State, accused: NodeId, of: Round) -> Account:
+    """The account that answers for what the key `accused` signed in round `of`. Raises PeerError(BAD_OPERATION)."""
+    key, account = account_of(state, accused), account_of(state, holder_of(state, accused))
+    if key is None or account is None:
         raise _refused(accused, "it is no member")
+    if account.successor is not None:
+        raise _refused(accused, f"managers have replaced the key in round {account.kicked_round}: it was another's")
+    if key.successor is not None and of > key.left_round:
+        raise _refused(accused, f"the key was rotated in round {key.left_round}: what it signs in round {of} is nobody's")
     if account.punished_round != NEVER:
         raise _refused(accused, f"it was punished in round {account.punished_round}")
     return account

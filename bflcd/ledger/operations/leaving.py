@@ -8,6 +8,7 @@ is put out is burnt. A manager neither leaves nor is put out while it manages.
 from dataclasses import replace
 from typing import Final
 
+from bflcd.ledger.keys import holder_of, replaced_round
 from bflcd.ledger.operations.admitting import newly
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_applicant
@@ -59,7 +60,7 @@ class KickKind(ManagerKind[Kick]):
 
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether it is out."""
-        account = account_of(state, self.body(operation).node)
+        account = account_of(state, holder_of(state, self.body(operation).node))
         return account is not None and account.kicked_round != NEVER
 
     def describe(self, operation: Operation) -> str:
@@ -68,15 +69,16 @@ class KickKind(ManagerKind[Kick]):
         return f"manager {short(operation.author)} puts out {short(body.node)}" + (f": {body.reason}" if body.reason else "")
 
     def check_done(self, state: State, body: Kick) -> None:
-        """Raise PeerError(BAD_OPERATION)."""
-        account = account_of(state, body.node)
+        """Raise PeerError(BAD_OPERATION). Whoever has rotated its key meanwhile is put out under the one that it has."""
+        node = holder_of(state, body.node)
+        account = account_of(state, node)
         if account is not None and account.left_round != NEVER and account.kicked_round == NEVER:
             return  # who has left can still be kept out
-        _check_going(state, body.node, self.name)
+        _check_going(state, node, self.name)
 
     def done(self, state: State, body: Kick) -> State:
         """Its account says since when."""
-        return _gone(state, body.node, kicked=True)
+        return _gone(state, holder_of(state, body.node), kicked=True)
 
 
 class ReturnKind(ManagerKind[Return]):
@@ -106,6 +108,10 @@ class ReturnKind(ManagerKind[Return]):
         account = account_of(state, body.node)
         if account is None or account.kicked_round == NEVER:
             raise refused(self.name, f"{short(body.node)} was not put out")
+        if account.successor is not None:
+            raise refused(
+                self.name, f"{short(body.node)} is a key that was replaced in round {replaced_round(account)}, for ever"
+            )
         if body.round <= account.kicked_round:
             raise refused(self.name, f"it is older than when {short(body.node)} was put out, in round {account.kicked_round}")
         if account.punished_round != NEVER:

@@ -7,6 +7,7 @@ from bisect import insort
 from dataclasses import replace
 from typing import Final
 
+from bflcd.ledger.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_manager
 from bflcd.ledger.state import NEVER, State, member_of
@@ -76,7 +77,7 @@ class DismissKind(ManagerKind[Dismiss]):
 
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether it manages no more."""
-        return self.body(operation).node not in state.managers
+        return holder_of(state, self.body(operation).node) not in state.managers
 
     def describe(self, operation: Operation) -> str:
         """Who wants whom to manage no more."""
@@ -86,14 +87,14 @@ class DismissKind(ManagerKind[Dismiss]):
 
     def check_done(self, state: State, body: Dismiss) -> None:
         """Raise PeerError(BAD_OPERATION) for who is no manager, and for the last one."""
-        if body.node not in state.managers:
+        if holder_of(state, body.node) not in state.managers:
             raise refused(self.name, f"{short(body.node)} is no manager")
         if len(state.managers) == 1:
             raise refused(self.name, f"{short(body.node)} is the last manager")
 
     def done(self, state: State, body: Dismiss) -> State:
-        """It is a member like any other."""
-        return without_manager(state, body.node)
+        """It is a member like any other, under whatever key it goes on."""
+        return without_manager(state, holder_of(state, body.node))
 
 
 APPOINT: Final = AppointKind()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
+from bflcd.ledger.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
@@ -17,13 +18,14 @@ from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.keys import Replace
 from bflcd.wire.operation import Operation
 from bflcd.wire.rollback import Rollback
 
 MOTIONS_EACH: Final = 4
 """Motions that one manager has open at most."""
 
-_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | SetParameter | Rollback], ...]] = (
+_BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | SetParameter | Rollback | Replace], ...]] = (
     Admit,
     Refuse,
     Kick,
@@ -32,6 +34,7 @@ _BODIES: Final[tuple[type[Admit | Refuse | Kick | Return | Appoint | Dismiss | S
     Dismiss,
     SetParameter,
     Rollback,
+    Replace,
 )
 """What motions are of."""
 
@@ -60,6 +63,10 @@ class ManagerKind(NumberedKind[B], ABC):
     @abstractmethod
     def target(self, body: B) -> NodeId | str | None:
         """To whom it is done, or to which parameter; None where it is about neither."""
+
+    def touched(self, body: B) -> frozenset[NodeId | str]:
+        """Whose standing, or what, it changes."""
+        return frozenset((_subject(self.name, body),))
 
     @abstractmethod
     def check_done(self, state: State, body: B) -> None:
@@ -109,7 +116,8 @@ class ManagerKind(NumberedKind[B], ABC):
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
         # What others have said of the same node, or the same thing, was said of how it stood before.
-        still = tuple(other for other in others if _about(other) != _subject(self.name, body))
+        touched = {_now(state, one) for one in self.touched(body)}
+        still = tuple(other for other in others if _now(state, _about(other)) not in touched)
         return self.done(replace(state, motions=still), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
@@ -169,6 +177,11 @@ def _subject(kind: str, body: Any) -> NodeId | str:
         return body.name
     node: NodeId | str = getattr(body, "node", kind)
     return node
+
+
+def _now(state: State, subject: NodeId | str) -> NodeId | str:
+    """A node under the key that it has rotated to; anything else as it is."""
+    return holder_of(state, subject) if isinstance(subject, bytes) else subject
 
 
 def _find(state: State, kind: str, content: bytes) -> Motion | None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.operations.admitting import ADMIT, REFUSE
+from bflcd.ledger.operations.keys import REPLACE
 from bflcd.ledger.operations.leaving import KICK, RETURN
 from bflcd.ledger.operations.managing import APPOINT, DISMISS
 from bflcd.ledger.operations.motion import ManagerKind
@@ -15,7 +16,7 @@ from bflcd.types import NodeId, Round
 from bflcd.wire.codec import decode
 
 MANAGER_KINDS: Final[dict[str, ManagerKind[Any]]] = {
-    kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, APPOINT, DISMISS, SET, ROLLBACK)
+    kind.name: kind for kind in (ADMIT, REFUSE, KICK, RETURN, APPOINT, DISMISS, SET, ROLLBACK, REPLACE)
 }
 """Kinds that a motion can be of, by name."""
 

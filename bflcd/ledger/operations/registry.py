@@ -6,6 +6,7 @@ from bflcd.ledger.operations.admitting import ADMIT, REFUSE
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.operations.base import OperationKind, refused
 from bflcd.ledger.operations.evidence import EVIDENCE
+from bflcd.ledger.operations.keys import REPLACE, ROTATE
 from bflcd.ledger.operations.leaving import KICK, LEAVE, RETURN
 from bflcd.ledger.operations.managing import APPOINT, DISMISS
 from bflcd.ledger.operations.paying import PAY
@@ -19,7 +20,10 @@ from bflcd.wire.operation import Operation
 
 KINDS: Final[dict[str, OperationKind[Operation]]] = {
     kind.name: kind
-    for kind in (EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, PAY, ROLLBACK)
+    for kind in (
+        *(EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, PAY, ROLLBACK),
+        *(ROTATE, REPLACE),
+    )
 }
 """By what `Operation.kind` says."""
 

@@ -7,12 +7,12 @@ from typing import Protocol
 from bflcd.config.sections import NodeSection
 from bflcd.core.core import Core
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.membership import membership_of
+from bflcd.ledger.membership import Membership, membership_of
 from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.node.alliance.newcomer import Newcomer
 from bflcd.node.alliance.poll import MembershipAsker, MembershipPoll
 from bflcd.node.alliance.watch import watch_membership
-from bflcd.node.anew import ExcludedError
+from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.node.reporter import Tell
 from bflcd.types import NodeId
 
@@ -82,7 +82,8 @@ class Belonging:
             self._excluded.set()
 
     async def watch(self) -> None:
-        """Raise ExcludedError when this node is no member any more, by its own ledger or by what most members say."""
+        """Raise ExcludedError, or KeyReplacedError, when this node is no member any more, by its own ledger or by what most
+        members say."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._until_excluded())
             group.create_task(watch_membership(self._core.context.me, self._poll, lambda: self._core.context.round))
@@ -90,5 +91,6 @@ class Belonging:
     async def _until_excluded(self) -> None:
         await self._excluded.wait()
         context = self._core.context
-        _, text = membership_of(context.state, context.me)
-        raise ExcludedError(f"this node ({context.me.hex()}) is no member any more: {text}")
+        standing, text = membership_of(context.state, context.me)
+        why = KeyReplacedError if standing is Membership.REPLACED else ExcludedError
+        raise why(f"this node ({context.me.hex()}) is no member any more: {text}")

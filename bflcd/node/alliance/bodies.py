@@ -17,6 +17,7 @@ from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
 from bflcd.wire.codec import decode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.keys import Replace
 from bflcd.wire.money import Pay
 from bflcd.wire.rollback import Rollback
 
@@ -33,7 +34,7 @@ def body_of(state: State, request: OperationRequest, number: int, me: NodeId, mo
 
     `model`: of the round to which a rollback goes back.
     """
-    for name in ("reason", "node", "motion", "name"):
+    for name in ("reason", "node", "by", "motion", "name"):
         if not is_printable(getattr(request, name)):
             raise UsageError(f"{name} has characters that can't be printed", code="bad_argument")
     if len(request.reason.encode()) > MAX_REASON_BYTES:
@@ -63,6 +64,10 @@ def motion_to_go_back(state: State, request: OperationRequest) -> Rollback | Non
         return None
     motion = _motion(state, request.motion)
     return decode(motion.content, Rollback) if motion.kind == ROLLBACK.name else None
+
+
+def _replace(state: State, request: OperationRequest, number: int) -> Replace:
+    return Replace(state.chain, state.round, number, _node(state, request), _id(state, request.kind, "by", request.by))
 
 
 def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
@@ -98,23 +103,27 @@ _MAKES: Final[dict[str, _Make]] = {
     "set": _set,
     "leave": lambda state, _, number: Leave(state.chain, state.round, number),
     "transfer": _transfer,
+    "replace": _replace,
 }
 """By what `OperationRequest.kind` says."""
 
 
 def _node(state: State, request: OperationRequest) -> NodeId:
-    """The id that the request names, or the only known one that begins so. Raises UsageError."""
-    text = request.node
+    return _id(state, request.kind, "node", request.node)
+
+
+def _id(state: State, kind: str, name: str, text: str) -> NodeId:
+    """The id that is given, or the only known one that begins so. Raises UsageError."""
     if not text:
-        raise UsageError(f"{request.kind} needs a node", code="bad_argument")
+        raise UsageError(f"{kind} needs a node" + ("" if name == "node" else f" in `{name}`"), code="bad_argument")
     if len(text) == 2 * HASH_BYTES:
         try:
             return NodeId(bytes.fromhex(text))
         except ValueError as error:
-            message = f"node: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
+            message = f"{name}: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
             raise UsageError(message, code="bad_argument") from error
     known = {account.node for account in state.accounts} | {one.node for one in state.applicants}
-    return NodeId(_beginning_with(known, text, "node"))
+    return NodeId(_beginning_with(known, text, name))
 
 
 def _motion(state: State, text: str) -> Motion:

@@ -31,10 +31,14 @@ MEANINGS: Final = {
     Membership.REFUSED: "a manager has refused its application",
     Membership.LEFT: "it has left the community",
     Membership.KICKED: "it was put out",
+    Membership.REPLACED: "another key has taken the place of its own",
 }
 """What each standing means to who reads `status`, where the member that is asked does not say more."""
 
-WAYS_BACK: Final = {Membership.KICKED: "only a quorum of managers can take it back"}
+WAYS_BACK: Final = {
+    Membership.KICKED: "only a quorum of managers can take it back",
+    Membership.REPLACED: "start the node with the key that the member has now",
+}
 """What there is to be done, where it is not to be admitted."""
 
 

@@ -11,6 +11,7 @@ from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import Identity
 from bflcd.errors import OperatorError, PeerError
 from bflcd.ledger.operations.application import check_operation
+from bflcd.ledger.operations.keys import ROTATE
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.state import State, account_of
@@ -20,6 +21,7 @@ from bflcd.node.views.alliance import alliance_view, operation_view
 from bflcd.params import BlobRef
 from bflcd.types import NodeId
 from bflcd.wire.envelope import seal
+from bflcd.wire.keys import Rotate
 from bflcd.wire.operation import Operation, operation_id
 
 
@@ -32,14 +34,18 @@ class AllianceService:
         identity: Identity,
         say: Callable[[OperationSaid], Awaitable[None]],
         clock: Callable[[], Instant],
+        *,
         models: OldModelSource,
+        coming: Callable[[State], Identity],
     ) -> None:
-        """`say` gives the core an operation, and waits for its effects; `models`: what it may go back to."""
+        """`say` gives the core an operation, and waits for its effects; `models`: what it may go back to; `coming`: the key that
+        this node may rotate to."""
         self._models = models
         self._core = core
         self._identity = identity
         self._say = say
         self._clock = clock
+        self._coming = coming
         self._turn = asyncio.Lock()
 
     def view(self) -> AllianceView:
@@ -53,10 +59,10 @@ class AllianceService:
         """
         async with self._turn:
             model = await self._old_model(self._ready(), request)
-            operation = self._signed(request, model)
+            operation = await self._signed(request, model)
             if model is not None:
                 await self._models.hold(model)
-                operation = self._signed(request, model)  # to get it may have taken rounds
+                operation = await self._signed(request, model)  # to get it may have taken rounds
             me = self._identity.node_id
             await self._say(OperationSaid(operation))
             now = self._core.snapshot(self._clock())
@@ -70,12 +76,18 @@ class AllianceService:
                 )
             return operation_view(operation, me)
 
-    def _signed(self, request: OperationRequest, model: BlobRef | None) -> Operation:
+    async def _signed(self, request: OperationRequest, model: BlobRef | None) -> Operation:
         """What is wanted, signed as things stand now. Raises UsageError, OperatorError."""
         state = self._ready().context.state
         me = self._identity.node_id
-        kind, body = body_of(state, request, self._number(state, me), me, model)
-        operation = Operation(kind, (seal(body, self._identity).envelope,))
+        number = self._number(state, me)
+        if request.kind == ROTATE.name:
+            coming = await asyncio.to_thread(self._coming, state)
+            rotation = Rotate(state.chain, state.round, number, coming.node_id, me)
+            operation = Operation(ROTATE.name, (seal(rotation, self._identity).envelope, seal(rotation, coming).envelope))
+        else:
+            kind, body = body_of(state, request, number, me, model)
+            operation = Operation(kind, (seal(body, self._identity).envelope,))
         try:
             check_operation(state, operation)
         except PeerError as error:

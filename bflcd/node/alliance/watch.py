@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from bflcd.ledger.membership import BELONGS
+from bflcd.ledger.membership import BELONGS, Membership
 from bflcd.node.alliance.newcomer import meaning_of
 from bflcd.node.alliance.poll import MembershipPoll
-from bflcd.node.anew import ExcludedError
+from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.types import NodeId, Round
 
 FIRST_PAUSE: Final = 10.0
@@ -17,7 +17,8 @@ LONGEST_PAUSE: Final = 160.0
 
 
 async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round]) -> None:
-    """Raise ExcludedError once most of the connected members say, of our round or a later one, that this node is none.
+    """Raise ExcludedError once most of the connected members say, of our round or a later one, that this node is none;
+    KeyReplacedError if they say that another key has taken its place.
 
     Who does not answer counts too: where nothing moves because all are slow, one that lies fast must not put a member out.
     """
@@ -31,5 +32,6 @@ async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[
         out = [reply for reply in replies if reply is not None and reply.standing not in BELONGS and reply.round >= last]
         if 2 * len(out) > len(replies):
             newest = max(out, key=lambda reply: reply.round)
-            raise ExcludedError(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
+            why = KeyReplacedError if newest.standing == Membership.REPLACED else ExcludedError
+            raise why(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
         pause = min(2 * pause, LONGEST_PAUSE)

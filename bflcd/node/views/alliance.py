@@ -57,8 +57,9 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
             FormerMemberView(
                 node_id=account.node.hex(),
                 balance=account.balance,
-                standing="kicked" if account.kicked_round != NEVER else "left",
+                standing=membership_of(state, account.node)[0].value,
                 round=max(account.kicked_round, account.left_round),
+                successor="" if account.successor is None else account.successor.hex(),
             )
             for account in state.accounts
             if not is_member(account)

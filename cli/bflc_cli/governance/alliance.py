@@ -145,6 +145,19 @@ def rollback(
     sign(ctx, {"kind": "rollback", "round": round_, "reason": reason}, patience)
 
 
+def replace_key(
+    ctx: typer.Context,
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The member whose key is lost or stolen.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Who has applied with its new key.")],
+    *,
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
+    """Give a member's account to a new key, once a quorum of managers has said the same."""
+    _ask(ctx, f"Sign that all that {old} has is {new}'s? The old key is dead from then on", agreed=agreed)
+    sign(ctx, {"kind": "replace", "node": old, "by": new}, patience)
+
+
 def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
     _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
@@ -200,6 +213,7 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
     app.command("take-back")(take_back)
     app.command("set")(set_parameter)
+    app.command("replace")(replace_key)
 
 
 def alliance_view(view: AllianceView) -> RenderableType:
@@ -223,7 +237,10 @@ def alliance_view(view: AllianceView) -> RenderableType:
     if view.motions:
         parts += [_title("motions"), _motions(view.motions)]
     if view.former:
-        gone = [(short(one.node_id), one.standing, str(one.round), str(one.balance)) for one in view.former]
+        gone = [
+            (short(one.node_id), f"{one.standing} {short(one.successor)}".strip(), str(one.round), str(one.balance))
+            for one in view.former
+        ]
         parts += [_title("former members"), table(("node", "", ">in round", ">balance"), gone)]
     if view.waiting:
         parts += [_title("waiting for a block"), table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])]
