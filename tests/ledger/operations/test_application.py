@@ -66,7 +66,7 @@ def signed(number: int, amount: int, copies: int = 1) -> Operation:
 @pytest.mark.parametrize(
     ("operation", "reason"),
     [
-        (replace(dues(KEYS[0], CHAIN), kind="gift"), "no kind 'gift', only admit, apply, dues"),
+        (replace(dues(KEYS[0], CHAIN), kind="gift"), "no kind 'gift', only admit, apply, "),
         (dues(KEYS[0], Digest(bytes(32))), "dues: it is of chain 00000000"),
         (dues(STRANGER, CHAIN), "is no member"),
         (dues(KEYS[0], CHAIN, 2), "whose next is number 1"),
