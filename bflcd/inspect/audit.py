@@ -102,10 +102,8 @@ class OperationRow:
 
 @dataclass(frozen=True, slots=True)
 class MovementRow:
-    """By how much a round changed what `holder` holds: a member's id, `pool` or `burnt`; of that by rewards, and by operations.
-
-    The changes of one model sum to 0. `held`: afterwards.
-    """
+    """By how much a round changed what `holder` holds, its deposit counted: a member's id, `pool` or `burnt`; of that by rewards,
+    and by operations. The changes of one model sum to 0. `held`: afterwards."""
 
     model: int
     holder: str
@@ -116,7 +114,8 @@ class MovementRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """What a member, present or former, ends with. `packed`: rounds; `earned`: by rewards, `moved`: by operations, in units."""
+    """What a member, present or former, ends with. `packed`: rounds; `earned`: by rewards, `moved`: by operations, `held`: its
+    deposit counted, in units."""
 
     node: str
     standing: str
@@ -125,6 +124,7 @@ class MemberRow:
     earned: int
     moved: int
     held: int
+    deposit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,7 @@ class _Walk:
                 earned=self._earned[account.node],
                 moved=self._moved[account.node.hex()],
                 held=held[account.node.hex()],
+                deposit=account.deposit,
             )
             for account in state.accounts
         )
@@ -309,7 +310,8 @@ def _operations(model: Round, outcome: Outcome) -> tuple[OperationRow, ...]:
 
 def _held(state: State) -> Mapping[str, int]:
     """What everybody holds, in units."""
-    return {account.node.hex(): account.balance for account in state.accounts} | {POOL: state.pool, BURNT: state.burnt}
+    members = {account.node.hex(): account.balance + account.deposit for account in state.accounts}
+    return members | {POOL: state.pool, BURNT: state.burnt}
 
 
 def _movements(model: Round, before: State, outcome: Outcome) -> tuple[MovementRow, ...]:

@@ -1,7 +1,4 @@
-"""Hold an auditor's folder against the signatures in it: `python verify.py FOLDER CHAIN_ID`. Shares no code with the project.
-
-The chain's own bytes prove who decided what; every number in the tables that follows from them is computed anew.
-"""
+"""Hold an auditor's folder against the signatures in it: `python verify.py FOLDER CHAIN_ID`. Shares no code with the project."""
 
 import csv
 import sys
@@ -11,9 +8,6 @@ from pathlib import Path
 
 import msgpack
 from nacl.signing import VerifyKey
-
-STILL = {"transfer", "apply", "admit", "refuse", "leave", "return"}
-"""Kinds of operations that move no units, and transfers, which say how many."""
 
 
 def digest(domain, *parts):
@@ -39,27 +33,14 @@ def blank(envelope):
     return envelope and [envelope[0], envelope[1], bytes(64)]
 
 
-def committee_hash(epoch, committee):
-    return digest("committee", epoch.to_bytes(8, "big"), *committee)
-
-
-def median(values, q):
-    """The worse of two middles over q values, of which the absent ones are worst."""
-    index = (q - 1) // 2 - (q - len(values))
-    return sorted(values)[index] if index >= 0 else None
-
-
-def table(path):
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
 class Audit:
     def __init__(self, folder, chain_id):
         self.rounds, self.parent, self.earned, self.packed = 0, None, Counter(), Counter()
-        self.tables = {name: defaultdict(list) for name in ("rounds", "contributions", "operations", "movements")}
+        self.motions, self.keys = defaultdict(set), {}  # who is for what; which key a member has rotated to
+        self.tables = {name: defaultdict(list) for name in ("rounds", "contributions", "operations", "movements", "members")}
         for name, rows in self.tables.items():
-            for row in table(folder / f"{name}.csv"):
-                rows[int(row["model"])].append(row)
+            for row in csv.DictReader((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()):
+                rows[int(row.get("model", 0))].append(row)
         with (folder / "chain.msgpack").open("rb") as file:
             parts = msgpack.Unpacker(file, max_buffer_size=2**30)
             genesis = next(parts)
@@ -70,9 +51,9 @@ class Audit:
             for segment in parts:
                 self.round(*segment[2:])
         self.need(self.rounds == len(self.tables["rounds"]), f"{len(self.tables['rounds'])} rounds in the table")
-        for row in table(folder / "members.csv"):
-            node, found = row["node"], [int(row[name]) for name in ("held", "earned", "packed")]
-            self.need(found == [self.held[node], self.earned[node], self.packed[node]], f"other sums of member {node[:8]}")
+        for row in self.tables["members"][0]:
+            due = [str(one[row["node"]]) for one in (self.held, self.earned, self.packed)]
+            self.need([row["held"], row["earned"], row["packed"]] == due, f"other sums of member {row['node'][:8]}")
 
     def need(self, holds, text):
         if not holds:
@@ -80,8 +61,7 @@ class Audit:
 
     def round(self, segment, certificate):
         headers, updates, body = segment
-        model = headers[-1]
-        self.rounds += 1
+        self.rounds, model, epoch = self.rounds + 1, headers[-1], headers[-1][8][0]
         self.need(model[2] == self.rounds, f"round {model[2]} stands here")
         # 1. Links: every block to the one before it, each header to its body.
         parent = opened = headers[0][4] if self.parent is None else self.parent
@@ -93,51 +73,42 @@ class Audit:
             self.need(header[1] == (self.rounds - 1) * len(headers) + index + 1, f"block {header[1]} has a wrong height")
             self.need(header[5] == digest("body", bodies[index]), f"block {header[1]} has another body than it says")
             parent = digest("header", pack(100, *header))
-        # 2. Who decided: a quorum of the committee that the block before names, or that managers gave the round.
+        # 2. Who decided: a quorum of the committee that the block before names, or that a quorum of managers gave the round.
         *place, committee, block, signatures, recovery = certificate
         deciding = judging = self.committee
-        if recovery is not None:
-            deciding = judging = self.recovered(recovery, [self.chain, self.rounds - 1, place[2], opened])
-            if recovery[1] is not None:  # it was proposed before, by the committee of then
-                basis = recovery[1][0][5]
-                judging = self.committee if basis is None else basis[0]
-        here = [self.chain, self.rounds - 1, place[2], place[3], opened]
-        self.need(place == here and block == parent, "a certificate of another block")
-        self.need(committee == committee_hash(place[2], deciding), "a certificate by another committee")
+        if recovery:
+            self.need(recovery[0][:4] == [self.chain, self.rounds - 1, place[2], opened], "a recovery of another round")
+            self.quorum(recovery[2], self.managers, pack(37, *recovery[0]))
+            deciding = judging = recovery[0][4]
+            if recovery[1]:  # it was proposed before, by the committee of then
+                judging = recovery[1][0][5][0] if recovery[1][0][5] else self.committee
+        here = [self.chain, self.rounds - 1, *place[2:4], opened, parent]
+        self.need([*place, block] == here, "a certificate of another block")
+        self.need(committee == digest("committee", place[2].to_bytes(8, "big"), *deciding), "a certificate by another committee")
         self.quorum(signatures, deciding, pack(35, *place, committee, block))
         # 3. What it learned from: cards, offers and operations by those whose they are.
         self.need(len({card[0] for card in body[0]} & set(judging)) == len(body[0]) == quorum(judging), "not a quorum's cards")
-        said = [update[0] for update in updates if update[0]] + [one for _, envelopes in body[4] for one in envelopes]
-        for envelope in (*body[0], *said):
+        for envelope in sum((said for _, said in body[4]), [*body[0], *(update[0] for update in updates if update[0])]):
             signed(*envelope)
-        cards, epoch = [msgpack.unpackb(payload)[2:] for _, payload, _ in body[0]], model[8][0]
-        of = [self.chain, self.rounds - 1, epoch, opened, committee_hash(epoch, judging)]
+        cards = [msgpack.unpackb(payload)[2:] for _, payload, _ in body[0]]
+        of = [self.chain, self.rounds - 1, epoch, opened, digest("committee", epoch.to_bytes(8, "big"), *judging)]
         self.need(all(card[:5] == of for card in cards), "a card of another round")
         paid = self.scores(updates, body, cards)
         # 4. What the tables say of it.
-        rows = self.tables["rounds"][self.rounds]
-        self.need(len(rows) == 1, "not one row in the table of rounds")
+        (row,) = self.tables["rounds"][self.rounds]
         told = {"signers": [author for author, _ in signatures], "committee": deciding, "block": [block], "root": [model[6][0]]}
         for name, values in told.items():
-            self.need(rows[0][name] == " ".join(value.hex() for value in values), f"the table has another {name}")
+            self.need(row[name] == " ".join(value.hex() for value in values), f"the table has another {name}")
         carried = [[kind, one[0][0].hex(), digest("operation", pack(44, kind, one)).hex()] for kind, one in operations]
-        told = [[row["kind"], row["author"], row["id"]] for row in self.tables["operations"][self.rounds]]
+        told = [[one["kind"], one["author"], one["id"]] for one in self.tables["operations"][self.rounds]]
         self.need(told == carried, "the table has other operations")
         self.movements(paid, body[4])
         self.parent, self.committee = parent, model[8][5]
 
     def quorum(self, signatures, members, payload):
-        """Exactly as many as are needed, each once, each its author's."""
         self.need(len({author for author, _ in signatures} & set(members)) == len(signatures) == quorum(members), "no quorum")
         for author, signature in signatures:
             signed(author, payload, signature)
-
-    def recovered(self, certificate, place):
-        """The committee that a quorum of managers gave the round at `place`: chain, round, epoch, parent."""
-        recovery, _, signatures = certificate
-        self.need(recovery[:4] == place, "a recovery of another round")
-        self.quorum(signatures, self.managers, pack(37, *recovery))
-        return recovery[4]
 
     def scores(self, updates, body, cards):
         """Each packed update is worth the median of what the cards say, and is paid by its part of all gains."""
@@ -152,11 +123,12 @@ class Audit:
         for place, ((author, payload, _), score, gain, accuracy) in enumerate(packed):
             root = msgpack.unpackb(payload)[7][0]
             found = entries[author, digest("message", author, payload), root]
-            medians = [median([entry[index] for entry in found], len(cards)) for index in (0, 1)]
+            middle = (len(cards) - 1) // 2 - len(cards) + len(found)  # who names it not says the worst
+            medians = [sorted(column)[middle] for column in zip(*found, strict=True)] if middle >= 0 else None
             self.need([gain, accuracy] == medians, f"the score of place {place} does not follow from the cards")
             self.need(score == (gain if self.params[9] == "gain" else accuracy), f"place {place} is ranked by another rule")
-            told = {"uploader": author.hex(), "update": root.hex(), "weight": body[2][place], "gain": gain}
-            for name, value in (told | {"accuracy": accuracy, "score": score, "reward": paid.get(author, 0)}).items():
+            told = {"uploader": author.hex(), "update": root.hex(), "weight": body[2][place], "gain": gain, "accuracy": accuracy}
+            for name, value in (told | {"score": score, "reward": paid.get(author, 0)}).items():
                 self.need(places[place][name] == str(value), f"the table has another {name} of place {place}")
             gains[author] = max(gain, 0)
             self.packed[author.hex()] += 1
@@ -171,25 +143,53 @@ class Audit:
         return paid
 
     def movements(self, paid, carried):
-        """Nothing comes from nowhere: rewards leave the pool, transfers their authors, and every round sums to nothing."""
-        rewarded, moved, total = Counter({node.hex(): amount for node, amount in paid.items()}), Counter(), 0
+        """Nothing comes from nowhere: rewards leave the pool, the rest is moved by what was signed, each round sums to nothing."""
+        rewarded, before = Counter({node.hex(): amount for node, amount in paid.items()}), Counter(self.held)
         self.earned.update(rewarded)
         rewarded["pool"] -= sum(paid.values())
+        self.held.update(rewarded)
         for kind, ((author, payload, _), *_) in carried:
-            if kind == "transfer":
-                to, amount = msgpack.unpackb(payload)[5:7]
-                moved.update({author.hex(): -amount})
-                moved[to.hex()] += amount
-        told = all(kind in STILL for kind, _ in carried)
-        for row in self.tables["movements"][self.rounds]:
-            holder, by_rewards, by_operations = row["holder"], int(row["by_rewards"]), int(row["by_operations"])
-            self.need(by_rewards == rewarded.pop(holder, 0), f"another reward of {holder[:8]} in the table")
-            self.need(by_operations == moved.pop(holder, 0) or not told, f"other units of {holder[:8]} moved in the table")
-            self.held[holder] += by_rewards + by_operations
-            total += by_rewards + by_operations
-            self.need(self.held[holder] == int(row["held"]) >= 0, f"{holder[:8]} does not hold what the table says")
-        self.need(total == 0 and not any(rewarded.values()), "units from nowhere, or a reward that nobody got")
-        self.need(not told or not any(moved.values()), "a transfer that moved nothing")
+            self.operate(kind, author, msgpack.unpackb(payload)[5:])
+        rows = {row["holder"]: row for row in self.tables["movements"][self.rounds]}
+        if any(kind == "kick" for kind, _ in carried):  # how much was its deposit, only the ledger's own rules tell
+            self.held.update({holder: int(row["held"]) - self.held[holder] for holder, row in rows.items()})
+        for holder in {*rows, *self.held}:
+            row = rows.get(holder, {"by_rewards": 0, "by_operations": 0, "held": before[holder]})
+            due = [rewarded[holder], self.held[holder] - before[holder] - rewarded[holder], self.held[holder]]
+            self.need([int(row[name]) for name in ("by_rewards", "by_operations", "held")] == due, f"other units of {holder[:8]}")
+        self.need(sum(self.held.values()) == sum(before.values()) and min(self.held.values()) >= 0, "units from nowhere")
+
+    def operate(self, kind, author, said):
+        """What an operation moves, and what a quorum of managers decides by it."""
+        motion = self.motions[kind, *said] if kind in ("appoint", "dismiss", "set", "replace") else None
+        if motion is not None:
+            motion.add(author)
+            if len(motion & set(self.managers)) < quorum(self.managers) and (kind, said[0]) != ("dismiss", author):
+                return
+            del self.motions[kind, *said]
+        if kind in ("transfer", "pay"):
+            for taker, amount in [(said[0], said[1])] if kind == "transfer" else [(b"", said[2]), (said[0], said[3])]:
+                self.move(author.hex(), taker.hex() or "pool", amount)
+        elif kind in ("evidence", "dismiss"):
+            node = self.now(author if kind == "evidence" else said[0])
+            self.move(node.hex(), "burnt", self.held[node.hex()] if kind == "evidence" else 0)
+            self.managers = [one for one in self.managers if one != node or len(self.managers) == 1]
+        elif kind in ("rotate", "replace"):
+            old, new = (author, said[0]) if kind == "rotate" else (self.now(said[0]), said[1])
+            self.keys.update({old: new} if kind == "rotate" else {})
+            self.move(old.hex(), new.hex(), self.held[old.hex()])
+            self.managers = [new if node == old else node for node in self.managers]
+            self.motions = defaultdict(set, {key: {self.now(node) for node in those} for key, those in self.motions.items()})
+        elif kind == "appoint":
+            self.managers = [*self.managers, said[0]]
+        elif kind == "set" and said[0] == "reward_share":
+            self.params[14] = said[1]
+
+    def move(self, giver, taker, amount):
+        self.held.update({giver: -amount, taker: amount} if giver != taker else {})
+
+    def now(self, key):
+        return self.now(self.keys[key]) if key in self.keys else key
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from bflcd.consensus.certificate import certificate_of
 from bflcd.crypto.hashing import root_of
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
 from bflcd.ledger.quorum import quorum
+from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import State, account_of, genesis_header, genesis_state
 from bflcd.ledger.transition import build_segment, decide
-from bflcd.params import BlobRef, Genesis
+from bflcd.params import BlobRef, Genesis, Terms
 from bflcd.store.block_store import BlockStore
 from bflcd.types import Round, View
 from bflcd.wire.blocks import CertifiedSegment, Segment, committee_hash, segment_digest
@@ -46,10 +47,10 @@ def ref(data: bytes) -> BlobRef:
     return BlobRef(root_of(data), len(data))
 
 
-def begin_chain(**params: Any) -> Chain:
+def begin_chain(terms: Terms | None = None, **params: Any) -> Chain:
     genesis, identities = make_genesis(**params)
     model = payload_of(genesis, 0.5, None)
-    genesis = replace(genesis, model=ref(model))
+    genesis = replace(genesis, model=ref(model), terms=Terms() if terms is None else terms)
     keys = {identity.node_id: identity for identity in identities}
     community = Community(genesis.params, genesis_state(genesis), genesis_header(genesis), keys)
     return Chain(genesis, community, model, {ref(model).root: model}, [genesis.model])
@@ -78,7 +79,8 @@ def next_segment(chain: Chain, operations: tuple[Operation, ...] = ()) -> Certif
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
-    for index, trainer in enumerate(community.outsiders[:TRAINERS]):
+    able = trainers(community.params, state)
+    for index, trainer in enumerate([node for node in community.outsiders if node in able][:TRAINERS]):
         update = payload_of(genesis, (index + 1) / 8, update_label(state.chain, state.round, trainer))
         offer = make_offer(community, trainer, samples=100 * (index + 1), blob=ref(update))
         offers.append(offer)

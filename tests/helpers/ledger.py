@@ -9,7 +9,7 @@ from bflcd.crypto.hashing import root_of
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.lot import Draw, lot_input
 from bflcd.ledger.quorum import faults, leader, quorum
-from bflcd.ledger.state import State, genesis_header, genesis_state
+from bflcd.ledger.state import State, genesis_header, genesis_state, members_of
 from bflcd.ledger.transition import Outcome, build_segment, decide, draw_of
 from bflcd.params import BlobRef, Genesis, GenesisMember, Params, TaskSpec, TensorSpec, check_genesis
 from bflcd.types import PROOF_BYTES, Amount, Digest, MicroNats, Millis, NodeId, PartsPerMillion, Proof, View
@@ -86,7 +86,7 @@ class Community:
 
     @property
     def members(self) -> tuple[NodeId, ...]:
-        return tuple(account.node for account in self.state.accounts)
+        return tuple(account.node for account in members_of(self.state))
 
     @property
     def outsiders(self) -> tuple[NodeId, ...]:
