@@ -94,7 +94,7 @@ class Terms:
     application_rounds: Annotated[int, Between(1, 2**32)] = 1_000
     """An application is forgotten after so many rounds; who was refused can't apply again before."""
     entry_fee: Annotated[Amount, Between(0, 2**53)] = Amount(0)
-    """Paid into the pool once, by who becomes a member; those of genesis are in (`ledger.fees`)."""
+    """Paid into the pool once, by who becomes a member; those of genesis are in (`ledger.alliance.fees`)."""
     period_fee: Annotated[Amount, Between(0, 2**53)] = Amount(0)
     """Paid into the pool for each period; the first one of who is a member from genesis is free."""
     period_rounds: Annotated[int, Between(1, 2**32)] = 1_000

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from bflcd.errors import MachineError, PeerError
 from bflcd.inspect.deciding import check_proved, decide_anew
+from bflcd.ledger.alliance.membership import membership_of
 from bflcd.ledger.judgement import OfferJudgement
-from bflcd.ledger.membership import membership_of
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import Outcome

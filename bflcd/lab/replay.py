@@ -18,8 +18,8 @@ from bflcd.errors import MachineError, PeerError, Rejection
 from bflcd.inspect.reader import open_reader
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.exact import aggregate
+from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.lot import Draw
-from bflcd.ledger.parameters import in_force
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply, draw_of
 from bflcd.params import BlobRef, Genesis

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.alliance.fees import owes
 from bflcd.ledger.disclosure import REFUSED
-from bflcd.ledger.fees import owes
 from bflcd.ledger.roles import may_train, rests, tie_break, trainers
 from bflcd.ledger.state import State, member_of, members_of
 from bflcd.params import Params

@@ -3,7 +3,7 @@
 from typing import Final
 
 from bflcd.crypto.hashing import Domain, digest, integer
-from bflcd.ledger.fees import owes, owing
+from bflcd.ledger.alliance.fees import owes, owing
 from bflcd.ledger.state import HALF, NEVER, State, account_of, member_of, members_of
 from bflcd.params import MILLION, Params
 from bflcd.types import Digest, NodeId, Round

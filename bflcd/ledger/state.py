@@ -58,7 +58,7 @@ MAX_MOTIONS: Final = 32
 """Motions that the ledger keeps."""
 
 MAX_CHANGED: Final = 16
-"""Parameters that the ledger keeps: more than can be set (`ledger.parameters`)."""
+"""Parameters that the ledger keeps: more than can be set (`ledger.alliance.parameters`)."""
 
 RoundOrNever = Annotated[int, Between(NEVER, 2**53)]
 
@@ -77,9 +77,9 @@ class Account:
     if that is not the running one (`ledger.standing`).
     `failed_round`: the last that was decided in a later view than one that it led (design 5, Election).
     `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
-    `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`ledger.fees`).
+    `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`alliance.fees`).
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
-    this one is dead for ever (`ledger.keys`). `rotations`: keys that the member took by its own word since managers chose one.
+    this one is dead for ever (`ledger.alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     """
 
     node: NodeId
@@ -148,7 +148,7 @@ class State:
     `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
     (`ledger.disclosure`); 0 before anybody judged.
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
-    `changed`: parameters that managers have set, sorted by name (`ledger.parameters`).
+    `changed`: parameters that managers have set, sorted by name (`ledger.alliance.parameters`).
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
     """
 

@@ -14,15 +14,15 @@ from typing import Final
 
 from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.accounts import Findings, accounts_after, failed_before
+from bflcd.ledger.alliance.keys import holder_of
+from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.election import Merit, elect, lead_order
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
-from bflcd.ledger.keys import holder_of
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.rollback import rolled_back_in
-from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.roles import seed

@@ -1,7 +1,7 @@
 """First peers that have rotated their keys: an address ends in the peer id that its node had when somebody wrote it down."""
 
 from bflcd.crypto.identity import node_id_of, peer_id_of
-from bflcd.ledger.keys import last_of
+from bflcd.ledger.alliance.keys import last_of
 from bflcd.ledger.state import State
 
 _BEFORE_ID = "/p2p/"

@@ -9,8 +9,8 @@ from bflcd.core.core import Core
 from bflcd.core.events import Instant, OperationSaid
 from bflcd.core.records import RoundRecords
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.fees import owed_text
-from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.alliance.fees import owed_text
+from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.admitting import ADMIT
 from bflcd.ledger.operations.application import check_operation
 from bflcd.ledger.operations.applying import APPLY

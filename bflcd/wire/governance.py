@@ -42,7 +42,7 @@ class Dismiss:
 @message(96, max_bytes=ALLIANCE_BYTES)
 @dataclass(frozen=True, slots=True)
 class SetParameter:
-    """A manager: the parameter `name` is `value` from the next round on (`bflcd.ledger.parameters`)."""
+    """A manager: the parameter `name` is `value` from the next round on (`bflcd.ledger.alliance.parameters`)."""
 
     chain: Digest
     round: Round

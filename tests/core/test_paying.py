@@ -5,7 +5,7 @@ from dataclasses import replace
 from bflcd.core.effects import Effect, FetchBlob, Train
 from bflcd.core.events import OperationSaid
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.fees import in_arrears
+from bflcd.ledger.alliance.fees import in_arrears
 from bflcd.ledger.state import State
 from bflcd.params import Terms
 from bflcd.types import Amount, NodeId

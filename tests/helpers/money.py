@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.fees import price_of
+from bflcd.ledger.alliance.fees import price_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import Account, State, account_of, with_accounts

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from bflcd.ledger.fees import dues_of, in_arrears, owing, price_of
+from bflcd.ledger.alliance.fees import dues_of, in_arrears, owing, price_of
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.rewards import rewards

@@ -13,7 +13,7 @@ from bflcd.core.node_events import EventKind
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError, UsageError
-from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.state import State, account_of, genesis_header, genesis_state, with_accounts

@@ -9,8 +9,8 @@ import pytest
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError, UsageError
-from bflcd.ledger.keys import replaced, rotated
-from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.alliance.keys import replaced, rotated
+from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.keys import REPLACE, ROTATE
 from bflcd.ledger.state import Applicant, State, account_of, is_member

@@ -10,7 +10,7 @@ from bflcd.crypto import keystore
 from bflcd.crypto.identity import Identity
 from bflcd.crypto.keystore import Cost, read_facts, read_key, write_key
 from bflcd.errors import OperatorError
-from bflcd.ledger.keys import rotated
+from bflcd.ledger.alliance.keys import rotated
 from bflcd.ledger.state import State, account_of
 from bflcd.setup import keyring
 from bflcd.setup.datadir import DataDir

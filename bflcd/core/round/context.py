@@ -6,9 +6,9 @@ from bflcd.consensus.events import Instance
 from bflcd.consensus.recovery import recovered_instance, verify_recovery
 from bflcd.core.records import Head
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.fees import owing
+from bflcd.ledger.alliance.fees import owing
+from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
-from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import NEVER, State, members_of
@@ -40,7 +40,7 @@ class RoundContext:
     params: Params = field(init=False, compare=False, repr=False)
     """By which the round works: the genesis', and what managers have set since."""
     owing: frozenset[NodeId] = field(init=False, compare=False, repr=False)
-    """Who is left out of this round because it owes: it follows the chain, and gets no payload (`ledger.fees`)."""
+    """Who is left out of this round because it owes: it follows the chain, and gets no payload (`ledger.alliance.fees`)."""
 
     def __post_init__(self) -> None:
         head = self.head.state

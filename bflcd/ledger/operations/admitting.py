@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from bflcd.ledger.keys import replaced_round
+from bflcd.ledger.alliance.keys import replaced_round
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import ManagerKind, applicant_of, without_applicant
 from bflcd.ledger.state import HALF, NEVER, Account, State, account_of, is_member, member_of, with_accounts

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from bflcd.errors import PeerError
-from bflcd.ledger.fees import deposits_freed
+from bflcd.ledger.alliance.fees import deposits_freed
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import without_expired
 from bflcd.ledger.operations.registry import chain_of, kind_of

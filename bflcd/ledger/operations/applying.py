@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from bflcd.ledger.keys import replaced_round
+from bflcd.ledger.alliance.keys import replaced_round
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import applicant_of, without_applicant
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, SignedKind

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.keys import holder_of
+from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.operations.base import Body, Limits, refused
 from bflcd.ledger.operations.motion import without_manager
 from bflcd.ledger.state import NEVER, Account, State, account_of, with_accounts

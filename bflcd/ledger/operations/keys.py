@@ -8,7 +8,7 @@ whoever rotated it; of a key that managers have replaced they have said that it 
 from dataclasses import replace
 from typing import Final
 
-from bflcd.ledger.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of, replaced, rotated
+from bflcd.ledger.alliance.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of, replaced, rotated
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import ManagerKind, applicant_of, manager_quorum
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind

@@ -7,7 +7,7 @@ from bisect import insort
 from dataclasses import replace
 from typing import Final
 
-from bflcd.ledger.keys import holder_of
+from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_manager
 from bflcd.ledger.state import NEVER, State, member_of

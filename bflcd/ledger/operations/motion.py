@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeVar
 
 from bflcd.crypto.hashing import Domain, digest
-from bflcd.ledger.keys import holder_of
+from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
-from bflcd.ledger.fees import is_payable, paid_through, price_of
+from bflcd.ledger.alliance.fees import is_payable, paid_through, price_of
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind
 from bflcd.ledger.state import NEVER, Account, State, account_of, member_of, with_accounts

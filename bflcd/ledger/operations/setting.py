@@ -1,10 +1,10 @@
-"""Set: what the community works by from the next round on, where a quorum of managers agrees (`ledger.parameters`)."""
+"""Set: what the community works by from the next round on, where a quorum of managers agrees (`ledger.alliance.parameters`)."""
 
 from typing import Final
 
+from bflcd.ledger.alliance.parameters import BOUNDS, value_of, with_value
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum
-from bflcd.ledger.parameters import BOUNDS, value_of, with_value
 from bflcd.ledger.state import State
 from bflcd.types import short
 from bflcd.wire.governance import SetParameter

@@ -7,7 +7,7 @@ from typing import Protocol
 from bflcd.config.sections import NodeSection
 from bflcd.core.core import Core
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.node.alliance.newcomer import Newcomer
 from bflcd.node.alliance.poll import MembershipAsker, MembershipPoll

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
-from bflcd.ledger.fees import price_of
+from bflcd.ledger.alliance.fees import price_of
+from bflcd.ledger.alliance.parameters import BOUNDS
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
 from bflcd.ledger.operations.rollback import ROLLBACK
-from bflcd.ledger.parameters import BOUNDS
 from bflcd.ledger.state import Motion, State, member_of
 from bflcd.limits import is_printable
 from bflcd.params import BlobRef

@@ -6,7 +6,7 @@ from typing import Final
 
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.membership import BELONGS, Membership
+from bflcd.ledger.alliance.membership import BELONGS, Membership
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.limits import visible
 from bflcd.node.alliance.poll import MembershipPoll

@@ -7,7 +7,7 @@ from typing import Protocol
 from bflcd.api.schema.alliance import OperationRequest, OperationView
 from bflcd.core.core import Core
 from bflcd.errors import OperatorError
-from bflcd.ledger.fees import dues_of, ends_soon, price_of
+from bflcd.ledger.alliance.fees import dues_of, ends_soon, price_of
 from bflcd.ledger.state import NEVER, State, member_of
 from bflcd.types import NodeId
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from bflcd.ledger.membership import BELONGS, Membership
+from bflcd.ledger.alliance.membership import BELONGS, Membership
 from bflcd.node.alliance.newcomer import meaning_of
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.anew import ExcludedError, KeyReplacedError

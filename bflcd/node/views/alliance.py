@@ -10,12 +10,12 @@ from bflcd.api.schema.alliance import (
     TermsView,
 )
 from bflcd.core.snapshot import CoreSnapshot
-from bflcd.ledger.membership import membership_of
+from bflcd.ledger.alliance.membership import membership_of
+from bflcd.ledger.alliance.parameters import changes
 from bflcd.ledger.operations.application import expires
 from bflcd.ledger.operations.motion import manager_quorum, motion_id
 from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
-from bflcd.ledger.parameters import changes
 from bflcd.ledger.state import NEVER, State, account_of, is_member
 from bflcd.node.views.status import least_members
 from bflcd.types import NodeId

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from bflcd.core.snapshot import LastDecision
+from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.judgement import judge
 from bflcd.ledger.operations.setting import SET
-from bflcd.ledger.parameters import in_force
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import genesis_header
 from bflcd.params import MILLION, Genesis, Params

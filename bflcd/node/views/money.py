@@ -2,8 +2,8 @@
 
 from bflcd.api.schema.money import LedgerMember, LedgerTerms, LedgerView
 from bflcd.core.round.context import RoundContext
-from bflcd.ledger.fees import dues_of, ends_soon, owed_text, price_of
-from bflcd.ledger.membership import membership_of
+from bflcd.ledger.alliance.fees import dues_of, ends_soon, owed_text, price_of
+from bflcd.ledger.alliance.membership import membership_of
 from bflcd.ledger.state import NEVER, is_member, member_of
 from bflcd.params import MILLION
 

@@ -7,7 +7,7 @@ from bflcd.consensus.status import Phase
 from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import Work, WorkHealth
-from bflcd.ledger.parameters import changes
+from bflcd.ledger.alliance.parameters import changes
 from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts

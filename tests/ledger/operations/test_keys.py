@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
-from bflcd.ledger.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of
-from bflcd.ledger.keys import replaced as under_new_key
-from bflcd.ledger.membership import Membership, membership_of
+from bflcd.ledger.alliance.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of
+from bflcd.ledger.alliance.keys import replaced as under_new_key
+from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.open_motions import describe_motion

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, UsageError
+from bflcd.ledger.alliance.fees import NOTHING, Dues, deposits_freed, dues_of, in_arrears, owes, owing, price_of, under_terms
 from bflcd.ledger.election import elect, may_sit
-from bflcd.ledger.fees import NOTHING, Dues, deposits_freed, dues_of, in_arrears, owes, owing, price_of, under_terms
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.recovery import apply_recovery, check_recovery

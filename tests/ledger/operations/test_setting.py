@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.alliance.parameters import BOUNDS, SETTABLE, changes, in_force, value_of, with_value
 from bflcd.ledger.operations.application import apply_operations, check_form, check_operation, is_pending, is_settled
 from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
-from bflcd.ledger.parameters import BOUNDS, SETTABLE, changes, in_force, value_of, with_value
 from bflcd.ledger.state import MAX_CHANGED, State
 from bflcd.params import Genesis, Params, Terms
 from bflcd.types import Round

@@ -6,7 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 OPERATIONS = "bflcd/ledger/operations/keys.py"
-KEYS = "bflcd/ledger/keys.py"
+KEYS = "bflcd/ledger/alliance/keys.py"
 EVIDENCE = "bflcd/ledger/operations/evidence.py"
 ADMITTING = "bflcd/ledger/operations/admitting.py"
 LEAVING = "bflcd/ledger/operations/leaving.py"

@@ -5,7 +5,7 @@ from typing import Final
 from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
-FEES = "bflcd/ledger/fees.py"
+FEES = "bflcd/ledger/alliance/fees.py"
 PAYING = "bflcd/ledger/operations/paying.py"
 LEAVING = "bflcd/ledger/operations/leaving.py"
 ADMITTING = "bflcd/ledger/operations/admitting.py"

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from bflcd.ledger.keys import replaced_round
+from bflcd.ledger.alliance.keys import replaced_round
 from bflcd.ledger.operations.motion import applicant_of
 from bflcd.ledger.state import NEVER, State, account_of
 from bflcd.types import NodeId, short

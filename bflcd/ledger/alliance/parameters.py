@@ -8,7 +8,7 @@ from bisect import bisect_left
 from dataclasses import fields, replace
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
-from bflcd.ledger.fees import under_terms
+from bflcd.ledger.alliance.fees import under_terms
 from bflcd.ledger.state import State
 from bflcd.limits import Between
 from bflcd.params import Params, Terms
