@@ -21,6 +21,7 @@ from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
+from bflcd.types import NodeId
 
 if TYPE_CHECKING:
     from bflcd.lab.config import SimulationConfig
@@ -240,6 +241,24 @@ def questions(
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
         report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
     _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
+
+
+@lab_app.command()
+def askers(
+    ctx: typer.Context,
+    *,
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Testnets made with --attack asker.")],
+) -> None:
+    """What daemons that ask learned of the others' rows: read from their chain and their own rows, and held against the truth."""
+    from bflcd.lab.experiments.askers import askers_report  # noqa: PLC0415 - torch
+    from bflcd.lab.questions.listening import listen  # noqa: PLC0415
+
+    bench: Bench = ctx.obj
+    found, begun = [], time.monotonic()
+    for directory in directories:
+        nodes = {NodeId(bytes.fromhex(node.node_id)): directory / node.datadir for node in read_overview(directory).nodes}
+        found.append(asyncio.run(listen(nodes)))
+    _conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
 
 
 @lab_app.command()

@@ -69,23 +69,32 @@ class Listened:
 
 
 class Askers:
-    """The askers of one community together: who they are, what each asks, what they expect by all their rows."""
+    """The askers of one community together: who they are, what each asks, and by which rows they expect what of the answer.
+
+    What was pushed along the losses of an asker's own rows does more to them than to anybody else's, so its fellows' rows tell
+    what to expect of judges; its own only where it asks alone.
+    """
 
     def __init__(self, task: Task, attack: Attack, members: Mapping[NodeId, DataConfig]) -> None:
         """`members`: how each asker's part of the data is dealt. Raises OperatorError."""
         sets = {node: task.load(config) for node, config in members.items()}
         self.strength = attack.strength
         self.each = {node: _made(asker_of(attack, task, members[node], data, CPU)) for node, data in sets.items()}
-        rows = [DeviceRows.of(data.own, CPU) for data in sets.values()]
-        together = DeviceRows(torch.cat([one.inputs for one in rows]), torch.cat([one.targets for one in rows]))
-        classes = max(class_count(data) for data in sets.values())
-        self.pooled = Asker(task, together, next(iter(self.each.values())).records, classes)
-        self.classes = classes
+        self.classes = max(class_count(data) for data in sets.values())
+        rows = {node: DeviceRows.of(data.own, CPU) for node, data in sets.items()}
+        self.expecting: dict[NodeId, Asker] = {}
+        for node, one in self.each.items():
+            others = [held for other, held in rows.items() if other != node] or [rows[node]]
+            self.expecting[node] = Asker(task, _joined(others), one.records, self.classes)
 
 
 def _made(asker: Asker | None) -> Asker:
     assert asker is not None, "only an attack that asks has askers"
     return asker
+
+
+def _joined(rows: Sequence[DeviceRows]) -> DeviceRows:
+    return DeviceRows(torch.cat([one.inputs for one in rows]), torch.cat([one.targets for one in rows]))
 
 
 async def listen(nodes: Mapping[NodeId, Path]) -> Listened:
@@ -180,11 +189,11 @@ class _Walk:
             self.others += 1
         if not words:
             return
-        update = question.update[None]
-        (prediction,) = askers.pooled.predict(model, update, judging)
+        update, expecting = question.update[None], askers.expecting[node]
+        (prediction,) = expecting.predict(model, update, judging)
         record, own = question.record, 0.0
         if record is not None:
-            own = float(askers.pooled.gains(model, update, askers.pooled.records.part(record, record + 1), judging)[0, 0])
+            own = float(expecting.gains(model, update, expecting.records.part(record, record + 1), judging)[0, 0])
         self.heard.append(Heard(prediction, judging.words[0], words, record, own))
 
 

@@ -40,6 +40,9 @@ _RECORD_MIXES: Final = (-0.5, -0.2, 0.0, 0.2, 0.5)
 _SIZES: Final = (1.0, 0.3)
 """Of questions, in shares of the largest that is measured whole."""
 
+_SHARPNESS: Final = 4
+"""Power of an offer's worth by which it is drawn: the best ones in turn, since one alone would always ask the same threshold."""
+
 _RECORD_STREAM: Final = 4
 """Number of a random stream of the data's seed (`bflcd.learn.partition` has the others)."""
 
@@ -158,6 +161,6 @@ def _bounds(judging: Judging) -> Reals:
 
 def _drawn(rng: np.random.Generator, worth: Reals) -> int:
     """One of the offers, the more likely the more its answer is worth."""
-    odds = np.maximum(worth, 0.0)
+    odds = np.maximum(worth, 0.0) ** _SHARPNESS
     total = odds.sum()
     return int(rng.choice(len(odds), p=odds / total)) if total > 0 else int(rng.integers(len(odds)))
