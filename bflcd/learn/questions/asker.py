@@ -81,6 +81,11 @@ class Asker:
         self._classes = np.unique(self._labels)
 
     @property
+    def reference(self) -> DeviceRows:
+        """The rows by which it expects."""
+        return self._crafter.reference
+
+    @property
     def device(self) -> torch.device:
         """Where it computes: models come there."""
         return self._crafter.flat.device
@@ -104,7 +109,7 @@ class Asker:
 
     def predict(self, model: Tensor, updates: Tensor, judging: Judging) -> list[Prediction]:
         """What each of `updates` [updates, weights] does to rows of each class, by the asker's own."""
-        return predict(self.gains(model, updates, self._crafter.reference, judging), self._labels, self._crafter.classes)
+        return predict(self.gains(model, updates, self.reference, judging), self._labels, self._crafter.classes)
 
     def gains(self, model: Tensor, updates: Tensor, rows: DeviceRows, judging: Judging) -> Reals:
         """Each update's gain on each row in nats, as a judge measures it, [updates, rows]."""
