@@ -196,7 +196,12 @@ def check_config(config: SimulationConfig) -> None:
     except msgspec.ValidationError as error:
         raise _bad(str(error), "see docs/lab.md for what each key takes") from error
     check_data_config(config.data_config())
-    config.find_attack()
+    attack = config.find_attack()
+    if attack is not None and attack.asks:
+        raise _bad(
+            f"attack {config.attack!r} is played by daemons",
+            "ask with bflc-cli lab questions, or play it on a testnet (docs/attacks.md)",
+        )
     for name, value, known in (
         ("score_rule", rules.score_rule, SCORE_RULES),
         ("election", rules.election, ELECTIONS),

@@ -1,5 +1,6 @@
 """The worker of an attacker: what it trains on, offers and reports in the place of the truth (`learn.attacks`)."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -7,23 +8,27 @@ import torch
 from torch import Tensor
 
 from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
-from bflcd.learn.data import bad_data
+from bflcd.learn.data import DataConfig, bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
 from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore
-from bflcd.learn.task import Dataset, Rows
+from bflcd.learn.questions.asker import Asker, Turn, suspected
+from bflcd.learn.task import Dataset, Rows, Task
 from bflcd.learn.training import DeviceRows
 from bflcd.params import TensorSpec
-from bflcd.types import MicroNats, PartsPerMillion, Round
-from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload, uploader_of
+from bflcd.types import MicroNats, NodeId, PartsPerMillion, Round
+from bflcd.wire.tensors import VALUE_LIMIT, Counters, Floats, join_payload, split_payload, uploader_of
 
 
 class Adversary:
     """Falsifies one worker's results. It has to `see` the model of every job: some attacks offer what changed since the last."""
 
-    def __init__(self, config: AttackConfig, spec: tuple[TensorSpec, ...], rows: DeviceRows) -> None:
-        """`spec`: the tensors of models and updates; `rows`: what it trains on while it lies. Raises UsageError."""
+    def __init__(self, config: AttackConfig, spec: tuple[TensorSpec, ...], rows: DeviceRows, asker: Asker | None = None) -> None:
+        """`spec`: the tensors of models and updates; `rows`: what it trains on while it lies; `asker`: of an attack that asks.
+
+        Raises UsageError.
+        """
         self._attack, self._adversaries, self._spec = config.find(), frozenset(config.adversaries), spec
-        self.rows = rows
+        self.rows, self._asker = rows, asker
         self._round = Round(-1)
         self._model: Tensor | None = None
         self._model_before: Tensor | None = None
@@ -46,8 +51,16 @@ class Adversary:
         moved = torch.zeros_like(honest)
         if self._model is not None and self._model_before is not None:
             moved = self._model - self._model_before
-        forged = self._attack.forge(Known(honest[None], moved, None, context.trainers, noise, context.conspirators))[0]
-        return replace(trained, update=join_payload(counters, _admissible(forged), self._spec, label=job.label))
+
+        def question(strength: float) -> Tensor | None:
+            asker, model, judging = self._asker, self._model, context.judging
+            if asker is None or model is None or judging is None or not judging.patience:
+                return None
+            turn = turn_of(job.round, uploader_of(job.label), self._adversaries)
+            return asker.question(model.to(asker.device), turn, judging, strength).update.cpu()
+
+        known = Known(honest[None], moved, None, context.trainers, noise, context.conspirators, question)
+        return replace(trained, update=offered(self._attack.forge(known)[0], counters, self._spec, job.label))
 
     def report(self, measured: ScoreResult, job: ScoreJob) -> ScoreResult:
         """What it says of the candidates in the place of what it has `measured`."""
@@ -74,11 +87,42 @@ def poisoned(attack: Attack, training: Rows, data: Dataset) -> Rows:
     """
     if type(attack).poison is Attack.poison:
         return training
+    return Rows(*attack.poison(training.inputs, training.targets, class_count(data)))
+
+
+def asker_of(attack: Attack, task: Task, config: DataConfig, data: Dataset, device: torch.device) -> Asker | None:
+    """Who asks for a node that plays an attack that does; None for all others.
+
+    Its own rows stand for those of its judges; which few of all rows it asks after follows from how the data is dealt.
+    Raises OperatorError (`bad_data`) for rows without classes.
+    """
+    if not attack.asks:
+        return None
+    classes = class_count(data)
+    community = task.load_all(config)
+    records = list(suspected(community, config.seed))
+    known = Rows(community.rows.inputs[records], community.rows.targets[records])
+    return Asker(task, DeviceRows.of(data.own, device), DeviceRows.of(known, device), classes)
+
+
+def turn_of(round_: Round, asker: NodeId, askers: Collection[NodeId]) -> Turn:
+    """When of all askers one asks in a round."""
+    return Turn(round_, sorted(askers).index(asker), len(askers))
+
+
+def class_count(data: Dataset) -> int:
+    """How many classes a node's rows have. Raises OperatorError (`bad_data`) for targets that are no classes."""
     targets = [rows.targets for rows in (data.own, data.test) if rows is not None and len(rows)]
     if not all(np.issubdtype(labels.dtype, np.integer) for labels in targets):
-        raise bad_data(f"targets of {targets[0].dtype} are no classes to poison", "play another attack on this task")
-    classes = int(max(labels.max() for labels in targets)) + 1
-    return Rows(*attack.poison(training.inputs, training.targets, classes))
+        raise bad_data(
+            f"targets of {targets[0].dtype} are no classes to poison or to ask about", "play another attack on this task"
+        )
+    return int(max(labels.max() for labels in targets)) + 1
+
+
+def offered(forged: Tensor, counters: Counters, spec: tuple[TensorSpec, ...], label: str) -> bytes:
+    """The payload by which a forged update travels."""
+    return join_payload(counters, _admissible(forged), spec, label=label)
 
 
 def _admissible(forged: Tensor) -> Floats:

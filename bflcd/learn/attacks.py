@@ -51,6 +51,11 @@ LiesName = Literal["none", "promote", "smear"]
 """`Lies` by value, as a configuration spells it."""
 
 
+def no_question(strength: float) -> None:
+    """What is asked by who can't ask anything."""
+    del strength
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the adversaries of one round know and share.
@@ -59,7 +64,8 @@ class Known:
     them). `moved` [weights]: what the last round did to the model, zeros before there was one. `others` [updates, weights]:
     offers of honest trainers, None where nobody can see them. `trainers`: how many offer in this round. `noise(shared)`: standard
     normal numbers [adversaries, weights]; with `shared`, one vector for all. `conspirators`: how many of the trainers lie, where
-    one knows of more than whose updates it has; an adversary with a machine of its own has but its own.
+    one knows of more than whose updates it has; an adversary with a machine of its own has but its own. `question(strength)`:
+    the offer by whose reception it would learn most of its judges' rows; None where it had better behave.
     """
 
     honest: "Tensor"
@@ -68,6 +74,7 @@ class Known:
     trainers: int
     noise: Callable[[bool], "Tensor"]
     conspirators: int = 0
+    question: Callable[[float], "Tensor | None"] = no_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Attack:
     """Whether it needs updates of the running round that only a committee sees: not for daemons."""
     backdoor: ClassVar[bool] = False
     """Whether it aims at rows that bear the trigger."""
+    asks: ClassVar[bool] = False
+    """Whether it makes offers by what judges would say of them (`bflcd.learn.questions`): for daemons only."""
 
     def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """An adversary's rows as it trains on them. Raises OperatorError for rows that it can't poison."""
@@ -199,6 +208,20 @@ class Copycat(Attack):
         return copies + known.noise(False) * (self.strength * _rms(copies))
 
 
+class Asking(Attack):
+    """Not the model is its aim, but its judges' rows: it offers what each word of a judge tells most about.
+
+    `strength` in the longest offer that judges measure whole. It is honest where a harmful offer would make it rest.
+    """
+
+    asks: ClassVar[bool] = True
+
+    def forge(self, known: Known) -> "Tensor":
+        """The question, or U."""
+        question = known.question(self.strength)
+        return known.honest if question is None else question.expand_as(known.honest)
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """An attack of the registry, and what it does in one line."""
@@ -221,6 +244,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
     "sleeper": Named(Noise(300.0, Lies.DEFAME, waits=True), "honest until liars hold half of the seats, then noise and slander"),
+    "asker": Named(Asking(1.0, Lies.NONE), "offers that help one class, or one record, and harm the rest: what do judges hold?"),
 }
 """Every attack by its name."""
 

@@ -18,16 +18,32 @@ WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """How a round's judges measure an offer and say what they found, as the ledger has it.
+
+    `damping`, `limit`, `row_limit` as in `ScoreJob`. `words`: lower edges of the gains that a card tells apart, in micro-nats,
+    above the one word for all below. `patience`: offers of this node that may still harm before one brings it to rest.
+    """
+
+    damping: int
+    limit: int | None
+    row_limit: MicroNats
+    words: tuple[MicroNats, ...]
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
 class AttackContext:
     """What an adversary that shall lie in a job knows of its round (`learn.attacks`).
 
     `trainers`: how many may offer in this round, `conspirators`: how many of them lie; `seed`: what all adversaries draw from
-    alike.
+    alike; `judging`: how offers are met, None for attacks that don't ask.
     """
 
     trainers: int
     conspirators: int
     seed: int
+    judging: Judging | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import torch
 
 from bflcd.errors import BflcError, OperatorError, PeerError
 from bflcd.faults import refused
-from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.adversary import Adversary, asker_of, poisoned
 from bflcd.learn.checks.answers import built_model, loaded, pinned
 from bflcd.learn.checks.diagnosis import try_out, why_it_raised, why_not_finite
 from bflcd.learn.checks.magnitude import NotFiniteError
@@ -124,8 +124,10 @@ class Session:
         self._training = DeviceRows.of(rows, device)
         self._adversary: Adversary | None = None
         if setup.attack is not None:
-            poisoned_rows = DeviceRows.of(poisoned(setup.attack.find(), rows, data), device)
-            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows)
+            attack = setup.attack.find()
+            poisoned_rows = DeviceRows.of(poisoned(attack, rows, data), device)
+            asker = asker_of(attack, self._task, setup.data, data, device)
+            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows, asker)
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)

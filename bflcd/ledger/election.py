@@ -155,7 +155,7 @@ def elect(
     `state`: the ledger after the round's learning and its operations, before anything of round t + 1. `packed`: merit by
     uploader; `present`: on f + 1 of the q cards; `seed`: of round t + 1.
 
-    1. Only members that may sit count (`may_sit`), and that are not left out of round t + 1 because they owe (`ledger.alliance.fees`).
+    1. Only members that may sit count (`may_sit`), and that are not left out of round t + 1 because they owe (`alliance.fees`).
     2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule, by that rule.
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,

@@ -79,7 +79,7 @@ class Account:
     `left_round`, `kicked_round`: of the block by which it left, or was put out: it is no member any more (`is_member`).
     `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`alliance.fees`).
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
-    this one is dead for ever (`ledger.alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
+    this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     """
 
     node: NodeId

@@ -19,6 +19,7 @@ from bflcd.learn.protocol import (
     TrainJob,
     TrainResult,
 )
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.roles import trainers
 from bflcd.params import Genesis
 from bflcd.types import Digest, Round, short
@@ -90,7 +91,8 @@ class AttackingCompute:
         if not self._begun:
             return None
         offering = trainers(context.params, state)
-        return AttackContext(len(offering), len(offering & self._adversaries), round_seed(state.chain, context.round))
+        judging = judging_of(context.params, state, context.me) if self._attack.asks else None
+        return AttackContext(len(offering), len(offering & self._adversaries), round_seed(state.chain, context.round), judging)
 
 
 def round_seed(chain: Digest, round_: Round) -> int:

@@ -2,17 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bflc_cli.fleet import read_overview
+from bflc_cli.lab_progress import Shown, progress_bar
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, share
@@ -21,9 +20,9 @@ from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
+from bflcd.types import NodeId
 
 if TYPE_CHECKING:
-    from bflcd.lab.config import SimulationConfig
     from bflcd.lab.grid import Grid, Results
     from bflcd.lab.report import Report
     from bflcd.lab.scale import Plan
@@ -161,7 +160,7 @@ def fig3(
         return
     need_matplotlib()
     folder, begun = make_folder(bench.output / "fig3"), time.monotonic()
-    with _progress(bench.session) as bar:
+    with progress_bar(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
         report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
     _conclude(bench.session, report, folder, time.monotonic() - begun, 0)
@@ -196,7 +195,7 @@ def consensus_cost(
     bench: Bench = ctx.obj
     need_matplotlib()
     sizes, rounds, begun = tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS, time.monotonic()
-    with _progress(bench.session) as bar:
+    with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
         counted = count_daemons(make_folder(bench.output / "cost"), sizes, rounds, bar, task)
     _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
@@ -236,10 +235,28 @@ def questions(
     configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
     rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
     folder, begun = make_folder(bench.output / "questions"), time.monotonic()
-    with _progress(bench.session) as bar:
+    with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
         report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
     _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
+
+
+@lab_app.command()
+def askers(
+    ctx: typer.Context,
+    *,
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Testnets made with --attack asker.")],
+) -> None:
+    """What daemons that ask learned of the others' rows: read from their chain and their own rows, and held against the truth."""
+    from bflcd.lab.experiments.askers import askers_report  # noqa: PLC0415 - torch
+    from bflcd.lab.questions.listening import listen  # noqa: PLC0415
+
+    bench: Bench = ctx.obj
+    found, begun = [], time.monotonic()
+    for directory in directories:
+        nodes = {NodeId(bytes.fromhex(node.node_id)): directory / node.datadir for node in read_overview(directory).nodes}
+        found.append(asyncio.run(listen(nodes)))
+    _conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -296,8 +313,8 @@ def run(
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
     machine, folder = bench.machine(), bench.output / "run"
-    with _progress(bench.session) as bar:
-        (found,) = run_all([base], machine, folder, _Shown(bar, base.rounds))
+    with progress_bar(bench.session) as bar:
+        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds))
     rows = [(str(r["round"]), share(r["accuracy"]), f"{r['loss']:.4f}") for r in found.rounds if "accuracy" in r]
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
     data = {"id": base.id, "file": file, "accuracy": found.last(), "seconds": round(found.seconds, 2)}
@@ -311,8 +328,8 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
 
     need_matplotlib()
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
-    with _progress(bench.session) as bar:
-        runs = run_all(grid.configs(), machine, folder / "runs", _Shown(bar, None))
+    with progress_bar(bench.session) as bar:
+        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None))
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 
@@ -330,40 +347,6 @@ def _conclude(session: Session, report: "Report", folder: Path, seconds: float, 
         session.err.print(f"{runs} simulations in {duration(seconds)}" if runs else f"done in {duration(seconds)}")
 
     session.emit(data, human)
-
-
-class _Shown:
-    """An observer that moves a progress bar."""
-
-    def __init__(self, bar: Progress, rounds: int | None) -> None:
-        self._bar, self._begun, self._done = bar, time.monotonic(), 0
-        self._task = bar.add_task("rounds", total=rounds, rate="", note="")
-
-    def plan(self, rounds: int) -> None:
-        """The number of rounds is known."""
-        self._bar.update(self._task, total=rounds)
-
-    def step(self, config: "SimulationConfig", round_: int, accuracy: float | None) -> None:
-        """One more is done."""
-        self._done += 1
-        rate = self._done / max(time.monotonic() - self._begun, 1e-9)
-        lying = f" {config.attack} {config.liars:.0%}" if config.attack else ""
-        note = f"{config.framework}{lying} seed {config.seed}: round {round_}, {share(accuracy)}"
-        self._bar.update(self._task, advance=1, rate=f"{rate:.2f} rounds/s", note=note)
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[Progress]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=session.err, transient=True) as bar:
-        yield bar
 
 
 def _one_of(option: str, value: str, known: Sequence[str]) -> Any:

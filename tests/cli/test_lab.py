@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -14,10 +15,16 @@ from bflc_cli.lab import SHARED, hoist_shared
 from bflc_cli.lab_cost import ROUNDS, SIZES, _counters
 from bflc_cli.main import app, hoist, main
 from bflcd.lab import replay as replay_module
+from bflcd.lab.disclosures import HERE
 from bflcd.lab.experiments.cost import Counted
+from bflcd.lab.questions import listening as listening_module
+from bflcd.lab.questions.interrogation import Learned
+from bflcd.lab.questions.listening import Listened
 from bflcd.lab.replay import Replay
 from bflcd.learn.attacks import ATTACKS
+from bflcd.setup.testnet import write_testnet
 from tests.helpers.learning import write_npz
+from tests.helpers.testnets import DESCRIPTION, make_plan
 
 TINY = ("--devices", "20", "--rounds", "2", "--seeds", "1", "--threads", "1")
 
@@ -426,8 +433,39 @@ def test_questions_says_what_cards_tell(run):
     assert found["public"]["exact"] < 0.5
 
 
+def test_askers_are_read_from_testnets(run, tmp_path, monkeypatch):
+    """Given two testnets, when the command is given both, then each one's nodes are listened to, and one report is written."""
+    listened = []
+
+    async def listen(nodes):
+        listened.append(nodes)
+        return Listened(7, 9, 0, (Learned(0, 10, np.array([0.5, 0.5]), np.array([1.0, 0.0]), {HERE: np.array([0.5, 0.5])}),), ())
+
+    monkeypatch.setattr(listening_module, "listen", listen)
+    plans = [make_plan(tmp_path / name, attack="asker", attackers=1) for name in ("one", "two")]
+    for plan in plans:
+        plan.output.mkdir()
+        write_testnet(plan, DESCRIPTION)
+    data = data_of(run("lab", "askers", *(str(plan.output) for plan in plans), "--json"))
+    assert [sorted(path.parent.name for path in nodes.values()) for nodes in listened] == [["one"] * 6, ["two"] * 6]
+    assert [one["rounds"] for one in data["results"]["testnets"]] == [7, 7]
+    assert data["files"] == ["lab/askers/askers.md", "lab/askers/askers.json"]
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("lab", "--help")
     assert code == 0
-    for name in ("table1", "fig3", "fig4", "consensus-cost", "validation", "sweep", "questions", "replay", "attacks", "run"):
+    for name in (
+        "table1",
+        "fig3",
+        "fig4",
+        "consensus-cost",
+        "validation",
+        "sweep",
+        "questions",
+        "askers",
+        "replay",
+        "attacks",
+        "run",
+    ):
         assert name in out

@@ -8,9 +8,10 @@ from bflcd.lab.config import SimulationConfig
 from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE, Disclosure
 from bflcd.lab.experiments.questions import advantage, distance, exact_counts
 from bflcd.lab.questions.answers import Answer, Measured, answers
-from bflcd.lab.questions.inference import Belief, Prediction
+from bflcd.lab.questions.inference import Belief
 from bflcd.lab.questions.interrogation import Interrogation, Record
 from bflcd.lab.simulation import Machine, Simulation
+from bflcd.learn.questions.prediction import Prediction
 from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, said_accuracy, said_gain
 from bflcd.params import Params
 from bflcd.types import MicroNats, PartsPerMillion

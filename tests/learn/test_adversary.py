@@ -8,15 +8,26 @@ import pytest
 import torch
 
 from bflcd.errors import OperatorError, PeerError
-from bflcd.learn.adversary import Adversary, poisoned
+from bflcd.learn.adversary import Adversary, asker_of, poisoned, turn_of
 from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.messages import Setup, frame_of, job_of, read_as
-from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore, UpdateToScore
-from bflcd.learn.task import Dataset, Rows
+from bflcd.learn.protocol import (
+    NORM_SCALE_BITS,
+    AttackContext,
+    Judging,
+    ScoreJob,
+    ScoreResult,
+    TrainJob,
+    TrainResult,
+    UpdateScore,
+    UpdateToScore,
+)
+from bflcd.learn.questions.asker import Turn
+from bflcd.learn.task import Dataset, Rows, find_task
 from bflcd.learn.training import DeviceRows
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import Digest, MicroNats, NodeId, Round
 from bflcd.wire.tensors import VALUE_LIMIT, split_payload, update_label, uploader_of
 from tests.helpers.learning import SPEC, payload, task_spec
 
@@ -146,6 +157,10 @@ def test_targets_that_are_no_labels_are_refused_only_where_they_would_be_poisone
         poisoned(LabelFlip(), rows, Dataset(rows))
     assert caught.value.code == "bad_data"
     assert poisoned(Noise(), rows, Dataset(rows)) is rows
+    digits = find_task("digits", {})
+    with pytest.raises(OperatorError, match="to ask about"):
+        asker_of(find_attack("asker"), digits, DataConfig(), Dataset(rows), torch.device("cpu"))
+    assert asker_of(Noise(), digits, DataConfig(), Dataset(rows), torch.device("cpu")) is None
 
 
 # -- judging --------------------------------------------------------------------------------------------------------------
@@ -257,6 +272,22 @@ async def test_a_worker_that_poisons_trains_on_other_rows(digits, honest, attack
     assert np.abs(own - honest[0]).max() > 1e-3
     cosine = float(own @ honest[0] / np.linalg.norm(own) / np.linalg.norm(honest[0]))
     assert cosine < 0.9
+
+
+async def test_a_worker_that_asks_offers_a_question_unless_it_would_be_made_to_rest(digits, honest):
+    """Given judges that measure steps of 2, a quarter of an offer, then a question is 8 long or 0.3 of it; without patience it trains."""
+    judging = Judging(4, 2 << NORM_SCALE_BITS, MicroNats(2_000_000), (MicroNats(-9), MicroNats(1_000)), 1)
+    asked, samples, scored = await played(digits, "asker", replace(CONTEXT, judging=judging))
+    assert samples == honest[1]
+    assert replace(scored, seconds=0) == replace(honest[2], seconds=0), "in a committee it tells the truth"
+    assert min(abs(np.linalg.norm(asked) / 8 - share) for share in (1.0, 0.3)) < 1e-3
+    for context in (replace(CONTEXT, judging=replace(judging, patience=0)), CONTEXT):
+        own, _, _ = await played(digits, "asker", context)
+        assert np.array_equal(own, honest[0])
+
+
+def test_askers_take_their_turns_in_the_order_of_their_ids():
+    assert [turn_of(Round(5), node, (FRIEND, ME)) for node in (ME, FRIEND)] == [Turn(5, 0, 2), Turn(5, 1, 2)]
 
 
 async def test_rows_that_cannot_be_poisoned_are_told_at_the_start():

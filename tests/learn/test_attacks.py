@@ -74,6 +74,7 @@ def known(adversaries=2, *, conspirators=0):
         ("replay", 2.0, [[1.0, -1.0, 0.0, 2.0]] * 2),
         ("copycat", 1.0, [[3.0, 0.0, -1.0, 2.0], [0.0, 6.0, 2.0, 0.0]]),
         ("sleeper", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
+        ("asker", None, HONEST),
     ],
 )
 def test_what_two_adversaries_offer(name, strength, offered):
@@ -274,6 +275,12 @@ def test_daemons_play_all_but_what_needs_the_updates_of_others():
 
 def test_the_base_class_is_honest():
     assert Attack().forge(known()).tolist() == HONEST
+
+
+def test_an_asker_offers_its_question_as_strong_as_it_shall_be():
+    asked = replace(known(1), question=lambda strength: torch.tensor(MOVED) * strength)
+    assert find_attack("asker", strength=3.0).forge(asked).tolist() == [[value * 3.0 for value in MOVED]]
+    assert find_attack("asker").lies is Lies.NONE
 
 
 def test_a_name_is_checked_without_torch():

@@ -10,6 +10,7 @@ from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.protocol import AttackContext, EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack, round_seed
 from bflcd.types import Digest, NodeId, Round
@@ -100,6 +101,13 @@ async def test_the_worker_is_told_what_the_adversaries_know_of_the_round():
     assert await compute.score(SCORE) is SCORED
     known = AttackContext(trainers=6, conspirators=1, seed=round_seed(CHAIN, Round(7)))
     assert worker.asked == [replace(TRAIN, attack=known), replace(SCORE, attack=known)]
+
+
+async def test_a_worker_that_asks_is_told_how_judges_will_meet_its_offers():
+    worker, compute = attacker("asker", NODES[8:], [context(NODES[:4], 7)])
+    await compute.train(TRAIN)
+    (job,) = worker.asked
+    assert job.attack.judging == judging_of(GENESIS.params, context(NODES[:4], 7).state, NODES[9])
 
 
 async def test_all_else_reaches_the_worker_as_it_is():

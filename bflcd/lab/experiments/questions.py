@@ -8,7 +8,7 @@ import numpy as np
 from bflcd.errors import UsageError
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.disclosures import DISCLOSURES
-from bflcd.lab.questions.interrogation import ASKERS, LEAST_SITTINGS, Interrogation, Learned, Record
+from bflcd.lab.questions.interrogation import LEAST_SITTINGS, Interrogation, Learned, Record
 from bflcd.lab.report import Report, Table
 from bflcd.lab.simulation import Machine, Simulation
 
@@ -33,7 +33,7 @@ def questions_report(
             progress()
         learned += asked.learned()
         records += asked.asked_enough()
-    return _report(learned, records, rules)
+    return Report("questions", "What cards tell of their authors' rows", *known_of(learned, records, rules))
 
 
 def distance(guess: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
@@ -55,11 +55,17 @@ def advantage(records: Sequence[Record], rule: str) -> tuple[float, float]:
     return float(rates[0][0] - rates[1][0]), float(error)
 
 
-def _report(learned: Sequence[Learned], records: Sequence[Record], rules: Sequence[str]) -> Report:
+def known_of(
+    learned: Sequence[Learned], records: Sequence[Record], rules: Sequence[str]
+) -> tuple[tuple[Table, ...], dict[str, Any]]:
+    """What askers know of judges under each rule of disclosure, and what guessing comes to: for people, and for programs.
+
+    Raises UsageError (`bad_setting`) if they heard too little.
+    """
     if not learned:
         raise UsageError(
             f"no judge sat in {LEAST_SITTINGS} rounds, so nobody knows it well",
-            hint="simulate more rounds (--rounds), or fewer devices (--devices)",
+            hint="more rounds are needed, or fewer devices",
             code="bad_setting",
         )
     data: dict[str, Any] = {"judges": len(learned), "records": len(records), "rules": {}}
@@ -69,14 +75,18 @@ def _report(learned: Sequence[Learned], records: Sequence[Record], rules: Sequen
     for rule in rules:
         far = float(np.mean([distance(one.guessed[rule], one.true) for one in learned]))
         exact = float(np.mean([exact_counts(one.guessed[rule], one) for one in learned]))
-        gained, error = advantage(records, rule)
-        data["rules"][rule] = {"distance": far, "exact": exact, "advantage": gained, "error": error}
-        rows.append((rule, f"{far:.3f}", f"{100 * exact:.0f}", f"{gained:+.3f} ± {error:.3f}"))
+        data["rules"][rule] = {"distance": far, "exact": exact}
+        told = "-"
+        if records:
+            gained, error = advantage(records, rule)
+            data["rules"][rule] |= {"advantage": gained, "error": error}
+            told = f"{gained:+.3f} ± {error:.3f}"
+        rows.append((rule, f"{far:.3f}", f"{100 * exact:.0f}", told))
     data["public"] = {"distance": public, "exact": known}
     rows.append(("guessed by the public label distribution", f"{public:.3f}", f"{100 * known:.0f}", "0"))
     header = ("what a card says", "distance of the class shares", "class counts exact, per cent", "membership advantage")
-    table = Table(f"What {ASKERS} askers know of {len(learned)} judges and {len(records)} records", header, tuple(rows))
-    return Report("questions", "What cards tell of their authors' rows", (table,), data)
+    table = Table(f"What askers know of {len(learned)} judges and {len(records)} records", header, tuple(rows))
+    return (table,), data
 
 
 ALL: Final = tuple(DISCLOSURES)

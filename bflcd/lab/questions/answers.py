@@ -67,7 +67,7 @@ def answers(said: Disclosure, least: MicroNats, found: Measured, asked: Sequence
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)
         return [Answer(gain - EXACTNESS / 2, gain + EXACTNESS / 2, share) for gain, share in zip(gains, shares, strict=True)]
     words = [said.gain(MicroNats(round(gain * MILLION)), least) for gain in gains]
-    return [_interval(word, said.levels, least) for word in words]
+    return [interval(word, said.levels, least) for word in words]
 
 
 def edges(levels: Sequence[MicroNats], least: float) -> Reals:
@@ -75,7 +75,7 @@ def edges(levels: Sequence[MicroNats], least: float) -> Reals:
     return np.array([-inf, least, *(level / MILLION for level in levels[1:]), inf])
 
 
-def _interval(word: MicroNats, levels: Sequence[MicroNats], least: MicroNats) -> Answer:
+def interval(word: MicroNats, levels: Sequence[MicroNats], least: MicroNats) -> Answer:
     """Which gains a card means by `word`."""
     bounds = edges(levels, least / MILLION)
     place = 0 if word == REFUSED else 1 + levels.index(word)

@@ -18,11 +18,13 @@ from torch import Tensor
 from bflcd.lab.disclosures import DISCLOSURES, Disclosure
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.questions.answers import Measured, answers, measured, row_gains
-from bflcd.lab.questions.craft import Crafter
-from bflcd.lab.questions.inference import Belief, Prediction, log_odds, predict, telling
+from bflcd.lab.questions.craft import LoudCrafter
+from bflcd.lab.questions.inference import Belief, log_odds, telling
 from bflcd.lab.rng import Draw, generator
 from bflcd.lab.simulation import Simulation
 from bflcd.learn.protocol import NORM_SCALE_BITS
+from bflcd.learn.questions.asker import UNBOUND
+from bflcd.learn.questions.prediction import Prediction, predict
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.disclosure import margin
 from bflcd.ledger.step_limit import step_limit
@@ -37,9 +39,6 @@ RECORDS: Final = 5
 
 LEAST_SITTINGS: Final = 5
 """Rounds in which a judge sat, from which on it counts in what is reported."""
-
-UNBOUND: Final = 8.0
-"""Norm of a question in the first round, which has no limit."""
 
 
 @dataclass(slots=True)
@@ -72,7 +71,7 @@ class Interrogation:
         devices, chain = simulation.devices, simulation.chain
         self._devices, self._chain = devices, chain
         self._engine = StackedEngine(simulation.task, devices.pool)  # many models on few rows
-        self._crafter = Crafter(simulation.task, devices.test, chain.params.score_damping)
+        self._crafter = LoudCrafter(simulation.task, devices.test, chain.params.score_damping)
         self._rng = generator(simulation.config.seed, Draw.QUESTIONS)
         labels = devices.pool.targets.numpy()
         self._labels, classes = labels, self._crafter.classes

@@ -1,7 +1,7 @@
 """Leave, kick and return: who is no member any more, by its own word or by the managers', and who is one again.
 
 The account stays: what it owns is its own, can't be moved and earns nothing while it is out, and the numbers of its operations
-go on, so that none is ever applied twice. A deposit goes back to who has left when its time is over (`alliance.fees`), that of who
+go on, so that none is ever applied twice. A deposit goes back to who has left when its time is over (`fees`), that of who
 is put out is burnt. A manager neither leaves nor is put out while it manages.
 """
 
