@@ -116,6 +116,8 @@ class Exchange:
         self._pace = {lane: PeerBuckets(PACE[lane], now) for lane in Lane}
         self._turns = {lane: asyncio.Semaphore(LIMITS[lane].at_once) for lane in Lane}
         self._open = dict.fromkeys(Lane, 0)
+        self.taken_for_stranger = asyncio.Event()
+        """Set whenever a peer has refused a request because it holds this node for no member."""
 
     async def ask(self, peer: NodeId, request: Request[ReplyT], *, deadline: float) -> ReplyT:
         """Send a request and decode its one legal reply, within `deadline` seconds.
@@ -143,6 +145,8 @@ class Exchange:
             text = f"{short(peer)} answered {type(request).__name__} with no legal reply: {error}"
             self._report(peer, rejection, text)
             raise PeerError(rejection, text) from error
+        if rejection is Rejection.NOT_MEMBER:
+            self.taken_for_stranger.set()
         raise PeerError(rejection, f"{short(peer)} refused {type(request).__name__}: {reply.text}")
 
     def serve(self, handlers: Handlers) -> None:

@@ -57,6 +57,7 @@ class Members:
         self.nodes = [NodeId(bytes([number]) * 32) for number in range(len(answers))]
         self.answers = dict(zip(self.nodes, map(list, answers), strict=True))
         self.asked: list[GetMembership] = []
+        self.taken_for_stranger = asyncio.Event()
 
     async def ask(self, peer: NodeId, request: GetMembership, *, deadline: float) -> MembershipReply:
         assert deadline > 0
@@ -93,6 +94,7 @@ class Newcomers:
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(newcomer_module, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watch, "LEAST_PAUSE", 0.0)
 
 
 async def once(newcomers: Newcomers, until: Any) -> None:
@@ -172,7 +174,7 @@ async def watched(members: Members, *rounds: int) -> None:
 
     poll = MembershipPoll(CHAIN, members, lambda: members.nodes)
     async with asyncio.timeout(10):
-        await watch.watch_membership(STRANGER.node_id, poll, round_of)
+        await watch.watch_membership(STRANGER.node_id, poll, round_of, members.taken_for_stranger)
 
 
 async def test_who_hears_nothing_asks_and_learns_that_it_is_out() -> None:
@@ -180,6 +182,20 @@ async def test_who_hears_nothing_asks_and_learns_that_it_is_out() -> None:
     with pytest.raises(ExcludedError, match="no member any more: it was put out in round 4"):
         await watched(members, 5)
     assert len(members.asked) == 2
+
+
+async def test_who_is_refused_as_a_stranger_asks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a member that left by a block that did not reach it, when a peer refuses it as a stranger, then it asks, however
+    long it would have waited; as long as nobody does, it waits."""
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 3600.0)
+    members = Members([(Membership.LEFT, "it left in round 4")])
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await watched(members, 5)
+    assert members.asked == []
+    members.taken_for_stranger.set()
+    with pytest.raises(ExcludedError, match="it left in round 4"):
+        await watched(members, 5)
 
 
 async def test_as_long_as_rounds_close_nobody_is_asked() -> None:

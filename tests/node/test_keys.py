@@ -36,6 +36,7 @@ def ledger(change: Any, node: NodeId = MEMBER.node_id) -> State:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watch, "LEAST_PAUSE", 0.0)
 
 
 def signer(core: Core, who: Any, coming: Any = lambda _: STRANGER) -> AllianceService:

@@ -29,6 +29,13 @@ class Connections(Protocol):
         ...
 
 
+class RefusedAsker(MembershipAsker, Protocol):
+    """The part of the exchange that is used here."""
+
+    taken_for_stranger: asyncio.Event
+    """Set whenever a peer has refused a request because it holds this node for no member."""
+
+
 class Belonging:
     """`held`: shows the operator why the node waits, empty when it doesn't."""
 
@@ -37,7 +44,7 @@ class Belonging:
         core: Core,
         identity: Identity,
         peers: Connections,
-        asker: MembershipAsker,
+        asker: RefusedAsker,
         *,
         tell: Tell,
         held: Callable[[str], None],
@@ -45,6 +52,7 @@ class Belonging:
         self._core = core
         self._identity = identity
         self._peers = peers
+        self._asker = asker
         self._poll = MembershipPoll(core.context.state.chain, asker, lambda: list(peers.members()))
         self._tell = tell
         self._held = held
@@ -86,7 +94,8 @@ class Belonging:
         members say."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._until_excluded())
-            group.create_task(watch_membership(self._core.context.me, self._poll, lambda: self._core.context.round))
+            me, refused = self._core.context.me, self._asker.taken_for_stranger
+            group.create_task(watch_membership(me, self._poll, lambda: self._core.context.round, refused))
 
     async def _until_excluded(self) -> None:
         await self._excluded.wait()

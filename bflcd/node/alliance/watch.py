@@ -15,8 +15,13 @@ FIRST_PAUSE: Final = 10.0
 
 LONGEST_PAUSE: Final = 160.0
 
+LEAST_PAUSE: Final = 2.0
+"""Where a peer has refused this node as a stranger it is asked sooner, but never more often than this: the peer may be a liar."""
 
-async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round]) -> None:
+
+async def watch_membership(
+    me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round], taken_for_stranger: asyncio.Event
+) -> None:
     """Raise ExcludedError once most of the connected members say, of our round or a later one, that this node is none;
     KeyReplacedError if they say that another key has taken its place.
 
@@ -24,7 +29,7 @@ async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[
     """
     pause, last = FIRST_PAUSE, round_of()
     while True:
-        await asyncio.sleep(pause)
+        await _pause(pause, taken_for_stranger)
         if round_of() != last:
             pause, last = FIRST_PAUSE, round_of()
             continue
@@ -35,3 +40,14 @@ async def watch_membership(me: NodeId, poll: MembershipPoll, round_of: Callable[
             why = KeyReplacedError if newest.standing == Membership.REPLACED else ExcludedError
             raise why(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+async def _pause(seconds: float, refused: asyncio.Event) -> None:
+    """So long, or until a peer refuses this node as a stranger."""
+    await asyncio.sleep(LEAST_PAUSE)
+    try:
+        async with asyncio.timeout(seconds - LEAST_PAUSE):
+            await refused.wait()
+    except TimeoutError:
+        return
+    refused.clear()
