@@ -50,6 +50,7 @@ def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
         "1 of 3",
         "it copies",
         "left",
+        "replaced e1e1e1e1",
     ):
         assert text in out
     assert "warning" not in out
@@ -75,6 +76,7 @@ def test_lists_are_whole_as_json(run, command, field):
         (("kick", "07070707", "--reason", "it lies", "-y"), OperationRequest(kind="kick", node="07070707", reason="it lies")),
         (("take-back", "07070707"), OperationRequest(kind="return", node="07070707")),
         (("approve", "b1b1"), OperationRequest(kind="approve", motion="b1b1")),
+        (("replace", "07070707", "a1a1a1a1", "-y"), OperationRequest(kind="replace", node="07070707", by="a1a1a1a1")),
         (("leave", "--yes"), OperationRequest(kind="leave")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
     ],
@@ -93,7 +95,7 @@ def test_what_still_waits_or_was_dropped_is_said(run, served):
     assert "no block carries it any more" in run("admit", "a1a1a1a1")[1]
 
 
-@pytest.mark.parametrize("words", [("kick", "07070707"), ("leave",), ("leave", "--json")])
+@pytest.mark.parametrize("words", [("kick", "07070707"), ("replace", "07070707", "a1a1a1a1"), ("leave",), ("leave", "--json")])
 def test_where_nobody_can_be_asked_nothing_is_signed(run, served, words):
     code, out, err = run(*words)
     assert code == 1
