@@ -125,7 +125,7 @@ def rotate_key(
     *,
     datadir: DataDirOption,
     patience: Annotated[
-        float, typer.Option("--for", min=0, max=86_400, help="Seconds to wait for the block that carries it.")
+        int, typer.Option("--for", min=0, max=86_400, help="Seconds to wait for the block that carries it.")
     ] = 60,
 ) -> None:
     """Go on under a new key, which the running daemon makes, with all that the node has; the key before is dead from then on."""

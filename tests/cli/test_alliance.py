@@ -55,6 +55,7 @@ def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
         "it copies",
         "left",
         "reward_share = 2000",
+        "replaced e1e1e1e1",
     ):
         assert text in out
     assert "warning" not in out
@@ -98,6 +99,7 @@ def test_lists_are_whole_as_json(run, command, field):
             ("rollback", "3", "--reason", "poisoned", "-y"),
             OperationRequest(kind="rollback", round=3, reason="poisoned"),
         ),
+        (("replace", "07070707", "a1a1a1a1", "-y"), OperationRequest(kind="replace", node="07070707", by="a1a1a1a1")),
         (("leave", "--yes"), OperationRequest(kind="leave")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
     ],
@@ -126,6 +128,7 @@ def test_what_still_waits_or_was_dropped_is_said(run, served):
         ("dismiss", "07"),
         ("set", "score_rows", "64"),
         ("rollback", "3"),
+        ("replace", "07070707", "a1a1a1a1"),
         ("leave",),
         ("leave", "--json"),
     ],

@@ -11,7 +11,7 @@ from bflcd.api.token import FILE_NAME, ApiFile, write_api_file
 from bflcd.config import CONFIG_FILE, config_text, load_config
 from bflcd.core.signing_guard import Mark
 from bflcd.crypto.identity import Identity
-from bflcd.crypto.keystore import Cost, read_key, read_passphrase, write_key
+from bflcd.crypto.keystore import Cost, read_facts, read_key, read_passphrase, write_key
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.store.marks import MarkFile
 from bflcd.store.marks import read as read_mark
@@ -49,6 +49,7 @@ def _key(data: bytes) -> None:
     path.write_bytes(data)
     path.chmod(0o600)
     try:
+        read_facts(path)
         read_key(path)  # without a passphrase: Argon2 takes most of a second
     except OperatorError as error:
         _readable(error)

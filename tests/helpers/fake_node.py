@@ -164,7 +164,10 @@ def alliance_of(**changes: object) -> AllianceView:
                 expires=1004,
             )
         ],
-        "former": [FormerMemberView(node_id="c1" * 32, balance=70, standing="left", round=4)],
+        "former": [
+            FormerMemberView(node_id="c1" * 32, balance=70, standing="left", round=4),
+            FormerMemberView(node_id="d1" * 32, balance=0, standing="replaced", round=5, successor="e1" * 32),
+        ],
         "waiting": [],
     }
     return AllianceView(**{**fields, **changes})  # type: ignore[arg-type]
