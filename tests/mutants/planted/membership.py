@@ -125,7 +125,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "membership-motions-outlive-what-is-done",
         "what managers said before a return puts a member out again without a quorum (design 7)",
         MOTION,
-        "if _about(other) != self.target(body))",
+        "if _about(other) != _subject(self.name, body))",
         "if other)",
         BELONGS,
     ),
