@@ -24,6 +24,9 @@ _VIEW: Final = "/v1/alliance"
 _POLL: Final = 0.25
 """Seconds between two looks whether a block has carried an operation."""
 
+_FETCH: Final = 30.0
+"""Seconds that a node may take to get the model that it is to go back to, before it signs."""
+
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's id, or its beginning where it is known.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody to read, for ever.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -294,7 +297,7 @@ def sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
     """Have the node sign an operation, and wait for the block that carries it."""
     session: Session = ctx.obj
     with connect(session) as api:
-        signed = msgspec.convert(api.post("/v1/operations", body), OperationView)
+        signed = msgspec.convert(api.post("/v1/operations", body, timeout=api.timeout + _FETCH), OperationView)
         with session.err.status("waiting for the block that carries it"):
             outcome, view = _outcome(api, signed, patience)
     result = {"operation": signed, "outcome": outcome, "round": view.round}

@@ -326,7 +326,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "empty-round-new-model",
         "a round that packs nothing changes the model (section 4)",
         TRANSITION,
-        "if not outcome.packed and model != head_header.blob:",
+        "if outcome.rollback is None and not outcome.packed and model != head_header.blob:",
         "if model is None:",
         APPLIED,
     ),

@@ -125,7 +125,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "membership-motions-outlive-what-is-done",
         "what managers said before a return puts a member out again without a quorum (design 7)",
         MOTION,
-        "if holder_of(state, _about(other)) not in touched)",
+        "if _now(state, _about(other)) not in touched)",
         "if other)",
         BELONGS,
     ),

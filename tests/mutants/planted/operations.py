@@ -185,7 +185,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operations-left-out-of-blocks",
         "leaders name operations and build blocks without them: nobody is ever punished (rule 9)",
         CANDIDATES,
-        "            operations=tuple(self._operations[id_] for id_ in named),\n",
+        "            operations=operations,\n",
         "",
         PUNISHED,
         LYING,

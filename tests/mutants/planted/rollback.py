@@ -21,11 +21,11 @@ WALKED: Final = selection("inspect/test_chain_check.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
-        "rollback-by-one-manager",
-        "one manager takes away what the community has learned (design 7)",
+        "rollback-by-too-few-managers",
+        "two of four managers take away what the community has learned (design 7)",
         KIND,
         "        return manager_quorum(state)\n",
-        "        return 1\n",
+        "        return manager_quorum(state) - 1\n",
         RULES,
     ),
     mutant(
