@@ -18,6 +18,7 @@ from bflcd.files import write_whole
 from bflcd.learn.data import DataConfig
 from bflcd.learn.partition import TEST_PERCENT
 from bflcd.learn.shipped import SHIPPED
+from bflcd.ledger.alliance.fees import terms_text
 from bflcd.ledger.state import MAX_SUPPLY
 from bflcd.limits import LARGEST_NUMBER, visible
 from bflcd.params import Genesis
@@ -178,6 +179,7 @@ def _print_community(composed: Genesis) -> None:
     end = f"until round {params.last_round}" if params.last_round else "without end"
     typer.echo(f"chain id   {chain_id_of(composed).hex()}")
     typer.echo(f"community  {len(composed.members)} members, {len(composed.committee)} seats, {params.places} places, {end}")
+    typer.echo(f"fees       {terms_text(composed.terms)}")
     typer.echo(f"task       {task.factory}, {len(task.tensors)} tensors, model 0 is {short(composed.model.root)}")
 
 

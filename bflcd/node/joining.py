@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.config import Config
 from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError, PeerError, Rejection, RequestError
+from bflcd.ledger.alliance.fees import terms_text
 from bflcd.net.blobs.race import Race
 from bflcd.net.exchange import Exchange
 from bflcd.net.peers import PeerManager
@@ -178,6 +179,7 @@ def summary_of(genesis: Genesis, me: NodeId, giver: NodeId) -> str:
         ("given by", f"{short(giver)} ({peer_id_of(giver)})"),
         ("members", f"{len(members)}: {_named(members)}; this node is " + ("one" if me in members else "none") + " of them"),
         ("managers", f"{len(genesis.managers)}: {_named(list(genesis.managers))}"),
+        ("fees", terms_text(genesis.terms)),
         ("task", f"{task.factory}, {', '.join(f'{key}={value}' for key, value in task.options) or 'no options'}"),
         ("model", size),
     )

@@ -1,5 +1,6 @@
 """The commands for money against a served node: what they show, what they sign, what they write."""
 
+import asyncio
 import csv
 import io
 import json
@@ -11,8 +12,11 @@ import pytest
 
 from bflc_cli.governance import money
 from bflc_cli.main import main
+from bflc_cli.offline import read_earnings
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
+from bflcd.store.sqlite import SqliteStore
+from tests.helpers.chains import begin_chain, fill
 from tests.helpers.fake_node import IDS, ServedNode, alliance_of, earnings_in, ledger_of
 
 
@@ -160,3 +164,17 @@ def test_without_matplotlib_a_plot_is_refused_before_anything_is_read(run, monke
     monkeypatch.setattr(money.importlib.util, "find_spec", lambda _: None)
     code, _, err = run("rewards", "--plot", "x.png")
     assert (code, "--plot needs matplotlib" in err, Path("x.png").exists()) == (1, True, False)
+
+
+async def test_rewards_of_a_stopped_node(tmp_path, capsys):
+    """Given the directory of a node that has ended / Then what its blocks paid is added up as a daemon's rows are."""
+    store, chain = await SqliteStore.open(tmp_path), begin_chain()
+    await fill(store, chain, 3)
+    await store.close()
+    assert await asyncio.to_thread(main, ["--datadir", str(tmp_path), "--json", "rewards", "--from", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)["data"]
+    rows = await read_earnings(tmp_path, 2, 10)
+    assert {row.round for row in rows} == {2, 3}
+    assert sum(one["packed"] for one in found) == sum(row.packed for row in rows) == 4
+    assert sum(one["pay"] for one in found) == sum(row.pay for row in rows) > 0
+    assert await read_earnings(tmp_path, None, 1) == [row for row in rows if row.round == 3]

@@ -13,11 +13,11 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.errors import OperatorError
 from bflcd.node.admission import MEBIBYTE, check_admissible
 from bflcd.node.joining import find_genesis, summary_of
-from bflcd.params import BlobRef, Genesis, TensorSpec
+from bflcd.params import BlobRef, Genesis, TensorSpec, Terms
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import write_genesis
 from bflcd.store.memory import MemoryStore
-from bflcd.types import Digest
+from bflcd.types import Amount, Digest
 from bflcd.wire.blocks import chain_id_of
 from bflcd.wire.requests import GenesisReply, GetGenesis
 from bflcd.wire.tensors import payload_size
@@ -157,6 +157,9 @@ def test_the_summary_names_members_managers_task_size_and_giver() -> None:
     assert facts["community"] == "test"
     assert facts["members"].startswith(f"40: {identities[0].node_id.hex()[:8]} ")
     assert facts["members"].endswith(" and 28 more; this node is one of them")
+    assert facts["fees"] == "none"
+    asking = replace(made, terms=Terms(entry_fee=Amount(50), deposit=Amount(200)))
+    assert "fees       entry 50, 0 for each 1000 rounds, deposit 200" in summary_of(asking, ME, FIRST).splitlines()
     assert facts["managers"] == "4: " + " ".join(identity.node_id.hex()[:8] for identity in identities[:4])
     assert facts["task"] == "digits, no options"
     assert facts["model"] == "0.00 MiB, 1 tensors"

@@ -47,6 +47,18 @@ class Dues:
 NOTHING: Final = Dues()
 
 
+def asks(terms: Terms) -> bool:
+    """Whether a community asks its members for anything."""
+    return bool(terms.entry_fee or terms.period_fee or terms.deposit)
+
+
+def terms_text(terms: Terms) -> str:
+    """What a community asks for, for who is about to join it."""
+    if not asks(terms):
+        return "none"
+    return f"entry {terms.entry_fee}, {terms.period_fee} for each {terms.period_rounds} rounds, deposit {terms.deposit}"
+
+
 def price_of(terms: Terms, account: Account) -> Dues:
     """What its next period costs a member, whenever it is paid."""
     return Dues(
@@ -113,7 +125,7 @@ def in_arrears(state: State, round_: Round) -> frozenset[NodeId]:
     """
     terms = state.terms
     # 1. Nothing to pay.
-    if not (terms.entry_fee or terms.period_fee or terms.deposit):
+    if not asks(terms):
         return frozenset()
     late = {account.node for account in members_of(state) if dues_of(terms, account, round_).total > 0}
     able = [account for account in members_of(state) if account.punished_round == NEVER and account.retired_round == NEVER]

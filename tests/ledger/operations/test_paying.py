@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, UsageError
 from bflcd.ledger.alliance.fees import NOTHING, Dues, deposits_freed, dues_of, in_arrears, owes, owing, price_of, under_terms
-from bflcd.ledger.election import elect, may_sit
+from bflcd.ledger.election import Merit, elect, may_sit
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled, select_operations
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.recovery import apply_recovery, check_recovery
@@ -20,7 +20,7 @@ from bflcd.ledger.roles import may_train, seed_of, trainers
 from bflcd.ledger.state import NEVER, State, account_of, genesis_state, member_of, members_of, with_accounts
 from bflcd.ledger.transition import check_conservation
 from bflcd.params import GenesisMember, Terms, check_genesis
-from bflcd.types import Amount, Digest, Epoch, NodeId, PartsPerMillion, Round, View
+from bflcd.types import Amount, Digest, Epoch, MicroNats, NodeId, PartsPerMillion, Round, View
 from bflcd.wire.alliance import Admit, Kick, Leave, Return, Transfer
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Prepare
@@ -215,10 +215,11 @@ def test_people_read_who_pays_what_for_whom() -> None:
 # -- who is left out ----------------------------------------------------------------------------------------------------------
 
 
-def seats(state: State, present: frozenset[NodeId] | None = None) -> tuple[NodeId, ...]:
-    """Who sits in the next round."""
-    here = frozenset(one.node for one in members_of(state)) if present is None else present
-    return elect(START.params, state, {}, here, seed_of(state)).committee
+def seats(state: State, best: Identity | None = None) -> tuple[NodeId, ...]:
+    """Who sits in the next round; `best`: whose update was packed in this one."""
+    here = frozenset(one.node for one in members_of(state))
+    packed = {} if best is None else {best.node_id: Merit(MicroNats(1), 0)}
+    return elect(START.params, state, packed, here, seed_of(state)).committee
 
 
 def test_who_owes_neither_trains_nor_sits_until_it_has_paid() -> None:
@@ -227,7 +228,8 @@ def test_who_owes_neither_trains_nor_sits_until_it_has_paid() -> None:
     assert MEMBER.node_id not in trainers(START.params, state)
     assert not may_train(START.params, state, MEMBER.node_id)
     lonely = replace(state, committee=tuple(key.node_id for key in PLAIN[2:]))
-    assert MEMBER.node_id not in seats(lonely)
+    assert MEMBER.node_id not in seats(lonely, best=MEMBER)
+    assert MEMBER.node_id in seats(paid_by_all_but(state=lonely), best=MEMBER), "it would be first"
     back = after(state, pays(state, MEMBER))
     assert (owing(back), owes(back, MEMBER.node_id)) == (frozenset(), False)
     assert MEMBER.node_id in trainers(START.params, back)
@@ -236,7 +238,7 @@ def test_who_owes_neither_trains_nor_sits_until_it_has_paid() -> None:
 def test_a_period_that_ends_with_a_round_leaves_nobody_a_seat_in_the_next() -> None:
     state = at(paid_by_all_but(MEMBER), PERIOD - 1)
     assert owing(state) == frozenset()
-    assert MEMBER.node_id not in seats(replace(state, committee=tuple(key.node_id for key in PLAIN[2:])))
+    assert MEMBER.node_id not in seats(replace(state, committee=tuple(key.node_id for key in PLAIN[2:])), best=MEMBER)
 
 
 def test_who_was_admitted_and_has_not_paid_is_left_out_whatever_others_do() -> None:
