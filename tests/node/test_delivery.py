@@ -7,8 +7,9 @@ import pytest
 
 from bflcd.core.effects import Send
 from bflcd.core.events import Instant
-from bflcd.node.runtime.delivery import MAX_PUSHES, TRUSTED, Delivery
+from bflcd.node.runtime.delivery import MAX_PUSHES, MOST_PATIENT, PATIENT, TRUSTED, Delivery
 from bflcd.node.runtime.jobs import Jobs
+from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Pushed
 from bflcd.scheduler import ASYNCIO
 from bflcd.types import Millis, NodeId, Signature
@@ -173,6 +174,102 @@ async def test_where_nobody_can_be_reached_straight_it_is_gossiped_at_once(sende
         sender.net.connections.clear()
     await sender.say(message=OTHER)
     assert sender.net.published == [OTHER]
+
+
+async def settled() -> None:
+    """Let what can go on go on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_where_all_are_slow_gossip_waits_a_few_times_as_long_as_their_answers_take(sender: Sender) -> None:
+    """Given judges whose answers took 400 ms and then none, When one of them is not connected, Then gossip waits for it so long."""
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(400)
+    net.answers.set()
+    await settled()
+    sender.delivery.round_closed()
+    del net.connections[CEM]
+    await sender.say()
+    for later in (100, PATIENT * 300 - 1):
+        net.now = Millis(begun + later)
+        await sender.say()
+        assert net.published == [], later
+    net.now = Millis(begun + PATIENT * 300)
+    await sender.say()
+    assert net.published == [SAID]
+
+
+async def test_answers_that_are_still_awaited_count_as_slow(sender: Sender) -> None:
+    """Given judges that have answered nothing for 3 s, When pushes to them are given up, Then it is not gossiped at once."""
+    net = sender.net
+    net.loses = set(JUDGES)
+    net.answers.clear()
+    await sender.say()
+    net.now = Millis(3_000)
+    assert await sender.say(message=OTHER) == JUDGES
+    net.answers.set()
+    await settled()
+    assert await sender.say() == JUDGES
+    assert net.published == []
+    net.now = Millis(PATIENT * 3_000)
+    await sender.say()
+    assert net.published == [SAID]
+
+
+async def test_gossip_waits_no_longer_than_its_bound_however_slow_all_are(sender: Sender) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(100 * T0)
+    net.answers.set()
+    await settled()
+    del net.connections[CEM]
+    await sender.say()
+    net.now = Millis(begun + MOST_PATIENT * T0 - 1)
+    await sender.say()
+    assert net.published == []
+    net.now = Millis(begun + MOST_PATIENT * T0)
+    await sender.say()
+    assert net.published == [SAID]
+
+
+async def test_one_judge_of_three_that_is_slow_holds_up_no_gossip(sender: Sender) -> None:
+    net = sender.net
+    net.answers.clear()
+    net.slow = {ANN}
+    await sender.say(message=OTHER)
+    net.now = Millis(5_000)
+    del net.connections[CEM]
+    await sender.say()
+    await sender.say()
+    assert net.published == [SAID]
+
+
+def test_the_pace_is_the_lower_median_of_what_answers_take_with_what_is_awaited() -> None:
+    pace = Pace()
+    assert pace.of(JUDGES, Millis(0)) == 0
+    for peer, took in zip(JUDGES, (100, 400, 900), strict=True):
+        pace.begun(peer, Millis(0))
+        pace.ended(peer, Millis(0), Millis(took), answered=True)
+    assert pace.of(JUDGES, Millis(900)) == 400
+    assert pace.of((ANN, BOB), Millis(900)) == 100, "the lower of two middles"
+    assert pace.of((NodeId(bytes(32)),), Millis(900)) == 400, "nothing is known of it: as all others"
+    pace.begun(ANN, Millis(1_000))
+    assert pace.of((ANN,), Millis(1_050)) == 100
+    assert pace.of((ANN,), Millis(1_700)) == 700
+    pace.ended(ANN, Millis(1_000), Millis(1_900), answered=True)
+    assert pace.of((ANN,), Millis(1_900)) == 300, "an answer moves it by a quarter"
+    pace.begun(BOB, Millis(2_000))
+    pace.ended(BOB, Millis(2_000), Millis(2_001), answered=False)
+    assert pace.of((BOB,), Millis(2_001)) == 400, "that nothing came says that nothing came sooner"
+    pace.begun(BOB, Millis(3_000))
+    pace.ended(BOB, Millis(3_000), Millis(6_000), answered=False)
+    assert pace.of((BOB,), Millis(6_000)) == 3_000
+    pace.forget_but({ANN}.__contains__)
+    assert pace.of((BOB,), Millis(6_000)) == 300
 
 
 async def test_over_a_new_connection_it_goes_again(sender: Sender) -> None:

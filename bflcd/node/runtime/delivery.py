@@ -7,7 +7,12 @@ lost packets by itself, at the pace that it measures, and a peer that is slow wo
 
 Gossip costs every member what one lacks. So who can't be reached straight, not being connected or having answered nothing while a
 push was awaited, is reached by it when a message is said again: by then a new judge is dialled, and who was late has answered.
-Where nobody can be reached straight it is gossiped at once.
+Where nobody is connected it is gossiped at once.
+
+Where all are slow, gossip makes all slower: they are late because they have too much to do, new judges are dialled late too, and a
+community that answers lateness by gossip never gets out of it. So it waits, besides, until a message is `PATIENT` times as old as the
+answers of those it concerns take by now, their lower median, so that no f of them can hold it up. That is nothing where answers take
+milliseconds; and never more than `MOST_PATIENT` T0, so that a way round a broken link is always found.
 """
 
 from collections import Counter
@@ -16,9 +21,16 @@ from typing import Final
 
 from bflcd.core.effects import Send
 from bflcd.node.runtime.jobs import Jobs
+from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Clock, Network, Pushed
 from bflcd.types import Millis, NodeId
 from bflcd.wire.messages import Gossip
+
+PATIENT: Final = 4
+"""Times that an answer takes, before gossip brings what was pushed in vain: a late one, and a dial, end before that."""
+
+MOST_PATIENT: Final = 16
+"""T0 after which gossip waits no longer: twice the longest pause between two times that a message is said."""
 
 MAX_PUSHES: Final = 256
 """Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
@@ -29,8 +41,9 @@ TRUSTED: Final = 4
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a message has come. `confirmed`: over which connection each peer has confirmed it, and when."""
+    """How far a message has come, which was said first at `since`. `confirmed`: over which connection by whom, and when."""
 
+    since: Millis
     confirmed: dict[NodeId, tuple[int, Millis]] = field(default_factory=dict)
     under_way: set[NodeId] = field(default_factory=set)
     said: int = 0
@@ -44,8 +57,10 @@ class Delivery:
         self._jobs = jobs
         self._clock = clock
         self._trusted = Millis(TRUSTED * view_timeout)
+        self._most_patient = Millis(MOST_PATIENT * view_timeout)
         self._progress: dict[Gossip, _Progress] = {}
         self._under_way = Counter[NodeId]()
+        self._pace = Pace()
         self._heard: dict[NodeId, Millis] = {}
         self._silent: set[NodeId] = set()
 
@@ -59,7 +74,7 @@ class Delivery:
         if not effect.to:
             await self._network.publish(effect.message)
             return
-        progress = self._progress.setdefault(effect.message, _Progress())
+        progress = self._progress.setdefault(effect.message, _Progress(self._clock().mono))
         first, lacking = progress.said == 0, self._lacking(effect, progress)
         progress.said += 1
         if self.under_way + len(lacking) > MAX_PUSHES:
@@ -68,8 +83,7 @@ class Delivery:
             return
         for peer in lacking:
             self._push_to(peer, effect.message, progress)
-        reached = [peer for peer in lacking if self._is_connected(peer) and peer not in self._silent]
-        if len(reached) < len(lacking) and not (first and reached):
+        if self._needs_gossip(effect.to, lacking, progress, first=first):
             await self._network.publish(effect.message)
 
     def round_closed(self) -> None:
@@ -77,6 +91,17 @@ class Delivery:
         self._progress.clear()
         self._silent = set(filter(self._is_connected, self._silent))
         self._heard = {peer: heard for peer, heard in self._heard.items() if self._is_connected(peer)}
+        self._pace.forget_but(self._is_connected)
+
+    def _needs_gossip(self, to: tuple[NodeId, ...], lacking: tuple[NodeId, ...], progress: _Progress, *, first: bool) -> bool:
+        """Whether somebody lacks it whom a push won't reach; who may just be slow, or dialled just now, is waited for."""
+        connected = [peer for peer in to if self._is_connected(peer)]
+        reached = [peer for peer in lacking if peer in connected and peer not in self._silent]
+        if len(reached) == len(lacking) or (first and reached):
+            return False
+        now = self._clock().mono
+        patience = min(PATIENT * self._pace.of(connected, now), self._most_patient)
+        return now - progress.since >= patience
 
     def _is_connected(self, peer: NodeId) -> bool:
         return self._network.connection(peer) is not None
@@ -101,10 +126,12 @@ class Delivery:
         self._jobs.beside(self._push(message, peer, connection, progress))
 
     async def _push(self, message: Gossip, peer: NodeId, connection: int, progress: _Progress) -> None:
-        begun = self._clock().mono
+        begun, outcome = self._clock().mono, Pushed.LOST
+        self._pace.begun(peer, begun)
         try:
             outcome = await self._network.push(message, peer)
         finally:
+            self._pace.ended(peer, begun, self._clock().mono, answered=outcome is not Pushed.LOST)
             progress.under_way.discard(peer)
             self._under_way -= Counter((peer,))
         if outcome is Pushed.LOST:
