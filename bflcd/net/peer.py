@@ -1,7 +1,7 @@
 """What the peer manager needs and shows: settings, a peer as others see it, callbacks, the narrow protocols it stands on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bflcd.net.protocol import ConnectionInfo, HostCheck, PeerEventHandler, anywhere
@@ -31,6 +31,18 @@ class PeerSettings:
     """How long a stranger may stay: enough to fetch the genesis and to apply."""
     max_strangers: int = 8
     max_peers: int = 128
+    close_peers: int = 12
+    """So many are asked as often as it says above; of more all but the committee in turn less often, so that a node's work does not
+    grow with them."""
+    most_seldom: float = 6.0
+    """Times by which these pauses grow at most."""
+
+    def among(self, peers: int) -> "PeerSettings":
+        """The settings for one of so many peers."""
+        seldom = min(peers / self.close_peers, self.most_seldom)
+        if seldom <= 1:
+            return self
+        return replace(self, heartbeat_period=seldom * self.heartbeat_period, exchange_period=seldom * self.exchange_period)
 
 
 @dataclass(frozen=True, slots=True)
