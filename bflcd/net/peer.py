@@ -32,8 +32,8 @@ class PeerSettings:
     max_strangers: int = 8
     max_peers: int = 128
     close_peers: int = 12
-    """So many are asked as often as it says above; of more all but the committee in turn less often, so that a node's work does not
-    grow with them."""
+    """So many are asked as often as it says above. Of more, all but the committee are asked less often: the work of a node
+    does not grow with them."""
     most_seldom: float = 6.0
     """Times by which these pauses grow at most."""
 

@@ -317,9 +317,7 @@ class PeerManager:
         if not self._is_member(peer.node):
             return
         try:
-            reply = await self._exchange.ask(
-                peer.node, GetAddresses(self._status().chain), deadline=settings.heartbeat_deadline
-            )
+            reply = await self._exchange.ask(peer.node, GetAddresses(self._status().chain), deadline=settings.heartbeat_deadline)
         except (RequestError, PeerError) as error:
             logger.debug("%s gives no addresses: %s", short(peer.node), error)
             return

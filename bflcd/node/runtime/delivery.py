@@ -9,10 +9,10 @@ Gossip costs every member what one lacks. So who can't be reached straight, not 
 push was awaited, is reached by it when a message is said again: by then a new judge is dialled, and who was late has answered.
 Where nobody is connected it is gossiped at once.
 
-Where all are slow, gossip makes all slower: they are late because they have too much to do, new judges are dialled late too, and a
-community that answers lateness by gossip never gets out of it. So it waits, besides, until a message is `PATIENT` times as old as the
-answers of those it concerns take by now, their lower median, so that no f of them can hold it up. That is nothing where answers take
-milliseconds; and never more than `MOST_PATIENT` T0, so that a way round a broken link is always found.
+Where all are slow, gossip makes all slower: they are late because they have too much to do, new judges are dialled late too, and
+a community that answers lateness by gossip never gets out of it. So gossip waits, besides, until a message is `PATIENT` times as
+old as the answers of those it concerns take now: the lower median of them, so that no f can hold it up. That is nothing where
+answers take milliseconds, and never more than `MOST_PATIENT` T0, so that a way round a broken link is always found.
 """
 
 from collections import Counter
