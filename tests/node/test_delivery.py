@@ -7,20 +7,22 @@ import pytest
 
 from bflcd.core.effects import Send
 from bflcd.core.events import Instant
-from bflcd.node.runtime.delivery import MAX_PUSHES, MOST_PATIENT, PATIENT, TRUSTED, Delivery
+from bflcd.node.runtime.delivery import MAX_PUSHES, MOST_PATIENT, MOST_PATIENT_TRAINING, PATIENT, TRUSTED, Delivery
 from bflcd.node.runtime.jobs import Jobs
 from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Pushed
 from bflcd.scheduler import ASYNCIO
 from bflcd.types import Millis, NodeId, Signature
+from bflcd.wire.codec import WIRE_VERSION, number_of
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import Gossip
+from bflcd.wire.messages import Gossip, Offer
 
 T0 = Millis(1_000)
 ANN, BOB, CEM = (NodeId(letter * 32) for letter in (b"a", b"b", b"c"))
 JUDGES = (ANN, BOB, CEM)
 SAID = Envelope(NodeId(bytes(32)), b"what was signed", Signature(bytes(64)))
 OTHER = Envelope(SAID.author, b"another thing", SAID.signature)
+OFFER = Envelope(SAID.author, bytes((0x90, WIRE_VERSION, number_of(Offer))), SAID.signature)
 
 
 class Net:
@@ -203,23 +205,24 @@ async def test_where_all_are_slow_gossip_waits_a_few_times_as_long_as_their_answ
 
 
 async def test_answers_that_are_still_awaited_count_as_slow(sender: Sender) -> None:
-    """Given judges that have answered nothing for 3 s, When pushes to them are given up, Then it is not gossiped at once."""
+    """Given judges that have answered nothing for 300 ms, When pushes to them are given up, Then it is not gossiped at once."""
     net = sender.net
     net.loses = set(JUDGES)
     net.answers.clear()
     await sender.say()
-    net.now = Millis(3_000)
+    net.now = Millis(300)
     assert await sender.say(message=OTHER) == JUDGES
     net.answers.set()
     await settled()
     assert await sender.say() == JUDGES
     assert net.published == []
-    net.now = Millis(PATIENT * 3_000)
+    net.now = Millis(PATIENT * 300)
     await sender.say()
     assert net.published == [SAID]
 
 
-async def test_gossip_waits_no_longer_than_its_bound_however_slow_all_are(sender: Sender) -> None:
+@pytest.mark.parametrize(("message", "most"), [(SAID, MOST_PATIENT), (OFFER, MOST_PATIENT_TRAINING)])
+async def test_gossip_waits_no_longer_than_its_bound_however_slow_all_are(sender: Sender, message: Gossip, most: int) -> None:
     net = sender.net
     net.answers.clear()
     await sender.say(message=OTHER)
@@ -227,13 +230,13 @@ async def test_gossip_waits_no_longer_than_its_bound_however_slow_all_are(sender
     net.answers.set()
     await settled()
     del net.connections[CEM]
-    await sender.say()
-    net.now = Millis(begun + MOST_PATIENT * T0 - 1)
-    await sender.say()
+    await sender.say(message=message)
+    net.now = Millis(begun + most * T0 - 1)
+    await sender.say(message=message)
     assert net.published == []
-    net.now = Millis(begun + MOST_PATIENT * T0)
-    await sender.say()
-    assert net.published == [SAID]
+    net.now = Millis(begun + most * T0)
+    await sender.say(message=message)
+    assert net.published == [message]
 
 
 async def test_one_judge_of_three_that_is_slow_holds_up_no_gossip(sender: Sender) -> None:
@@ -314,7 +317,7 @@ async def test_what_was_lost_of_a_round_that_is_over_is_not_gossiped(sender: Sen
 
 async def test_with_too_much_under_way_what_is_new_is_gossiped_and_what_is_said_again_waits(sender: Sender) -> None:
     sender.net.answers.clear()
-    fitting = [Envelope(SAID.author, bytes([number]), SAID.signature) for number in range(MAX_PUSHES // len(JUDGES))]
+    fitting = [Envelope(SAID.author, b"thing %d" % number, SAID.signature) for number in range(MAX_PUSHES // len(JUDGES))]
     for message in fitting:
         assert await sender.say(message=message) == JUDGES
     assert await sender.say() == ()

@@ -12,7 +12,8 @@ Where nobody is connected it is gossiped at once.
 Where all are slow, gossip makes all slower: they are late because they have too much to do, new judges are dialled late too, and
 a community that answers lateness by gossip never gets out of it. So gossip waits, besides, until a message is `PATIENT` times as
 old as the answers of those it concerns take now: the lower median of them, so that no f can hold it up. That is nothing where
-answers take milliseconds, and never more than `MOST_PATIENT` T0, so that a way round a broken link is always found.
+answers take milliseconds, and has bounds, so that a way round a broken link is always found; a close one for votes, whose views
+end.
 """
 
 from collections import Counter
@@ -24,19 +25,27 @@ from bflcd.node.runtime.jobs import Jobs
 from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Clock, Network, Pushed
 from bflcd.types import Millis, NodeId
-from bflcd.wire.messages import Gossip
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import Beacon, Gossip, Offer
 
 PATIENT: Final = 4
 """Times that an answer takes, before gossip brings what was pushed in vain: a late one, and a dial, end before that."""
 
-MOST_PATIENT: Final = 16
-"""T0 after which gossip waits no longer: twice the longest pause between two times that a message is said."""
+MOST_PATIENT: Final = 2
+"""T0 after which gossip waits no longer. A vote is said again each T0 at least: the three steps of a view end within 9 T0, and the
+later views have 16 (design 6.7)."""
+
+MOST_PATIENT_TRAINING: Final = 16
+"""The same for beacons and offers, of which there are most: no vote waits for one of them, and a round for none for ever."""
 
 MAX_PUSHES: Final = 256
 """Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
 
 TRUSTED: Final = 4
 """T0 for which a confirmation counts."""
+
+_OF_TRAINING: Final = frozenset(number_of(kind) for kind in (Beacon, Offer))
 
 
 @dataclass(slots=True)
@@ -57,7 +66,7 @@ class Delivery:
         self._jobs = jobs
         self._clock = clock
         self._trusted = Millis(TRUSTED * view_timeout)
-        self._most_patient = Millis(MOST_PATIENT * view_timeout)
+        self._view_timeout = view_timeout
         self._progress: dict[Gossip, _Progress] = {}
         self._under_way = Counter[NodeId]()
         self._pace = Pace()
@@ -83,7 +92,7 @@ class Delivery:
             return
         for peer in lacking:
             self._push_to(peer, effect.message, progress)
-        if self._needs_gossip(effect.to, lacking, progress, first=first):
+        if self._needs_gossip(effect, lacking, progress, first=first):
             await self._network.publish(effect.message)
 
     def round_closed(self) -> None:
@@ -93,15 +102,15 @@ class Delivery:
         self._heard = {peer: heard for peer, heard in self._heard.items() if self._is_connected(peer)}
         self._pace.forget_but(self._is_connected)
 
-    def _needs_gossip(self, to: tuple[NodeId, ...], lacking: tuple[NodeId, ...], progress: _Progress, *, first: bool) -> bool:
+    def _needs_gossip(self, effect: Send, lacking: tuple[NodeId, ...], progress: _Progress, *, first: bool) -> bool:
         """Whether somebody lacks it whom a push won't reach; who may just be slow, or dialled just now, is waited for."""
-        connected = [peer for peer in to if self._is_connected(peer)]
+        connected = [peer for peer in effect.to if self._is_connected(peer)]
         reached = [peer for peer in lacking if peer in connected and peer not in self._silent]
         if len(reached) == len(lacking) or (first and reached):
             return False
         now = self._clock().mono
-        patience = min(PATIENT * self._pace.of(connected, now), self._most_patient)
-        return now - progress.since >= patience
+        most = MOST_PATIENT_TRAINING if _is_of_training(effect.message) else MOST_PATIENT
+        return bool(now - progress.since >= min(PATIENT * self._pace.of(connected, now), most * self._view_timeout))
 
     def _is_connected(self, peer: NodeId) -> bool:
         return self._network.connection(peer) is not None
@@ -142,3 +151,8 @@ class Delivery:
         self._heard[peer] = self._clock().mono
         if outcome is Pushed.TAKEN_IN:
             progress.confirmed[peer] = connection, self._heard[peer]
+
+
+def _is_of_training(message: Gossip) -> bool:
+    """Whether a message of ours tells of a trainer, and not of what the committee agrees on."""
+    return isinstance(message, Envelope) and message.payload[2] in _OF_TRAINING
