@@ -18,7 +18,7 @@ from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Gossip, Offer
 
 T0 = Millis(1_000)
-ANN, BOB, CEM = (NodeId(letter * 32) for letter in (b"a", b"b", b"c"))
+ANN, BOB, CEM, DAN = (NodeId(letter * 32) for letter in (b"a", b"b", b"c", b"d"))
 JUDGES = (ANN, BOB, CEM)
 SAID = Envelope(NodeId(bytes(32)), b"what was signed", Signature(bytes(64)))
 OTHER = Envelope(SAID.author, b"another thing", SAID.signature)
@@ -249,6 +249,43 @@ async def test_one_judge_of_three_that_is_slow_holds_up_no_gossip(sender: Sender
     await sender.say()
     await sender.say()
     assert net.published == [SAID]
+
+
+async def test_one_judge_of_four_that_is_gone_makes_no_trainer_gossip_before_the_bound(sender: Sender) -> None:
+    """Given four judges, one of whom is not connected, When an offer is said again, Then it waits; a card does not."""
+    net, four = sender.net, (*JUDGES, DAN)
+    assert await sender.say(four, OFFER) == JUDGES
+    assert await sender.say(four, SAID) == JUDGES
+    net.now = Millis(T0)
+    await sender.say(four, OFFER)
+    assert net.published == []
+    await sender.say(four, SAID)
+    assert net.published == [SAID]
+    net.now = Millis(MOST_PATIENT_TRAINING * T0)
+    await sender.say(four, OFFER)
+    assert net.published == [SAID, OFFER]
+
+
+async def test_an_offer_that_two_judges_of_four_lack_is_gossiped_when_it_is_said_again(sender: Sender) -> None:
+    net, four = sender.net, (*JUDGES, DAN)
+    del net.connections[CEM]
+    assert await sender.say(four, OFFER) == (ANN, BOB)
+    assert net.published == []
+    await sender.say(four, OFFER)
+    assert net.published == [OFFER]
+
+
+async def test_where_answers_are_slow_nobody_who_has_it_is_asked_again_before_its_time(sender: Sender) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(400)
+    net.answers.set()
+    await settled()
+    await sender.say()
+    for later, asked in ((100, 0), (PATIENT * 300 - 1, 0), (PATIENT * 300, 1)):
+        net.now = Millis(begun + later)
+        assert len(await sender.say()) == asked, later
 
 
 def test_the_pace_is_the_lower_median_of_what_answers_take_with_what_is_awaited() -> None:

@@ -13,7 +13,7 @@ Where all are slow, gossip makes all slower: they are late because they have too
 a community that answers lateness by gossip never gets out of it. So gossip waits, besides, until a message is `PATIENT` times as
 old as the answers of those it concerns take now: the lower median of them, so that no f can hold it up. That is nothing where
 answers take milliseconds, and has bounds, so that a way round a broken link is always found; a close one for votes, whose views
-end.
+end. What no vote waits for, and all but f judges have, waits to its bound: else one judge that is gone makes all trainers gossip.
 """
 
 from collections import Counter
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bflcd.core.effects import Send
+from bflcd.ledger.quorum import faults
 from bflcd.node.runtime.jobs import Jobs
 from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Clock, Network, Pushed
@@ -33,11 +34,11 @@ PATIENT: Final = 4
 """Times that an answer takes, before gossip brings what was pushed in vain: a late one, and a dial, end before that."""
 
 MOST_PATIENT: Final = 2
-"""T0 after which gossip waits no longer. A vote is said again each T0 at least: the three steps of a view end within 9 T0, and the
-later views have 16 (design 6.7)."""
+"""T0 after which gossip waits no longer. A vote is said again each T0 at least: the three steps of a view end within 9 T0, and
+the later views have 16 (design 6.7)."""
 
 MOST_PATIENT_TRAINING: Final = 16
-"""The same for beacons and offers, of which there are most: no vote waits for one of them, and a round for none for ever."""
+"""The same for beacons and offers, of which there are most: no vote waits for one of them, and no round for ever."""
 
 MAX_PUSHES: Final = 256
 """Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
@@ -104,13 +105,18 @@ class Delivery:
 
     def _needs_gossip(self, effect: Send, lacking: tuple[NodeId, ...], progress: _Progress, *, first: bool) -> bool:
         """Whether somebody lacks it whom a push won't reach; who may just be slow, or dialled just now, is waited for."""
-        connected = [peer for peer in effect.to if self._is_connected(peer)]
-        reached = [peer for peer in lacking if peer in connected and peer not in self._silent]
+        reached = [peer for peer in lacking if self._is_connected(peer) and peer not in self._silent]
         if len(reached) == len(lacking) or (first and reached):
             return False
-        now = self._clock().mono
-        most = MOST_PATIENT_TRAINING if _is_of_training(effect.message) else MOST_PATIENT
-        return bool(now - progress.since >= min(PATIENT * self._pace.of(connected, now), most * self._view_timeout))
+        return self._is_overdue(effect, progress, most_have_it=len(lacking) - len(reached) <= faults(len(effect.to)))
+
+    def _is_overdue(self, effect: Send, progress: _Progress, *, most_have_it: bool = False) -> bool:
+        """Whether a message is so old that more is to be done for it than to wait; see the bounds above."""
+        connected, now = [peer for peer in effect.to if self._is_connected(peer)], self._clock().mono
+        of_training = _is_of_training(effect.message)
+        most = (MOST_PATIENT_TRAINING if of_training else MOST_PATIENT) * self._view_timeout
+        waits_longest = of_training and most_have_it and connected
+        return bool(now - progress.since >= (most if waits_longest else min(PATIENT * self._pace.of(connected, now), most)))
 
     def _is_connected(self, peer: NodeId) -> bool:
         return self._network.connection(peer) is not None
@@ -123,7 +129,9 @@ class Delivery:
             if connection == self._network.connection(peer) and confirmed > since:
                 has.add(peer)
         lacking = tuple(peer for peer in effect.to if peer not in has)
-        return lacking or (effect.to[progress.said % len(effect.to)],)
+        if lacking or not self._is_overdue(effect, progress):
+            return lacking
+        return (effect.to[progress.said % len(effect.to)],)
 
     def _push_to(self, peer: NodeId, message: Gossip, progress: _Progress) -> None:
         """Push, unless this is under way already; to who is silent one message at a time, which shows when it is back."""
