@@ -326,8 +326,7 @@ class PeerManager:
         for node, address in reply.addresses:
             if self._is_member(node):
                 self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
-        if len(self._dials) == known:
-            peer.exchanges += 1  # it knows nobody whom we don't: the pause grows twice as fast
+        peer.exchanges += len(self._dials) == known  # it knows nobody whom we don't: the pause grows twice as fast
         self._wake.set()
 
     def _ended(self, node: NodeId) -> None:
@@ -366,7 +365,7 @@ class PeerManager:
             peer.said = request.addresses
             peer.announced = tuple(kept for address in request.addresses if (kept := self._announced(peer, address)))
         status = peer.told(request, self._now())
-        if status is not None:
+        if status is not None and peer.up:
             self._callbacks.status(peer.node, status)
 
     def _announced(self, peer: Session, address: str) -> str:

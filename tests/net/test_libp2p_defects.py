@@ -11,7 +11,7 @@ import trio.testing
 
 from bflcd.crypto.identity import Identity
 from bflcd.net.libp2p import gossip as our_gossip
-from bflcd.net.libp2p import library, packet, yamux
+from bflcd.net.libp2p import heard, library, packet, yamux
 from bflcd.net.libp2p.library import ID, GossipSub, Pubsub, Yamux, YamuxStream, create_new_key_pair, rpc_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -339,8 +339,8 @@ class TestGossip:
             assert cache._thread.is_alive()
         finally:
             cache.stop()
-        seen = our_gossip._Seen()
-        for number in range(our_gossip.MAX_SEEN + 1):
+        seen = heard.Seen()
+        for number in range(heard.MAX_SEEN + 1):
             assert seen.add(number.to_bytes(4, "big"))
         assert not seen.has(bytes(4))
         assert not seen.add((1).to_bytes(4, "big"))

@@ -401,6 +401,8 @@ def test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_oursel
     session.answered(status(1), 0.0, Millis(0), Millis(0))
     session.told(GetStatus(CHAIN, Round(1), Height(7), CHAIN, (), Training.TASK), Millis(0))
     session.asked_addresses, session.exchanges, session.knows = Millis(0), 10, Training.TRAINS
+    assert session.relieved(PeerSettings(), Millis(0), Training.TRAINS) is None, "we have not greeted it"
+    session.up = True
     assert session.relieved(PeerSettings(), Millis(0), Training.TRAINS) == 7.5
     assert session.relieved(PeerSettings(), Millis(0), Training.DATA) is None
     assert session.info(member=True, score=0.0, now=Millis(0)).training is Training.TASK
