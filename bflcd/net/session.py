@@ -62,7 +62,7 @@ class Session:
     def relieved(self, settings: PeerSettings, now: Millis, own: Training) -> float | None:
         """Seconds until a heartbeat is needed, if its own has told of late what ours would ask: one of two is enough.
 
-        Not if we have to say `own`, which it does not know yet, nor before we have greeted it: a stranger may have become a member.
+        Not if we have to say `own`, which it does not know yet, nor before we have greeted it: it may have been a stranger.
         """
         period = settings.heartbeat_period * 1000
         if self.knows is not own or not self.up:
