@@ -65,9 +65,9 @@ class Session:
         Not if we have to say `own`, which it does not know yet, nor before we have greeted it: it may have been a stranger.
         """
         period = settings.heartbeat_period * 1000
-        if self.knows is not own or not self.up:
+        if self.knows is not own:
             return None
-        if self.status is None or self.heard is None or self.asked_addresses is None:
+        if not self.up or self.status is None or self.heard is None or self.asked_addresses is None:
             return None
         if now - self.asked_addresses >= self.exchange_pause(settings) or now - self.heard >= period:
             return None
