@@ -22,6 +22,8 @@ class PeerSettings:
     dial_deadline: float = 10.0
     tick: float = 0.25
     """How often it is checked whom to dial."""
+    rest: float = 1.0
+    """The same while everybody known is connected."""
     exchange_period: float = 60.0
     """How often each peer is asked for the addresses that it knows."""
     alone_after: float = 10.0

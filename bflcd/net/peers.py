@@ -177,7 +177,7 @@ class PeerManager:
             self._clock_watch.look(self._clocks())
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
-                async with asyncio.timeout(self._settings.tick):
+                async with asyncio.timeout(self._settings.rest if self._dials.all_among(busy) else self._settings.tick):
                     await self._wake.wait()
             except TimeoutError:
                 continue

@@ -26,6 +26,7 @@ FAST = PeerSettings(
     retry_period=0.02,
     dial_deadline=0.3,
     tick=0.02,
+    rest=0.02,
     exchange_period=0.1,
     alone_after=0.1,
     alone_period=0.2,
