@@ -266,6 +266,20 @@ async def test_one_judge_of_four_that_is_gone_makes_no_trainer_gossip_before_the
     assert net.published == [SAID, OFFER]
 
 
+@pytest.mark.parametrize("message", [SAID, OFFER])
+async def test_where_no_judge_is_connected_it_is_gossiped_at_once_however_slow_others_are(
+    sender: Sender, message: Gossip
+) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say((ANN,), OTHER)
+    net.now = Millis(3_000)
+    net.answers.set()
+    await settled()
+    await sender.say((DAN,), message)
+    assert net.published == [message]
+
+
 async def test_an_offer_that_two_judges_of_four_lack_is_gossiped_when_it_is_said_again(sender: Sender) -> None:
     net, four = sender.net, (*JUDGES, DAN)
     del net.connections[CEM]

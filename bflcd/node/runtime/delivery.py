@@ -113,9 +113,11 @@ class Delivery:
     def _is_overdue(self, effect: Send, progress: _Progress, *, most_have_it: bool = False) -> bool:
         """Whether a message is so old that more is to be done for it than to wait; see the bounds above."""
         connected, now = [peer for peer in effect.to if self._is_connected(peer)], self._clock().mono
+        if not connected:
+            return True
         of_training = _is_of_training(effect.message)
         most = (MOST_PATIENT_TRAINING if of_training else MOST_PATIENT) * self._view_timeout
-        waits_longest = of_training and most_have_it and connected
+        waits_longest = of_training and most_have_it
         return bool(now - progress.since >= (most if waits_longest else min(PATIENT * self._pace.of(connected, now), most)))
 
     def _is_connected(self, peer: NodeId) -> bool:

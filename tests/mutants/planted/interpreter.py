@@ -353,6 +353,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         DELIVERED,
     ),
     mutant(
+        "nobody-connected-nobody-told",
+        "a node that is connected to no judge waits as if their answers were late (section 8, Waits)",
+        DELIVERY,
+        "        if not connected:\n            return True\n",
+        "",
+        DELIVERED,
+    ),
+    mutant(
         "votes-wait-as-long-as-offers",
         "where all are slow a vote reaches who is not connected after its view has ended (section 8, Waits)",
         DELIVERY,
@@ -364,7 +372,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "one-judge-gone-all-gossip",
         "one judge of four that is gone makes every trainer gossip (section 8, Waits)",
         DELIVERY,
-        "        waits_longest = of_training and most_have_it and connected\n",
+        "        waits_longest = of_training and most_have_it\n",
         "        waits_longest = False\n",
         DELIVERED,
     ),
