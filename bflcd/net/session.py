@@ -29,7 +29,7 @@ class Session:
     latency: float | None = None
     status: Status | None = None
     ahead: int | None = None
-    """Milliseconds by which its clock is ahead of ours, as its last answer said."""
+    """Milliseconds by which its clock is ahead of ours at least, as its last answer said."""
     up: bool = False
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
@@ -46,7 +46,8 @@ class Session:
     def answered(self, status: Status, elapsed: float, now: Millis, asked: Millis) -> None:
         """It has given its status, `elapsed` milliseconds after it was asked; `asked`: our own clock then."""
         self.seen = now
-        self.ahead = status.time - asked - int(elapsed / 2)
+        # Its clock was read at some moment of those: as far as that explains a difference, there is none.
+        self.ahead = max(status.time - asked - int(elapsed), 0) + min(status.time - asked, 0)
         self.status = status
         self.latency = float(elapsed) if self.latency is None else 0.8 * self.latency + 0.2 * elapsed
 

@@ -409,6 +409,17 @@ def test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_oursel
     assert session.info(member=True, score=0.0, now=Millis(0)).training is Training.TASK
 
 
+@pytest.mark.parametrize(
+    ("clock", "elapsed", "ahead"),
+    [(100_000, 0.0, 0), (100_000, 12_000.0, 0), (112_000, 12_000.0, 0), (113_000, 12_000.0, 1_000), (99_000, 12_000.0, -1_000)],
+)
+def test_an_answer_that_took_long_makes_no_clock_wrong(clock, elapsed, ahead):
+    """Given a peer that answered 12 s after it was asked, when its clock shows a moment between the two, then it is right."""
+    session = Session(identity(2).node_id, "/memory/2", inbound=False, connected=Millis(0), seen=Millis(0))
+    session.answered(replace(status(1), time=Millis(clock)), elapsed, Millis(0), Millis(100_000))
+    assert session.ahead == ahead
+
+
 @pytest.mark.parametrize(("peers", "times"), [(0, 1), (12, 1), (24, 2), (31, 31 / 12), (128, 6)])
 def test_of_many_peers_each_is_asked_less_often_so_that_a_node_asks_no_more_a_second(peers, times):
     settings = PeerSettings()
