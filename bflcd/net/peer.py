@@ -1,7 +1,7 @@
 """What the peer manager needs and shows: settings, a peer as others see it, callbacks, the narrow protocols it stands on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bflcd.net.protocol import ConnectionInfo, HostCheck, PeerEventHandler, anywhere
@@ -22,6 +22,8 @@ class PeerSettings:
     dial_deadline: float = 10.0
     tick: float = 0.25
     """How often it is checked whom to dial."""
+    rest: float = 1.0
+    """The same while everybody known is connected."""
     exchange_period: float = 60.0
     """How often each peer is asked for the addresses that it knows."""
     alone_after: float = 10.0
@@ -31,6 +33,18 @@ class PeerSettings:
     """How long a stranger may stay: enough to fetch the genesis and to apply."""
     max_strangers: int = 8
     max_peers: int = 128
+    close_peers: int = 12
+    """So many are asked as often as it says above. Of more, all but the committee are asked less often: the work of a node
+    does not grow with them."""
+    most_seldom: float = 6.0
+    """Times by which these pauses grow at most."""
+
+    def among(self, peers: int) -> "PeerSettings":
+        """The settings for one of so many peers."""
+        seldom = min(peers / self.close_peers, self.most_seldom)
+        if seldom <= 1:
+            return self
+        return replace(self, heartbeat_period=seldom * self.heartbeat_period, exchange_period=seldom * self.exchange_period)
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,7 @@ class PeerManager:
             self._clock_watch.look(self._clocks())
             try:
                 # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the event.
-                async with asyncio.timeout(self._settings.tick):
+                async with asyncio.timeout(self._settings.rest if self._dials.all_among(busy) else self._settings.tick):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -249,7 +249,8 @@ class PeerManager:
                 return
             was_member = member
             news = self._news  # taken before we speak: what changes meanwhile is not slept over
-            pause = peer.relieved(self._settings, self._now(), self._status().training) or await self._heartbeat(peer)
+            settings = self._settings_for(peer)
+            pause = peer.relieved(settings, self._now(), self._status().training) or await self._heartbeat(peer, settings)
             if pause is None:
                 self.drop(peer.node)
                 return
@@ -259,22 +260,26 @@ class PeerManager:
             except TimeoutError:
                 continue
 
-    async def _heartbeat(self, peer: Session) -> float | None:
+    def _settings_for(self, peer: Session) -> PeerSettings:
+        """How often a peer is asked: who judges now, as if there were few."""
+        return self._settings if peer.node in self._preferred else self._settings.among(len(self._peers))
+
+    async def _heartbeat(self, peer: Session, settings: PeerSettings) -> float | None:
         """Ask for the status; returns the seconds until the next heartbeat, or None if the peer is given up."""
         own, started = self._status(), self._now()
         addresses = self._addresses()[:MAX_OWN_ADDRESSES]
         request = GetStatus(own.chain, own.round, own.height, own.head, addresses, own.training)
         try:
-            status = await self._exchange.ask(peer.node, request, deadline=self._settings.heartbeat_deadline)
+            status = await self._exchange.ask(peer.node, request, deadline=settings.heartbeat_deadline)
         except RequestError as error:
-            if self._now() - peer.seen >= self._settings.heartbeat_deadline * 1000:
+            if self._now() - peer.seen >= settings.heartbeat_deadline * 1000:
                 logger.info("peer %s has fallen silent and is disconnected: %s", short(peer.node), error)
                 return None
-            return self._settings.retry_period
+            return settings.retry_period
         except PeerError as error:
             peer.seen = self._now()
             logger.debug("%s gives no status: %s", short(peer.node), error)
-            return self._settings.heartbeat_period
+            return settings.heartbeat_period
         if ZERO_DIGEST not in (own.chain, status.chain) and status.chain != own.chain:
             text = f"{peer.address}: failed at hello: it is on chain {short(status.chain)}, we are on {short(own.chain)}"
             self.punish(peer.node, Rejection.WRONG_CHAIN, text)
@@ -283,8 +288,8 @@ class PeerManager:
         peer.knows = own.training
         self._greeted(peer, status, self._now() - started, own.time)
         await self._remember(peer)
-        await self._exchange_addresses(peer)
-        return min(self._settings.heartbeat_period, peer.exchange_pause(self._settings) / 1000)
+        await self._exchange_addresses(peer, settings)
+        return min(settings.heartbeat_period, peer.exchange_pause(settings) / 1000)
 
     def _greeted(self, peer: Session, status: Status, elapsed: float, asked: Millis) -> None:
         peer.answered(status, elapsed, self._now(), asked)
@@ -303,25 +308,25 @@ class PeerManager:
         if peer.asked_addresses is None and addresses and self._is_member(peer.node):
             await self._book.remember_address(peer.node, addresses[0])
 
-    async def _exchange_addresses(self, peer: Session) -> None:
+    async def _exchange_addresses(self, peer: Session, settings: PeerSettings) -> None:
         now, last = self._now(), peer.asked_addresses
-        if last is not None and now - last < peer.exchange_pause(self._settings):
+        if last is not None and now - last < peer.exchange_pause(settings):
             return
         peer.asked_addresses = now
         peer.exchanges += 1
         if not self._is_member(peer.node):
             return
         try:
-            reply = await self._exchange.ask(
-                peer.node, GetAddresses(self._status().chain), deadline=self._settings.heartbeat_deadline
-            )
+            reply = await self._exchange.ask(peer.node, GetAddresses(self._status().chain), deadline=settings.heartbeat_deadline)
         except (RequestError, PeerError) as error:
             logger.debug("%s gives no addresses: %s", short(peer.node), error)
             return
         self._tellers.add(peer.node)
+        known = len(self._dials)
         for node, address in reply.addresses:
             if self._is_member(node):
                 self._learn(address, Source.HEARSAY, node, self._rule.hearsay, teller=peer.node)
+        peer.exchanges += len(self._dials) == known  # it knows nobody whom we don't: the pause grows twice as fast
         self._wake.set()
 
     def _ended(self, node: NodeId) -> None:
@@ -360,7 +365,7 @@ class PeerManager:
             peer.said = request.addresses
             peer.announced = tuple(kept for address in request.addresses if (kept := self._announced(peer, address)))
         status = peer.told(request, self._now())
-        if status is not None:
+        if status is not None and peer.up:
             self._callbacks.status(peer.node, status)
 
     def _announced(self, peer: Session, address: str) -> str:

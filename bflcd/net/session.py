@@ -29,7 +29,7 @@ class Session:
     latency: float | None = None
     status: Status | None = None
     ahead: int | None = None
-    """Milliseconds by which its clock is ahead of ours, as its last answer said."""
+    """Milliseconds by which its clock is ahead of ours at least, as its last answer said."""
     up: bool = False
     asked_addresses: Millis | None = None
     task: asyncio.Task[None] | None = None
@@ -46,7 +46,8 @@ class Session:
     def answered(self, status: Status, elapsed: float, now: Millis, asked: Millis) -> None:
         """It has given its status, `elapsed` milliseconds after it was asked; `asked`: our own clock then."""
         self.seen = now
-        self.ahead = status.time - asked - int(elapsed / 2)
+        # Its clock was read at some moment of those: as far as that explains a difference, there is none.
+        self.ahead = max(status.time - asked - int(elapsed), 0) + min(status.time - asked, 0)
         self.status = status
         self.latency = float(elapsed) if self.latency is None else 0.8 * self.latency + 0.2 * elapsed
 
@@ -62,12 +63,12 @@ class Session:
     def relieved(self, settings: PeerSettings, now: Millis, own: Training) -> float | None:
         """Seconds until a heartbeat is needed, if its own has told of late what ours would ask: one of two is enough.
 
-        Not if we have to say `own`, which it does not know yet.
+        Not if we have to say `own`, which it does not know yet, nor before we have greeted it: it may have been a stranger.
         """
         period = settings.heartbeat_period * 1000
         if self.knows is not own:
             return None
-        if self.status is None or self.heard is None or self.asked_addresses is None:
+        if not self.up or self.status is None or self.heard is None or self.asked_addresses is None:
             return None
         if now - self.asked_addresses >= self.exchange_pause(settings) or now - self.heard >= period:
             return None

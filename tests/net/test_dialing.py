@@ -223,3 +223,12 @@ def test_doubts_of_long_ago_count_no_more():
     book.answered_by_another(PEER, at(PEER), later)
     assert due(book, later + FIRST_DOUBT - 1) == ()
     assert due(book, later + FIRST_DOUBT) != ()
+
+
+def test_where_all_who_are_known_are_busy_there_is_nobody_to_dial() -> None:
+    book = DialBook(OWN, Random(1))
+    assert book.all_among(())
+    for number in (1, 2):
+        book.add(at(node_of(number)), Source.OWN_WORD)
+    assert not book.all_among((node_of(1),))
+    assert book.all_among((node_of(1), node_of(2), node_of(3)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from bflcd.net.libp2p.gossip import MAX_SEEN, SEEN_S, _Seen
+from bflcd.net.libp2p.heard import MAX_SEEN, SEEN_S, Seen
 from bflcd.net.verified import MIN_VERIFIED, VERIFIED_PER_MEMBER, VerifiedEnvelopes
 from tests.helpers.transports import TOPIC, Community, community, eventually
 
@@ -62,7 +62,7 @@ async def test_the_library_keeps_nothing_of_old_messages(net: Community) -> None
 
 def test_message_ids_are_forgotten_in_time_and_in_number() -> None:
     now = 0.0
-    seen = _Seen(lambda: now)
+    seen = Seen(lambda: now)
     assert seen.add(b"first")
     now = SEEN_S
     assert not seen.add(b"first")

@@ -11,7 +11,7 @@ import trio.testing
 
 from bflcd.crypto.identity import Identity
 from bflcd.net.libp2p import gossip as our_gossip
-from bflcd.net.libp2p import library, packet, yamux
+from bflcd.net.libp2p import heard, library, packet, yamux
 from bflcd.net.libp2p.library import ID, GossipSub, Pubsub, Yamux, YamuxStream, create_new_key_pair, rpc_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -339,8 +339,8 @@ class TestGossip:
             assert cache._thread.is_alive()
         finally:
             cache.stop()
-        seen = our_gossip._Seen()
-        for number in range(our_gossip.MAX_SEEN + 1):
+        seen = heard.Seen()
+        for number in range(heard.MAX_SEEN + 1):
             assert seen.add(number.to_bytes(4, "big"))
         assert not seen.has(bytes(4))
         assert not seen.add((1).to_bytes(4, "big"))
@@ -407,3 +407,13 @@ async def _set_later(event: trio.Event) -> None:
 async def _credit_later(stream, seconds: float) -> None:
     await trio.sleep(seconds)
     stream.send_window += 1000
+
+
+@pytest.mark.parametrize("peers", [3, 31, 127])
+def test_gossip_is_told_of_to_ever_more_peers(peers: int) -> None:
+    """Each second to six peers at least, and to a quarter of all: our router tells few, however many there are."""
+    ours = our_gossip._Router.__new__(our_gossip._Router)
+    theirs = GossipSub.__new__(GossipSub)
+    ours.adaptive_gossip_enabled = theirs.adaptive_gossip_enabled = False
+    assert theirs._get_adaptive_gossip_peers_count("topic", peers) == max(6, peers // 4)
+    assert ours._get_adaptive_gossip_peers_count("topic", peers) == our_gossip.TOLD_BESIDE

@@ -26,6 +26,7 @@ FAST = PeerSettings(
     retry_period=0.02,
     dial_deadline=0.3,
     tick=0.02,
+    rest=0.02,
     exchange_period=0.1,
     alone_after=0.1,
     alone_period=0.2,
@@ -401,6 +402,64 @@ def test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_oursel
     session.answered(status(1), 0.0, Millis(0), Millis(0))
     session.told(GetStatus(CHAIN, Round(1), Height(7), CHAIN, (), Training.TASK), Millis(0))
     session.asked_addresses, session.exchanges, session.knows = Millis(0), 10, Training.TRAINS
+    assert session.relieved(PeerSettings(), Millis(0), Training.TRAINS) is None, "we have not greeted it"
+    session.up = True
     assert session.relieved(PeerSettings(), Millis(0), Training.TRAINS) == 7.5
     assert session.relieved(PeerSettings(), Millis(0), Training.DATA) is None
     assert session.info(member=True, score=0.0, now=Millis(0)).training is Training.TASK
+
+
+@pytest.mark.parametrize(
+    ("clock", "elapsed", "ahead"),
+    [(100_000, 0.0, 0), (100_000, 12_000.0, 0), (112_000, 12_000.0, 0), (113_000, 12_000.0, 1_000), (99_000, 12_000.0, -1_000)],
+)
+def test_an_answer_that_took_long_makes_no_clock_wrong(clock, elapsed, ahead):
+    """Given a peer that answered 12 s after it was asked, when its clock shows a moment between the two, then it is right."""
+    session = Session(identity(2).node_id, "/memory/2", inbound=False, connected=Millis(0), seen=Millis(0))
+    session.answered(replace(status(1), time=Millis(clock)), elapsed, Millis(0), Millis(100_000))
+    assert session.ahead == ahead
+
+
+@pytest.mark.parametrize(("peers", "times"), [(0, 1), (12, 1), (24, 2), (31, 31 / 12), (128, 6)])
+def test_of_many_peers_each_is_asked_less_often_so_that_a_node_asks_no_more_a_second(peers, times):
+    settings = PeerSettings()
+    assert settings.among(peers) == replace(settings, heartbeat_period=5.0 * times, exchange_period=60.0 * times)
+
+
+async def test_who_judges_is_asked_as_often_as_in_a_small_community():
+    """Given a node with three peers that holds one for many, When one of them judges, Then that one is asked more often."""
+    async with community(4, settings=replace(FAST, close_peers=1)) as nodes:
+        first, judge, *others = nodes
+        first.manager.prefer({judge.id})
+        asked = []
+        ask = first.node.exchange.ask
+
+        async def counted(peer, request, *, deadline):
+            asked.extend([peer] * isinstance(request, GetStatus))
+            return await ask(peer, request, deadline=deadline)
+
+        first.node.exchange.ask = counted
+        for other in (judge, *others):
+            first.manager.add_address(other.address)
+        await until(lambda: first.connected == {judge.id, *(other.id for other in others)})
+        asked.clear()
+        await until(lambda: asked.count(judge.id) >= 20)
+        assert all(asked.count(other.id) < asked.count(judge.id) for other in others)
+
+
+async def test_who_knows_nobody_new_is_asked_for_addresses_at_pauses_that_grow_twice_as_fast():
+    async with community(2, settings=replace(FAST, exchange_period=60.0)) as nodes:
+        asked = []
+        ask = nodes[1].node.exchange.ask
+
+        async def counted(peer, request, *, deadline):
+            asked.extend([request] * isinstance(request, GetAddresses))
+            return await ask(peer, request, deadline=deadline)
+
+        nodes[1].node.exchange.ask = counted
+        nodes[1].manager.add_address(nodes[0].address)
+        await until(lambda: nodes[0].id in nodes[1].connected)
+        session = nodes[1].manager._peers[nodes[0].id]
+        await until(lambda: session.exchanges == 2)
+        assert len(asked) == 1
+        assert session.exchange_pause(nodes[1].manager._settings) == 4_000

@@ -12,6 +12,7 @@ from bflcd.errors import Rejection
 from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import FORWARDED_MESSAGES, PUBLISHED_MESSAGES, now
 from bflcd.net.libp2p.gossip import _signed_bytes
+from bflcd.net.libp2p.heard import MAX_SAME, SAME_S, Told
 from bflcd.net.libp2p.library import rpc_pb2
 from bflcd.net.libp2p.surroundings import peer_of
 from bflcd.net.limits import PeerBuckets, Rate
@@ -25,7 +26,7 @@ from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 from tests.helpers.network import CHAIN, OTHER_CHAIN
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, eventually
-from tests.net.test_gossip import ALICE, BODIES, PLACE, PRE_PREPARE, VIEW_CHANGE, VOTE, Listener
+from tests.net.test_gossip import ALICE, BOB, BODIES, PLACE, PRE_PREPARE, VIEW_CHANGE, VOTE, Listener
 
 RUNNING = 3
 HERE = Standpoint(CHAIN, Round(RUNNING), 10)
@@ -229,6 +230,39 @@ async def test_an_authors_old_words_said_again_by_others_are_not_heard(line: tup
         await asyncio.sleep(0.05)
         assert middle.gossip.count((last.node_id, b"stale")) == heard
     assert middle.floods == []  # type: ignore[attr-defined]
+
+
+async def test_what_another_has_just_said_is_neither_heard_nor_passed_on_again(line: tuple[Member, Member, Member]) -> None:
+    """Given a certificate that two seats announce, then the second goes no further; what its author says again does."""
+    first, middle, last = line
+    await said_until_heard(first, b"onward", middle, last)
+    for node in line:
+        node.transport._node._gossip._told = Told(lambda: 0.0)  # type: ignore[attr-defined]
+    await first.transport.publish(TOPIC, b"on: the certificate")
+    await eventually(lambda: (first.node_id, b"on: the certificate") in last.gossip)
+    await middle.transport.publish(TOPIC, b"on: the certificate")
+    await first.transport.publish(TOPIC, b"on: the certificate")
+    await said_until_heard(middle, b"on from the middle", last)
+    await said_until_heard(first, b"on from the first", last)
+    assert last.gossip.count((first.node_id, b"on: the certificate")) == 2
+    assert (middle.node_id, b"on: the certificate") not in last.gossip
+
+
+def test_the_same_said_by_another_is_heard_after_a_pause_and_the_oldest_is_forgotten() -> None:
+    clock = [0.0]
+    told = Told(lambda: clock[0])
+    assert not told.by_another(ALICE.node_id, b"x")
+    assert not told.by_another(ALICE.node_id, b"x")
+    assert told.by_another(BOB.node_id, b"x")
+    assert not told.by_another(BOB.node_id, b"y")
+    clock[0] = SAME_S
+    assert told.by_another(BOB.node_id, b"x")
+    clock[0] = SAME_S + 0.1
+    assert not told.by_another(BOB.node_id, b"x")
+    assert told.by_another(ALICE.node_id, b"x")
+    for number in range(MAX_SAME):
+        told.by_another(ALICE.node_id, b"%d" % number)
+    assert not told.by_another(ALICE.node_id, b"x")
 
 
 async def test_a_neighbour_that_asks_for_the_same_messages_again_and_again_gets_them_a_few_times(

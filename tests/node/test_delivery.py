@@ -7,19 +7,22 @@ import pytest
 
 from bflcd.core.effects import Send
 from bflcd.core.events import Instant
-from bflcd.node.runtime.delivery import MAX_PUSHES, TRUSTED, Delivery
+from bflcd.node.runtime.delivery import MAX_PUSHES, MOST_PATIENT, MOST_PATIENT_TRAINING, PATIENT, TRUSTED, Delivery
 from bflcd.node.runtime.jobs import Jobs
+from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Pushed
 from bflcd.scheduler import ASYNCIO
 from bflcd.types import Millis, NodeId, Signature
+from bflcd.wire.codec import WIRE_VERSION, number_of
 from bflcd.wire.envelope import Envelope
-from bflcd.wire.messages import Gossip
+from bflcd.wire.messages import Gossip, Offer
 
 T0 = Millis(1_000)
-ANN, BOB, CEM = (NodeId(letter * 32) for letter in (b"a", b"b", b"c"))
+ANN, BOB, CEM, DAN = (NodeId(letter * 32) for letter in (b"a", b"b", b"c", b"d"))
 JUDGES = (ANN, BOB, CEM)
 SAID = Envelope(NodeId(bytes(32)), b"what was signed", Signature(bytes(64)))
 OTHER = Envelope(SAID.author, b"another thing", SAID.signature)
+OFFER = Envelope(SAID.author, bytes((0x90, WIRE_VERSION, number_of(Offer))), SAID.signature)
 
 
 class Net:
@@ -175,6 +178,154 @@ async def test_where_nobody_can_be_reached_straight_it_is_gossiped_at_once(sende
     assert sender.net.published == [OTHER]
 
 
+async def settled() -> None:
+    """Let what can go on go on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_where_all_are_slow_gossip_waits_a_few_times_as_long_as_their_answers_take(sender: Sender) -> None:
+    """Given judges whose answers took 400 ms and then none, When one of them is not connected, Then gossip waits for it so long."""
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(400)
+    net.answers.set()
+    await settled()
+    sender.delivery.round_closed()
+    del net.connections[CEM]
+    await sender.say()
+    for later in (100, PATIENT * 300 - 1):
+        net.now = Millis(begun + later)
+        await sender.say()
+        assert net.published == [], later
+    net.now = Millis(begun + PATIENT * 300)
+    await sender.say()
+    assert net.published == [SAID]
+
+
+async def test_answers_that_are_still_awaited_count_as_slow(sender: Sender) -> None:
+    """Given judges that have answered nothing for 300 ms, When pushes to them are given up, Then it is not gossiped at once."""
+    net = sender.net
+    net.loses = set(JUDGES)
+    net.answers.clear()
+    await sender.say()
+    net.now = Millis(300)
+    assert await sender.say(message=OTHER) == JUDGES
+    net.answers.set()
+    await settled()
+    assert await sender.say() == JUDGES
+    assert net.published == []
+    net.now = Millis(PATIENT * 300)
+    await sender.say()
+    assert net.published == [SAID]
+
+
+@pytest.mark.parametrize(("message", "most"), [(SAID, MOST_PATIENT), (OFFER, MOST_PATIENT_TRAINING)])
+async def test_gossip_waits_no_longer_than_its_bound_however_slow_all_are(sender: Sender, message: Gossip, most: int) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(100 * T0)
+    net.answers.set()
+    await settled()
+    del net.connections[CEM]
+    await sender.say(message=message)
+    net.now = Millis(begun + most * T0 - 1)
+    await sender.say(message=message)
+    assert net.published == []
+    net.now = Millis(begun + most * T0)
+    await sender.say(message=message)
+    assert net.published == [message]
+
+
+async def test_one_judge_of_three_that_is_slow_holds_up_no_gossip(sender: Sender) -> None:
+    net = sender.net
+    net.answers.clear()
+    net.slow = {ANN}
+    await sender.say(message=OTHER)
+    net.now = Millis(5_000)
+    del net.connections[CEM]
+    await sender.say()
+    await sender.say()
+    assert net.published == [SAID]
+
+
+async def test_one_judge_of_four_that_is_gone_makes_no_trainer_gossip_before_the_bound(sender: Sender) -> None:
+    """Given four judges, one of whom is not connected, When an offer is said again, Then it waits; a card does not."""
+    net, four = sender.net, (*JUDGES, DAN)
+    assert await sender.say(four, OFFER) == JUDGES
+    assert await sender.say(four, SAID) == JUDGES
+    net.now = Millis(T0)
+    await sender.say(four, OFFER)
+    assert net.published == []
+    await sender.say(four, SAID)
+    assert net.published == [SAID]
+    net.now = Millis(MOST_PATIENT_TRAINING * T0)
+    await sender.say(four, OFFER)
+    assert net.published == [SAID, OFFER]
+
+
+@pytest.mark.parametrize("message", [SAID, OFFER])
+async def test_where_no_judge_is_connected_it_is_gossiped_at_once_however_slow_others_are(
+    sender: Sender, message: Gossip
+) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say((ANN,), OTHER)
+    net.now = Millis(3_000)
+    net.answers.set()
+    await settled()
+    await sender.say((DAN,), message)
+    assert net.published == [message]
+
+
+async def test_an_offer_that_two_judges_of_four_lack_is_gossiped_when_it_is_said_again(sender: Sender) -> None:
+    net, four = sender.net, (*JUDGES, DAN)
+    del net.connections[CEM]
+    assert await sender.say(four, OFFER) == (ANN, BOB)
+    assert net.published == []
+    await sender.say(four, OFFER)
+    assert net.published == [OFFER]
+
+
+async def test_where_answers_are_slow_nobody_who_has_it_is_asked_again_before_its_time(sender: Sender) -> None:
+    net = sender.net
+    net.answers.clear()
+    await sender.say(message=OTHER)
+    net.now = begun = Millis(400)
+    net.answers.set()
+    await settled()
+    await sender.say()
+    for later, asked in ((100, 0), (PATIENT * 300 - 1, 0), (PATIENT * 300, 1)):
+        net.now = Millis(begun + later)
+        assert len(await sender.say()) == asked, later
+
+
+def test_the_pace_is_the_lower_median_of_what_answers_take_with_what_is_awaited() -> None:
+    pace = Pace()
+    assert pace.of(JUDGES, Millis(0)) == 0
+    for peer, took in zip(JUDGES, (100, 400, 900), strict=True):
+        pace.begun(peer, Millis(0))
+        pace.ended(peer, Millis(0), Millis(took), answered=True)
+    assert pace.of(JUDGES, Millis(900)) == 400
+    assert pace.of((ANN, BOB), Millis(900)) == 100, "the lower of two middles"
+    assert pace.of((NodeId(bytes(32)),), Millis(900)) == 400, "nothing is known of it: as all others"
+    pace.begun(ANN, Millis(1_000))
+    assert pace.of((ANN,), Millis(1_050)) == 100
+    assert pace.of((ANN,), Millis(1_700)) == 700
+    pace.ended(ANN, Millis(1_000), Millis(1_900), answered=True)
+    assert pace.of((ANN,), Millis(1_900)) == 300, "an answer moves it by a quarter"
+    pace.begun(BOB, Millis(2_000))
+    pace.ended(BOB, Millis(2_000), Millis(2_001), answered=False)
+    assert pace.of((BOB,), Millis(2_001)) == 400, "that nothing came says that nothing came sooner"
+    pace.begun(BOB, Millis(3_000))
+    pace.ended(BOB, Millis(3_000), Millis(6_000), answered=False)
+    assert pace.of((BOB,), Millis(6_000)) == 3_000
+    pace.forget_but({ANN}.__contains__)
+    assert pace.of((BOB,), Millis(6_000)) == 300
+
+
 async def test_over_a_new_connection_it_goes_again(sender: Sender) -> None:
     await sender.say()
     sender.net.connections[BOB] = 77
@@ -217,7 +368,7 @@ async def test_what_was_lost_of_a_round_that_is_over_is_not_gossiped(sender: Sen
 
 async def test_with_too_much_under_way_what_is_new_is_gossiped_and_what_is_said_again_waits(sender: Sender) -> None:
     sender.net.answers.clear()
-    fitting = [Envelope(SAID.author, bytes([number]), SAID.signature) for number in range(MAX_PUSHES // len(JUDGES))]
+    fitting = [Envelope(SAID.author, b"thing %d" % number, SAID.signature) for number in range(MAX_PUSHES // len(JUDGES))]
     for message in fitting:
         assert await sender.say(message=message) == JUDGES
     assert await sender.say() == ()

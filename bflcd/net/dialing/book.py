@@ -217,6 +217,10 @@ class DialBook:
             ready = wanted + self._rng.sample(others, min(lacking, len(others)))
         return tuple(self._attempt(node, now, vouchers) for node in ready)
 
+    def all_among(self, busy: Collection[NodeId]) -> bool:
+        """Whether nobody is known but these: then there is nobody to dial."""
+        return all(node in busy for node in self._targets)
+
     def failed(self, node: NodeId, error: str, now: Millis) -> None:
         """A dial, or the hello after it, failed: wait longer."""
         target = self._targets.get(node)

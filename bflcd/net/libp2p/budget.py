@@ -8,10 +8,13 @@ from typing import Any, Final, Generic, TypeVar
 import trio
 
 from bflcd.net.libp2p.library import (
+    MULTISELECT_PROTOCOL_ID,
     BaseLibp2pError,
+    MultiselectClientError,
     MultiselectCommunicator,
     MultiselectCommunicatorError,
     ReadWriteCloser,
+    encode_delim,
 )
 from bflcd.net.limits import Rate, TokenBucket
 from bflcd.types import Millis
@@ -81,6 +84,9 @@ NEGOTIATION_BYTES: Final = 1024
 NEGOTIATION_MESSAGES: Final = 16
 """Messages until both sides agree on a protocol; ours offer one each."""
 
+NEGOTIATE_S: Final = 10
+"""Deadline of one protocol negotiation."""
+
 PACKET_MESSAGES: Final = 1024
 """Fields of one gossip packet; ours gather 64 KiB, which hold some 200 of the smallest messages."""
 
@@ -123,6 +129,25 @@ class Negotiator(MultiselectCommunicator):  # type: ignore[misc]
     def __init__(self, stream: ReadWriteCloser) -> None:
         super().__init__(stream)
         self._left = NEGOTIATION_MESSAGES
+
+    async def propose(self, protocol: str) -> None:
+        """Greet and ask for a protocol in one packet: the library waits for the other's greeting first, a round trip more.
+
+        Raises what the stream does.
+        """
+        await self.read_writer.write(encode_delim(MULTISELECT_PROTOCOL_ID.encode()) + encode_delim(protocol.encode()))
+
+    async def agree(self, protocol: str) -> None:
+        """Wait for the answers to a proposal. Raises the library's MultiselectClientError."""
+        try:
+            with trio.fail_after(NEGOTIATE_S):
+                for wanted in (MULTISELECT_PROTOCOL_ID, protocol):
+                    if (found := await self.read()) != wanted:
+                        raise MultiselectClientError(f"it answers {found!r} where {wanted} was asked for")
+        except trio.TooSlowError as error:
+            raise MultiselectClientError(f"no agreement on {protocol} within {NEGOTIATE_S} s") from error
+        except MultiselectCommunicatorError as error:
+            raise MultiselectClientError(f"no agreement on {protocol}: {error}") from error
 
     async def read(self) -> str:
         """The next message, without its newline. Raises the library's MultiselectCommunicatorError."""

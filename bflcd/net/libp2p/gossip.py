@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from bflcd.net.libp2p.allowances import Allowances
 from bflcd.net.libp2p.budget import CONTROL_BYTES, UNSENT_BYTES
 from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
+from bflcd.net.libp2p.heard import Seen, Told
 from bflcd.net.libp2p.library import (
     ID,
     PROTOCOL_ID_V11,
@@ -36,11 +37,9 @@ _log = logging.getLogger(__name__)
 HEARTBEAT_S: Final = 1
 """Mesh repair and lazy gossip; the library's default is two minutes."""
 
-MAX_SEEN: Final = 16_384
-"""Message ids remembered to drop duplicates: some minutes of a busy community of hundreds."""
-
-SEEN_S: Final = 120.0
-"""How long a message id is remembered; GossipSub's usual time. No message is announced again after a few heartbeats."""
+TOLD_BESIDE: Final = 2
+"""Peers beside the mesh that hear at each heartbeat which messages there are. Each message is told of for three heartbeats by all
+who have it, so a member hears of it some six times. With the library's six a node writes and reads a dozen packets a second."""
 
 MAX_STRIKES: Final = 64
 """Worthless messages a minute after which a forwarder is disconnected."""
@@ -69,30 +68,6 @@ Flooded = Callable[[NodeId], None]
 """Takes who said more than an author may, or brought what no honest node passes on; must not block."""
 
 
-class _Seen:
-    """The message ids of the last `SEEN_S` seconds, at most `MAX_SEEN`; stands in for the library's cache, which has a thread of
-    its own and no bound.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ids: OrderedDict[bytes, float] = OrderedDict()
-        self._clock = clock
-
-    def add(self, message_id: bytes) -> bool:
-        """Remember an id; whether it is new."""
-        if message_id in self._ids:
-            return False
-        now = self._clock()
-        self._ids[message_id] = now
-        while len(self._ids) > MAX_SEEN or now - next(iter(self._ids.values())) > SEEN_S:
-            self._ids.popitem(last=False)
-        return True
-
-    def has(self, message_id: bytes) -> bool:
-        """Whether an id is remembered."""
-        return message_id in self._ids
-
-
 class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
     """What waits to be sent to a peer, bounded in packets and in bytes; who reads nothing for so long is given up."""
 
@@ -118,6 +93,14 @@ class _BoundedQueue(PriorityQueue):  # type: ignore[misc]
         return rpc
 
 
+class _Router(GossipSub):  # type: ignore[misc]
+    """The library's, telling fewer of what they might have missed: it has no parameter for it."""
+
+    def _get_adaptive_gossip_peers_count(self, topic: str, total_peers: int) -> int:
+        del topic, total_peers
+        return TOLD_BESIDE
+
+
 class Gossip(Pubsub):  # type: ignore[misc]
     """The library's GossipSub behind our own reading, checking, signing and clean-up."""
 
@@ -135,7 +118,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
     ) -> None:
         """`relays`: our topics, and what of each is passed on; `hears`: whose messages count, and who is sent any: asked at each
         packet, since a stranger may become a member."""
-        router = GossipSub(
+        router = _Router(
             [PROTOCOL_ID_V11],  # P3: later versions announce every message to every mesh peer
             degree=4,  # of a dozen members each is two hops away, and each message arrives three times, not five
             degree_low=3,
@@ -151,7 +134,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         router.scorer = None  # weighs nothing by default, yet costs a lookup per message and peer
         super().__init__(Host(switch), router, strict_signing=False, allowed_topics=frozenset(relays))
         self.seen_messages.stop()
-        self.seen_messages = _Seen()
+        self.seen_messages = Seen()
         self._identity = identity
         self._switch = switch
         self._topics = tuple(relays)
@@ -161,6 +144,7 @@ class Gossip(Pubsub):  # type: ignore[misc]
         self._hears = hears
         self._seqno = time.time_ns()
         self._allowances = Allowances()
+        self._told = Told()
         self._strikes: dict[NodeId, tuple[float, int]] = {}
         switch.handle(PROTOCOL_ID_V11, self.serve)
 
@@ -271,6 +255,8 @@ class Gossip(Pubsub):  # type: ignore[misc]
         if not self._allowances.publish(publisher, len(message.data)):
             self._flooded(publisher)  # its own signatures say so: whoever passed it on is not to blame
             return
+        if self._told.by_another(publisher, message.data):
+            return  # it is here, and on its way to the neighbours
         # Not the forwarder: it passes on what it can't judge, so an adversary would have honest nodes ban each other.
         self._deliver(topic, publisher, message.data)
         if onward:

@@ -6,14 +6,13 @@ from typing import Any, Final
 import trio
 
 from bflcd.crypto.identity import Identity, node_id_of
-from bflcd.net.libp2p.budget import HANDSHAKE_BYTES, STRANGERS_READS, Negotiator, PacedSession, now
+from bflcd.net.libp2p.budget import HANDSHAKE_BYTES, NEGOTIATE_S, STRANGERS_READS, Negotiator, PacedSession, now
 from bflcd.net.libp2p.library import (
     ID,
     NOISE_PROTOCOL_ID,
     YAMUX_PROTOCOL_ID,
     ConnectionClosedError,
     Multiselect,
-    MultiselectClient,
     NoiseTransport,
     RawConnection,
     ReadWriteCloser,
@@ -23,9 +22,6 @@ from bflcd.net.libp2p.library import (
 from bflcd.net.libp2p.yamux import LeanYamux
 from bflcd.net.limits import TokenBucket
 from bflcd.types import NodeId
-
-NEGOTIATE_S: Final = 10
-"""Deadline of one protocol negotiation."""
 
 _RECEIVE_BYTES: Final = 128 * 1024
 """Largest read from a socket: two Noise messages."""
@@ -112,10 +108,10 @@ class Handshaker:
     async def outbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
         """Authenticate whoever was dialled. The caller compares the id; raises whatever the library does on a bad peer."""
         raw = RawConnection(stream, initiator=True)
-        await MultiselectClient().select_one_of([NOISE_PROTOCOL_ID], Negotiator(raw), NEGOTIATE_S)
+        await _select(NOISE_PROTOCOL_ID, raw)
         # Without an expected id the library doesn't compare, so that a wrong one can be named to the operator.
         session = await self._noise.secure_outbound(raw, None)
-        await MultiselectClient().select_one_of([YAMUX_PROTOCOL_ID], Negotiator(session), NEGOTIATE_S)
+        await _select(YAMUX_PROTOCOL_ID, session)
         return self._muxed(stream, session, is_initiator=True)
 
     async def inbound(self, stream: TcpStream) -> tuple[NodeId, LeanYamux]:
@@ -133,3 +129,9 @@ class Handshaker:
         peer_id = session.get_remote_peer()
         node_id = node_id_of(peer_id.to_base58())
         return node_id, LeanYamux(PacedSession(session, self._strangers), peer_id, is_initiator=is_initiator)
+
+
+async def _select(protocol: str, stream: Any) -> None:
+    negotiator = Negotiator(stream)
+    await negotiator.propose(protocol)
+    await negotiator.agree(protocol)

@@ -53,7 +53,7 @@ from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.protocol_muxer.exceptions import MultiselectClientError, MultiselectCommunicatorError
 from libp2p.protocol_muxer.multiselect import Multiselect
-from libp2p.protocol_muxer.multiselect_client import MultiselectClient
+from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -66,9 +66,11 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable, MuxedStreamEOF, MuxedStreamError, MuxedStreamReset
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.stream_muxer.yamux.yamux import Yamux, YamuxStream
+from libp2p.utils.varint import encode_delim
 
 __all__ = [
     "ID",
+    "MULTISELECT_PROTOCOL_ID",
     "NOISE_PROTOCOL_ID",
     "PROTOCOL_ID_V11",
     "PUBSUB_SIGNING_PREFIX",
@@ -78,7 +80,6 @@ __all__ = [
     "GossipSub",
     "IncompleteReadError",
     "Multiselect",
-    "MultiselectClient",
     "MultiselectClientError",
     "MultiselectCommunicator",
     "MultiselectCommunicatorError",
@@ -97,6 +98,7 @@ __all__ = [
     "YamuxStream",
     "create_new_key_pair",
     "create_noise_key_pair",
+    "encode_delim",
     "message_id_of",
     "rpc_pb2",
     "use_stream_class",

@@ -12,6 +12,7 @@ from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames, OversizedError
 from bflcd.net.libp2p.library import BaseLibp2pError, MultiselectClientError, MuxedStreamEOF
 from bflcd.net.libp2p.switch import Switch
+from bflcd.net.libp2p.yamux import PatientStream
 from bflcd.net.protocol import MAX_RESPONSE_BYTES
 from bflcd.types import CHUNK_BYTES, NodeId, short
 
@@ -83,13 +84,17 @@ class Requests:
 
 async def _exchange(connection: Connection, pool: _Pool, protocol: str, payload: bytes, max_response: int) -> bytes:
     """One request on an idle stream, or on a new one. A stream that was left in the middle is reset, never reused."""
-    if pool.idle:
-        frames = pool.idle.pop()
-    else:
-        frames = Frames(await connection.open(protocol))
-        await frames.stream.widen(_RESPONSE_WINDOW_BYTES)
+
+    async def ask(stream: PatientStream) -> None:
+        if stream.target_recv_window < min(max_response, _RESPONSE_WINDOW_BYTES):
+            await stream.widen(_RESPONSE_WINDOW_BYTES)
+        await Frames(stream).write(payload)
+
+    waiting = pool.idle.pop() if pool.idle else None
+    frames = waiting or Frames(await connection.open(protocol, ask))
     try:
-        await frames.write(payload)
+        if waiting is not None:
+            await ask(waiting.stream)
         response = await frames.read(max_response)
     except BaseException:
         with trio.CancelScope(shield=True):

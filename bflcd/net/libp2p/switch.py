@@ -19,6 +19,7 @@ from bflcd.net.libp2p.budget import (
     MAX_SILENT,
     MAX_STRANGERS,
     MAX_STREAMS,
+    NEGOTIATE_S,
     STRANGER_S,
     STRANGER_STREAMS,
     TURN_S,
@@ -30,7 +31,7 @@ from bflcd.net.libp2p.budget import (
 )
 from bflcd.net.libp2p.connection import Connection
 from bflcd.net.libp2p.frames import Frames
-from bflcd.net.libp2p.handshake import NEGOTIATE_S, Handshaker, TcpStream
+from bflcd.net.libp2p.handshake import Handshaker, TcpStream
 from bflcd.net.libp2p.library import (
     BaseLibp2pError,
     Multiselect,

@@ -7,7 +7,13 @@ lost packets by itself, at the pace that it measures, and a peer that is slow wo
 
 Gossip costs every member what one lacks. So who can't be reached straight, not being connected or having answered nothing while a
 push was awaited, is reached by it when a message is said again: by then a new judge is dialled, and who was late has answered.
-Where nobody can be reached straight it is gossiped at once.
+Where nobody is connected it is gossiped at once.
+
+Where all are slow, gossip makes all slower: they are late because they have too much to do, new judges are dialled late too, and
+a community that answers lateness by gossip never gets out of it. So gossip waits, besides, until a message is `PATIENT` times as
+old as the answers of those it concerns take now: the lower median of them, so that no f can hold it up. That is nothing where
+answers take milliseconds, and has bounds, so that a way round a broken link is always found; a close one for votes, whose views
+end. What no vote waits for, and all but f judges have, waits to its bound: else one judge that is gone makes all trainers gossip.
 """
 
 from collections import Counter
@@ -16,10 +22,24 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bflcd.core.effects import Send
+from bflcd.ledger.quorum import faults
 from bflcd.node.runtime.jobs import Jobs
+from bflcd.node.runtime.pace import Pace
 from bflcd.node.runtime.ports import Clock, Network, Pushed
 from bflcd.types import Millis, NodeId
-from bflcd.wire.messages import Gossip
+from bflcd.wire.codec import number_of
+from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import Beacon, Gossip, Offer
+
+PATIENT: Final = 4
+"""Times that an answer takes, before gossip brings what was pushed in vain: a late one, and a dial, end before that."""
+
+MOST_PATIENT: Final = 2
+"""T0 after which gossip waits no longer. A vote is said again each T0 at least: the three steps of a view end within 9 T0, and
+the later views have 16 (design 6.7)."""
+
+MOST_PATIENT_TRAINING: Final = 16
+"""The same for beacons and offers, of which there are most: no vote waits for one of them, and no round for ever."""
 
 MAX_PUSHES: Final = 256
 """Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
@@ -27,11 +47,14 @@ MAX_PUSHES: Final = 256
 TRUSTED: Final = 4
 """T0 for which a confirmation counts."""
 
+_OF_TRAINING: Final = frozenset(number_of(kind) for kind in (Beacon, Offer))
+
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a message has come. `confirmed`: over which connection each peer has confirmed it, and when."""
+    """How far a message has come, which was said first at `since`. `confirmed`: over which connection by whom, and when."""
 
+    since: Millis
     confirmed: dict[NodeId, tuple[int, Millis]] = field(default_factory=dict)
     under_way: set[NodeId] = field(default_factory=set)
     said: int = 0
@@ -48,6 +71,7 @@ class Delivery:
         self._view_timeout = view_timeout
         self._progress: dict[Gossip, _Progress] = {}
         self._under_way = Counter[NodeId]()
+        self._pace = Pace()
         self._heard: dict[NodeId, Millis] = {}
         self._silent: set[NodeId] = set()
 
@@ -61,7 +85,7 @@ class Delivery:
         if not effect.to:
             await self._network.publish(effect.message)
             return
-        progress = self._progress.setdefault(effect.message, _Progress())
+        progress = self._progress.setdefault(effect.message, _Progress(self._clock().mono))
         first, lacking = progress.said == 0, self._lacking(effect, progress)
         progress.said += 1
         if self.under_way + len(lacking) > MAX_PUSHES:
@@ -70,8 +94,7 @@ class Delivery:
             return
         for peer in lacking:
             self._push_to(peer, effect.message, progress)
-        reached = [peer for peer in lacking if self._is_connected(peer) and peer not in self._silent]
-        if len(reached) < len(lacking) and not (first and reached):
+        if self._needs_gossip(effect, lacking, progress, first=first):
             await self._network.publish(effect.message)
 
     def round_closed(self) -> None:
@@ -79,6 +102,24 @@ class Delivery:
         self._progress.clear()
         self._silent = set(filter(self._is_connected, self._silent))
         self._heard = {peer: heard for peer, heard in self._heard.items() if self._is_connected(peer)}
+        self._pace.forget_but(self._is_connected)
+
+    def _needs_gossip(self, effect: Send, lacking: tuple[NodeId, ...], progress: _Progress, *, first: bool) -> bool:
+        """Whether somebody lacks it whom a push won't reach; who may just be slow, or dialled just now, is waited for."""
+        reached = [peer for peer in lacking if self._is_connected(peer) and peer not in self._silent]
+        if len(reached) == len(lacking) or (first and reached):
+            return False
+        return self._is_overdue(effect, progress, most_have_it=len(lacking) - len(reached) <= faults(len(effect.to)))
+
+    def _is_overdue(self, effect: Send, progress: _Progress, *, most_have_it: bool = False) -> bool:
+        """Whether a message is so old that more is to be done for it than to wait; see the bounds above."""
+        connected, now = [peer for peer in effect.to if self._is_connected(peer)], self._clock().mono
+        if not connected:
+            return True
+        of_training = _is_of_training(effect.message)
+        most = (MOST_PATIENT_TRAINING if of_training else MOST_PATIENT) * self._view_timeout()
+        waits_longest = of_training and most_have_it
+        return bool(now - progress.since >= (most if waits_longest else min(PATIENT * self._pace.of(connected, now), most)))
 
     def _is_connected(self, peer: NodeId) -> bool:
         return self._network.connection(peer) is not None
@@ -91,7 +132,9 @@ class Delivery:
             if connection == self._network.connection(peer) and confirmed > since:
                 has.add(peer)
         lacking = tuple(peer for peer in effect.to if peer not in has)
-        return lacking or (effect.to[progress.said % len(effect.to)],)
+        if lacking or not self._is_overdue(effect, progress):
+            return lacking
+        return (effect.to[progress.said % len(effect.to)],)
 
     def _push_to(self, peer: NodeId, message: Gossip, progress: _Progress) -> None:
         """Push, unless this is under way already; to who is silent one message at a time, which shows when it is back."""
@@ -103,10 +146,12 @@ class Delivery:
         self._jobs.beside(self._push(message, peer, connection, progress))
 
     async def _push(self, message: Gossip, peer: NodeId, connection: int, progress: _Progress) -> None:
-        begun = self._clock().mono
+        begun, outcome = self._clock().mono, Pushed.LOST
+        self._pace.begun(peer, begun)
         try:
             outcome = await self._network.push(message, peer)
         finally:
+            self._pace.ended(peer, begun, self._clock().mono, answered=outcome is not Pushed.LOST)
             progress.under_way.discard(peer)
             self._under_way -= Counter((peer,))
         if outcome is Pushed.LOST:
@@ -117,3 +162,8 @@ class Delivery:
         self._heard[peer] = self._clock().mono
         if outcome is Pushed.TAKEN_IN:
             progress.confirmed[peer] = connection, self._heard[peer]
+
+
+def _is_of_training(message: Gossip) -> bool:
+    """Whether a message of ours tells of a trainer, and not of what the committee agrees on."""
+    return isinstance(message, Envelope) and message.payload[2] in _OF_TRAINING

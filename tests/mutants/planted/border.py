@@ -25,6 +25,38 @@ POURED: Final = selection("net/test_border.py::test_a_stranger_that_pours_where_
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
+        "same-words-go-round",
+        "each seat that announces a certificate makes it go round once more (section 8, Waits)",
+        GOSSIP,
+        "        if self._told.by_another(publisher, message.data):\n            return",
+        "        if False:\n            return",
+        RELAYED,
+    ),
+    mutant(
+        "who-says-it-again-is-not-heard",
+        "what its own author says again is taken for another's copy: what was lost stays lost (section 5.1)",
+        "bflcd/net/libp2p/heard.py",
+        "first is not None and first[0] != publisher and",
+        "first is not None and",
+        RELAYED,
+    ),
+    mutant(
+        "the-proposal-waits",
+        "what a stream starts with waits until its protocol is agreed on: one round trip more (section 8)",
+        "bflcd/net/libp2p/connection.py",
+        "            if begin is not None:\n                await begin(stream)\n            await negotiator.agree(protocol)\n",
+        "            await negotiator.agree(protocol)\n            if begin is not None:\n                await begin(stream)\n",
+        selection("net/test_negotiation.py"),
+    ),
+    mutant(
+        "all-peers-as-often",
+        "a node of a large community asks each of its peers as often as in a small one (section 8, Waits)",
+        "bflcd/net/peer.py",
+        "        if seldom <= 1:\n",
+        "        if True:\n",
+        selection("net/test_peers.py"),
+    ),
+    mutant(
         "packet-not-counted",
         "half a million empty messages in a packet hold up the network thread",
         PACKET,
