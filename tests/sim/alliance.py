@@ -9,30 +9,48 @@ from random import Random
 from typing import Any, Final
 
 from bflcd.core.events import OperationSaid
+from bflcd.ledger.alliance.fees import in_arrears, is_payable, price_of
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.state import NEVER, State, account_of, is_member, members_of
-from bflcd.types import Amount, NodeId, Round
+from bflcd.params import BlobRef, Terms
+from bflcd.types import Amount, Digest, NodeId, Round
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Refuse, Return, Transfer
 from bflcd.wire.codec import decode
 from bflcd.wire.envelope import seal
+from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.money import Pay
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import Rollback
 from tests.helpers.inside import pool_of
 from tests.sim.node import SimNode
 from tests.sim.scene import Scene
 from tests.sim.setup import Setup
 
-SHARE: Final = 0.5
+SHARE: Final = 0.65
 """Of the seeds: in at least a third somebody comes or goes."""
 
 WITHOUT: Final = frozenset({"gone"})
 """Profiles whose own operators count on who was there at first."""
 
-MOST: Final = 24
+MOST: Final = 30
 """Operators' decisions before the heal."""
 
 EMPTIER: Final = 0.1
 """How often somebody goes though seats, or what the committee can bear, are fewer then."""
+
+SET: Final = {
+    "admission": (1, 2),
+    "deposit": (0, 60),
+    "entry_fee": (0, 9),
+    "motion_rounds": (2, 1_000),
+    "norm_clip": (0, 2_000_000),
+    "period_fee": (0, 2),
+    "period_rounds": (3, 1_000),
+    "reward_share": (0, 1_000, 500_000),
+    "score_margin": (100_000, 300_000),
+}
+"""Parameters that managers set, and to what; none that a time limit of the world follows from."""
 
 WRONG: Final = 0.15
 """Of what is signed: something that no block may carry."""
@@ -41,7 +59,15 @@ WRONG: Final = 0.15
 def draw_strangers(setup: Setup, rng: Random) -> Setup:
     """The community with one or two nodes beside it that its genesis does not name."""
     strangers = rng.choice([1, 1, 2])
-    return replace(setup, nodes=setup.nodes + strangers, strangers=strangers)
+    terms = Terms(
+        motion_rounds=rng.choice([3, 1_000]), application_rounds=rng.choice([3, 1_000]), admission=rng.choice([1, 1, 2])
+    )
+    if rng.random() < 0.5:
+        costs = [rng.choice([0, 7]), rng.choice([0, 3]), rng.choice([0, 50])]
+        entry, period, deposit = (Amount(cost) for cost in costs)
+        rounds = rng.choice([2, 4, 1_000])
+        terms = replace(terms, entry_fee=entry, period_fee=period, deposit=deposit, period_rounds=rounds, deposit_rounds=2)
+    return replace(setup, nodes=setup.nodes + strangers, strangers=strangers, terms=terms)
 
 
 class Alliance:
@@ -77,9 +103,10 @@ class Alliance:
         if account is None or not is_member(account):
             choices.append(_apply)
         else:
-            choices += [self._leave, self._leave, self._transfer]
+            choices += [self._leave, self._leave, self._transfer, *([self._pay] * 4 if in_arrears(state, state.round) else [self._pay])]
         if node.id in state.managers:
-            choices += [self._answer, self._answer, self._kick, self._take_back, *([self._agree] * (4 if state.motions else 0))]
+            choices += [self._answer, self._answer, self._kick, self._take_back, *([self._agree] * (5 if state.motions else 0))]
+            choices += [self._appoint, self._dismiss, self._set, self._go_back]
         if self.rng.random() < WRONG:
             choices = [self._presume]
         return self.rng.choice(choices)(node, state)
@@ -139,6 +166,40 @@ class Alliance:
     def _take_back(self, _: SimNode, state: State) -> Return | None:
         out = [one.node for one in state.accounts if one.kicked_round != NEVER]
         return Return(state.chain, state.round, 1, self.rng.choice(out)) if out else None
+
+    def _pay(self, node: SimNode, state: State) -> Pay | None:
+        """For itself, or for whoever owes."""
+        mine = account_of(state, node.id)
+        owing = [one for one in members_of(state) if is_payable(state.terms, one, state.round)]
+        if mine is None or not owing:
+            return None
+        whose = mine if mine in owing and self.rng.random() < 0.6 else self.rng.choice(owing)
+        price = price_of(state.terms, whose)
+        return Pay(state.chain, state.round, 1, whose.node, whose.paid_round, price.fee, price.deposit)
+
+    def _appoint(self, _: SimNode, state: State) -> Appoint | None:
+        others = [one.node for one in members_of(state) if one.node not in state.managers and self.world.by_id[one.node].honest]
+        return Appoint(state.chain, state.round, 1, self.rng.choice(others)) if others else None
+
+    def _dismiss(self, node: SimNode, state: State) -> Dismiss | None:
+        """Itself as often as another."""
+        other = node.id if self.rng.random() < 0.5 else self.rng.choice(state.managers)
+        return Dismiss(state.chain, state.round, 1, other, "") if len(state.managers) > 1 else None
+
+    def _set(self, _: SimNode, state: State) -> SetParameter:
+        name, values = self.rng.choice(sorted(SET.items()))
+        return SetParameter(state.chain, state.round, 1, name, self.rng.choice(values))
+
+    def _go_back(self, node: SimNode, state: State) -> Rollback | None:
+        """To a model that its own headers name; a liar names another's."""
+        target = Round(self.rng.randint(0, state.round))
+        found = node.disk.segment(target)
+        model = self.world.genesis.model if target == 0 else None if found is None else found.segment.model_header.blob
+        if model is None:
+            return None
+        if not node.honest and self.rng.random() < 0.5:
+            model = BlobRef(Digest(bytes(32)), model.size)
+        return Rollback(state.chain, state.round, 1, target, model, "poisoned")
 
     def _agree(self, node: SimNode, state: State) -> Any | None:
         """The same as another manager's open motion."""

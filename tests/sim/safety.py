@@ -43,7 +43,7 @@ MAX_SLOTS_EACH: Final = 32
 """Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
 
 
-SPENDING: Final = frozenset({"transfer"})
+SPENDING: Final = frozenset({"transfer", "pay"})
 """Operations by which a member gives away units of its own."""
 
 CALM_MS: Final = 1_000

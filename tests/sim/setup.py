@@ -5,7 +5,7 @@ from random import Random
 from typing import Final
 
 from bflcd.ledger.quorum import faults
-from bflcd.params import ELECTIONS
+from bflcd.params import ELECTIONS, Terms
 
 REAL_KEYS_SHARE: Final = 0.05
 """1 seed in 20 signs with Ed25519 and takes every message through the codec, nothing remembered."""
@@ -37,6 +37,7 @@ class Setup:
     election: str = "score"
     strangers: int = 0
     """Of the nodes, those that the genesis does not name."""
+    terms: Terms = Terms()
 
     @property
     def f(self) -> int:

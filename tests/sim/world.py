@@ -91,6 +91,7 @@ class World(Links):
         if setup.managers:
             ids = [member.node for member in self.genesis.members]
             self.genesis = replace(self.genesis, managers=tuple(sorted(ids[index] for index in setup.managers)))
+        self.genesis = replace(self.genesis, terms=setup.terms)
         self.chain = chain_id_of(self.genesis)
         self.wall = self.genesis.time + 1_000
         header, state = genesis_header(self.genesis), genesis_state(self.genesis)
