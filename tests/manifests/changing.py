@@ -11,6 +11,9 @@ from tests.manifests.manifest import Change
 PATIENCE_ROUNDS = 25
 """In which a change must be in the ledger from the moment on in which its last operator has signed, or is waiting for another's."""
 
+BACK_ROUNDS = 10
+"""How far a rollback goes."""
+
 Step = Iterator[None]
 
 
@@ -100,7 +103,19 @@ class Changer:
         self.out.append((identity, "return"))
         self.tell(f"{identity[:8]} is put out")
 
+    def _rollback(self, _: Change) -> Step:
+        target = self.net[0].round() - BACK_ROUNDS
+        before = self._went_back()
+        yield from self._sign(self._managers()[: self._quorum()], "rollback", round=target, reason="for the manifest")
+        yield from self._until(lambda: self._went_back() != before, f"the model went back to that of round {target}")
+        self.tell(f"the model went back to that of round {target}")
+
     # -- parts --------------------------------------------------------------------------------------------------------
+
+    def _went_back(self) -> int | None:
+        """The round of the last rollback."""
+        last = self.net[0].get("/v1/alliance")["rollback"]
+        return None if last is None else int(last["round"])
 
     def _spare(self) -> str:
         """A member that manages nothing; it is no member from here on, so that nobody else takes it."""

@@ -101,9 +101,10 @@ class Perturbation(Part, frozen=True, rename={"lasts": "for", "when": "at", "fir
 
 class Change(Part, frozen=True, rename={"first": "round"}):
     """Members come or go, from a round on, at every so many rounds, `times` in all. `join`: a newcomer, or, once there is none
-    left, whoever went longest ago; `leave`, `kick`: a member that is no manager."""
+    left, whoever went longest ago; `leave`, `kick`: a member that is no manager; `rollback`: the model of ten rounds before comes
+    back."""
 
-    kind: Literal["join", "leave", "kick"]
+    kind: Literal["join", "leave", "kick", "rollback"]
     first: Annotated[int, Meta(ge=1, le=100_000)]
     every_rounds: Annotated[int, Meta(ge=1, le=10_000)] = 1
     times: Annotated[int, Meta(ge=1, le=1000)] = 1
