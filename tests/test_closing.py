@@ -36,6 +36,13 @@ class Closable:
             raise self.failure
 
 
+class EmptyStore(Closable):
+    """A store of a node that has no chain yet."""
+
+    async def genesis(self) -> None:
+        return
+
+
 async def run(body: BaseException | None, part: Closable) -> None:
     async with closing("the part", part.close):
         if body is not None:
@@ -102,7 +109,7 @@ def test_a_start_that_fails_ends_with_its_own_words_whatever_closing_does(tmp_pa
     start, and the exit code is that of the reason.
     """
     write_key(DataDir(tmp_path).key, Identity(b"k" * 32))
-    store = Closable(at_store)
+    store = EmptyStore(at_store)
 
     class Failing:
         def __init__(self, *_: object, **__: object) -> None:

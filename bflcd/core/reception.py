@@ -13,6 +13,7 @@ from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import NodeParts, RoundState
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.registry import chain_of, kind_of
+from bflcd.ledger.state import account_of
 from bflcd.types import Epoch, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
 from bflcd.wire.messages import (
@@ -72,9 +73,11 @@ class Reception:
     def _other_round(
         self, round_: RoundState, event: MessageReceived, envelope: Envelope, of: Round, now: Instant
     ) -> list[Effect]:
-        """Who lags is answered, who is one round ahead is kept, who is further ahead shows that we are behind."""
+        """Which member lags is answered, which is one round ahead is kept, which is further ahead shows that we are behind."""
         context, author = round_.context, envelope.author
         if author not in context.members:
+            if of > context.round or account_of(context.state, author) is not None:
+                return []  # it may have become one since, and says it again; or has not heard yet that it is none any more
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if of < context.round:
             return self._certificates.answer(context, _asker(event, envelope, of), now)

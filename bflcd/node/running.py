@@ -163,8 +163,13 @@ class RunningNode:
             core, around.identity, self._inbox.settle, instant, models=self._old_models, coming=around.keys.coming
         )
         self._payer = Payer(core, self._alliance, around.config.node.fee_limit)
-        service = ChainService(core, around.store, engine.unpublished, self._inbox.settle, instant)
-        self.standing = NodeOfChain(
+        self.standing = self._as_peers_meet_it()
+        self.view = self._view()
+
+    def _as_peers_meet_it(self) -> NodeOfChain:
+        around, core = self._around, self._engine.core
+        service = ChainService(core, around.store, self._engine.unpublished, self._inbox.settle, instant)
+        return NodeOfChain(
             core,
             service,
             self._claims,
@@ -173,7 +178,6 @@ class RunningNode:
             training=self._words,
             sponsors=around.sponsors,
         )
-        self.view = self._view()
 
     def _new_follower(self) -> Follower:
         around = self._around

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from bflcd.core.events import OperationSaid
+from bflcd.core.effects import Blame
+from bflcd.core.events import MessageReceived, OperationSaid
 from bflcd.crypto.identity import Identity
+from bflcd.errors import Rejection
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import State, account_of, member_of
-from bflcd.types import NodeId, Round
+from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return
 from bflcd.wire.envelope import seal
+from bflcd.wire.messages import Beacon
 from bflcd.wire.operation import Operation
 from tests.helpers.inside import pool_of
 from tests.helpers.ledger import make_genesis
@@ -108,3 +111,27 @@ def test_what_breaks_a_rule_is_told_and_not_kept() -> None:
     assert any(
         who == node and "not kept: bad_operation: admit" in text and "is no manager" in text for _, who, text in world.notices
     )
+
+
+def test_who_is_a_round_apart_blames_no_member_that_came_or_went() -> None:
+    """Given nodes a round behind or ahead of who comes or goes, when these speak, then they are answered nothing, and blamed for
+    nothing; a stranger is, for a round that everybody has had."""
+    world, members = a_world_with_a_stranger()
+    core = world.cores[members[5].node_id]
+    state = core.context.state
+    ahead = Round(state.round + 1)
+
+    def speaks(who: Identity, round_: Round) -> list[Any]:
+        chain, hash_ = state.chain, Digest(bytes(32))
+        beacon = Beacon(chain=chain, round=round_, epoch=state.epoch, parent=hash_, committee=hash_)
+        return core.handle(MessageReceived(seal(beacon, who).envelope, members[6].node_id), world.instant())
+
+    assert [effect for effect in speaks(STRANGER, ahead) if isinstance(effect, Blame)] == []
+    assert [effect.rejection for effect in speaks(STRANGER, Round(state.round - 1)) if isinstance(effect, Blame)] == [
+        Rejection.NOT_MEMBER
+    ]
+    says(world, members[9], Leave)
+    behind = Round(ledger(world).round - 1)
+    reach(world, max(world.rounds()), 60_000)
+    state = core.context.state
+    assert [effect for effect in speaks(members[9], behind) if isinstance(effect, Blame)] == []

@@ -103,7 +103,12 @@ class Alliance:
         if account is None or not is_member(account):
             choices.append(_apply)
         else:
-            choices += [self._leave, self._leave, self._transfer, *([self._pay] * 4 if in_arrears(state, state.round) else [self._pay])]
+            choices += [
+                self._leave,
+                self._leave,
+                self._transfer,
+                *([self._pay] * 4 if in_arrears(state, state.round) else [self._pay]),
+            ]
         if node.id in state.managers:
             choices += [self._answer, self._answer, self._kick, self._take_back, *([self._agree] * (5 if state.motions else 0))]
             choices += [self._appoint, self._dismiss, self._set, self._go_back]

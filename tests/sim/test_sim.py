@@ -137,8 +137,8 @@ def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given leaders who leave evidence out, when a liar signs two offers, then it is missed that no block punishes it."""
-    monkeypatch.setattr("bflcd.core.operation_pool.OperationPool.chosen", lambda _self, _state: ())
-    world, _ = make_world(31, profile="calm", nodes=5)
+    monkeypatch.setattr("bflcd.core.operation_pool.OperationPool.chosen", lambda *_: ())
+    world, _ = make_world(31, profile="calm", nodes=5, changing=False)
     world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
     assert any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)
 
@@ -191,7 +191,7 @@ def test_at_most_f_lie_forget_or_leave() -> None:
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_every_strategy_runs_and_harms_nobody(name: str) -> None:
     """Given one liar among five with one strategy, when ten seconds pass, then everything held."""
-    world, _ = make_world(31, profile="calm", nodes=5)
+    world, _ = make_world(31, profile="calm", nodes=5, changing=False)
     liar = world.nodes[0]
     liar.liar = Liar(liar, [name], Random(name))
     assert world.run(heal_at=4_000, heal_rounds=3).violations == ()
@@ -208,7 +208,7 @@ def test_in_a_third_of_the_seeds_somebody_comes_or_goes_and_the_draw_moves_nothi
     assert 60 // 3 < sum(drawn) < 60
     for seed in range(12):
         still, moving = (make_world(seed, profile="calm", changing=changing)[0].setup for changing in (False, True))
-        assert moving == replace(still, nodes=moving.nodes, strangers=moving.nodes - still.nodes)
+        assert moving == replace(still, nodes=moving.nodes, strangers=moving.nodes - still.nodes, terms=moving.terms)
     found = [run_seed(seed, profile="calm", changing=True) for seed in range(4)]
     assert sum(result.changes for result in found) > 0
     assert {kind for result in found for kind in result.carried or ()} >= {"admit"}
