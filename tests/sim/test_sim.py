@@ -211,4 +211,4 @@ def test_in_a_third_of_the_seeds_somebody_comes_or_goes_and_the_draw_moves_nothi
         assert moving == replace(still, nodes=moving.nodes, strangers=moving.nodes - still.nodes, terms=moving.terms)
     found = [run_seed(seed, profile="calm", changing=True) for seed in range(4)]
     assert sum(result.changes for result in found) > 0
-    assert {kind for result in found for kind in result.carried or ()} >= {"admit"}
+    assert len({kind for result in found for kind in result.carried or ()}) >= 5
