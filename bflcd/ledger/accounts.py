@@ -29,8 +29,7 @@ class Findings:
 
 def accounts_after(params: Params, state: State, judgement: Judgement, found: Findings) -> tuple[Account, ...]:
     """Every account after the round's learning; operations and the election come later."""
-    learned = _learned(state, found, frozenset(judgement.present))
-    return _judged(state, judgement, _remembered(state, learned, offering_after(params, state, judgement), found.failed))
+    return _judged(state, judgement, _learned(state, judgement, found, offering_after(params, state, judgement)))
 
 
 def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:
@@ -38,9 +37,11 @@ def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId
     return frozenset(committee[:view]) - {leader(committee, view)}
 
 
-def _learned(state: State, found: Findings, present: frozenset[NodeId]) -> tuple[Account, ...]:
-    """The accounts with pay, packing and presence."""
-    merits, paid = found.merits, found.paid
+def _learned(
+    state: State, judgement: Judgement, found: Findings, offering: Mapping[NodeId, PartsPerMillion]
+) -> tuple[Account, ...]:
+    """The accounts with pay, packing and presence, with whose offers came, and who let a view fail."""
+    merits, paid, present = found.merits, found.paid, frozenset(judgement.present)
     return tuple(
         replace(
             account,
@@ -49,22 +50,10 @@ def _learned(state: State, found: Findings, present: frozenset[NodeId]) -> tuple
             packed_score=merits[account.node].score if account.node in merits else account.packed_score,
             retired_round=NEVER if account.node in present else account.retired_round,
             availability=availability_after(account.availability, present=account.node in present),
+            offering=offering.get(account.node, account.offering),
+            failed_round=state.round if account.node in found.failed else account.failed_round,
         )
         for account in state.accounts
-    )
-
-
-def _remembered(
-    state: State, accounts: tuple[Account, ...], offering: Mapping[NodeId, PartsPerMillion], failed: frozenset[NodeId]
-) -> tuple[Account, ...]:
-    """The accounts with whose offers came, and who let a view fail."""
-    return tuple(
-        replace(
-            account,
-            offering=offering.get(account.node, account.offering),
-            failed_round=state.round if account.node in failed else account.failed_round,
-        )
-        for account in accounts
     )
 
 

@@ -94,7 +94,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "failure-forgotten",
         "who lets a view fail to draw once more pays nothing (section 5, Election)",
         ACCOUNTS,
-        "failed_round=state.round if account.node in failed else account.failed_round,",
+        "failed_round=state.round if account.node in found.failed else account.failed_round,",
         "failed_round=account.failed_round,",
         DRAWN,
     ),
