@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PARTS = ("chain", "store", "blob", "daemon", "demo", "work_w", "kill", "growth", "degraded", "lab", "gpu")
+PARTS = ("chain", "ledger", "store", "blob", "daemon", "demo", "work_w", "kill", "growth", "degraded", "lab", "gpu")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MISSING = {
     "work_w": "work W: not measured, BFLC_DATA names no folder with mnist_by_nist_writer.npz",
