@@ -24,10 +24,16 @@ DIAL_SECONDS = 5.0
 class RawPeer:
     """One transport that obeys nobody's limits."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, hears: Callable[[bytes], None] = lambda _: None) -> None:
+        """`hears` is told each gossip message."""
+
+        def heard(_peer: object, message: bytes) -> bool:
+            hears(message)
+            return True
+
         self.transport = Libp2pTransport(identity, ("/ip4/127.0.0.1/tcp/0",), lambda _: True)
         self.exchange = Exchange(self.transport, is_member=lambda _: True, now=real_now)
-        self.transport.subscribe(TOPIC, lambda _peer, _message: True)
+        self.transport.subscribe(TOPIC, heard)
 
     async def dial(self, victim: Victim) -> bool:
         """Whether it let us in."""
@@ -58,9 +64,9 @@ class RawPeer:
 
 
 @asynccontextmanager
-async def raw_peer(identity: Identity | None = None) -> AsyncIterator[RawPeer]:
+async def raw_peer(identity: Identity | None = None, hears: Callable[[bytes], None] = lambda _: None) -> AsyncIterator[RawPeer]:
     """A started peer; without an identity it is a stranger."""
-    peer = RawPeer(Identity.generate() if identity is None else identity)
+    peer = RawPeer(Identity.generate() if identity is None else identity, hears)
     await peer.transport.start()
     try:
         yield peer
