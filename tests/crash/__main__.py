@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.crash.campaign import GIVE_UP_SECONDS, Campaign, as_json, tell
+from tests.crash.operators import Operators
 from tests.crash.victims import Victim
-from tests.helpers.daemons import PACED_TASK, ROOT, Community, environment
+from tests.helpers.daemons import PACED_TASK, ROOT, Community, Daemon, environment
 
 NODES: Final = 6
 SEATS: Final = 4
@@ -27,28 +28,33 @@ def main() -> int:
     """Run the campaign that the command line describes; exit code 1 if anything was lost, signed twice or never came back."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="bflc-crash-") as folder:
-        net, victims = community(Path(folder) / "net", arguments.nodes, arguments.seats)
+        net, victims, guest = community(Path(folder) / "net", arguments.nodes, arguments.seats)
+        operators = Operators(net, guest, arguments.seed)
         try:
             net.start()
+            guest.start()
             net.wait_round(1, GIVE_UP_SECONDS)
             campaign = Campaign(net, victims, arguments.runs, arguments.seed, arguments.minutes * 60)
+            operators.start()
             campaign.execute(arguments.slots)
-            faults = net.faults()
+            operators.end()
+            faults = [*net.faults(), *operators.failures]
             net.stop(*net.running())
             verified = {victim.name: verify(victim) for victim in victims}
         finally:
+            guest.sweep()
             net.close()
-    found = {**as_json(campaign, verified), "faults": faults}
+    found = {**as_json(campaign, verified), "faults": faults, "changes": operators.carried}
     if arguments.output is not None:
         arguments.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return report(found)
 
 
-def community(path: Path, nodes: int, seats: int) -> tuple[Community, list[Victim]]:
-    """A testnet of victims, half of which prune."""
+def community(path: Path, nodes: int, seats: int) -> tuple[Community, list[Victim], Daemon]:
+    """A testnet of victims, half of which prune, and one more member that comes and goes."""
     net = Community.create(
         path,
-        nodes,
+        nodes + 1,
         "--committee-size",
         str(seats),
         "--param",
@@ -59,10 +65,11 @@ def community(path: Path, nodes: int, seats: int) -> tuple[Community, list[Victi
     )
     victims = [
         Victim(node.name, node.datadir, node.node_id, node.address, prunes=number % 4 > 1)
-        for number, node in enumerate(net.nodes)
+        for number, node in enumerate(net.nodes[:nodes])
     ]
+    guest = net.nodes[nodes]
     net.nodes = list(victims)
-    return net, victims
+    return net, victims, guest
 
 
 def verify(victim: Victim) -> dict[str, Any]:
@@ -91,7 +98,8 @@ def report(found: dict[str, Any]) -> int:
         f"{found['rejoined']} rejoined ({late} after more than 20 s), median {found['rejoin_median_s']} s, "
         f"max {found['rejoin_max_s']} s; double signatures {found['double_signatures']} in {found['messages_compared']} messages, "
         f"forks {found['forks']}, lost {found['lost']}, {found['rounds']} rounds, "
-        f"verify {'clean' if clean else 'FAILED'}, {found['seconds']} s\n"
+        f"verify {'clean' if clean else 'FAILED'}, "
+        f"beside them {', '.join(f'{count} {kind}' for kind, count in sorted(found['changes'].items()))}, {found['seconds']} s\n"
     )
     wrong = any(found[key] for key in ("double", "fork", "lost_what", "stuck", "faults"))
     return 1 if wrong or not clean or found["rejoined"] < found["runs"] else 0

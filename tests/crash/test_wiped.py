@@ -15,7 +15,7 @@ def test_doubt_outlives_a_kill(tmp_path):
     """Given a member whose database and mark file are lost, When it is started, killed while it catches up, and started again,
     Then what it signed before counts as unknown still: nothing up to the round after its head, and nothing is signed twice.
     """
-    net, victims = community(tmp_path / "net", 6, 4)
+    net, victims, _ = community(tmp_path / "net", 6, 4)
     try:
         net.start()
         net.wait_round(3, SECONDS)

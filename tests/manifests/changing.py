@@ -33,6 +33,7 @@ class Changer:
     newcomers: list[Daemon]
     rng: Random
     tell: Callable[[str], None]
+    patience: int = PATIENCE_ROUNDS
     under_way: list[tuple[Change, Step]] = field(default_factory=list)
     carried: dict[str, int] = field(default_factory=dict)
 
@@ -82,7 +83,7 @@ class Changer:
             managers = self._managers()
             yield from self._sign(managers[:1] if kind == "admit" else managers[: self._quorum()], kind, node=identity)
         else:
-            raise AssertionError("nobody is there to join: too few leave before")
+            return
         yield from self._until(lambda: identity in self._member_ids(), f"{identity[:8]} is a member")
         admitted, node = self.net[0].round(), self.known[identity]
         yield from self._until(lambda: node.get("/v1/alliance")["membership"] == "member", f"{identity[:8]} knows that")
@@ -90,14 +91,16 @@ class Changer:
         self.tell(f"{identity[:8]} joins, and knows it {self.net[0].round() - admitted} rounds later")
 
     def _leave(self, _: Change) -> Step:
-        identity = self._spare()
+        if (identity := self._spare()) is None:
+            return
         yield from self._hand_in(self.known[identity], "leave")  # the block that carries it may not reach it any more
         yield from self._until(lambda: identity not in self._member_ids(), f"{identity[:8]} has left")
         self.out.append((identity, "admit"))
         self.tell(f"{identity[:8]} has left")
 
     def _kick(self, _: Change) -> Step:
-        identity = self._spare()
+        if (identity := self._spare()) is None:
+            return
         yield from self._sign(self._managers()[: self._quorum()], "kick", node=identity, reason="for the manifest")
         yield from self._until(lambda: identity not in self._member_ids(), f"{identity[:8]} is out")
         self.out.append((identity, "return"))
@@ -117,10 +120,13 @@ class Changer:
         last = self.net[0].get("/v1/alliance")["rollback"]
         return None if last is None else int(last["round"])
 
-    def _spare(self) -> str:
-        """A member that manages nothing; it is no member from here on, so that nobody else takes it."""
+    def _spare(self) -> str | None:
+        """A member that manages nothing, if there is one; it is no member from here on, so that nobody else takes it."""
         managers = {node.node_id for node in self._managers()}
-        identity = self.rng.choice([one for one in self.members if one not in managers])
+        able = [one for one in self.members if one not in managers]
+        if not able:
+            return None
+        identity = self.rng.choice(able)
         self.members.remove(identity)
         return identity
 
@@ -164,7 +170,7 @@ class Changer:
         begun = self.net[0].round()
         while not holds():
             waited = self.net[0].round() - begun
-            assert waited <= PATIENCE_ROUNDS, f"{waited} rounds later not: {what}"
+            assert waited <= self.patience, f"{waited} rounds later not: {what}"
             yield
 
 
