@@ -241,13 +241,14 @@ class Audit:
             self.move(node.hex(), "burnt", self.held[node.hex()] if kind == "evidence" else burnt)
             if node in self.managers and len(self.managers) > 1:
                 self.managers = [one for one in self.managers if one != node]
-                left = {key: (since, those - {node}) for key, (since, those) in self.motions.items()}
-                self.motions = {key: one for key, one in left.items() if one[1]}
+                self.silence(node)
         elif kind in ("rotate", "replace"):
             old, new = (author, said[0]) if kind == "rotate" else (self.now(said[0]), said[1])
             self.keys.update({old: new} if kind == "rotate" else {})
             self.move(old.hex(), new.hex(), self.held[old.hex()])
             self.deposits[new.hex()] = self.deposits.pop(old.hex(), 0)
+            if kind == "replace":
+                self.silence(old)
             self.managers = [new if node == old else node for node in self.managers]
             self.motions = {key: (since, {self.now(node) for node in those}) for key, (since, those) in self.motions.items()}
         elif kind in ("admit", "return"):
@@ -273,6 +274,10 @@ class Audit:
         about = {self.now(one) for one in (said if kind == "replace" else said[:1])}
         self.motions = {key: one for key, one in self.motions.items() if self.now(key[1]) not in about}
         return True
+
+    def silence(self, node):
+        left = {key: (since, those - {node}) for key, (since, those) in self.motions.items()}
+        self.motions = {key: one for key, one in left.items() if one[1]}
 
     def move(self, giver, taker, amount):
         self.held.update({giver: -amount, taker: amount} if giver != taker else {})

@@ -113,6 +113,12 @@ def test_the_ledger_shows_every_unit_once() -> None:
     assert [one.node_id for one in view.members if one.left_out] == [mine.node_id]
 
 
+def test_nobody_is_told_to_pay_for_a_proven_liar() -> None:
+    view = ledger_view(context_of(changed(OWING, OTHER, punished_round=2, deposit=Amount(0), paid_round=0)))
+    (liar,) = [one for one in view.members if one.standing == "punished"]
+    assert (liar.owes, liar.owes_text, liar.price, liar.left_out) == (0, "", 0, False)
+
+
 # -- paying -------------------------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +168,7 @@ class Signs:
         self.event.set()
         if len(self.asked) <= self.refusals:
             raise OperatorError("another operation of this node waits", code="busy")
-        return OperationView(id="", kind="pay", author="", number=1, text="it pays", mine=True)
+        return OperationView(id="", kind="pay", author="", number=1, expires=101, text="it pays", mine=True)
 
 
 async def test_it_tries_once_a_round_and_goes_on_after_a_refusal() -> None:
