@@ -15,6 +15,7 @@ from bflcd.core.records import OperationRecord
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
+from bflcd.ledger.operations.transfer import TRANSFER
 from bflcd.ledger.state import NEVER
 from bflcd.params import Terms
 from bflcd.types import Amount, Digest, Millis, NodeId, Round, View
@@ -131,6 +132,16 @@ def test_so_many_members_that_each_fills_one_place_for_ever_keep_nobody_out(*, s
         handler.received(STATE, gives(member, 1))
     assert (len(handler.pool), handler.pool.own()) == (MAX_HELD, (gives(MAX_HELD, 1),))
     assert {body_number(one) for one in handler.pool.values()} == {1}
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_nobodys_second_operation_takes_the_room_of_anothers_first(round_: int) -> None:
+    """Given as many givers as a block carries gifts, of whom all but one have four that wait, then the first of each is chosen, in any
+    round's lot."""
+    most = TRANSFER.limits.per_block
+    waiting = [gives(member, number) for member in range(most - 1) for number in (1, 2, 3, 4)] + [gives(most, 1)]
+    chosen = pool_of(*waiting).chosen(replace(STATE, round=Round(round_)))
+    assert set(chosen) == {one for one in waiting if body_number(one) == 1}
 
 
 def gives(member: int, number: int) -> Operation:

@@ -95,7 +95,7 @@ def check_pending(state: State, operation: Operation) -> None:
 
 def has_its_turn(state: State, operation: Operation) -> bool:
     """Whether a block may carry it at once, by its number: not only after another of its author's."""
-    return _follows(state, operation, 0)
+    return _gap(state, operation) == 0
 
 
 def is_pending(state: State, operation: Operation) -> bool:
@@ -126,15 +126,21 @@ def apply_operations(state: State, operations: Sequence[Operation]) -> State:
 def select_operations(state: State, waiting: Iterable[Operation]) -> tuple[Operation, ...]:
     """What a leader puts into a block, in order: as many of those that wait as fit and are valid.
 
-    Whoever holds the same operations chooses the same. Where not all fit, the round's seed decides whose go first; what waits for
-    another of its author's that is not among them takes no room.
+    Whoever holds the same operations chooses the same. Where not all fit, each author's next one goes before anybody's second, of
+    which nobody has seen whether it is valid; then the round's seed decides whose. What waits for another of its author's that is
+    not among them takes no room.
     """
     seed, room, before = seed_of(state), _Room(), Counter[NodeId]()
+
+    def turn(operation: Operation) -> tuple[int, Digest, Place, Digest]:
+        author = operation.author
+        return _gap(state, operation), tie_break(seed, author), place_of(operation), operation_id(operation)
+
     chosen: dict[Place, Operation] = {}
-    for operation in sorted(waiting, key=lambda one: (tie_break(seed, one.author), place_of(one), operation_id(one))):
+    for operation in sorted(waiting, key=turn):
         if place_of(operation) in chosen or has_expired(state, operation):
             continue
-        if not _follows(state, operation, before[operation.author]):
+        if _gap(state, operation) > before[operation.author]:
             continue
         try:
             room.take(operation)
@@ -189,10 +195,10 @@ def _applied(state: State, operation: Operation) -> State:
     return with_accounts(state, replace(account, operations=number))
 
 
-def _follows(state: State, operation: Operation, count: int) -> bool:
-    """Whether its number can be its author's next, after `count` more."""
+def _gap(state: State, operation: Operation) -> int:
+    """How many of its author's have to be carried before it, by its number."""
     number, account = kind_of(operation).number(operation), member_of(state, operation.author)
-    return number is None or account is None or number <= account.operations + 1 + count
+    return 0 if number is None or account is None else max(0, number - account.operations - 1)
 
 
 def _check_age(state: State, operation: Operation) -> None:
