@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from bflcd.ledger.operations.application import is_pending, place_of, select_operations
+from bflcd.ledger.operations.application import has_its_turn, is_pending, place_of, select_operations
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
@@ -28,6 +28,8 @@ class OperationPool(Mapping[Digest, Operation]):
     def __init__(self) -> None:
         self._held: dict[Digest, Operation] = {}
         self._own: set[Digest] = set()
+        self._later: set[Digest] = set()
+        """What waits for another of its author's, which may never come: it makes room for what has its turn."""
 
     def __getitem__(self, key: Digest) -> Operation:
         return self._held[key]
@@ -38,36 +40,43 @@ class OperationPool(Mapping[Digest, Operation]):
     def __len__(self) -> int:
         return len(self._held)
 
-    def add(self, operation: Operation, *, wanted: bool = False, own: bool = False) -> bool:
+    def add(self, operation: Operation, *, wanted: bool = False, own: bool = False, later: bool = False) -> bool:
         """Keep a verified operation; True if it is the first in its place.
 
         `wanted`: a proposal names this very one; `own`: it was found here, so it is this node that says it. Where all is
-        full, who holds the fewest places gets one of who holds the most.
+        full, who holds the fewest places gets one of who holds the most, and what has its turn gets that of what has not;
+        `later`: a block can carry it only after another of its author's.
 
         Raises PeerError for an unknown kind.
         """
         author, limits = operation.author, kind_of(operation).limits
         known = _turn(operation) in map(_turn, self._held.values())
         same = [held.author for held in self._held.values() if held.kind == operation.kind]
-        full = same.count(author) >= limits.per_author or len(same) >= (limits.waiting or MAX_HELD)
-        if (known or full or not self._has_room(author)) and not wanted:
+        full = same.count(author) >= limits.per_author or (limits.waiting is not None and len(same) >= limits.waiting)
+        if (known or full or not self._has_room(author, later=later)) and not wanted:
             return False
         id_ = operation_id(operation)
         self._held[id_] = operation
         if own:
             self._own.add(id_)
+        if later:
+            self._later.add(id_)
         while len(self._held) > 2 * MAX_HELD:
             del self._held[next(iter(self._held))]
         return not known
 
-    def _has_room(self, author: NodeId) -> bool:
+    def _has_room(self, author: NodeId, *, later: bool) -> bool:
         """Whether one more of `author` may come; another's makes room if that one holds more even so."""
         if len(self._held) < MAX_HELD:
             return True
         held = Counter(operation.author for operation in self._held.values())
         most = max(held.values())
         if held[author] + 1 >= most:
-            return False
+            gives_way = next((id_ for id_ in self._held if id_ in self._later - self._own), None)
+            if later or gives_way is None:
+                return False
+            del self._held[gives_way]
+            return True
         of_them = [id_ for id_, operation in self._held.items() if held[operation.author] == most]
         del self._held[max(of_them, key=lambda id_: place_of(self._held[id_])[1])]
         return True
@@ -82,6 +91,7 @@ class OperationPool(Mapping[Digest, Operation]):
         """Forget what no block can carry any more."""
         self._held = {id_: operation for id_, operation in self._held.items() if is_pending(state, operation)}
         self._own &= self._held.keys()
+        self._later = {id_ for id_, operation in self._held.items() if not has_its_turn(state, operation)}
 
     def own(self) -> tuple[Operation, ...]:
         """What was found here."""

@@ -9,7 +9,15 @@ from bflcd.core.operation_pool import OperationPool
 from bflcd.core.records import OperationRecord
 from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
-from bflcd.ledger.operations.application import check_form, check_pending, expires, has_expired, is_pending, is_settled
+from bflcd.ledger.operations.application import (
+    check_form,
+    check_pending,
+    expires,
+    has_expired,
+    has_its_turn,
+    is_pending,
+    is_settled,
+)
 from bflcd.ledger.operations.base import OPERATION_ROUNDS
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.registry import kind_of
@@ -32,7 +40,7 @@ class OperationHandler:
 
     def note(self, round_: Round, operation: Operation) -> list[Effect]:
         """Keep a verified operation that was found here, durably, and tell all members."""
-        return self._keep(round_, operation, own=True)
+        return self._kept(round_, operation, own=True, later=False)
 
     def said(self, state: State, operation: Operation) -> list[Effect]:
         """As `note`, for one that this node's operator, or a stranger, brought; one that no block may carry is dropped."""
@@ -40,10 +48,13 @@ class OperationHandler:
             self._check(state, operation)
         except PeerError as error:
             return [notice(state.round, EventKind.OPERATION_REFUSED, f"not kept: {error}", node=operation.author.hex())]
-        return self.note(state.round, operation)
+        return self._keep(state, operation, own=True)
 
-    def _keep(self, round_: Round, operation: Operation, *, own: bool) -> list[Effect]:
-        if not self.pool.add(operation, own=own):
+    def _keep(self, state: State, operation: Operation, *, own: bool) -> list[Effect]:
+        return self._kept(state.round, operation, own=own, later=not has_its_turn(state, operation))
+
+    def _kept(self, round_: Round, operation: Operation, *, own: bool, later: bool) -> list[Effect]:
+        if not self.pool.add(operation, own=own, later=later):
             return []
         said = [Send(operation)] if own else []
         return [
@@ -64,7 +75,7 @@ class OperationHandler:
         """
         if is_settled(state, operation) or not self._is_worth_keeping(state, operation):
             return []
-        return self._keep(state.round, operation, own=False)
+        return self._keep(state, operation, own=False)
 
     def shows_later_round(self, state: State, members: frozenset[NodeId], operation: Operation) -> bool:
         """Whether an operation of a later round than ours is a member's word that others are there.

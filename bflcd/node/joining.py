@@ -179,7 +179,7 @@ def summary_of(genesis: Genesis, me: NodeId, giver: NodeId) -> str:
         ("given by", f"{short(giver)} ({peer_id_of(giver)})"),
         ("members", f"{len(members)}: {_named(members)}; this node is " + ("one" if me in members else "none") + " of them"),
         ("managers", f"{len(genesis.managers)}: {_named(list(genesis.managers))}"),
-        ("fees", terms_text(genesis.terms)),
+        ("fees", terms_text(genesis.terms) + ", unless managers have set others since"),
         ("task", f"{task.factory}, {', '.join(f'{key}={value}' for key, value in task.options) or 'no options'}"),
         ("model", size),
     )

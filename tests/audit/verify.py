@@ -1,6 +1,7 @@
 """Hold an auditor's folder against the signatures in it: `python verify.py FOLDER CHAIN_ID`. Shares no code with the project."""
 
 import csv
+import json
 import sys
 from collections import Counter, defaultdict
 from hashlib import blake2b
@@ -8,6 +9,18 @@ from pathlib import Path
 
 import msgpack
 from nacl.signing import VerifyKey
+
+TERMS = (
+    "admission",
+    "motion_rounds",
+    "application_rounds",
+    "entry_fee",
+    "period_fee",
+    "period_rounds",
+    "deposit",
+    "deposit_rounds",
+)
+REFUSED = -1  # the gain on a card of an update that harms
 
 
 def digest(domain, *parts):
@@ -33,10 +46,22 @@ def blank(envelope):
     return envelope and [envelope[0], envelope[1], bytes(64)]
 
 
+def low(numbers):
+    return sorted(numbers)[(len(numbers) - 1) // 2] if numbers else None
+
+
+def cell(value):
+    if isinstance(value, list):
+        return " ".join(map(cell, value))
+    if isinstance(value, str):
+        return f"'{value}" if value[:1] in {"=", "+", "-", "@"} else value
+    return value.hex() if isinstance(value, bytes) else "" if value is None else str(int(value))
+
+
 class Audit:
     def __init__(self, folder, chain_id):
-        self.rounds, self.parent, self.earned, self.packed = 0, None, Counter(), Counter()
-        self.motions, self.keys = defaultdict(set), {}  # who is for what; which key a member has rotated to
+        self.rounds, self.parent, self.earned, self.moved, self.packed = 0, None, Counter(), Counter(), Counter()
+        self.motions, self.keys, self.left = {}, {}, {}  # since when who is for what; keys rotated to; when who has left
         self.tables = {name: defaultdict(list) for name in ("rounds", "contributions", "operations", "movements", "members")}
         for name, rows in self.tables.items():
             for row in csv.DictReader((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()):
@@ -46,18 +71,38 @@ class Audit:
             genesis = next(parts)
             self.chain = digest("chain", pack(*genesis[1:]))
             self.need(self.chain == chain_id, "the genesis is that of another chain")
-            _, _, self.params, _, self.managers, members, self.committee, pool, *_ = genesis[2:]
+            _, _, self.params, _, self.managers, members, self.committee, pool, _, _, terms = genesis[2:]
+            self.terms = dict(zip(TERMS, terms, strict=True))
             self.held = Counter({node.hex(): balance for node, balance in members} | {"pool": pool, "burnt": 0})
+            self.deposits = Counter({node.hex(): self.terms["deposit"] for node, _ in members})
+            self.first = dict.fromkeys(self.held, 0)
             for segment in parts:
                 self.round(*segment[2:])
-        self.need(self.rounds == len(self.tables["rounds"]), f"{len(self.tables['rounds'])} rounds in the table")
-        for row in self.tables["members"][0]:
-            due = [str(one[row["node"]]) for one in (self.held, self.earned, self.packed)]
-            self.need([row["held"], row["earned"], row["packed"]] == due, f"other sums of member {row['node'][:8]}")
+        for name, rows in self.tables.items():
+            models = {0} if name == "members" else set(range(1, self.rounds + 1))
+            self.need({model for model, found in rows.items() if found} <= models, f"the table {name} has other rounds")
+        rows = {row["node"]: row for row in self.tables["members"][0]}
+        alone = len(rows) == len(self.tables["members"][0])
+        self.need(alone and rows.keys() == self.held.keys() - {"pool", "burnt"}, "other members in the table")
+        sums = {"first": self.first, "packed": self.packed, "earned": self.earned, "moved": self.moved, "held": self.held}
+        for node, row in rows.items():
+            self.told(
+                row, f"of member {node[:8]}", deposit=self.deposits[node], **{name: one[node] for name, one in sums.items()}
+            )
+        for name, rows in self.tables.items():
+            told = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            same = [{column: cell(value) for column, value in row.items()} for row in told] == [
+                row for one in rows.values() for row in one
+            ]
+            self.need(same, f"{name}.json says other things than {name}.csv")
 
     def need(self, holds, text):
         if not holds:
             raise ValueError(f"round {self.rounds}: {text}")
+
+    def told(self, row, of, **due):
+        for name, value in due.items():
+            self.need(row[name] == cell(value), f"the table has another {name} {of}")
 
     def round(self, segment, certificate):
         headers, updates, body = segment
@@ -93,16 +138,24 @@ class Audit:
         cards = [msgpack.unpackb(payload)[2:] for _, payload, _ in body[0]]
         of = [self.chain, self.rounds - 1, epoch, opened, digest("committee", epoch.to_bytes(8, "big"), *judging)]
         self.need(all(card[:5] == of for card in cards), "a card of another round")
-        paid = self.scores(updates, body, cards)
+        paid = self.scores(updates, body, cards, (len(judging) - 1) // 3)
         # 4. What the tables say of it.
-        (row,) = self.tables["rounds"][self.rounds]
-        told = {"signers": [author for author, _ in signatures], "committee": deciding, "block": [block], "root": [model[6][0]]}
-        for name, values in told.items():
-            self.need(row[name] == " ".join(value.hex() for value in values), f"the table has another {name}")
-        carried = [[kind, one[0][0].hex(), digest("operation", pack(44, kind, one)).hex()] for kind, one in operations]
-        told = [[one["kind"], one["author"], one["id"]] for one in self.tables["operations"][self.rounds]]
-        self.need(told == carried, "the table has other operations")
         self.movements(paid, body[4])
+        row, *others = self.tables["rounds"][self.rounds] or [None]
+        self.need(row and not others, "the table has not one row of it")
+        place = {"height": model[1], "time": model[7], "epoch": place[2], "view": place[3], "block": block}
+        place |= {"root": model[6][0], "bytes": model[6][1], "committee": deciding, "signers": [one for one, _ in signatures]}
+        units = {"rewards": sum(paid.values()), "pool": self.held["pool"], "burnt": self.held["burnt"]}
+        base = {"base_loss": low([card[5] for card in cards if card[5] is not None]), "step_limit": body[5]}
+        base |= {"base_accuracy": low([card[6] for card in cards if card[6] is not None]), "packed": len(body[2])}
+        self.told(row, "of the round", recovered=bool(recovery), **place, **units, **base)
+        carried = [[kind, one[0][0].hex(), digest("operation", pack(44, kind, one)).hex()] for kind, one in operations]
+        numbers = [None if kind in ("apply", "evidence") else msgpack.unpackb(said[0][1])[4] for kind, said in body[4]]
+        carried = [[*map(cell, (place, number)), *of] for place, (number, of) in enumerate(zip(numbers, carried, strict=True))]
+        told = [
+            [one[name] for name in ("place", "number", "kind", "author", "id")] for one in self.tables["operations"][self.rounds]
+        ]
+        self.need(told == carried, "the table has other operations")
         self.parent, self.committee = parent, model[8][5]
 
     def quorum(self, signatures, members, payload):
@@ -110,31 +163,40 @@ class Audit:
         for author, signature in signatures:
             signed(author, payload, signature)
 
-    def scores(self, updates, body, cards):
+    def scores(self, updates, body, cards, faults):
         """Each packed update is worth the median of what the cards say, and is paid by its part of all gains."""
-        entries = defaultdict(list)
+        entries, gains, paid = defaultdict(list), {}, dict(body[3])
         for card in cards:
-            for uploader, offer, root, gain, accuracy, *_ in card[7]:
-                entries[uploader, offer, root].append((gain, accuracy))
-        packed, rows = [update for update in updates if update[0]], self.tables["contributions"][self.rounds]
-        places = {int(row["place"]): row for row in rows if row["place"]}
-        self.need(sorted(places) == list(range(len(packed))), "the table has other places")
-        gains, paid = {}, dict(body[3])
-        for place, ((author, payload, _), score, gain, accuracy) in enumerate(packed):
-            root = msgpack.unpackb(payload)[7][0]
-            found = entries[author, digest("message", author, payload), root]
+            for uploader, offer, root, *said in card[7]:
+                entries[uploader, offer, root].append(said)
+        count = Counter(key[0] for key, found in entries.items() if len(found) > faults)
+        packed, rows = [update for update in updates if update[0]], {}
+        for row in self.tables["contributions"][self.rounds]:
+            rows[tuple(bytes.fromhex(row[name]) for name in ("uploader", "offer", "update"))] = row
+        same = rows.keys() == entries.keys() and len(rows) == len(self.tables["contributions"][self.rounds])
+        self.need(same, "the table has other updates than the cards")
+        self.need(sum(row["place"] != "" for row in rows.values()) == len(packed), "the table has other places")
+        places = {}
+        for place, ((author, payload, _), *worth) in enumerate(packed):
+            key = author, digest("message", author, payload), msgpack.unpackb(payload)[7][0]
+            places[key] = place, worth, {"weight": body[2][place], "reward": paid.get(author, 0)}
+        self.need(places.keys() <= rows.keys(), "packed is what no card names")
+        for key, row in rows.items():
+            found = entries[key]
+            known = faults < len(found) and count[key[0]] == 1
             middle = (len(cards) - 1) // 2 - len(cards) + len(found)  # who names it not says the worst
-            medians = [sorted(column)[middle] for column in zip(*found, strict=True)] if middle >= 0 else None
-            self.need([gain, accuracy] == medians, f"the score of place {place} does not follow from the cards")
-            self.need(score == (gain if self.params[9] == "gain" else accuracy), f"place {place} is ranked by another rule")
-            told = {"uploader": author.hex(), "update": root.hex(), "weight": body[2][place], "gain": gain, "accuracy": accuracy}
-            for name, value in (told | {"score": score, "reward": paid.get(author, 0)}).items():
-                self.need(places[place][name] == str(value), f"the table has another {name} of place {place}")
-            gains[author] = max(gain, 0)
-            self.packed[author.hex()] += 1
-        for row in rows:
-            key = tuple(bytes.fromhex(row[name]) for name in ("uploader", "offer", "update"))
-            self.need(int(row["entries"]) == len(entries[key]), "the table has another number of cards for an update")
+            gain, accuracy = [sorted(one[n] for one in found)[middle] for n in (0, 1)] if known and middle >= 0 else (None, None)
+            score = gain if self.params[9] == "gain" else accuracy
+            place, worth, told = places.get(key, (None, [score, gain, accuracy], {"weight": 0, "reward": 0}))
+            self.need(worth == [score, gain, accuracy], f"the score of place {place} does not follow from the cards")
+            told |= {"score": score, "gain": gain, "accuracy": accuracy, "entries": len(found), "place": place}
+            told |= {"norm": low([one[2] for one in found]) if known else None}
+            told |= {"refusals": sum(one[0] == REFUSED for one in found) if known else 0}
+            self.told(row, f"of update {key[2].hex()[:8]}", **told)
+            self.need((row["reason"] == "") == (key in places), f"the table has another reason of update {key[2].hex()[:8]}")
+        for key, (_, (_, gain, _), _) in places.items():
+            gains[key[0]] = max(gain, 0)
+            self.packed[key[0].hex()] += 1
         payout, total = self.held["pool"] * self.params[14] // 1_000_000, sum(gains.values())
         due = {node: payout * gain // total for node, gain in gains.items() if total}
         order = sorted(due, key=lambda node: (-(payout * gains[node] % total), node))
@@ -151,39 +213,71 @@ class Audit:
         for kind, ((author, payload, _), *_) in carried:
             self.operate(kind, author, msgpack.unpackb(payload)[5:])
         rows = {row["holder"]: row for row in self.tables["movements"][self.rounds]}
-        if any(kind == "kick" for kind, _ in carried):  # how much was its deposit, only the ledger's own rules tell
-            self.held.update({holder: int(row["held"]) - self.held[holder] for holder, row in rows.items()})
+        self.need(len(rows) == len(self.tables["movements"][self.rounds]), "the table moves units of somebody twice")
+        # Motions run out, and who left long ago has its deposit among its balance again.
+        self.motions = {key: one for key, one in self.motions.items() if self.rounds - one[0] < self.terms["motion_rounds"]}
+        for node in [node for node, since in self.left.items() if self.rounds - since >= self.terms["deposit_rounds"]]:
+            self.deposits.pop(node, None)
         for holder in {*rows, *self.held}:
             row = rows.get(holder, {"by_rewards": 0, "by_operations": 0, "held": before[holder]})
+            self.first.setdefault(holder, self.rounds)
             due = [rewarded[holder], self.held[holder] - before[holder] - rewarded[holder], self.held[holder]]
+            self.moved[holder] += due[1]
             self.need([int(row[name]) for name in ("by_rewards", "by_operations", "held")] == due, f"other units of {holder[:8]}")
         self.need(sum(self.held.values()) == sum(before.values()) and min(self.held.values()) >= 0, "units from nowhere")
 
     def operate(self, kind, author, said):
         """What an operation moves, and what a quorum of managers decides by it."""
-        motion = self.motions[kind, *said] if kind in ("appoint", "dismiss", "set", "replace") else None
-        if motion is not None:
-            motion.add(author)
-            if len(motion & set(self.managers)) < quorum(self.managers) and (kind, said[0]) != ("dismiss", author):
-                return
-            del self.motions[kind, *said]
+        named = kind in ("admit", "refuse", "kick", "return", "appoint", "dismiss", "set", "replace")
+        if named and not self.agreed(kind, author, said):
+            return
         if kind in ("transfer", "pay"):
             for taker, amount in [(said[0], said[1])] if kind == "transfer" else [(b"", said[2]), (said[0], said[3])]:
                 self.move(author.hex(), taker.hex() or "pool", amount)
-        elif kind in ("evidence", "dismiss"):
+            self.deposits[said[0].hex()] += said[3] if kind == "pay" else 0
+        elif kind in ("evidence", "kick", "dismiss"):
             node = self.now(author if kind == "evidence" else said[0])
-            self.move(node.hex(), "burnt", self.held[node.hex()] if kind == "evidence" else 0)
-            self.managers = [one for one in self.managers if one != node or len(self.managers) == 1]
+            burnt = 0 if kind == "dismiss" else self.deposits.pop(node.hex(), 0)
+            self.move(node.hex(), "burnt", self.held[node.hex()] if kind == "evidence" else burnt)
+            if node in self.managers and len(self.managers) > 1:
+                self.managers = [one for one in self.managers if one != node]
+                self.silence(node)
         elif kind in ("rotate", "replace"):
             old, new = (author, said[0]) if kind == "rotate" else (self.now(said[0]), said[1])
             self.keys.update({old: new} if kind == "rotate" else {})
             self.move(old.hex(), new.hex(), self.held[old.hex()])
+            self.deposits[new.hex()] = self.deposits.pop(old.hex(), 0)
+            if kind == "replace":
+                self.silence(old)
             self.managers = [new if node == old else node for node in self.managers]
-            self.motions = defaultdict(set, {key: {self.now(node) for node in those} for key, those in self.motions.items()})
+            self.motions = {key: (since, {self.now(node) for node in those}) for key, (since, those) in self.motions.items()}
+        elif kind in ("admit", "return"):
+            self.left.pop(said[0].hex(), None)
+            self.held[said[0].hex()] += 0
+        elif kind == "leave":
+            self.left[author.hex()] = self.rounds - 1
         elif kind == "appoint":
             self.managers = [*self.managers, said[0]]
+        elif kind == "set" and said[0] in self.terms:
+            self.terms[said[0]] = said[1]
         elif kind == "set" and said[0] == "reward_share":
             self.params[14] = said[1]
+
+    def agreed(self, kind, author, said):
+        """Whether enough managers are for it now; what was open about the same node or parameter is over then."""
+        _, those = self.motions.setdefault((kind, *said), (self.rounds - 1, set()))
+        those.add(author)
+        few = min(self.terms["admission"], len(self.managers))
+        needed = few if kind in ("admit", "refuse") else quorum(self.managers)
+        if len(those & set(self.managers)) < needed and (kind, said[0]) != ("dismiss", author):
+            return False
+        about = {self.now(one) for one in (said if kind == "replace" else said[:1])}
+        self.motions = {key: one for key, one in self.motions.items() if self.now(key[1]) not in about}
+        return True
+
+    def silence(self, node):
+        left = {key: (since, those - {node}) for key, (since, those) in self.motions.items()}
+        self.motions = {key: one for key, one in left.items() if one[1]}
 
     def move(self, giver, taker, amount):
         self.held.update({giver: -amount, taker: amount} if giver != taker else {})

@@ -15,6 +15,7 @@ from bflcd.core.records import OperationRecord
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError
 from bflcd.ledger.operations.evidence import EVIDENCE, evidence_of
+from bflcd.ledger.operations.transfer import TRANSFER
 from bflcd.ledger.state import NEVER
 from bflcd.params import Terms
 from bflcd.types import Amount, Digest, Millis, NodeId, Round, View
@@ -96,14 +97,61 @@ def test_a_members_numbers_are_one_row_for_all_kinds() -> None:
 def test_members_that_fill_the_pool_with_what_never_has_its_turn_make_room_for_others() -> None:
     """Given a pool full of operations whose authors have kept their first ones back, when evidence and another member's word come,
     then both are held, and those that waited for the longest gap went."""
-    waiting = [kicks(member, number)[0] for member in range(40) for number in (2, 3, 4)]
+    waiting = [kicks(member, number)[0] for member in range(40) for number in (2, 3, 4)][:MAX_HELD]
     pool = pool_of(*waiting)
     assert len(pool) == MAX_HELD
     late = [proof(60), kicks(61, 1)[0]]
     assert [pool.add(one) for one in late] == [True, True]
     assert (len(pool), set(late) <= set(pool.values())) == (MAX_HELD, True)
-    assert {place for place in waiting[:MAX_HELD] if operation_id(place) not in pool} == {waiting[2], waiting[5]}
+    assert {place for place in waiting if operation_id(place) not in pool} == {waiting[2], waiting[5]}
     assert pool.add(waiting[2]) is False, "who holds as many as others gets no more"
+
+
+def test_a_few_members_that_fill_the_pool_with_one_kind_keep_nobody_out_of_it() -> None:
+    """Given a pool full of gifts of 22 members whose first ones never come, when another gives, then its gift is held and chosen."""
+    pool = pool_of(*(gives(member, number) for member in range(22) for number in (2, 3, 4)))
+    assert len(pool) == MAX_HELD
+    assert pool.add(gives(22, 1))
+    assert pool.chosen(STATE) == (gives(22, 1),)
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_so_many_members_that_each_fills_one_place_for_ever_keep_nobody_out(*, settled: bool) -> None:
+    """Given a pool full of second operations of as many members, whose first ones never come, when another has its turn, then it is
+    held and chosen; another that has not is not held, nor does what has its turn give way."""
+    handler = OperationHandler(OperationPool(), lambda _: True)
+    for member in range(MAX_HELD):
+        handler.received(STATE, gives(member, 2))
+    if settled:
+        handler.pool.settle(STATE)
+    assert len(handler.pool) == MAX_HELD
+    assert handler.said(STATE, gives(MAX_HELD, 1)) != []
+    handler.received(STATE, gives(MAX_HELD + 1, 2))
+    assert operation_id(gives(MAX_HELD + 1, 2)) not in handler.pool
+    for member in range(MAX_HELD + 2, 2 * MAX_HELD + 2):
+        handler.received(STATE, gives(member, 1))
+    assert (len(handler.pool), handler.pool.own()) == (MAX_HELD, (gives(MAX_HELD, 1),))
+    assert {body_number(one) for one in handler.pool.values()} == {1}
+
+
+@pytest.mark.parametrize("round_", range(4))
+def test_nobodys_second_operation_takes_the_room_of_anothers_first(round_: int) -> None:
+    """Given as many givers as a block carries gifts, of whom all but one have four that wait, then the first of each is chosen, in any
+    round's lot."""
+    most = TRANSFER.limits.per_block
+    waiting = [gives(member, number) for member in range(most - 1) for number in (1, 2, 3, 4)] + [gives(most, 1)]
+    chosen = pool_of(*waiting).chosen(replace(STATE, round=Round(round_)))
+    assert set(chosen) == {one for one in waiting if body_number(one) == 1}
+
+
+def gives(member: int, number: int) -> Operation:
+    """A member's gift, which any round carries in its turn."""
+    giver, taker = START.members[member], START.members[-1]
+    return Operation("transfer", (seal(Transfer(STATE.chain, Round(0), number, taker, Amount(1)), START.keys[giver]).envelope,))
+
+
+def body_number(operation: Operation) -> int:
+    return open_envelope(operation.signed[0], (Transfer,)).body.number
 
 
 def test_what_goes_into_a_block_is_bounded_and_sorted_and_any_node_chooses_alike() -> None:

@@ -157,9 +157,10 @@ def test_the_summary_names_members_managers_task_size_and_giver() -> None:
     assert facts["community"] == "test"
     assert facts["members"].startswith(f"40: {identities[0].node_id.hex()[:8]} ")
     assert facts["members"].endswith(" and 28 more; this node is one of them")
-    assert facts["fees"] == "none"
+    assert facts["fees"] == "none, unless managers have set others since"
     asking = replace(made, terms=Terms(entry_fee=Amount(50), deposit=Amount(200)))
-    assert "fees       entry 50, 0 for each 1000 rounds, deposit 200" in summary_of(asking, ME, FIRST).splitlines()
+    told = "fees       entry 50, 0 for each 1000 rounds, deposit 200, unless managers have set others since"
+    assert told in summary_of(asking, ME, FIRST).splitlines()
     assert facts["managers"] == "4: " + " ".join(identity.node_id.hex()[:8] for identity in identities[:4])
     assert facts["task"] == "digits, no options"
     assert facts["model"] == "0.00 MiB, 1 tensors"

@@ -93,6 +93,11 @@ def check_pending(state: State, operation: Operation) -> None:
         check_operation(state, operation)
 
 
+def has_its_turn(state: State, operation: Operation) -> bool:
+    """Whether a block may carry it at once, by its number: not only after another of its author's."""
+    return _gap(state, operation) == 0
+
+
 def is_pending(state: State, operation: Operation) -> bool:
     """Whether `check_pending` lets it pass."""
     try:
@@ -121,18 +126,28 @@ def apply_operations(state: State, operations: Sequence[Operation]) -> State:
 def select_operations(state: State, waiting: Iterable[Operation]) -> tuple[Operation, ...]:
     """What a leader puts into a block, in order: as many of those that wait as fit and are valid.
 
-    Whoever holds the same operations chooses the same. Where not all fit, the round's seed decides whose go first.
+    Whoever holds the same operations chooses the same. Where not all fit, each author's next one goes before anybody's second, of
+    which nobody has seen whether it is valid; then the round's seed decides whose. What waits for another of its author's that is
+    not among them takes no room.
     """
-    seed, room = seed_of(state), _Room()
+    seed, room, before = seed_of(state), _Room(), Counter[NodeId]()
+
+    def turn(operation: Operation) -> tuple[int, Digest, Place, Digest]:
+        author = operation.author
+        return _gap(state, operation), tie_break(seed, author), place_of(operation), operation_id(operation)
+
     chosen: dict[Place, Operation] = {}
-    for operation in sorted(waiting, key=lambda one: (tie_break(seed, one.author), place_of(one), operation_id(one))):
+    for operation in sorted(waiting, key=turn):
         if place_of(operation) in chosen or has_expired(state, operation):
+            continue
+        if _gap(state, operation) > before[operation.author]:
             continue
         try:
             room.take(operation)
         except PeerError:
             continue
         chosen[place_of(operation)] = operation
+        before[operation.author] += kind_of(operation).number(operation) is not None
     valid: list[Operation] = []
     for _, operation in sorted(chosen.items()):
         try:
@@ -178,6 +193,12 @@ def _applied(state: State, operation: Operation) -> State:
     if number is None or account is None:
         return state
     return with_accounts(state, replace(account, operations=number))
+
+
+def _gap(state: State, operation: Operation) -> int:
+    """How many of its author's have to be carried before it, by its number."""
+    number, account = kind_of(operation).number(operation), member_of(state, operation.author)
+    return 0 if number is None or account is None else max(0, number - account.operations - 1)
 
 
 def _check_age(state: State, operation: Operation) -> None:

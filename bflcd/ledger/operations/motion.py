@@ -143,9 +143,13 @@ def manager_quorum(state: State) -> int:
 
 def without_manager(state: State, node: NodeId) -> State:
     """`state` in which `node` manages no more, nor is for any motion: appointed again it has to say so again."""
+    return replace(without_word(state, node), managers=tuple(other for other in state.managers if other != node))
+
+
+def without_word(state: State, node: NodeId) -> State:
+    """`state` in which `node` is for no motion; what nobody else was for is gone."""
     left = (replace(one, approvals=tuple(other for other in one.approvals if other != node)) for one in state.motions)
-    managers = tuple(other for other in state.managers if other != node)
-    return replace(state, managers=managers, motions=tuple(one for one in left if one.approvals))
+    return replace(state, motions=tuple(one for one in left if one.approvals))
 
 
 def without_applicant(state: State, node: NodeId) -> State:

@@ -13,17 +13,17 @@ def ledger_view(context: RoundContext) -> LedgerView:
     state, terms = context.state, context.state.terms
     members = []
     for account in state.accounts:
-        belongs = is_member(account)
+        payable = is_member(account) and account.punished_round == NEVER
         members.append(
             LedgerMember(
                 node_id=account.node.hex(),
                 balance=account.balance,
                 deposit=account.deposit,
                 paid_round=account.paid_round,
-                owes=dues_of(terms, account, state.round).total if belongs else 0,
-                owes_text=owed_text(state, account.node),
-                price=price_of(terms, account).total,
-                left_out=account.node in context.owing,
+                owes=dues_of(terms, account, state.round).total if payable else 0,
+                owes_text=owed_text(state, account.node) if payable else "",
+                price=price_of(terms, account).total if payable else 0,
+                left_out=payable and account.node in context.owing,
                 standing=membership_of(state, account.node)[0].value,
                 me=account.node == context.me,
             )
