@@ -98,7 +98,7 @@ class Newcomer:
         self._told = ""
 
     async def until_admitted(self) -> None:
-        """Return when most of the members that answer say that this node is one. Raises KeyReplacedError when its patience ends."""
+        """Return when most of the members that answer say that this node is one. Raises KeyReplacedError out of patience."""
         pause, denied = FIRST_PAUSE, 0
         while True:
             replies = await self._poll.replies(self._application)
