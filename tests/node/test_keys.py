@@ -14,14 +14,16 @@ from bflcd.ledger.alliance.keys import replaced, rotated
 from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.keys import REPLACE, ROTATE
-from bflcd.ledger.state import Applicant, State, account_of, is_member
+from bflcd.ledger.state import Applicant, State, account_of, is_member, with_accounts
 from bflcd.node.alliance import newcomer, watch
 from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.newcomer import UNDER_A_TRIED_KEY, WITH_OTHER_KEYS, Patience
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.node.first_peers import with_last_keys
-from bflcd.types import NodeId, Round
+from bflcd.node.following import RoundClaims
+from bflcd.node.standing import NodeOfChain
+from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.envelope import verify_envelope
 from tests.node.test_alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, Newcomers, context_of, watched
 
@@ -196,6 +198,29 @@ async def test_its_own_ledger_tells_it_the_same(change: Any, why: type[Exception
         async with asyncio.timeout(10):
             await belonging.watch()
     assert [type(one) for one in caught.value.exceptions] == [why]
+
+
+def standing_of(state: State, me: NodeId, sponsors: list[NodeId], claims: RoundClaims) -> NodeOfChain:
+    core: Any = Core(state, me)
+    service: Any = SimpleNamespace(handlers=dict, may_serve=lambda *_: True)
+    training: Any = SimpleNamespace(note=lambda *_: None)
+    nothing: Any = None
+    named = frozenset(map(peer_id_of, sponsors))
+    return NodeOfChain(core, service, claims, nothing, nothing, training=training, sponsors=named)
+
+
+def test_who_was_away_while_all_others_rotated_follows_the_first_peers_that_its_operator_names() -> None:
+    """Given a member whose ledger knows none of its peers, when its operator names one by its new id, then that one's word on where
+    it stands is heard, and it gets no payload; nobody else is, nor a key that the ledger knows to be no member any more."""
+    claims = RoundClaims(lambda: None)
+    named, other, gone = STRANGER.node_id, NodeId(bytes(range(32))), MANAGERS[3].node_id
+    state = with_accounts(STATE, replace(account_of(STATE, gone), kicked_round=Round(0)))  # type: ignore[type-var]
+    standing = standing_of(state, MEMBER.node_id, [named, gone], claims)
+    status: Any = SimpleNamespace(chain=CHAIN, round=Round(9), training=None)
+    for node in (named, other, gone):
+        standing.heard_of(node, status)
+    assert claims.all() == {named: 9}
+    assert [standing.may_serve(node, Digest(bytes(32))) for node in (named, MANAGERS[0].node_id)] == [False, True]
 
 
 @pytest.mark.parametrize("change", [rotated, replaced])

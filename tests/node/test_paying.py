@@ -162,7 +162,7 @@ class Signs:
         self.event.set()
         if len(self.asked) <= self.refusals:
             raise OperatorError("another operation of this node waits", code="busy")
-        return OperationView(id="", kind="pay", author="", number=1, text="it pays", mine=True)
+        return OperationView(id="", kind="pay", author="", number=1, text="it pays", mine=True, expires=0)
 
 
 async def test_it_tries_once_a_round_and_goes_on_after_a_refusal() -> None:
