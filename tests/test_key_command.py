@@ -18,10 +18,11 @@ from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto import keystore
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import Cost, read_backup, read_facts, read_key, take_key, write_key
+from bflcd.setup import key_files
 from bflcd.setup.datadir import DataDir
 from bflcd.store.lock import DirectoryLock
 from bflcd.store.marks import MarkFile
-from bflcd.types import Round
+from bflcd.types import NodeId, Round
 
 IDENTITY = Identity(b"k" * 32)
 
@@ -165,6 +166,36 @@ def test_a_seal_is_put_on_changed_and_taken_off_from_all_keys_that_are_there(
     for number, path in enumerate(paths):
         assert read_key(path, after).seed == bytes([number]) * 32
         assert read_facts(path).sealed is (after is not None)
+
+
+@pytest.mark.parametrize("before", [None, b"old sesame"], ids=["open", "sealed"])
+@pytest.mark.parametrize("killed_before", range(3))
+def test_after_a_kill_the_same_order_puts_all_keys_under_the_new_seal(
+    machine: Machine, before: bytes | None, killed_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a key, one that waits and one that was, when the process ends between two of them, then the one in use opens as before,
+    and the same order once more does the rest; with a third passphrase nothing is opened."""
+    place, real, done = machine.place, key_files.reseal_key, list[Path]()
+    paths = {place.key: IDENTITY, place.next_key: Identity(b"n" * 32), place.kept_key(NodeId(b"o" * 32)): Identity(b"o" * 32)}
+    for path, identity in paths.items():
+        write_key(path, identity, before)
+    opens = ["--passphrase-file", machine.phrase("old sesame")] if before else []
+    order = ["passphrase", *opens, "--new-passphrase-file", machine.phrase("new sesame")]
+
+    def killed(path: Path, *given: Any) -> None:
+        if len(done) == killed_before:
+            raise KeyboardInterrupt
+        real(path, *given)
+        done.append(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(key_files, "reseal_key", killed)
+        assert machine.key(*order)[0] != 0
+    assert read_key(place.key, before).seed == IDENTITY.seed
+    if done:
+        assert machine.key("passphrase", *opens, "--new-passphrase-file", machine.phrase("third sesame"))[0] == 1
+    assert machine.key(*order)[0] == 0
+    assert {path: read_key(path, b"new sesame").seed for path in paths} == {path: key.seed for path, key in paths.items()}
 
 
 def test_the_configured_passphrase_file_opens_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

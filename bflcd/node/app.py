@@ -112,11 +112,12 @@ async def _take_key(
     if await store.genesis() is None:
         return config, why
     state = (await store.head()).state
-    changed = await asyncio.to_thread(keys.settle, state, denied=isinstance(why, KeyReplacedError))
+    denied, tried = isinstance(why, KeyReplacedError), keys.tried
+    changed = await asyncio.to_thread(keys.settle, state, denied=denied)
     if changed:
         logger.warning("from now on this node is %s", keys.identity.node_id.hex())
         why = KeyReplacedError(f"this node goes on as {keys.identity.node_id.hex()}")
-    elif isinstance(why, KeyReplacedError):
-        why = ExcludedError(str(why))
+    if denied and (not changed or (tried and not keys.tried)):
+        why = ExcludedError(str(why))  # there is no other key, or all have been tried: members are asked first
     first = with_last_keys(config.node.bootstrap, state)
     return msgspec.structs.replace(config, node=msgspec.structs.replace(config.node, bootstrap=first)), why

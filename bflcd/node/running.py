@@ -240,7 +240,8 @@ class RunningNode:
 
     async def run(self) -> None:
         """Take part until cancelled, once this node is a member. Raises StartAnewError when it has to start anew."""
-        await self._belonging.until_member(self._around.config.node, doubted=self._around.excluded)
+        around = self._around
+        await self._belonging.until_member(around.config.node, around.keys, doubted=around.excluded)
         async with closing("the compute worker", self._worker.close), asyncio.TaskGroup() as group:
             group.create_task(self._belonging.watch())
             group.create_task(self._start_worker())

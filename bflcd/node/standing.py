@@ -154,7 +154,8 @@ class NodeOfChain:
         training: TrainingWords,
         sponsors: frozenset[str],
     ) -> None:
-        """`sponsors`: peer ids that the operator named; a newcomer, whose ledger is behind, takes them for members."""
+        """`sponsors`: peer ids that the operator named. Those that our ledger does not know are taken for members: it may be
+        behind, as a newcomer's is, or that of who was away while all others rotated. They get no payload."""
         self._core = core
         self._sponsors = sponsors
         self._service = service
@@ -181,9 +182,9 @@ class NodeOfChain:
     def is_member(self, node: NodeId) -> bool:
         """See `Standing`."""
         context = self._core.context
-        return node in context.members or (
-            bool(self._sponsors) and context.me not in context.members and peer_id_of(node) in self._sponsors
-        )
+        if node in context.members or not self._sponsors or peer_id_of(node) not in self._sponsors:
+            return node in context.members
+        return context.me not in context.members or account_of(context.state, node) is None
 
     def is_barred(self, node: NodeId) -> bool:
         """See `Standing`."""
@@ -222,7 +223,7 @@ class NodeOfChain:
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
         """See `Standing`."""
-        return self._service.may_serve(peer, root)
+        return peer in self._core.context.members and self._service.may_serve(peer, root)
 
     async def answer(self, peer: NodeId, request: Request[Any]) -> object:
         """See `Standing`."""

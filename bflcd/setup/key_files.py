@@ -40,14 +40,29 @@ def restore(datadir: DataDir, backup: Path, seal: bytes) -> Identity:
 
 
 def reseal(datadir: DataDir, passphrase: bytes | None, seal: bytes | None) -> Identity:
-    """Put the key, and those beside it, under another seal, or under none. A kill leaves each under the one or the other.
+    """Put the key, and those beside it, under another seal, or under none. A kill leaves each under the one or the other, and who
+    does the same again has all under the other.
 
     Raises OperatorError, MachineError; `locked` while a daemon runs, which would go on with the old passphrase.
     """
     datadir.check()
     with DirectoryLock(datadir.path):
-        keys = {path: read_key(path, passphrase) for path in (datadir.next_key, *datadir.kept_keys()) if is_there(path)}
+        beside = [path for path in (datadir.next_key, *datadir.kept_keys()) if is_there(path)]
+        keys = {path: _read_either(path, passphrase, seal) for path in beside}
         identity = read_key(datadir.key, passphrase)
         for path, key in (*keys.items(), (datadir.key, identity)):
             reseal_key(path, key, seal)
     return identity
+
+
+def _read_either(path: Path, passphrase: bytes | None, seal: bytes | None) -> Identity:
+    """The key in `path`, which a kill may have left under its new seal. Raises OperatorError as `read_key` with the old one."""
+    try:
+        return read_key(path, passphrase)
+    except OperatorError as error:
+        if seal is None or error.code != "bad_passphrase":
+            raise
+        try:
+            return read_key(path, seal)
+        except OperatorError:
+            raise error from None

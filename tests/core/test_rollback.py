@@ -28,6 +28,7 @@ from bflcd.wire.rollback import RULE, Rollback
 from tests.core.test_recovery import a_recovery, sign
 from tests.helpers.inside import pool_of, round_of
 from tests.helpers.ledger import make_genesis
+from tests.helpers.money import changed, with_terms
 from tests.helpers.scenes import T0, elapsed, one_state, reach
 from tests.helpers.world import World
 
@@ -374,6 +375,21 @@ def test_old_models_are_fetched_in_advance_four_at_most_and_those_first_that_mos
     assert wanted[0] == world.model(6)
     assert set(wanted) == {world.model(target) for target in (2, 3, 4, 6)}, "what is open before what only waits"
     assert models.advance() == [], "once a round"
+
+
+def test_who_owes_asks_nobody_for_old_models() -> None:
+    """Given a member that is left out because it owes, when a motion is open, then it finds out what that names and asks for no
+    payload, which all would refuse it; the others get it."""
+    world = a_community(round_=3)
+    poor, rich = world.members[9].node_id, world.members[8].node_id
+    state = apply_operations(world.ledger, [signed_by(world.ledger, world.managers[0], 2, world.model(2))])
+    state = changed(with_terms(state), world.members[9], paid_round=state.round - 1)
+    for node, wanted in ((poor, []), (rich, [world.model(2)])):
+        context = world.cores[node].context
+        models = OldModels(replace(context, head=replace(context.head, state=state)), OperationPool(), Held())
+        assert [effect.of for effect in models.advance() if isinstance(effect, FindModel)] == [2]
+        models.found(ModelFound(context.round, Round(2), world.model(2)))
+        assert [effect.blob for effect in models.advance() if isinstance(effect, FetchBlob)] == wanted
 
 
 def test_two_rollbacks_at_once_are_one() -> None:

@@ -1,5 +1,6 @@
 """A node that rotates its key while its community runs, and one that was away when its rotation was carried."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -95,4 +96,31 @@ def test_a_node_that_was_away_when_its_rotation_was_carried_goes_on_under_its_ne
     node.start()
     net.wait_for(lambda: key_of(node) == after, START_SECONDS, "the files have followed")
     net.wait_rounds(1, START_SECONDS)
+    net.hashes()
+
+
+def test_a_rotated_node_whose_chain_is_one_of_before_comes_back_under_its_new_key(net: Community, tmp_path: Path) -> None:
+    """Given a member that has rotated and whose database is then one of before, as a copy or one that is fetched anew, when it starts,
+    then its ledger names its first key, members deny that, and it goes on under the one that they know."""
+    node, others = net[5], [net[0], net[1], net[2], net[3], net[4]]
+    before = key_of(node)
+    net.stop(node)
+    copy = shutil.copy(DataDir(node.datadir).chain, tmp_path / "copy")
+    node.start()
+    net.wait_rounds(1, START_SECONDS)
+    told = bflcd("key", "rotate", "--datadir", node.datadir, "--for", str(START_SECONDS), seconds=START_SECONDS + 30)
+    assert told.returncode == 0, told.stderr
+    after = key_of(node)
+    net.wait_for(lambda: node.status()["node_id"] == after, START_SECONDS, "the node under its new key")
+    net.kill(node)
+    for path in node.datadir.glob("chain.sqlite3*"):
+        path.unlink()
+    shutil.copy(copy, DataDir(node.datadir).chain)
+    net.wait_rounds(1, START_SECONDS, others)
+    node.start()
+    net.wait_for(lambda: node.running and key_of(node) == before, START_SECONDS, "the first key by that ledger")
+    net.wait_for(lambda: node.running and node.status()["node_id"] == after, 3 * START_SECONDS, "the node under its new key")
+    net.wait_for(lambda: key_of(node) == after, START_SECONDS, "the files have followed")
+    rotated_at = net[0].round()
+    net.wait_for(lambda: account(node, after) and takes_part(node, rotated_at), START_SECONDS, "the new key packed or seated")
     net.hashes()

@@ -20,7 +20,7 @@ from bflcd.ledger.state import State, account_of, genesis_header, genesis_state,
 from bflcd.node.alliance import newcomer as newcomer_module
 from bflcd.node.alliance import watch
 from bflcd.node.alliance.belonging import Belonging
-from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.newcomer import Newcomer, Patience
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError
@@ -73,7 +73,7 @@ class Members:
 class Newcomers:
     """A newcomer, and what it tells."""
 
-    def __init__(self, members: Members, *, applies: bool = True) -> None:
+    def __init__(self, members: Members, *, applies: bool = True, patience: Patience | None = None) -> None:
         self.told: list[tuple[EventKind, str]] = []
         self.held = ""
         self.node = Newcomer(
@@ -84,6 +84,7 @@ class Newcomers:
             note="a ward's machine",
             tell=lambda kind, _round, text: self.told.append((kind, text)),
             held=self.hold,
+            patience=patience,
         )
 
     def hold(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,15 +14,18 @@ from bflcd.ledger.alliance.keys import replaced, rotated
 from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.keys import REPLACE, ROTATE
-from bflcd.ledger.state import Applicant, State, account_of, is_member
-from bflcd.node.alliance import watch
+from bflcd.ledger.state import Applicant, State, account_of, is_member, with_accounts
+from bflcd.node.alliance import newcomer, watch
 from bflcd.node.alliance.belonging import Belonging
+from bflcd.node.alliance.newcomer import UNDER_A_TRIED_KEY, WITH_OTHER_KEYS, Patience
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.node.first_peers import with_last_keys
-from bflcd.types import NodeId, Round
+from bflcd.node.following import RoundClaims
+from bflcd.node.standing import NodeOfChain
+from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.envelope import verify_envelope
-from tests.node.test_alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, context_of, watched
+from tests.node.test_alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, Newcomers, context_of, watched
 
 HOST = "/ip4/10.0.0.1/tcp/4001/p2p/"
 
@@ -35,6 +39,7 @@ def ledger(change: Any, node: NodeId = MEMBER.node_id) -> State:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newcomer, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(watch, "FIRST_PAUSE", 0.0)
     monkeypatch.setattr(watch, "LEAST_PAUSE", 0.0)
 
@@ -109,6 +114,67 @@ async def test_who_was_replaced_hears_by_which_key_and_starts_anew(change: Any) 
     ]
 
 
+REPLACED = (Membership.REPLACED, "its key was replaced")
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ([REPLACED, REPLACED, (Membership.KICKED, "")], KeyReplacedError),
+        ([(Membership.KICKED, ""), REPLACED, REPLACED], KeyReplacedError),
+        ([REPLACED, (Membership.KICKED, ""), (Membership.KICKED, "")], ExcludedError),
+    ],
+)
+async def test_most_members_say_why_it_is_out_whoever_is_the_boldest(answers: list[Any], why: type[Exception]) -> None:
+    """Given members of which one lies about why this node is none, then it starts anew for what the others say."""
+    with pytest.raises(why):
+        await watched(Members(*([one] for one in answers)), 0)
+
+
+@pytest.mark.parametrize(
+    ("patience", "standing"),
+    [(UNDER_A_TRIED_KEY, Membership.UNKNOWN), (UNDER_A_TRIED_KEY, Membership.KICKED), (WITH_OTHER_KEYS, Membership.REPLACED)],
+)
+async def test_who_has_other_keys_does_not_wait_for_ever_under_one_that_is_denied(
+    patience: Patience, standing: Membership
+) -> None:
+    """Given a node that members deny so often in a row, then it tries another of its keys; a word in between begins anew."""
+    words = [standing] * (patience.times - 1) + [Membership.MEMBER] + [standing] * patience.times
+    members = Members(words, [standing])
+    seen = Newcomers(members, applies=False, patience=patience)
+    with pytest.raises(KeyReplacedError, match="is none under this key"):
+        async with asyncio.timeout(10):
+            await seen.node.until_admitted()
+    assert len(members.asked) == 2 * len(words)
+    async with asyncio.timeout(10):
+        await Newcomers(
+            Members([standing] * 99, [Membership.MEMBER], [Membership.MEMBER]), patience=patience
+        ).node.until_admitted()
+
+
+@pytest.mark.parametrize(("tried", "others", "ends"), [(True, False, True), (False, True, True), (False, False, False)])
+async def test_a_key_on_members_word_alone_neither_waits_nor_applies(tried: bool, others: bool, ends: bool) -> None:
+    """Given a node that members don't know under its key, then it gives up if it is a trial or has others, and applies with none
+    that is tried, which would then have an account of its own."""
+
+    class Keys:
+        def __init__(self) -> None:
+            self.tried = tried
+
+        def has_others(self, _: State) -> bool:
+            return others
+
+    members = Members([Membership.UNKNOWN, REPLACED])
+    peers: Any = SimpleNamespace(members=lambda: tuple(members.nodes))
+    core: Any = Core(STATE, STRANGER.node_id)
+    belonging = Belonging(core, STRANGER, peers, members, tell=lambda *_: None, held=lambda _: None)
+    settings: Any = SimpleNamespace(apply=True, name="")
+    with pytest.raises(KeyReplacedError if ends else TimeoutError):
+        async with asyncio.timeout(10 if ends else 0.05):
+            await belonging.until_member(settings, Keys(), doubted=False)
+    assert any(request.application is not None for request in members.asked) is not tried
+
+
 @pytest.mark.parametrize(("change", "why"), [(rotated, KeyReplacedError), (None, ExcludedError)])
 async def test_its_own_ledger_tells_it_the_same(change: Any, why: type[Exception]) -> None:
     """Given a node that sees the block by which its key was replaced, or by which it went, then it starts anew for that."""
@@ -132,6 +198,29 @@ async def test_its_own_ledger_tells_it_the_same(change: Any, why: type[Exception
         async with asyncio.timeout(10):
             await belonging.watch()
     assert [type(one) for one in caught.value.exceptions] == [why]
+
+
+def standing_of(state: State, me: NodeId, sponsors: list[NodeId], claims: RoundClaims) -> NodeOfChain:
+    core: Any = Core(state, me)
+    service: Any = SimpleNamespace(handlers=dict, may_serve=lambda *_: True)
+    training: Any = SimpleNamespace(note=lambda *_: None)
+    nothing: Any = None
+    named = frozenset(map(peer_id_of, sponsors))
+    return NodeOfChain(core, service, claims, nothing, nothing, training=training, sponsors=named)
+
+
+def test_who_was_away_while_all_others_rotated_follows_the_first_peers_that_its_operator_names() -> None:
+    """Given a member whose ledger knows none of its peers, when its operator names one by its new id, then that one's word on where
+    it stands is heard, and it gets no payload; nobody else is, nor a key that the ledger knows to be no member any more."""
+    claims = RoundClaims(lambda: None)
+    named, other, gone = STRANGER.node_id, NodeId(bytes(range(32))), MANAGERS[3].node_id
+    state = with_accounts(STATE, replace(account_of(STATE, gone), kicked_round=Round(0)))  # type: ignore[type-var]
+    standing = standing_of(state, MEMBER.node_id, [named, gone], claims)
+    status: Any = SimpleNamespace(chain=CHAIN, round=Round(9), training=None)
+    for node in (named, other, gone):
+        standing.heard_of(node, status)
+    assert claims.all() == {named: 9}
+    assert [standing.may_serve(node, Digest(bytes(32))) for node in (named, MANAGERS[0].node_id)] == [False, True]
 
 
 @pytest.mark.parametrize("change", [rotated, replaced])

@@ -144,6 +144,39 @@ def test_what_members_say_is_tried_and_moves_no_file(place: DataDir, seal: bytes
     assert read_key(place.kept_key(FIRST.node_id), seal).seed == FIRST.seed
 
 
+def test_a_ledger_that_is_fetched_anew_is_followed_by_the_key_that_members_know(place: DataDir, seal: bytes | None) -> None:
+    """Given a member that has rotated twice and lost its chain, when it starts with the ledger of the genesis, which knows its
+    first key alone, then its other keys are tried in turn until members deny none, and the files follow its own ledger."""
+    keys = KeyRing(place, seal)
+    for state, key in ((ROTATED, SECOND), (TWICE, THIRD)):
+        write_key(place.next_key, key, seal)
+        assert keys.settle(state)
+    again = KeyRing(place, seal)
+    again.settle(STATE)
+    assert (again.identity.seed, again.tried) == (FIRST.seed, False)
+    while again.identity.seed != THIRD.seed:
+        assert again.has_others(STATE)
+        assert again.settle(STATE, denied=True)
+        assert again.tried
+    for state in (STATE, ROTATED, TWICE):
+        again.follow(state)
+        assert again.identity.seed == THIRD.seed
+    assert (read_key(place.key, seal).seed, again.tried) == (THIRD.seed, False)
+    assert {read_facts(path).node_id for path in place.kept_keys()} == {FIRST.node_id, SECOND.node_id}
+
+
+def test_after_all_keys_were_denied_it_is_the_turn_of_the_first_again(place: DataDir, seal: bytes | None) -> None:
+    """Given a next key that is no member's, when liars deny the one in use and honest members the next one, then the node goes on
+    under the one that its ledger knows, as often as that is said."""
+    write_key(place.next_key, SECOND, seal)
+    keys = KeyRing(place, seal)
+    for key, tried in ((SECOND, True), (FIRST, False), (SECOND, True), (FIRST, False)):
+        assert keys.has_others(STATE) is tried
+        assert keys.settle(STATE, denied=True)
+        assert (keys.identity.seed, keys.tried) == (key.seed, tried)
+    assert held(place) == {"node.key", "node.key.next"}
+
+
 def test_who_has_no_other_key_goes_on_with_its_own(place: DataDir, seal: bytes | None) -> None:
     keys = KeyRing(place, seal)
     for state in (STATE, ROTATED):

@@ -136,9 +136,12 @@ class OldModels:
         yield from sorted(support, key=lambda model: -len(support[model]))[:MAX_KEPT]
 
     def _fetch(self, blob: BlobRef) -> list[Effect]:
-        """Get it, at most once a round; it is pinned first, since a part of it is what a prune would drop as well."""
+        """Get it, at most once a round; it is pinned first, since a part of it is what a prune would drop as well.
+
+        Nobody gives a payload to who owes, so it asks for none.
+        """
         context = self._context
-        if blob.root in self._fetched or len(self._fetched) == MAX_KEPT:
+        if context.owes or blob.root in self._fetched or len(self._fetched) == MAX_KEPT:
             return []
         self._fetched.add(blob.root)
         pins = (Pin(blob.root, context.round), Pin(blob.root, Round(context.round + 1)))

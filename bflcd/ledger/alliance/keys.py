@@ -56,8 +56,10 @@ def rotated(state: State, account: Account, to: NodeId) -> State:
 
 
 def replaced(state: State, account: Account, to: NodeId) -> State:
-    """`account` under the key `to`, by the word of managers: what it has goes along, but no presence of the key before it,
-    which may have been somebody else's."""
+    """`account` under the key `to`, by the word of managers: what it has goes along, but neither the presence of the key before,
+    which may have been somebody else's, nor what that one was for."""
+    left = (replace(one, approvals=tuple(node for node in one.approvals if node != account.node)) for one in state.motions)
+    state = replace(state, motions=tuple(one for one in left if one.approvals))
     moved = replace(account, node=to, rotations=0, availability=PartsPerMillion(0), offering=HALF)
     return _moved(state, replace(_empty(account), kicked_round=state.round, successor=to), moved)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from bflcd.ledger.alliance.keys import MAX_ACCOUNTS_TO_ROTATE, holder_of, replaced, rotated
 from bflcd.ledger.operations.base import Limits, refused
-from bflcd.ledger.operations.motion import ManagerKind, applicant_of, manager_quorum, without_word
+from bflcd.ledger.operations.motion import ManagerKind, applicant_of, manager_quorum
 from bflcd.ledger.operations.signed_kind import OPERATION_BYTES, NumberedKind
 from bflcd.ledger.state import MAX_ROTATIONS, NEVER, Account, State, account_of, is_member
 from bflcd.types import MAX_MEMBERS, NodeId, short
@@ -115,7 +115,7 @@ class ReplaceKind(ManagerKind[Replace]):
     def done(self, state: State, body: Replace) -> State:
         """The account goes on under the applicant's id; a manager's word under the old one was perhaps another's."""
         account = _member(state, holder_of(state, body.node), self.name)
-        return replaced(without_word(state, account.node), account, body.by)
+        return replaced(state, account, body.by)
 
 
 ROTATE: Final = RotateKind()

@@ -9,7 +9,7 @@ from bflcd.core.core import Core
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.state import NEVER, State, members_of
-from bflcd.node.alliance.newcomer import Newcomer
+from bflcd.node.alliance.newcomer import UNDER_A_TRIED_KEY, WITH_OTHER_KEYS, Newcomer
 from bflcd.node.alliance.poll import MembershipAsker, MembershipPoll
 from bflcd.node.alliance.watch import watch_membership
 from bflcd.node.anew import ExcludedError, KeyReplacedError
@@ -36,6 +36,17 @@ class RefusedAsker(MembershipAsker, Protocol):
     """Set whenever a peer has refused a request because it holds this node for no member."""
 
 
+class Keys(Protocol):
+    """The part of `KeyRing` that is used here."""
+
+    tried: bool
+    """Whether this node runs under a key on members' word alone."""
+
+    def has_others(self, state: State) -> bool:
+        """Whether it may have the member's key, if this is not the one. Raises OperatorError, MachineError."""
+        ...
+
+
 class Belonging:
     """`held`: shows the operator why the node waits, empty when it doesn't."""
 
@@ -60,21 +71,28 @@ class Belonging:
         self._barred = core.context.barred
         self._excluded = asyncio.Event()
 
-    async def until_member(self, settings: NodeSection, *, doubted: bool) -> None:
-        """Return at once if this node is a member by its own ledger, which may be `doubted`; else once members say so."""
+    async def until_member(self, settings: NodeSection, keys: Keys, *, doubted: bool) -> None:
+        """Return at once if this node is a member by its own ledger, which may be `doubted`; else once members say so.
+
+        Raises KeyReplacedError if another of its keys is to be tried; OperatorError, MachineError.
+        """
         context = self._core.context
         if context.me in context.members and not doubted:
             return
         # members give a stranger nothing but the genesis: asking for more would only get this node banned
         chain = context.state.chain
+        patience = UNDER_A_TRIED_KEY if keys.tried else None
+        if patience is None and await asyncio.to_thread(keys.has_others, context.state):
+            patience = WITH_OTHER_KEYS
         newcomer = Newcomer(
             self._identity,
             chain,
             self._poll,
-            applies=settings.apply,
+            applies=settings.apply and not keys.tried,  # a key with an account of its own can't follow another one
             note=settings.name,
             tell=self._tell,
             held=self._held,
+            patience=patience,
         )
         await newcomer.until_admitted()
 

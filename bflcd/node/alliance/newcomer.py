@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from bflcd.core.node_events import EventKind
@@ -10,6 +11,7 @@ from bflcd.ledger.alliance.membership import BELONGS, Membership
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.limits import visible
 from bflcd.node.alliance.poll import MembershipPoll
+from bflcd.node.anew import KeyReplacedError
 from bflcd.node.reporter import Tell
 from bflcd.types import Digest, Round, short
 from bflcd.wire.alliance import Application
@@ -42,6 +44,21 @@ WAYS_BACK: Final = {
 """What there is to be done, where it is not to be admitted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """`times`: so often in a row most members have to say one of `words` until a node with several keys tries another one."""
+
+    times: int
+    words: frozenset[Membership]
+
+
+UNDER_A_TRIED_KEY: Final = Patience(4, frozenset(Membership) - BELONGS)
+"""Some five seconds: what members say of it counts alone, and whatever they say, it has not applied."""
+
+WITH_OTHER_KEYS: Final = Patience(10, frozenset({Membership.REPLACED}))
+"""More than a minute: it was denied before, and all others were tried."""
+
+
 def meaning_of(reply: MembershipReply) -> str:
     """What a member's answer means, for people."""
     standing = reply.standing
@@ -66,8 +83,10 @@ class Newcomer:
         note: str,
         tell: Tell,
         held: Callable[[str], None],
+        patience: Patience | None = None,
     ) -> None:
-        """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it."""
+        """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it. `patience`: with
+        members that know nothing good of its key, where it has others."""
         self._identity = identity
         self._chain = chain
         self._poll = poll
@@ -75,11 +94,12 @@ class Newcomer:
         self._note = note
         self._tell = tell
         self._held = held
+        self._patience = patience
         self._told = ""
 
     async def until_admitted(self) -> None:
-        """Return when most of the members that answer say that this node is one."""
-        pause = FIRST_PAUSE
+        """Return when most of the members that answer say that this node is one. Raises KeyReplacedError out of patience."""
+        pause, denied = FIRST_PAUSE, 0
         while True:
             replies = await self._poll.replies(self._application)
             if 2 * sum(one.standing in BELONGS for one in replies) > len(replies):
@@ -91,8 +111,15 @@ class Newcomer:
                 self._say(
                     Round(0), f"this node ({self._identity.node_id.hex()}) is no member, and no member is connected to apply to"
                 )
+            denied = denied + 1 if self._is_denied(replies) else 0
+            if self._patience is not None and denied >= self._patience.times:
+                raise KeyReplacedError(f"most members say that this node ({self._identity.node_id.hex()}) is none under this key")
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
+
+    def _is_denied(self, replies: list[MembershipReply]) -> bool:
+        words = frozenset() if self._patience is None else self._patience.words
+        return 2 * sum(reply.standing in words for reply in replies) > len(replies)
 
     def _application(self, reply: MembershipReply) -> Operation | None:
         """What is handed in upon an answer."""

@@ -23,7 +23,7 @@ async def watch_membership(
     me: NodeId, poll: MembershipPoll, round_of: Callable[[], Round], taken_for_stranger: asyncio.Event
 ) -> None:
     """Raise ExcludedError once most of the connected members say, of our round or a later one, that this node is none;
-    KeyReplacedError if they say that another key has taken its place.
+    KeyReplacedError if no fewer than half of these say that another key has taken its place.
 
     Who does not answer counts too: where nothing moves because all are slow, one that lies fast must not put a member out.
     """
@@ -37,7 +37,8 @@ async def watch_membership(
         out = [reply for reply in replies if reply is not None and reply.standing not in BELONGS and reply.round >= last]
         if 2 * len(out) > len(replies):
             newest = max(out, key=lambda reply: reply.round)
-            why = KeyReplacedError if newest.standing == Membership.REPLACED else ExcludedError
+            replaced = sum(reply.standing == Membership.REPLACED for reply in out)
+            why = KeyReplacedError if 2 * replaced >= len(out) else ExcludedError
             raise why(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
         pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -22,10 +22,13 @@ from bflcd.ledger.state import MAX_ROTATIONS, NEVER, Account, State, account_of,
 from bflcd.ledger.transition import apply, build_segment, check_conservation, decide
 from bflcd.types import MAX_MEMBERS, Amount, Digest, Millis, NodeId, Round, Signature, View, short
 from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return, Transfer
+from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import seal, verify_envelope
+from bflcd.wire.governance import Appoint, Dismiss, SetParameter
 from bflcd.wire.keys import Replace, Rotate
 from bflcd.wire.messages import Prepare
 from bflcd.wire.operation import Operation
+from bflcd.wire.rollback import Rollback
 from tests.helpers.ledger import (
     BALANCE,
     NEXT_MODEL,
@@ -37,6 +40,7 @@ from tests.helpers.ledger import (
     make_offer,
     place_of,
 )
+from tests.helpers.money import pays, with_terms
 
 START = make_community(10, 4, 6)
 STATE = START.state
@@ -231,6 +235,17 @@ def test_a_managers_key_is_replaced_and_its_word_counts_no_more() -> None:
         check_operation(state, says(state, thief, Kick, node=MEMBER.node_id, reason="mine"))
 
 
+def test_what_a_replaced_manager_was_for_is_for_nothing_any_more() -> None:
+    """Given motions that a stolen key has opened and agreed to, when it is replaced, then those it alone was for are gone, the
+    others have living managers' words alone, and the new key may open as many as anybody."""
+    thief = MANAGERS[3]
+    state = after(STATE, says(STATE, thief, Kick, node=MEMBER.node_id, reason="mine"))
+    for manager in (MANAGERS[0], thief):
+        state = after(state, says(state, manager, Kick, node=PLAIN[1].node_id, reason="both"))
+    state = replaced(state, thief, FRESH)
+    assert [(motion.opener, motion.approvals) for motion in state.motions] == [(MANAGERS[0].node_id, (MANAGERS[0].node_id,))]
+
+
 # -- nobody escapes by it -----------------------------------------------------------------------------------------------------
 
 
@@ -413,10 +428,23 @@ def test_people_read_what_each_does() -> None:
 
 PEOPLE = [*KEYS, *NEW[:8]]
 KIND_NAMES = ("rotate", "replace", "apply", "admit", "kick", "return", "leave", "transfer", "lie")
+KIND_NAMES += ("appoint", "dismiss", "pay", "set", "rollback")
+OF_QUORUMS = ("replace", "kick", "return", "appoint", "dismiss", "set", "rollback")
+MODEL = NEXT_MODEL
 
 
 def drawn(state: State, author: Identity, kind: str, whom: Identity, other: Identity) -> Operation:
     match kind:
+        case "appoint":
+            return says(state, author, Appoint, node=whom.node_id)
+        case "dismiss":
+            return says(state, author, Dismiss, node=whom.node_id, reason="")
+        case "pay":
+            return pays(state, author, whom) if account_of(state, whom.node_id) else applies(state, whom)
+        case "set":
+            return says(state, author, SetParameter, name="deposit", value=whom.node_id[0])
+        case "rollback":
+            return says(state, author, Rollback, target=Round(whom.node_id[0] % 3), model=MODEL, reason="")
         case "rotate":
             return rotates(state, author, whom)
         case "replace":
@@ -449,9 +477,10 @@ def test_whatever_is_said_a_key_that_was_replaced_stays_dead_and_units_are_conse
 ) -> None:
     """Given any history, also of managers that agree, then each account has one living key at most, rows of keys end, managers are
     members, and no tombstone ever holds or does anything again."""
-    state = STATE
+    state = with_terms(STATE)
+    known = {one.node_id: one for one in PEOPLE}
     for author, kind, whom, other, agreed in history:
-        authors = MANAGERS[:3] if agreed and kind in ("replace", "kick", "return") else [author]
+        authors = [known[node] for node in state.managers] if agreed and kind in OF_QUORUMS else [author]
         for one in authors:
             operation, before = drawn(state, one, kind, whom, other), state
             try:
@@ -460,21 +489,20 @@ def test_whatever_is_said_a_key_that_was_replaced_stays_dead_and_units_are_conse
                 state = after(state)
                 state = replace(apply_operations(state, ()), round=Round(before.round + 1))
             check_conservation(state)
+            assert decode(encode(state), State) == state
             _check_keys(before, state)
 
 
 def _check_keys(before: State, state: State) -> None:
     assert [one.node for one in state.accounts] == sorted({one.node for one in state.accounts})
     assert set(state.managers) <= {one.node for one in members_of(state)}
-    punished = sum(one.punished_round != NEVER for one in state.accounts) - sum(
-        one.punished_round != NEVER for one in before.accounts
-    )
-    assert len(state.managers) == len(before.managers) or punished == 1, "proof of a lie ends managing"
+    assert list(state.managers) == sorted(set(state.managers))
+    assert all(set(one.approvals) <= set(state.managers) for one in state.motions)
     successors = [one.successor for one in state.accounts if one.successor is not None]
     assert len(successors) == len(set(successors)), "no two keys become one"
     for one in state.accounts:
         if one.successor is not None:
-            assert (one.balance, one.punished_round) == (0, NEVER)
+            assert (one.balance, one.deposit, one.punished_round) == (0, 0, NEVER)
             assert account_of(state, one.successor) is not None
             assert member_of(state, one.node) is None
             assert membership_of(state, one.node)[0] is Membership.REPLACED
