@@ -390,6 +390,35 @@ async def test_one_more_manager_approves_by_the_motions_id() -> None:
     assert apply_operations(state, core.waiting).motions[0].approvals == tuple(sorted(one.node_id for one in MANAGERS[:2]))
 
 
+def proposing(*reasons: str) -> State:
+    """One manager for each reason wants to put the same member out."""
+    kicks = [Kick(CHAIN, Round(0), 1, MEMBER.node_id, reason) for reason in reasons]
+    signed = [seal(kick, manager).envelope for kick, manager in zip(kicks, MANAGERS, strict=False)]
+    return apply_operations(STATE, [Operation("kick", (envelope,)) for envelope in signed])
+
+
+@pytest.mark.parametrize(
+    ("reason", "motions"),
+    [("", [("it copies", 2)]), ("it copies", [("it copies", 2)]), ("it lies", [("it copies", 1), ("it lies", 1)])],
+)
+async def test_who_gives_no_reason_is_for_the_motion_that_is_open(reason: str, motions: list[tuple[str, int]]) -> None:
+    core = Core(proposing("it copies"), MANAGERS[2].node_id)
+    await signer(core, MANAGERS[2]).sign(asks("kick", node=MEMBER.node_id.hex(), reason=reason))
+    after = Core(apply_operations(core.context.state, core.waiting), MANAGERS[2].node_id)
+    shown = signer(after, MANAGERS[2]).view().motions
+    assert sorted((one.text, len(one.approvals)) for one in shown) == motions
+
+
+async def test_which_of_two_open_motions_is_meant_has_to_be_said() -> None:
+    core = Core(proposing("it copies", "it lies"), MANAGERS[2].node_id)
+    with pytest.raises(UsageError, match="kick: 2 motions do this, each for a reason of its own") as caught:
+        await signer(core, MANAGERS[2]).sign(asks("kick", node=MEMBER.node_id.hex()))
+    assert "approve MOTION" in caught.value.hint
+    await signer(core, MANAGERS[2]).sign(asks("kick", node=IDENTITIES[8].node_id.hex()))
+    body: Kick = open_envelope(core.waiting[0].signed[0], (Kick,)).body
+    assert (body.node, body.reason) == (IDENTITIES[8].node_id, ""), "a motion about somebody else is none about this one"
+
+
 async def test_managers_sign_who_manages_and_what_is_set_and_see_it() -> None:
     for request, words in (
         (asks("appoint", node=MEMBER.node_id.hex()), "appoints"),
