@@ -75,6 +75,7 @@ class Belonging:
             note=settings.name,
             tell=self._tell,
             held=self._held,
+            own=membership_of(context.state, context.me),
         )
         await newcomer.until_admitted()
 

@@ -66,8 +66,10 @@ class Newcomer:
         note: str,
         tell: Tell,
         held: Callable[[str], None],
+        own: tuple[Membership, str] = (Membership.UNKNOWN, ""),
     ) -> None:
-        """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it."""
+        """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it. `own`: how it
+        stands by its own ledger, while nobody says more: who is put out is barred, and hears from no member."""
         self._identity = identity
         self._chain = chain
         self._poll = poll
@@ -75,6 +77,7 @@ class Newcomer:
         self._note = note
         self._tell = tell
         self._held = held
+        self._own = own
         self._told = ""
 
     async def until_admitted(self) -> None:
@@ -88,11 +91,17 @@ class Newcomer:
             if replies:
                 self._report(max(replies, key=lambda one: one.round))
             else:
-                self._say(
-                    Round(0), f"this node ({self._identity.node_id.hex()}) is no member, and no member is connected to apply to"
-                )
+                self._say(Round(0), f"this node ({self._identity.node_id.hex()}) is no member{self._alone()}")
             await asyncio.sleep(pause)
             pause = min(pause * GROWTH, LONGEST_PAUSE)
+
+    def _alone(self) -> str:
+        """What is said while nobody answers."""
+        standing, text = self._own
+        way = WAYS_BACK.get(standing)
+        return (
+            ", and no member is connected to apply to" if way is None or not text else f": {text}, and no member answers; {way}"
+        )
 
     def _application(self, reply: MembershipReply) -> Operation | None:
         """What is handed in upon an answer."""
