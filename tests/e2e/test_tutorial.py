@@ -13,8 +13,8 @@ from tests.helpers.documents import Reader, Step, Typed, follow, steps_of
 PORTS = range(4101, 4108)
 """Those of the document."""
 
-STEP_SECONDS = 120.0
-"""For how long a step looks until it sees what the document shows; on an idle machine the slowest needs 15."""
+STEP_SECONDS = 240.0
+"""For how long a step looks until it sees what the document shows; the first rounds of six machines need 20 where nothing else runs."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -59,6 +59,10 @@ def test_ids_are_what_they_are_called_here() -> None:
     assert reader.command("admit aaaaaaaa --port 4101; CHAIN=aaaaaaaa...") == f"admit 0123abcd --port 5555; CHAIN={whole}"
     assert reader.matches("aaaaaaaa pays 280 for ...\n", "0123abcd pays 280 for 76543210: fees 80\n")
     assert not reader.matches("aaaaaaaa pays 280 for ...\n", "76543210 pays 280 for 0123abcd: fees 80\n")
+    assert reader.matches("under the key bbbbbbbb\n", "under the key fedc9876\n")
+    assert reader.matches("node bbbbbbbb...\n", f"node fedc9876{whole[8:]}\n")
+    assert reader.command("CHAIN=bbbbbbbb...") == f"CHAIN=fedc9876{whole[8:]}"
+    assert not reader.matches("node bbbbbbbb...\n", f"node fedc9876{whole[9:]}\n")
     assert not reader.matches("pays 280\n", "pays 281\n")
     assert not reader.matches("pays 280\n", "pays 280\nwarning: more\n")
 
@@ -82,7 +86,7 @@ def shell(tmp_path: Path) -> Iterator[Typed]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_tutorial_of_a_community(shell: Typed) -> None:
     """Given nothing, when its commands are typed one after the other, then each prints what stands under it."""
     steps = steps_of((ROOT / "docs" / "tutorial-community.md").read_text())

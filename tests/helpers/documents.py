@@ -24,6 +24,7 @@ LOOKING: Final = frozenset({"status", "history", "round", "members", "ledger", "
 
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ID: Final = re.compile(r"\b[0-9a-f]{8}\b(?:\.\.\.)?")
+_DIGITS: Final = 8
 _PIECE: Final = re.compile(rf"(?P<id>{_ID.pattern})|(?P<gap>\.\.\.)|(?P<blank>\s+)|(?P<text>.)")
 _MOST_BYTES: Final = 2**20
 
@@ -78,12 +79,15 @@ class Reader:
     def matches(self, shown: str, printed: str) -> bool:
         """Whether that was printed: line for line, where `...` is anything in a line, or any lines if it stands alone. Learns ids."""
         lines = [line.rstrip() for line in self._renamed(shown).splitlines() if line.strip()]
-        new: set[str] = set()
-        pattern = "".join(r"(?:.*\n)*?" if line == "..." else self._pattern(line, new) + r"[ \t]*\n" for line in lines)
+        names: set[str] = set()
+        pattern = "".join(r"(?:.*\n)*?" if line == "..." else self._pattern(line, names) + r"[ \t]*\n" for line in lines)
         found = re.fullmatch(pattern, "".join(f"{line}\n" for line in printed.splitlines() if line.strip()))
         if found is None:
             return False
-        self._ids |= {name: found[f"id_{name}"] + found[f"rest_{name}"] for name in new}
+        groups = found.groupdict()
+        for name in {name.removeprefix("rest_") for name in names}:
+            begins, rest = groups.get(f"id_{name}") or self._ids[name][:_DIGITS], groups.get(f"rest_{name}") or ""
+            self._ids[name] = max(self._ids.get(name, ""), begins + rest, key=len)
         return True
 
     def _renamed(self, text: str) -> str:
@@ -94,20 +98,24 @@ class Reader:
     def _id(self, found: str) -> str:
         name = found.removesuffix("...")
         full = self._ids.get(name, name)
-        return full if found.endswith("...") else full[: len(name)]
+        return full if found.endswith("...") else full[:_DIGITS]
 
-    def _pattern(self, line: str, new: set[str]) -> str:
+    def _pattern(self, line: str, names: set[str]) -> str:
+        """Of one line; `names` are those of the lines before, and get this one's."""
         parts = []
         for piece in _PIECE.finditer(line):
             if piece["id"]:
-                name, whole = piece["id"].removesuffix("..."), piece["id"].endswith("...")
-                if name in self._ids:
-                    parts.append(self._id(piece["id"]))
-                elif name in new:
-                    parts.append(rf"(?P=id_{name})" + ("[0-9a-f]*" if whole else ""))
+                name, whole = piece["id"][:_DIGITS], piece["id"].endswith("...")
+                known, group = self._ids.get(name, ""), f"rest_{name}"
+                if known:
+                    parts.append(known[:_DIGITS])
                 else:
-                    new.add(name)
-                    parts.append(rf"(?P<id_{name}>[0-9a-f]{{8}})(?P<rest_{name}>{'[0-9a-f]*' if whole else ''})")
+                    parts.append(f"(?P=id_{name})" if name in names else f"(?P<id_{name}>[0-9a-f]{{{_DIGITS}}})")
+                if whole:
+                    seen = group in names
+                    parts.append(known[_DIGITS:] or (f"(?P={group})" if seen else f"(?P<{group}>[0-9a-f]*)"))
+                    names.add(group)
+                names.add(name)
             else:
                 parts.append(".*?" if piece["gap"] else r"\s+" if piece["blank"] else re.escape(piece["text"]))
         return "".join(parts)
