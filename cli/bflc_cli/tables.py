@@ -51,16 +51,20 @@ def status_view(status: Status) -> RenderableType:
     accuracy = share(status.accuracy) + (
         "" if status.accuracy_round is None else f" (model {status.accuracy_round}, on rows {rows})"
     )
-    pairs = [
-        ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
-        ("node", f"{short(status.node_id)} ({status.peer_id}), {status.role}"),
-        ("round", f"{rounds}, view {status.view}: {status.phase}"),
-        ("height", f"{status.height}, head {short(status.head_hash)}, state {short(status.state_hash)}"),
-        ("chain id", status.chain_id or "-"),
-        ("trusted head", status.trusted_head or "-"),
-        ("committee", shorts(status.committee) + f", leader {short(status.leader)}"),
-        ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
-        ("last commit", last),
+    pairs = [("community", "none yet"), ("node", f"{short(status.node_id)} ({status.peer_id}), {status.phase}")]
+    if status.chain_id:  # else it has no genesis, and of all that follows there is nothing
+        pairs = [
+            ("community", f"{status.name}, chain {short(status.chain_id)}, {status.members} members, task {status.task}"),
+            ("node", f"{short(status.node_id)} ({status.peer_id}), {status.role}"),
+            ("round", f"{rounds}, view {status.view}: {status.phase}"),
+            ("height", f"{status.height}, head {short(status.head_hash)}, state {short(status.state_hash)}"),
+            ("chain id", status.chain_id),
+            ("trusted head", status.trusted_head or "-"),
+            ("committee", shorts(status.committee) + f", leader {short(status.leader)}"),
+            ("accuracy", accuracy + ("" if status.test_accuracy is None else f", {share(status.test_accuracy)} on test data")),
+            ("last commit", last),
+        ]
+    pairs += [
         ("peers", str(status.peers)),
         ("store", f"{size(status.size_on_disk)}, keeps {kept}{models}"),
         ("process", f"{status.pid}, up {duration(status.uptime)}, {size(status.memory_rss)}, device {status.device or '-'}"),

@@ -68,6 +68,18 @@ def envelope(out: str) -> dict[str, object]:
     return json.loads(out)
 
 
+def test_the_status_of_a_node_without_a_genesis_shows_nothing_of_a_chain(run, served) -> None:
+    nothing = {"name": "", "chain_id": "", "task": "", "members": 0, "head_hash": "", "state_hash": "", "trusted_head": ""}
+    served.node.current = status_of(**nothing, committee=[], leader="", phase="waiting for the genesis")
+    code, out, _ = run("status")
+    lines = [line.split(maxsplit=1) for line in out.splitlines() if not line.startswith(" ")]
+    shown = {words[0]: words[1].strip() for words in lines}
+    assert code == 0
+    assert shown["community"] == "none yet"
+    assert shown["node"].endswith("waiting for the genesis")
+    assert not {"round", "height", "chain", "trusted", "committee", "accuracy", "last"} & shown.keys()
+
+
 READING = {
     "status": (
         ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on rows that the members train on)"],

@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import IO
 import numpy as np
 import pytest
 
-from tests.helpers.daemons import ROOT, environment
+from tests.helpers.daemons import ROOT
+from tests.helpers.documents import steps_of, typed_environment
 
 START_SECONDS = 240.0
 """Until the last daemon has closed some rounds, where other communities run beside it; an idle machine needs 20."""
@@ -20,16 +20,12 @@ START_SECONDS = 240.0
 COMMAND_SECONDS = 300.0
 """What a command may take where another community runs beside it: ten daemons learn with two cores, half of which they have."""
 ADDRESS = "/ip4/127.0.0.1/tcp/PORT/p2p/PEERID"
-NEEDS_MORE = ("make ", "docker ")
-"""Commands of the README that CI runs itself, or that need an engine."""
 
 
 def commands(section: str) -> list[str]:
     """The command lines of a section's code blocks, without comments."""
     text = (ROOT / "README.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = [line.split("   #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith(NEEDS_MORE)]
+    return [line for step in steps_of(text) for line in step.typed.splitlines()]
 
 
 class Shell:
@@ -38,7 +34,7 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.running: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
-        self.environment = environment(PATH=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+        self.environment = typed_environment()
 
     def run(self, line: str) -> str:
         """Run a command to its end; it must succeed."""

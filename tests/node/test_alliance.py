@@ -26,6 +26,7 @@ from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.node.services import ChainService
+from bflcd.node.views.kicked import kick_warnings
 from bflcd.store.memory import MemoryStore
 from bflcd.types import Amount, Digest, NodeId, Round
 from bflcd.wire.alliance import Admit, Application, Kick, Leave
@@ -73,7 +74,14 @@ class Members:
 class Newcomers:
     """A newcomer, and what it tells."""
 
-    def __init__(self, members: Members, *, applies: bool = True, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        members: Members,
+        *,
+        applies: bool = True,
+        patience: Patience | None = None,
+        own: tuple[Membership, str] = (Membership.UNKNOWN, ""),
+    ) -> None:
         self.told: list[tuple[EventKind, str]] = []
         self.held = ""
         self.node = Newcomer(
@@ -85,6 +93,7 @@ class Newcomers:
             tell=lambda kind, _round, text: self.told.append((kind, text)),
             held=self.hold,
             patience=patience,
+            own=own,
         )
 
     def hold(self, text: str) -> None:
@@ -118,6 +127,26 @@ async def test_it_applies_where_it_is_unknown_and_goes_on_when_it_is_admitted() 
     assert [kind for kind, _ in seen.told] == [EventKind.NOT_MEMBER_YET, EventKind.ADMITTED]
     assert f"bflc-cli admit {STRANGER.node_id.hex()}" in seen.told[0][1]
     assert seen.held == ""
+
+
+@pytest.mark.parametrize(
+    ("account", "words"),
+    [
+        ({}, "is no member, and no member is connected to apply to"),
+        ({"left_round": 3}, "is no member, and no member is connected to apply to"),
+        (
+            {"kicked_round": 4},
+            "is no member: it was put out in round 4, and no member answers; only a quorum of managers can take it back",
+        ),
+    ],
+)
+async def test_who_is_barred_says_what_its_own_ledger_says(account: dict[str, int], words: str) -> None:
+    """Given a node to which nobody connects, then it says that it was put out if it knows, and not that it could apply."""
+    own = replace(account_of(STATE, MEMBER.node_id), **account)  # type: ignore[type-var, arg-type]
+    state = with_accounts(STATE, own) if account else STATE
+    seen = Newcomers(Members(), own=membership_of(state, MEMBER.node_id))
+    await once(seen, lambda: seen.held)
+    assert seen.held.endswith(words)
 
 
 async def test_one_member_that_lies_admits_nobody() -> None:
@@ -389,6 +418,52 @@ async def test_one_more_manager_approves_by_the_motions_id() -> None:
     view = await signer(core, MANAGERS[1]).sign(asks("approve", motion=motion_id(motion.kind, motion.content).hex()[:8]))
     assert (view.kind, view.number) == ("kick", 1)
     assert apply_operations(state, core.waiting).motions[0].approvals == tuple(sorted(one.node_id for one in MANAGERS[:2]))
+
+
+def proposing(*reasons: str) -> State:
+    """One manager for each reason wants to put the same member out."""
+    kicks = [Kick(CHAIN, Round(0), 1, MEMBER.node_id, reason) for reason in reasons]
+    signed = [seal(kick, manager).envelope for kick, manager in zip(kicks, MANAGERS, strict=False)]
+    return apply_operations(STATE, [Operation("kick", (envelope,)) for envelope in signed])
+
+
+@pytest.mark.parametrize(
+    ("reason", "motions"),
+    [("", [("it copies", 2)]), ("it copies", [("it copies", 2)]), ("it lies", [("it copies", 1), ("it lies", 1)])],
+)
+async def test_who_gives_no_reason_is_for_the_motion_that_is_open(reason: str, motions: list[tuple[str, int]]) -> None:
+    core = Core(proposing("it copies"), MANAGERS[2].node_id)
+    await signer(core, MANAGERS[2]).sign(asks("kick", node=MEMBER.node_id.hex(), reason=reason))
+    after = Core(apply_operations(core.context.state, core.waiting), MANAGERS[2].node_id)
+    shown = signer(after, MANAGERS[2]).view().motions
+    assert sorted((one.text, len(one.approvals)) for one in shown) == motions
+
+
+def test_a_member_is_told_of_managers_that_want_it_out_and_when_they_are_enough() -> None:
+    """Given managers that kick a member one after the other, then its own status counts them, those too that no block has carried."""
+    kick = Kick(CHAIN, Round(0), 1, MEMBER.node_id, "it copies")
+    signed = [Operation("kick", (seal(kick, one).envelope,)) for one in MANAGERS[:3]]
+    state = apply_operations(STATE, signed[:1])
+    of_member, of_other = context_of(state, MEMBER.node_id), context_of(state, IDENTITIES[8].node_id)
+    told = "managers have signed that this node is put out: it copies"
+    out = "; with the block that carries it, it is no member any more, and nobody connects to it"
+    assert kick_warnings(of_member, []) == [f"1 of 3 {told}"]
+    assert kick_warnings(of_member, signed[1:2]) == [f"2 of 3 {told}"]
+    assert kick_warnings(of_member, signed) == [f"3 of 3 {told}{out}"]
+    stranger = Operation("kick", (seal(kick, STRANGER).envelope,))
+    assert kick_warnings(of_member, [stranger]) == [f"1 of 3 {told}"], "a manager's word counts, nobody else's"
+    assert kick_warnings(context_of(STATE, MEMBER.node_id), [stranger]) == []
+    assert kick_warnings(of_other, signed) == []
+
+
+async def test_which_of_two_open_motions_is_meant_has_to_be_said() -> None:
+    core = Core(proposing("it copies", "it lies"), MANAGERS[2].node_id)
+    with pytest.raises(UsageError, match="kick: 2 motions do this, each for a reason of its own") as caught:
+        await signer(core, MANAGERS[2]).sign(asks("kick", node=MEMBER.node_id.hex()))
+    assert "approve MOTION" in caught.value.hint
+    await signer(core, MANAGERS[2]).sign(asks("kick", node=IDENTITIES[8].node_id.hex()))
+    body: Kick = open_envelope(core.waiting[0].signed[0], (Kick,)).body
+    assert (body.node, body.reason) == (IDENTITIES[8].node_id, ""), "a motion about somebody else is none about this one"
 
 
 async def test_managers_sign_who_manages_and_what_is_set_and_see_it() -> None:

@@ -113,9 +113,8 @@ class ReplaceKind(ManagerKind[Replace]):
             raise refused(self.name, f"the ledger has {MAX_MEMBERS} accounts, those of former members and keys counted")
 
     def done(self, state: State, body: Replace) -> State:
-        """The account goes on under the applicant's id; a manager's word under the old one was perhaps another's."""
-        account = _member(state, holder_of(state, body.node), self.name)
-        return replaced(state, account, body.by)
+        """The account goes on under the applicant's id."""
+        return replaced(state, _member(state, holder_of(state, body.node), self.name), body.by)
 
 
 ROTATE: Final = RotateKind()

@@ -93,6 +93,7 @@ class Belonging:
             tell=self._tell,
             held=self._held,
             patience=patience,
+            own=membership_of(context.state, context.me),
         )
         await newcomer.until_admitted()
 

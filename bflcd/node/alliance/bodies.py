@@ -1,6 +1,7 @@
 """From what an operator asks for to what its node signs."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from bflcd.api.schema.alliance import OperationRequest
@@ -45,10 +46,11 @@ def body_of(state: State, request: OperationRequest, number: int, me: NodeId, mo
         return motion.kind, agreeing_body(motion, state.round, number)
     if request.kind == ROLLBACK.name and model is not None:
         target = wanted_round(request)
-        return request.kind, Rollback(state.chain, state.round, number, target, model, request.reason)
+        body = Rollback(state.chain, state.round, number, target, model, request.reason)
+        return request.kind, _as_proposed(state, request, body)
     if request.kind == "pay":
         return request.kind, _pay(state, request, number, me)
-    return request.kind, _MAKES[request.kind](state, request, number)
+    return request.kind, _as_proposed(state, request, _MAKES[request.kind](state, request, number))
 
 
 def wanted_round(request: OperationRequest) -> Round:
@@ -64,6 +66,23 @@ def motion_to_go_back(state: State, request: OperationRequest) -> Rollback | Non
         return None
     motion = _motion(state, request.motion)
     return decode(motion.content, Rollback) if motion.kind == ROLLBACK.name else None
+
+
+def _as_proposed(state: State, request: OperationRequest, body: Any) -> Any:
+    """`body`, in the words of the open motion that does the same, as other words would be a motion of their own; a reason that is
+    given is meant as it stands. Raises UsageError where several motions do it."""
+    if request.reason or not hasattr(body, "reason"):
+        return body
+    agreeing = [
+        (motion, agreed)
+        for motion in state.motions
+        if motion.kind == request.kind and replace(agreed := agreeing_body(motion, state.round, body.number), reason="") == body
+    ]
+    if len(agreeing) > 1:
+        ids = ", ".join(short(motion_id(motion.kind, motion.content)) for motion, _ in agreeing)
+        text = f"{request.kind}: {len(agreeing)} motions do this, each for a reason of its own: {ids}"
+        raise UsageError(text, hint="`bflc-cli approve MOTION` says which is meant", code="bad_argument")
+    return agreeing[0][1] if agreeing else body
 
 
 def _replace(state: State, request: OperationRequest, number: int) -> Replace:

@@ -84,9 +84,11 @@ class Newcomer:
         tell: Tell,
         held: Callable[[str], None],
         patience: Patience | None = None,
+        own: tuple[Membership, str] = (Membership.UNKNOWN, ""),
     ) -> None:
         """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it. `patience`: with
-        members that know nothing good of its key, where it has others."""
+        members that know nothing good of its key, where it has others. `own`: how it stands by its own ledger, while nobody says
+        more: who is put out is barred, and hears from no member."""
         self._identity = identity
         self._chain = chain
         self._poll = poll
@@ -95,6 +97,7 @@ class Newcomer:
         self._tell = tell
         self._held = held
         self._patience = patience
+        self._own = own
         self._told = ""
 
     async def until_admitted(self) -> None:
@@ -108,9 +111,7 @@ class Newcomer:
             if replies:
                 self._report(max(replies, key=lambda one: one.round))
             else:
-                self._say(
-                    Round(0), f"this node ({self._identity.node_id.hex()}) is no member, and no member is connected to apply to"
-                )
+                self._say(Round(0), f"this node ({self._identity.node_id.hex()}) is no member{self._alone()}")
             denied = denied + 1 if self._is_denied(replies) else 0
             if self._patience is not None and denied >= self._patience.times:
                 raise KeyReplacedError(f"most members say that this node ({self._identity.node_id.hex()}) is none under this key")
@@ -120,6 +121,14 @@ class Newcomer:
     def _is_denied(self, replies: list[MembershipReply]) -> bool:
         words = frozenset() if self._patience is None else self._patience.words
         return 2 * sum(reply.standing in words for reply in replies) > len(replies)
+
+    def _alone(self) -> str:
+        """What is said while nobody answers."""
+        standing, text = self._own
+        way = WAYS_BACK.get(standing)
+        return (
+            ", and no member is connected to apply to" if way is None or not text else f": {text}, and no member answers; {way}"
+        )
 
     def _application(self, reply: MembershipReply) -> Operation | None:
         """What is handed in upon an answer."""

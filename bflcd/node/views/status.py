@@ -11,6 +11,7 @@ from bflcd.ledger.alliance.parameters import changes
 from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
+from bflcd.node.views.kicked import kick_warnings
 from bflcd.node.views.members import training_view
 from bflcd.node.views.money import dues_warnings
 from bflcd.params import MILLION
@@ -107,6 +108,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *measures.left_out.warnings(context),
             *_recovering(core),
             *too_few(core),
+            *kick_warnings(context, core.waiting),
             *dues_warnings(core.context, facts.config.node.fee_limit),
         ],
         changed=dict(changes(state, context.genesis.terms)),

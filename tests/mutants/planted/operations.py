@@ -65,8 +65,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "known-operation-said-again",
         "an operation that is known is said again by all who hear it: it circles for ever (rule 6)",
         TAKEN_IN,
-        "        if not self.pool.add(operation, own=own):\n            return []\n",
-        "        self.pool.add(operation, own=own)\n",
+        "        if not self.pool.add(operation, own=own, later=later):\n            return []\n",
+        "        self.pool.add(operation, own=own, later=later)\n",
         FOUND,
     ),
     mutant(
@@ -152,8 +152,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "operations-by-who-came-first",
         "which of two operations in one place is proposed hangs on who was heard first (section 4)",
         RULES,
-        "key=lambda one: (tie_break(seed, one.author), place_of(one), operation_id(one))",
-        "key=lambda one: (tie_break(seed, one.author), place_of(one))",
+        "return _gap(state, operation), tie_break(seed, author), place_of(operation), operation_id(operation)",
+        'return _gap(state, operation), tie_break(seed, author), place_of(operation), Digest(b"")',
         HELD,
     ),
     mutant(
