@@ -34,6 +34,8 @@ class Changer:
     rng: Random
     tell: Callable[[str], None]
     patience: int = PATIENCE_ROUNDS
+    least: int = 1
+    """Members that have to be there before another goes: a community whose machines start slowly must not run out of trainers."""
     under_way: list[tuple[Change, Step]] = field(default_factory=list)
     carried: dict[str, int] = field(default_factory=dict)
 
@@ -52,6 +54,7 @@ class Changer:
         """Begin what is due, go on with what is under way."""
         for planned in self.plan:
             busy = any(change.kind == planned.change.kind for change, _ in self.under_way)
+            busy |= planned.change.kind in ("leave", "kick") and len(self.members) < self.least
             if planned.done < planned.change.times and round_ >= planned.round and not busy:
                 planned.done += 1
                 planned.round = round_ + planned.change.every_rounds

@@ -91,6 +91,7 @@ class Run:
             make_newcomers(self.net, self.manifest.community.newcomers),
             self.rng,
             lambda text: self._tell(f"round {self.progress.round}: {text}"),
+            least=self.manifest.community.nodes - 1,
         )
         self.members = self.manifest.community.nodes
         self.plan = [_Planned(step, due=step.when or 0.0, round=step.first or 0) for step in self.manifest.perturb]
