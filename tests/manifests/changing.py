@@ -89,7 +89,7 @@ class Changer:
             return
         yield from self._until(lambda: identity in self._member_ids(), f"{identity[:8]} is a member")
         admitted, node = self.net[0].round(), self.known[identity]
-        yield from self._until(lambda: node.get("/v1/alliance")["membership"] == "member", f"{identity[:8]} knows that")
+        yield from self._until(lambda: self._knows(node, admitted), f"{identity[:8]} knows that")
         self.members.append(identity)
         self.tell(f"{identity[:8]} joins, and knows it {self.net[0].round() - admitted} rounds later")
 
@@ -115,6 +115,12 @@ class Changer:
         yield from self._sign(self._managers()[: self._quorum()], "rollback", round=target, reason="for the manifest")
         yield from self._until(lambda: self._went_back() != before, f"the model went back to that of round {target}")
         self.tell(f"the model went back to that of round {target}")
+
+    @staticmethod
+    def _knows(node: Daemon, round_: int) -> bool:
+        """Whether a node is a member by a ledger of then: by one of before it may be one still."""
+        view = node.get("/v1/alliance")
+        return bool(view["membership"] == "member" and view["round"] >= round_)
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
