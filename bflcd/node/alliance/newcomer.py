@@ -22,8 +22,8 @@ from bflcd.wire.requests import MembershipReply
 FIRST_PAUSE: Final = 1.0
 """Seconds between the first two times of asking; each is half as long again as the one before."""
 
-LONGEST_PAUSE: Final = 30.0
-"""Seconds between two times at most: a manager may take days."""
+LONGEST_PAUSE: Final = 5.0
+"""Seconds between two times at most: a manager may take days, and its word is to be heard within a few rounds."""
 
 GROWTH: Final = 1.5
 
