@@ -211,6 +211,12 @@ def with_accounts(state: State, *accounts: Account) -> State:
     return replace(state, accounts=tuple(changed))
 
 
+def without_word(state: State, node: NodeId) -> State:
+    """`state` in which `node` is for no motion; what nobody else is for is open no more."""
+    left = (replace(one, approvals=tuple(other for other in one.approvals if other != node)) for one in state.motions)
+    return replace(state, motions=tuple(one for one in left if one.approvals))
+
+
 def genesis_state(genesis: Genesis) -> State:
     """The ledger at model 0. Raises UsageError if the balances and the pool sum to more than an amount can hold."""
     supply = genesis.pool + sum(member.balance for member in genesis.members)

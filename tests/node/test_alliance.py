@@ -228,6 +228,26 @@ async def test_who_is_refused_as_a_stranger_asks_at_once(monkeypatch: pytest.Mon
         await watched(members, 5)
 
 
+async def test_one_peer_that_calls_a_member_a_stranger_again_and_again_makes_it_ask_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Given a liar that refuses every request, when no round closes for long, then each early question waits twice as long as the
+    one before, as the others do; a round that closes begins anew."""
+    monkeypatch.setattr(watch, "FIRST_PAUSE", 10.0)
+    monkeypatch.setattr(watch, "LEAST_PAUSE", 2.0)
+    waits: list[tuple[float, float]] = []
+
+    async def noted(least: float, most: float, _: asyncio.Event) -> None:
+        waits.append((least, most))
+        if len(waits) == 6:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(watch, "_pause", noted)
+    with pytest.raises(asyncio.CancelledError):
+        await watched(Members([Membership.MEMBER]), 5, 5, 5, 5, 6, 6)
+    assert waits == [(2, 10), (4, 20), (8, 40), (16, 80), (2, 10), (4, 20)]
+
+
 async def test_as_long_as_rounds_close_nobody_is_asked() -> None:
     members = Members([(Membership.LEFT, "")])
     with pytest.raises(ExcludedError):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
-from bflcd.ledger.state import HALF, NEVER, Account, State, account_of, with_accounts
+from bflcd.ledger.state import HALF, NEVER, Account, State, account_of, with_accounts, without_word
 from bflcd.types import MAX_MEMBERS, Amount, MicroNats, NodeId, PartsPerMillion
 
 MAX_ACCOUNTS_TO_ROTATE: Final = MAX_MEMBERS // 2
@@ -58,10 +58,9 @@ def rotated(state: State, account: Account, to: NodeId) -> State:
 def replaced(state: State, account: Account, to: NodeId) -> State:
     """`account` under the key `to`, by the word of managers: what it has goes along, but neither the presence of the key before,
     which may have been somebody else's, nor what that one was for."""
-    left = (replace(one, approvals=tuple(node for node in one.approvals if node != account.node)) for one in state.motions)
-    state = replace(state, motions=tuple(one for one in left if one.approvals))
     moved = replace(account, node=to, rotations=0, availability=PartsPerMillion(0), offering=HALF)
-    return _moved(state, replace(_empty(account), kicked_round=state.round, successor=to), moved)
+    dead = replace(_empty(account), kicked_round=state.round, successor=to)
+    return _moved(without_word(state, account.node), dead, moved)
 
 
 def _moved(state: State, dead: Account, moved: Account) -> State:

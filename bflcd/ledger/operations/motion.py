@@ -13,7 +13,7 @@ from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
-from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of
+from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of, without_word
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
@@ -144,12 +144,6 @@ def manager_quorum(state: State) -> int:
 def without_manager(state: State, node: NodeId) -> State:
     """`state` in which `node` manages no more, nor is for any motion: appointed again it has to say so again."""
     return replace(without_word(state, node), managers=tuple(other for other in state.managers if other != node))
-
-
-def without_word(state: State, node: NodeId) -> State:
-    """`state` in which `node` is for no motion; what nobody else was for is gone."""
-    left = (replace(one, approvals=tuple(other for other in one.approvals if other != node)) for one in state.motions)
-    return replace(state, motions=tuple(one for one in left if one.approvals))
 
 
 def without_applicant(state: State, node: NodeId) -> State:

@@ -39,7 +39,7 @@ HEARTBEAT_S: Final = 1
 
 TOLD_BESIDE: Final = 2
 """Peers beside the mesh that hear at each heartbeat which messages there are. Each message is told of for three heartbeats by all
-who have it, so a member hears of it some six times. With the library's six a node writes and reads a dozen packets a second."""
+who have it. With the library's six a node writes and reads a dozen packets a second."""
 
 MAX_STRIKES: Final = 64
 """Worthless messages a minute after which a forwarder is disconnected."""

@@ -16,7 +16,8 @@ FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 160.0
 
 LEAST_PAUSE: Final = 2.0
-"""Where a peer has refused this node as a stranger it is asked sooner, but never more often than this: the peer may be a liar."""
+"""Where a peer has refused this node as a stranger it is asked sooner, but not before this, each further time not before twice as
+long: the peer may be a liar, and rounds may take minutes."""
 
 
 async def watch_membership(
@@ -27,11 +28,11 @@ async def watch_membership(
 
     Who does not answer counts too: where nothing moves because all are slow, one that lies fast must not put a member out.
     """
-    pause, last = FIRST_PAUSE, round_of()
+    pause, least, last = FIRST_PAUSE, LEAST_PAUSE, round_of()
     while True:
-        await _pause(pause, taken_for_stranger)
+        await _pause(least, pause, taken_for_stranger)
         if round_of() != last:
-            pause, last = FIRST_PAUSE, round_of()
+            pause, least, last = FIRST_PAUSE, LEAST_PAUSE, round_of()
             continue
         replies = await poll.all_replies()
         out = [reply for reply in replies if reply is not None and reply.standing not in BELONGS and reply.round >= last]
@@ -40,14 +41,14 @@ async def watch_membership(
             replaced = sum(reply.standing == Membership.REPLACED for reply in out)
             why = KeyReplacedError if 2 * replaced >= len(out) else ExcludedError
             raise why(f"this node ({me.hex()}) is no member any more: {meaning_of(newest)}")
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause, least = min(2 * pause, LONGEST_PAUSE), min(2 * least, LONGEST_PAUSE)
 
 
-async def _pause(seconds: float, refused: asyncio.Event) -> None:
-    """So long, or until a peer refuses this node as a stranger."""
-    await asyncio.sleep(LEAST_PAUSE)
+async def _pause(least: float, most: float, refused: asyncio.Event) -> None:
+    """`most` seconds, or at least `least` and until a peer refuses this node as a stranger."""
+    await asyncio.sleep(least)
     try:
-        async with asyncio.timeout(seconds - LEAST_PAUSE):
+        async with asyncio.timeout(most - least):
             await refused.wait()
     except TimeoutError:
         return

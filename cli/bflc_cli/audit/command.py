@@ -9,12 +9,13 @@ import typer
 from bflc_cli.session import Session
 from bflc_cli.tables import facts
 from bflc_cli.text import short
+from bflcd.files import named
 
 
 def audit(
     ctx: typer.Context,
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to make.")],
+    output: Annotated[Path, typer.Option("--output", "-o", parser=named, metavar="DIR", help="The folder to make.")],
 ) -> None:
     """Write who contributed what to which model, what was refused and why, operations, units and certificates."""
     session: Session = ctx.obj

@@ -6,6 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 MANAGING = "bflcd/ledger/operations/managing.py"
+LEDGER = "bflcd/ledger/state.py"
 MOTION = "bflcd/ledger/operations/motion.py"
 EVIDENCE = "bflcd/ledger/operations/evidence.py"
 RULES = "bflcd/ledger/operations/application.py"
@@ -83,7 +84,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "managing-old-words-count-again",
         "who was dismissed and is appointed again is still for what it had signed (design 7)",
-        MOTION,
+        LEDGER,
         "other for other in one.approvals if other != node",
         "other for other in one.approvals",
         MANAGES,
