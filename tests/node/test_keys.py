@@ -25,7 +25,7 @@ from bflcd.node.following import RoundClaims
 from bflcd.node.standing import NodeOfChain
 from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.envelope import verify_envelope
-from tests.node.test_alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, Newcomers, context_of, watched
+from tests.helpers.alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, Newcomers, context_of, watched
 
 HOST = "/ip4/10.0.0.1/tcp/4001/p2p/"
 

@@ -22,8 +22,8 @@ from bflcd.wire.blocks import header_hash
 from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.operation import Operation
 from bflcd.wire.rollback import Rollback
+from tests.helpers.alliance import asks
 from tests.helpers.chains import Chain, begin_chain, fill, goes_back, next_segment, ref
-from tests.node.test_alliance import asks
 
 WRONG = BlobRef(ref(b"poison").root, 6)
 
