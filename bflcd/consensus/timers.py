@@ -4,8 +4,15 @@ from typing import Final
 
 from bflcd.types import Millis, View
 
-MAX_FACTOR: Final = 16
-"""T(v) = T0 * min(2^v, 16): a back-off without a cap stalls a healed network for minutes."""
+DOUBLING_VIEWS: Final = 4
+"""T(v) doubles with each of the first views, to 16 T0: if it went on so, a healed network would stand for minutes."""
+
+SLOW_DOUBLING: Final = 8
+"""From there on it doubles once in so many views, so that what needs longer is decided too: a healed network then waits a quarter
+of the time for which it stood already."""
+
+SLOW_DOUBLINGS: Final = 4
+"""To 256 T0, after which it grows no more."""
 
 FIRST_GAP: Final = 4
 """Votes are re-sent T0 / 4 after they were signed; the gap then doubles up to T0, which bounds the traffic of a long halt."""
@@ -13,7 +20,8 @@ FIRST_GAP: Final = 4
 
 def timeout(view: View, view_timeout: Millis) -> Millis:
     """T(v) in milliseconds, for T0 = `view_timeout`."""
-    return Millis(view_timeout * min(2 ** min(view, MAX_FACTOR), MAX_FACTOR))
+    slow = min(max(0, view - DOUBLING_VIEWS) // SLOW_DOUBLING, SLOW_DOUBLINGS)
+    return Millis(view_timeout << (min(view, DOUBLING_VIEWS) + slow))
 
 
 class Timers:

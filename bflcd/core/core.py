@@ -48,6 +48,7 @@ from bflcd.core.operations import OperationHandler
 from bflcd.core.reception import Reception
 from bflcd.core.records import Head, OperationRecord, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
+from bflcd.core.round.collection import Before
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import Decision, NodeParts, RoundState
 from bflcd.core.signing_guard import SigningGuard
@@ -91,7 +92,7 @@ class Core:
         self._reception = Reception(self._node, self._certificates, self._early)
         self._records: RoundRecords | None = None
         self._last_decision: LastDecision | None = None
-        self._present_before: frozenset[NodeId] = frozenset()
+        self._before = Before() if last is None else Before(view=last.view)
         self._idle: frozenset[NodeId] = frozenset()
         self._syncing = self._started = False
         self._synced_from = Round(0)
@@ -116,7 +117,7 @@ class Core:
             now,
             started=self._started,
             syncing=self._syncing,
-            before=self._present_before,
+            before=self._before.present,
             last=self._last_decision,
             waiting=tuple(self._node.operations.pool.values()),
         )
@@ -246,7 +247,7 @@ class Core:
         self._node.operations.pool.settle(head.state)
         context = self._node.context(head)
         context = context if recovery is None else context.under(recovery)
-        return RoundState(self._node, context, opened, self._present_before, self._idle)
+        return RoundState(self._node, context, opened, self._before, self._idle)
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self._started = True
@@ -354,7 +355,7 @@ class Core:
         outcome = validate_segment(context.params, before, context.head_header, segment, self._node.verify)
         state = outcome.state
         self._last_decision = LastDecision(outcome.judgement, segment.model.weights)
-        self._present_before = frozenset(outcome.judgement.present)
+        self._before = Before(frozenset(outcome.judgement.present), certificate.view)
         packed = sum(update.offer is not None for update in segment.updates)
         text = f"round {context.round} closed with {packed} of {context.params.places} places filled, view {certificate.view}"
         effects: list[Effect] = [
@@ -420,7 +421,7 @@ class Core:
             Send(certificate),
             self._notice(EventKind.RECOVERED, text, epoch=recovery.epoch),
         ]
-        self._round = old.in_epoch_of(context, now.mono, self._present_before, self._idle)
+        self._round = old.in_epoch_of(context, now.mono, self._before, self._idle)
         return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign) + self._advance(now)
 
     # -- going on -----------------------------------------------------------------------------------------------------

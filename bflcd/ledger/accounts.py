@@ -73,13 +73,18 @@ def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMil
     return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
 
 
+def offered_in(state: State, judgement: Judgement) -> frozenset[NodeId]:
+    """Whose offers are on f + 1 cards."""
+    return frozenset(offer.uploader for offer in judgement.offers if offer.entries > faults(len(state.committee)))
+
+
 def offering_after(params: Params, state: State, judgement: Judgement) -> dict[NodeId, PartsPerMillion]:
     """The exponential average of each trainer's rounds with an offer, after one more; who could not train keeps its own.
 
     An offer counts on f + 1 cards, whatever it is worth: an honest member holds it, and adversaries can hide none that all honest
     members hold. A round in which none counts says nothing about anybody.
     """
-    offered = {offer.uploader for offer in judgement.offers if offer.entries > faults(len(state.committee))}
+    offered = offered_in(state, judgement)
     if not offered:
         return {}
     able = trainers(params, state)

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.ledger.lot import first_lot
+from bflcd.ledger.pace import Pace
 from bflcd.limits import Between, Name, Size
 from bflcd.params import MILLION, BlobRef, Genesis, Terms
 from bflcd.types import (
@@ -136,7 +137,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(134, max_bytes=MAX_MEMBERS * 244 + 256 * 1024)
+@message(140, max_bytes=MAX_MEMBERS * 244 + 256 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -150,6 +151,7 @@ class State:
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
     `changed`: parameters that managers have set, sorted by name (`ledger.alliance.parameters`).
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
+    `pace`: how long the community waits (`ledger.pace`).
     """
 
     chain: Digest
@@ -170,6 +172,7 @@ class State:
     motions: Annotated[tuple[Motion, ...], Size(0, MAX_MOTIONS)] = ()
     changed: Annotated[tuple[tuple[ParameterName, ParameterValue], ...], Size(0, MAX_CHANGED)] = ()
     rollback: LastRollback | None = None
+    pace: Pace = Pace()
 
 
 def state_hash(state: State) -> Digest:

@@ -81,10 +81,13 @@ class CardEntry:
     rate: Annotated[int, Between(0, MAX_RATE)]
 
 
-@message(38, max_bytes=MAX_PAYLOAD_BYTES)
+@message(126, max_bytes=MAX_PAYLOAD_BYTES)
 @dataclass(frozen=True, slots=True)
 class ScoreCard:
-    """A committee member's one list of scores for a round and epoch; entries sorted by (uploader, offer, root), present by id."""
+    """A committee member's one list of scores for a round and epoch; entries sorted by (uploader, offer, root), present by id.
+
+    `decided`: the view in which the certificate that its author holds for the parent was made; 0 for the genesis.
+    """
 
     chain: Digest
     round: Round
@@ -95,6 +98,7 @@ class ScoreCard:
     base_accuracy: PartsPerMillion | None
     entries: Annotated[tuple[CardEntry, ...], Size(0, MAX_ENTRIES)]
     present: Annotated[tuple[NodeId, ...], Size(0, MAX_MEMBERS)]
+    decided: View = View(0)
 
 
 @message(106, max_bytes=16 * 1024)

@@ -119,9 +119,11 @@ def _trains(word: TrainingWord | None) -> str:
 def round_view(view: RoundView) -> RenderableType:
     """The running round: who has offered, whose card is in, who votes, who is missing."""
     ends = "" if view.deadline_ms is None else f", collection ends in {duration(view.deadline_ms / 1000)}"
+    leader, offer = view.view_timeout_ms, view.collect_deadline_ms
     pairs = [
         ("round", f"{view.round}, view {view.view}, leader {short(view.leader)}"),
         ("phase", f"{view.phase}, for {duration(view.started_ms_ago / 1000)}{ends}"),
+        ("waits", f"{duration(leader / 1000)} for a leader, {duration(offer / 1000)} for a first offer"),
         ("cards", shorts([card.member + ("*" if card.mine else "") for card in view.cards])),
         ("prepares", shorts(view.votes.prepare)),
         ("commits", shorts(view.votes.commit)),

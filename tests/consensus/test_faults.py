@@ -424,7 +424,18 @@ def test_messages_of_an_old_view_mean_nothing_after_promotion():
 
 
 def test_back_off_has_a_cap():
-    assert [timeout(View(view), T0) // T0 for view in (0, 1, 2, 3, 4, 5, 40, 2**32)] == [1, 2, 4, 8, 16, 16, 16, 16]
+    """T(v) doubles to 16 T0, then once in eight views, to 256."""
+    factors = {0: 1, 1: 2, 2: 4, 3: 8, 4: 16, 5: 16, 11: 16, 12: 32, 19: 32, 20: 64, 28: 128, 36: 256, 44: 256, 2**32: 256}
+    assert {view: timeout(View(view), T0) // T0 for view in factors} == factors
+
+
+def test_what_heals_waits_a_quarter_of_the_time_for_which_it_stood():
+    """No view lasts longer than a quarter of all views before it, or than 16 T0."""
+    spent = 0
+    for view in map(View, range(200)):
+        lasts = timeout(view, T0)
+        assert lasts <= max(16 * T0, spent / 4), view
+        spent += lasts
 
 
 def test_keys_and_signatures_of_any_shape_raise_nothing():

@@ -36,7 +36,7 @@ def seen(expected: int, scored: int, *, others: int = 0, failed: int = 0, pendin
 
 def wait_after(taken: int, what: Expectations, round_: Round = HASTY) -> int:
     """How long a card waits from the moment at which `what` came to hold, `taken` milliseconds after the round opened."""
-    timer, now = CardTimer(PARAMS, round_, OPENED), Millis(OPENED + taken)
+    timer, now = CardTimer(PARAMS, round_, OPENED, Millis(DEADLINE)), Millis(OPENED + taken)
     timer.look(now, what)
     return timer.due_at(Millis(now + 1 if now < OPENED + DEADLINE else now), what) - now
 
@@ -78,18 +78,40 @@ def test_in_every_eighth_round_a_card_waits_for_who_is_slower_than_the_others(ta
 
 @pytest.mark.parametrize("what", [seen(4, 4), seen(4, 2, failed=2), seen(3, 4, others=1)])
 def test_a_card_waits_for_nobody_once_all_have_come(what: Expectations) -> None:
-    timer = CardTimer(PARAMS, HASTY, OPENED)
+    timer = CardTimer(PARAMS, HASTY, OPENED, Millis(DEADLINE))
     assert timer.due_at(Millis(OPENED + 5), what) == OPENED + 5
 
 
 def test_a_grace_that_is_broken_begins_anew() -> None:
     """Given enough offers, when more trainers turn up so that they are enough no more, then the grace runs from when they are again."""
-    timer, enough, few = CardTimer(PARAMS, HASTY, OPENED), seen(4, 3), seen(8, 3)
+    timer, enough, few = CardTimer(PARAMS, HASTY, OPENED, Millis(DEADLINE)), seen(4, 3), seen(8, 3)
     timer.look(Millis(OPENED + 100), enough)
     timer.look(Millis(OPENED + 150), few)
     assert timer.due_at(Millis(OPENED + 150), few) == OPENED + DEADLINE
     timer.look(Millis(OPENED + 400), enough)
     assert timer.due_at(Millis(OPENED + 500), enough) == OPENED + 400 + T0
+
+
+LONGER = 4 * DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("taken", "what", "lasts"),
+    [
+        (300, seen(4, 0), LONGER),
+        (300, seen(0, 0), DEADLINE),
+        (300, seen(4, 2), DEADLINE),
+        (16_000, seen(4, 2), 64_000),
+        (50_000, seen(4, 2), 200_000),
+        (100_000, seen(4, 2), LONGER),
+        (100_000, seen(4, 3), 125_000),
+    ],
+)
+def test_a_deadline_that_has_grown_is_for_what_trains_long(taken: int, what: Expectations, lasts: int) -> None:
+    """Where nothing has come and somebody trains the whole of it counts; then what the first offer took; where nobody trains none."""
+    timer, now = CardTimer(PARAMS, HASTY, OPENED, Millis(LONGER)), Millis(OPENED + taken)
+    timer.look(now, what)
+    assert timer.due_at(Millis(now + 1), what) == OPENED + lasts
 
 
 @given(st.integers(0, DEADLINE), st.integers(0, 8), st.integers(0, 8), st.integers(0, 8), st.booleans())

@@ -266,6 +266,8 @@ class FakeNode:
             leader=IDS[2],
             started_ms_ago=800,
             deadline_ms=59_200,
+            view_timeout_ms=1_250,
+            collect_deadline_ms=60_000,
             offers=[OfferView(uploader=IDS[0], samples=143, size=4096, have=True, scored=False)],
             cards=[CardView(member=IDS[1], entries=1, mine=False)],
             votes=VotesView(prepare=[IDS[1]]),

@@ -11,6 +11,7 @@ from bflcd.errors import InvariantError, PeerError, Rejection, UsageError
 from bflcd.ledger.accounts import availability_after
 from bflcd.ledger.election import lead_order
 from bflcd.ledger.judgement import Reason
+from bflcd.ledger.pace import Pace
 from bflcd.ledger.roles import offering, seed, seed_of, tie_break
 from bflcd.ledger.state import HALF, MAX_SUPPLY, NEVER, State, genesis_state, state_hash
 from bflcd.ledger.transition import (
@@ -22,7 +23,7 @@ from bflcd.ledger.transition import (
     proposal_time,
 )
 from bflcd.params import ELECTIONS, MILLION
-from bflcd.types import Digest, Millis, PartsPerMillion, Round
+from bflcd.types import Digest, Millis, PartsPerMillion, Round, View
 from bflcd.wire.blocks import KIND_MODEL, KIND_UPDATE, UpdateBody, body_hash, committee_hash, header_hash
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import verify_envelope
@@ -97,7 +98,17 @@ def test_a_round_by_hand() -> None:
         supply=before.supply,
         usual_norm=4096,
         known=400_000,
+        pace=Pace(views=(0,), calm=1, heard=1),
     )
+
+
+@pytest.mark.parametrize(("said", "noted"), [((3, 3, 3), 3), ((0, 1, 9), 1), ((0, 0, 2**32), 0), ((2, 2, 0), 2)])
+def test_one_card_of_three_says_nothing_about_the_view_of_the_parent(said: tuple[int, ...], noted: int) -> None:
+    """Given cards of which one may lie, then the ledger notes the middle of the views that they say; a round in which nobody
+    offered counts as such."""
+    seats = sorted(START.state.committee[: START.q])
+    cards = tuple(make_card(START, seat, decided=View(view)) for seat, view in zip(seats, said, strict=True))
+    assert play(START, cards).outcome.state.pace == Pace(views=(noted,), calm=1, stretches=1)
 
 
 def test_what_the_last_judged_model_knew_stays_in_the_ledger() -> None:

@@ -54,6 +54,7 @@ RETIRED: dict[int, str] = {
     32: "ScoreCard",
     33: "PrePrepare",
     34: "Prepare",
+    38: "ScoreCard",
     39: "PrePrepare",
     41: "JustifiedViewChange",
     42: "Announcement",
@@ -87,6 +88,7 @@ RETIRED: dict[int, str] = {
     128: "State",
     129: "Genesis",
     130: "GenesisReply",
+    134: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

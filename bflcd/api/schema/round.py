@@ -63,6 +63,10 @@ class RoundView(Answer, frozen=True, kw_only=True):
     started_ms_ago: int
     deadline_ms: int | None
     """Milliseconds until the collection of this round ends at the latest; none when it has ended."""
+    view_timeout_ms: int
+    """T0 of this round: what the community has set, as often doubled as it has needed."""
+    collect_deadline_ms: int
+    """How long this round waits for a first offer, likewise."""
     offers: list[OfferView]
     cards: list[CardView]
     votes: VotesView

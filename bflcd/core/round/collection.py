@@ -17,7 +17,7 @@ from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, said_a
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
 from bflcd.params import BlobRef, Params
-from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion
+from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
@@ -34,6 +34,14 @@ STARTUP_VIEWS: Final = 16
 
 MAX_FETCHES: Final = 3
 """Times that an offered blob is asked for before the offer is left out of the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is remembered of the round before: who was `present`, and the `view` in which it was decided."""
+
+    present: frozenset[NodeId] = frozenset()
+    view: View = View(0)
 
 
 class OfferProgress(Enum):
@@ -62,15 +70,13 @@ class OfferSlot:
 class Collection:
     """What one node has gathered in one round. Pure; every time is an argument."""
 
-    def __init__(
-        self, context: RoundContext, opened: Millis, expected_before: frozenset[NodeId], idle: frozenset[NodeId]
-    ) -> None:
-        """`expected_before`: members that were present in the previous round; they are waited for until T0 has passed."""
+    def __init__(self, context: RoundContext, opened: Millis, before: Before, idle: frozenset[NodeId]) -> None:
+        """`before`: of the previous round; who was present in it is waited for until T0 has passed."""
         self._context = context
         self.opened = opened
         self.idle = idle
         """Who says that it does not train now: it is not waited for. What it offers all the same counts like any other's."""
-        self._expected_before = expected_before
+        self._before = before
         self.slots: dict[Digest, OfferSlot] = {}
         self.offers: dict[Digest, Signed[Offer]] = {}
         self.cards: dict[Digest, Signed[ScoreCard]] = {}
@@ -79,7 +85,7 @@ class Collection:
         self.beacons: set[NodeId] = set()
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
         self.own_card: Signed[ScoreCard] | None = None
-        self._timer = CardTimer(context.params, context.round, opened)
+        self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
         self._offering = offering(context.state)
@@ -265,7 +271,7 @@ class Collection:
             accounts = members_of(context.state)  # without those whom managers have just declared gone
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
-            present |= self._expected_before
+            present |= self._before.present
         return (self._trainers & present) - self.idle
 
     def _expectations(self, now: Millis) -> Expectations:
@@ -315,6 +321,7 @@ class Collection:
             base_accuracy=coarse_accuracy(accuracy) if entries else None,
             entries=entries,
             present=tuple(sorted((self.beacons | {context.me}) & members)),
+            decided=self._before.view,
         )
         return fit_card(card, context.me, seed_of(state))
 

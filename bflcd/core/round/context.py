@@ -9,11 +9,12 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.alliance.fees import owing
 from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.operations.recovery import RECOVERY, state_at_proposal
+from bflcd.ledger.pace import collect_deadline, view_timeout
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.params import BlobRef, Genesis, Params
-from bflcd.types import Digest, Epoch, NodeId, Round
+from bflcd.types import Digest, Epoch, Millis, NodeId, Round
 from bflcd.wire.blocks import Certificate, Header
 from bflcd.wire.envelope import Verify
 from bflcd.wire.recovery import RecoveryCertificate
@@ -169,7 +170,17 @@ class RoundContext:
     def first_instance(self) -> Instance:
         """The instance of the round as its model header opened it."""
         state = self.head.state
-        return Instance(state.chain, state.round, state.epoch, self.head.hash, state.committee, self.params.view_timeout)
+        return Instance(state.chain, state.round, state.epoch, self.head.hash, state.committee, self.view_timeout)
+
+    @property
+    def view_timeout(self) -> Millis:
+        """T0 of this round: what the community has set, and as often doubled as it has needed of late."""
+        return view_timeout(self.params, self.head.state.pace)
+
+    @property
+    def collect_deadline(self) -> Millis:
+        """How long a card waits in this round for a first offer."""
+        return collect_deadline(self.params, self.head.state.pace)
 
     @property
     def bound(self) -> bool:

@@ -9,7 +9,7 @@ from bflcd.core.events import Instant
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import Head
 from bflcd.core.round.agreement import Agreement
-from bflcd.core.round.collection import Collection
+from bflcd.core.round.collection import Before, Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.intake import MessageIntake
 from bflcd.core.round.local_work import LocalWork
@@ -61,14 +61,14 @@ class RoundState:
         node: NodeParts,
         context: RoundContext,
         opened: Millis,
-        present_before: frozenset[NodeId],
+        before: Before,
         idle: frozenset[NodeId],
     ) -> None:
-        """`present_before`: members that were present in the round before; `idle`: who says that it does not train."""
+        """`idle`: who says that it does not train."""
         self.node = node
         self.context = context
         self.recoveries = RecoverySignatures(context.first_instance, context.head.state.managers, node.verify)
-        self.collection = Collection(context, opened, present_before, idle)
+        self.collection = Collection(context, opened, before, idle)
         self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
         self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
@@ -79,11 +79,9 @@ class RoundState:
         """The round is decided; its segment has not come yet."""
         self._segment_asked: Millis | None = None
 
-    def in_epoch_of(
-        self, context: RoundContext, opened: Millis, present_before: frozenset[NodeId], idle: frozenset[NodeId]
-    ) -> "RoundState":
+    def in_epoch_of(self, context: RoundContext, opened: Millis, before: Before, idle: frozenset[NodeId]) -> "RoundState":
         """The same round, in the epoch of a recovery: what was gathered, what managers signed and the work done stay."""
-        renewed = RoundState(self.node, context, opened, present_before, idle)
+        renewed = RoundState(self.node, context, opened, before, idle)
         renewed.recoveries = self.recoveries
         renewed.collection.inherit(self.collection)
         renewed.work.inherit(self.work)

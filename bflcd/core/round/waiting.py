@@ -4,7 +4,8 @@ Whoever is present and gives no offer costs time, so each wait is a share of wha
 late among those whose offers usually come get T0 at least: who offers at once can't close a round before others have trained. For
 those of whom nobody expects anything a short round waits half as long again, in every eighth round T0, so that whoever has lost
 its name by a fault is heard of again and again. Only when more than a quarter of those expected are late does the collect
-deadline decide.
+deadline decide. Where nobody's training ends before it, rounds are empty, and it grows (`ledger.pace`); but for as long as that
+only where nothing has come yet and somebody trains: with the first offer it is known what training takes.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ HALF_AGAIN: Final = 2
 
 PATIENT_EVERY: Final = 8
 """Every so many rounds a short one waits T0 for whoever is here: a sixth of T0 a round on average, if somebody never offers."""
+
+FIRST_TIMES: Final = 4
+"""Times that the first offer took, in which all others have to come, where that is longer than the deadline that was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +60,20 @@ class Expectations:
 class CardTimer:
     """When the own card is due. A grace runs from the first look at which its condition holds, for as long as it holds."""
 
-    def __init__(self, params: Params, round_: Round, opened: Millis) -> None:
+    def __init__(self, params: Params, round_: Round, opened: Millis, longest: Millis) -> None:
+        """`longest`: the collect deadline as it has grown, at least that of `params`."""
         self._params = params
+        self._longest = longest
         self._patient = round_ % PATIENT_EVERY == 0
         self._opened = opened
+        self._first: Millis | None = None
         self._most_from: Millis | None = None
         self._all_from: Millis | None = None
 
     def look(self, now: Millis, seen: Expectations) -> None:
         """Note what holds now."""
+        if self._first is None and seen.scored:
+            self._first = now
         self._most_from = self._since(self._most_from, now) if seen.most(self._params.places) else None
         self._all_from = self._since(self._all_from, now) if seen.all_expected else None
 
@@ -76,12 +85,19 @@ class CardTimer:
         """When, as far as is known now, the card is due."""
         if seen.complete:
             return now
-        due = Millis(self._opened + self._params.collect_deadline)
+        due = Millis(self._opened + self._most_wait(now, seen))
         if seen.most(self._params.places):
             due = min(due, self._grace_from(self._since(self._most_from, now), patient=True))
         if seen.all_expected:
             due = min(due, self._grace_from(self._since(self._all_from, now), patient=self._patient))
         return due
+
+    def _most_wait(self, now: Millis, seen: Expectations) -> Millis:
+        """From the opening to the deadline: what was set, where something has come or nobody trains; else as it has grown."""
+        if not seen.scored:
+            return self._longest if seen.expected else self._params.collect_deadline
+        first = self._since(self._first, now) - self._opened
+        return min(max(self._params.collect_deadline, Millis(FIRST_TIMES * first)), self._longest)
 
     def _grace_from(self, begun: Millis, *, patient: bool) -> Millis:
         """A quarter of the time that the round has taken; of a short one T0 if `patient`, else half as long, and at most T0."""

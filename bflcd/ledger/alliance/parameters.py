@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 from bflcd.ledger.alliance.fees import under_terms
+from bflcd.ledger.pace import begun_anew
 from bflcd.ledger.state import State
 from bflcd.limits import Between
 from bflcd.params import Params, Terms
@@ -56,7 +57,7 @@ def with_value(state: State, name: str, value: int) -> State:
         return under_terms(state, replace(state.terms, **_typed({name: value})))
     others = [pair for pair in state.changed if pair[0] != name]
     others.insert(bisect_left(others, (name, value)), (name, value))
-    return replace(state, changed=tuple(others))
+    return replace(state, changed=tuple(others), pace=begun_anew(state.pace, name))
 
 
 def changes(state: State, terms: Terms) -> tuple[tuple[str, int], ...]:

@@ -13,7 +13,7 @@ from bflcd.params import MILLION
 def round_view(core: CoreSnapshot, work: WorkHealth) -> RoundView:
     """The running round as this node sees it. `work`: how its own work goes."""
     context = core.context
-    deadline = core.opened + context.params.collect_deadline - core.at
+    deadline = core.opened + context.collect_deadline - core.at
     return RoundView(
         round=context.round,
         view=core.view,
@@ -21,6 +21,8 @@ def round_view(core: CoreSnapshot, work: WorkHealth) -> RoundView:
         leader=leader(context.committee, core.view).hex(),
         started_ms_ago=core.at - core.opened,
         deadline_ms=deadline if deadline > 0 and not core.card_sent and not context.finished else None,
+        view_timeout_ms=context.view_timeout,
+        collect_deadline_ms=context.collect_deadline,
         offers=[
             OfferView(
                 uploader=seen.offer.author.hex(),

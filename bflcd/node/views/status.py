@@ -197,8 +197,8 @@ def too_few(core: CoreSnapshot) -> list[str]:
 
 def _stalled(core: CoreSnapshot, commit_age: float | None = None) -> list[str]:
     """Once this process has waited in vain; for how long nobody has committed, the chain knows better (`commit_age`)."""
-    params, age = core.context.params, core.at - core.opened
-    if core.context.finished or core.syncing or age < params.collect_deadline + 10 * params.view_timeout:
+    context, age = core.context, core.at - core.opened
+    if context.finished or core.syncing or age < context.collect_deadline + 10 * context.view_timeout:
         return []
     lasted = max(age / 1000, commit_age or 0.0)
     return [f"nothing was committed for {lasted:.0f} s; waiting for {waiting_for(core) or _unheard(core)}"]

@@ -404,8 +404,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "idle-for-a-round",
         "the next round has forgotten who said that it does not train (section 5.3)",
         CORE,
-        "RoundState(self._node, context, opened, self._present_before, self._idle)",
-        "RoundState(self._node, context, opened, self._present_before, frozenset())",
+        "RoundState(self._node, context, opened, self._before, self._idle)",
+        "RoundState(self._node, context, opened, self._before, frozenset())",
         WAITED,
     ),
     mutant(

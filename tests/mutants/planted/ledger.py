@@ -205,8 +205,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "offering-by-one-card",
         "one liar says of whom it likes that its offers come (section 5.3)",
         ACCOUNTS,
-        "if offer.entries > faults(len(state.committee))}",
-        "if offer.entries > 0}",
+        "if offer.entries > faults(len(state.committee)))",
+        "if offer.entries > 0)",
         APPLIED,
     ),
     mutant(
