@@ -11,7 +11,7 @@ RUN python3 -m venv /opt/bflc \
       /opt/bflc/bin/pip install --no-cache-dir --no-index --find-links .wheels bflcd; \
     else \
       apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev libgmp-dev \
-   && /opt/bflc/bin/pip install --no-cache-dir --require-hashes --no-deps -r .lock/run.txt \
+   && /opt/bflc/bin/pip install --no-cache-dir --require-hashes --no-deps -r .ci/lock/run.txt \
    && /opt/bflc/bin/pip install --no-cache-dir --no-build-isolation -c constraints.txt ${PIP_ARGS} .; \
     fi
 

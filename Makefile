@@ -26,19 +26,19 @@ setup: $(RUN_READY) ## set up .venv with what running needs
 
 setup-dev: $(DEV_READY) ## set up .venv with what developing needs
 
-$(RUN_READY): pyproject.toml constraints.txt .lock/run.txt
+$(RUN_READY): pyproject.toml constraints.txt .ci/lock/run.txt
 	@test -n "$(PYTHON)" || { echo "no Python: install Python 3.11, or give PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "$(PYTHON) is older than Python 3.11: give PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || { echo "making $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
 	@echo "installing bflcd, bflc-cli and what they need (torch is the largest: a few minutes the first time)"
-	$(PIP) install --require-hashes --no-deps -r .lock/run.txt
+	$(PIP) install --require-hashes --no-deps -r .ci/lock/run.txt
 	$(PIP) install --no-build-isolation -c constraints.txt -e '.[lab]'
 	@touch $@
 
-$(DEV_READY): $(RUN_READY) .lock/dev.txt
+$(DEV_READY): $(RUN_READY) .ci/lock/dev.txt
 	@echo "installing what the tests and checks need"
-	$(PIP) install -q --require-hashes --no-deps -r .lock/dev.txt
+	$(PIP) install -q --require-hashes --no-deps -r .ci/lock/dev.txt
 	$(PIP) install -q --no-build-isolation -c constraints.txt -e '.[dev]'
 	$(PIP) check
 	@touch $@

@@ -181,7 +181,6 @@ def test_the_top_level_holds_what_it_may():
         "LICENSE",
         "constraints.txt",
         ".ci",
-        ".lock",
         ".gitignore",
         ".dockerignore",
         "compose.yaml",
@@ -191,7 +190,7 @@ def test_the_top_level_holds_what_it_may():
 
 def locked(name):
     """Version and number of hashes of each package in a lock."""
-    blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / ".lock" / name).read_text())[1:]
+    blocks = re.split(r"(?m)^(?=[a-z0-9])", (ROOT / ".ci" / "lock" / name).read_text())[1:]
     return {block.split("==")[0]: (re.split(r"==|\s", block)[1], block.count("--hash=sha256:")) for block in blocks}
 
 
