@@ -129,9 +129,10 @@ class MemberRow:
 
 @dataclass(frozen=True, slots=True)
 class AuditedRound:
-    """A round's rows, and its segment with the certificate as they are hashed and signed."""
+    """A round's rows; its segment with the certificate, and the ledger after it, as they are hashed and signed."""
 
     segment: bytes
+    ledger: bytes
     round: RoundRow
     contributions: tuple[ContributionRow, ...]
     operations: tuple[OperationRow, ...]
@@ -195,6 +196,7 @@ class _Walk:
         self._remember(outcome, movements)
         return AuditedRound(
             encode(certified),
+            encode(outcome.state),
             _round_row(certified, outcome, committee),
             _contributions(header.round, outcome),
             _operations(header.round, outcome),

@@ -16,7 +16,7 @@ from bflcd.faults import refused
 from bflcd.inspect.audit import AuditedChain, AuditedRound, ContributionRow, MemberRow, MovementRow, OperationRow, RoundRow
 
 CHAIN_FILE: Final = "chain.msgpack"
-"""The genesis, then every certified segment, one after the other, as they are hashed and signed."""
+"""The genesis, then every certified segment and the ledger after it, one after the other, as they are hashed and signed."""
 
 TABLES: Final[dict[str, type]] = {
     "rounds": RoundRow,
@@ -40,7 +40,7 @@ class Folder:
 
     def add(self, audited: AuditedRound) -> None:
         """A round more."""
-        self._segments.write(audited.segment)
+        self._segments.write(audited.segment + audited.ledger)
         self._write("rounds", (audited.round,))
         self._write("contributions", audited.contributions)
         self._write("operations", audited.operations)
