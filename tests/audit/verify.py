@@ -73,7 +73,7 @@ class Audit:
             for place, (said, row) in enumerate(zip(sheet, due, strict=True)):
                 found = {column: cell(bool(value)) if column in UNPROVED else value for column, value in said.items()}
                 wrong = " and ".join(column for column in row | found if row.get(column) != found.get(column))
-                self.need(not wrong, f"another {wrong} in row {place} of the table {name}")
+                self.need(not wrong, f"another {wrong} in line {place} of the table {name}")
             told = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             same = [{column: cell(value) for column, value in row.items()} for row in told] == sheet
             self.need(same, f"{name}.json says other things than {name}.csv")
