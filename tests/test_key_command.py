@@ -1,6 +1,7 @@
 """`bflcd key`: show, backup, restore, passphrase; what it prints, what it refuses, and that it never shows a secret."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -341,3 +342,24 @@ def test_without_a_daemon_nothing_is_rotated(machine: Machine) -> None:
     code, text = machine.key("rotate")
     assert (code, "no daemon answers" in text) == (3, True)
     assert sorted(path.name for path in machine.place.path.iterdir()) == ["node.key"]
+
+
+@pytest.mark.parametrize("output", [".", "/", "..", "", "pipe", "link"])
+def test_a_backup_goes_into_a_new_file(machine: Machine, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    monkeypatch.chdir(machine.folder)
+    os.mkfifo("pipe")
+    Path("link").symlink_to("nowhere")
+    write_key(machine.place.key, IDENTITY)
+    before = sorted(machine.folder.iterdir())
+    code, text = machine.key("backup", "--output", output, "--new-passphrase-file", machine.phrase("open sesame"))
+    assert (code, "name a new file with --output" in text) == (1, True)
+    assert sorted(machine.folder.iterdir()) == sorted([*before, machine.folder / "open-sesame"])
+
+
+@pytest.mark.parametrize("backup", ["pipe", ".", "/dev/zero", "words"])
+def test_what_is_no_backup_is_not_to_be_restored_from_one(machine: Machine, monkeypatch: pytest.MonkeyPatch, backup: str) -> None:
+    monkeypatch.chdir(machine.folder)
+    os.mkfifo("pipe")
+    Path("words").write_text("no key")
+    code, text = machine.key("restore", backup, "--passphrase-file", machine.phrase("open sesame"))
+    assert (code, "name a file that `bflcd key backup` made" in text, "can't be made again" in text) == (1, True, False)

@@ -1,0 +1,34 @@
+"""Pictures that commands draw: PNG files, without a display, by matplotlib, which need not be installed."""
+
+import importlib.util
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bflc_cli.session import CommandError
+from bflcd.files import check_place, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS: Final = 150
+"""Per inch."""
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise CommandError, OperatorError before the work whose picture, if one is wanted, could not be drawn or written."""
+    if path is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise CommandError("--plot needs matplotlib", code="no_matplotlib", hint="pip install matplotlib")
+    check_place(path)
+
+
+def write_picture(figure: "Figure", path: Path) -> None:
+    """Write a PNG, whatever the ending of its name, whole or not at all. Raises OperatorError, MachineError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
+
+    FigureCanvasAgg(figure)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS)
+    write_whole(path, drawn.getvalue())
