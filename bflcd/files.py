@@ -103,6 +103,8 @@ def make_folder(path: Path) -> Path:
 def _write_new(path: Path, data: bytes, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure may leave the new name with nothing in it
 
 
 def _need_folder(path: Path) -> None:
