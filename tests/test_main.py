@@ -93,7 +93,8 @@ def test_an_invitation_is_not_lost_where_a_configuration_is(tmp_path, capsys):
     (datadir / "config.toml").touch(mode=0o600)
     text = invitation_text(Invitation(Digest(b"c" * 32), Round(7), Digest(b"h" * 32), (PEER,)))
     assert main(["init", "--datadir", str(datadir), "--invite", text]) == 1
-    assert all(key in capsys.readouterr().err for key in ("node.bootstrap", "node.chain_id", "node.trusted_head"))
+    said = capsys.readouterr().err
+    assert all(key in said for key in ("node.bootstrap", "node.chain_id", "node.trusted_head"))
     assert not (datadir / "node.key").exists()
 
 
@@ -109,10 +110,11 @@ def test_an_init_that_was_killed_is_ended_by_the_same_command(tmp_path, monkeypa
 
     monkeypatch.chdir(tmp_path)
     command, datadir = ["init", "--datadir", "node", *words], tmp_path / "node"
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(node_commands, "write_key", killed)
         patched.setattr(Path, "unlink", lambda *_, **__: None)  # nobody tidies up after a kill
-        main(command)
+        with pytest.raises(Killed):
+            main(command)
     assert [path.name for path in datadir.iterdir()] == ["config.toml"]
     assert main(command) == 0
     assert read_key(datadir / "node.key").node_id

@@ -192,7 +192,7 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
 
 
 def _need_said(place: DataDir, loaded: LoadedConfig, flags: Mapping[str, object]) -> None:
-    """Raise OperatorError where a configuration is there already and what the flags say would be lost: it is not written again."""
+    """Raise OperatorError where what the flags say would be lost: a configuration that is there is not written again."""
     if not is_there(place.config):
         return
     said = load_config(place.path, {}, {}).config
@@ -206,8 +206,9 @@ def _need_said(place: DataDir, loaded: LoadedConfig, flags: Mapping[str, object]
 
 
 def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False) -> Identity:
-    """A key and, unless there is one, a configuration with what `loaded` says of node, data and tasks; of the trusted head only if
-    `keep_head`: an invitation names the chain too.
+    """A key and, unless there is one, a configuration with what `loaded` says of node, data and tasks.
+
+    `keep_head`: of the trusted head too, since an invitation names its chain.
 
     The key comes last: a directory that has one is made, and what a kill left is made whole by the same command.
     """
