@@ -32,7 +32,7 @@ class _Connection(http.client.HTTPConnection):
 def post(datadir: Path, path: str, body: dict[str, Any]) -> str:
     """What the daemon says that it has done.
 
-    Raises OperatorError: `no_daemon`, `timeout`, or what it refuses; MachineError for too long a path, and for what is short here.
+    Raises OperatorError: `no_daemon`, `timeout`, or what it refuses; MachineError for what is short here.
     """
     where = datadir / SOCKET_NAME
     try:
