@@ -23,10 +23,14 @@ _SIZE_DIGITS: Final = 4
 
 
 class _Output(FileIO):
-    """Stdout's descriptor, whose errors say what they are of, as those of files do."""
+    """Stdout's descriptor, whose errors say what they are of, as those of files do; once given up, what is still held goes nowhere."""
+
+    given_up = False
 
     def write(self, data: Any, /) -> int:
         """Write some of `data`. Raises OSError naming the output."""
+        if self.given_up:
+            return len(data)
         try:
             return super().write(data)
         except OSError as error:
@@ -87,6 +91,9 @@ def settle_output() -> OSError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
+        raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        if isinstance(raw, _Output):
+            raw.given_up = True
         sys.stdout = StringIO()
         return error
     except ValueError:  # closed: nothing is held

@@ -41,6 +41,31 @@ def test_a_full_output_is_told_as_that():
     assert in_shell("2>/dev/full", "start", "--datadir", "/nowhere/at/all") == (1, "", "")
 
 
+@pytest.mark.parametrize("output", ["/dev/full", "broken"])
+@pytest.mark.parametrize("module", ["bflcd", "bflc_cli"])
+def test_an_output_that_takes_nothing_is_not_tried_again_when_python_ends(module, output):
+    """Given Python's own development mode, which tells what else is passed over, Then nothing but our words is written."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as broken, Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                module,
+                *(["version"] if module == "bflcd" else ["--json", "--datadir", "/nowhere", "status"]),
+            ],
+            check=False,
+            stdout=full if output == "/dev/full" else broken,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'cli'}", "PYTHONDEVMODE": "1"},
+        )
+    assert done.returncode == (1 if module == "bflcd" else 3)
+    assert b"Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict", "utf-8:strict"])
 def test_a_name_that_a_terminal_cannot_write_fails_nothing(tmp_path, encoding):
     name = os.fsdecode(os.fsencode(tmp_path / "node") + b"-\xc4\x90-\xff")
