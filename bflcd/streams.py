@@ -23,7 +23,7 @@ _SIZE_DIGITS: Final = 4
 
 
 class _Output(FileIO):
-    """Stdout's descriptor, whose errors say what they are of, as those of files do; once given up, what is still held goes nowhere."""
+    """Stdout, whose errors say what they are of, as those of files do; once given up, it takes what is held nowhere."""
 
     given_up = False
 

@@ -18,6 +18,7 @@ from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
+from bflcd.node.own_files import watch_own_files
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.reporter import EventReporter
 from bflcd.node.running import join_chain
@@ -26,6 +27,7 @@ from bflcd.node.surroundings import Surroundings
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
+from bflcd.setup.datadir import DataDir
 from bflcd.setup.keyring import KeyRing
 from bflcd.store.block_store import BlockStore
 
@@ -101,6 +103,7 @@ class Bootstrap:
                     group.create_task(self._side.transport.wait_closed())
                     group.create_task(self._api.wait_closed())
                     group.create_task(self._side.peers.run())
+                    group.create_task(watch_own_files(DataDir(self._config.node.datadir)))
                     group.create_task(self._live())
             except* _Stopping:
                 logger.info("stopping")
