@@ -1,4 +1,7 @@
-"""The three standard streams: open whatever the caller did to them, fit for every name, never a second failure."""
+"""The three standard streams, and what variables say that libraries read as they are loaded.
+
+The streams are open whatever the caller did to them, fit for every name, and never a second failure.
+"""
 
 import errno
 import os
@@ -75,6 +78,12 @@ def settle_completion() -> None:
     if _COMPLETION not in os.environ or _COMPLETED.fullmatch(os.environ[_COMPLETION]):
         return
     del os.environ[_COMPLETION]
+
+
+def settle_threads() -> None:
+    """Have numpy's algebra start no thread a core as it is loaded: nothing here needs them, and where the system refuses one, the
+    library interrupts the process (SIGINT). The compute worker gets counts of its own."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def tell(text: str) -> None:

@@ -1,6 +1,7 @@
 """How a program begins and ends: with closed, full and narrow streams, in parts that can't be loaded."""
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from bflcd.launch import launch
 from bflcd.streams import settle_completion, settle_size
+from tests.helpers.surroundings import Surroundings, can_be_nobody, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -82,6 +84,26 @@ def test_a_size_that_no_terminal_has_is_nobodys_trouble(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", columns)
     settle_size()
     assert os.environ.get("COLUMNS") == (columns if columns == "80" else None)
+
+
+@pytest.mark.parametrize(("said", "count"), [(None, "1"), ("3", "3")])
+def test_no_library_starts_a_thread_a_core_as_it_is_loaded(monkeypatch, said, count):
+    """Given a limit on threads, at which numpy's algebra interrupts the process that loads it / Then it asks for none."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", said or "")
+    if said is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    seen = []
+    assert launch("bflcd", lambda: lambda: seen.append(os.environ["OPENBLAS_NUM_THREADS"]) or 0) == 0
+    assert seen == [count]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can become a user who has no process yet")
+@pytest.mark.skipif(not can_be_nobody(), reason="another user can't run this Python")
+@pytest.mark.parametrize("program", ["bflcd", "bflc-cli"])
+def test_a_limit_on_processes_is_no_interruption(tmp_path, program):
+    around = Surroundings(("pipe", "pipe", "pipe"), "absent", limit=(resource.RLIMIT_NPROC, 1), nobody=True)
+    found = run(program, ["version" if program == "bflcd" else "--version"], around, tmp_path)
+    assert (found.code, found.err) == (0, "")
 
 
 @pytest.mark.parametrize(

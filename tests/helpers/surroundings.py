@@ -292,7 +292,8 @@ def _rest_of(descriptor: int | None) -> str:
 def _environment(around: Surroundings) -> dict[str, str]:
     found = {key: value for key, value in os.environ.items() if not key.startswith(("BFLCD_", "PYTEST"))}
     found |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'cli'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    found |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    found.pop("OPENBLAS_NUM_THREADS", None)
+    found |= {"OMP_NUM_THREADS": "1"}
     changes = around.variables
     return {key: value for key, value in {**found, **changes}.items() if value is not None}
 
