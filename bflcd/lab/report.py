@@ -7,9 +7,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bflcd.errors import OperatorError
 from bflcd.files import make_folder, write_whole
 from bflcd.lab.plots import STYLE
+from bflcd.pictures import load_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     Raises OperatorError (`no_matplotlib`) if there is something to draw and nothing to draw it with; MachineError.
     """
     if report.drawings:
-        need_matplotlib()
+        need_matplotlib(folder)
     make_folder(folder)
     texts = {"md": report.markdown(), "json": json.dumps(report.data, indent=1) + "\n"}
     files = {folder / f"{report.name}.{ending}": text.encode() for ending, text in texts.items()}
@@ -91,14 +91,9 @@ def _draw(drawing: Drawing, folder: Path) -> dict[Path, bytes]:
     return files
 
 
-def need_matplotlib() -> None:
-    """Raise OperatorError before hours of work whose figures could not be drawn."""
-    from importlib.util import find_spec  # noqa: PLC0415 - asked once
-
-    if find_spec("matplotlib") is None:
-        raise OperatorError(
-            "the figures need matplotlib, which is not installed", hint="pip install 'bflcd[lab]'", code="no_matplotlib"
-        )
+def need_matplotlib(folder: Path) -> None:
+    """Raise OperatorError before hours of work whose figures, in `folder`, could not be drawn."""
+    load_matplotlib(folder, "the figures need")
 
 
 def share_of(value: float) -> str:

@@ -1,12 +1,11 @@
 """Pictures that commands draw: PNG files, without a display, by matplotlib, which need not be installed."""
 
-import importlib.util
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bflc_cli.session import CommandError
 from bflcd.files import check_place, write_whole
+from bflcd.pictures import load_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,12 +15,11 @@ DOTS: Final = 150
 
 
 def check_picture(path: Path | None) -> None:
-    """Raise CommandError, OperatorError before the work whose picture, if one is wanted, could not be drawn or written."""
+    """Raise OperatorError, MachineError before the work whose picture, if one is wanted, could not be drawn or written."""
     if path is None:
         return
-    if importlib.util.find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib", code="no_matplotlib", hint="pip install matplotlib")
     check_place(path)
+    load_matplotlib(path.parent, "--plot needs")
 
 
 def write_picture(figure: "Figure", path: Path) -> None:

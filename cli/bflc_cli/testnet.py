@@ -21,6 +21,7 @@ from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
 from bflcd.api.schema.status import Status
+from bflcd.errors import MachineError, OperatorError
 from bflcd.files import named
 from bflcd.setup.overview import Overview
 
@@ -231,7 +232,10 @@ def _conclude(run: Run, plot: Path | None, *, check: bool) -> None:
     run.concluded = True
     data = _result(run)
     if plot is not None:
-        _write_plot(run.community, plot)
+        try:
+            _write_plot(run.community, plot)
+        except (OperatorError, MachineError) as error:  # all else that was found is told all the same
+            run.problem(str(error), error.code)
     session = run.session
     if not session.json:
         _print_result(run)

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bflc_cli import picture
 from bflc_cli.governance import money
 from bflc_cli.main import main
 from bflc_cli.offline import read_earnings
+from bflcd import pictures
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
 from bflcd.store.sqlite import SqliteStore
@@ -183,7 +183,7 @@ def test_lines_of_a_plot_grow_and_put_the_least_paid_together(monkeypatch):
 
 
 def test_without_matplotlib_a_plot_is_refused_before_anything_is_read(run, monkeypatch):
-    monkeypatch.setattr(picture.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda _: None)
     code, _, err = run("rewards", "--plot", "x.png")
     assert (code, "--plot needs matplotlib" in err, Path("x.png").exists()) == (1, True, False)
 

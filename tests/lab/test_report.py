@@ -1,11 +1,11 @@
 """What an experiment leaves in its folder: Markdown, JSON, figures that show something."""
 
 import json
-from importlib import util
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from bflcd import pictures
 from bflcd.errors import OperatorError
 from bflcd.lab import report as module
 from bflcd.lab.grid import Spread
@@ -61,14 +61,14 @@ def test_figures_are_the_same_bytes_again(tmp_path):
 
 
 def test_a_report_without_figures_needs_no_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     written = write_report(Report("plain", "Plain", (TABLE,), {}), tmp_path)
     assert [path.name for path in written] == ["plain.md", "plain.json"]
 
 
 def test_a_missing_matplotlib_is_named_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
-    for ask in (need_matplotlib, lambda: write_report(REPORT, tmp_path / "new")):
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    for ask in (lambda: need_matplotlib(tmp_path), lambda: write_report(REPORT, tmp_path / "new")):
         with pytest.raises(OperatorError, match="matplotlib") as caught:
             ask()
         assert caught.value.code == "no_matplotlib"
