@@ -4,15 +4,39 @@ import os
 import shutil
 import sys
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bflcd.errors import OperatorError
 from bflcd.faults import refused
-from bflcd.files import beside
+from bflcd.files import beside, check_place, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS: Final = 150
+"""Per inch, of a command's picture."""
 
 _CACHE: Final = "MPLCONFIGDIR"
 """The variable that says where matplotlib keeps what it knows of fonts."""
+
+
+def check_picture(path: Path | None) -> None:
+    """Raise OperatorError, MachineError before the work whose picture, if one is wanted, could not be drawn or written."""
+    if path is not None:
+        check_place(path)
+        load_matplotlib(path.parent, "--plot needs")
+
+
+def write_picture(figure: "Figure", path: Path) -> None:
+    """Write a PNG, whatever the ending of its name, whole or not at all. Raises OperatorError, MachineError."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
+
+    FigureCanvasAgg(figure)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=DOTS)
+    write_whole(path, drawn.getvalue())
 
 
 def load_matplotlib(folder: Path, what: str) -> None:

@@ -18,7 +18,6 @@ from bflcd.node.anew import ExcludedError, StartAnewError
 from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
-from bflcd.node.own_files import watch_own_files
 from bflcd.node.peer_side import PeerSide
 from bflcd.node.reporter import EventReporter
 from bflcd.node.running import join_chain
@@ -29,6 +28,7 @@ from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.keyring import KeyRing
+from bflcd.setup.own_files import watch_own_files
 from bflcd.store.block_store import BlockStore
 
 CLOSE_SECONDS: Final = 4.0

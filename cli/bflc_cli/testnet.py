@@ -16,13 +16,13 @@ from rich.text import Text
 
 from bflc_cli.community import Community, accuracy_view, live_view, plain_line, status_table
 from bflc_cli.fleet import Fleet, Stopped, read_overview, signals_stop
-from bflc_cli.picture import check_picture, write_picture
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
 from bflcd.api.schema.status import Status
 from bflcd.errors import MachineError, OperatorError
 from bflcd.files import named
+from bflcd.pictures import check_picture, write_picture
 from bflcd.setup.overview import Overview
 
 if TYPE_CHECKING:

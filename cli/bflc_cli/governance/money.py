@@ -15,7 +15,6 @@ from rich.text import Text
 from bflc_cli.client import Api, connect, find_daemon
 from bflc_cli.governance.alliance import sign
 from bflc_cli.governance.recover import whole_id
-from bflc_cli.picture import check_picture, write_picture
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table
 from bflc_cli.text import round_of, short
@@ -24,6 +23,7 @@ from bflcd.api.schema.money import EarningsRow, LedgerMember, LedgerView
 from bflcd.api.schema.status import Status
 from bflcd.files import check_place, named, write_whole
 from bflcd.limits import LARGEST_NUMBER
+from bflcd.pictures import check_picture, write_picture
 
 MAX_MODELS: Final = 1_000_000
 """Models whose rewards one command reads."""

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from bflcd.errors import MachineError
-from bflcd.node.own_files import watch_own_files
 from bflcd.setup.datadir import DataDir
+from bflcd.setup.own_files import watch_own_files
 
 
 def removed(place):
