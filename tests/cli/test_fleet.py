@@ -142,9 +142,9 @@ def test_a_picture_that_cannot_be_written_costs_no_other_result(tmp_path, monkey
     (tmp_path / "testnet.json").write_bytes(msgspec.json.encode(overview_of("a")))
     (tmp_path / "a").mkdir(mode=0o700)
     assert main(["--json", "testnet", "up", str(tmp_path), "--timeout", str(TASK_SECONDS), "--plot", str(tmp_path / "x")]) == 1
-    answer = json.loads(capsys.readouterr().out)
-    assert "curve.png: cannot be written" in answer["message"]
-    assert [node["exit_code"] for node in answer["data"]["nodes"]] == [1]
+    captured = capsys.readouterr()
+    assert "curve.png: cannot be written" in captured.err
+    assert [node["exit_code"] for node in json.loads(captured.out)["data"]["nodes"]] == [1]
 
 
 def test_a_picture_that_will_have_no_place_is_refused_before_a_daemon_starts(tmp_path, capsys):
