@@ -20,8 +20,8 @@ EXIT_NO_ACCESS: Final = 3
 EXIT_TIMED_OUT: Final = 4
 EXIT_BUG: Final = 5
 
-_NO_ACCESS: Final = frozenset(("no_permission", "no_daemon"))
-"""Codes of OperatorErrors that end a command with EXIT_NO_ACCESS."""
+_EXIT_OF: Final = {"no_permission": EXIT_NO_ACCESS, "no_daemon": EXIT_NO_ACCESS, "timeout": EXIT_TIMED_OUT}
+"""Codes of OperatorErrors that end a command otherwise than with EXIT_FAILED."""
 
 
 def exit_code_of(error: Exception) -> int:
@@ -30,7 +30,7 @@ def exit_code_of(error: Exception) -> int:
         case UsageError():
             return EXIT_USAGE
         case OperatorError():
-            return EXIT_NO_ACCESS if error.code in _NO_ACCESS else EXIT_FAILED
+            return _EXIT_OF.get(error.code, EXIT_FAILED)
         case InvariantError():
             return EXIT_BUG
         case TimeoutError():

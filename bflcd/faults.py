@@ -30,6 +30,7 @@ _PATHS: Final = {
     errno.ENOTDIR: "a part of this path is a file: choose another path",
     errno.EISDIR: "this is a directory: name a file",
     errno.EEXIST: "it is there already: choose another path",
+    errno.ENOTEMPTY: "it is there already: choose another path",
     errno.ELOOP: "its links lead in a circle: choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ENXIO: "name a regular file",

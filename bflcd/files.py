@@ -2,6 +2,7 @@
 
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from bflcd.faults import refused
 
 _NO_FILE: Final = "a pipe or a device, no file"
+_A_DIRECTORY: Final = "a directory"
 
 
 def open_regular(path: Path) -> int:
@@ -39,16 +41,42 @@ def require_regular(path: Path) -> None:
         raise refused(f"{path}", error) from error
 
 
+def beside(path: Path) -> Path:
+    """A name in the same directory for what is to take the place of `path`. Raises OSError (EISDIR) if that names no file.
+
+    Drawn, so that nobody can lay a link there beforehand, and what a killed command left stands in no later one's way: in a
+    container each has the same process id. Short: the other name may be as long as names can be.
+    """
+    if not path.name:
+        raise OSError(errno.EISDIR, _A_DIRECTORY, str(path))
+    return path.with_name(f".bflc-{secrets.token_hex(8)}")
+
+
+def is_closed(directory: Path) -> bool:
+    """Whether only its owner may enter a directory: then others have no business with a new file in it either. Raises OSError."""
+    return not directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+
+
+def check_place(path: Path) -> None:
+    """Raise OperatorError, MachineError before the work whose result `write_whole` could not write to `path`."""
+    try:
+        _need_place(path)
+        _need_folder(beside(path).parent)
+    except OSError as error:
+        raise refused(f"{path}: cannot be written", error) from error
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is whole or absent, in the place of one that is there, but of nothing else.
 
-    Raises OperatorError, MachineError; `bad_path` where a pipe or a device stands, which everybody on this machine may need.
+    In a directory that is its owner's alone so is the file: a data directory takes no other. Raises OperatorError, MachineError;
+    `bad_path` where a pipe or a device stands, which everybody on this machine may need.
     """
-    temporary = path.with_name(f".bflc-{os.getpid()}")  # short: the other name may be as long as names can be
     try:
         _need_place(path)
+        temporary = beside(path)
         try:
-            temporary.write_bytes(data)
+            _write_new(temporary, data, 0o600 if is_closed(path.parent) else 0o666)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -72,6 +100,20 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())  # else a power failure may leave the new name with nothing in it
+
+
+def _need_folder(path: Path) -> None:
+    is_folder = stat.S_ISDIR(path.stat().st_mode)
+    if not is_folder or not os.access(path, os.W_OK | os.X_OK):
+        number = errno.EACCES if is_folder else errno.ENOTDIR
+        raise OSError(number, os.strerror(number))
+
+
 def _need_place(path: Path) -> None:
     if path.exists() and not path.is_file():
-        raise OSError(errno.EISDIR if path.is_dir() else errno.ENXIO, "a directory" if path.is_dir() else _NO_FILE)
+        raise OSError(errno.EISDIR if path.is_dir() else errno.ENXIO, _A_DIRECTORY if path.is_dir() else _NO_FILE)

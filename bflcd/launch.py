@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bflcd.faults import fault_of
-from bflcd.streams import open_streams, settle_completion, settle_output, settle_size, tell
+from bflcd.streams import open_streams, settle_completion, settle_output, settle_size, settle_threads, tell
 
 _FAILED: Final = 1
 """EXIT_FAILED of `bflcd.exit_codes`, which is not loaded yet where it is needed here."""
@@ -19,6 +19,7 @@ def launch(program: str, load: Callable[[], Callable[[], int]]) -> int:
         open_streams()
         settle_size()
         settle_completion()
+        settle_threads()
         command = load()
     except KeyboardInterrupt:
         tell(f"{program}: interrupted\n")

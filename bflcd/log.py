@@ -16,6 +16,7 @@ from typing import Final, Literal, TextIO
 
 from bflcd.faults import refused
 from bflcd.limits import visible
+from bflcd.streams import tell
 
 LOG_DIR: Final = "log"
 LOG_FILE: Final = "bflcd.log"
@@ -163,7 +164,8 @@ class _BoundedFile(RotatingFileHandler):
         """Write a line, into a new file if the old one is gone."""
         try:
             if self.stream is not None and self._is_gone(self.stream.fileno()):
-                self.stream.close()
+                stream, self.stream = self.stream, None  # should no new one be had, the next line asks for it again
+                stream.close()
                 self.stream = self._open()
                 text = "the log goes on in a new file: the old one was moved or removed from outside"
                 super().emit(logging.LogRecord(__name__, logging.INFO, __file__, 0, text, None, None))
@@ -195,7 +197,7 @@ class _BoundedFile(RotatingFileHandler):
         if isinstance(error, OSError) and not self._told:
             self._told = True
             todo = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its folder's owner and mode"
-            sys.stderr.write(f"{self.baseFilename}: log lines are lost: {error.strerror}; {todo}\n")
+            tell(visible(f"{self.baseFilename}: log lines are lost: {error.strerror}; {todo}\n", lines=True))
         elif not isinstance(error, OSError):
             super().handleError(record)
 

@@ -1,4 +1,7 @@
-"""The three standard streams: open whatever the caller did to them, fit for every name, never a second failure."""
+"""The three standard streams, and what variables say that libraries read as they are loaded.
+
+The streams are open whatever the caller did to them, fit for every name, and never a second failure.
+"""
 
 import errno
 import os
@@ -23,10 +26,14 @@ _SIZE_DIGITS: Final = 4
 
 
 class _Output(FileIO):
-    """Stdout's descriptor, whose errors say what they are of, as those of files do."""
+    """Stdout, whose errors say what they are of, as those of files do; once given up, it takes what is held nowhere."""
+
+    given_up = False
 
     def write(self, data: Any, /) -> int:
         """Write some of `data`. Raises OSError naming the output."""
+        if self.given_up:
+            return len(data)
         try:
             return super().write(data)
         except OSError as error:
@@ -73,6 +80,12 @@ def settle_completion() -> None:
     del os.environ[_COMPLETION]
 
 
+def settle_threads() -> None:
+    """Have numpy's algebra start no thread a core as it is loaded: nothing here needs them, and where the system refuses one, the
+    library interrupts the process (SIGINT). The compute worker gets counts of its own."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def tell(text: str) -> None:
     """Write to stderr. Where that fails nobody can be told; the exit code still says that something went wrong."""
     try:
@@ -87,6 +100,9 @@ def settle_output() -> OSError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
+        raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+        if isinstance(raw, _Output):
+            raw.given_up = True
         sys.stdout = StringIO()
         return error
     except ValueError:  # closed: nothing is held

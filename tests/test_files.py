@@ -16,7 +16,7 @@ from bflcd.__main__ import main as bflcd
 from bflcd.api.token import remove_api_file
 from bflcd.config import load_config
 from bflcd.errors import BflcError, MachineError, OperatorError
-from bflcd.files import read_regular, require_regular, write_whole
+from bflcd.files import beside, check_place, read_regular, require_regular, write_whole
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import read_genesis
 from bflcd.store.database import Database
@@ -103,13 +103,12 @@ def test_no_more_is_read_than_is_meant(tmp_path):
 def full_disk(monkeypatch):
     """After three bytes of a file."""
 
-    def write(path, data):
-        with path.open("wb") as file:
-            file.write(data[:3])
+    def write(path, data, _):
+        path.write_bytes(data[:3])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pathlib.Path.write_bytes", write)
+        patched.setattr("bflcd.files._write_new", write)
         yield
 
 
@@ -135,3 +134,41 @@ def test_a_try_that_failed_leaves_the_place_for_the_next(tmp_path, monkeypatch):
         assert bflcd(command) == 1
     assert list((tmp_path / "node").iterdir()) == []
     assert bflcd(command) == 0
+
+
+NO_FILES = {".": "a directory", "/": "a directory", "..": "a directory", "nowhere/x": "No such file", "file/x": "Not a directory"}
+
+
+@pytest.mark.parametrize("output", NO_FILES)
+def test_a_place_for_no_file_is_refused_before_the_work_and_when_it_is_written(tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for use in (check_place, lambda path: write_whole(path, b"data")):
+        with pytest.raises(OperatorError, match=f"cannot be written: {NO_FILES[output]}") as caught:
+            use(Path(output))
+        assert caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(("mode", "others"), [(0o700, 0), (0o755, 0o044)])
+def test_what_is_written_into_a_directory_of_its_owners_is_its_owners_too(tmp_path, mode, others):
+    """Given `export` into a data directory, When its node starts again, Then nothing in it may be read by others."""
+    tmp_path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        write_whole(tmp_path / "model", b"data")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode & 0o077 == others
+
+
+def test_what_a_killed_command_left_or_somebody_laid_down_is_in_no_ones_way(tmp_path, monkeypatch):
+    """Given containers, in each of which a command has the same process id, Then no two use the same name beside a file."""
+    names = {beside(tmp_path / ("n" * 255)).name for _ in range(100)}
+    assert len(names) == 100
+    drawn = beside(tmp_path / "x")
+    drawn.symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr("bflcd.files.beside", lambda _: drawn)
+    with pytest.raises(OperatorError):
+        write_whole(tmp_path / "x", b"data")
+    assert not (tmp_path / "elsewhere").exists()

@@ -1,6 +1,8 @@
 """`bflcd key`: show, backup, restore, passphrase; what it prints, what it refuses, and that it never shows a secret."""
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
@@ -12,6 +14,7 @@ import pytest
 import typer
 
 from bflcd.__main__ import main
+from bflcd.commands import asking
 from bflcd.commands import key as commands
 from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import SigningGuard
@@ -322,18 +325,51 @@ def test_a_rotation_that_takes_longer_is_told(machine: Machine) -> None:
             1,
             "another operation waits",
         ),
-        (b"no json", 3, "its answer is no JSON"),
-        (b"[]", 1, "is no daemon of ours"),
-        (b"[" * 100_000, 3, "its answer is no JSON"),
-        (b" " * (2**20 + 1), 3, "its answer is too long"),
+        *(
+            (odd, 3, "is no daemon of ours")
+            for odd in (
+                b"no json",
+                b"\xff\xfe",
+                b"[]",
+                b"5",
+                b"[" * 100_000,
+                b" " * (2**20 + 1),
+                b'{"status": "ok"}',
+                b'{"status": "ok", "data": {}}',
+                b'{"status": "ok", "data": ["text"]}',
+                b'{"status": "ok", "data": {"text": null}}',
+                b'{"status": "error"}',
+                b'{"status": "error", "message": "x", "code": 5}',
+            )
+        ),
     ],
-    ids=["refused", "no JSON", "no envelope", "deep", "long"],
 )
 def test_what_a_daemon_refuses_is_told(machine: Machine, answer: bytes, code: int, words: str) -> None:
     write_key(machine.place.key, IDENTITY)
     with FakeDaemon(machine.place, answer):
         found, text = machine.key("rotate")
-    assert (found, words in text) == (code, True), text
+    assert (found, words in text, "hint: " in text) == (code, True, True), text
+
+
+def test_a_daemon_that_is_stopped_is_called_busy_and_not_absent(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a daemon that takes the order and gives no answer / Then nobody is told to start another one."""
+    monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.2)
+    write_key(machine.place.key, IDENTITY)
+    answered = threading.Event()
+    with FakeDaemon(machine.place, SIGNED, does=lambda: answered.wait(30) and None):
+        code, text = machine.key("rotate")
+        answered.set()
+    assert (code, "gave no answer within 0.2 s" in text, "start it" in text) == (4, True, False)
+
+
+def test_a_socket_that_is_anothers_is_no_matter_of_starting(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(asking._Connection, "connect", refused)
+    write_key(machine.place.key, IDENTITY)
+    code, text = machine.key("rotate")
+    assert (code, "run as its owner" in text, "start it" in text) == (3, True, False)
 
 
 def test_without_a_daemon_nothing_is_rotated(machine: Machine) -> None:
@@ -341,3 +377,24 @@ def test_without_a_daemon_nothing_is_rotated(machine: Machine) -> None:
     code, text = machine.key("rotate")
     assert (code, "no daemon answers" in text) == (3, True)
     assert sorted(path.name for path in machine.place.path.iterdir()) == ["node.key"]
+
+
+@pytest.mark.parametrize("output", [".", "/", "..", "", "pipe", "link"])
+def test_a_backup_goes_into_a_new_file(machine: Machine, monkeypatch: pytest.MonkeyPatch, output: str) -> None:
+    monkeypatch.chdir(machine.folder)
+    os.mkfifo("pipe")
+    Path("link").symlink_to("nowhere")
+    write_key(machine.place.key, IDENTITY)
+    before = sorted(machine.folder.iterdir())
+    code, text = machine.key("backup", "--output", output, "--new-passphrase-file", machine.phrase("open sesame"))
+    assert (code, "name a new file with --output" in text) == (1, True)
+    assert sorted(machine.folder.iterdir()) == sorted([*before, machine.folder / "open-sesame"])
+
+
+@pytest.mark.parametrize("backup", ["pipe", ".", "/dev/zero", "words"])
+def test_what_is_no_backup_is_not_to_be_restored_from_one(machine: Machine, monkeypatch: pytest.MonkeyPatch, backup: str) -> None:
+    monkeypatch.chdir(machine.folder)
+    os.mkfifo("pipe")
+    Path("words").write_text("no key")
+    code, text = machine.key("restore", backup, "--passphrase-file", machine.phrase("open sesame"))
+    assert (code, "name a file that `bflcd key backup` made" in text, "can't be made again" in text) == (1, True, False)

@@ -1,5 +1,6 @@
 """Log lines: for people, for machines, and never steered by what a peer sends."""
 
+import errno
 import io
 import json
 import logging
@@ -198,18 +199,54 @@ def test_lines_go_on_where_the_file_was_emptied(tmp_path):
     assert [line["message"] for line in read_file(tmp_path)] == ["after"]
 
 
-def test_a_log_that_cannot_be_made_anew_is_told_once_and_goes_on_when_it_can(tmp_path, capsys):
-    """Given a log whose folder was replaced by a file / When lines are written / Then one message says so, and a later line goes in."""
-    set_up_logging("info", "text", tmp_path, LogContext("n"), stream=io.StringIO())
-    folder = tmp_path / LOG_DIR
-    shutil.rmtree(folder)
-    folder.write_text("")
+def replaced_by_a_file(datadir):
+    shutil.rmtree(datadir / LOG_DIR)
+    (datadir / LOG_DIR).write_text("")
+    return (datadir / LOG_DIR).unlink
+
+
+def moved_with_its_data_directory(datadir):
+    elsewhere = datadir.rename(datadir.with_name("elsewhere"))
+    return lambda: elsewhere.rename(datadir)
+
+
+@pytest.mark.parametrize("take_away", [replaced_by_a_file, moved_with_its_data_directory])
+def test_a_log_that_cannot_be_made_anew_is_told_once_and_goes_on_when_it_can(tmp_path, capsys, take_away):
+    """Given a log that is gone, and can't be made / When lines are written / Then one message says so, and a later line goes in."""
+    datadir = tmp_path / "node"
+    datadir.mkdir()
+    set_up_logging("info", "text", datadir, LogContext("n"), stream=io.StringIO())
+    put_back = take_away(datadir)
     logger.info("lost")
     logger.info("lost too")
-    folder.unlink()
+    put_back()
     logger.info("kept")
-    assert "kept" in [line["message"] for line in read_file(tmp_path)]
+    assert "kept" in [line["message"] for line in read_file(datadir)]
     assert capsys.readouterr().err.count("log lines are lost") == 1
+
+
+def test_a_log_that_is_gone_at_the_end_ends_in_order(tmp_path, capsys):
+    datadir = tmp_path / "node"
+    datadir.mkdir()
+    set_up_logging("info", "text", datadir, LogContext("n"), stream=io.StringIO())
+    shutil.rmtree(datadir)
+    logger.info("lost")
+    shut_down_logging()
+    assert "log lines are lost" in capsys.readouterr().err
+
+
+def test_where_nobody_can_be_told_of_lost_lines_either_the_node_goes_on(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    datadir = tmp_path / "node"
+    datadir.mkdir()
+    set_up_logging("info", "text", datadir, LogContext("n"), stream=io.StringIO())
+    monkeypatch.setattr(sys, "stderr", Full())
+    shutil.rmtree(datadir)
+    logger.info("lost")
+    shut_down_logging()
 
 
 def test_what_peers_bring_about_is_written_some_times_a_minute_and_then_counted(tmp_path):

@@ -6,12 +6,14 @@ import shlex
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 import typer
 
 from bflcd.__main__ import main
+from bflcd.commands import node as node_commands
 from bflcd.commands.app import app
 from bflcd.commands.community import Partition
 from bflcd.commands.node import Device, Format, Level
@@ -24,7 +26,9 @@ from bflcd.learn.data import PARTITIONS
 from bflcd.learn.device import DEVICES
 from bflcd.learn.protocol import WorkerError
 from bflcd.setup.genesis_file import read_genesis
+from bflcd.setup.invitation import Invitation, invitation_text
 from bflcd.setup.options import CommunityOptions
+from bflcd.types import Digest, Round
 from bflcd.version import __version__
 from bflcd.wire.blocks import chain_id_of
 from tests.helpers.ledger import make_identities
@@ -66,6 +70,54 @@ def test_init_never_overwrites_a_key(tmp_path, capsys):
     assert main(arguments) == 1
     assert (tmp_path / "node" / "node.key").read_bytes() == key
     assert "never overwritten" in capsys.readouterr().err
+
+
+def test_init_loses_nothing_that_it_was_told(tmp_path, capsys):
+    """Given a configuration that is there / When `init` is told something else / Then it names that, and makes no key."""
+    datadir = tmp_path / "node"
+    datadir.mkdir(mode=0o700)
+    (datadir / "config.toml").write_text('[node]\nname = "ours"\n')
+    (datadir / "config.toml").chmod(0o600)
+    command = ["init", "--datadir", str(datadir), "--name", "ours"]
+    assert main([*command, "--bootstrap", PEER]) == 1
+    said = capsys.readouterr().err
+    assert f"{datadir / 'config.toml'} is there, and says otherwise of node.bootstrap (--bootstrap)" in said
+    assert [path.name for path in datadir.iterdir()] == ["config.toml"]
+    assert main(command) == 0
+    assert (datadir / "config.toml").read_text() == '[node]\nname = "ours"\n'
+
+
+def test_an_invitation_is_not_lost_where_a_configuration_is(tmp_path, capsys):
+    datadir = tmp_path / "node"
+    datadir.mkdir(mode=0o700)
+    (datadir / "config.toml").touch(mode=0o600)
+    text = invitation_text(Invitation(Digest(b"c" * 32), Round(7), Digest(b"h" * 32), (PEER,)))
+    assert main(["init", "--datadir", str(datadir), "--invite", text]) == 1
+    said = capsys.readouterr().err
+    assert all(key in said for key in ("node.bootstrap", "node.chain_id", "node.trusted_head"))
+    assert not (datadir / "node.key").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--listen", "/ip4/0.0.0.0/tcp/4001", "--data", "rows.npz"]])
+def test_an_init_that_was_killed_is_ended_by_the_same_command(tmp_path, monkeypatch, words):
+    """Given a kill before the key was written / When the same is typed again / Then the node is made."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.chdir(tmp_path)
+    command, datadir = ["init", "--datadir", "node", *words], tmp_path / "node"
+    with monkeypatch.context() as patched:
+        patched.setattr(node_commands, "write_key", killed)
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # nobody tidies up after a kill
+        with pytest.raises(Killed):
+            main(command)
+    assert [path.name for path in datadir.iterdir()] == ["config.toml"]
+    assert main(command) == 0
+    assert read_key(datadir / "node.key").node_id
 
 
 def test_init_seals_the_key_with_a_passphrase(tmp_path):

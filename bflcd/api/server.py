@@ -27,12 +27,17 @@ from bflcd.api.place import SOCKET_NAME, listen_at, listen_on, remove_socket
 from bflcd.api.responses import failure, failure_of
 from bflcd.api.route import Backend, Route
 from bflcd.api.routes import ROUTES, open_paths, register
-from bflcd.api.token import ApiFile, new_token, remove_api_file, write_api_file
+from bflcd.api.token import FILE_NAME, ApiFile, new_token, remove_api_file, write_api_file
 from bflcd.closing import aftermath, closing
 from bflcd.config.port import Port
+from bflcd.errors import BflcError
+from bflcd.faults import is_there
 
 MAX_BODY_BYTES: Final = 64 * 1024
 """Largest request body: a prune has 40 bytes."""
+
+LOOK_SECONDS: Final = 5.0
+"""Between two looks whether socket and `api.json` are still there."""
 
 STOP_SECONDS: Final = 1.0
 """How long open answers may take when the server stops."""
@@ -73,8 +78,10 @@ class ApiServer:
         routes: tuple[Route, ...] = ROUTES,
         socket_limits: Limits = SOCKET_LIMITS,
         port_limits: Limits = PORT_LIMITS,
+        look: float = LOOK_SECONDS,
     ) -> None:
-        """Whoever starts it holds the lock of `datadir`."""
+        """Whoever starts it holds the lock of `datadir`. `look`: seconds between two looks whether the way in is still there."""
+        self._look = look
         self._port = port
         self._datadir = datadir
         self._token = new_token()
@@ -123,10 +130,46 @@ class ApiServer:
         self._sides.append(_Side(listener, runner, accepting))
 
     async def wait_closed(self) -> None:
-        """Wait for the end; raises what a listener died of."""
+        """Wait for the end, and see meanwhile that the way in stays; raises what a listener died of."""
         async with asyncio.TaskGroup() as group:
             for side in self._sides:
                 group.create_task(_outlive(side.accepting))
+            group.create_task(self._stay(group))
+
+    async def _stay(self, group: asyncio.TaskGroup) -> None:
+        """Make anew what somebody removed from the data directory: without it a running node could not be steered any more."""
+        told = ""
+        while not self._backend.closing.is_set():
+            try:
+                async with asyncio.timeout(self._look):
+                    await self._backend.closing.wait()
+            except TimeoutError:
+                try:
+                    await self._put_back(group)
+                    told = ""
+                except (BflcError, OSError) as error:  # it is tried again: no reason to end a node that works
+                    if str(error) != told:
+                        logger.warning("the way in can't be made anew: %s", error)
+                    told = str(error)
+
+    async def _put_back(self, group: asyncio.TaskGroup) -> None:
+        if not self.path.is_socket():
+            await self._listen_anew(group)
+            logger.warning("%s was removed from outside, and is there again", self.path)
+        if not is_there(self._datadir / FILE_NAME):
+            write_api_file(self._datadir, ApiFile(url=self.url, token=self._token, pid=os.getpid()))
+            logger.warning("%s was removed from outside, and is there again", self._datadir / FILE_NAME)
+
+    async def _listen_anew(self, group: asyncio.TaskGroup) -> None:
+        """Another socket under the name; connections by the one before end."""
+        before = next(side for side in self._sides if side.listener.trusted)
+        await self._serve(str(self.path), listen_at(self.path), self._socket_limits, _refuse_web_pages, trusted=True)
+        group.create_task(_outlive(self._sides[-1].accepting))
+        self._sides.remove(before)
+        before.accepting.cancel()
+        await asyncio.gather(before.accepting, return_exceptions=True)
+        before.listener.close()
+        group.create_task(before.runner.cleanup())
 
     async def close(self) -> None:
         """Remove `api.json`, end the event streams, stop listening. Idempotent."""

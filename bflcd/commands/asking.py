@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bflcd.api.place import SOCKET_NAME, SocketName
 from bflcd.errors import OperatorError
+from bflcd.faults import refused
 
 ANSWER_SECONDS: Final = 30.0
 """What the daemon may take: it opens a sealed key, and a round may keep it busy."""
@@ -28,37 +29,49 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._name)
 
 
-def post(datadir: Path, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The `data` of a POST. Raises OperatorError: `no_daemon`, or what the daemon refuses; MachineError for too long a path."""
+def post(datadir: Path, path: str, body: dict[str, Any]) -> str:
+    """What the daemon says that it has done.
+
+    Raises OperatorError: `no_daemon`, `timeout`, or what it refuses; MachineError for what is short here.
+    """
     where = datadir / SOCKET_NAME
     try:
-        name = SocketName(where)
-        try:
+        with SocketName(where) as name:
             answer = _answer(name.name, path, body)
-        finally:
-            name.close()
-    except (OSError, http.client.HTTPException) as error:
+    except (TimeoutError, BlockingIOError) as error:  # BlockingIOError: too many wait before us
         raise OperatorError(
-            f"no daemon answers at {where}: {error}", hint="start it with `bflcd start --datadir DIR`", code="no_daemon"
+            f"the daemon at {where} gave no answer within {ANSWER_SECONDS:g} s",
+            hint="it may be busy or stopped: see `bflc-cli logs`, and whether it was done, before you do it again",
+            code="timeout",
         ) from error
-    if answer.get("status") != "ok":
-        said, hint = str(answer.get("message", "")), str(answer.get("hint", ""))
-        raise OperatorError(said or f"what answers at {where} is no daemon of ours", hint=hint, code=str(answer.get("code", "")))
-    data: dict[str, Any] = answer["data"]
-    return data
+    except (FileNotFoundError, ConnectionError, NotADirectoryError) as error:
+        raise OperatorError(
+            f"no daemon answers at {where}: {error.strerror or error}",
+            hint="start it with `bflcd start --datadir DIR`",
+            code="no_daemon",
+        ) from error
+    except OSError as error:
+        raise refused(f"the daemon at {where} can't be asked", error) from error
+    except (http.client.HTTPException, ValueError, RecursionError) as error:
+        raise _not_ours(where) from error
+    match answer:
+        case {"status": "ok", "data": {"text": str(text)}}:
+            return text
+        case {"status": "error", "message": str(said), "code": str(code)}:
+            raise OperatorError(said, hint=str(answer.get("hint", "")), code=code)
+    raise _not_ours(where)
 
 
-def _answer(name: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _answer(name: str, path: str, body: dict[str, Any]) -> Any:
+    """What answers, as JSON. Raises OSError, HTTPException, ValueError, RecursionError."""
     connection = _Connection(name)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
         raw = connection.getresponse().read(MAX_ANSWER_BYTES + 1)
     finally:
         connection.close()
-    if len(raw) > MAX_ANSWER_BYTES:
-        raise http.client.HTTPException("its answer is too long")
-    try:
-        answer = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise http.client.HTTPException("its answer is no JSON") from error
-    return answer if isinstance(answer, dict) else {}
+    return json.loads(raw) if len(raw) <= MAX_ANSWER_BYTES else None
+
+
+def _not_ours(where: Path) -> OperatorError:
+    return OperatorError(f"what answers at {where} is no daemon of ours", hint="start the daemon again", code="no_daemon")

@@ -132,7 +132,7 @@ def rotate_key(
     place = DataDir(datadir)
     place.check()
     before = read_facts(place.key).node_id
-    typer.echo(visible(post(place.path, "/v1/operations", {"kind": "rotate"})["text"]))
+    typer.echo(visible(post(place.path, "/v1/operations", {"kind": "rotate"})))
     end = time.monotonic() + patience
     while (now := read_facts(place.key).node_id) == before:
         if time.monotonic() >= end:

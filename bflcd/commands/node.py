@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
@@ -25,7 +26,7 @@ from bflcd.commands.flags import (
     TrustedHeadOption,
     TrustOption,
 )
-from bflcd.config import Config, LoadedConfig, load_config, write_config
+from bflcd.config import FLAGS, Config, LoadedConfig, load_config, value_of, write_config
 from bflcd.crypto.identity import Identity, peer_id_of
 from bflcd.crypto.keystore import read_passphrase, write_key
 from bflcd.errors import OperatorError, UsageError
@@ -98,7 +99,9 @@ def init(
     )
     place = DataDir(datadir)
     place.make()
-    identity = _make_node(place, load_config(datadir, {}, flags), keep_head=invitation is not None)
+    loaded = load_config(datadir, {}, flags)
+    _need_said(place, loaded, flags)
+    identity = _make_node(place, loaded, keep_head=invitation is not None)
     _print_made(datadir, identity)
     typer.echo(f"next       bflcd start --datadir {quote(str(datadir))}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
     if invitation is None:
@@ -188,22 +191,42 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
     _print_made(place.path, identity)
 
 
+def _need_said(place: DataDir, loaded: LoadedConfig, flags: Mapping[str, object]) -> None:
+    """Raise OperatorError where what the flags say would be lost: a configuration that is there is not written again."""
+    if not is_there(place.config):
+        return
+    said = load_config(place.path, {}, {}).config
+    lost = [f"{key} ({FLAGS[key]})" for key in flags if value_of(said, key) != value_of(loaded.config, key)]
+    if lost:
+        raise OperatorError(
+            f"{place.config} is there, and says otherwise of {', '.join(lost)}",
+            hint="write that into the file, or move it away; then run this again",
+            code="config_exists",
+        )
+
+
 def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False) -> Identity:
-    """Key and, unless there is one, a configuration with what `loaded` says of node, data and tasks; of the trusted head only if
-    `keep_head`: an invitation names the chain too."""
+    """A key and, unless there is one, a configuration with what `loaded` says of node, data and tasks.
+
+    `keep_head`: of the trusted head too, since an invitation names its chain.
+
+    The key comes last: a directory that has one is made, and what a kill left is made whole by the same command.
+    """
     place.make()
     passphrase_file = loaded.config.node.passphrase_file
-    identity = Identity.generate()
-    write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
-    if not is_there(place.config):
+    seal = read_passphrase(Path(passphrase_file)) if passphrase_file else None
+    identity, is_new = Identity.generate(), not is_there(place.config) and not is_there(place.key)
+    if is_new:
         # What was trusted once is trusted for this start: the file outlives the chain.
         head = loaded.config.node.trusted_head if keep_head else ""
         node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
-        try:
-            write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
-        except BaseException:
-            place.key.unlink()  # nobody was told its id, and a key that is there keeps the next try from making one
-            raise
+        write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
+    try:
+        write_key(place.key, identity, seal)
+    except BaseException:
+        if is_new:
+            place.config.unlink()  # the next try may say something else
+        raise
     return identity
 
 

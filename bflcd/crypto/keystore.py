@@ -18,6 +18,7 @@ from nacl.secret import SecretBox
 from bflcd.crypto.identity import SEED_BYTES, Identity
 from bflcd.errors import MachineError, OperatorError
 from bflcd.faults import LOCAL_DISK, refused, sync_directory
+from bflcd.files import beside
 from bflcd.limits import unreadable_start
 from bflcd.types import PUBLIC_KEY_BYTES, NodeId
 
@@ -47,6 +48,8 @@ _MIN_COST: Final = Cost(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
 
 _ROOT: Final = 0
 """The user who can read every file anyway."""
+
+_A_BACKUP: Final = "name a file that `bflcd key backup` made"
 
 _NO_LINKS: Final = frozenset((errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK))
 """What a file system without hard links answers (exFAT, SMB)."""
@@ -136,13 +139,12 @@ def read_backup(path: Path, passphrase: bytes) -> Identity:
         raise OperatorError(f"{path}: there is no such backup", hint="check the path", code="no_backup") from error
     except OSError as error:
         raise refused(f"{path} cannot be read", error) from error
-    entry = _parse(path, mode, raw)
+    try:
+        entry = _parse(path, mode, raw)
+    except OperatorError as error:
+        raise OperatorError(str(error), hint=_A_BACKUP, code=error.code) from error
     if not entry.salt:
-        raise OperatorError(
-            f"{path}: this key is not sealed, so it is no backup",
-            hint="name a file that `bflcd key backup` made",
-            code="not_sealed",
-        )
+        raise OperatorError(f"{path}: this key is not sealed, so it is no backup", hint=_A_BACKUP, code="not_sealed")
     return _identity(path, entry, passphrase)
 
 
@@ -260,8 +262,8 @@ def _need_secret(path: Path, found: os.stat_result) -> None:
 
 def _write_new(path: Path, data: bytes) -> None:
     """Write beside `path`, then link: the key appears whole or not at all, and nothing is overwritten."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    _write_private(temporary, data, os.O_TRUNC)
+    temporary = beside(path)
+    _write_private(temporary, data)
     try:
         path.hardlink_to(temporary)
     except FileExistsError:
@@ -270,7 +272,7 @@ def _write_new(path: Path, data: bytes) -> None:
         if error.errno not in _NO_LINKS:
             raise
         # Without links: a crash in mid-write leaves a part of a key, which is refused when read, and was never used.
-        _write_private(path, data, os.O_EXCL)
+        _write_private(path, data)
     finally:
         temporary.unlink()
     sync_directory(path.parent)
@@ -278,9 +280,9 @@ def _write_new(path: Path, data: bytes) -> None:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write beside `path`, then take its place. Raises OperatorError, MachineError."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        _write_private(temporary, data, os.O_TRUNC)
+        temporary = beside(path)
+        _write_private(temporary, data)
         try:
             temporary.replace(path)
         except BaseException:
@@ -291,9 +293,9 @@ def _replace(path: Path, data: bytes) -> None:
         raise refused(f"{path}: cannot be written", error) from error
 
 
-def _write_private(path: Path, data: bytes, how: int) -> None:
-    """Write and sync a file that only its owner may read, or leave none. Raises OSError, MachineError where there is no such."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
+def _write_private(path: Path, data: bytes) -> None:
+    """Write and sync a new file that only its owner may read, or leave none. Raises OSError, MachineError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             _need_modes(path, os.fstat(file.fileno()).st_mode)

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bflcd.errors import MachineError, OperatorError
+from bflcd.files import make_folder, write_whole
 from bflcd.lab.plots import STYLE
+from bflcd.pictures import load_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,41 +63,37 @@ class Report:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Write NAME.md, NAME.json and each drawing as PNG and SVG; returns what was written.
 
-    Raises OperatorError (`no_matplotlib`) if there is something to draw and nothing to draw it with, MachineError.
+    Raises OperatorError (`no_matplotlib`) if there is something to draw and nothing to draw it with; MachineError.
     """
     if report.drawings:
-        need_matplotlib()
-    written = [folder / f"{report.name}.md", folder / f"{report.name}.json"]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written[0].write_text(report.markdown(), encoding="utf-8")
-        written[1].write_text(json.dumps(report.data, indent=1) + "\n", encoding="utf-8")
-        for drawing in report.drawings:
-            written += _draw(drawing, folder)
-    except OSError as error:
-        raise MachineError(f"{error.filename or folder}: cannot be written: {error.strerror}", hint="check the disk") from error
-    return written
+        need_matplotlib(folder)
+    make_folder(folder)
+    texts = {"md": report.markdown(), "json": json.dumps(report.data, indent=1) + "\n"}
+    files = {folder / f"{report.name}.{ending}": text.encode() for ending, text in texts.items()}
+    for drawing in report.drawings:
+        files |= _draw(drawing, folder)
+    for path, data in files.items():
+        write_whole(path, data)
+    return list(files)
 
 
-def _draw(drawing: Drawing, folder: Path) -> list[Path]:
+def _draw(drawing: Drawing, folder: Path) -> dict[Path, bytes]:
+    """A drawing's files."""
     from matplotlib import rc_context  # noqa: PLC0415 - optional, and slow to import
 
-    written = [folder / f"{drawing.name}.{form}" for form in FORMATS]
+    files = {}
     with rc_context(STYLE):
         figure = drawing.draw()
-        for path in written:
-            figure.savefig(path, dpi=DOTS, metadata={"Date": None} if path.suffix == ".svg" else None)
-    return written
+        for form in FORMATS:
+            drawn = BytesIO()
+            figure.savefig(drawn, format=form, dpi=DOTS, metadata={"Date": None} if form == "svg" else None)
+            files[folder / f"{drawing.name}.{form}"] = drawn.getvalue()
+    return files
 
 
-def need_matplotlib() -> None:
-    """Raise OperatorError before hours of work whose figures could not be drawn."""
-    from importlib.util import find_spec  # noqa: PLC0415 - asked once
-
-    if find_spec("matplotlib") is None:
-        raise OperatorError(
-            "the figures need matplotlib, which is not installed", hint="pip install 'bflcd[lab]'", code="no_matplotlib"
-        )
+def need_matplotlib(folder: Path) -> None:
+    """Raise OperatorError before hours of work whose figures, in `folder`, could not be drawn."""
+    load_matplotlib(folder, "the figures need")
 
 
 def share_of(value: float) -> str:

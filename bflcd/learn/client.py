@@ -39,6 +39,9 @@ START_SECONDS: Final = 180.0
 CANCEL_SECONDS: Final = 1.0
 """What a cancelled job may take to reach the end of its batch before the worker is killed."""
 
+HANG_SECONDS: Final = 30.0
+"""A job that ran for so long, and did not obey when it was cancelled, has failed; that a round ended early is no fault."""
+
 CLOSE_SECONDS: Final = 2.0
 """What a worker may take to end once its input is closed."""
 
@@ -79,6 +82,7 @@ class WorkerClient:
         self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack)
         self._environment = worker_environment(threads, os.environ, environment)
         self._memory = memory
+        self._now = now
         self._lock = asyncio.Lock()
         self._process: Process | None = None
         self._starting: asyncio.Task[Process] | None = None
@@ -145,7 +149,7 @@ class WorkerClient:
             except OperatorError as error:  # the data was fine at the start: it changed under us
                 raise WorkerError(f"the compute worker cannot start: {_in_full(error)}", fault_of(error)) from error
             try:
-                found = self._read(process, result, await self._exchange(process, frame_of(job)))
+                found = self._read(process, result, await self._exchange(process, frame_of(job), work))
                 check_result(job, found)
             except WorkerError as error:
                 self.health.failed(work, str(error), error.fault)
@@ -231,12 +235,19 @@ class WorkerClient:
             self._kill(process)
             raise WorkerError(f"the compute worker broke the frame protocol: {error}") from error
 
-    async def _exchange(self, process: Process, frame: Frame) -> Frame:
+    async def _exchange(self, process: Process, frame: Frame, work: Work) -> Frame:
         """Send a job and await its answer; when cancelled, see that the worker is idle or dead before anyone else uses it."""
+        begun = self._now()
         try:
             return await self._ask(process, frame)
         except asyncio.CancelledError:
-            await self._cancel_job(process)
+            ran = self._now() - begun
+            if not await self._cancel_job(process) and ran >= HANG_SECONDS:
+                self.health.failed(
+                    work,
+                    f"it hung: after {ran:.0f} s it was not done, nor at the end of a batch, and was given up; "
+                    "the data, the task or the device do not answer, or a batch takes too long",
+                )
             raise
 
     async def _ask(self, process: Process, frame: Frame) -> Frame:
@@ -253,7 +264,8 @@ class WorkerClient:
                 f"the compute worker {await self._death(process)} in mid-job; it is started again for the next"
             ) from error
 
-    async def _cancel_job(self, process: Process) -> None:
+    async def _cancel_job(self, process: Process) -> bool:
+        """Whether the worker obeyed; else it is killed."""
         assert process.stdin is not None
         idle = False
         try:
@@ -266,6 +278,7 @@ class WorkerClient:
         finally:
             if not idle:
                 self._kill(process)
+        return idle
 
     async def _death(self, process: Process) -> str:
         """How a worker that has closed its pipe ended, in words; it is killed unless it soon ends by itself.

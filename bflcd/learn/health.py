@@ -126,7 +126,7 @@ class WorkHealth:
         ]
 
 
-def fault_of(error: Exception) -> Training:
+def fault_of(error: BaseException) -> Training:
     """Where the fault of work that raised this lies. What no error of ours says was raised by the task's code."""
     if isinstance(error, (OperatorError, MachineError)):
         return _FAULT_BY_CODE.get(error.code, Training.WORKER)

@@ -35,6 +35,9 @@ T = TypeVar("T")
 _PAYLOADS: Final = ("model", "update")
 """Fields whose bytes are payloads of a frame."""
 
+MAX_SAID_CHARS: Final = 4096
+"""Of an error, in a frame: more than anybody reads."""
+
 _QUOTED_CHARS: Final = 40
 """Of a frame's kind, in a message."""
 
@@ -138,9 +141,14 @@ def frame_of(message: Message) -> Frame:
 def error_frame(error: Exception) -> Frame:
     """The frame that says that a job, or the setup, ended with `error`."""
     if isinstance(error, OperatorError):
-        return frame_of(OperatorFault(str(error), error.hint, error.code))
+        return frame_of(OperatorFault(_spelled(str(error)), _spelled(error.hint), error.code))
     fault = error.fault if isinstance(error, WorkerError) else Training.WORKER
-    return frame_of(JobFailed(str(error) or type(error).__name__, isinstance(error, PeerError), fault))
+    return frame_of(JobFailed(_spelled(str(error)) or type(error).__name__, isinstance(error, PeerError), fault))
+
+
+def _spelled(text: str) -> str:
+    """What can be said of it: the name of a file may have bytes that are no UTF-8, and a task may say anything."""
+    return text[:MAX_SAID_CHARS].encode(errors="backslashreplace").decode()
 
 
 def read_as(frame: Frame, expected: type[T]) -> T:

@@ -195,12 +195,12 @@ def _serve(session: Session, pipes: Pipes) -> None:
             answer = frame_of(session.run(job_of(pipes.next_job()), pipes))
         except JobCancelledError:
             answer = Frame("cancelled")
-        except Exception as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
+        except BaseException as error:  # noqa: BLE001 - a task's code may raise anything; the daemon gets it and goes on
             answer = error_frame(_explain(error, on_gpu=session.on_gpu))
         pipes.send(answer)
 
 
-def _explain(error: Exception, *, on_gpu: bool) -> Exception:
+def _explain(error: BaseException, *, on_gpu: bool) -> Exception:
     """What the daemon is told of a failed job; on a GPU memory goes back first. What torch raises there is laid to the device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         if torch.cuda.is_available():
@@ -244,10 +244,16 @@ def main() -> None:
             pipes.send(error_frame(error))
             continue
         except OSError as error:
-            fault = refused(f"the data or the task can't be read: {error.filename}", error)
+            where = f": {error.filename}" if error.filename else ""
+            fault = refused(f"the data or the task can't be read{where}", error)
             pipes.send(error_frame(OperatorError(str(fault), hint=fault.hint, code=fault.code)))
             continue
-        except Exception as error:  # noqa: BLE001 - the code of a task may raise anything
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            reason = f"memory ran out before the first job: {said_of(error)}"
+            hint = "use fewer rows (data.limit), another device or fewer daemons on this machine"
+            pipes.send(error_frame(OperatorError(reason, hint=hint, code="out_of_memory")))
+            continue
+        except BaseException as error:  # noqa: BLE001 - the code of a task may raise anything
             sys.excepthook(type(error), error, error.__traceback__)
             reason = f"the task failed before its first job: {said_of(error)}"
             pipes.send(error_frame(OperatorError(reason, hint="see the traceback in the log; mend the task", code="bad_task")))

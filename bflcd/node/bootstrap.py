@@ -26,7 +26,9 @@ from bflcd.node.surroundings import Surroundings
 from bflcd.node.views.facts import Measures, NodeFacts
 from bflcd.node.views.presenter import Presenter
 from bflcd.params import Genesis
+from bflcd.setup.datadir import DataDir
 from bflcd.setup.keyring import KeyRing
+from bflcd.setup.own_files import watch_own_files
 from bflcd.store.block_store import BlockStore
 
 CLOSE_SECONDS: Final = 4.0
@@ -101,6 +103,7 @@ class Bootstrap:
                     group.create_task(self._side.transport.wait_closed())
                     group.create_task(self._api.wait_closed())
                     group.create_task(self._side.peers.run())
+                    group.create_task(watch_own_files(DataDir(self._config.node.datadir)))
                     group.create_task(self._live())
             except* _Stopping:
                 logger.info("stopping")

@@ -13,6 +13,10 @@ from bflcd.store.lock import DirectoryLock
 def back_up(datadir: DataDir, passphrase: bytes | None, output: Path, seal: bytes) -> Identity:
     """Write a copy of the key, sealed by `seal`, to a new file; a daemon may be running. Raises OperatorError, MachineError."""
     datadir.check()
+    if is_there(output) or output.is_symlink():
+        raise OperatorError(
+            f"{output} exists: a key is never overwritten", hint="name a new file with --output", code="key_exists"
+        )
     identity = read_key(datadir.key, passphrase)
     write_key(output, identity, seal)
     return identity

@@ -158,7 +158,7 @@ def fig3(
         ]
         bench.session.emit(found, lambda: bench.session.show(facts(rows)))
         return
-    need_matplotlib()
+    need_matplotlib(bench.output)
     folder, begun = make_folder(bench.output / "fig3"), time.monotonic()
     with progress_bar(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
@@ -193,7 +193,7 @@ def consensus_cost(
     from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
 
     bench: Bench = ctx.obj
-    need_matplotlib()
+    need_matplotlib(bench.output)
     sizes, rounds, begun = tuple(sorted(set(nodes or SIZES))), bench.rounds or ROUNDS, time.monotonic()
     with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
@@ -326,7 +326,7 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
     from bflcd.lab.runner import run_all  # noqa: PLC0415
 
-    need_matplotlib()
+    need_matplotlib(bench.output)
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
         runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None))

@@ -1,7 +1,6 @@
 """`testnet up` and `testnet status`: a whole community of daemons on this machine."""
 
 import asyncio
-import importlib.util
 import statistics
 import time
 from collections.abc import Iterator
@@ -21,7 +20,9 @@ from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import table
 from bflc_cli.text import duration, share, short, size
 from bflcd.api.schema.status import Status
-from bflcd.faults import refused
+from bflcd.errors import MachineError, OperatorError
+from bflcd.files import named
+from bflcd.pictures import check_picture, write_picture
 from bflcd.setup.overview import Overview
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def up(
     stagger: Annotated[float, typer.Option("--stagger", min=0, max=60, callback=finite, help="Seconds between two starts.")] = 0,
     keep_running: Annotated[bool, typer.Option("--keep-running", help="Go on after the last round until Ctrl-C.")] = False,
     check: Annotated[bool, typer.Option("--verify/--no-verify", help="Verify every node's chain at the end.")] = True,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Write the accuracy curve to this PNG file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", parser=named, metavar="FILE", help="Write the accuracy curve to this PNG file.")
+    ] = None,
 ) -> None:
     """Start the daemons of a testnet, show their progress to the last round, check that they agree, stop them."""
     session: Session = ctx.obj
@@ -105,8 +108,7 @@ def _check(directory: Path, plot: Path | None) -> Overview:
             code="wrong_mode",
             hint=f"docker-compose -f {quote(f'{directory}/compose.yaml')} up",
         )
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib", code="no_matplotlib", hint="pip install matplotlib")
+    check_picture(plot)
     return overview
 
 
@@ -230,7 +232,10 @@ def _conclude(run: Run, plot: Path | None, *, check: bool) -> None:
     run.concluded = True
     data = _result(run)
     if plot is not None:
-        _write_plot(run.community, plot)
+        try:
+            _write_plot(run.community, plot)
+        except (OperatorError, MachineError) as error:  # all else that was found is told all the same
+            run.problem(str(error), error.code)
     session = run.session
     if not session.json:
         _print_result(run)
@@ -319,8 +324,7 @@ def _round_seconds(run: Run) -> float | None:
 
 def _write_plot(community: Community, path: Path) -> None:
     """The curve as a PNG, drawn without a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -330,11 +334,7 @@ def _write_plot(community: Community, path: Path) -> None:
     axes.plot([x for x, _ in points], [y for _, y in points])
     axes.grid(visible=True, alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    FigureCanvasAgg(figure)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise refused(f"cannot write {path}", error) from error
+    write_picture(figure, path)
 
 
 def status(ctx: typer.Context, *, directory: Directory) -> None:

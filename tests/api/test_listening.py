@@ -17,7 +17,7 @@ from bflcd.api.connection import MAX_HEAD_BYTES, Connection
 from bflcd.api.listener import Limits
 from bflcd.api.metrics import Metrics
 from bflcd.api.place import MAX_NAME_BYTES, SocketName, listen_at
-from bflcd.api.server import ApiServer
+from bflcd.api.server import LOOK_SECONDS, ApiServer
 from bflcd.config.port import Port
 from bflcd.errors import MachineError
 from tests.helpers.fake_node import FakeNode
@@ -30,8 +30,15 @@ SECONDS = 10
 
 
 @asynccontextmanager
-async def serving(datadir: Path, *, port: Port | None = None, port_limits: Limits = PATIENT, socket_limits: Limits = PATIENT):
-    server = ApiServer(FakeNode(), Metrics(), datadir, port=port, port_limits=port_limits, socket_limits=socket_limits)
+async def serving(
+    datadir: Path,
+    *,
+    port: Port | None = None,
+    port_limits: Limits = PATIENT,
+    socket_limits: Limits = PATIENT,
+    look: float = LOOK_SECONDS,
+):
+    server = ApiServer(FakeNode(), Metrics(), datadir, port=port, port_limits=port_limits, socket_limits=socket_limits, look=look)
     await server.start()
     try:
         async with asyncio.timeout(SECONDS):
@@ -227,3 +234,39 @@ def test_a_lack_of_descriptors_turns_callers_away_and_passes(tmp_path, caplog, l
         running.run_until_complete(scene())
     warned = [record.message.split()[3] for record in caplog.records if "turns callers away" in record.message]
     assert len(warned) == len(set(warned)) > 0
+
+
+@pytest.mark.parametrize("removed", [("api.sock",), ("api.json",), ("api.sock", "api.json")])
+async def test_a_way_in_that_is_removed_from_outside_is_there_again(tmp_path, caplog, removed):
+    """Given who tidies up in a data directory, or a backup that is laid over it / Then the running node can be steered as before."""
+    async with serving(tmp_path, look=0.02) as server, asyncio.TaskGroup() as group:
+        before = (tmp_path / "api.json").read_bytes()
+        ended = group.create_task(server.wait_closed())
+        for _ in range(2):
+            for name in removed:
+                (tmp_path / name).unlink()
+            while not all((tmp_path / name).exists() for name in removed):
+                await asyncio.sleep(0.01)
+            assert await status_at(tmp_path / "api.sock") == 200
+        assert (tmp_path / "api.json").read_bytes() == before
+        assert stat.S_IMODE((tmp_path / "api.sock").stat().st_mode) == 0o600
+        await server.close()
+        await ended
+    assert caplog.text.count("was removed from outside, and is there again") == 2 * len(removed)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_way_in_that_cannot_be_made_anew_is_told_once_and_ends_no_node(tmp_path, caplog):
+    async with serving(tmp_path, look=0.02) as server, asyncio.TaskGroup() as group:
+        ended = group.create_task(server.wait_closed())
+        (tmp_path / "api.sock").unlink()
+        (tmp_path / "api.sock").mkdir()
+        await asyncio.sleep(0.2)
+        assert not ended.done()
+        assert caplog.text.count("the way in can't be made anew") == 1
+        (tmp_path / "api.sock").rmdir()
+        while not (tmp_path / "api.sock").exists():
+            await asyncio.sleep(0.01)
+        assert await status_at(tmp_path / "api.sock") == 200
+        await server.close()
+        await ended

@@ -22,6 +22,7 @@ from bflcd.inspect.audit import AuditedChain, audit_chain
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import NEVER, account_of
 from bflcd.params import Genesis, Terms
+from bflcd.setup.datadir import DataDir
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Amount, Round
 from bflcd.wire.alliance import Admit, Kick, Leave, Transfer
@@ -167,6 +168,26 @@ def test_what_stands_in_it(history, folder):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert chain.state.chain.hex() in page
     assert "<svg" in page
+
+
+async def test_in_a_data_directory_the_folder_is_its_owners_alone(
+    history: tuple[Chain, list[CertifiedSegment]], tmp_path: Path
+) -> None:
+    """Given an operator who has the folder made there / Then the node starts again: nothing in it may be read by others."""
+    node = tmp_path / "node"
+    node.mkdir(mode=0o700)
+    await written(Held(history[0].genesis, history[1]), node / "audit")
+    DataDir(node).check()
+
+
+async def test_two_at_once_make_one_folder_and_leave_nothing(
+    history: tuple[Chain, list[CertifiedSegment]], tmp_path: Path
+) -> None:
+    """Given a second command that makes the same folder meanwhile / Then the first one is told that it is there."""
+    with pytest.raises(OperatorError, match="cannot be written") as caught, new_folder(tmp_path / "folder"):
+        await written(Held(history[0].genesis, history[1]), tmp_path / "folder")
+    assert caught.value.hint == "it is there already: choose another path"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_it_holds_for_a_program_that_shares_nothing_with_ours(history, folder):

@@ -148,6 +148,13 @@ def test_a_refusal_is_shown_with_its_hint(run, served):
     assert "look" in err
 
 
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", True), ("192.0.2.7", False)])
+def test_an_invitation_that_no_other_machine_can_use_says_so(run, served, host, warned):
+    served.node.current = status_of(listen=[ADDRESS.replace("192.0.2.7", host)])
+    code, out, err = run("invite")
+    assert (code, out.startswith("bflc1-"), "reached from its own machine alone" in err) == (0, True, warned)
+
+
 def test_an_invitation_is_one_line_that_init_takes(run, served, tmp_path, capsys):
     """Given a member's invitation, when a new machine is set up with it, then its configuration has chain, head and first peers; with
     a chain of its own beside it, it is refused."""

@@ -12,10 +12,11 @@ import msgspec
 import psutil
 import pytest
 
-from bflc_cli import fleet
+from bflc_cli import fleet, testnet
 from bflc_cli.fleet import Daemon, Fleet, Stopped, signals_stop
 from bflc_cli.main import main
 from bflc_cli.session import CommandError
+from bflcd.errors import MachineError
 from bflcd.setup.overview import NodeEntry, Overview
 from bflcd.store.lock import DirectoryLock
 from tests.helpers.daemons import community
@@ -128,6 +129,31 @@ def test_daemons_that_cannot_start_are_reported_with_their_last_lines(tmp_path, 
     assert "a ended: exit code 1" in answer["message"]
     assert [node["exit_code"] for node in answer["data"]["nodes"]] == [1, 1]
     assert "nothing to join" in captured.err
+
+
+def test_a_picture_that_cannot_be_written_costs_no_other_result(tmp_path, monkeypatch, capsys):
+    """Given a disk that is full at the end of a run / Then all else that it came to is told, and that the picture is not there."""
+    pytest.importorskip("matplotlib")
+
+    def full(*_):
+        raise MachineError("curve.png: cannot be written: No space left on device", code="disk_full")
+
+    monkeypatch.setattr(testnet, "write_picture", full)
+    (tmp_path / "testnet.json").write_bytes(msgspec.json.encode(overview_of("a")))
+    (tmp_path / "a").mkdir(mode=0o700)
+    assert main(["--json", "testnet", "up", str(tmp_path), "--timeout", str(TASK_SECONDS), "--plot", str(tmp_path / "x")]) == 1
+    captured = capsys.readouterr()
+    assert "curve.png: cannot be written" in captured.err
+    assert [node["exit_code"] for node in json.loads(captured.out)["data"]["nodes"]] == [1]
+
+
+def test_a_picture_that_will_have_no_place_is_refused_before_a_daemon_starts(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    (tmp_path / "testnet.json").write_bytes(msgspec.json.encode(overview_of("a")))
+    (tmp_path / "a").mkdir(mode=0o700)
+    assert main(["testnet", "up", str(tmp_path), "--plot", str(tmp_path / "nowhere" / "x.png")]) == 1
+    assert "x.png: cannot be written" in capsys.readouterr().err
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 def test_a_missing_data_directory(tmp_path, capsys):

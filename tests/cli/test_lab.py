@@ -14,6 +14,7 @@ from bflc_cli import lab_cost
 from bflc_cli.lab import SHARED, hoist_shared
 from bflc_cli.lab_cost import ROUNDS, SIZES, _counters
 from bflc_cli.main import app, hoist, main
+from bflcd import pictures
 from bflcd.lab import replay as replay_module
 from bflcd.lab.disclosures import HERE
 from bflcd.lab.experiments.cost import Counted
@@ -384,7 +385,7 @@ def test_a_network_that_there_is_not(run, tmp_path):
 def test_a_missing_matplotlib_is_told_before_the_work_begins(run, monkeypatch, words):
     """Hours of simulation whose figures can't be drawn would be lost time: nothing is simulated, elected or started."""
     genuine = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else genuine(name, *rest))
+    monkeypatch.setattr(pictures, "find_spec", lambda name, *rest: None if name == "matplotlib" else genuine(name, *rest))
 
     def begun(*_, **__):
         raise AssertionError("the work began")
@@ -400,7 +401,7 @@ def test_a_missing_matplotlib_is_told_before_the_work_begins(run, monkeypatch, w
 
 def test_without_matplotlib_a_point_and_a_run_are_still_to_be_had(run, monkeypatch):
     genuine = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "matplotlib" else genuine(name, *rest))
+    monkeypatch.setattr(pictures, "find_spec", lambda name, *rest: None if name == "matplotlib" else genuine(name, *rest))
     data_of(run("lab", "fig3", "--p", "0.1", "--q", "0.2", "--json"))
     data_of(run("lab", "run", "--set", "active=0.5", *TINY, "--json"))
 

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from bflc_cli.governance import money
 from bflc_cli.main import main
 from bflc_cli.offline import read_earnings
+from bflcd import pictures
 from bflcd.api.schema.alliance import OperationRequest
 from bflcd.errors import UsageError
 from bflcd.store.sqlite import SqliteStore
@@ -150,6 +152,26 @@ def test_a_plot_shows_how_pay_grew_and_from_what_it_came(run, tmp_path):
     assert run("rewards", "--plot", str(tmp_path / "nowhere" / "x.png"))[0] == 1
 
 
+@pytest.mark.parametrize("name", ["earned", "earned.jpg", "earned.foo", "earned.", ".foo"])
+def test_a_plot_is_a_png_of_the_name_that_was_given(run, tmp_path, name):
+    pytest.importorskip("matplotlib")
+    assert run("rewards", "--plot", str(tmp_path / name))[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("flag", ["--csv", "--plot"])
+@pytest.mark.parametrize("place", ["/dev/null", "pipe", ".", "/"])
+def test_what_takes_no_file_is_refused_before_anything_is_read(run, tmp_path, monkeypatch, flag, place):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    monkeypatch.setattr(money, "_read_rows", None)
+    code, out, err = run("rewards", flag, place)
+    assert (code, out, "cannot be written" in err) == (1, "", True)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_lines_of_a_plot_grow_and_put_the_least_paid_together(monkeypatch):
     rows = [row for round_ in (1, 2, 3) for row in earnings_in(round_)]
     assert money.earned_lines(rows) == [
@@ -161,7 +183,7 @@ def test_lines_of_a_plot_grow_and_put_the_least_paid_together(monkeypatch):
 
 
 def test_without_matplotlib_a_plot_is_refused_before_anything_is_read(run, monkeypatch):
-    monkeypatch.setattr(money.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda _: None)
     code, _, err = run("rewards", "--plot", "x.png")
     assert (code, "--plot needs matplotlib" in err, Path("x.png").exists()) == (1, True, False)
 

@@ -1,5 +1,6 @@
 """Environments in which nothing can be relied on: drawn from a seed, and a command of ours run in one as a process."""
 
+import asyncio
 import os
 import resource
 import subprocess
@@ -14,6 +15,11 @@ import typer
 
 from bflc_cli.main import app as control
 from bflcd.commands.app import app as daemon
+from bflcd.crypto.identity import Identity
+from bflcd.crypto.keystore import write_key
+from bflcd.store.marks import MarkFile
+from bflcd.store.sqlite import SqliteStore
+from tests.helpers.chains import begin_chain, fill
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +34,9 @@ UNSPELLABLE = os.fsdecode(b"no-utf8-\xff\xfe")
 
 STREAMS = ("pipe", "pipe", "pipe", "closed", "full", "broken")
 PLACES = (
+    "node",
+    "node",
+    "node",
     "absent",
     "empty",
     "file",
@@ -181,7 +190,7 @@ def arguments_of(program: str, words: tuple[str, ...], command: Any, place: str,
 
 def _values_for(hint: str, place: str) -> tuple[str, ...]:
     """What to draw from for a parameter of that type."""
-    kinds = (("Path", (place, place, "", "/dev/null")), ("int", NUMBERS), ("float", FRACTIONS))
+    kinds = (("Path", (place, f"{place}/new", "", ".", "/", "/dev/null")), ("int", NUMBERS), ("float", FRACTIONS))
     return next((values for name, values in kinds if name in hint), TEXTS)
 
 
@@ -190,6 +199,8 @@ def make_place(kind: str, base: Path) -> Path:
     base.chmod(0o777)
     place = base / (UNSPELLABLE if kind == "unspellable" else "place")
     match kind:
+        case "node":
+            make_node(place)
         case "empty" | "unspellable":
             place.mkdir(mode=0o777)
             place.chmod(0o700)
@@ -224,6 +235,22 @@ def make_place(kind: str, base: Path) -> Path:
         case _:
             pass
     return place
+
+
+def make_node(place: Path) -> None:
+    """A node that has ended after two rounds: what a command finds most of the time."""
+    place.mkdir(mode=0o700)
+    write_key(place / "node.key", Identity(b"n" * 32))
+    (place / "config.toml").touch(mode=0o600)
+
+    async def write() -> None:
+        store = await SqliteStore.open(place)
+        await fill(store, begin_chain(), 2)
+        await store.close()
+
+    with asyncio.Runner() as runner:
+        runner.run(write())
+    MarkFile(place / "marks")
 
 
 def run(program: str, arguments: list[str], around: Surroundings, base: Path) -> Outcome:
@@ -292,7 +319,8 @@ def _rest_of(descriptor: int | None) -> str:
 def _environment(around: Surroundings) -> dict[str, str]:
     found = {key: value for key, value in os.environ.items() if not key.startswith(("BFLCD_", "PYTEST"))}
     found |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'cli'}", "PYTHONDONTWRITEBYTECODE": "1"}
-    found |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    found.pop("OPENBLAS_NUM_THREADS", None)
+    found |= {"OMP_NUM_THREADS": "1"}
     changes = around.variables
     return {key: value for key, value in {**found, **changes}.items() if value is not None}
 

@@ -1,6 +1,7 @@
 """Tasks that misbehave, for the tests of the compute worker; their option `mode` says how."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,13 @@ class LineTask(Task):
         return Dataset(Rows(points[:64], labels[:64]), Rows(points[64:], labels[64:]))
 
 
+class WordlessError(Exception):
+    """Raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
 class Guarded(nn.Module):
     """A linear model with a counter that fails on demand."""
 
@@ -64,6 +72,14 @@ class Guarded(nn.Module):
                 raise torch.OutOfMemoryError("pretended")
             case "raise in training" if self.training:
                 raise RuntimeError("torch is unhappy")
+            case "sys.exit":
+                sys.exit(0)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "no UTF-8":
+                raise ValueError("rows-\udcff.npz is damaged")
+            case "no words":
+                raise WordlessError
             case "poison":
                 self.poisoned = True
             case "print":

@@ -1,12 +1,12 @@
 """What an experiment leaves in its folder: Markdown, JSON, figures that show something."""
 
 import json
-from importlib import util
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from bflcd.errors import MachineError, OperatorError
+from bflcd import pictures
+from bflcd.errors import OperatorError
 from bflcd.lab import report as module
 from bflcd.lab.grid import Spread
 from bflcd.lab.plots import Line, draw_lines, line_of, new_figure
@@ -61,14 +61,14 @@ def test_figures_are_the_same_bytes_again(tmp_path):
 
 
 def test_a_report_without_figures_needs_no_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     written = write_report(Report("plain", "Plain", (TABLE,), {}), tmp_path)
     assert [path.name for path in written] == ["plain.md", "plain.json"]
 
 
 def test_a_missing_matplotlib_is_named_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(util, "find_spec", lambda name: None)
-    for ask in (need_matplotlib, lambda: write_report(REPORT, tmp_path / "new")):
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    for ask in (lambda: need_matplotlib(tmp_path), lambda: write_report(REPORT, tmp_path / "new")):
         with pytest.raises(OperatorError, match="matplotlib") as caught:
             ask()
         assert caught.value.code == "no_matplotlib"
@@ -79,14 +79,14 @@ def test_a_missing_matplotlib_is_named_with_what_to_do(tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_folder_that_cannot_be_written_to(tmp_path, place):
     (tmp_path / "file").write_text("here")
-    with pytest.raises(MachineError, match="cannot be written") as caught:
+    with pytest.raises(OperatorError, match="nothing can be written there") as caught:
         write_report(Report("plain", "Plain", (TABLE,), {}), tmp_path / place)
     assert caught.value.hint
 
 
 def test_a_file_in_the_way_of_a_figure(tmp_path):
     (tmp_path / "drawn.svg").mkdir()
-    with pytest.raises(MachineError, match=r"drawn\.svg"):
+    with pytest.raises(OperatorError, match=r"drawn\.svg"):
         write_report(REPORT, tmp_path)
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bflcd.errors import OperatorError
-from bflcd.learn.client import WorkerClient, describe_task
+from bflcd.learn.client import HANG_SECONDS, WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.types import Digest, Round
@@ -136,7 +136,17 @@ async def test_whoever_waits_for_a_start_is_told_when_the_client_closes(describe
     assert not job.cancelled()
 
 
-@pytest.mark.parametrize(("mode", "words"), [("torch memory", "memory ran out"), ("poison", "past help")])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("torch memory", "memory ran out"),
+        ("poison", "past help"),
+        ("sys.exit", r"SystemExit: 0 \(worker_tasks\.py line \d+, in misbehave: sys\.exit\(0\)\)"),
+        ("interrupt", r"KeyboardInterrupt: .*in misbehave"),
+        ("no UTF-8", r"ValueError: rows-\\udcff\.npz is damaged"),
+        ("no words", "WordlessError: its own words raise RuntimeError"),
+    ],
+)
 async def test_a_worker_whose_job_failed_is_replaced(described, open_client, tmp_path, mode, words):
     """Given a worker that answers with an error, and one that would answer so for ever, then the next job has a new process."""
     client = open_client(mode)
@@ -226,6 +236,32 @@ async def test_a_worker_that_ignores_cancellation_is_killed(described, open_clie
     assert (await client.train(train_job(described))).samples == 48
     assert client.pid != first.pid
     assert not first.is_running()
+
+
+async def test_a_job_that_hangs_for_long_has_failed_and_status_and_peers_are_told(described, open_client, tmp_path):
+    """Given a batch that never ends / When its round ends / Then training has failed; a round that ended early is no fault."""
+    now = [100.0]
+    client = open_client("stuck", now=lambda: now[0])
+
+    async def given_up(after):
+        await client.start()
+        go_wrong(tmp_path)
+        async with asyncio.TaskGroup() as group:
+            job = group.create_task(client.train(train_job(described)))
+            await asyncio.sleep(0.3)
+            now[0] += after
+            job.cancel()
+        behave(tmp_path)
+
+    await given_up(HANG_SECONDS - 1)
+    assert (client.health.warnings(), client.health.training) == ([], Training.TRAINS)
+    await given_up(HANG_SECONDS)
+    (warning,) = client.health.warnings()
+    assert warning.startswith("this node does not train: training failed once; ")
+    assert "it hung: after 30 s" in warning
+    assert client.health.training is Training.WORKER
+    assert (await client.train(train_job(described))).samples == 48
+    assert (client.health.warnings(), client.health.training) == ([], Training.TRAINS)
 
 
 async def test_jobs_wait_for_each_other(described, open_client):

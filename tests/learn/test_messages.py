@@ -8,7 +8,18 @@ import pytest
 
 from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
-from bflcd.learn.messages import Job, JobFailed, Message, OperatorFault, Ready, error_frame, frame_of, job_of, read_as
+from bflcd.learn.messages import (
+    MAX_SAID_CHARS,
+    Job,
+    JobFailed,
+    Message,
+    OperatorFault,
+    Ready,
+    error_frame,
+    frame_of,
+    job_of,
+    read_as,
+)
 from bflcd.learn.protocol import TrainResult, WorkerError
 from bflcd.wire.training import Training
 from tests.helpers.worker_messages import MESSAGES
@@ -110,3 +121,17 @@ def test_the_workers_errors_are_raised_where_its_answer_was_expected():
     assert failed.value.fault is Training.MEMORY
     with pytest.raises(WorkerError, match="ZeroDivisionError"):
         read_as(error_frame(ZeroDivisionError()), TrainResult)
+
+
+@pytest.mark.parametrize("error", [OperatorError("no \udcff", hint="mend \ud800"), WorkerError("\udc80")])
+def test_what_is_no_utf_8_is_spelled_out(error):
+    """Given a file's name, or a task's words, that no frame can hold, then what failed is told all the same."""
+    with pytest.raises(type(error), match=r"\\ud") as caught:
+        read_as(through_a_pipe(error_frame(error)), Ready)
+    assert caught.value.args[0].isascii()
+
+
+def test_an_error_is_no_longer_than_anybody_reads():
+    with pytest.raises(WorkerError) as caught:
+        read_as(through_a_pipe(error_frame(WorkerError("x" * 10**7))), Ready)
+    assert len(str(caught.value)) == MAX_SAID_CHARS

@@ -11,6 +11,7 @@ from bflcd.learn.data import DataConfig
 from bflcd.learn.protocol import WorkerError
 from bflcd.learn.task import Dataset, Rows, Task
 from bflcd.params import TaskSpec
+from bflcd.wire.training import Training
 
 _ARRAY_KINDS: Final = "biuf"
 """Kinds of numpy's types that rows may be of: truth values, whole numbers, floats."""
@@ -20,7 +21,7 @@ class TaskError(WorkerError):
     """A task's method gave back what can't be used."""
 
     def __init__(self, method: str, found: object, expected: str) -> None:
-        super().__init__(f"the task's {method} returned {said(found)}; expected {expected}")
+        super().__init__(f"the task's {method} returned {said(found)}; expected {expected}", Training.TASK)
 
 
 def said(found: object) -> str:

@@ -22,16 +22,23 @@ _INSTALLED: Final = ("/site-packages/", "/dist-packages/")
 """Folders of installed packages, a task's own perhaps, which may lie below the standard library's."""
 
 
-def said_of(error: Exception) -> str:
+def said_of(error: BaseException) -> str:
     """An error of a task's code or of torch in one line, with the last line of the task's own code on its way."""
-    said = f"{type(error).__name__}: {error}"
+    said = f"{type(error).__name__}: {_words(error)}"
     frame = _last_of_task(error)
     if frame is None:
         return said
     return f"{said} ({Path(frame.filename).name} line {frame.lineno}, in {frame.name}: {(frame.line or '')[:_LINE_CHARS]})"
 
 
-def _last_of_task(error: Exception) -> traceback.FrameSummary | None:
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001 - the task's own class may say anything, or nothing
+        return f"its own words raise {type(another).__name__}"
+
+
+def _last_of_task(error: BaseException) -> traceback.FrameSummary | None:
     frames = traceback.extract_tb(error.__traceback__)
     return next((frame for frame in reversed(frames) if not _is_library(frame.filename)), None)
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,7 @@ from typing import IO, Any, Final
 from bflc_cli.audit.page import Page
 from bflcd.errors import OperatorError
 from bflcd.faults import refused
+from bflcd.files import beside, is_closed
 from bflcd.inspect.audit import AuditedChain, AuditedRound, ContributionRow, MemberRow, MovementRow, OperationRow, RoundRow
 
 CHAIN_FILE: Final = "chain.msgpack"
@@ -97,16 +97,21 @@ def _cell(value: Any) -> Any:
 def new_folder(path: Path) -> Iterator[Folder]:
     """A folder to fill, which stands at `path` once that has gone well, and else leaves nothing.
 
+    In a directory that is its owner's alone so is the folder, with all that is in it: a data directory takes no other.
     Raises OperatorError (`exists`) if something is there, and what the file system refuses.
     """
     if path.exists() or path.is_symlink():
         raise OperatorError(f"{path} exists", hint="name a folder that is not there yet", code="exists")
-    partial = path.with_name(f".bflc-audit-{os.getpid()}")
     try:
-        partial.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = beside(path)
+        partial.mkdir(0o700 if is_closed(path.parent) else 0o777)
         try:
             with ExitStack() as files:
                 yield Folder(partial, files)
+            if is_closed(partial):
+                for file in partial.iterdir():
+                    file.chmod(0o600)
             partial.rename(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -27,6 +27,8 @@ _POLL: Final = 0.25
 _FETCH: Final = 30.0
 """Seconds that a node may take to get the model that it is to go back to, before it signs."""
 
+_LOOPBACK: Final = ("/ip4/127.", "/ip6/::1/", "/dns4/localhost/", "/dns6/localhost/")
+
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's id, or its beginning where it is known.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody to read, for ever.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -204,6 +206,9 @@ def invite(
     )
     text = invitation_text(invitation)
     addresses = list(invitation.addresses)
+    if all(address.startswith(_LOOPBACK) for address in addresses):
+        warning = "this node is reached from its own machine alone: give it node.listen or node.announce, then invite again"
+        session.err.print(Text(f"warning: {warning}", style="yellow"))
     session.emit(
         {"invitation": text, "chain_id": status.chain_id, "addresses": addresses, "expires": expires}, lambda: typer.echo(text)
     )

@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import importlib.util
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,9 +21,9 @@ from bflc_cli.text import round_of, short
 from bflcd.api.schema.chain import MAX_HISTORY
 from bflcd.api.schema.money import EarningsRow, LedgerMember, LedgerView
 from bflcd.api.schema.status import Status
-from bflcd.faults import refused
-from bflcd.files import named
+from bflcd.files import check_place, named, write_whole
 from bflcd.limits import LARGEST_NUMBER
+from bflcd.pictures import check_picture, write_picture
 
 MAX_MODELS: Final = 1_000_000
 """Models whose rewards one command reads."""
@@ -97,8 +96,9 @@ def rewards(
 ) -> None:
     """Who earned what, from what: packed updates, pay, transfers, fees; also of a stopped node."""
     session: Session = ctx.obj
-    if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise CommandError("--plot needs matplotlib", code="no_matplotlib", hint="pip install matplotlib")
+    check_picture(plot)
+    if table_file is not None:
+        check_place(table_file)
     api = find_daemon(session)
     if api is None:
         rows = asyncio.run(_read_stopped(session.need_datadir(), first, count))
@@ -106,7 +106,7 @@ def rewards(
         with api:
             rows = _read_rows(api, first, count)
     if table_file is not None:
-        _write(table_file, earnings_csv(rows))
+        write_whole(table_file, earnings_csv(rows).encode())
     if plot is not None:
         _draw(rows, plot)
     found = totals(rows)
@@ -234,13 +234,6 @@ def earnings_csv(rows: Iterable[EarningsRow]) -> str:
     return text.getvalue()
 
 
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise refused(f"cannot write {path}", error) from error
-
-
 def earned_lines(rows: Iterable[EarningsRow]) -> list[tuple[str, list[tuple[int, int]]]]:
     """Pay from the first model on, as it grew: a line for each of the best paid, one for all others together."""
     paid = [row for row in rows if row.pay]
@@ -256,8 +249,7 @@ def earned_lines(rows: Iterable[EarningsRow]) -> list[tuple[str, list[tuple[int,
 
 def _draw(rows: list[EarningsRow], path: Path) -> None:
     """Two pictures in a PNG, drawn without a display: pay as it grew, and what each member has gained and spent."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - optional
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -281,8 +273,4 @@ def _draw(rows: list[EarningsRow], path: Path) -> None:
         axes.grid(visible=True, alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
-    FigureCanvasAgg(figure)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise refused(f"cannot write {path}", error) from error
+    write_picture(figure, path)

@@ -14,6 +14,7 @@ from bflcd.learn.scoring import measure
 from bflcd.learn.task import Dataset, Rows
 from bflcd.learn.training import DeviceRows, initial_model, never, train
 from bflcd.types import Round
+from bflcd.wire.training import Training
 from tests.helpers.learning import task_spec
 from tests.helpers.worker_tasks import LineTask
 
@@ -57,8 +58,9 @@ def test_a_rate_is_a_finite_number(found):
 
 
 def test_a_batch_stays_a_tensor():
-    with pytest.raises(TaskError, match="transform returned an object of type list"):
+    with pytest.raises(TaskError, match="transform returned an object of type list") as caught:
         transformed(task(transform=lambda inputs: [1]), OUTPUTS)
+    assert caught.value.fault is Training.TASK  # what its peers are told
 
 
 @pytest.mark.parametrize(

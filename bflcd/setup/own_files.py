@@ -1,0 +1,43 @@
+"""Whether a running node still has the files that it opened.
+
+A file that is removed, replaced or moved with its directory goes on under its open descriptor, and all that is written to it is
+lost with the process. So the node ends, and says why: started again, it fetches what is missing from its peers.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from bflcd.errors import MachineError
+from bflcd.setup.datadir import DataDir
+
+LOOK_SECONDS: Final = 5.0
+"""Between two looks: what is signed meanwhile stands in the mark file, or is known to the peers."""
+
+_Identity = tuple[int, int]
+"""Device and inode."""
+
+
+async def watch_own_files(datadir: DataDir, *, pause: float = LOOK_SECONDS) -> None:
+    """Look for ever. Raises MachineError (`files_gone`) once database or mark file is no more what it was at the first look."""
+    first = {path: _identity(path) for path in (datadir.chain, datadir.marks)}
+    while True:
+        await asyncio.sleep(pause)
+        for path, before in first.items():
+            now = _identity(path)
+            if now != before:
+                raise MachineError(
+                    f"{path} was {'removed' if now is None else 'replaced'} while this node runs, or its directory was moved: "
+                    "what is written now would be lost",
+                    hint="put back what belongs there, or leave it away, and start the node again: its peers have the chain",
+                    code="files_gone",
+                )
+
+
+def _identity(path: Path) -> _Identity | None:
+    """None: nothing is there. Raises MachineError where that can't be seen."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
