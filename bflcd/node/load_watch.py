@@ -1,4 +1,4 @@
-"""Measures how late this node is, twice a second, and tells when it is overloaded and when it is no more."""
+"""Measures how late this node is, each second, and tells when it is overloaded and when it is no more."""
 
 import time
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from bflcd.node.reporter import Tell
 from bflcd.scheduler import Scheduler
 from bflcd.types import Millis, Round
 
-PERIOD: Final = 0.5
-"""Seconds between two measures; each takes some 30 microseconds of the event loop."""
+PERIOD: Final = 1.0
+"""Seconds between two measures, each of which wakes an idle process for 0.2 ms: here and in the network's thread 0.05 % together."""
 
 
 class LoadWatch:

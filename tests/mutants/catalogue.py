@@ -22,6 +22,7 @@ from tests.mutants.planted import (
     money,
     newcomer,
     operations,
+    overload,
     recovery,
     rollback,
     store,
@@ -52,5 +53,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *border.MUTANTS,
     *addresses.MUTANTS,
     *newcomer.MUTANTS,
+    *overload.MUTANTS,
     *wire.MUTANTS,
 )

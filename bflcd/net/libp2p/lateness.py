@@ -5,8 +5,8 @@ from typing import Final
 
 import trio
 
-SLEEP_S: Final = 0.5
-"""Between two wakings; each takes some 50 microseconds of the thread."""
+SLEEP_S: Final = 1.0
+"""Between two wakings."""
 
 
 class Lateness:
