@@ -20,14 +20,14 @@ from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.alliance.paying import Payer
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.attack import AttackingCompute
-from bflcd.node.bell import Bell
 from bflcd.node.engine import Engine, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
-from bflcd.node.load_watch import LoadWatch
+from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
 from bflcd.node.recovery.service import RecoveryService
+from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports

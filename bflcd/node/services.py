@@ -17,8 +17,8 @@ from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handlers
+from bflcd.node.load.shedding import others_can_answer
 from bflcd.node.runtime.unpublished import Unpublished
-from bflcd.node.shedding import others_can_answer
 from bflcd.store.protocol import ChainStore, RecordStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.codec import encode

@@ -9,8 +9,8 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
 from bflcd.net.sizes import MAX_AHEAD, Community, largest_reply
 from bflcd.node.following import RoundClaims
+from bflcd.node.load.overload import Overload
 from bflcd.node.maintenance import Maintenance
-from bflcd.node.overload import Overload
 from bflcd.node.runtime.clock import wall_clock
 from bflcd.node.services import ChainService
 from bflcd.node.training_words import TrainingWords

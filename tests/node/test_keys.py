@@ -22,7 +22,7 @@ from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.node.first_peers import with_last_keys
 from bflcd.node.following import RoundClaims
-from bflcd.node.overload import Overload
+from bflcd.node.load.overload import Overload
 from bflcd.node.standing import NodeOfChain
 from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.envelope import verify_envelope

@@ -16,11 +16,11 @@ from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.following import RoundClaims
-from bflcd.node.load_watch import PERIOD, LoadWatch
-from bflcd.node.overload import LASTING, LEAST_LIMIT, MOST_LIMIT, MOST_TIMES, Lags, Overload, limit_of
+from bflcd.node.load.overload import LASTING, LEAST_LIMIT, MOST_LIMIT, MOST_TIMES, Lags, Overload, limit_of
+from bflcd.node.load.shedding import NEWEST, others_can_answer
+from bflcd.node.load.watch import PERIOD, LoadWatch
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.unpublished import Unpublished
-from bflcd.node.shedding import NEWEST, others_can_answer
 from bflcd.node.standing import Newcomer, NodeOfChain
 from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.status import status_without_chain

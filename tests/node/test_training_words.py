@@ -17,7 +17,7 @@ from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
 from bflcd.node.following import RoundClaims
-from bflcd.node.overload import Overload
+from bflcd.node.load.overload import Overload
 from bflcd.node.standing import NodeOfChain
 from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.members import peer_view, training_view

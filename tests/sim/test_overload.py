@@ -10,8 +10,8 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import SPARED
 from bflcd.net.gossip import OVER
 from bflcd.net.limits import PeerBuckets
+from bflcd.node.load.shedding import others_can_answer
 from bflcd.node.runtime.ports import Pushed
-from bflcd.node.shedding import others_can_answer
 from bflcd.types import Millis, NodeId
 from tests.sim.node import SimNode
 from tests.sim.run import make_world, run_world

@@ -14,7 +14,7 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
-from bflcd.node.overload import Overload
+from bflcd.node.load.overload import Overload
 from bflcd.node.views.decided import last_decision
 from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.node.views.left_out import LeftOut

@@ -9,8 +9,8 @@ SHEDDING = "bflcd/core/shedding.py"
 RECEPTION = "bflcd/core/reception.py"
 GOSSIP = "bflcd/net/gossip.py"
 EXCHANGE = "bflcd/net/exchange.py"
-OVERLOAD = "bflcd/node/overload.py"
-REQUESTS = "bflcd/node/shedding.py"
+OVERLOAD = "bflcd/node/load/overload.py"
+REQUESTS = "bflcd/node/load/shedding.py"
 
 LEFT: Final = selection("net/test_shedding.py")
 MEASURED: Final = selection("node/test_overload.py")

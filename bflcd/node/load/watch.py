@@ -6,13 +6,13 @@ from typing import Final
 
 from bflcd.core.node_events import EventKind
 from bflcd.net.limits import Clock
-from bflcd.node.overload import Lags, Overload, limit_of
+from bflcd.node.load.overload import Lags, Overload, limit_of
 from bflcd.node.reporter import Tell
 from bflcd.scheduler import Scheduler
 from bflcd.types import Millis, Round
 
 PERIOD: Final = 1.0
-"""Seconds between two measures, each of which wakes an idle process for 0.2 ms: here and in the network's thread 0.05 % together."""
+"""Seconds between two measures. Each wakes an idle process for 0.2 ms: this and the network's thread take 0.05 % together."""
 
 
 class LoadWatch:
