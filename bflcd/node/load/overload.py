@@ -100,7 +100,7 @@ class Overload:
         share = f"{100 * self._own_share:.0f} % of a processor"
         if self._own_share >= OWN_SHARE:
             return f"the daemon itself takes {share}: it needs a faster machine, or is asked for too much (`bflc_messages_total`)"
-        if max(self.lags.loop, self.lags.network) >= self.lags.waiting:
+        if 2 * max(self.lags.loop, self.lags.network) >= self.lags.waiting:
             return (
                 f"the daemon itself takes only {share}: other programs, its own training (`compute.threads`), a quota or a halt "
                 "keep it from its processor; stop them, or give it more"
