@@ -45,6 +45,7 @@ class Metrics:
             ("direction", "kind", "way", "said"),
         )
         self.refusals: Final = self._counter("bflc_refusals", "What peers sent and this node refused", ("rejection",))
+        self.shed: Final = self._counter("bflc_shed", "Messages and requests left because the node was overloaded", ("kind",))
         self._totals = (0, 0, 0)
         self._gauges: Final = {name: self._gauge(f"bflc_{name}", text) for name, text in _GAUGES.items()}
         self._info: Final = Gauge("bflc_info", "Always 1", ("version", "chain_id", "node_id"), registry=self.registry)
@@ -73,6 +74,10 @@ class Metrics:
     def refused(self, rejection: Rejection) -> None:
         """Count a refusal."""
         self.refusals.labels(rejection.value).inc()
+
+    def shed_one(self, kind: str) -> None:
+        """Count what was left. `kind` must be the name of a class of ours."""
+        self.shed.labels(kind).inc()
 
     def event(self, kind: EventKind) -> None:
         """Count something that happened."""
@@ -107,6 +112,8 @@ class Metrics:
             "store_bytes": status.size_on_disk,
             "warnings": len(status.warnings),
             "work_failures": status.work_failures,
+            "lag_seconds": status.lag,
+            "overloaded": status.overloaded,
             "uptime_seconds": status.uptime,
             "memory_rss_bytes": resident_bytes(),
             "open_fds": open_descriptors(),
@@ -131,6 +138,8 @@ _GAUGES: Final = {
     "store_bytes": "Size of the store on disk",
     "warnings": "Warnings that status shows",
     "work_failures": "Failures in a row of this node's own work: training, judging or measuring, whichever fails longest",
+    "lag_seconds": "How late the node is, smoothed: its event loop, its network's thread or the oldest message",
+    "overloaded": "1 while it leaves to others what they can answer or say again",
     "uptime_seconds": "Since the daemon started",
     "memory_rss_bytes": "Resident memory of the daemon, without its worker",
     "open_fds": "Open file descriptors",

@@ -91,6 +91,8 @@ class EventKind(StrEnum):
     ADMITTED = "admitted", Severity.NOTE, "this node was admitted to the community"
     NOT_MEMBER = "not_member", Severity.WARNING, "this node is no member any more: it has left or was put out"
     KEY_REPLACED = "key_replaced", Severity.WARNING, "another key has taken the place of this node's: it goes on under that one"
+    OVERLOADED = "overloaded", Severity.WARNING, "this node is behind: it leaves to others what they can answer or say again"
+    KEEPS_UP = "keeps_up", Severity.NOTE, "this node is overloaded no more"
     ANSWER_FAILED = "answer_failed", Severity.ALARM, "an answer to a peer failed by a fault of this node's software or machine"
     PEER_UP = "peer_up", Severity.NOTE, "a member is connected"
     PEER_DOWN = "peer_down", Severity.NOTE, "a connection to a member has ended"

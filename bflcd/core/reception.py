@@ -9,12 +9,14 @@ from bflcd.core.early_messages import EarlyMessages
 from bflcd.core.effects import Blame, Effect
 from bflcd.core.events import Instant, MessageReceived
 from bflcd.core.facts import SomethingNew, Step
+from bflcd.core.relaying import chain_of_payload, round_of_payload, signed_part
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import NodeParts, RoundState
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.operations.registry import chain_of, kind_of
 from bflcd.ledger.state import account_of
 from bflcd.types import Epoch, NodeId, Round, short
+from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, open_envelope
 from bflcd.wire.messages import (
     Announcement,
@@ -34,6 +36,8 @@ from bflcd.wire.recovery import RecoveryCertificate
 
 BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
 """What a bare or justified envelope may hold."""
+
+_NUMBERS: Final = tuple(number_of(kind) for kind in BODIES)
 
 
 class Reception:
@@ -55,11 +59,14 @@ class Reception:
             return self._operation(context, message, event.peer, now)
         if isinstance(message, RecoveryCertificate):
             return self._recovery(round_, message, event.peer, now, syncing=syncing)
-        envelope = _signed_part(message)
+        envelope = signed_part(message)
+        chain, of = chain_of_payload(envelope.payload, _NUMBERS), round_of_payload(envelope.payload)
+        if chain != context.state.chain:
+            raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")
+        if of < context.round:  # the rest of it is of no use to anybody, and is not read
+            return self._other_round(round_, event, envelope, of, now), []
         signed: Signed[SignedBody] = open_envelope(envelope, BODIES)
         body = signed.body
-        if body.chain != context.state.chain:
-            raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(body.chain)}")
         if body.round != context.round:
             return self._other_round(round_, event, envelope, body.round, now), []
         if context.finished or syncing or envelope.author == context.me:
@@ -148,11 +155,3 @@ def _vote(round_: RoundState, message: Envelope | JustifiedPrePrepare | Justifie
     # what is not proven against its author counts against who passed it on
     named = [replace(effect, node=peer) if isinstance(effect, Blame) and effect.node is None else effect for effect in effects]
     return named, [*facts, SomethingNew()]
-
-
-def _signed_part(message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> Envelope:
-    if isinstance(message, JustifiedPrePrepare):
-        return message.pre_prepare
-    if isinstance(message, JustifiedViewChange):
-        return message.view_change
-    return message

@@ -52,11 +52,14 @@ _ROOM: Final = 2 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Standpoint:
-    """Where this node stands: its chain (zero: it knows none yet), the round that it runs, how many members there are."""
+    """Where this node stands: its chain (zero: it knows none yet), the round that it runs, how many members there are, whether it
+    has a seat, and whether it is overloaded."""
 
     chain: Digest
     round: Round
     members: int
+    judges: bool = True
+    overloaded: bool = False
 
 
 Stands = Callable[[], Standpoint | None]
@@ -107,7 +110,7 @@ def _is_of(message: Gossip, running: Round) -> bool:
         case Operation():
             return True
         case _:
-            return running <= _round_of_payload(signed_part(message).payload) <= running + _AHEAD
+            return running <= round_of_payload(signed_part(message).payload) <= running + _AHEAD
 
 
 def signed_part(message: Envelope | JustifiedPrePrepare | JustifiedViewChange) -> Envelope:
@@ -150,7 +153,7 @@ def chain_of_payload(payload: bytes, allowed: tuple[int, ...]) -> Digest:
     return Digest(payload[5:_PLACE_BYTES])
 
 
-def _round_of_payload(payload: bytes) -> Round:
+def round_of_payload(payload: bytes) -> Round:
     """The round of a signed body, which stands behind its chain. Raises PeerError if there is no number."""
     first = payload[_PLACE_BYTES] if len(payload) > _PLACE_BYTES else 0xFF
     if first < 0x80:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.limits import Clock, PeerBuckets, Rate, TokenBucket
 from bflcd.net.protocol import RequestTransport
-from bflcd.types import CHUNK_BYTES, NodeId, short
+from bflcd.types import CHUNK_BYTES, Millis, NodeId, short
 from bflcd.wire.codec import decode, decode_any, encode, limit_of, number_of, peek_number
 from bflcd.wire.requests import REQUESTS, Chunk, GetGenesis, Lane, Refused, ReplyT, Request
 
@@ -25,6 +25,12 @@ OnMisbehaviour = Callable[[NodeId, Rejection, str], None]
 OnFailure = Callable[[Exception], None]
 """Told that a handler failed by our own or the machine's fault; must not block."""
 
+
+Sheds = Callable[[Request[Any]], bool]
+"""Whether this node is overloaded, and a request can be answered by others too."""
+
+OnShed = Callable[[str], None]
+"""Told the class of a request that was refused for this; must not block."""
 
 Handlers = Mapping[type[Request[Any]], Handler]
 """Who answers which kind of request."""
@@ -82,7 +88,15 @@ WORK_BYTES: Final = {Lane.SMALL: 64 * 1024, Lane.CHAIN: 64 * 1024, Lane.BLOB: CH
 """Bytes of an answer that are as much work as a request."""
 
 PATIENCE: Final = 20.0
-"""Seconds that a request may wait for its pace; one that would wait longer is refused."""
+"""Seconds that a request may wait for its pace and its turn, after which hardly anybody waits for its answer: it is refused."""
+
+SPARED: Final = Rate(per_second=4, burst=16)
+"""Of requests that others can answer too those that an overloaded node still answers: of one member, of all strangers together.
+
+Where all nodes are overloaded, who catches up still gains on rounds that others close, and nobody takes another's turn."""
+
+_STRANGERS: Final = NodeId(bytes(32))
+"""Stands for all of them where they have one allowance together."""
 
 OFFLOAD_BYTES: Final = 256 * 1024
 """Replies above this are decoded in a thread, except chunks, which `large_chunk` takes."""
@@ -100,8 +114,10 @@ class Exchange:
         on_misbehaviour: OnMisbehaviour | None = None,
         on_failure: OnFailure | None = None,
         largest: Callable[[type], int] = limit_of,
+        sheds: Sheds = lambda _request: False,
+        on_shed: OnShed = lambda _kind: None,
     ) -> None:
-        """`largest`: bytes that a reply of a kind has at most, where we stand."""
+        """`largest`: bytes that a reply of a kind has at most, where we stand; `sheds`: what is refused beyond SPARED."""
         self._transport = transport
         self._largest = largest
         self._is_member = is_member
@@ -111,6 +127,9 @@ class Exchange:
         self._requests = {True: PeerBuckets(MEMBER_REQUESTS, now), False: PeerBuckets(STRANGER_REQUESTS, now)}
         self._bytes = {True: PeerBuckets(MEMBER_BYTES, now), False: PeerBuckets(STRANGER_BYTES, now)}
         self._strangers = TokenBucket(STRANGERS_REQUESTS, now())
+        self._sheds = sheds
+        self._on_shed = on_shed
+        self._spared = PeerBuckets(SPARED, now)
         self._now = now
         self._lasting: dict[type, tuple[object, bytes]] = {}
         self._pace = {lane: PeerBuckets(PACE[lane], now) for lane in Lane}
@@ -165,12 +184,13 @@ class Exchange:
 
     async def _answer(self, lane: Lane, peer: NodeId, payload: bytes) -> bytes:
         """The encoded reply, or Refused: whatever the peer sends, it gets an answer, and nothing escapes into the transport."""
-        member = self._is_member(peer)
+        member, since = self._is_member(peer), self._now()
         try:
             kind = self._admit(lane, peer, payload, member=member)
             await self._keep_pace(lane, peer)
-            request: object = decode(payload, kind)
-            reply = await self._in_turn(lane, peer, kind, request)
+            request: Request[Any] = decode(payload, kind)
+            self._spare(peer if member else _STRANGERS, request)
+            reply = await self._in_turn(lane, peer, request, since)
             encoded = self._encoded(kind, reply)
         except PeerError as error:
             if error.rejection in _COSTLY:
@@ -209,14 +229,26 @@ class Exchange:
             raise PeerError(Rejection.UNAVAILABLE, f"{kind.__name__} is not served here")
         return kind
 
-    async def _in_turn(self, lane: Lane, peer: NodeId, kind: type[Request[Any]], request: object) -> object:
-        """Run the handler once one of the lane's turns is free."""
-        limits = LIMITS[lane]
+    def _spare(self, peer: NodeId, request: Request[Any]) -> None:
+        """Raise PeerError(BUSY) if this node is overloaded, others can answer too, and `peer` has had what it gets then."""
+        if self._sheds(request) and not self._spared.take(peer):
+            self._on_shed(type(request).__name__)
+            raise PeerError(Rejection.BUSY, "this node is overloaded; ask another one, or again later")
+
+    async def _in_turn(self, lane: Lane, peer: NodeId, request: Request[Any], since: Millis) -> object:
+        """Run the handler once one of the lane's turns is free, unless hardly anybody waits for the answer any more.
+
+        `since`: when the request came.
+        """
+        kind, limits = type(request), LIMITS[lane]
         if self._open[lane] >= limits.at_once + limits.waiting:
             raise PeerError(Rejection.BUSY, f"too many requests on {lane.value}; ask again later")
         self._open[lane] += 1
         try:
             async with asyncio.timeout(HANDLER_SECONDS), self._turns[lane]:
+                if self._now() - since > PATIENCE * 1000:
+                    self._on_shed(kind.__name__)
+                    raise PeerError(Rejection.BUSY, f"{kind.__name__} has waited longer than {PATIENCE:.0f} s for its turn")
                 return await self._handlers[kind](peer, request)
         except TimeoutError as error:
             raise PeerError(Rejection.BUSY, f"{kind.__name__} took longer than {HANDLER_SECONDS:.0f} s") from error

@@ -9,7 +9,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from bflcd.core.relaying import Stands, chain_of, decode_gossip, is_passed_on, signed_part
+from bflcd.core.relaying import Standpoint, Stands, chain_of, decode_gossip, is_passed_on, signed_part
+from bflcd.core.shedding import Shed, shed_of
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import OnMisbehaviour
 from bflcd.net.inbox import Inbox, Waiting
@@ -17,7 +18,7 @@ from bflcd.net.limits import Clock, PeerBuckets, Rate
 from bflcd.net.protocol import MAX_GOSSIP_BYTES, FloodHandler, GossipHandler, Relay, RequestTransport
 from bflcd.net.round_trips import RoundTrips
 from bflcd.net.verified import VerifiedEnvelopes
-from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
+from bflcd.types import ZERO_DIGEST, Digest, Millis, NodeId, short
 from bflcd.wire.codec import encode, registered
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Announcement, Gossip
@@ -53,6 +54,9 @@ PUSHED_BYTES: Final = Rate(per_second=1024 * 1024, burst=16 * 1024 * 1024)
 INVALID: Final = Rate(per_second=5, burst=50)
 """Invalid messages that a forwarder is forgiven: an honest peer passes on what it has not verified yet, but not for long."""
 
+OVER: Final = Rate(per_second=2, burst=8)
+"""Messages of decided rounds, of one member, that an overloaded node still looks at: their sender lags, and is answered with the
+certificate once a T0."""
 
 RECENT: Final = 4_096
 """Messages that are remembered for counting what is said or heard again."""
@@ -80,6 +84,10 @@ class OnTraffic(Protocol):
     def __call__(self, *, outgoing: bool, kind: str, way: Way, size: int, again: bool) -> None:
         """`kind`: the message's class; `size` in bytes; `again`: the same bytes went that way, or came in, not long ago."""
         ...
+
+
+OnShed = Callable[[str], None]
+"""Told the class of what was left, since this node is overloaded; must not block."""
 
 
 class GossipTransport(RequestTransport, Protocol):
@@ -132,12 +140,14 @@ class GossipChannel:
         on_traffic: OnTraffic | None = None,
         stands: Stands = lambda: None,
         is_busy: Callable[[], bool] = lambda: False,
+        on_shed: OnShed = lambda _kind: None,
     ) -> None:
         self._transport = transport
         self._topic = topic
         self._chain = chain
         self._stands = stands
         self._is_busy = is_busy
+        self._on_shed = on_shed
         self._is_member = is_member
         self._on_misbehaviour = on_misbehaviour
         self._inbox: Inbox[Gossip] = Inbox() if inbox is None else inbox
@@ -149,6 +159,7 @@ class GossipChannel:
         self._forwarded = PeerBuckets(FORWARDED, now)
         self._pushed_bytes = PeerBuckets(PUSHED_BYTES, now)
         self._invalid = PeerBuckets(INVALID, now)
+        self._over = PeerBuckets(OVER, now)
         transport.subscribe(topic, self._receive, relays=self._relays, on_flood=self._flooded)
         transport.serve(PUSH, self._pushed, max_request=MAX_GOSSIP_BYTES, max_concurrent=PUSHES_EACH)
 
@@ -178,6 +189,10 @@ class GossipChannel:
         """The next message that passed the cheap checks. For one reader."""
         item = await self._inbox.get()
         return ForwardedMessage(item.forwarder, item.author, item.message)
+
+    def oldest(self) -> Millis | None:
+        """Since when the message waits that has waited longest for `receive`, None if none does."""
+        return self._inbox.oldest()
 
     def verify_once(self, envelope: Envelope) -> bool:
         """Whether an envelope's signature holds; identical envelopes are verified only once."""
@@ -216,26 +231,32 @@ class GossipChannel:
         self._on_misbehaviour(peer, Rejection.BUSY, f"{short(peer)} gossips more than any honest node, or worthless things")
 
     def _take_in(self, forwarder: NodeId, data: bytes, way: Way) -> bool | None:
-        """Check in rising order of cost, then queue. False if it is wrong, None for a push that would displace what waits."""
+        """Check in rising order of cost, then queue. False if it is wrong, None if it is left and has to come again: a push that
+        would displace what waits, and what is for others while this node is overloaded."""
         if self._chain() == ZERO_DIGEST:
             return True  # before the genesis is known nothing can be judged, and nobody is to blame for sending it
+        stands = self._stands()
         try:
-            message, author = self._check(forwarder, data)
+            message, author = self._check(forwarder, data, stands)
+            shed = shed_of(message, stands) if stands is not None and stands.overloaded else None
         except PeerError as error:
             logger.debug("a %s of %s is refused: %s", way, short(forwarder), error)
             blame = self._on_misbehaviour if error.rejection is Rejection.TOO_LARGE else self.invalid  # no version says so much
             blame(forwarder, error.rejection, f"{way}: {error}")
             return False
+        if shed is Shed.SAID_AGAIN or (shed is Shed.OVER and not self._over.take(forwarder)):
+            self._on_shed(kind_of(message))
+            return True if shed is Shed.OVER else None
         if way == "push" and not self._inbox.has_room(forwarder, author, len(data)):
             return None
         self._on_traffic(outgoing=False, kind=kind_of(message), way=way, size=len(data), again=self._heard.has_seen(data))
-        self._inbox.put(Waiting(forwarder, author, message, len(data)))
+        self._inbox.put(Waiting(forwarder, author, message, len(data), self._now()))
         return True
 
-    def _check(self, forwarder: NodeId, data: bytes) -> tuple[Gossip, NodeId]:
+    def _check(self, forwarder: NodeId, data: bytes, stands: Standpoint | None) -> tuple[Gossip, NodeId]:
         if len(data) > MAX_GOSSIP_BYTES:
             raise PeerError(Rejection.TOO_LARGE, f"{len(data)} bytes of gossip, at most {MAX_GOSSIP_BYTES} are allowed")
-        message = decode_gossip(data, self._stands())
+        message = decode_gossip(data, stands)
         chain, author = chain_of(message), author_of(message, forwarder)
         if chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"a message of chain {short(chain)}")

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from bflcd.types import NodeId
+from bflcd.types import Millis, NodeId
 
 PER_AUTHOR: Final = 64
 """Messages of one author through one forwarder: a round's beacon, offer, card and votes of a dozen views."""
@@ -26,12 +26,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Generic[T]):
-    """A message in the queue: through whom it came, by whom it says to be, and how many bytes it was."""
+    """A message in the queue: through whom it came, by whom it says to be, how many bytes it was, and since when it waits."""
 
     forwarder: NodeId
     author: NodeId
     message: T
     size: int
+    since: Millis
 
 
 class _Lane(Generic[T]):
@@ -113,6 +114,10 @@ class Inbox(Generic[T]):
         else:
             del self._lanes[forwarder]
         return item
+
+    def oldest(self) -> Millis | None:
+        """Since when the message waits that has waited longest, None if none does."""
+        return min((lane.items[0].since for lane in self._lanes.values()), default=None)
 
     def __len__(self) -> int:
         return sum(len(lane.items) for lane in self._lanes.values())

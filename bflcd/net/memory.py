@@ -179,6 +179,10 @@ class MemoryTransport:
 
     # Peers
 
+    def lag(self) -> float:
+        """See `Transport.lag`."""
+        return 0.0
+
     def addresses(self) -> tuple[str, ...]:
         """See `Transport.addresses`."""
         return (f"/memory/{self._number}/p2p/{peer_id_of(self.node_id)}",) if self._closed is not None else ()

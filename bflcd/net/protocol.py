@@ -160,6 +160,10 @@ class Transport(Protocol):
         """
         ...
 
+    def lag(self) -> float:
+        """Seconds by which the thread that it works in is late; 0 if it has none of its own. Never waits."""
+        ...
+
     def addresses(self) -> tuple[str, ...]:
         """Listening multiaddrs, each ending in /p2p/PEERID, with the port that was really bound."""
         ...

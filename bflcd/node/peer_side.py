@@ -48,6 +48,8 @@ class PeerSide:
             on_misbehaviour=self.punish,
             on_failure=self._failed,
             largest=self._largest,
+            sheds=self._sheds,
+            on_shed=self._metrics.shed_one,
         )
         self.gossip = self._open_gossip()
         self.peers = self._open_peers(config, identity, store)
@@ -65,6 +67,7 @@ class PeerSide:
             on_traffic=self._metrics.message,
             stands=self._stands,
             is_busy=self._is_catching_up,
+            on_shed=self._metrics.shed_one,
         )
 
     def _open_peers(self, config: Config, identity: Identity, store: BlockStore) -> PeerManager:
@@ -121,6 +124,9 @@ class PeerSide:
 
     def _may_serve(self, peer: NodeId, root: Digest) -> bool:
         return self.standing.may_serve(peer, root)
+
+    def _sheds(self, request: Request[Any]) -> bool:
+        return self.standing.sheds(request)
 
     def _damaged(self, root: Digest, error: DamagedBlobError) -> None:
         self.standing.damaged(root, error)

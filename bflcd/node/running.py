@@ -23,9 +23,11 @@ from bflcd.node.attack import AttackingCompute
 from bflcd.node.engine import Engine, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
+from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
 from bflcd.node.recovery.service import RecoveryService
+from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports
@@ -52,25 +54,6 @@ HOLD_LOOK: Final = 1.0
 """Seconds between two looks at what is missed."""
 
 logger = logging.getLogger(__name__)
-
-
-class Bell:
-    """Rings for everybody who waits; whoever was busy meanwhile asks for what came after what it knows."""
-
-    def __init__(self) -> None:
-        self.rings = 0
-        self._next = asyncio.Event()
-
-    def ring(self) -> None:
-        """Wake everybody."""
-        self.rings += 1
-        self._next.set()
-        self._next = asyncio.Event()
-
-    async def after(self, rings: int) -> None:
-        """Return once it has rung more than `rings` times."""
-        while self.rings <= rings:
-            await self._next.wait()
 
 
 async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
@@ -176,6 +159,7 @@ class RunningNode:
             self._maintenance,
             around.facts.measures,
             training=self._words,
+            overload=around.facts.overload,
             sponsors=around.sponsors,
         )
 
@@ -213,6 +197,19 @@ class RunningNode:
             verified=around.side.verified,
             claims=self._claims,
             on_closed=self._closed,
+        )
+
+    def _load_watch(self) -> LoadWatch:
+        around, core = self._around, self._engine.core
+        return LoadWatch(
+            around.facts.overload,
+            scheduler=ASYNCIO,
+            network=around.side.transport.lag,
+            queues=(around.side.gossip.oldest, self._inbox.oldest),
+            now=clock,
+            view_timeout=lambda: core.context.params.view_timeout,
+            round_=lambda: core.context.round,
+            tell=around.tell,
         )
 
     def _recovery(self) -> RecoveryService:
@@ -261,6 +258,7 @@ class RunningNode:
         if self._engine.guard.in_doubt:
             group.create_task(self._confirm())
         group.create_task(self._receive())
+        group.create_task(self._load_watch().run())
         group.create_task(self._tell_idle())
         group.create_task(self._follow())
         group.create_task(self._payer.run())

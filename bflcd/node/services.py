@@ -1,7 +1,7 @@
 """Answers to what peers ask of the chain and of the running round, and who may see which blob."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from bflcd.consensus.events import Prepared
 from bflcd.consensus.recovery import proof_of
@@ -17,6 +17,7 @@ from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handlers
+from bflcd.node.load.shedding import others_can_answer
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.store.protocol import ChainStore, RecordStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
@@ -37,6 +38,7 @@ from bflcd.wire.requests import (
     MembershipReply,
     OperationsReply,
     PreparedReply,
+    Request,
     SegmentReply,
 )
 
@@ -91,6 +93,10 @@ class ChainService:
         if peer in context.owing:
             raise PeerError(Rejection.REFUSED, f"payloads are not for who owes: you owe {owed_text(context.state, peer)}")
         return round_ is None or (round_ == context.round and peer in context.committee)
+
+    def others_can_answer(self, request: Request[Any]) -> bool:
+        """As `shedding.others_can_answer`, in the running round."""
+        return others_can_answer(request, self._core.context, self._unpublished)
 
     def _require_chain(self, chain: Digest) -> None:
         ours = self._core.context.state.chain

@@ -9,6 +9,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import account_of
 from bflcd.net.sizes import MAX_AHEAD, Community, largest_reply
 from bflcd.node.following import RoundClaims
+from bflcd.node.load.overload import Overload
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.runtime.clock import wall_clock
 from bflcd.node.services import ChainService
@@ -31,7 +32,7 @@ class Standing(Protocol):
         ...
 
     def standpoint(self) -> Standpoint:
-        """Chain, round and number of members."""
+        """Chain, round, number of members, whether it judges, whether it is overloaded."""
         ...
 
     def is_catching_up(self) -> bool:
@@ -64,6 +65,10 @@ class Standing(Protocol):
 
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
         """Whether a peer may have a payload."""
+        ...
+
+    def sheds(self, request: Request[Any]) -> bool:
+        """Whether this node is overloaded, and others can answer too."""
         ...
 
     async def answer(self, peer: NodeId, request: Request[Any]) -> object:
@@ -126,6 +131,10 @@ class Newcomer:
         """See `Standing`."""
         return False
 
+    def sheds(self, _: Request[Any]) -> bool:
+        """See `Standing`."""
+        return False
+
     async def answer(self, _: NodeId, __: Request[Any]) -> object:
         """See `Standing`."""
         raise PeerError(Rejection.UNAVAILABLE, "this node has no genesis yet")
@@ -152,6 +161,7 @@ class NodeOfChain:
         measures: Measures,
         *,
         training: TrainingWords,
+        overload: Overload,
         sponsors: frozenset[str],
     ) -> None:
         """`sponsors`: peer ids that the operator named. Those that our ledger does not know are taken for members: it may be
@@ -161,6 +171,7 @@ class NodeOfChain:
         self._service = service
         self._claims = claims
         self._training = training
+        self._overload = overload
         self._maintenance = maintenance
         self._measures = measures
         self._handlers = service.handlers()
@@ -173,7 +184,13 @@ class NodeOfChain:
     def standpoint(self) -> Standpoint:
         """See `Standing`."""
         context = self._core.context
-        return Standpoint(context.state.chain, context.round, len(context.members))
+        return Standpoint(
+            context.state.chain,
+            context.round,
+            len(context.members),
+            judges=context.judges,
+            overloaded=self._overload.is_on,
+        )
 
     def is_catching_up(self) -> bool:
         """See `Standing`."""
@@ -224,6 +241,10 @@ class NodeOfChain:
     def may_serve(self, peer: NodeId, root: Digest) -> bool:
         """See `Standing`."""
         return peer in self._core.context.members and self._service.may_serve(peer, root)
+
+    def sheds(self, request: Request[Any]) -> bool:
+        """See `Standing`."""
+        return self._overload.is_on and self._service.others_can_answer(request)
 
     async def answer(self, peer: NodeId, request: Request[Any]) -> object:
         """See `Standing`."""

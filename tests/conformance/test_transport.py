@@ -177,6 +177,12 @@ class TestPeers:
             serve_basics(a.transport)
 
 
+class TestLag:
+    async def test_a_transport_that_keeps_up_is_not_late(self, net):
+        a = await net.start(1)
+        await eventually(lambda: 0 <= a.transport.lag() < SECONDS)
+
+
 class TestRequests:
     @pytest.mark.parametrize("size", [0, 1, 1000, 65_507, 256 * 1024 + 1, 1024 * 1024, 8 * 1024 * 1024])
     async def test_responses_of_all_sizes_arrive_whole(self, net, size):

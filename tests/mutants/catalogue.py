@@ -22,6 +22,7 @@ from tests.mutants.planted import (
     money,
     newcomer,
     operations,
+    overload,
     pace,
     recovery,
     rollback,
@@ -54,5 +55,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *border.MUTANTS,
     *addresses.MUTANTS,
     *newcomer.MUTANTS,
+    *overload.MUTANTS,
     *wire.MUTANTS,
 )

@@ -210,7 +210,7 @@ async def test_channels_talk_over_a_network():
 
 
 def item(forwarder, author, number, size=10):
-    return Waiting(forwarder.node_id, author.node_id, number, size)
+    return Waiting(forwarder.node_id, author.node_id, number, size, Millis(number))
 
 
 async def drained(inbox):

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -288,3 +289,16 @@ async def test_library_logs_nothing_in_ordinary_use(net, caplog):
     await b.transport.close()
     await eventually(lambda: not a.peers)
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR", "CRITICAL")] == []
+
+
+async def test_a_network_thread_that_is_held_up_is_late_while_it_is_and_once_it_goes_on(net):
+    """Given a thread that something holds up, when another thread looks, then it sees by how much, before the thread itself can say."""
+    member, held = await net.start(1), threading.Event()
+    await eventually(lambda: member.transport._bridge.lateness._due < float("inf"))
+    member.transport._bridge.tell(held.wait)
+    try:
+        await eventually(lambda: member.transport.lag() > 0.3)
+    finally:
+        held.set()
+    await eventually(lambda: member.transport._bridge.lateness._late > 0.3)
+    await eventually(lambda: member.transport.lag() < 0.3)

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from bflcd.log import PEERS_LINES
-from bflcd.net.exchange import PACE, PATIENCE, STRANGERS_REQUESTS
-from bflcd.net.gossip import FORWARDED, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
+from bflcd.net.exchange import HANDLER_SECONDS, PACE, PATIENCE, SPARED, STRANGERS_REQUESTS
+from bflcd.net.gossip import FORWARDED, OVER, PUSH, PUSH_SECONDS, PUSHED_BYTES, PUSHES_EACH, TOPIC
 from bflcd.net.libp2p.budget import (
     FORWARDED_BYTES,
     FORWARDED_MESSAGES,
@@ -92,6 +92,9 @@ def test_the_figures_of_the_border_are_the_codes():
     assert f"blob {blob.per_second:g} and {blob.burst:,.0f}" in TEXT
     assert f"above {PATIENCE:g} s Refused(busy)" in TEXT
     assert "| 1 MiB a second of one peer, 16 MiB at once |" in TEXT
+    assert f"| one answer | {PATIENCE:g} s until its turn, {HANDLER_SECONDS:g} s in all |" in TEXT
+    assert f"| {SPARED.per_second:g} requests a second, {SPARED.burst:g} at once, of one member, and of all strangers" in TEXT
+    assert f"at an overloaded node | {OVER.per_second:g} a second, {OVER.burst:g} at once, of one member |" in TEXT
     few = f"one in {1 / LINES.per_second:g} s, {LINES.burst:g} at once"
     assert f"| {PEERS_LINES} a minute; of the connections of strangers {few} |" in TEXT
 

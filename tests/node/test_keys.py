@@ -22,6 +22,7 @@ from bflcd.node.alliance.service import AllianceService
 from bflcd.node.anew import ExcludedError, KeyReplacedError
 from bflcd.node.first_peers import with_last_keys
 from bflcd.node.following import RoundClaims
+from bflcd.node.load.overload import Overload
 from bflcd.node.standing import NodeOfChain
 from bflcd.types import Digest, NodeId, Round
 from bflcd.wire.envelope import verify_envelope
@@ -206,7 +207,7 @@ def standing_of(state: State, me: NodeId, sponsors: list[NodeId], claims: RoundC
     training: Any = SimpleNamespace(note=lambda *_: None)
     nothing: Any = None
     named = frozenset(map(peer_id_of, sponsors))
-    return NodeOfChain(core, service, claims, nothing, nothing, training=training, sponsors=named)
+    return NodeOfChain(core, service, claims, nothing, nothing, training=training, overload=Overload(), sponsors=named)
 
 
 def test_who_was_away_while_all_others_rotated_follows_the_first_peers_that_its_operator_names() -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
 from bflcd.node.following import RoundClaims
+from bflcd.node.load.overload import Overload
 from bflcd.node.standing import NodeOfChain
 from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.members import peer_view, training_view
@@ -75,7 +77,8 @@ class Member:
         claims = RoundClaims(lambda: None)
         measures = SimpleNamespace(stats=SimpleNamespace(oldest_payload=Round(0)))
         service = SimpleNamespace(handlers=dict)
-        self.standing = NodeOfChain(self.core, service, claims, None, measures, training=self.words, sponsors=frozenset())  # type: ignore[arg-type]
+        own: Any = {"training": self.words, "overload": Overload(), "sponsors": frozenset()}
+        self.standing = NodeOfChain(self.core, service, claims, None, measures, **own)  # type: ignore[arg-type]
         self.node = build_node(hub, number, set(world.identities), key=self.identity)
         self.manager = PeerManager(
             self.node.transport,

@@ -145,6 +145,10 @@ class Status(Answer, frozen=True, kw_only=True):
     """Connected members that say that they do not train: nobody waits for their offers; `peers` has why."""
     work_failures: int = 0
     """Failures in a row of training, judging or measuring here, of what fails longest; 0 while all goes well."""
+    lag: float = 0.0
+    """Seconds by which the node is late: its event loop, its network's thread or the oldest message, whichever is worst."""
+    overloaded: bool = False
+    """Whether it leaves to others what they can answer or say again, because it is late."""
 
 
 class Peer(Answer, frozen=True, kw_only=True):

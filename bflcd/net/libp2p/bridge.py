@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import trio
 
 from bflcd.errors import InvariantError, MachineError, RequestError
+from bflcd.net.libp2p.lateness import Lateness
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Bridge:
         self._handlers: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._lock = threading.Lock()
+        self.lateness = Lateness()
+        """Of the thread."""
 
     # Life
 
@@ -95,6 +98,7 @@ class Bridge:
         self._stop = trio.Event()
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self.lateness.keep)
             await main(self._stop, lambda: self._post(_settle, ready, None, None))
             nursery.cancel_scope.cancel()
 

@@ -107,6 +107,10 @@ class Libp2pTransport:
         self._node = node
         await node.run(listeners, stop, ready)
 
+    def lag(self) -> float:
+        """See `Transport.lag`."""
+        return self._bridge.lateness.seconds
+
     # Peers
 
     def addresses(self) -> tuple[str, ...]:

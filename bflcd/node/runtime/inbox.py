@@ -1,6 +1,7 @@
 """The daemon's queue of events for the core, on asyncio."""
 
 import asyncio
+from collections import deque
 from typing import Final
 
 from bflcd.core.events import Event
@@ -12,13 +13,33 @@ MAX_QUEUE: Final = 4096
 """Events that wait for the core; gossip waits in its own bounded inbox before that."""
 
 
+class _DatedQueue(asyncio.Queue[Delivered]):
+    """Knows since when each of its events waits, by the hooks that the base class has for this."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self.since: deque[Millis] = deque()
+
+    def _put(self, item: Delivered) -> None:
+        super()._put(item)
+        self.since.append(clock())
+
+    def _get(self) -> Delivered:
+        self.since.popleft()
+        return super()._get()
+
+
 class QueueInbox:
     """Implements `ports.Inbox`."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[Delivered] = asyncio.Queue(MAX_QUEUE)
+        self._queue = _DatedQueue(MAX_QUEUE)
         self._first: Delivered | None = None
         """What `wait` has drawn already."""
+
+    def oldest(self) -> Millis | None:
+        """Since when the event waits that is next, None if none does."""
+        return self._queue.since[0] if self._queue.since else None
 
     async def put(self, event: Event) -> None:
         """See `Inbox`."""

@@ -14,6 +14,7 @@ from bflcd.crypto.identity import peer_id_of
 from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
+from bflcd.node.load.overload import Overload
 from bflcd.node.views.decided import last_decision
 from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.node.views.left_out import LeftOut
@@ -112,6 +113,8 @@ class NodeFacts:
         """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
         self.work = WorkHealth(time.monotonic)
         """How this node's own work goes; its worker's, once there is one."""
+        self.overload = Overload()
+        """Whether this node is behind with what it is told."""
         self._addresses = addresses
         self._started = time.monotonic()
         self._alarms = alarms
@@ -129,7 +132,8 @@ class NodeFacts:
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""
         held = [self.held] if self.held else []
-        return [*attack_warnings(self.config.attack), *held, *self.work.warnings(), *self._alarms(), *self.peers.warnings()]
+        own = [*held, *self.work.warnings(), *self.overload.warnings()]
+        return [*attack_warnings(self.config.attack), *own, *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:
         """The fields of `Status` that are the same on every chain."""
@@ -146,4 +150,6 @@ class NodeFacts:
             "api": self.api_place,
             "pid": os.getpid(),
             "memory_rss": resident_bytes(),
+            "lag": self.overload.lags.worst,
+            "overloaded": self.overload.is_on,
         }

@@ -157,7 +157,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "all-is-passed-on",
         "whatever a member gossips goes through the whole community, of whatever round",
         RELAYING,
-        "            return running <= _round_of_payload(signed_part(message).payload) <= running + _AHEAD\n",
+        "            return running <= round_of_payload(signed_part(message).payload) <= running + _AHEAD\n",
         "            return True\n",
         RELAYED,
     ),
