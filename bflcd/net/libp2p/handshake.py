@@ -113,7 +113,8 @@ class TcpStream(ReadWriteCloser):  # type: ignore[misc]
 
 
 class LeanSession:
-    """The library's secured connection with a reader of its own: the library's copies each byte seven times on its way to Yamux.
+    """The library's secured connection with a reader of its own: the library's copies each byte eight times on its way to
+    Yamux, this one three times.
 
     Made before anything is read from the session.
     """
