@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -42,6 +43,16 @@ def check_chunk(size: int, index: int, data: bytes | memoryview) -> None:
         raise ValueError(f"chunk {index} of a blob of {size} bytes has {expected} bytes, not {len(data)}")
 
 
+@dataclass(eq=False, slots=True)
+class _Put:
+    """A chunk that waits to be written. `outcome`: how many of its blob's are then still missing, or what is wrong with it."""
+
+    root: Digest
+    index: int
+    data: bytes
+    outcome: int | Exception | None = None
+
+
 class SqlitePayloads:
     """`PayloadStore` in the tables `blobs` and `chunks` of an open database.
 
@@ -52,6 +63,8 @@ class SqlitePayloads:
     def __init__(self, database: Database) -> None:
         """Payloads in `database`, which is closed with them."""
         self._database = database
+        self._waiting: list[_Put] = []
+        self._writing = asyncio.Lock()
 
     async def close(self) -> None:
         """See `PayloadStore`."""
@@ -67,31 +80,48 @@ class SqlitePayloads:
 
     async def start_blob(self, manifest: Manifest, begun: Round) -> tuple[int, ...]:
         """See `PayloadStore`."""
-        root, hashes = manifest.blob.root, b"".join(manifest.chunks)
-
-        def work(writer: sqlite3.Connection) -> tuple[int, ...]:
-            writer.execute(
-                "INSERT INTO blobs (root, size, missing, begun, hashes) VALUES (?1, ?2, ?3, ?4, ?5) "
-                "ON CONFLICT (root) DO UPDATE SET begun = ?4, size = ?2, missing = iif(hashes = ?5, missing, ?3), hashes = ?5",
-                (root, manifest.blob.size, len(manifest.chunks), begun, hashes),
-            )
-            blob_id, missing = writer.execute("SELECT id, missing FROM blobs WHERE root = ?", (root,)).fetchone()
-            return _missing_chunks(writer, blob_id, manifest) if missing else ()
-
-        return await self._database.write("starting a blob", work, durable=False, size=len(hashes))
+        work, size = partial(_start, manifest, begun), HASH_BYTES * len(manifest.chunks)
+        return await self._database.write("starting a blob", work, durable=False, size=size)
 
     async def put_chunk(self, root: Digest, index: int, data: bytes) -> bool:
-        """See `PayloadStore`."""
-        work = partial(_insert_chunks, root, ((index, data),))
-        missing = await self._database.write("storing a chunk", work, durable=False, size=len(data))
+        """See `PayloadStore`. Chunks that come while one is written share the next transaction, up to a group of them: whoever's
+        turn it is writes for the others too. What is wrong with one is told to whoever gave it."""
+        put = _Put(root, index, data)
+        self._waiting.append(put)
+        try:
+            async with self._writing:
+                if put.outcome is None:
+                    await self._write_group()
+        finally:
+            if put.outcome is None:  # it failed or was cancelled; whoever waits behind it writes for itself
+                self._waiting.remove(put)
         await self._database.checkpoint_if_due()
-        return missing == 0
+        if isinstance(put.outcome, Exception):
+            raise put.outcome
+        return put.outcome == 0
+
+    async def _write_group(self) -> None:
+        """Write the chunks that have waited longest. A caller that is cancelled may leave them written and the others unaware of
+        it: those are then written once more, which changes nothing."""
+        group = tuple(self._waiting[:GROUP_CHUNKS])
+        size = sum(len(put.data) for put in group)
+        outcomes = await self._database.write("storing chunks", partial(_insert_group, group), durable=False, size=size)
+        for put, outcome in zip(group, outcomes, strict=True):
+            put.outcome = outcome
+        self._waiting = [put for put in self._waiting if put.outcome is None]
 
     async def put_blob(self, data: bytes, begun: Round) -> BlobRef:
-        """See `PayloadStore`."""
+        """See `PayloadStore`. The first group of chunks is in the transaction that starts the blob."""
         manifest = await asyncio.to_thread(manifest_of, data)
-        missing = await self.start_blob(manifest, begun)
         root, chunks = manifest.blob.root, split_chunks(data)
+
+        def start(writer: sqlite3.Connection) -> tuple[int, ...]:
+            missing = _start(manifest, begun, writer)
+            _insert_chunks(root, [(index, chunks[index]) for index in missing[:GROUP_CHUNKS]], writer)
+            return missing[GROUP_CHUNKS:]
+
+        size = sum(len(chunk) for chunk in chunks[:GROUP_CHUNKS])
+        missing = await self._database.write("starting a blob", start, durable=False, size=size)
         for at in range(0, len(missing), GROUP_CHUNKS):
             group = tuple((index, chunks[index]) for index in missing[at : at + GROUP_CHUNKS])
             work = partial(_insert_chunks, root, group)
@@ -235,6 +265,18 @@ def rely_on(roots: Sequence[Digest], writer: sqlite3.Connection) -> None:
         writer.execute("UPDATE blobs SET missing = ? WHERE root = ?", (missing, roots[0]))
 
 
+def _start(manifest: Manifest, begun: Round, writer: sqlite3.Connection) -> tuple[int, ...]:
+    """Enter a blob, or begin it anew; returns the indices of chunks that are not there."""
+    root, hashes = manifest.blob.root, b"".join(manifest.chunks)
+    writer.execute(
+        "INSERT INTO blobs (root, size, missing, begun, hashes) VALUES (?1, ?2, ?3, ?4, ?5) "
+        "ON CONFLICT (root) DO UPDATE SET begun = ?4, size = ?2, missing = iif(hashes = ?5, missing, ?3), hashes = ?5",
+        (root, manifest.blob.size, len(manifest.chunks), begun, hashes),
+    )
+    blob_id, missing = writer.execute("SELECT id, missing FROM blobs WHERE root = ?", (root,)).fetchone()
+    return _missing_chunks(writer, blob_id, manifest) if missing else ()
+
+
 def _missing_chunks(writer: sqlite3.Connection, blob_id: int, manifest: Manifest) -> tuple[int, ...]:
     """The indices that are not there, counted anew; chunks that another manifest let in are deleted."""
     first, count = blob_id << CHUNK_ID_BITS, len(manifest.chunks)
@@ -264,6 +306,17 @@ def _insert_chunks(root: Digest, chunks: Sequence[tuple[int, bytes | memoryview]
         row = ((blob_id << CHUNK_ID_BITS) + index, hash_.fetchone()[0], data)
         missing -= writer.execute("INSERT OR IGNORE INTO chunks (id, hash, data) VALUES (?, ?, ?)", row).rowcount
     return int(missing)
+
+
+def _insert_group(puts: Sequence[_Put], writer: sqlite3.Connection) -> list[int | Exception]:
+    """The outcome of each. One that is refused is so before anything of it is written."""
+    outcomes: list[int | Exception] = []
+    for put in puts:
+        try:
+            outcomes.append(_insert_chunks(put.root, ((put.index, put.data),), writer))
+        except (KeyError, ValueError) as error:
+            outcomes.append(error)
+    return outcomes
 
 
 def _delete_some(payload: HeldPayload, writer: sqlite3.Connection) -> bool:

@@ -93,8 +93,9 @@ class SqliteChain:
     async def commit(self, certified: CertifiedSegment, state: State) -> None:
         """See `ChainStore`."""
         previous = await self.head()
-        head = await asyncio.to_thread(successor, previous, certified, state)
-        segment, certificate = await asyncio.to_thread(lambda: (encode(certified.segment), encode(certified.certificate)))
+        head, segment, certificate = await asyncio.to_thread(
+            lambda: (successor(previous, certified, state), encode(certified.segment), encode(certified.certificate))
+        )
 
         def work(writer: sqlite3.Connection) -> None:
             insert_head(writer, head, certificate=certificate, segment=segment)

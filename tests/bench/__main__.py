@@ -1,12 +1,11 @@
 """`make bench`: measures the budgets of the design and writes docs/benchmarks.md.
 
-Each row is a value beside its floor or rival, both measured in this run. `python -m tests.bench NAME ...` runs some of the parts and
+Each row is a value beside its floor or rival, both measured in this run, in turn. `python -m tests.bench NAME ...` runs some of the parts and
 writes nothing. Work W needs BFLC_DATA, the GPU rows a CUDA device, the laboratory's rival BFLC_FLOWER (an interpreter that has
 `flwr[simulation]` and torch); what can't be measured is said, not guessed.
 """
 
 import importlib
-import json
 import os
 import platform
 import subprocess
@@ -14,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from tests.bench.turns import report
 
 PARTS = ("chain", "ledger", "store", "blob", "daemon", "demo", "work_w", "kill", "growth", "degraded", "lab", "gpu")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
@@ -45,12 +46,6 @@ Three rows are above their budget.
 """
 
 
-def measure(part: str) -> list[dict[str, Any]]:
-    """The rows of one part."""
-    found = importlib.import_module(f"tests.bench.{part}").run()
-    return [found] if isinstance(found, dict) else found
-
-
 def main(names: list[str]) -> int:
     """Measure all parts, or those named."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,12 +53,12 @@ def main(names: list[str]) -> int:
     notes: list[str] = []
     for part in names or PARTS:
         print(f"measuring {part} ...", file=sys.stderr, flush=True)
-        found = measure(part)
+        found = report(importlib.import_module(f"tests.bench.{part}").run)
         if not found:
             notes.append(MISSING.get(part, f"{part}: not measured"))
+        elif found[0]["busy_machine"]:
+            notes.append(f"{part}: on a busy machine, others had {found[0]['others_cores']:.1f} cores; only ratios count")
         rows += found
-        for row in found:
-            print(json.dumps(row), flush=True)
     if not names:
         DOCUMENT.write_text(INTRODUCTION + table(rows) + after(notes) + REST)
         print(f"wrote {DOCUMENT}", file=sys.stderr)
@@ -82,7 +77,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             row["row"],
             f"{_number(row['value'])}{unit}",
             named,
-            "" if ratio is None else f"{ratio:.2f}",
+            "" if ratio is None else _ratio(row),
             row.get("budget") or "",
         )
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
@@ -96,6 +91,12 @@ def after(notes: list[str]) -> str:
     lines = [f"\nMeasured on {where}, at commit {commit or 'unknown'}.\n"]
     lines += [f"- {note}\n" for note in notes]
     return "".join(lines)
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    """The ratio, with the lowest and highest of its turns where it had any."""
+    spread = f" ({row['low']:.2f} to {row['high']:.2f})" if "low" in row else ""
+    return f"{row['ratio']:.2f}{spread}"
 
 
 def _number(value: float | str) -> str:

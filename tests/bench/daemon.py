@@ -1,6 +1,5 @@
 """A daemon alone: seconds from start to API, resident memory without torch; and a decision beside a gossip hop (design 12)."""
 
-import asyncio
 import subprocess
 import sys
 import tempfile
@@ -11,14 +10,12 @@ from typing import Any
 
 import psutil
 
-from bflcd.crypto.identity import Identity
-from bflcd.net.libp2p import Libp2pTransport
+from tests.bench.hop import gossip_hop
+from tests.bench.turns import paired
 from tests.bench.work_w import Running, ask_text, status, testnet
 
 STARTS = 5
-HOPS = 200
-ROUNDS = 20
-TOPIC = "/bench/hop"
+TURNS, ROUNDS = 3, 20
 
 
 def run() -> list[dict[str, Any]]:
@@ -49,19 +46,20 @@ def _alone() -> list[dict[str, Any]]:
 
 
 def _deciding() -> list[dict[str, Any]]:
-    hop = asyncio.run(gossip_hop())
-    with testnet(5, "--task", "digits", "--rounds", str(ROUNDS)) as running:
-        running.wait(ROUNDS, 120)
-        decided = sum(_metric(d, "bflc_decision_seconds_sum") for d in running.datadirs)
-        count = sum(_metric(d, "bflc_decision_seconds_count") for d in running.datadirs)
-    value = decided / count
+    hops, values = [], []
+    for _ in range(TURNS):
+        hops.append(gossip_hop())
+        with testnet(5, "--task", "digits", "--rounds", str(ROUNDS)) as running:
+            running.wait(ROUNDS, 120)
+            decided = sum(_metric(d, "bflc_decision_seconds_sum") for d in running.datadirs)
+            values.append(decided / sum(_metric(d, "bflc_decision_seconds_count") for d in running.datadirs))
     return [
         {
             "row": "deciding a segment, 4 members, ms (mean, from q cards to the certificate stored)",
-            "value": round(value * 1e3, 1),
-            "floor": round(hop * 1e3, 2),
+            "value": round(median(values) * 1e3, 1),
+            "floor": round(median(hops) * 1e3, 2),
             "floor_is": "one gossip hop (median)",
-            "ratio": round(value / hop, 1),
+            **paired(values, hops),
             "budget": "<= 6 hops",
         }
     ]
@@ -72,34 +70,3 @@ def _metric(datadir: Path, name: str) -> float:
         if line.startswith(name + " "):
             return float(line.split()[1])
     return 0.0
-
-
-async def gossip_hop() -> float:
-    """Median seconds from publishing 1 KB to its arrival at a neighbour, two transports in one process."""
-    here, there = (Libp2pTransport(Identity(bytes([n]) * 32), ("/ip4/127.0.0.1/tcp/0",), lambda _: True) for n in (1, 2))
-    arrived = asyncio.Event()
-
-    def heard(_node: bytes, _message: bytes) -> bool:
-        arrived.set()
-        return True
-
-    for transport in (here, there):
-        transport.subscribe(TOPIC, heard)
-        transport.on_peer_event(lambda _: None)
-    await here.start()
-    await there.start()
-    try:
-        await here.dial(there.addresses()[0], 10)
-        await asyncio.sleep(2)
-        seconds = []
-        for number in range(HOPS):
-            arrived.clear()
-            begun = time.perf_counter()
-            await here.publish(TOPIC, number.to_bytes(4, "big") * 256)
-            async with asyncio.timeout(5):
-                await arrived.wait()
-            seconds.append(time.perf_counter() - begun)
-        return median(seconds)
-    finally:
-        await here.close()
-        await there.close()

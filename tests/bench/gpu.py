@@ -1,6 +1,5 @@
 """Scoring P updates at once on a GPU, beside P times scoring one in a loop there (design 12). No rows without CUDA."""
 
-import time
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -15,6 +14,7 @@ from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never
 from bflcd.types import Digest, Round
 from bflcd.wire.tensors import join_payload
+from tests.bench.turns import in_turn, paired
 
 ROWS, CLASSES, REPEATS = 256, 10, 5
 COUNTS = (8, 32, 64)
@@ -44,26 +44,20 @@ def _row(kind: str, count: int) -> dict[str, Any]:
         for number in range(count)
     )
     job = ScoreJob(Round(0), base, updates, 3, ROWS, 4)
-    value = _seconds(scorer, [job])
-    floor = _seconds(scorer, [replace(job, candidates=(update,)) for update in updates])
+    alone = [replace(job, candidates=(update,)) for update in updates]
+    values, floors = in_turn(lambda: _score(scorer, [job]), lambda: _score(scorer, alone), turns=REPEATS)
     return {
         "row": f"scoring {count} updates on a GPU, {kind}, ms",
-        "value": round(value * 1e3, 1),
-        "floor": round(floor * 1e3, 1),
+        "value": round(median(values) * 1e3, 1),
+        "floor": round(median(floors) * 1e3, 1),
         "floor_is": "one at a time",
-        "ratio": round(value / floor, 2),
+        **paired(values, floors),
         "budget": "<= 0.5",
     }
 
 
-def _seconds(scorer: Scorer, jobs: list[ScoreJob]) -> float:
-    found = []
-    for repeat in range(REPEATS + 1):
-        torch.cuda.synchronize()
-        begun = time.perf_counter()
-        for job in jobs:
-            scorer.score(job, never)
-        torch.cuda.synchronize()
-        if repeat:
-            found.append(time.perf_counter() - begun)
-    return median(found)
+def _score(scorer: Scorer, jobs: list[ScoreJob]) -> None:
+    torch.cuda.synchronize()
+    for job in jobs:
+        scorer.score(job, never)
+    torch.cuda.synchronize()

@@ -7,7 +7,7 @@ and again. All nodes share this machine's cores, so a round takes longer with mo
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -34,13 +34,24 @@ class Size:
 
 
 def run() -> list[dict[str, Any]]:
-    """The rows, largest community last."""
-    found = []
-    for nodes in SIZES:
-        found.append(measure(nodes))
-        print(text(found[-1]), file=sys.stderr, flush=True)
-    least = found[0]
-    return [row for size in found for row in rows(size, least)]
+    """The rows, largest community last. The smallest is measured before and after each of the others, and the mean of those two is
+    what the other is held against."""
+    smallest, *others = SIZES
+    before = told(smallest)
+    found = rows(before, before)
+    for nodes in others:
+        size, after = told(nodes), told(smallest)
+        least = replace(before, cpu=(before.cpu + after.cpu) / 2, seconds=(before.seconds + after.seconds) / 2)
+        found += rows(size, least)
+        before = after
+    return found
+
+
+def told(nodes: int) -> Size:
+    """Measure a community, and print what its nodes said."""
+    found = measure(nodes)
+    print(text(found), file=sys.stderr, flush=True)
+    return found
 
 
 def measure(nodes: int) -> Size:

@@ -7,7 +7,6 @@ processes together. On a machine with CUDA the laboratory and the loop are measu
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import psutil
+
+from tests.bench.turns import report
 
 DEVICES, ROWS, ROUNDS, CLASSES = 100, 100, 6, 62
 BATCH, RATE, MOMENTUM = 32, 0.05, 0.9
@@ -154,5 +155,4 @@ if __name__ == "__main__":
     if given.contender:
         contender(given.data)
     else:
-        for row in run(given.flower):
-            print(json.dumps(row))
+        report(lambda: run(given.flower))

@@ -1,6 +1,7 @@
 """Devices trained a second on a GPU: the laboratory's stacks beside a plain loop over devices there, same network and precision."""
 
-import time
+from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from bflcd.lab.engine.base import Pace, Precision, Trainee
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.learn.task import Rows, Task, find_task
 from bflcd.learn.training import DeviceRows
+from tests.bench.turns import in_turn, paired
 
 STACK, ROWS, BATCH, LOOPED, CLASSES = 128, 128, 32, 16, 62
 REPEATS = 3
@@ -28,14 +30,18 @@ def _row(kind: str, precision: Precision) -> dict[str, Any]:
     engine = StackedEngine(task, pool, precision=precision, stack=STACK)
     trainees = [Trainee(np.arange(i * ROWS, (i + 1) * ROWS), i) for i in range(STACK)]
     model = torch.randn(engine.weights, device="cuda") * 0.01
-    ours = STACK / _seconds(lambda: engine.train(model, trainees, Pace(0.01, 0.9, BATCH, 1)))
-    loop = LOOPED / _seconds(lambda: _loop(task, pool, precision))
+    ours, loop = in_turn(
+        lambda: _finished(lambda: engine.train(model, trainees, Pace(0.01, 0.9, BATCH, 1))),
+        lambda: _finished(lambda: _loop(task, pool, precision)),
+        turns=REPEATS,
+    )
+    speeds, floors = [STACK / seconds for seconds in ours], [LOOPED / seconds for seconds in loop]
     return {
         "row": f"laboratory on a GPU, {kind} in {precision}, devices/s",
-        "value": round(ours),
-        "floor": round(loop),
+        "value": round(median(speeds)),
+        "floor": round(median(floors)),
         "floor_is": "a plain loop",
-        "ratio": round(ours / loop, 1),
+        **paired(speeds, floors),
         "budget": ">= 3",
     }
 
@@ -54,14 +60,7 @@ def _loop(task: Task, pool: DeviceRows, precision: Precision) -> None:
             optimiser.step()
 
 
-def _seconds(work: Any) -> float:
-    """The fastest of some repeats, after one that is not counted."""
+def _finished(work: Callable[[], object]) -> None:
+    torch.cuda.synchronize()
     work()
-    found = []
-    for _ in range(REPEATS):
-        torch.cuda.synchronize()
-        begun = time.perf_counter()
-        work()
-        torch.cuda.synchronize()
-        found.append(time.perf_counter() - begun)
-    return min(found)
+    torch.cuda.synchronize()

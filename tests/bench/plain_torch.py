@@ -1,4 +1,5 @@
-"""The floor of work W: the same trainings and scorings in plain torch, on both cores, without anything around them.
+"""The floor of work W: the same trainings and scorings in plain torch, without anything around them, in as many processes
+as there are daemons: on a machine that others use, fewer would get less of it than the daemons do.
 
 `python -m tests.bench.plain_torch DATA TRAINERS JUDGES ROWS ROUNDS PROCESSES` prints seconds a round as JSON.
 """

@@ -21,6 +21,7 @@ import psutil
 
 from bflc_cli.client import SocketTransport
 from bflcd.api.place import SOCKET_NAME
+from tests.bench.turns import report
 
 NODES, TRAINERS, JUDGES, ROWS, ROUNDS = 12, 8, 4, 600, 10
 FILE = "mnist_by_nist_writer.npz"
@@ -153,7 +154,7 @@ def run() -> list[dict[str, Any]]:
         return []
     from tests.bench.plain_torch import run as floor_of
 
-    floors = [floor_of(data, TRAINERS, JUDGES, ROWS, 5, 2)]
+    floors = [floor_of(data, TRAINERS, JUDGES, ROWS, 5, NODES)]
     with testnet(NODES, *w_options(data, ROUNDS)) as running:
         running.wait(1, START_SECONDS)
         before, at = cpu_seconds(running), time.monotonic()
@@ -162,7 +163,7 @@ def run() -> list[dict[str, Any]]:
         after, seconds = cpu_seconds(running), time.monotonic() - at
         rounds = round_seconds(running.datadirs[0])
         memory = private_memory(running)
-    floors.append(floor_of(data, TRAINERS, JUDGES, ROWS, 5, 2))
+    floors.append(floor_of(data, TRAINERS, JUDGES, ROWS, 5, NODES))
     steady, floor = median(rounds[1:]), sum(floors) / 2
     passed = ROUNDS - (first["round"] if first else 1)
     return [
@@ -186,5 +187,4 @@ def run() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    for row in run():
-        print(json.dumps(row))
+    report(run)

@@ -1,5 +1,6 @@
 """What every `PayloadStore` must do, whatever it is made of."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,6 +83,40 @@ async def test_chunks_come_in_any_order_and_twice(store: PayloadStore) -> None:
     assert await store.put_chunk(root, 1, parts[1]) is True
     assert await store.put_chunk(root, 1, parts[1]) is True
     assert await store.start_blob(manifest, ROUND) == ()
+    assert await store.blob(root) == data
+
+
+async def test_chunks_that_come_together_are_each_answered_for_themselves(store: PayloadStore) -> None:
+    """Given chunks of two blobs, a wrong one and one of no blob, all given at once, Then each is told its own lot."""
+    names = {"one": payload("one", 3 * CHUNK_BYTES + 5), "other": payload("other", 2 * CHUNK_BYTES)}
+    roots = {name: ref(data).root for name, data in names.items()}
+    for data in names.values():
+        await store.start_blob(manifest_of(data), ROUND)
+    given = [(roots[name], at, data[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES]) for name, data in names.items() for at in (0, 1)]
+    wrong, unknown = (roots["one"], 2, b"short"), (Digest(bytes(32)), 0, b"of no blob")
+    last = (roots["one"], 2, names["one"][2 * CHUNK_BYTES : 3 * CHUNK_BYTES])
+    puts = [store.put_chunk(*put) for put in (*given[:2], wrong, unknown, *given[2:], last)]
+    told = await asyncio.gather(*puts, return_exceptions=True)
+    assert [answer if isinstance(answer, bool) else type(answer) for answer in told] == [
+        *(False, False, ValueError, KeyError, False, True, False)
+    ]
+    assert await store.start_blob(manifest_of(names["one"]), ROUND) == (3,)
+    assert await store.blob(roots["other"]) == names["other"]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 4, 8, 16])
+async def test_who_gives_up_a_chunk_costs_nobody_elses(store: PayloadStore, steps: int) -> None:
+    """Given chunks that come together, when the first is cancelled at any of its steps, then all others are stored."""
+    data = payload("blob", 5 * CHUNK_BYTES + 5)
+    root = ref(data).root
+    await store.start_blob(manifest_of(data), ROUND)
+    async with asyncio.TaskGroup() as group:
+        puts = [group.create_task(store.put_chunk(root, at, data[at * CHUNK_BYTES : (at + 1) * CHUNK_BYTES])) for at in range(6)]
+        for _ in range(steps):
+            await asyncio.sleep(0.0005)
+        puts[0].cancel()
+    assert await store.start_blob(manifest_of(data), ROUND) in ((0,), ())
+    assert await store.put_chunk(root, 0, data[:CHUNK_BYTES])
     assert await store.blob(root) == data
 
 

@@ -358,6 +358,52 @@ async def test_a_cancelled_commit_is_in_or_out(tmp_path: Path, steps: int) -> No
     await again.close()
 
 
+async def test_chunks_that_come_together_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given more chunks at once than a group has, then the first is written at once, what came meanwhile by groups: a vote
+    waits for one at most."""
+    store = await SqliteStore.open(tmp_path)
+    data = payload("large", 10 * CHUNK_BYTES)
+    manifest = manifest_of(data)
+    await store.start_blob(manifest)
+    sizes: list[int] = []
+    write = Database.write
+
+    async def counted(database: Database, what: str, work: Any, *, durable: bool, size: int = 0) -> Any:
+        sizes.append(size // CHUNK_BYTES)
+        return await write(database, what, work, durable=durable, size=size)
+
+    monkeypatch.setattr(Database, "write", counted)
+    chunks = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
+    told = await asyncio.gather(*(store.put_chunk(manifest.blob.root, at, chunk) for at, chunk in enumerate(chunks)))
+    assert sizes == [1, 4, 4, 1]
+    assert told == [False] * 9 + [True]
+    assert await store.blob(manifest.blob.root) == data
+    await store.close()
+
+
+async def test_a_disk_that_is_full_is_told_to_each_whose_chunk_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given chunks that come together and a write that fails, then each hears of it, and once there is room they are taken."""
+    store = await SqliteStore.open(tmp_path)
+    data = payload("large", 3 * CHUNK_BYTES)
+    manifest = manifest_of(data)
+    await store.start_blob(manifest)
+    chunks = [data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)]
+
+    async def puts() -> list[object]:
+        given = (store.put_chunk(manifest.blob.root, at, chunk) for at, chunk in enumerate(chunks))
+        return await asyncio.gather(*given, return_exceptions=True)
+
+    async def full(_database: Database, what: str, *_: object, **__: object) -> None:
+        raise MachineError(f"{what} failed", hint="free some space", code="disk_full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "write", full)
+        assert [type(told) for told in await puts()] == [MachineError] * 3
+    assert await puts() == [False, False, True]
+    assert await store.blob(manifest.blob.root) == data
+    await store.close()
+
+
 async def test_a_schema_whose_text_is_no_text_is_damage_and_no_crash(tmp_path: Path) -> None:
     """Given a byte of a table's name that is no UTF-8, when SQLite quotes it, then the file is named and nothing else is raised."""
     await (await SqliteStore.open(tmp_path)).close()

@@ -66,10 +66,11 @@ class Frames:
         held = len(self._rest)
         self.stream.unfinished += held
         try:
-            with trio.fail_after(STALL_S + length / LEAST_BYTES_S):
+            end = trio.current_time() + STALL_S + length / LEAST_BYTES_S
+            with trio.fail_after(STALL_S) as scope:
                 while missing > 0:
-                    with trio.fail_after(STALL_S):
-                        part = await self.stream.receive()
+                    part = await self.stream.receive()
+                    scope.deadline = min(end, trio.current_time() + STALL_S)
                     parts.append(part)
                     missing -= len(part)
                     held += len(part)

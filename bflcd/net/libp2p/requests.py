@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 MAX_STREAMS: Final = 8
 """Streams of one peer and protocol: more requests at a time wait their turn."""
 
-_RESPONSE_WINDOW_BYTES: Final = CHUNK_BYTES + 64 * 1024
-"""Window of a stream that we ask on: a whole chunk arrives without waiting for credit."""
+_RESPONSE_WINDOW_BYTES: Final = 2 * (CHUNK_BYTES + 64 * 1024)
+"""Window of a stream that we ask on: a whole chunk takes less than half of it, so its credit goes back with the next request."""
 
 Ask = Callable[[NodeId, bytes], Awaitable[bytes]]
 """Runs a request handler, wherever it lives, and returns its response; raises what it raises."""
@@ -87,7 +87,7 @@ async def _exchange(connection: Connection, pool: _Pool, protocol: str, payload:
 
     async def ask(stream: PatientStream) -> None:
         if stream.target_recv_window < min(max_response, _RESPONSE_WINDOW_BYTES):
-            await stream.widen(_RESPONSE_WINDOW_BYTES)
+            stream.widen(_RESPONSE_WINDOW_BYTES)
         await Frames(stream).write(payload)
 
     waiting = pool.idle.pop() if pool.idle else None

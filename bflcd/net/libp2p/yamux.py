@@ -33,10 +33,14 @@ by how much."""
 STALL_S: Final = 60.0
 """A peer that grants no window for this long is given up; the library's 5 s break slow links (P5)."""
 
+BODY_S: Final = 60.0
+"""A peer that has announced a frame has to send it within this time."""
+
 _POLL_S: Final = 0.25
 """How often a writer without window looks whether its stream was reset: the library wakes only readers."""
 
 _DATA: Final = 0
+_WINDOW_UPDATE: Final = 1
 _HEADER: Final = struct.Struct("!BBHII")
 _LOOPBACK_RTT_S: Final = 0.001
 """Assumed until the first ping is answered."""
@@ -93,9 +97,17 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
                 await self._wait_for_credit()
                 size = min(self.send_window, FRAME_BYTES, len(view) - sent)
                 self.send_window -= size
-                header = _HEADER.pack(0, _DATA, 0, self.stream_id, size)
+                header = self._credit_owed() + _HEADER.pack(0, _DATA, 0, self.stream_id, size)
                 await self.conn._write_frame(header + view[sent : sent + size])  # noqa: SLF001 - the muxer's own streams do
                 sent += size
+
+    def _credit_owed(self) -> bytes:
+        """A window update to travel with the next frame, if a quarter of the window is owed: it costs no packet of its own."""
+        owed = self._owed()
+        if self.recv_closed or 4 * owed < self.target_recv_window:
+            return b""
+        self.recv_window += owed
+        return _HEADER.pack(0, _WINDOW_UPDATE, 0, self.stream_id, owed)
 
     async def _wait_for_credit(self) -> None:
         deadline = trio.current_time() + STALL_S
@@ -131,10 +143,9 @@ class PatientStream(YamuxStream):  # type: ignore[misc]
         """Let a writer without window look at the stream's state."""
         self._credit.set()
 
-    async def widen(self, window: int) -> None:
-        """Let the peer send up to `window` bytes before we have read any."""
+    def widen(self, window: int) -> None:
+        """Let the peer send up to `window` bytes before we have read any; the next frame tells it."""
         self.target_recv_window = max(self.target_recv_window, min(window, MAX_WINDOW_BYTES))
-        await self._grant()
 
     async def _auto_tune_and_send_window_update(self, *, bytes_read: int = 0) -> None:
         """Return credit once half the window was read (P2: the library sends an update for nearly every read)."""
@@ -185,7 +196,8 @@ class LeanYamux(Yamux):  # type: ignore[misc]
         if length > self._room:
             self.condemn()
             raise IncompleteReadError(f"a frame of {length} bytes, at most {self._room} may wait to be read")
-        body: bytes = await super()._read_data_body(length)
+        with trio.fail_after(BODY_S):
+            body: bytes = await self.secured_conn.read(length)
         return body
 
     async def _write_frame(self, data: bytes) -> None:
