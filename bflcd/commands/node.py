@@ -33,7 +33,7 @@ from bflcd.faults import is_there
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.invitation import read_invitation
-from bflcd.types import Millis
+from bflcd.types import Millis, short
 
 
 class Device(StrEnum):
@@ -98,13 +98,16 @@ def init(
     )
     place = DataDir(datadir)
     place.make()
-    identity = _make_node(place, load_config(datadir, {}, flags), keep_head=invitation is not None)
+    voucher = None if invitation is None or invitation.voucher is None else Identity(invitation.voucher)
+    identity = _make_node(place, load_config(datadir, {}, flags), keep_head=invitation is not None, voucher=voucher)
     _print_made(datadir, identity)
     typer.echo(f"next       bflcd start --datadir {quote(str(datadir))}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
     if invitation is None:
         typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
-    else:
+    elif voucher is None:
         typer.echo(f"           a manager lets it in: bflc-cli admit {identity.node_id.hex()}")
+    else:
+        typer.echo(f"           its voucher {short(voucher.node_id)} lets it in, once")
 
 
 def start(
@@ -188,22 +191,24 @@ def _first_start(place: DataDir, loaded: LoadedConfig) -> None:
     _print_made(place.path, identity)
 
 
-def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False) -> Identity:
-    """Key and, unless there is one, a configuration with what `loaded` says of node, data and tasks; of the trusted head only if
-    `keep_head`: an invitation names the chain too."""
+def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False, voucher: Identity | None = None) -> Identity:
+    """Key, voucher and, unless there is one, a configuration with what `loaded` says of node, data and tasks; of the trusted head
+    only if `keep_head`: an invitation names the chain too."""
     place.make()
     passphrase_file = loaded.config.node.passphrase_file
     identity = Identity.generate()
     write_key(place.key, identity, read_passphrase(Path(passphrase_file)) if passphrase_file else None)
-    if not is_there(place.config):
-        # What was trusted once is trusted for this start: the file outlives the chain.
-        head = loaded.config.node.trusted_head if keep_head else ""
-        node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
-        try:
+    try:
+        if not is_there(place.config):
+            # What was trusted once is trusted for this start: the file outlives the chain.
+            head = loaded.config.node.trusted_head if keep_head else ""
+            node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
             write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
-        except BaseException:
-            place.key.unlink()  # nobody was told its id, and a key that is there keeps the next try from making one
-            raise
+        if voucher is not None:
+            write_key(place.voucher, voucher)
+    except BaseException:
+        place.key.unlink()  # nobody was told its id, and a key that is there keeps the next try from making one
+        raise
     return identity
 
 

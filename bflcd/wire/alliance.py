@@ -30,6 +30,29 @@ class Application:
     note: Note
 
 
+@message(120, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """A manager: the first node that the voucher's key `node` signs for belongs to us, until the block of round `until`."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+    until: Round
+
+
+@message(121, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A device that is no member, and the key `voucher`, which sign the same: it is `node` that the voucher is for."""
+
+    chain: Digest
+    round: Round
+    node: NodeId
+    voucher: NodeId
+
+
 @message(86, max_bytes=ALLIANCE_BYTES)
 @dataclass(frozen=True, slots=True)
 class Admit:

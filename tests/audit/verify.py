@@ -150,7 +150,7 @@ class Audit:
         base |= {"base_accuracy": low([card[6] for card in cards if card[6] is not None]), "packed": len(body[2])}
         self.told(row, "of the round", recovered=bool(recovery), **place, **units, **base)
         carried = [[kind, one[0][0].hex(), digest("operation", pack(44, kind, one)).hex()] for kind, one in operations]
-        numbers = [None if kind in ("apply", "evidence") else msgpack.unpackb(said[0][1])[4] for kind, said in body[4]]
+        numbers = [None if kind in ("apply", "join", "evidence") else msgpack.unpackb(said[0][1])[4] for kind, said in body[4]]
         carried = [[*map(cell, (place, number)), *of] for place, (number, of) in enumerate(zip(numbers, carried, strict=True))]
         told = [
             [one[name] for name in ("place", "number", "kind", "author", "id")] for one in self.tables["operations"][self.rounds]
@@ -251,9 +251,11 @@ class Audit:
                 self.silence(old)
             self.managers = [new if node == old else node for node in self.managers]
             self.motions = {key: (since, {self.now(node) for node in those}) for key, (since, those) in self.motions.items()}
-        elif kind in ("admit", "return"):
-            self.left.pop(said[0].hex(), None)
-            self.held[said[0].hex()] += 0
+        elif kind in ("admit", "return", "join"):
+            node = author if kind == "join" else said[0]
+            self.left.pop(node.hex(), None)
+            self.held[node.hex()] += 0
+            self.motions = {key: one for key, one in self.motions.items() if self.now(key[1]) != node or kind != "join"}
         elif kind == "leave":
             self.left[author.hex()] = self.rounds - 1
         elif kind == "appoint":

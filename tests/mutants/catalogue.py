@@ -26,6 +26,7 @@ from tests.mutants.planted import (
     rollback,
     store,
     sync,
+    vouchers,
     wire,
 )
 
@@ -46,6 +47,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *rollback.MUTANTS,
     *money.MUTANTS,
     *keys.MUTANTS,
+    *vouchers.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,
     *blobs.MUTANTS,

@@ -87,6 +87,8 @@ RETIRED: dict[int, str] = {
     128: "State",
     129: "Genesis",
     130: "GenesisReply",
+    133: "Invitation",
+    134: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

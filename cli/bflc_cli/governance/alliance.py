@@ -13,11 +13,8 @@ from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import short, shorts
-from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView
-from bflcd.api.schema.status import Peer, Status
+from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView, VoucherView
 from bflcd.limits import LARGEST_NUMBER
-from bflcd.setup.invitation import MAX_ADDRESSES, Invitation, invitation_text
-from bflcd.types import Digest, Millis, Round
 
 _VIEW: Final = "/v1/alliance"
 
@@ -65,7 +62,7 @@ def admit(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 
 
 
 def refuse(ctx: typer.Context, node: NodeArgument, *, reason: ReasonOption = "", patience: PatienceOption = 60) -> None:
-    """Refuse an application. A manager's command."""
+    """Refuse an application, or withdraw a voucher by its key. A manager's command."""
     sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
 
 
@@ -126,11 +123,11 @@ def set_parameter(
 
 def approve(
     ctx: typer.Context,
-    motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id.")],
+    motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id, or of a voucher's key.")],
     *,
     patience: PatienceOption = 60,
 ) -> None:
-    """Sign what another manager has proposed: `motions` lists it."""
+    """Sign what another manager has proposed: `motions` lists it, `alliance` vouchers too."""
     sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
@@ -178,41 +175,10 @@ def transfer(
     sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
 
 
-def invite(
-    ctx: typer.Context,
-    *,
-    hours: Annotated[
-        float, typer.Option("--hours", min=0, max=24 * 366, callback=finite, help="How long it holds; 0: for ever.")
-    ] = 24 * 7,
-) -> None:
-    """Print one string with which a new machine finds this community: `bflcd init --invite STRING`."""
-    session: Session = ctx.obj
-    with connect(session) as api:
-        status = api.read("/v1/status", Status)
-        peers = api.read("/v1/peers", list[Peer])
-    if not status.chain_id or status.syncing:
-        raise CommandError("this node is catching up: it can't say where the chain stands", code="syncing", hint="wait")
-    round_, _, head = status.trusted_head.partition(":")
-    dialled = [peer.address for peer in peers if not peer.inbound and "/p2p/" in peer.address]
-    expires = Millis(round(1000 * (time.time() + 3600 * hours)) if hours else 0)
-    invitation = Invitation(
-        Digest(bytes.fromhex(status.chain_id)),
-        Round(int(round_ or 0)),
-        Digest(bytes.fromhex(head) if head else bytes(32)),
-        tuple([*status.listen, *dialled][:MAX_ADDRESSES]),
-        expires,
-    )
-    text = invitation_text(invitation)
-    addresses = list(invitation.addresses)
-    session.emit(
-        {"invitation": text, "chain_id": status.chain_id, "addresses": addresses, "expires": expires}, lambda: typer.echo(text)
-    )
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     signing = (admit, refuse, kick, appoint, dismiss, rollback, approve, leave, transfer)
-    for command in (alliance, applications, motions, invite, *signing):
+    for command in (alliance, applications, motions, *signing):
         app.command()(command)
     app.command("take-back")(take_back)
     app.command("set")(set_parameter)
@@ -239,6 +205,8 @@ def alliance_view(view: AllianceView) -> RenderableType:
         parts += [_title("applications"), _applicants(view.applicants)]
     if view.motions:
         parts += [_title("motions"), _motions(view.motions)]
+    if view.vouchers:
+        parts += [_title("vouchers"), _vouchers(view.vouchers)]
     if view.former:
         gone = [
             (short(one.node_id), f"{one.standing} {short(one.successor)}".strip(), str(one.round), str(one.balance))
@@ -283,6 +251,13 @@ def _motions(rows: list[MotionView]) -> RenderableType:
     )
 
 
+def _vouchers(rows: list[VoucherView]) -> RenderableType:
+    return table(
+        ("key", ">managers", "behind it", ">until"),
+        [(short(one.key), f"{len(one.approvals)} of {one.needed}", shorts(one.approvals), str(one.until)) for one in rows],
+    )
+
+
 def _ask(ctx: typer.Context, question: str, *, agreed: bool) -> None:
     session: Session = ctx.obj
     if agreed:
@@ -299,9 +274,9 @@ def sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
     with connect(session) as api:
         signed = msgspec.convert(api.post("/v1/operations", body, timeout=api.timeout + _FETCH), OperationView)
         with session.err.status("waiting for the block that carries it"):
-            outcome, view = _outcome(api, signed, patience)
+            outcome, view = outcome_of(api, signed, patience)
     result = {"operation": signed, "outcome": outcome, "round": view.round}
-    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round, last=signed.expires))]
+    lines = [Text(signed.text), Text(told(signed, outcome, view))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
     if outcome == "carried" and mine:
         lines.append(Text("motions that need more managers:"))
@@ -317,7 +292,12 @@ _TOLD: Final = {
 }
 
 
-def _outcome(api: Api, signed: OperationView, patience: float) -> tuple[str, AllianceView]:
+def told(signed: OperationView, outcome: str, view: AllianceView) -> str:
+    """How it ended, for people."""
+    return _TOLD[outcome].format(round=view.round, last=signed.expires)
+
+
+def outcome_of(api: Api, signed: OperationView, patience: float) -> tuple[str, AllianceView]:
     """Whether a block has carried it by now, waiting for it as long as wanted."""
     end = time.monotonic() + patience
     while True:
