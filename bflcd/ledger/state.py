@@ -83,6 +83,7 @@ class Account:
     `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`alliance.fees`).
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
     this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
+    `heir`: of who has left, who gets what it has once its deposit is free (`alliance.fees`).
     """
 
     node: NodeId
@@ -104,6 +105,7 @@ class Account:
     paid_round: RoundOrNever = NEVER
     successor: NodeId | None = None
     rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
+    heir: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(137, max_bytes=MAX_MEMBERS * 244 + 512 * 1024)
+@message(137, max_bytes=MAX_MEMBERS * 278 + 512 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

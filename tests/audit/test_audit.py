@@ -91,7 +91,7 @@ def a_history() -> tuple[Chain, list[CertifiedSegment]]:
     written.closes()
     written.says(managers[0], Admit, node=NEWCOMER.node_id)
     written.says(plain[0], Transfer, to=plain[1].node_id, amount=Amount(GIVEN))
-    written.says(managers[1], Vouch, node=VOUCHER.node_id, until=Round(90))
+    written.says(managers[1], Vouch, node=VOUCHER.node_id, until=Round(90), opens=True)
     written.closes()
     written.joins(JOINED, VOUCHER)
     written.says(plain[1], Pay, node=NEWCOMER.node_id, paid=NEVER, fee=Amount(5), deposit=Amount(11))
@@ -363,7 +363,7 @@ def motions_and_deposits() -> tuple[Chain, list[CertifiedSegment]]:
     # Two are for it, and two more when the word of those is gone: nothing is set.
     share(5_000, *managers[:2])
     written.says(plain[0], Leave)
-    written.says(plain[1], Leave)
+    written.says(plain[1], Leave, heir=plain[4].node_id)
     written.closes()
     written.closes()
     share(5_000, *managers[2:])

@@ -10,16 +10,8 @@ from pathlib import Path
 import msgpack
 from nacl.signing import VerifyKey
 
-TERMS = (
-    "admission",
-    "motion_rounds",
-    "application_rounds",
-    "entry_fee",
-    "period_fee",
-    "period_rounds",
-    "deposit",
-    "deposit_rounds",
-)
+TERMS = ("admission", "motion_rounds", "application_rounds", "entry_fee", "period_fee", "period_rounds")
+TERMS += ("deposit", "deposit_rounds")
 REFUSED = -1  # the gain on a card of an update that harms
 
 
@@ -61,7 +53,8 @@ def cell(value):
 class Audit:
     def __init__(self, folder, chain_id):
         self.rounds, self.parent, self.earned, self.moved, self.packed = 0, None, Counter(), Counter(), Counter()
-        self.motions, self.keys, self.left = {}, {}, {}  # since when who is for what; keys rotated to; when who has left
+        # Since when who is for what; keys rotated to; keys that follow, whoever chose them; when who left, for whom; who was punished.
+        self.motions, self.keys, self.next, self.left, self.liars = {}, {}, {}, {}, set()
         self.tables = {name: defaultdict(list) for name in ("rounds", "contributions", "operations", "movements", "members")}
         for name, rows in self.tables.items():
             for row in csv.DictReader((folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()):
@@ -214,10 +207,13 @@ class Audit:
             self.operate(kind, author, msgpack.unpackb(payload)[5:])
         rows = {row["holder"]: row for row in self.tables["movements"][self.rounds]}
         self.need(len(rows) == len(self.tables["movements"][self.rounds]), "the table moves units of somebody twice")
-        # Motions run out, and who left long ago has its deposit among its balance again.
+        # Motions run out, and who left long ago has its deposit among its balance again, or its heir has all.
         self.motions = {key: one for key, one in self.motions.items() if self.rounds - one[0] < self.terms["motion_rounds"]}
-        for node in [node for node, since in self.left.items() if self.rounds - since >= self.terms["deposit_rounds"]]:
+        for node in sorted(node for node, (since, _) in self.left.items() if self.rounds - since >= self.terms["deposit_rounds"]):
             self.deposits.pop(node, None)
+            heir = self.now(self.left.pop(node)[1], self.next)
+            if heir is not None and heir not in self.liars:
+                self.move(node, heir.hex(), self.held[node])
         for holder in {*rows, *self.held}:
             row = rows.get(holder, {"by_rewards": 0, "by_operations": 0, "held": before[holder]})
             self.first.setdefault(holder, self.rounds)
@@ -238,6 +234,8 @@ class Audit:
         elif kind in ("evidence", "kick", "dismiss"):
             node = self.now(author if kind == "evidence" else said[0])
             burnt = 0 if kind == "dismiss" else self.deposits.pop(node.hex(), 0)
+            self.left.pop(node.hex(), None)
+            self.liars |= {node} if kind == "evidence" else set()
             self.move(node.hex(), "burnt", self.held[node.hex()] if kind == "evidence" else burnt)
             if node in self.managers and len(self.managers) > 1:
                 self.managers = [one for one in self.managers if one != node]
@@ -245,6 +243,7 @@ class Audit:
         elif kind in ("rotate", "replace"):
             old, new = (author, said[0]) if kind == "rotate" else (self.now(said[0]), said[1])
             self.keys.update({old: new} if kind == "rotate" else {})
+            self.next[old] = new
             self.move(old.hex(), new.hex(), self.held[old.hex()])
             self.deposits[new.hex()] = self.deposits.pop(old.hex(), 0)
             if kind == "replace":
@@ -257,9 +256,9 @@ class Audit:
             self.held[node.hex()] += 0
             self.motions = {key: one for key, one in self.motions.items() if self.now(key[1]) != node or kind != "join"}
         elif kind == "leave":
-            self.left[author.hex()] = self.rounds - 1
+            self.left[author.hex()] = self.rounds - 1, said[0]
         elif kind == "appoint":
-            self.managers = [*self.managers, said[0]]
+            self.managers = [*self.managers, self.now(said[0])]
         elif kind == "set" and said[0] in self.terms:
             self.terms[said[0]] = said[1]
         elif kind == "set" and said[0] == "reward_share":
@@ -284,8 +283,9 @@ class Audit:
     def move(self, giver, taker, amount):
         self.held.update({giver: -amount, taker: amount} if giver != taker else {})
 
-    def now(self, key):
-        return self.now(self.keys[key]) if key in self.keys else key
+    def now(self, key, rows=None):
+        rows = self.keys if rows is None else rows
+        return self.now(rows[key], rows) if key in rows else key
 
 
 if __name__ == "__main__":

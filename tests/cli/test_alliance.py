@@ -104,6 +104,7 @@ def test_lists_are_whole_as_json(run, command, field):
         ),
         (("replace", "07070707", "a1a1a1a1", "-y"), OperationRequest(kind="replace", node="07070707", by="a1a1a1a1")),
         (("leave", "--yes"), OperationRequest(kind="leave")),
+        (("leave", "--heir", "07070707", "--yes"), OperationRequest(kind="leave", node="07070707")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
     ],
 )

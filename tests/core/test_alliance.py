@@ -143,7 +143,7 @@ def test_a_stranger_joins_by_a_voucher_that_nobody_else_can_use() -> None:
     kept; the newcomer itself is a member in the next blocks, without anybody's further word, and works."""
     world, members = a_world_with_a_stranger()
     voucher, thief, node = Identity(bytes([201]) * 32), Identity(bytes([202]) * 32), STRANGER.node_id
-    says(world, members[0], Vouch, node=voucher.node_id, until=Round(200))
+    says(world, members[0], Vouch, node=voucher.node_id, until=Round(200), opens=True)
     state = ledger(world)
 
     def join(who: Identity) -> tuple[Operation, Operation]:

@@ -83,6 +83,7 @@ RETIRED: dict[int, str] = {
     84: "PreparedReply",
     88: "State",
     90: "State",
+    92: "Leave",
     113: "State",
     128: "State",
     129: "Genesis",

@@ -71,6 +71,8 @@ class FormerMemberView(Answer, frozen=True, kw_only=True):
     """Of the block by which it went."""
     successor: str = ""
     """The key that has taken its place, if it was replaced."""
+    heir: str = ""
+    """Who gets what it has, once its deposit is free."""
 
 
 class OperationView(Answer, frozen=True, kw_only=True):
@@ -125,7 +127,8 @@ class AllianceView(Answer, frozen=True, kw_only=True):
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node; of
+    leave its heir, if any.
     `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it
     costs. `motion`: of approve, the beginning of its id, or of a voucher's key. `name`, `value`: of set. `round`: of rollback,
     whose model comes back; of vouch, the last one in which the voucher `node` holds. `by`: of replace, the applicant whose key

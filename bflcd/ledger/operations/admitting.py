@@ -127,7 +127,7 @@ def newly(state: State, account: Account) -> Account:
     What it has paid for stays too, if its period runs and its deposit is here; else it pays as who is new.
     """
     paid = account.paid_round if account.paid_round > state.round and account.deposit >= state.terms.deposit else NEVER
-    back = replace(account, left_round=NEVER, kicked_round=NEVER, availability=PartsPerMillion(0), offering=HALF)
+    back = replace(account, left_round=NEVER, kicked_round=NEVER, heir=None, availability=PartsPerMillion(0), offering=HALF)
     return replace(back, paid_round=paid)
 
 

@@ -49,19 +49,24 @@ class VouchKind(NumberedKind[Vouch]):
         # 1. By a manager.
         if not manages(state, author):
             raise refused(self.name, f"{short(author)} is no manager")
-        # 2. For a time that is bounded; the same for all who stand behind it.
+        # 2. For a time that is bounded.
         if not state.round < body.until <= state.round + MAX_VOUCHER_ROUNDS:
             text = f"it holds through round {body.until}, in round {state.round} it must be one of the next {MAX_VOUCHER_ROUNDS}"
             raise refused(self.name, text)
+        # 3. One that it opens, or that is open: whoever comes after its use must not open it again.
         voucher = voucher_of(state, body.node)
+        if voucher is None and not body.opens:
+            raise refused(self.name, f"there is no voucher {short(body.node)}: it was used or withdrawn, or its time is over")
+        if voucher is not None and body.opens:
+            raise refused(self.name, f"the voucher {short(body.node)} is open already")
         if voucher is not None and voucher.until != body.until:
             raise refused(self.name, f"the voucher {short(body.node)} holds through round {voucher.until}, not {body.until}")
         if voucher is not None and author in voucher.approvals:
             raise refused(self.name, f"{short(author)} stands behind the voucher {short(body.node)} already")
-        # 3. By a key that is nobody's.
+        # 4. By a key that is nobody's.
         if account_of(state, body.node) is not None:
             raise refused(self.name, f"the ledger knows the key {short(body.node)} already")
-        # 4. There is room, and a share of it for each.
+        # 5. There is room, and a share of it for each.
         behind, most = sum(author in one.approvals for one in state.vouchers), vouchers_each(state)
         if behind >= most:
             raise refused(self.name, f"{short(author)} stands behind {behind} vouchers, of {most} that each may")

@@ -46,7 +46,7 @@ def body_of(state: State, request: OperationRequest, number: int, me: NodeId, mo
     if request.kind == "approve":
         agreed = _open(state, request.motion)
         if isinstance(agreed, Voucher):
-            return VOUCH.name, Vouch(state.chain, state.round, number, agreed.key, agreed.until)
+            return VOUCH.name, Vouch(state.chain, state.round, number, agreed.key, agreed.until, opens=False)
         return agreed.kind, agreeing_body(agreed, state.round, number)
     if request.kind == ROLLBACK.name and model is not None:
         target = wanted_round(request)
@@ -96,7 +96,7 @@ def _replace(state: State, request: OperationRequest, number: int) -> Replace:
 def _vouch(state: State, request: OperationRequest, number: int) -> Vouch:
     if request.round is None:
         raise UsageError("vouch needs the last round in which the voucher holds", code="bad_argument")
-    return Vouch(state.chain, state.round, number, _node(state, request), Round(request.round))
+    return Vouch(state.chain, state.round, number, _node(state, request), Round(request.round), opens=True)
 
 
 def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
@@ -130,7 +130,9 @@ _MAKES: Final[dict[str, _Make]] = {
     "appoint": lambda state, request, number: Appoint(state.chain, state.round, number, _node(state, request)),
     "dismiss": lambda state, request, number: Dismiss(state.chain, state.round, number, _node(state, request), request.reason),
     "set": _set,
-    "leave": lambda state, _, number: Leave(state.chain, state.round, number),
+    "leave": lambda state, request, number: Leave(
+        state.chain, state.round, number, _node(state, request) if request.node else None
+    ),
     "transfer": _transfer,
     "replace": _replace,
     "vouch": _vouch,

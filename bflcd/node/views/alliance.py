@@ -63,6 +63,7 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
                 standing=membership_of(state, account.node)[0].value,
                 round=max(account.kicked_round, account.left_round),
                 successor="" if account.successor is None else account.successor.hex(),
+                heir="" if account.heir is None else account.heir.hex(),
             )
             for account in state.accounts
             if not is_member(account)

@@ -158,10 +158,19 @@ def replace_key(
     sign(ctx, {"kind": "replace", "node": old, "by": new}, patience)
 
 
-def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
+def leave(
+    ctx: typer.Context,
+    *,
+    heir: Annotated[
+        str, typer.Option("--heir", metavar="NODE", help="The member that gets what this node has, once its deposit is free.")
+    ] = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
-    _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
-    sign(ctx, {"kind": "leave"}, patience)
+    left = f", and what it has to {heir}" if heir else ""
+    _ask(ctx, f"Sign that this node leaves the community{left}?", agreed=agreed)
+    sign(ctx, {"kind": "leave", "node": heir} if heir else {"kind": "leave"}, patience)
 
 
 def transfer(
@@ -209,10 +218,16 @@ def alliance_view(view: AllianceView) -> RenderableType:
         parts += [_title("vouchers"), _vouchers(view.vouchers)]
     if view.former:
         gone = [
-            (short(one.node_id), f"{one.standing} {short(one.successor)}".strip(), str(one.round), str(one.balance))
+            (
+                short(one.node_id),
+                f"{one.standing} {short(one.successor)}".strip(),
+                str(one.round),
+                str(one.balance),
+                short(one.heir),
+            )
             for one in view.former
         ]
-        parts += [_title("former members"), table(("node", "", ">in round", ">balance"), gone)]
+        parts += [_title("former members"), table(("node", "", ">in round", ">balance", "for"), gone)]
     if view.waiting:
         parts += [_title("waiting for a block"), table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])]
     if view.members < view.least:

@@ -15,6 +15,7 @@ from bflcd.ledger.operations.application import (
     is_settled,
     select_operations,
 )
+from bflcd.ledger.operations.motion import voucher_of
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.operations.vouching import MAX_VOUCHER_ROUNDS, VOUCHERS_EACH, vouchers_each
 from bflcd.ledger.state import MAX_VOUCHERS, NEVER, State, Voucher, account_of, members_of
@@ -42,8 +43,12 @@ VOUCHER = VOUCHERS[0]
 TWO = replace(STATE, terms=Terms(admission=2))
 
 
-def vouches(state: State, manager: Identity, voucher: Identity = VOUCHER, until: int = 500) -> Operation:
-    return says(state, manager, Vouch, node=voucher.node_id, until=Round(until))
+def vouches(
+    state: State, manager: Identity, voucher: Identity = VOUCHER, until: int = 500, *, opens: bool | None = None
+) -> Operation:
+    """As its node would: the first to vouch opens the voucher."""
+    first = voucher_of(state, voucher.node_id) is None if opens is None else opens
+    return says(state, manager, Vouch, node=voucher.node_id, until=Round(until), opens=first)
 
 
 def joins(state: State, who: Identity = STRANGER, voucher: Identity = VOUCHER, round_: int | None = None) -> Operation:
@@ -92,6 +97,17 @@ def test_it_serves_one_node_whoever_else_has_it() -> None:
     (late,) = (one for one in both if one is not chosen)
     assert "it was used or withdrawn" in refusal(after_it, late)
     assert (is_settled(after_it, chosen), is_pending(after_it, late)) == (True, False)
+
+
+def test_who_stands_behind_it_too_late_does_not_open_it_again() -> None:
+    """Given a manager that stands behind an open voucher, when its word is carried after the use, then it is refused, and so is a
+    second one that opens it while it is open."""
+    late = vouches(OPEN, MANAGERS[1])
+    used = after(OPEN, joins(OPEN))
+    assert "it was used or withdrawn" in refusal(used, late)
+    assert not is_pending(used, late)
+    assert "is open already" in refusal(OPEN, vouches(OPEN, MANAGERS[1], opens=True))
+    assert len(after(OPEN, late).vouchers[0].approvals) == 2
 
 
 def test_a_used_word_brings_nobody_back() -> None:

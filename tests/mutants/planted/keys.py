@@ -136,6 +136,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         MOVES,
     ),
     mutant(
+        "keys-appointed-and-rotated",
+        "who rotates while managers appoint it is not appointed (design 7)",
+        "bflcd/ledger/operations/managing.py",
+        "        node = holder_of(state, body.node)\n        account = member_of(state, node)\n",
+        "        node = body.node\n        account = member_of(state, node)\n",
+        MOVES,
+    ),
+    mutant(
         "keys-managers-forgotten",
         "a manager that rotates manages no more (design 7)",
         KEYS,

@@ -24,6 +24,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         VOUCHES,
     ),
     mutant(
+        "vouchers-opened-again",
+        "who stands behind a voucher after its use opens it again (design 7)",
+        VOUCHING,
+        "        if voucher is None and not body.opens:\n",
+        "        if False:\n",
+        VOUCHES,
+    ),
+    mutant(
         "vouchers-for-who-sees-one",
         "who sees a join on its way takes its voucher (design 7)",
         VOUCHING,
