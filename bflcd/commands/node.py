@@ -34,7 +34,7 @@ from bflcd.faults import is_there
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.invitation import read_invitation
-from bflcd.types import Millis
+from bflcd.types import Millis, short
 
 
 class Device(StrEnum):
@@ -101,13 +101,16 @@ def init(
     place.make()
     loaded = load_config(datadir, {}, flags)
     _need_said(place, loaded, flags)
-    identity = _make_node(place, loaded, keep_head=invitation is not None)
+    voucher = None if invitation is None or invitation.voucher is None else Identity(invitation.voucher)
+    identity = _make_node(place, loaded, keep_head=invitation is not None, voucher=voucher)
     _print_made(datadir, identity)
     typer.echo(f"next       bflcd start --datadir {quote(str(datadir))}" + ("" if bootstrap else " --bootstrap MULTIADDR"))
     if invitation is None:
         typer.echo("           or hand the node id to whoever composes the genesis of a new community (docs/operations.md)")
-    else:
+    elif voucher is None:
         typer.echo(f"           a manager lets it in: bflc-cli admit {identity.node_id.hex()}")
+    else:
+        typer.echo(f"           its voucher {short(voucher.node_id)} lets it in, once")
 
 
 def start(
@@ -205,8 +208,8 @@ def _need_said(place: DataDir, loaded: LoadedConfig, flags: Mapping[str, object]
         )
 
 
-def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False) -> Identity:
-    """A key and, unless there is one, a configuration with what `loaded` says of node, data and tasks.
+def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False, voucher: Identity | None = None) -> Identity:
+    """A key, a voucher and, unless there is one, a configuration with what `loaded` says of node, data and tasks.
 
     `keep_head`: of the trusted head too, since an invitation names its chain.
 
@@ -222,10 +225,13 @@ def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False)
         node = msgspec.structs.replace(loaded.config.node, trust_first_peer=False, trusted_head=head)
         write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
     try:
+        if voucher is not None:
+            write_key(place.voucher, voucher)
         write_key(place.key, identity, seal)
     except BaseException:
-        if is_new:
-            place.config.unlink()  # the next try may say something else
+        if is_new:  # the next try may say something else
+            place.config.unlink()
+            place.voucher.unlink(missing_ok=True)
         raise
     return identity
 

@@ -58,6 +58,9 @@ MAX_APPLICANTS: Final = 64
 MAX_MOTIONS: Final = 32
 """Motions that the ledger keeps."""
 
+MAX_VOUCHERS: Final = 64
+"""Vouchers that the ledger keeps."""
+
 MAX_CHANGED: Final = 16
 """Parameters that the ledger keeps: more than can be set (`ledger.alliance.parameters`)."""
 
@@ -81,6 +84,7 @@ class Account:
     `deposit`: what of it the community holds; `paid_round`: the last round that it has paid for (`alliance.fees`).
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
     this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
+    `heir`: of who has left, who gets what it has once its deposit is free (`alliance.fees`).
     """
 
     node: NodeId
@@ -102,6 +106,7 @@ class Account:
     paid_round: RoundOrNever = NEVER
     successor: NodeId | None = None
     rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
+    heir: NodeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,16 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True)
+class Voucher:
+    """Whoever the key `key` signs for first is admitted, in a block of round `until` at the latest, while enough of the managers
+    in `approvals`, sorted by id, manage still (`ledger.operations.vouching`)."""
+
+    key: NodeId
+    until: Round
+    approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+
+
+@dataclass(frozen=True, slots=True)
 class LastRollback:
     """By what managers went back the last time: in `round`, whose aggregate was not taken, to the model of round `target`."""
 
@@ -137,7 +152,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(140, max_bytes=MAX_MEMBERS * 244 + 256 * 1024)
+@message(137, max_bytes=MAX_MEMBERS * 278 + 512 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -152,6 +167,7 @@ class State:
     `changed`: parameters that managers have set, sorted by name (`ledger.alliance.parameters`).
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
     `pace`: how long the community waits (`ledger.pace`).
+    `vouchers`: those that nobody has used yet, sorted by key.
     """
 
     chain: Digest
@@ -173,6 +189,7 @@ class State:
     changed: Annotated[tuple[tuple[ParameterName, ParameterValue], ...], Size(0, MAX_CHANGED)] = ()
     rollback: LastRollback | None = None
     pace: Pace = Pace()
+    vouchers: Annotated[tuple[Voucher, ...], Size(0, MAX_VOUCHERS)] = ()
 
 
 def state_hash(state: State) -> Digest:
@@ -215,9 +232,18 @@ def with_accounts(state: State, *accounts: Account) -> State:
 
 
 def without_word(state: State, node: NodeId) -> State:
-    """`state` in which `node` is for no motion; what nobody else is for is open no more."""
-    left = (replace(one, approvals=tuple(other for other in one.approvals if other != node)) for one in state.motions)
-    return replace(state, motions=tuple(one for one in left if one.approvals))
+    """`state` in which `node` is for no motion and behind no voucher; what nobody else is for is open no more."""
+    motions = (replace(one, approvals=_others(one.approvals, node)) for one in state.motions)
+    vouchers = (replace(one, approvals=_others(one.approvals, node)) for one in state.vouchers)
+    return replace(
+        state,
+        motions=tuple(one for one in motions if one.approvals),
+        vouchers=tuple(one for one in vouchers if one.approvals),
+    )
+
+
+def _others(nodes: tuple[NodeId, ...], node: NodeId) -> tuple[NodeId, ...]:
+    return tuple(other for other in nodes if other != node)
 
 
 def genesis_state(genesis: Genesis) -> State:

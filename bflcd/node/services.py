@@ -14,6 +14,7 @@ from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.operations.admitting import ADMIT
 from bflcd.ledger.operations.application import check_operation
 from bflcd.ledger.operations.applying import APPLY
+from bflcd.ledger.operations.vouching import JOIN
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import State
 from bflcd.net.exchange import Handlers
@@ -44,6 +45,9 @@ from bflcd.wire.requests import (
 
 CHAIN_REQUESTS: Final = (GetGenesis, GetHeaders, GetSegment, GetEnvelopes, GetOperations, GetPrepared, GetMembership)
 """What is asked of a chain and its running round."""
+
+_OF_STRANGERS: Final = {APPLY.name: "its application waits for its block", JOIN.name: "what it joins by waits for its block"}
+"""Kinds of operations that a stranger may hand in, and what it is told then."""
 
 MAX_ENVELOPE_BYTES: Final = 16 * 1024 * 1024
 """Cards of one answer, together: below the reply's own limit."""
@@ -153,11 +157,11 @@ class ChainService:
         standing, text = membership_of(state, peer)
         if request.application is not None and self._takes_operations():
             operation = request.application
-            if operation.kind != APPLY.name or operation.author != peer:
-                raise PeerError(Rejection.BAD_OPERATION, "a stranger may hand in its own application, and nothing else")
+            if operation.kind not in _OF_STRANGERS or operation.author != peer:
+                raise PeerError(Rejection.BAD_OPERATION, "a stranger may apply or join by a voucher for itself, and nothing else")
             check_operation(state, operation)
             await self._say(OperationSaid(operation))
-            standing, text = Membership.APPLIED, "its application waits for its block"
+            standing, text = Membership.APPLIED, _OF_STRANGERS[operation.kind]
         return MembershipReply(state.round, standing.value, text, state.managers, ADMIT.needed(state))
 
     def _takes_operations(self) -> bool:

@@ -53,6 +53,11 @@ class DataDir:
             raise refused(f"{self.path}", error) from error
 
     @property
+    def voucher(self) -> Path:
+        """The voucher of the invitation that this node was made with, in the form of a key: worth nothing once it is used."""
+        return self.path / "node.voucher"
+
+    @property
     def marks(self) -> Path:
         """What was signed last."""
         return self.path / "marks"

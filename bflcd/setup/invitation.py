@@ -1,6 +1,7 @@
 """An invitation: what a new machine has to know of a community to join the right one, as one string to copy.
 
-It proves nothing and admits nobody: whoever gives it chooses the chain, so it has to come over a channel that is trusted for it.
+It proves nothing: whoever gives it chooses the chain, so it has to come over a channel that is trusted for it. With a voucher it
+admits whoever uses it first.
 """
 
 import base64
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Final
 
 from bflcd.crypto.hashing import Domain, digest
+from bflcd.crypto.identity import SEED_BYTES
 from bflcd.errors import PeerError, UsageError
 from bflcd.limits import Between, Size
 from bflcd.types import Digest, Millis, Round
@@ -26,16 +28,18 @@ MAX_TEXT: Final = 6 * 1024
 """Characters of a string."""
 
 
-@message(133, max_bytes=4 * 1024)
+@message(138, max_bytes=4 * 1024)
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """`round`, `head`: of a model in the chain's history; `addresses`: of members; `expires`: Unix time, 0 for never."""
+    """`round`, `head`: of a model in the chain's history; `addresses`: of members; `expires`: Unix time, 0 for never; `voucher`:
+    the seed of a voucher's key, by which the first who has it is admitted."""
 
     chain: Digest
     round: Round
     head: Digest
     addresses: Annotated[tuple[Address, ...], Size(1, MAX_ADDRESSES)]
     expires: Annotated[Millis, Between(0, 2**53)] = Millis(0)
+    voucher: Annotated[bytes, Size(SEED_BYTES, SEED_BYTES)] | None = None
 
     @property
     def trusted_head(self) -> str:

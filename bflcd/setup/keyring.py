@@ -65,6 +65,11 @@ class KeyRing:
         """Whether there are keys that may be the member by a later ledger than `state`. Raises OperatorError, MachineError."""
         return next(self._untried(state), None) is not None
 
+    def voucher(self) -> Identity | None:
+        """The voucher that the invitation of this node had, used or not. Raises OperatorError, MachineError."""
+        path = self._place.voucher
+        return read_key(path) if is_there(path) else None
+
     def follow(self, state: State) -> None:
         """A round was closed: the files follow a key that was tried on members' word, once our own ledger says the same.
 

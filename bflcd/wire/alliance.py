@@ -30,6 +30,31 @@ class Application:
     note: Note
 
 
+@message(120, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """A manager: the first node that the voucher's key `node` signs for belongs to us, until the block of round `until`. `opens`:
+    whether it is the first to say so; else it stands behind a voucher that is open."""
+
+    chain: Digest
+    round: Round
+    number: Number
+    node: NodeId
+    until: Round
+    opens: bool
+
+
+@message(121, max_bytes=ALLIANCE_BYTES)
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A device that is no member, and the key `voucher`, which sign the same: it is `node` that the voucher is for."""
+
+    chain: Digest
+    round: Round
+    node: NodeId
+    voucher: NodeId
+
+
 @message(86, max_bytes=ALLIANCE_BYTES)
 @dataclass(frozen=True, slots=True)
 class Admit:
@@ -76,14 +101,15 @@ class Return:
     node: NodeId
 
 
-@message(92, max_bytes=ALLIANCE_BYTES)
+@message(122, max_bytes=ALLIANCE_BYTES)
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """A member goes."""
+    """A member goes. `heir`: the member that gets what it has, once its deposit is free."""
 
     chain: Digest
     round: Round
     number: Number
+    heir: NodeId | None = None
 
 
 @message(93, max_bytes=ALLIANCE_BYTES)

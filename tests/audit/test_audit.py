@@ -25,7 +25,7 @@ from bflcd.params import Genesis, Terms
 from bflcd.setup.datadir import DataDir
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Amount, Round
-from bflcd.wire.alliance import Admit, Kick, Leave, Transfer
+from bflcd.wire.alliance import Admit, Join, Kick, Leave, Transfer, Vouch
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.envelope import seal
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
@@ -36,7 +36,7 @@ from tests.helpers.chains import Chain, begin_chain, fill, goes_back, next_segme
 from tests.helpers.ledger import BALANCE
 
 VERIFIER = Path(__file__).with_name("verify.py")
-NEWCOMER, ROTATED = Identity(b"n" * 32), Identity(b"r" * 32)
+NEWCOMER, ROTATED, JOINED, VOUCHER = (Identity(letter * 32) for letter in (b"n", b"r", b"j", b"v"))
 GIVEN = 7
 
 
@@ -69,6 +69,11 @@ class Writer:
         kind = next(name for name, kind in KINDS.items() if kind.bodies == (body,))
         self.said.append(Operation(kind, tuple(seal(made, one).envelope for one in (author, *by))))
 
+    def joins(self, newcomer: Identity, voucher: Identity) -> None:
+        """A stranger shows a voucher."""
+        made = Join(self.chain.state.chain, self.chain.state.round, newcomer.node_id, voucher.node_id)
+        self.said.append(Operation("join", tuple(seal(made, one).envelope for one in (newcomer, voucher))))
+
     def closes(self) -> None:
         """A block carries all of it."""
         self.segments.append(next_segment(self.chain, tuple(sorted(self.said, key=lambda one: one.author))))
@@ -76,10 +81,10 @@ class Writer:
 
 
 def a_history() -> tuple[Chain, list[CertifiedSegment]]:
-    """Rounds of learning; in between somebody is admitted and paid for, gives, takes another key, manages, is put out; managers
+    """Rounds of learning; in between somebody is admitted and paid for, another joins by a voucher, somebody gives, takes another key, manages, is put out; managers
     set what is paid, and go back."""
     chain = begin_chain(Terms(entry_fee=3, period_fee=2, deposit=11))
-    keys = {**chain.community.keys, NEWCOMER.node_id: NEWCOMER, ROTATED.node_id: ROTATED}
+    keys = {**chain.community.keys, **{one.node_id: one for one in (NEWCOMER, ROTATED, JOINED)}}
     chain.community = replace(chain.community, keys=keys)
     managers = [keys[node] for node in chain.state.managers]
     plain = [keys[node] for node in chain.community.members if node not in chain.state.managers]
@@ -87,7 +92,9 @@ def a_history() -> tuple[Chain, list[CertifiedSegment]]:
     written.closes()
     written.says(managers[0], Admit, node=NEWCOMER.node_id)
     written.says(plain[0], Transfer, to=plain[1].node_id, amount=Amount(GIVEN))
+    written.says(managers[1], Vouch, node=VOUCHER.node_id, until=Round(90), opens=True)
     written.closes()
+    written.joins(JOINED, VOUCHER)
     written.says(plain[1], Pay, node=NEWCOMER.node_id, paid=NEVER, fee=Amount(5), deposit=Amount(11))
     for manager in managers[:3]:
         written.says(manager, SetParameter, name="reward_share", value=5_000)
@@ -147,7 +154,7 @@ def test_what_stands_in_it(history, folder):
     )
     assert [row["block"] for row in rows(folder, "rounds")] == [one.certificate.digest.hex() for one in segments]
     assert Counter(row["kind"] for row in rows(folder, "operations")) == Counter(
-        admit=1, transfer=1, pay=1, set=3, rotate=1, appoint=3, kick=4, rollback=len(goes_back(chain, 1))
+        admit=1, vouch=1, join=1, transfer=1, pay=1, set=3, rotate=1, appoint=3, kick=4, rollback=len(goes_back(chain, 1))
     )
     packed = [row for row in rows(folder, "contributions") if row["place"]]
     assert len(packed) == 2 * len(segments)
@@ -155,6 +162,7 @@ def test_what_stands_in_it(history, folder):
     members = {row["node"]: row for row in rows(folder, "members")}
     assert members[NEWCOMER.node_id.hex()]["standing"] == "member"
     assert members[NEWCOMER.node_id.hex()]["first"] == "2"
+    assert (members[JOINED.node_id.hex()]["standing"], members[JOINED.node_id.hex()]["first"]) == ("member", "3")
     newcomer = members[NEWCOMER.node_id.hex()]
     assert int(newcomer["earned"]) > 0
     assert (int(newcomer["held"]) - int(newcomer["earned"]), newcomer["deposit"]) == (11, "11")
@@ -386,7 +394,7 @@ def motions_and_deposits() -> tuple[Chain, list[CertifiedSegment]]:
     # Two are for it, and two more when the word of those is gone: nothing is set.
     share(5_000, *managers[:2])
     written.says(plain[0], Leave)
-    written.says(plain[1], Leave)
+    written.says(plain[1], Leave, heir=plain[4].node_id)
     written.closes()
     written.closes()
     share(5_000, *managers[2:])

@@ -122,7 +122,7 @@ class Audit:
         self.need(all(card[:5] == of for card in cards), "a card of another round")
         paid = self.scores(updates, body, cards, (len(judging) - 1) // 3)
         for index, (kind, said) in enumerate(operations):
-            number = None if kind in ("apply", "evidence") else msgpack.unpackb(said[0][1])[4]
+            number = None if kind in ("apply", "evidence", "join") else msgpack.unpackb(said[0][1])[4]
             told = {"number": number, "author": said[0][0], "id": digest("operation", pack(44, kind, said)), "text": True}
             self.row("operations", model=self.rounds, place=index, kind=kind, **told)
         # 4. What it left in the ledger, whose hash its block has.

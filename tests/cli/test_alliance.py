@@ -9,7 +9,9 @@ import pytest
 from bflc_cli.main import main
 from bflcd.__main__ import main as bflcd_main
 from bflcd.api.schema.alliance import OperationRequest, OperationView, RollbackView
+from bflcd.crypto.keystore import read_key
 from bflcd.errors import OperatorError
+from bflcd.setup.datadir import DataDir
 from tests.helpers.fake_node import IDS, ServedNode, alliance_of, status_of
 
 ADDRESS = "/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWQx94YDb67eU5WtNmdcsTGMSfcJw5HpnYuGSxsUwDGen8"
@@ -56,6 +58,7 @@ def test_the_alliance_is_shown_with_all_that_is_about_to_change(run):
         "left",
         "reward_share = 2000",
         "replaced e1e1e1e1",
+        "f1f1f1f1",
     ):
         assert text in out
     assert "warning" not in out
@@ -101,6 +104,7 @@ def test_lists_are_whole_as_json(run, command, field):
         ),
         (("replace", "07070707", "a1a1a1a1", "-y"), OperationRequest(kind="replace", node="07070707", by="a1a1a1a1")),
         (("leave", "--yes"), OperationRequest(kind="leave")),
+        (("leave", "--heir", "07070707", "--yes"), OperationRequest(kind="leave", node="07070707")),
         (("transfer", "07070707", "12"), OperationRequest(kind="transfer", node="07070707", amount=12)),
     ],
 )
@@ -171,3 +175,40 @@ def test_an_invitation_is_one_line_that_init_takes(run, served, tmp_path, capsys
     assert bflcd_main(["init", "--datadir", str(tmp_path / "other"), "--invite", text, "--chain-id", "ab" * 32]) == 2
     assert bflcd_main(["init", "--datadir", str(tmp_path / "third"), "--invite", text[:-4]]) == 2
     assert not (tmp_path / "third").exists()
+
+
+def test_an_invitation_of_a_manager_admits_by_a_voucher(run, served, tmp_path, capsys):
+    """Given a manager's invitation that admits, then its node has vouched for a key, whose secret the new machine gets in a file of its
+    own; the string alone is on stdout, so that a script can take it."""
+    served.node.current = status_of(listen=[ADDRESS])
+    code, out, err = run("invite", "--admit", "--rounds", "50")
+    (text,) = out.split()
+    (asked,) = served.node.signs
+    assert (code, asked.kind, asked.round, "a block has carried it" in unwrapped(err)) == (
+        0,
+        "vouch",
+        status_of().round + 50,
+        True,
+    )
+    made = tmp_path / "new"
+    assert bflcd_main(["init", "--datadir", str(made), "--invite", text]) == 0
+    assert "lets it in, once" in capsys.readouterr().out
+    voucher = read_key(DataDir(made).voucher)
+    assert voucher.node_id.hex() == asked.node
+    assert read_key(DataDir(made).key).node_id != voucher.node_id
+    data = json.loads(run("--json", "invite", "--admit")[1])["data"]
+    assert (data["voucher"], data["outcome"], data["needed"], data["approvals"]) == (served.node.signs[1].node, "carried", 1, 1)
+
+
+def test_where_more_managers_admit_the_invitation_says_so(run, served):
+    terms = msgspec.structs.replace(alliance_of().terms, admission=2)
+    served.node.community = alliance_of(my_operations=1, terms=terms)
+    err = unwrapped(run("invite", "--admit")[2])
+    assert f"it admits once 1 more of the managers have said so: bflc-cli approve {served.node.signs[0].node[:8]}" in err
+
+
+def test_an_invitation_that_no_block_carries_is_none(run, served):
+    served.node.community = alliance_of(round=106)
+    code, out, err = run("invite", "--admit")
+    assert (code, out) == (1, "")
+    assert "it admits nobody: it has run out" in unwrapped(err)

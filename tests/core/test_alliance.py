@@ -1,5 +1,6 @@
 """Members that come and go while rounds run: what the operators of whole cores in virtual time have them sign."""
 
+from dataclasses import replace
 from typing import Any
 
 from bflcd.core.effects import Blame
@@ -9,7 +10,7 @@ from bflcd.errors import Rejection
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import State, account_of, member_of
 from bflcd.types import Digest, NodeId, Round
-from bflcd.wire.alliance import Admit, Application, Kick, Leave, Return
+from bflcd.wire.alliance import Admit, Application, Join, Kick, Leave, Return, Vouch
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
 from bflcd.wire.operation import Operation
@@ -135,3 +136,34 @@ def test_who_is_a_round_apart_blames_no_member_that_came_or_went() -> None:
     reach(world, max(world.rounds()), 60_000)
     state = core.context.state
     assert [effect for effect in speaks(members[9], behind) if isinstance(effect, Blame)] == []
+
+
+def test_a_stranger_joins_by_a_voucher_that_nobody_else_can_use() -> None:
+    """Given a manager's voucher, when somebody who has seen a join claims it under a forged signature, then it is blamed and nothing is
+    kept; the newcomer itself is a member in the next blocks, without anybody's further word, and works."""
+    world, members = a_world_with_a_stranger()
+    voucher, thief, node = Identity(bytes([201]) * 32), Identity(bytes([202]) * 32), STRANGER.node_id
+    says(world, members[0], Vouch, node=voucher.node_id, until=Round(200), opens=True)
+    state = ledger(world)
+
+    def join(who: Identity) -> tuple[Operation, Operation]:
+        """As it should be, and with the newcomer's signature in the place of the voucher's."""
+        body = Join(state.chain, state.round, who.node_id, voucher.node_id)
+        by_node, by_voucher = seal(body, who).envelope, seal(body, voucher).envelope
+        return Operation("join", (by_node, by_voucher)), Operation("join", (by_node, replace(by_node, author=voucher.node_id)))
+
+    core = world.cores[members[5].node_id]
+    effects = core.handle(MessageReceived(join(thief)[1], members[6].node_id), world.instant())
+    assert [effect.rejection for effect in effects if isinstance(effect, Blame)] == [Rejection.BAD_SIGNATURE]
+    assert len(pool_of(core)) == 0
+    world.feed(members[7].node_id, OperationSaid(join(STRANGER)[0]))
+    reach(world, max(world.rounds()) + 3, 200_000)
+    assert is_in(world, node)
+    assert ledger(world).vouchers == ()
+    admitted = ledger(world).round
+    reach(world, admitted + 6, 400_000)
+    account = account_of(ledger(world), node)
+    assert account is not None
+    assert max(account.packed_round, account.seat_round) >= admitted - 3, "it works like any other"
+    one_state(world)
+    assert world.blames == []

@@ -22,6 +22,18 @@ def device(living: Community) -> Iterator[Daemon]:
     (datadir / "config.toml").write_text(f'[node]\nname = "a ward\'s machine"\n[data]\nlimit = {ROWS}\n')
     made = Daemon("device", datadir)
     yield made
+    end(made)
+
+
+@pytest.fixture
+def invited(living: Community) -> Iterator[Daemon]:
+    """A place for a machine that nothing was done on yet; ended with the test."""
+    made = Daemon("invited", living[0].datadir.with_name("invited"))
+    yield made
+    end(made)
+
+
+def end(made: Daemon) -> None:
     made.sweep()
     if made.process is not None:
         made.process.wait()
@@ -96,3 +108,33 @@ def test_a_device_joins_in_mid_training_works_leaves_and_is_kept_out(living: Com
     went = [living[0].history()[last["round"] + later]["rolled_back_to"] for later in (1, 2)]
     assert (last["target"], went) == (1, [1, None])
     assert "managers went back to the model of round 1" in living[0].text()
+
+
+def test_a_machine_with_a_managers_invitation_is_admitted_by_nobodys_further_word(living: Community, invited: Daemon, capsys):
+    """Given a manager's invitation that admits, when a new machine is set up with the string alone and starts, then it is a member and
+    works, without an application, and the voucher is used up; then it leaves.
+    """
+    (manager, *_) = managers(living)
+    assert main(["--datadir", str(manager.datadir), "invite", "--admit", "--for", str(START_SECONDS)]) == 0
+    (text,) = capsys.readouterr().out.split()
+    assert [one["needed"] for one in alliance(manager)["vouchers"]] == [1]
+    made = bflcd("init", "--datadir", invited.datadir, "--invite", text, "--allow-task", living.task)
+    assert (made.returncode, "lets it in, once" in made.stdout) == (0, True), made.stderr
+    config = invited.datadir / "config.toml"
+    config.write_text(config.read_text().replace("[data]\n", f"[data]\nlimit = {ROWS}\n"))
+    invited.start()
+    node = living.wait_for(lambda: invited.status()["node_id"], START_SECONDS, "the machine")
+    living.wait_for(
+        lambda: node in {one["node_id"] for one in manager.get("/v1/members")}, START_SECONDS, "it is a member of the ledger"
+    )
+    assert alliance(manager)["vouchers"] == []
+    assert node not in {one["node_id"] for one in alliance(manager)["applicants"]}
+    admitted_at = manager.round()
+    living.wait_for(lambda: invited.status()["round"] >= admitted_at, START_SECONDS, "the machine at the round of its admission")
+    living.wait_for(lambda: takes_part(invited, admitted_at), START_SECONDS, "the machine packed or seated")
+    living.hashes([living[0], invited])
+
+    assert invited.request("POST", "/v1/operations", json={"kind": "leave"}).status_code == 200
+    living.wait_for(
+        lambda: node not in {one["node_id"] for one in manager.get("/v1/members")}, START_SECONDS, "it is no member any more"
+    )

@@ -9,6 +9,7 @@ from bflcd.core.events import OperationSaid
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
+from bflcd.crypto.identity import Identity
 from bflcd.ledger.alliance.membership import Membership
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.node.alliance import watch
@@ -62,6 +63,7 @@ class Newcomers:
         applies: bool = True,
         patience: Patience | None = None,
         own: tuple[Membership, str] = (Membership.UNKNOWN, ""),
+        voucher: Identity | None = None,
     ) -> None:
         self.told: list[tuple[EventKind, str]] = []
         self.held = ""
@@ -75,6 +77,7 @@ class Newcomers:
             held=self.hold,
             patience=patience,
             own=own,
+            voucher=voucher,
         )
 
     def hold(self, text: str) -> None:

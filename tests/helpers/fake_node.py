@@ -20,6 +20,7 @@ from bflcd.api.schema.alliance import (
     OperationRequest,
     OperationView,
     TermsView,
+    VoucherView,
 )
 from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
@@ -169,6 +170,7 @@ def alliance_of(**changes: object) -> AllianceView:
             FormerMemberView(node_id="d1" * 32, balance=0, standing="replaced", round=5, successor="e1" * 32),
         ],
         "waiting": [],
+        "vouchers": [VoucherView(key="f1" * 32, approvals=IDS[:1], needed=1, until=900)],
     }
     return AllianceView(**{**fields, **changes})  # type: ignore[arg-type]
 

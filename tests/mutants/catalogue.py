@@ -28,6 +28,7 @@ from tests.mutants.planted import (
     rollback,
     store,
     sync,
+    vouchers,
     wire,
 )
 
@@ -49,6 +50,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *rollback.MUTANTS,
     *money.MUTANTS,
     *keys.MUTANTS,
+    *vouchers.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,
     *blobs.MUTANTS,

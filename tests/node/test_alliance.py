@@ -285,8 +285,8 @@ async def test_members_and_strangers_hear_how_they_stand() -> None:
 @pytest.mark.parametrize(
     ("operation", "why"),
     [
-        (application_of(MEMBER), "its own application"),
-        (Operation("leave", (seal(Leave(CHAIN, Round(0), 1), STRANGER).envelope,)), "its own application"),
+        (application_of(MEMBER), "apply or join by a voucher for itself"),
+        (Operation("leave", (seal(Leave(CHAIN, Round(0), 1), STRANGER).envelope,)), "apply or join by a voucher for itself"),
         (application_of(round_=5), "it is of round 5, we are in round 0"),
     ],
 )

@@ -165,6 +165,9 @@ async def test_a_key_on_members_word_alone_neither_waits_nor_applies(tried: bool
         def has_others(self, _: State) -> bool:
             return others
 
+        def voucher(self) -> None:
+            return None
+
     members = Members([Membership.UNKNOWN, REPLACED])
     peers: Any = SimpleNamespace(members=lambda: tuple(members.nodes))
     core: Any = Core(STATE, STRANGER.node_id)

@@ -13,7 +13,7 @@ from bflcd.ledger.state import State
 from bflcd.node.alliance.service import AllianceService
 from bflcd.node.views.kicked import kick_warnings
 from bflcd.types import Amount, Round
-from bflcd.wire.alliance import Admit, Kick
+from bflcd.wire.alliance import Admit, Kick, Leave
 from bflcd.wire.envelope import open_envelope, seal
 from bflcd.wire.operation import Operation
 from tests.helpers.alliance import (
@@ -165,3 +165,18 @@ async def test_what_no_block_could_carry_is_not_signed(core: Core, who: Any, cod
         await signer(core, who).sign(asks("admit", node=STRANGER.node_id.hex()))
     assert caught.value.code == code
     assert core.waiting == []
+
+
+async def test_a_member_names_its_heir_as_it_leaves() -> None:
+    heir = next(account.node for account in STATE.accounts if account.node not in {*STATE.managers, MEMBER.node_id})
+    core = Core(STATE, MEMBER.node_id)
+    view = await signer(core, MEMBER).sign(asks("leave", node=heir.hex()))
+    (operation,) = core.waiting
+    body: Leave = open_envelope(operation.signed[0], (Leave,)).body
+    assert (body.heir, f"what it has is for {heir.hex()[:8]}" in view.text) == (heir, True)
+    state = apply_operations(STATE, [operation])
+    shown = {one.node_id: one.heir for one in signer(Core(state, MANAGERS[0].node_id)).view().former}
+    assert shown == {MEMBER.node_id.hex(): heir.hex()}
+    alone = Core(STATE, MEMBER.node_id)
+    await signer(alone, MEMBER).sign(asks("leave"))
+    assert open_envelope(alone.waiting[0].signed[0], (Leave,)).body.heir is None

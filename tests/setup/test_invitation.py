@@ -1,6 +1,7 @@
 """Invitations: one string there and back, and what is refused of those that are none."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,8 @@ GIVEN = Invitation(Digest(b"c" * 32), Round(7), Digest(b"h" * 32), (ADDRESS,), M
 
 def test_what_was_written_is_read_with_blanks_around_it():
     assert read_invitation(f"  {invitation_text(GIVEN)}\n", NOW) == GIVEN
+    admits = replace(GIVEN, voucher=b"v" * 32)
+    assert read_invitation(invitation_text(admits), NOW) == admits
     assert GIVEN.trusted_head == f"7:{'68' * 32}"
 
 

@@ -9,16 +9,18 @@ from random import Random
 from typing import Any, Final
 
 from bflcd.core.events import OperationSaid
+from bflcd.crypto.identity import Signer
 from bflcd.ledger.alliance.fees import in_arrears, is_payable, price_of
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.quorum import faults
-from bflcd.ledger.state import NEVER, State, account_of, is_member, members_of
+from bflcd.ledger.state import NEVER, State, account_of, is_member, member_of, members_of
 from bflcd.params import BlobRef, Terms
 from bflcd.types import Amount, Digest, NodeId, Round
-from bflcd.wire.alliance import Admit, Application, Kick, Leave, Refuse, Return, Transfer
+from bflcd.wire.alliance import Admit, Application, Join, Kick, Leave, Refuse, Return, Transfer, Vouch
 from bflcd.wire.codec import decode
 from bflcd.wire.envelope import seal
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
+from bflcd.wire.keys import Replace, Rotate
 from bflcd.wire.money import Pay
 from bflcd.wire.operation import Operation
 from bflcd.wire.rollback import Rollback
@@ -74,7 +76,9 @@ class Alliance:
     """The operators of all nodes, each for itself."""
 
     def __init__(self, scene: Scene, rng: Random) -> None:
-        self.world, self.rng = scene.world, rng
+        self.world, self.rng, self.scene = scene.world, rng, scene
+        self.vouchers: dict[NodeId, Signer] = {}
+        """Secrets of invitations: whoever wants one has it."""
         self.carried = 0
         """Decisions that were signed and handed in."""
         busy = max(scene.busy, 1)
@@ -83,7 +87,7 @@ class Alliance:
 
     def _decide(self) -> None:
         """Somebody who is up decides something, as its own ledger shows the community."""
-        awake = [node for node in self.world.nodes if node.running and node.started and not node.paused and not node.gone]
+        awake = self._awake()
         if not awake:
             return
         node = self.rng.choice(awake)
@@ -96,22 +100,27 @@ class Alliance:
         if said is not None:
             self._hand_in(node, said)
 
+    def _awake(self) -> list[SimNode]:
+        return [node for node in self.world.nodes if node.running and node.started and not node.paused and not node.gone]
+
     def _drawn(self, node: SimNode, state: State) -> Any | None:
         """A body, without a number yet where its kind has one; None if there is nothing to decide."""
         account = account_of(state, node.id)
         choices: list[Callable[[SimNode, State], Any | None]] = []
         if account is None or not is_member(account):
-            choices.append(_apply)
+            choices += [_apply, *([self._join] * 3 if state.vouchers else [])]
         else:
             choices += [
                 self._leave,
                 self._leave,
+                self._rotate,
                 self._transfer,
                 *([self._pay] * 4 if in_arrears(state, state.round) else [self._pay]),
             ]
         if node.id in state.managers:
             choices += [self._answer, self._answer, self._kick, self._take_back, *([self._agree] * (5 if state.motions else 0))]
-            choices += [self._appoint, self._dismiss, self._set, self._go_back]
+            choices += [self._appoint, self._dismiss, self._set, self._go_back, self._vouch, self._vouch]
+            choices += [self._replace] * (3 if state.applicants else 0)
         if self.rng.random() < WRONG:
             choices = [self._presume]
         return self.rng.choice(choices)(node, state)
@@ -120,16 +129,25 @@ class Alliance:
         """Its own node takes it, or for who is no member the one that it asks; a liar signs two and tells two nodes."""
         account = account_of(node.disk.head.state, node.id)
         number = 1 + (0 if account is None else account.operations)
-        if not isinstance(body, Application):
+        if not isinstance(body, Application | Join):
             body = replace(body, number=max(1, number + (self.rng.choice([0, 0, 0, 1, -1]) if not node.honest else 0)))
         kind = next(name for name, kind in KINDS.items() if kind.bodies == (type(body),))
-        operation = Operation(kind, (seal(body, node.signer).envelope,))
+        operation = Operation(kind, tuple(seal(body, signer).envelope for signer in self._signers(node, body)))
         taker = node
-        if isinstance(body, Application) or not node.honest:
+        if isinstance(body, Application | Join) or not node.honest:
             taker = self.rng.choice([other for other in self.world.nodes if other.running and other.started] or [node])
         self.carried += 1
         self.world.note(node, "signs", f"{kind} {KINDS[kind].describe(operation)}, at {taker.name}", kind.encode())
         taker.post(OperationSaid(operation))
+
+    def _signers(self, node: SimNode, body: Any) -> list[Signer]:
+        """Its own key, and what else a kind asks for."""
+        match body:
+            case Join():
+                return [node.signer, self.vouchers[body.voucher]]
+            case Rotate():
+                return [node.signer, next(key for key in node.keys if key.node_id == body.node)]
+        return [node.signer]
 
     # -- what there is to decide --------------------------------------------------------------------------------------
 
@@ -143,7 +161,10 @@ class Alliance:
         return [node for node in there if node not in state.managers]
 
     def _leave(self, node: SimNode, state: State) -> Leave | None:
-        return Leave(state.chain, state.round, 1) if node.id in self._spare(state) else None
+        """Half of them leave what they have to another."""
+        others = [one.node for one in members_of(state) if one.node != node.id]
+        heir = self.rng.choice(others) if others and self.rng.random() < 0.5 else None
+        return Leave(state.chain, state.round, 1, heir) if node.id in self._spare(state) else None
 
     def _transfer(self, node: SimNode, state: State) -> Transfer | None:
         account, others = account_of(state, node.id), [one.node for one in members_of(state) if one.node != node.id]
@@ -171,6 +192,40 @@ class Alliance:
     def _take_back(self, _: SimNode, state: State) -> Return | None:
         out = [one.node for one in state.accounts if one.kicked_round != NEVER]
         return Return(state.chain, state.round, 1, self.rng.choice(out)) if out else None
+
+    def _vouch(self, _: SimNode, state: State) -> Vouch:
+        """By a voucher of its own, or behind another's."""
+        if state.vouchers and self.rng.random() < 0.5:
+            other = self.rng.choice(state.vouchers)
+            return Vouch(state.chain, state.round, 1, other.key, other.until, opens=False)
+        key = self.world.keyring.another()
+        self.vouchers[key.node_id] = key
+        self.scene.at(self.rng.randint(200, 4_000), self._invited, key.node_id)
+        until = Round(state.round + self.rng.choice([1, 3, 100]))
+        return Vouch(state.chain, state.round, 1, key.node_id, until, opens=True)
+
+    def _join(self, node: SimNode, state: State) -> Join:
+        """By a voucher that others may use in the same round."""
+        return Join(state.chain, state.round, node.id, self.rng.choice(state.vouchers).key)
+
+    def _invited(self, voucher: NodeId) -> None:
+        """Those who have got an invitation, one or two, use it."""
+        out = [node for node in self._awake() if member_of(node.disk.head.state, node.id) is None]
+        for node in self.rng.sample(out, min(len(out), self.rng.choice([1, 1, 2]))):
+            state = node.disk.head.state
+            self._hand_in(node, Join(state.chain, state.round, node.id, voucher))
+
+    def _rotate(self, node: SimNode, state: State) -> Rotate:
+        """To a key that it has made before, or a new one."""
+        made = [key for key in node.keys if account_of(state, key.node_id) is None]
+        key = self.rng.choice(made) if made else self.world.another_key(node)
+        return Rotate(state.chain, state.round, 1, key.node_id, node.id)
+
+    def _replace(self, _: SimNode, state: State) -> Replace | None:
+        """A member's account goes to another machine."""
+        new = [one.node for one in state.applicants if one.refused_round == NEVER and account_of(state, one.node) is None]
+        there = [one.node for one in members_of(state)]
+        return Replace(state.chain, state.round, 1, self.rng.choice(there), self.rng.choice(new)) if new else None
 
     def _pay(self, node: SimNode, state: State) -> Pay | None:
         """For itself, or for whoever owes."""

@@ -12,6 +12,7 @@ from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, MachineError, PeerError, RequestError
+from bflcd.ledger.state import member_of
 from bflcd.net.blobs.server import BlobServer
 from bflcd.net.sync import SyncLimits
 from bflcd.node.engine import Engine, open_engine
@@ -55,8 +56,9 @@ class SimNode:
     def __init__(self, world: "World", index: int, signer: Signer, seed: bytes) -> None:
         self.world = world
         self.index = index
+        self.keys = [signer]
+        """Its own, one after the other; `signer` is the one under which it runs."""
         self.signer = signer
-        self.id: NodeId = signer.node_id
         self.seed = seed
         self.name = f"n{index:02d}"
         self.disk = Disk(world.genesis, torn_logs=world.torn_logs)
@@ -104,6 +106,10 @@ class SimNode:
         self.pending_mark: Mark | None = None
 
     # -- what the world asks of it ------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> NodeId:
+        return self.signer.node_id
 
     @property
     def honest(self) -> bool:
@@ -162,6 +168,7 @@ class SimNode:
     def start(self) -> None:
         if self.running or self.gone:
             return
+        self._settle_key()
         self._reset()
         self.life += 1
         self.running = True
@@ -205,6 +212,30 @@ class SimNode:
             self._begin(self.life)
         else:
             world.after(FIRST_LOOK, self._begin, self.life)
+
+    def _settle_key(self) -> None:
+        """As `KeyRing`: of its keys the one that is a member by its own ledger."""
+        state, before = self.disk.head.state, self.signer
+        if member_of(state, self.id) is None:
+            self.signer = next((key for key in self.keys if member_of(state, key.node_id) is not None), before)
+        if self.signer is not before:
+            self.world.note(self, "goes on under another key", "", self.id)
+            for other in self.world.nodes:
+                other.claims.forget(before.node_id)
+                other.words.forget(before.node_id)
+
+    def follow_key(self, life: int) -> None:
+        """As `Belonging`: a block has made another of its keys the member, so it starts anew under that."""
+        state = self.disk.head.state
+        others = [key.node_id for key in self.keys if key is not self.signer]
+        if (
+            life == self.life
+            and self.running
+            and member_of(state, self.id) is None
+            and any(member_of(state, one) for one in others)
+        ):
+            self.crash(power=False)
+            self.start()
 
     def _records(self) -> RoundRecords:
         return self.disk.records(self.disk.head.state.round)

@@ -228,6 +228,8 @@ class SimObserver:
         world.record_commit(node, commit)
         world.safety.committed(node, node.before, commit)
         world.after(world.rng.randint(0, 300), node.tidy, node.life, commit.state.round)
+        if len(node.keys) > 1:
+            world.after(world.rng.randint(0, 300), node.follow_key, node.life)
 
     def behind(self, round_: Round, peer: NodeId) -> None:
         self._behind(peer, round_)

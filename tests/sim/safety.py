@@ -12,9 +12,11 @@ from bflcd.core.records import Head, OperationRecord, Record
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.segments import MAX_CANDIDATES
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.alliance.keys import last_of
 from bflcd.ledger.operations.application import select_operations
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.recovery import judged_from
+from bflcd.ledger.operations.vouching import JOIN
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.state import NEVER, State, members_of, state_hash
 from bflcd.ledger.transition import validate_segment
@@ -73,12 +75,14 @@ class Safety:
         """The round in which an honest node first held evidence against a member."""
         self.punished: set[NodeId] = set()
         """Whose lies a block has proved."""
-        self._signed: dict[tuple[NodeId, int, int, int, int], bytes] = {}
+        self._signed: dict[tuple[int, int, int, int, int], bytes] = {}
         self._checked: set[tuple[Digest, bytes]] = set()
         self.out: frozenset[NodeId] = frozenset(set(world.keyring.signers) - {member.node for member in world.genesis.members})
         """Nodes that are no members by the newest ledger that was decided."""
         self.changes = 0
         """Blocks by which somebody came or went."""
+        self.used: set[NodeId] = set()
+        """Vouchers by which somebody has joined."""
         self.carried: Counter[str] = Counter()
         """Operations in blocks, by kind."""
         self.held_by_all: set[Digest] = set()
@@ -108,7 +112,7 @@ class Safety:
             return
         number = peek_number(envelope.payload)
         body: Any = decode_any(envelope.payload, SIGNED)
-        place = (node.id, body.round, body.epoch, number, getattr(body, "view", 0))
+        place = (node.index, body.round, body.epoch, number, getattr(body, "view", 0))  # whichever of its keys it signs with
         if place not in self._signed:
             self._relied(node, body)
         held = self._signed.setdefault(place, envelope.payload)
@@ -138,7 +142,7 @@ class Safety:
         """A manager signs one recovery an epoch, and its own signature is durable first."""
         recovery = certificate.recovery
         if node.id in dict(certificate.signatures):
-            held = self._signed.setdefault((node.id, recovery.round, recovery.epoch, number_of(Recovery), 0), encode(recovery))
+            held = self._signed.setdefault((node.index, recovery.round, recovery.epoch, number_of(Recovery), 0), encode(recovery))
             if held != encode(recovery):
                 self.violate(f"{node.name} signs a second recovery for epoch {recovery.epoch} of round {recovery.round}")
             own = node.disk.records(recovery.round).own
@@ -243,6 +247,7 @@ class Safety:
             self.heads[hash_] = Head(header, hash_, state)
             self._nobody_robbed(before, effect)
             self._members_changed(effect.state, before.state)
+            self._vouchers_used(effect)
             self.carried.update(operation.kind for operation in effect.certified.segment.model.operations)
             self._contract(state.committee)
             world.newest(state.round)
@@ -278,12 +283,15 @@ class Safety:
     def _nobody_robbed(self, before: Head, effect: Commit) -> None:
         held = {account.node: account.balance for account in before.state.accounts}
         spent = {one.author for one in effect.certified.segment.model.operations if one.kind in SPENDING}
+        leaving = {account.node for account in before.state.accounts if account.heir is not None}  # what they had goes to an heir
+        now = {account.node: account for account in effect.state.accounts}
         for account in effect.state.accounts:
             node = self.world.by_id[account.node]
-            if account.node in spent:
+            if account.node in spent or account.node in leaving:
                 continue
-            if node.honest and account.balance < held.get(account.node, 0) and account.node not in self.excused:
-                self.violate(f"{node.name} is honest and lost {held[account.node] - account.balance} units")
+            holder = now[last_of(effect.state, account.node)]
+            if node.honest and holder.balance < held.get(account.node, 0) and account.node not in self.excused:
+                self.violate(f"{node.name} is honest and lost {held[account.node] - holder.balance} units")
             if account.punished_round == effect.state.round - 1:
                 if node.honest and account.node not in self.excused:
                     self.violate(f"{node.name} is honest and was punished in round {account.punished_round}")
@@ -295,6 +303,15 @@ class Safety:
             self.violate(
                 f"{self.world.by_id[node_id].name} is punished, and has a seat or an update in round {effect.state.round}"
             )
+
+    def _vouchers_used(self, effect: Commit) -> None:
+        """Each admits one node."""
+        for operation in effect.certified.segment.model.operations:
+            if operation.kind == JOIN.name:
+                key = JOIN.body(operation).voucher
+                if key in self.used:
+                    self.violate(f"the voucher {short(key)} admits a second node in round {effect.state.round - 1}")
+                self.used.add(key)
 
     def _members_changed(self, state: State, before: State) -> None:
         there, then = ({account.node for account in members_of(one)} for one in (state, before))

@@ -4,7 +4,7 @@ from functools import cache
 from hashlib import blake2b
 
 from bflcd.crypto import vrf
-from bflcd.crypto.identity import Identity, Signer
+from bflcd.crypto.identity import SEED_BYTES, Identity, Signer
 from bflcd.net.verified import VerifiedEnvelopes
 from bflcd.types import SIGNATURE_BYTES, NodeId, Proof, Signature
 from bflcd.wire.envelope import Envelope, signing_hash
@@ -39,6 +39,13 @@ class Keyring:
             identity.node_id: identity if real else StubSigner(identity.node_id, _seed_of(identity)) for identity in identities
         }
         self.seeds = {identity.node_id: _seed_of(identity) for identity in identities}
+
+    def another(self) -> Signer:
+        """One more key, of nobody yet: for who rotates, and for vouchers."""
+        identity = Identity(blake2b(b"another %d" % len(self.signers), digest_size=SEED_BYTES).digest())
+        signer = identity if self.real else StubSigner(identity.node_id, identity.seed)
+        self.signers[identity.node_id], self.seeds[identity.node_id] = signer, identity.seed
+        return signer
 
     def verify(self, envelope: Envelope) -> bool:
         if self.real:

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from bflcd.ledger import quorum
-from bflcd.ledger.state import NEVER
+from bflcd.ledger.state import NEVER, member_of
 from bflcd.params import ELECTIONS
 from tests.sim.profiles import PROFILES, Scene
 from tests.sim.recording import record, recorded
@@ -201,6 +201,21 @@ def test_every_strategy_runs_and_harms_nobody(name: str) -> None:
 def test_members_come_and_go_whatever_goes_wrong(seed: int) -> None:
     result = run_seed(seed, changing=True)
     assert result.violations == ()
+
+
+@pytest.mark.parametrize(
+    ("seed", "kind"), [(1003, "join"), (1068, "join"), (1085, "replace"), (1045, "rotate"), (1010, "rotate")]
+)
+def test_keys_and_vouchers_hold_whatever_goes_wrong(seed: int, kind: str) -> None:
+    """Given worlds in which somebody joins by a voucher, or a key takes another's place, then all holds, and who rotated its key is at
+    work under the new one in the end."""
+    world, scene = make_world(seed, changing=True)
+    result = run_world(world, scene)
+    assert result.violations == ()
+    assert (result.carried or {})[kind] > 0
+    for node in world.living:
+        assert any(member_of(node.disk.head.state, key.node_id) is not None for key in node.keys)
+        assert len(node.keys) == 1 or member_of(node.before.state, node.id) is not None
 
 
 def test_in_a_third_of_the_seeds_somebody_comes_or_goes_and_the_draw_moves_nothing_else() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bflcd.core.effects import Commit, Effect
 from bflcd.core.records import Head
+from bflcd.crypto.identity import Signer
 from bflcd.ledger.quorum import faults
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.types import Millis, NodeId, PartsPerMillion
@@ -131,6 +132,13 @@ class World(Links):
             self.nodes.append(node)
             self.by_id[node.id] = node
 
+    def another_key(self, node: SimNode) -> Signer:
+        """A key that a node may rotate to, in its files from now on."""
+        key = self.keyring.another()
+        node.keys.append(key)
+        self.by_id[key.node_id] = node
+        return key
+
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def after(self, delay: int, action: Callable[..., None], *arguments: Any) -> None:
@@ -213,7 +221,8 @@ class World(Links):
     @property
     def living(self) -> list[SimNode]:
         """Honest members that are not gone for ever: those that must make progress in the end."""
-        return [node for node in self.nodes if node.honest and not node.gone and node.id not in self.safety.out]
+        out = self.safety.out
+        return [node for node in self.nodes if node.honest and not node.gone and any(key.node_id not in out for key in node.keys)]
 
     def heal(self) -> None:
         """Every fault ends but those within f: liars, the dead, those whose disk forgot."""

@@ -84,10 +84,12 @@ RETIRED: dict[int, str] = {
     84: "PreparedReply",
     88: "State",
     90: "State",
+    92: "Leave",
     113: "State",
     128: "State",
     129: "Genesis",
     130: "GenesisReply",
+    133: "Invitation",
     134: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""

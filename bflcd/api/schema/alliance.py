@@ -49,6 +49,17 @@ class MotionView(Answer, frozen=True, kw_only=True):
     expires: int
 
 
+class VoucherView(Answer, frozen=True, kw_only=True):
+    """What admits one node more without anybody's further word."""
+
+    key: str
+    approvals: list[str]
+    """Managers who stand behind it, and manage still."""
+    needed: int
+    until: int
+    """The last round whose block may carry its use."""
+
+
 class FormerMemberView(Answer, frozen=True, kw_only=True):
     """Who was a member."""
 
@@ -60,6 +71,8 @@ class FormerMemberView(Answer, frozen=True, kw_only=True):
     """Of the block by which it went."""
     successor: str = ""
     """The key that has taken its place, if it was replaced."""
+    heir: str = ""
+    """Who gets what it has, once its deposit is free."""
 
 
 class OperationView(Answer, frozen=True, kw_only=True):
@@ -106,16 +119,20 @@ class AllianceView(Answer, frozen=True, kw_only=True):
     motions: list[MotionView]
     former: list[FormerMemberView]
     waiting: list[OperationView]
+    vouchers: list[VoucherView]
+    """Those that nobody has used yet."""
     rollback: RollbackView | None = None
 
 
 class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of POST /v1/operations: what this node's operator wants it to sign.
 
-    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node.
+    `node`: whom it is about, the whole id or as much of one as only one known node's begins with; none: pay for this node; of
+    leave its heir, if any.
     `reason`: of refuse, kick, dismiss and rollback. `amount`: of transfer, and the most that pay may take, 0 for whatever it
-    costs. `motion`: of approve, the beginning of its id. `name`, `value`: of set. `round`: of rollback, whose model comes back.
-    `by`: of replace, the applicant whose key takes the place of `node`'s. For rotate the node makes its new key itself.
+    costs. `motion`: of approve, the beginning of its id, or of a voucher's key. `name`, `value`: of set. `round`: of rollback,
+    whose model comes back; of vouch, the last one in which the voucher `node` holds. `by`: of replace, the applicant whose key
+    takes the place of `node`'s. For rotate the node makes its new key itself.
     """
 
     kind: Literal[
@@ -133,6 +150,7 @@ class OperationRequest(Answer, frozen=True, kw_only=True, forbid_unknown_fields=
         "rollback",
         "rotate",
         "replace",
+        "vouch",
     ]
     node: Annotated[str, Meta(max_length=64)] = ""
     reason: Annotated[str, Meta(max_length=256)] = ""

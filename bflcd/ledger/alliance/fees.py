@@ -11,6 +11,7 @@ payments out of their blocks.
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bflcd.ledger.alliance.keys import last_of
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import NEVER, Account, State, member_of, members_of
 from bflcd.params import MILLION, Terms
@@ -141,12 +142,21 @@ def in_arrears(state: State, round_: Round) -> frozenset[NodeId]:
 
 
 def deposits_freed(state: State) -> State:
-    """The ledger that opens the next round: who left so long ago has its deposit among its balance again."""
-    due = [account for account in state.accounts if account.deposit and _is_free(state, account)]
-    if not due:
-        return state
-    freed = {one.node: replace(one, balance=Amount(one.balance + one.deposit), deposit=Amount(0)) for one in due}
-    return replace(state, accounts=tuple(freed.get(account.node, account) for account in state.accounts))
+    """The ledger that opens the next round: who left so long ago has its deposit among its balance again; or its heir has all
+    that it had, unless that one was punished since."""
+    due = [
+        account.node for account in state.accounts if (account.deposit or account.heir is not None) and _is_free(state, account)
+    ]
+    now = {account.node: account for account in state.accounts} if due else {}
+    for node in due:
+        account = now[node]
+        all_of_it = Amount(account.balance + account.deposit)
+        heir = None if account.heir is None else now[last_of(state, account.heir)]
+        goes = heir is not None and heir.punished_round == NEVER
+        now[node] = replace(account, balance=Amount(0) if goes else all_of_it, deposit=Amount(0), heir=None)
+        if heir is not None and goes:
+            now[heir.node] = replace(heir, balance=Amount(heir.balance + all_of_it))
+    return replace(state, accounts=tuple(now.values())) if due else state
 
 
 def under_terms(state: State, terms: Terms) -> State:

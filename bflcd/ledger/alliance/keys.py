@@ -43,16 +43,17 @@ def rotated(state: State, account: Account, to: NodeId) -> State:
     """`account` under the key `to`, by its own word: all that is remembered of it goes along, what is open about it too."""
     moved = replace(account, node=to, rotations=account.rotations + 1)
     dead = replace(_empty(account), left_round=state.round, successor=to)
-    motions = (
+    motions = tuple(
         replace(
             motion,
             opener=_renamed(motion.opener, account.node, to),
-            approvals=tuple(sorted(_renamed(node, account.node, to) for node in motion.approvals)),
+            approvals=_all_renamed(motion.approvals, account.node, to),
         )
         for motion in state.motions
     )
+    vouchers = tuple(replace(one, approvals=_all_renamed(one.approvals, account.node, to)) for one in state.vouchers)
     committee = tuple(_renamed(node, account.node, to) for node in state.committee)
-    return replace(_moved(state, dead, moved), committee=committee, motions=tuple(motions))
+    return replace(_moved(state, dead, moved), committee=committee, motions=motions, vouchers=vouchers)
 
 
 def replaced(state: State, account: Account, to: NodeId) -> State:
@@ -66,7 +67,7 @@ def replaced(state: State, account: Account, to: NodeId) -> State:
 def _moved(state: State, dead: Account, moved: Account) -> State:
     accounts = list(with_accounts(state, dead).accounts)
     insort(accounts, moved, key=attrgetter("node"))
-    managers = tuple(sorted(_renamed(node, dead.node, moved.node) for node in state.managers))
+    managers = _all_renamed(state.managers, dead.node, moved.node)
     applicants = tuple(one for one in state.applicants if one.node != moved.node)
     return replace(state, accounts=tuple(accounts), managers=managers, applicants=applicants)
 
@@ -81,6 +82,10 @@ def _empty(account: Account) -> Account:
         seat_round=NEVER,
         operations=account.operations,
     )
+
+
+def _all_renamed(nodes: tuple[NodeId, ...], before: NodeId, after: NodeId) -> tuple[NodeId, ...]:
+    return tuple(sorted(_renamed(node, before, after) for node in nodes))
 
 
 def _renamed(node: NodeId, before: NodeId, after: NodeId) -> NodeId:

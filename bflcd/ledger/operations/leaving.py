@@ -1,14 +1,15 @@
 """Leave, kick and return: who is no member any more, by its own word or by the managers', and who is one again.
 
 The account stays: what it owns is its own, can't be moved and earns nothing while it is out, and the numbers of its operations
-go on, so that none is ever applied twice. A deposit goes back to who has left when its time is over (`fees`), that of who
-is put out is burnt. A manager neither leaves nor is put out while it manages.
+go on, so that none is ever applied twice. A deposit goes back to who has left when its time is over, and all that it has goes
+to its heir then, if it has named one (`fees`); the deposit of who is put out is burnt. A manager neither leaves nor is put out
+while it manages.
 """
 
 from dataclasses import replace
 from typing import Final
 
-from bflcd.ledger.alliance.keys import holder_of, replaced_round
+from bflcd.ledger.alliance.keys import holder_of, last_of, replaced_round
 from bflcd.ledger.operations.admitting import newly
 from bflcd.ledger.operations.base import Limits, refused
 from bflcd.ledger.operations.motion import ManagerKind, manager_quorum, without_applicant
@@ -20,7 +21,7 @@ from bflcd.wire.operation import Operation
 
 
 class LeaveKind(NumberedKind[Leave]):
-    """Its author is no member from the next round on, and may be admitted again."""
+    """Its author is no member from the next round on, and may be admitted again; or it leaves what it has to an heir."""
 
     name = "leave"
     body_type = Leave
@@ -31,17 +32,23 @@ class LeaveKind(NumberedKind[Leave]):
         return member_of(state, operation.author) is None
 
     def describe(self, operation: Operation) -> str:
-        """Who goes."""
-        return f"{short(operation.author)} leaves"
+        """Who goes, and to whom it leaves what it has."""
+        heir = self.body(operation).heir
+        return f"{short(operation.author)} leaves" + ("" if heir is None else f", what it has is for {short(heir)}")
 
     def check(self, state: State, operation: Operation) -> None:
         """Raise PeerError(BAD_OPERATION)."""
-        self.body(operation)
+        heir = self.body(operation).heir
         _check_going(state, operation.author, self.name)
+        if heir is None:
+            return
+        taker = member_of(state, last_of(state, heir))
+        if taker is None or taker.punished_round != NEVER or taker.node == operation.author:
+            raise refused(self.name, f"its heir {short(heir)} is no other member, or was punished")
 
     def apply(self, state: State, operation: Operation) -> State:
-        """Its account says since when."""
-        return _gone(state, operation.author, kicked=False)
+        """Its account says since when, and for whom it is."""
+        return _gone(state, operation.author, heir=self.body(operation).heir)
 
 
 class KickKind(ManagerKind[Kick]):
@@ -139,12 +146,12 @@ def _check_going(state: State, node: NodeId, kind: str) -> None:
         raise refused(kind, f"without {short(node)} nobody would be left to hold a seat")
 
 
-def _gone(state: State, node: NodeId, *, kicked: bool) -> State:
+def _gone(state: State, node: NodeId, *, kicked: bool = False, heir: NodeId | None = None) -> State:
     account = account_of(state, node)
     if account is None:
         raise refused("kick" if kicked else "leave", f"{short(node)} is no member")
     state = without_applicant(state, node)
     if not kicked:
-        return with_accounts(state, replace(account, left_round=state.round))
-    out = replace(account, kicked_round=state.round, deposit=Amount(0))
+        return with_accounts(state, replace(account, left_round=state.round, heir=heir))
+    out = replace(account, kicked_round=state.round, deposit=Amount(0), heir=None)
     return replace(with_accounts(state, out), burnt=Amount(state.burnt + account.deposit))

@@ -32,20 +32,23 @@ class AppointKind(ManagerKind[Appoint]):
 
     def is_settled(self, state: State, operation: Operation) -> bool:
         """Whether it manages."""
-        return self.body(operation).node in state.managers
+        return holder_of(state, self.body(operation).node) in state.managers
 
     def describe(self, operation: Operation) -> str:
         """Who wants whom to manage."""
         return f"manager {short(operation.author)} appoints {short(self.body(operation).node)}"
 
     def check_done(self, state: State, body: Appoint) -> None:
-        """Raise PeerError(BAD_OPERATION) for who is no member in good standing, for who manages, and where there is no room."""
-        account = member_of(state, body.node)
+        """Raise PeerError(BAD_OPERATION) for who is no member in good standing, for who manages, and where there is no room.
+
+        Whoever has rotated its key meanwhile manages under the one that it has."""
+        node = holder_of(state, body.node)
+        account = member_of(state, node)
         if account is None:
             raise refused(self.name, f"{short(body.node)} is no member")
         if account.punished_round != NEVER:
             raise refused(self.name, f"{short(body.node)} was punished in round {account.punished_round}, for ever")
-        if body.node in state.managers:
+        if node in state.managers:
             raise refused(self.name, f"{short(body.node)} is a manager")
         if len(state.managers) >= MAX_COMMITTEE:
             raise refused(self.name, f"{MAX_COMMITTEE} members manage, and no more can")
@@ -53,7 +56,7 @@ class AppointKind(ManagerKind[Appoint]):
     def done(self, state: State, body: Appoint) -> State:
         """It stands among the managers."""
         managers = list(state.managers)
-        insort(managers, body.node)
+        insort(managers, holder_of(state, body.node))
         return replace(state, managers=tuple(managers))
 
 

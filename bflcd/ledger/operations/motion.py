@@ -13,7 +13,7 @@ from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.operations.base import refused
 from bflcd.ledger.operations.signed_kind import NumberedBody, NumberedKind
 from bflcd.ledger.quorum import quorum
-from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, member_of, without_word
+from bflcd.ledger.state import MAX_MOTIONS, NEVER, Applicant, Motion, State, Voucher, member_of, without_word
 from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.alliance import Admit, Kick, Refuse, Return
 from bflcd.wire.codec import decode_any, encode
@@ -116,9 +116,7 @@ class ManagerKind(NumberedKind[B], ABC):
             motions = sorted((*others, motion), key=lambda one: (one.opened, motion_id(one.kind, one.content)))
             return replace(state, motions=tuple(motions))
         # What others have said of the same node, or the same thing, was said of how it stood before.
-        touched = {_now(state, one) for one in self.touched(body)}
-        still = tuple(other for other in others if _now(state, _about(other)) not in touched)
-        return self.done(replace(state, motions=still), body)
+        return self.done(without_motions_about(replace(state, motions=others), self.touched(body)), body)
 
     def _lacking(self, state: State, motion: Motion) -> int:
         """Managers that are not for it yet and have to be; who is no manager any more doesn't count."""
@@ -156,12 +154,29 @@ def applicant_of(state: State, node: NodeId) -> Applicant | None:
     return next((one for one in state.applicants if one.node == node), None)
 
 
+def voucher_of(state: State, key: NodeId) -> Voucher | None:
+    """The open voucher of a key."""
+    return next((one for one in state.vouchers if one.key == key), None)
+
+
+def without_voucher(state: State, key: NodeId) -> State:
+    """`state` without the voucher of `key`: it was used, or withdrawn."""
+    return replace(state, vouchers=tuple(one for one in state.vouchers if one.key != key))
+
+
 def without_expired(state: State, round_: Round) -> State:
-    """`state` without the motions and applications that have run out by `round_`."""
+    """`state` without the motions, applications and vouchers that have run out by `round_`."""
     terms = state.terms
     motions = tuple(one for one in state.motions if round_ - one.opened < terms.motion_rounds)
     applicants = tuple(one for one in state.applicants if round_ - one.round < terms.application_rounds)
-    return replace(state, motions=motions, applicants=applicants)
+    vouchers = tuple(one for one in state.vouchers if one.until >= round_)
+    return replace(state, motions=motions, applicants=applicants, vouchers=vouchers)
+
+
+def without_motions_about(state: State, subjects: frozenset[NodeId | str]) -> State:
+    """`state` in which nothing is open about these nodes and parameters, under whatever key a node goes on."""
+    touched = {_now(state, one) for one in subjects}
+    return replace(state, motions=tuple(one for one in state.motions if _now(state, _about(one)) not in touched))
 
 
 def _about(motion: Motion) -> NodeId | str:

@@ -13,6 +13,7 @@ from bflcd.ledger.operations.paying import PAY
 from bflcd.ledger.operations.rollback import ROLLBACK
 from bflcd.ledger.operations.setting import SET
 from bflcd.ledger.operations.transfer import TRANSFER
+from bflcd.ledger.operations.vouching import JOIN, VOUCH
 from bflcd.types import Digest
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import open_envelope
@@ -22,7 +23,7 @@ KINDS: Final[dict[str, OperationKind[Operation]]] = {
     kind.name: kind
     for kind in (
         *(EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, PAY, ROLLBACK),
-        *(ROTATE, REPLACE),
+        *(ROTATE, REPLACE, VOUCH, JOIN),
     )
 }
 """By what `Operation.kind` says."""

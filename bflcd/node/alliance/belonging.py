@@ -46,6 +46,10 @@ class Keys(Protocol):
         """Whether it may have the member's key, if this is not the one. Raises OperatorError, MachineError."""
         ...
 
+    def voucher(self) -> Identity | None:
+        """The voucher of its invitation, if that had one. Raises OperatorError, MachineError."""
+        ...
+
 
 class Belonging:
     """`held`: shows the operator why the node waits, empty when it doesn't."""
@@ -94,6 +98,7 @@ class Belonging:
             held=self._held,
             patience=patience,
             own=membership_of(context.state, context.me),
+            voucher=await asyncio.to_thread(keys.voucher),
         )
         await newcomer.until_admitted()
 

@@ -1,6 +1,7 @@
 """From what an operator asks for to what its node signs."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,11 +12,12 @@ from bflcd.ledger.alliance.parameters import BOUNDS
 from bflcd.ledger.operations.motion import motion_id
 from bflcd.ledger.operations.open_motions import agreeing_body
 from bflcd.ledger.operations.rollback import ROLLBACK
-from bflcd.ledger.state import Motion, State, member_of
+from bflcd.ledger.operations.vouching import VOUCH
+from bflcd.ledger.state import Motion, State, Voucher, member_of
 from bflcd.limits import is_printable
 from bflcd.params import BlobRef
-from bflcd.types import HASH_BYTES, Amount, Digest, NodeId, Round, short
-from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer
+from bflcd.types import HASH_BYTES, Amount, NodeId, Round, short
+from bflcd.wire.alliance import Admit, Kick, Leave, Refuse, Return, Transfer, Vouch
 from bflcd.wire.codec import decode
 from bflcd.wire.governance import Appoint, Dismiss, SetParameter
 from bflcd.wire.keys import Replace
@@ -42,8 +44,10 @@ def body_of(state: State, request: OperationRequest, number: int, me: NodeId, mo
         text = f"the reason has {len(request.reason.encode())} bytes, at most {MAX_REASON_BYTES} are possible"
         raise UsageError(text, code="bad_argument")
     if request.kind == "approve":
-        motion = _motion(state, request.motion)
-        return motion.kind, agreeing_body(motion, state.round, number)
+        agreed = _open(state, request.motion)
+        if isinstance(agreed, Voucher):
+            return VOUCH.name, Vouch(state.chain, state.round, number, agreed.key, agreed.until, opens=False)
+        return agreed.kind, agreeing_body(agreed, state.round, number)
     if request.kind == ROLLBACK.name and model is not None:
         target = wanted_round(request)
         body = Rollback(state.chain, state.round, number, target, model, request.reason)
@@ -64,8 +68,8 @@ def motion_to_go_back(state: State, request: OperationRequest) -> Rollback | Non
     """What is agreed to, if that is to go back to an older model. Raises UsageError for a motion that is none."""
     if request.kind != "approve":
         return None
-    motion = _motion(state, request.motion)
-    return decode(motion.content, Rollback) if motion.kind == ROLLBACK.name else None
+    agreed = _open(state, request.motion)
+    return decode(agreed.content, Rollback) if isinstance(agreed, Motion) and agreed.kind == ROLLBACK.name else None
 
 
 def _as_proposed(state: State, request: OperationRequest, body: Any) -> Any:
@@ -87,6 +91,12 @@ def _as_proposed(state: State, request: OperationRequest, body: Any) -> Any:
 
 def _replace(state: State, request: OperationRequest, number: int) -> Replace:
     return Replace(state.chain, state.round, number, _node(state, request), _id(state, request.kind, "by", request.by))
+
+
+def _vouch(state: State, request: OperationRequest, number: int) -> Vouch:
+    if request.round is None:
+        raise UsageError("vouch needs the last round in which the voucher holds", code="bad_argument")
+    return Vouch(state.chain, state.round, number, _node(state, request), Round(request.round), opens=True)
 
 
 def _transfer(state: State, request: OperationRequest, number: int) -> Transfer:
@@ -120,9 +130,12 @@ _MAKES: Final[dict[str, _Make]] = {
     "appoint": lambda state, request, number: Appoint(state.chain, state.round, number, _node(state, request)),
     "dismiss": lambda state, request, number: Dismiss(state.chain, state.round, number, _node(state, request), request.reason),
     "set": _set,
-    "leave": lambda state, _, number: Leave(state.chain, state.round, number),
+    "leave": lambda state, request, number: Leave(
+        state.chain, state.round, number, _node(state, request) if request.node else None
+    ),
     "transfer": _transfer,
     "replace": _replace,
+    "vouch": _vouch,
 }
 """By what `OperationRequest.kind` says."""
 
@@ -142,15 +155,18 @@ def _id(state: State, kind: str, name: str, text: str) -> NodeId:
             message = f"{name}: {text!r} is no id of {2 * HASH_BYTES} hexadecimal digits"
             raise UsageError(message, code="bad_argument") from error
     known = {account.node for account in state.accounts} | {one.node for one in state.applicants}
+    known |= {one.key for one in state.vouchers}
     return NodeId(_beginning_with(known, text, name))
 
 
-def _motion(state: State, text: str) -> Motion:
-    by_id = {motion_id(motion.kind, motion.content): motion for motion in state.motions}
-    return by_id[Digest(_beginning_with(set(by_id), text, "motion"))]
+def _open(state: State, text: str) -> Motion | Voucher:
+    """What more managers may agree to, by the beginning of its id: a motion, or a voucher by its key. Raises UsageError."""
+    by_id: dict[bytes, Motion | Voucher] = {motion_id(one.kind, one.content): one for one in state.motions}
+    by_id |= {one.key: one for one in state.vouchers}
+    return by_id[_beginning_with(set(by_id), text, "motion")]
 
 
-def _beginning_with(ids: set[NodeId] | set[Digest], text: str, what: str) -> bytes:
+def _beginning_with(ids: AbstractSet[bytes], text: str, what: str) -> bytes:
     if len(text) < LEAST_DIGITS:
         raise UsageError(f"{what}: give at least {LEAST_DIGITS} digits of its id", code="bad_argument")
     found = [one for one in ids if one.hex().startswith(text.lower())]
@@ -158,4 +174,4 @@ def _beginning_with(ids: set[NodeId] | set[Digest], text: str, what: str) -> byt
         how = "none is known that begins" if not found else f"{len(found)} begin"
         hint = "`bflc-cli --json alliance` and `bflc-cli --json members` show whole ids"
         raise UsageError(f"{what}: {how} with {text}", hint=hint, code="bad_argument")
-    return bytes(found[0])
+    return found[0]

@@ -9,12 +9,13 @@ from bflcd.core.node_events import EventKind
 from bflcd.crypto.identity import Identity
 from bflcd.ledger.alliance.membership import BELONGS, Membership
 from bflcd.ledger.operations.applying import APPLY
+from bflcd.ledger.operations.vouching import JOIN
 from bflcd.limits import visible
 from bflcd.node.alliance.poll import MembershipPoll
 from bflcd.node.anew import KeyReplacedError
 from bflcd.node.reporter import Tell
 from bflcd.types import Digest, Round, short
-from bflcd.wire.alliance import Application
+from bflcd.wire.alliance import Application, Join
 from bflcd.wire.envelope import seal
 from bflcd.wire.operation import Operation
 from bflcd.wire.requests import MembershipReply
@@ -36,6 +37,9 @@ MEANINGS: Final = {
     Membership.REPLACED: "another key has taken the place of its own",
 }
 """What each standing means to who reads `status`, where the member that is asked does not say more."""
+
+_JOINING: Final = frozenset({Membership.UNKNOWN, Membership.APPLIED, Membership.REFUSED})
+"""Standings in which a voucher admits."""
 
 WAYS_BACK: Final = {
     Membership.KICKED: "only a quorum of managers can take it back",
@@ -85,10 +89,11 @@ class Newcomer:
         held: Callable[[str], None],
         patience: Patience | None = None,
         own: tuple[Membership, str] = (Membership.UNKNOWN, ""),
+        voucher: Identity | None = None,
     ) -> None:
         """`applies`: whether it hands in an application, with `note`; else it waits for managers who know it. `patience`: with
         members that know nothing good of its key, where it has others. `own`: how it stands by its own ledger, while nobody says
-        more: who is put out is barred, and hears from no member."""
+        more: who is put out is barred, and hears from no member. `voucher`: by which it joins, if it is good still."""
         self._identity = identity
         self._chain = chain
         self._poll = poll
@@ -98,13 +103,14 @@ class Newcomer:
         self._held = held
         self._patience = patience
         self._own = own
+        self._voucher = voucher
         self._told = ""
 
     async def until_admitted(self) -> None:
         """Return when most of the members that answer say that this node is one. Raises KeyReplacedError out of patience."""
         pause, denied = FIRST_PAUSE, 0
         while True:
-            replies = await self._poll.replies(self._application)
+            replies = await self._poll.replies(self._handed_in)
             if 2 * sum(one.standing in BELONGS for one in replies) > len(replies):
                 self._say(Round(max(one.round for one in replies)), "")
                 return
@@ -130,12 +136,19 @@ class Newcomer:
             ", and no member is connected to apply to" if way is None or not text else f": {text}, and no member answers; {way}"
         )
 
-    def _application(self, reply: MembershipReply) -> Operation | None:
-        """What is handed in upon an answer."""
-        if not self._applies or reply.standing != Membership.UNKNOWN:
-            return None
-        application = Application(self._chain, reply.round, self._note)
-        return Operation(APPLY.name, (seal(application, self._identity).envelope,))
+    def _handed_in(self, reply: MembershipReply) -> tuple[Operation, ...]:
+        """What is handed in upon an answer, the next where the one before is refused: a voucher may be used up, or not be known
+        to whoever is asked yet."""
+        if not self._applies:
+            return ()
+        said = list[Operation]()
+        if self._voucher is not None and reply.standing in _JOINING:
+            join = Join(self._chain, reply.round, self._identity.node_id, self._voucher.node_id)
+            said.append(Operation(JOIN.name, (seal(join, self._identity).envelope, seal(join, self._voucher).envelope)))
+        if reply.standing == Membership.UNKNOWN:
+            application = Application(self._chain, reply.round, self._note)
+            said.append(Operation(APPLY.name, (seal(application, self._identity).envelope,)))
+        return tuple(said)
 
     def _report(self, reply: MembershipReply) -> None:
         node, standing = self._identity.node_id.hex(), reply.standing

@@ -28,6 +28,10 @@ class MembershipAsker(Protocol):
         ...
 
 
+HandedIn = Callable[[MembershipReply], tuple[Operation, ...]]
+"""What is handed in to who has answered so."""
+
+
 class MembershipPoll:
     """Asks some of the members that `peers` gives."""
 
@@ -36,21 +40,22 @@ class MembershipPoll:
         self._asker = asker
         self._peers = peers
 
-    async def replies(self, application: Callable[[MembershipReply], Operation | None] = lambda _: None) -> list[MembershipReply]:
-        """What those say that answer; `application`: what to hand in upon an answer, if anything."""
-        return [reply for reply in await self.all_replies(application) if reply is not None]
+    async def replies(self, handed_in: HandedIn = lambda _: ()) -> list[MembershipReply]:
+        """What those say that answer; `handed_in`: what to hand in upon an answer, until one is taken."""
+        return [reply for reply in await self.all_replies(handed_in) if reply is not None]
 
-    async def all_replies(
-        self, application: Callable[[MembershipReply], Operation | None] = lambda _: None
-    ) -> list[MembershipReply | None]:
+    async def all_replies(self, handed_in: HandedIn = lambda _: ()) -> list[MembershipReply | None]:
         """As `replies`, with None for who was asked and does not answer."""
         asked = self._peers()[:MAX_ASKED]
-        return await asyncio.gather(*(self._reply(peer, application) for peer in asked))
+        return await asyncio.gather(*(self._reply(peer, handed_in) for peer in asked))
 
-    async def _reply(self, peer: NodeId, application: Callable[[MembershipReply], Operation | None]) -> MembershipReply | None:
+    async def _reply(self, peer: NodeId, handed_in: HandedIn) -> MembershipReply | None:
         reply = await self._ask(peer, None)
-        handed = None if reply is None else application(reply)
-        return reply if handed is None else await self._ask(peer, handed) or reply
+        for operation in () if reply is None else handed_in(reply):
+            taken = await self._ask(peer, operation)
+            if taken is not None:
+                return taken
+        return reply
 
     async def _ask(self, peer: NodeId, application: Operation | None) -> MembershipReply | None:
         try:

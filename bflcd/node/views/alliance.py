@@ -8,14 +8,17 @@ from bflcd.api.schema.alliance import (
     OperationView,
     RollbackView,
     TermsView,
+    VoucherView,
 )
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.ledger.alliance.membership import membership_of
 from bflcd.ledger.alliance.parameters import changes
+from bflcd.ledger.operations.admitting import ADMIT
 from bflcd.ledger.operations.application import expires
 from bflcd.ledger.operations.motion import manager_quorum, motion_id
 from bflcd.ledger.operations.open_motions import describe_motion
 from bflcd.ledger.operations.registry import kind_of
+from bflcd.ledger.operations.vouching import standing_behind
 from bflcd.ledger.state import NEVER, State, account_of, is_member
 from bflcd.node.views.status import least_members
 from bflcd.types import NodeId
@@ -60,11 +63,21 @@ def alliance_view(core: CoreSnapshot) -> AllianceView:
                 standing=membership_of(state, account.node)[0].value,
                 round=max(account.kicked_round, account.left_round),
                 successor="" if account.successor is None else account.successor.hex(),
+                heir="" if account.heir is None else account.heir.hex(),
             )
             for account in state.accounts
             if not is_member(account)
         ],
         waiting=[operation_view(operation, context.me) for operation in core.waiting],
+        vouchers=[
+            VoucherView(
+                key=one.key.hex(),
+                approvals=[node.hex() for node in standing_behind(state, one)],
+                needed=ADMIT.needed(state),
+                until=one.until,
+            )
+            for one in state.vouchers
+        ],
         rollback=None
         if (last := state.rollback) is None
         else RollbackView(round=last.round, target=last.target, model=last.model.root.hex()),

@@ -13,11 +13,8 @@ from bflc_cli.client import Api, connect
 from bflc_cli.session import CommandError, Session, finite
 from bflc_cli.tables import facts, table, warning_lines
 from bflc_cli.text import short, shorts
-from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView
-from bflcd.api.schema.status import Peer, Status
+from bflcd.api.schema.alliance import AllianceView, ApplicantView, MotionView, OperationView, VoucherView
 from bflcd.limits import LARGEST_NUMBER
-from bflcd.setup.invitation import MAX_ADDRESSES, Invitation, invitation_text
-from bflcd.types import Digest, Millis, Round
 
 _VIEW: Final = "/v1/alliance"
 
@@ -26,8 +23,6 @@ _POLL: Final = 0.25
 
 _FETCH: Final = 30.0
 """Seconds that a node may take to get the model that it is to go back to, before it signs."""
-
-_LOOPBACK: Final = ("/ip4/127.", "/ip6/::1/", "/dns4/localhost/", "/dns6/localhost/")
 
 NodeArgument = Annotated[str, typer.Argument(metavar="NODE", help="A node's id, or its beginning where it is known.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for everybody to read, for ever.")]
@@ -67,7 +62,7 @@ def admit(ctx: typer.Context, node: NodeArgument, *, patience: PatienceOption = 
 
 
 def refuse(ctx: typer.Context, node: NodeArgument, *, reason: ReasonOption = "", patience: PatienceOption = 60) -> None:
-    """Refuse an application. A manager's command."""
+    """Refuse an application, or withdraw a voucher by its key. A manager's command."""
     sign(ctx, {"kind": "refuse", "node": node, "reason": reason}, patience)
 
 
@@ -128,11 +123,11 @@ def set_parameter(
 
 def approve(
     ctx: typer.Context,
-    motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id.")],
+    motion: Annotated[str, typer.Argument(metavar="MOTION", help="The beginning of a motion's id, or of a voucher's key.")],
     *,
     patience: PatienceOption = 60,
 ) -> None:
-    """Sign what another manager has proposed: `motions` lists it."""
+    """Sign what another manager has proposed: `motions` lists it, `alliance` vouchers too."""
     sign(ctx, {"kind": "approve", "motion": motion}, patience)
 
 
@@ -163,10 +158,19 @@ def replace_key(
     sign(ctx, {"kind": "replace", "node": old, "by": new}, patience)
 
 
-def leave(ctx: typer.Context, *, agreed: YesOption = False, patience: PatienceOption = 60) -> None:
+def leave(
+    ctx: typer.Context,
+    *,
+    heir: Annotated[
+        str, typer.Option("--heir", metavar="NODE", help="The member that gets what this node has, once its deposit is free.")
+    ] = "",
+    agreed: YesOption = False,
+    patience: PatienceOption = 60,
+) -> None:
     """Leave the community from the next round on; managers can admit this node again."""
-    _ask(ctx, "Sign that this node leaves the community?", agreed=agreed)
-    sign(ctx, {"kind": "leave"}, patience)
+    left = f", and what it has to {heir}" if heir else ""
+    _ask(ctx, f"Sign that this node leaves the community{left}?", agreed=agreed)
+    sign(ctx, {"kind": "leave", "node": heir} if heir else {"kind": "leave"}, patience)
 
 
 def transfer(
@@ -180,44 +184,10 @@ def transfer(
     sign(ctx, {"kind": "transfer", "node": node, "amount": amount}, patience)
 
 
-def invite(
-    ctx: typer.Context,
-    *,
-    hours: Annotated[
-        float, typer.Option("--hours", min=0, max=24 * 366, callback=finite, help="How long it holds; 0: for ever.")
-    ] = 24 * 7,
-) -> None:
-    """Print one string with which a new machine finds this community: `bflcd init --invite STRING`."""
-    session: Session = ctx.obj
-    with connect(session) as api:
-        status = api.read("/v1/status", Status)
-        peers = api.read("/v1/peers", list[Peer])
-    if not status.chain_id or status.syncing:
-        raise CommandError("this node is catching up: it can't say where the chain stands", code="syncing", hint="wait")
-    round_, _, head = status.trusted_head.partition(":")
-    dialled = [peer.address for peer in peers if not peer.inbound and "/p2p/" in peer.address]
-    expires = Millis(round(1000 * (time.time() + 3600 * hours)) if hours else 0)
-    invitation = Invitation(
-        Digest(bytes.fromhex(status.chain_id)),
-        Round(int(round_ or 0)),
-        Digest(bytes.fromhex(head) if head else bytes(32)),
-        tuple([*status.listen, *dialled][:MAX_ADDRESSES]),
-        expires,
-    )
-    text = invitation_text(invitation)
-    addresses = list(invitation.addresses)
-    if all(address.startswith(_LOOPBACK) for address in addresses):
-        warning = "this node is reached from its own machine alone: give it node.listen or node.announce, then invite again"
-        session.err.print(Text(f"warning: {warning}", style="yellow"))
-    session.emit(
-        {"invitation": text, "chain_id": status.chain_id, "addresses": addresses, "expires": expires}, lambda: typer.echo(text)
-    )
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands to the program."""
     signing = (admit, refuse, kick, appoint, dismiss, rollback, approve, leave, transfer)
-    for command in (alliance, applications, motions, invite, *signing):
+    for command in (alliance, applications, motions, *signing):
         app.command()(command)
     app.command("take-back")(take_back)
     app.command("set")(set_parameter)
@@ -244,12 +214,20 @@ def alliance_view(view: AllianceView) -> RenderableType:
         parts += [_title("applications"), _applicants(view.applicants)]
     if view.motions:
         parts += [_title("motions"), _motions(view.motions)]
+    if view.vouchers:
+        parts += [_title("vouchers"), _vouchers(view.vouchers)]
     if view.former:
         gone = [
-            (short(one.node_id), f"{one.standing} {short(one.successor)}".strip(), str(one.round), str(one.balance))
+            (
+                short(one.node_id),
+                f"{one.standing} {short(one.successor)}".strip(),
+                str(one.round),
+                str(one.balance),
+                short(one.heir),
+            )
             for one in view.former
         ]
-        parts += [_title("former members"), table(("node", "", ">in round", ">balance"), gone)]
+        parts += [_title("former members"), table(("node", "", ">in round", ">balance", "for"), gone)]
     if view.waiting:
         parts += [_title("waiting for a block"), table(("kind", "~what"), [(one.kind, one.text) for one in view.waiting])]
     if view.members < view.least:
@@ -288,6 +266,13 @@ def _motions(rows: list[MotionView]) -> RenderableType:
     )
 
 
+def _vouchers(rows: list[VoucherView]) -> RenderableType:
+    return table(
+        ("key", ">managers", "behind it", ">until"),
+        [(short(one.key), f"{len(one.approvals)} of {one.needed}", shorts(one.approvals), str(one.until)) for one in rows],
+    )
+
+
 def _ask(ctx: typer.Context, question: str, *, agreed: bool) -> None:
     session: Session = ctx.obj
     if agreed:
@@ -304,9 +289,9 @@ def sign(ctx: typer.Context, body: dict[str, Any], patience: float) -> None:
     with connect(session) as api:
         signed = msgspec.convert(api.post("/v1/operations", body, timeout=api.timeout + _FETCH), OperationView)
         with session.err.status("waiting for the block that carries it"):
-            outcome, view = _outcome(api, signed, patience)
+            outcome, view = outcome_of(api, signed, patience)
     result = {"operation": signed, "outcome": outcome, "round": view.round}
-    lines = [Text(signed.text), Text(_TOLD[outcome].format(round=view.round, last=signed.expires))]
+    lines = [Text(signed.text), Text(told(signed, outcome, view))]
     mine = [one for one in view.motions if one.kind == signed.kind and set(one.approvals) & set(view.managers)]
     if outcome == "carried" and mine:
         lines.append(Text("motions that need more managers:"))
@@ -322,7 +307,12 @@ _TOLD: Final = {
 }
 
 
-def _outcome(api: Api, signed: OperationView, patience: float) -> tuple[str, AllianceView]:
+def told(signed: OperationView, outcome: str, view: AllianceView) -> str:
+    """How it ended, for people."""
+    return _TOLD[outcome].format(round=view.round, last=signed.expires)
+
+
+def outcome_of(api: Api, signed: OperationView, patience: float) -> tuple[str, AllianceView]:
     """Whether a block has carried it by now, waiting for it as long as wanted."""
     end = time.monotonic() + patience
     while True:

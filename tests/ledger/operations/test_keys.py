@@ -396,6 +396,19 @@ def test_who_has_left_comes_back_to_the_key_that_it_left_with_and_no_other() -> 
         check_operation(left, says(left, MANAGERS[0], Admit, node=MEMBER.node_id))
 
 
+def test_who_rotates_while_managers_appoint_it_manages_under_the_new_key() -> None:
+    """Given two of three managers that have appointed a member, when it rotates its key, then the third one's same word makes the new
+    key a manager, and not the dead one."""
+    state = all_say(STATE, MANAGERS[:2], Appoint, node=MEMBER.node_id)
+    state = after(state, rotates(state, MEMBER, FRESH))
+    last = says(state, MANAGERS[2], Appoint, node=MEMBER.node_id)
+    done = after(state, last)
+    assert (FRESH.node_id in done.managers, MEMBER.node_id in done.managers, done.motions) == (True, False, ())
+    assert (is_settled(state, last), is_settled(done, last)) == (False, True)
+    with pytest.raises(PeerError, match="is a manager"):
+        check_operation(done, says(done, MANAGERS[3], Appoint, node=MEMBER.node_id))
+
+
 def test_a_refused_applicant_replaces_nobody() -> None:
     refused = replace(APPLIED, applicants=tuple(replace(one, refused_round=0) for one in APPLIED.applicants))
     with pytest.raises(PeerError, match="has not applied, or was refused"):
@@ -458,7 +471,7 @@ def drawn(state: State, author: Identity, kind: str, whom: Identity, other: Iden
         case "return":
             return says(state, author, Return, node=whom.node_id)
         case "leave":
-            return says(state, author, Leave)
+            return says(state, author, Leave, heir=whom.node_id if other in MANAGERS else None)
         case "transfer":
             return says(state, author, Transfer, to=whom.node_id, amount=Amount(7))
         case _:

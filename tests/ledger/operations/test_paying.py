@@ -29,6 +29,7 @@ from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery
 from tests.helpers.ledger import BALANCE, make_community, make_genesis, make_identities, place_of
 from tests.helpers.money import PERIOD, TERMS, account, after, all_units, at, changed, pays, says, with_terms
+from tests.ledger.operations.test_keys import rotates
 
 START = make_community(10, 4, 6)
 KEYS = [START.keys[node] for node in START.members]
@@ -309,6 +310,76 @@ def test_who_leaves_gets_its_deposit_when_its_time_is_over() -> None:
     assert all_units(state) == STATE.supply
 
 
+def left_to(heir: Identity, state: State = STATE) -> State:
+    """The ledger in which the member has left, and what it has is for another."""
+    return after(state, says(state, MEMBER, Leave, heir=heir.node_id))
+
+
+def freed(state: State) -> State:
+    """When its deposit is free."""
+    while state.round < TERMS.deposit_rounds + 8:
+        state = after(state)
+    assert all_units(state) == STATE.supply
+    return state
+
+
+def test_who_leaves_may_leave_what_it_has_to_another() -> None:
+    """Given a member that leaves to another what it has, then that one gets balance and deposit when the deposit is free, once."""
+    state = left_to(OTHER)
+    while account(state, MEMBER).heir is not None:
+        assert (account(state, MEMBER).balance, account(state, OTHER).balance) == (BALANCE - 50, BALANCE - 50)
+        state = after(state)
+    assert state.round == TERMS.deposit_rounds
+    assert (account(state, MEMBER).balance, account(state, MEMBER).deposit) == (0, 0)
+    assert account(state, OTHER).balance == 2 * BALANCE - 50
+    assert freed(state).accounts == state.accounts
+
+
+def test_evidence_comes_before_the_heir() -> None:
+    state = freed(after(left_to(OTHER), lie(MEMBER)))
+    assert (account(state, OTHER).balance, state.burnt) == (BALANCE - 50, BALANCE)
+
+
+def test_who_comes_back_or_is_kept_out_has_no_heir() -> None:
+    """Given who left to another what it has, when it is admitted again, or put out, before its time is over, then nothing is moved."""
+    state = left_to(OTHER)
+    back = freed(after(state, says(state, MANAGERS[0], Admit, node=MEMBER.node_id)))
+    assert (account(back, MEMBER).balance, account(back, MEMBER).heir) == (BALANCE - 50, None)
+    out = freed(kicked(state, MEMBER))
+    assert (account(out, MEMBER).balance, account(out, MEMBER).heir, account(out, OTHER).balance) == (
+        BALANCE - 50,
+        None,
+        BALANCE - 50,
+    )
+
+
+def test_an_heir_gets_it_under_the_key_that_it_has_then_and_a_liar_does_not() -> None:
+    rotated = freed(after(left_to(OTHER), rotates(left_to(OTHER), OTHER, NEW)))
+    assert (account(rotated, NEW).balance, account(rotated, OTHER).balance) == (2 * BALANCE - 50, 0)
+    lied = freed(after(left_to(OTHER), lie(OTHER)))
+    assert (account(lied, OTHER).balance, account(lied, MEMBER).balance) == (0, BALANCE)
+
+
+def test_two_who_leave_to_each_other_lose_nothing() -> None:
+    state = left_to(OTHER)
+    accounts = tuple(
+        replace(one, left_round=0, heir=MEMBER.node_id) if one.node == OTHER.node_id else one for one in state.accounts
+    )
+    state = freed(replace(state, accounts=accounts))
+    assert account(state, MEMBER).balance + account(state, OTHER).balance == 2 * BALANCE
+
+
+@pytest.mark.parametrize("heir", [MEMBER, NEW], ids=["itself", "a stranger"])
+def test_an_heir_is_another_member(heir: Identity) -> None:
+    with pytest.raises(PeerError, match=r"leave: its heir [0-9a-f]+ is no other member, or was punished"):
+        left_to(heir)
+
+
+def test_a_punished_member_is_nobodys_heir() -> None:
+    with pytest.raises(PeerError, match="is no other member, or was punished"):
+        left_to(OTHER, after(STATE, lie(OTHER)))
+
+
 def test_evidence_takes_the_deposit_of_who_has_given_everything_away_and_left() -> None:
     """Given a liar that moves its balance and leaves before anybody has proof, then the deposit is what it loses."""
     state = after(STATE, says(STATE, MEMBER, Transfer, to=OTHER.node_id, amount=Amount(BALANCE - 50)))
@@ -408,7 +479,8 @@ def drawn(state: State, step: tuple[int, str, int, int]) -> Operation | None:
         case "return":
             return says(state, author, Return, node=whom.node_id)
         case "leave":
-            return says(state, author, Leave)
+            heir = whom if amount % 2 and whom is not author and member_of(state, whom.node_id) is not None else None
+            return says(state, author, Leave, heir=None if heir is None else heir.node_id)
         case "give":
             return says(state, author, Transfer, to=whom.node_id, amount=Amount(amount))
         case "pay" if account_of(state, whom.node_id) is not None:

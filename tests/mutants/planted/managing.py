@@ -85,8 +85,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "managing-old-words-count-again",
         "who was dismissed and is appointed again is still for what it had signed (design 7)",
         LEDGER,
-        "other for other in one.approvals if other != node",
-        "other for other in one.approvals",
+        "motions = (replace(one, approvals=_others(one.approvals, node)) for one in state.motions)",
+        "motions = state.motions",
         MANAGES,
     ),
     mutant(
