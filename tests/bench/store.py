@@ -39,7 +39,7 @@ def run() -> Rows:
 
 async def _rows() -> Rows:
     with tempfile.TemporaryDirectory() as directory:
-        ours, floor, hashing = await _rounds(Path(directory))
+        ours, floor, hashing, cpu = await _rounds(Path(directory))
     with tempfile.TemporaryDirectory() as directory:
         alone, beside = await _votes(Path(directory))
     bare = [whole - hashes for whole, hashes in zip(floor, hashing, strict=True)]
@@ -52,6 +52,7 @@ async def _rows() -> Rows:
             **paired(ours, floor),
             "budget": "<= 1.3",
             "ratio_to_bare_sqlite": paired(ours, bare)["ratio"],
+            "cpu_ratio": cpu,
         },
         {
             "row": "storing a vote while a prune runs, worst, ms",
@@ -64,34 +65,36 @@ async def _rows() -> Rows:
     ]
 
 
-async def _rounds(directory: Path) -> tuple[list[float], list[float], list[float]]:
-    """Seconds a round of each turn: ours; bare; and of the bare, its hashes. Two blobs come in chunks at once, with their hashes, and
+async def _rounds(directory: Path) -> tuple[list[float], list[float], list[float], float]:
+    """Seconds a round of each turn: ours; bare; and of the bare, its hashes; then the ratio of all processor time. Two blobs come in chunks at once, with their hashes, and
     one is made here: its address is its hash, so a store by address hashes it, however it is made."""
     store, bare = await SqliteStore.open(directory / "ours"), _Bare(directory / "bare.sqlite3")
     chain: Chain = await begin(store)
-    ours, floor, hashing = [], [], []
+    ours, floor, hashing, cpu = [], [], [], [0.0, 0.0]
     try:
         for _ in range((1 + TURNS) * ROUNDS):
             blobs = round_payloads(chain.round, BLOB_BYTES)
             chain, certified = chain.next(*blobs)
             chunks = [[data[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES)] for data in blobs]
             manifests = [manifest_of(data) for data in blobs]
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             async with asyncio.TaskGroup() as group:
                 for manifest, parts in zip(manifests[1:], chunks[1:], strict=True):
                     group.create_task(_fetched(store, manifest, parts))
             await store.put_blob(blobs[0])
             await store.commit(certified, chain.state)
             ours.append(time.perf_counter() - begun)
-            begun = time.perf_counter()
+            cpu[0] += time.process_time() - used
+            begun, used = time.perf_counter(), time.process_time()
             root_of(blobs[0])
             hashing.append(time.perf_counter() - begun)
             bare.store(chunks, certified)
             floor.append(time.perf_counter() - begun)
+            cpu[1] += time.process_time() - used
     finally:
         await store.close()
         bare.close()
-    return _by_turn(ours), _by_turn(floor), _by_turn(hashing)
+    return _by_turn(ours), _by_turn(floor), _by_turn(hashing), round(cpu[0] / cpu[1], 2)
 
 
 async def _fetched(store: SqliteStore, manifest: Manifest, parts: list[bytes]) -> None:
