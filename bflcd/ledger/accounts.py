@@ -7,7 +7,7 @@ from typing import Final
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement
 from bflcd.ledger.quorum import faults, leader
-from bflcd.ledger.roles import trainers
+from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.params import MILLION, Params
@@ -71,6 +71,14 @@ def _judged(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:
     """The exponential average of presence after another round; never above a million, at which presence keeps it."""
     return PartsPerMillion(before - before // PRESENCE_ROUNDS + (MILLION // PRESENCE_ROUNDS if present else 0))
+
+
+def expected_in(params: Params, state: State, judgement: Judgement) -> frozenset[NodeId]:
+    """Whom the judges could wait for: present trainers with a name for offering; all that are present, if those are less than a
+    third (design 5.3)."""
+    here = trainers(params, state) & frozenset(judgement.present)
+    reliable = here & offering(state)
+    return reliable if 3 * len(reliable) >= len(here) else here
 
 
 def offered_in(state: State, judgement: Judgement) -> frozenset[NodeId]:

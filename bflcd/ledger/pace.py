@@ -2,7 +2,7 @@
 
 What is measured is on the chain, so all members wait alike, a newcomer and one that has just restarted too: each card says in
 which view its author holds the parent block to be decided, the median of q cards lies between two honest ones, and whether
-anybody offered follows from the cards as well. A node's own clock moves nothing, and nor does a liar's word.
+anybody offered follows from the cards as well. A node's own clock moves nothing, and nor does a liar's card.
 
 T0 grows when almost every round needs later views, whoever leads: f members that lead badly, or not at all, are a third of the
 leaders at most. The collect deadline grows when nobody's training ends before it. Either shrinks by a step after a long calm, so
@@ -59,11 +59,23 @@ def collect_deadline(params: Params, pace: Pace) -> Millis:
     return Millis(params.collect_deadline << pace.stretches)
 
 
-def pace_after(pace: Pace, view: int, *, offered: bool) -> Pace:
-    """The pace after one more round: its cards say that its parent was decided in `view`; `offered`: whether an offer counted."""
-    views, doublings, calm = _patience_after((*pace.views, min(view, MAX_SAID_VIEW))[-WINDOW:], pace.doublings, pace.calm + 1)
-    stretches, heard = _stretched_after(pace.stretches, pace.heard + 1, offered=offered)
+def pace_after(pace: Pace, view: int, *, offered: bool | None) -> Pace:
+    """The pace after one more round: its cards say that its parent was decided in `view`; `offered`: whether anybody did of whom
+    it could be expected, None where that was nobody: then the round says nothing of training.
+
+    The first view that is said after T0 has changed is one of before, and says nothing either.
+    """
+    said = (*pace.views, min(view, MAX_SAID_VIEW))[-WINDOW:] if pace.calm else pace.views
+    views, doublings, calm = _patience_after(said, pace.doublings, pace.calm + 1)
+    stretches, heard = pace.stretches, pace.heard
+    if offered is not None:
+        stretches, heard = _stretched_after(stretches, heard + 1, offered=offered)
     return Pace(views, doublings, calm, stretches, heard)
+
+
+def too_short(pace: Pace) -> bool:
+    """Whether the collect deadline has grown to its bound, and nobody offered in the last round all the same."""
+    return pace.stretches == MOST_DOUBLINGS and pace.heard == 0
 
 
 def begun_anew(pace: Pace, parameter: str) -> Pace:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final
 
 from bflcd.errors import InvariantError, PeerError, Rejection
-from bflcd.ledger.accounts import Findings, accounts_after, failed_before, offered_in
+from bflcd.ledger.accounts import Findings, accounts_after, expected_in, failed_before, offered_in
 from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.cards import CardRules, check_offer
@@ -24,7 +24,7 @@ from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.rollback import rolled_back_in
-from bflcd.ledger.pace import pace_after
+from bflcd.ledger.pace import Pace, pace_after
 from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import rewards
 from bflcd.ledger.roles import seed
@@ -166,9 +166,7 @@ def decide(
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
-        pace=pace_after(
-            state.pace, lower_median([card.body.decided for card in cards]), offered=bool(offered_in(state, judgement))
-        ),
+        pace=_pace_after(params, state, cards, judgement),
     )
     operated = apply_operations(learned, operations)
     next_seed = seed(state.chain, Round(state.round + 1), draw.lot)
@@ -313,6 +311,13 @@ def _find_offers(
     norms = [packed.norm or 0 for packed in judgement.packed]
     shares = weights([offer.body.samples for offer in found], norms, params.norm_clip)
     return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
+
+
+def _pace_after(params: Params, state: State, cards: Sequence[Signed[ScoreCard]], judgement: Judgement) -> Pace:
+    """How long the community waits after the round."""
+    expected = expected_in(params, state, judgement)
+    offered = bool(offered_in(state, judgement) & expected) if expected else None
+    return pace_after(state.pace, lower_median([card.body.decided for card in cards]), offered=offered)
 
 
 def _score(packed: OfferJudgement) -> MicroNats:

@@ -1,6 +1,7 @@
 """For whom a member waits before it signs its card, and for how long (design 5.3)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,7 @@ def seen(expected: int, scored: int, *, others: int = 0, failed: int = 0, pendin
         frozenset(TRAINERS[:scored]),
         settled,
         pending,
+        settled,
     )
 
 
@@ -100,15 +102,19 @@ LONGER = 4 * DEADLINE
     [
         (300, seen(4, 0), LONGER),
         (300, seen(0, 0), DEADLINE),
+        (300, seen(5, 2), LONGER),
+        (300, seen(5, 1, others=2), LONGER),
         (300, seen(4, 2), DEADLINE),
         (16_000, seen(4, 2), 64_000),
         (50_000, seen(4, 2), 200_000),
         (100_000, seen(4, 2), LONGER),
         (100_000, seen(4, 3), 125_000),
+        (300, replace(seen(4, 0), offered=frozenset(TRAINERS[:2])), DEADLINE),
+        (300, replace(seen(4, 0), offered=frozenset(TRAINERS[4:])), LONGER),
     ],
 )
 def test_a_deadline_that_has_grown_is_for_what_trains_long(taken: int, what: Expectations, lasts: int) -> None:
-    """Where nothing has come and somebody trains the whole of it counts; then what the first offer took; where nobody trains none."""
+    """As long as fewer than half have offered the whole of it counts; then what their offers took; where nobody trains none."""
     timer, now = CardTimer(PARAMS, HASTY, OPENED, Millis(LONGER)), Millis(OPENED + taken)
     timer.look(now, what)
     assert timer.due_at(Millis(now + 1), what) == OPENED + lasts

@@ -18,6 +18,7 @@ from bflcd.ledger.pace import (
     Pace,
     collect_deadline,
     pace_after,
+    too_short,
     view_timeout,
 )
 from bflcd.types import Millis
@@ -27,8 +28,9 @@ COMMUNITY = make_community(view_timeout=Millis(1_000), collect_deadline=Millis(6
 UNKNOWN = Pace()
 
 
-def after(views: Iterable[int], pace: Pace = UNKNOWN, *, offered: bool = True) -> Pace:
-    """The pace after rounds that say these views of their parents."""
+def after(views: Iterable[int], pace: Pace = UNKNOWN, *, offered: bool | None = True) -> Pace:
+    """The pace after rounds that say these views of their parents; the first of them is of a T0 that has stood for a while."""
+    pace = pace if pace.calm else replace(pace, calm=1)
     for view in views:
         pace = pace_after(pace, view, offered=offered)
     return pace
@@ -47,7 +49,8 @@ def after(views: Iterable[int], pace: Pace = UNKNOWN, *, offered: bool = True) -
         ([0, 1, 1, 1] * 4, 1),
         ([1] * 6 + [3] * 6, 1),
         ([1] * 5 + [3] * 7, 3),
-        ([1] * 2 * LATE, 2),
+        ([1] * LATE + [5] + [1] * (LATE - 1), 1),
+        ([1] * LATE + [5] + [1] * LATE, 2),
         ([1] * 100 * LATE, MOST_DOUBLINGS),
         ([10**9] * LATE, MOST_DOUBLINGS),
     ],
@@ -65,9 +68,9 @@ def test_a_step_down_comes_after_a_calm_alone_and_costs_few_rounds_if_it_was_too
         needed = int(pace.doublings < 1)
         late += needed
         pace = pace_after(pace, needed, offered=True)
-    assert late <= 20 * LATE
-    assert after([0] * CALM, Pace(doublings=3)).doublings == 2
-    assert after([0] * (CALM - 1), Pace(doublings=3)).doublings == 3
+    assert late <= 20 * (LATE + 1)
+    assert after([0] * (CALM - 1), Pace(doublings=3)).doublings == 2
+    assert after([0] * (CALM - 2), Pace(doublings=3)).doublings == 3
 
 
 def test_a_third_of_the_leaders_moves_nothing_for_long() -> None:
@@ -80,12 +83,19 @@ def test_a_third_of_the_leaders_moves_nothing_for_long() -> None:
 
 
 @pytest.mark.parametrize(("empty", "stretches"), [(0, 0), (1, 1), (3, 3), (4, 4), (40, MOST_DOUBLINGS)])
-def test_each_empty_round_doubles_the_wait_for_a_first_offer(empty: int, stretches: int) -> None:
+def test_each_round_in_which_nobody_offers_doubles_the_wait(empty: int, stretches: int) -> None:
     pace = after([0] * empty, offered=False)
     assert pace.stretches == stretches
     assert collect_deadline(COMMUNITY.params, pace) == 60_000 * 2**stretches
+    assert too_short(pace) == (empty >= MOST_DOUBLINGS)
     assert after([0] * (CALM - 1), pace).stretches == stretches
     assert after([0] * CALM, pace).stretches == max(stretches - 1, 0)
+
+
+def test_a_round_without_trainers_says_nothing_of_training() -> None:
+    grown = Pace(stretches=2, heard=7)
+    later = after([0] * 300, grown, offered=None)
+    assert (later.stretches, later.heard) == (2, 7)
 
 
 def test_what_managers_set_begins_anew() -> None:
@@ -97,8 +107,8 @@ def test_what_managers_set_begins_anew() -> None:
     assert with_value(state, "score_rows", 99).pace == with_value(state, "entry_fee", 5).pace == grown
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**40), st.booleans()), max_size=600))
-def test_no_history_leaves_the_bounds(rounds: list[tuple[int, bool]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2**40), st.none() | st.booleans()), max_size=600))
+def test_no_history_leaves_the_bounds(rounds: list[tuple[int, bool | None]]) -> None:
     """T0 stays between what is set and sixteen times that, so every proof that needs a least or a longest view holds with these."""
     pace = Pace()
     for view, offered in rounds:

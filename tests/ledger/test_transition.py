@@ -98,7 +98,7 @@ def test_a_round_by_hand() -> None:
         supply=before.supply,
         usual_norm=4096,
         known=400_000,
-        pace=Pace(views=(0,), calm=1, heard=1),
+        pace=Pace(calm=1, heard=1),
     )
 
 
@@ -107,8 +107,9 @@ def test_one_card_of_three_says_nothing_about_the_view_of_the_parent(said: tuple
     """Given cards of which one may lie, then the ledger notes the middle of the views that they say; a round in which nobody
     offered counts as such."""
     seats = sorted(START.state.committee[: START.q])
-    cards = tuple(make_card(START, seat, decided=View(view)) for seat, view in zip(seats, said, strict=True))
-    assert play(START, cards).outcome.state.pace == Pace(views=(noted,), calm=1, stretches=1)
+    stood = replace(START, state=replace(START.state, pace=Pace(calm=1)))
+    cards = tuple(make_card(stood, seat, decided=View(view)) for seat, view in zip(seats, said, strict=True))
+    assert play(stood, cards).outcome.state.pace == Pace(views=(noted,), calm=2, stretches=1)
 
 
 def test_what_the_last_judged_model_knew_stays_in_the_ledger() -> None:

@@ -112,6 +112,17 @@ def test_what_each_member_does_and_is():
     assert (syncing.syncing, syncing.role, syncing.phase) == (True, Role.SYNCING, Activity.SYNCING)
 
 
+def test_training_that_even_the_longest_round_is_too_short_for_is_told():
+    """Given training that takes longer than sixteen collect deadlines, when the deadline has grown so far, then every node says so."""
+    world = a_world()
+    world.train_ms = lambda _: 2_000_000
+    reach(world, 3, 10_000_000)
+    assert not any("the training of most" in text for core in world.cores.values() for text in shown(core, world.now).warnings)
+    reach(world, 5, 10_000_000)
+    for core in world.cores.values():
+        assert [text for text in shown(core, world.now).warnings if "does not end within 960 s" in text]
+
+
 def test_a_trainer_trains_until_it_has_trained():
     """Given a trainer, when its work is done, then it waits for the certificate, whatever it offered."""
     world = a_world()

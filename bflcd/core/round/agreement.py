@@ -19,6 +19,7 @@ from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.old_models import OldModels
+from bflcd.core.round.retransmission import Retransmissions
 from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, PeerError, Rejection
@@ -43,6 +44,7 @@ class Agreement:
         collection: Collection,
         operations: OperationPool,
         models: OldModels,
+        retransmissions: Retransmissions,
         *,
         signer: Signer | None,
         verify: Verify,
@@ -53,6 +55,7 @@ class Agreement:
         self._signer = signer
         self._collection = collection
         self._models = models
+        self._retransmissions = retransmissions
         self._candidates = SegmentCandidates(context, collection, operations, models)
         self._evidence_found: list[Fact] = []
         self._facts: list[Fact] = []
@@ -100,8 +103,19 @@ class Agreement:
             self._cards_told = True
             effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards())
+            self._pass_on_cards(now)
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
         return self._step(effects + self._walk_candidates(now))
+
+    def _pass_on_cards(self, now: Instant) -> None:
+        """Let the leader have the cards by which its view is timed here, if the round still runs then: a liar that shows its card
+        to some alone, and has others wait for its offer, would make that view fail (design 6.7)."""
+        leader = self._context.instance.leader(View(0))
+        if leader == self._context.me:
+            return
+        for author, card in self._collection.first_cards.items():
+            if author not in (self._context.me, leader):
+                self._retransmissions.add(card.envelope, now.mono, to=(leader,), ours=False)
 
     def _step(self, effects: list[Effect]) -> Step:
         """The effects with what was found out on the way; what convicts somebody comes first."""

@@ -284,6 +284,7 @@ class Collection:
             scored=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress is OfferProgress.SCORED),
             settled=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress in final),
             pending=any(slot.progress not in final for slot in self.slots.values()),
+            offered=frozenset(slot.offer.author for slot in self.slots.values()),
         )
 
     def card_due(self, now: Millis) -> bool:

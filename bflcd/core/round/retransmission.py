@@ -16,6 +16,7 @@ class _Entry:
     send: Send
     due: Millis
     pause: Millis
+    ours: bool
 
 
 class Retransmissions:
@@ -32,11 +33,14 @@ class Retransmissions:
         self._most = Millis(8 * view_timeout)
         self._entries: list[_Entry] = []
 
-    def add(self, message: Gossip, now: Millis, *, to: tuple[NodeId, ...] = (), urgent: bool = True) -> None:
-        """Say `message` again from now on, `to` whom it concerns, or to all; what is not urgent starts with a pause of 2 T0."""
+    def add(self, message: Gossip, now: Millis, *, to: tuple[NodeId, ...] = (), urgent: bool = True, ours: bool = True) -> None:
+        """Say `message` again from now on, `to` whom it concerns, or to all; what is not urgent starts with a pause of 2 T0.
+
+        `ours`: whether we have said it; else it is passed on to those alone.
+        """
         if all(entry.send.message != message for entry in self._entries):
             pause = Millis(2 * self._view_timeout if not urgent else self._view_timeout // 2 if to else self._view_timeout)
-            self._entries.append(_Entry(Send(message, to), Millis(now + pause), pause))
+            self._entries.append(_Entry(Send(message, to), Millis(now + pause), pause, ours))
 
     def due(self, now: Millis) -> list[Send]:
         """What is to be said now."""
@@ -44,7 +48,7 @@ class Retransmissions:
         for entry in self._entries:
             if entry.due <= now:
                 entry.pause = Millis(min(2 * entry.pause, self._most))
-                to_all = self._judges and entry.pause == self._most
+                to_all = self._judges and entry.ours and entry.pause == self._most
                 said.append(Send(entry.send.message) if to_all else entry.send)
                 entry.due = Millis(now + entry.pause)
         return said

@@ -99,6 +99,7 @@ class RoundState:
             self.collection,
             self.node.operations.pool,
             self.models,
+            self.retransmissions,
             signer=self.node.signer if self.may_sign else None,
             verify=self.node.verify,
             journal=journal,

@@ -4,8 +4,8 @@ Whoever is present and gives no offer costs time, so each wait is a share of wha
 late among those whose offers usually come get T0 at least: who offers at once can't close a round before others have trained. For
 those of whom nobody expects anything a short round waits half as long again, in every eighth round T0, so that whoever has lost
 its name by a fault is heard of again and again. Only when more than a quarter of those expected are late does the collect
-deadline decide. Where nobody's training ends before it, rounds are empty, and it grows (`ledger.pace`); but for as long as that
-only where nothing has come yet and somebody trains: with the first offer it is known what training takes.
+deadline decide. Where it is too short for most of them it grows (`ledger.pace`); but for as long as that only until half of them
+have offered: then it is known what training takes.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ HALF_AGAIN: Final = 2
 PATIENT_EVERY: Final = 8
 """Every so many rounds a short one waits T0 for whoever is here: a sixth of T0 a round on average, if somebody never offers."""
 
-FIRST_TIMES: Final = 4
-"""Times that the first offer took, in which all others have to come, where that is longer than the deadline that was set."""
+HALF_TIMES: Final = 4
+"""Times that half of the offers took, in which all others have to come, where that is longer than the deadline that was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Expectations:
     """How far the offers of a round have come.
 
     `expected`: trainers that are waited for; `others`: those that are present besides; `scored`, `settled`: whose offers are
-    (settled: scored or given up); `pending`: whether some offer is neither.
+    (settled: scored or given up); `pending`: whether some offer is neither; `offered`: whose offers are known, settled or not.
     """
 
     expected: frozenset[NodeId]
@@ -37,6 +37,7 @@ class Expectations:
     scored: frozenset[NodeId]
     settled: frozenset[NodeId]
     pending: bool
+    offered: frozenset[NodeId] = frozenset()
 
     @property
     def complete(self) -> bool:
@@ -47,6 +48,11 @@ class Expectations:
     def all_expected(self) -> bool:
         """Whether all that are waited for have come, and there is something to say of anybody."""
         return bool(self.scored) and self.expected <= self.settled
+
+    @property
+    def half(self) -> bool:
+        """Whether half of those that are waited for have offered; true where nobody is."""
+        return 2 * len(self.offered & self.expected) >= len(self.expected)
 
     def most(self, places: int) -> bool:
         """Whether so many of the expected are scored that the rest gets no more than the grace: all but one, or but a quarter.
@@ -66,14 +72,14 @@ class CardTimer:
         self._longest = longest
         self._patient = round_ % PATIENT_EVERY == 0
         self._opened = opened
-        self._first: Millis | None = None
+        self._half_from: Millis | None = None
         self._most_from: Millis | None = None
         self._all_from: Millis | None = None
 
     def look(self, now: Millis, seen: Expectations) -> None:
         """Note what holds now."""
-        if self._first is None and seen.scored:
-            self._first = now
+        if self._half_from is None and seen.half and seen.expected:
+            self._half_from = now
         self._most_from = self._since(self._most_from, now) if seen.most(self._params.places) else None
         self._all_from = self._since(self._all_from, now) if seen.all_expected else None
 
@@ -93,11 +99,11 @@ class CardTimer:
         return due
 
     def _most_wait(self, now: Millis, seen: Expectations) -> Millis:
-        """From the opening to the deadline: what was set, where something has come or nobody trains; else as it has grown."""
-        if not seen.scored:
-            return self._longest if seen.expected else self._params.collect_deadline
-        first = self._since(self._first, now) - self._opened
-        return min(max(self._params.collect_deadline, Millis(FIRST_TIMES * first)), self._longest)
+        """From the opening to the deadline: as it has grown, where fewer than half have offered; else as it was set."""
+        if not seen.half:
+            return self._longest
+        taken = self._since(self._half_from, now) - self._opened if seen.expected else 0
+        return min(max(self._params.collect_deadline, Millis(HALF_TIMES * taken)), self._longest)
 
     def _grace_from(self, begun: Millis, *, patient: bool) -> Millis:
         """A quarter of the time that the round has taken; of a short one T0 if `patient`, else half as long, and at most T0."""

@@ -6,14 +6,14 @@ from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import WorkHealth
 from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.ledger.quorum import leader
-from bflcd.node.views.status import activity, missing, waiting_for
+from bflcd.node.views.status import activity, longest_collection, missing, waiting_for
 from bflcd.params import MILLION
 
 
 def round_view(core: CoreSnapshot, work: WorkHealth) -> RoundView:
     """The running round as this node sees it. `work`: how its own work goes."""
     context = core.context
-    deadline = core.opened + context.collect_deadline - core.at
+    deadline = core.opened + longest_collection(core) - core.at
     return RoundView(
         round=context.round,
         view=core.view,

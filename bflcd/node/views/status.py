@@ -8,6 +8,7 @@ from bflcd.core.round.context import RoundContext
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.alliance.parameters import changes
+from bflcd.ledger.pace import too_short
 from bflcd.ledger.quorum import leader
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
@@ -15,7 +16,7 @@ from bflcd.node.views.kicked import kick_warnings
 from bflcd.node.views.members import training_view
 from bflcd.node.views.money import dues_warnings
 from bflcd.params import MILLION
-from bflcd.types import NodeId, short
+from bflcd.types import Millis, NodeId, short
 from bflcd.wire.blocks import model_height
 
 MAX_NAMED: Final = 12
@@ -106,6 +107,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *facts.warnings(),
             *_stalled(core, measures.commit_age),
             *measures.left_out.warnings(context),
+            *_too_short(core),
             *_recovering(core),
             *too_few(core),
             *kick_warnings(context, core.waiting),
@@ -195,10 +197,24 @@ def too_few(core: CoreSnapshot) -> list[str]:
     return [f"{members} members are too few: {least} are needed; a manager admits somebody with `bflc-cli admit`"]
 
 
+def longest_collection(core: CoreSnapshot) -> Millis:
+    """How long cards of this round wait at most, milliseconds: as the deadline has grown only where a trainer is expected."""
+    return core.context.collect_deadline if core.expected else core.context.params.collect_deadline
+
+
+def _too_short(core: CoreSnapshot) -> list[str]:
+    """That the deadline of collections has grown as far as it may, and most trainers need longer still."""
+    if not too_short(core.context.state.pace):
+        return []
+    seconds = core.context.collect_deadline / 1000
+    text = f"the training of most does not end within {seconds:.0f} s, the longest that rounds wait for it"
+    return [f"{text}: managers set a longer collect_deadline, or trainers train on fewer rows"]
+
+
 def _stalled(core: CoreSnapshot, commit_age: float | None = None) -> list[str]:
     """Once this process has waited in vain; for how long nobody has committed, the chain knows better (`commit_age`)."""
     context, age = core.context, core.at - core.opened
-    if context.finished or core.syncing or age < context.collect_deadline + 10 * context.view_timeout:
+    if context.finished or core.syncing or age < longest_collection(core) + 10 * context.view_timeout:
         return []
     lasted = max(age / 1000, commit_age or 0.0)
     return [f"nothing was committed for {lasted:.0f} s; waiting for {waiting_for(core) or _unheard(core)}"]

@@ -11,6 +11,7 @@ WAITING = "bflcd/core/round/waiting.py"
 PACED: Final = selection("ledger/test_pace.py")
 WAITED: Final = selection("core/test_waiting.py")
 ROUNDS: Final = selection("core/test_pace.py")
+LIARS: Final = selection("core/test_pace_liars.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -74,9 +75,42 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "stretched-for-the-mute",
         "who never offers holds each round for sixteen deadlines (section 6.7)",
         WAITING,
-        "        if not seen.scored:\n",
+        "        if not seen.half:\n",
         "        if seen.expected:\n",
         WAITED,
         ROUNDS,
+    ),
+    mutant(
+        "first-offer-ends-the-wait",
+        "one hasty trainer, or one that lies, ends the wait for all others (section 6.7)",
+        WAITING,
+        "return 2 * len(self.offered & self.expected) >= len(self.expected)",
+        "return bool(self.offered) or not self.expected",
+        WAITED,
+        LIARS,
+    ),
+    mutant(
+        "cards-are-kept",
+        "a liar that shows its card to some alone makes an honest leader's view fail (section 6.7)",
+        "bflcd/core/round/agreement.py",
+        "            self._pass_on_cards(now)\n",
+        "",
+        LIARS,
+    ),
+    mutant(
+        "stretched-without-trainers",
+        "rounds in which nobody may train count as ones of slow training (section 6.7)",
+        "bflcd/ledger/transition.py",
+        "& expected) if expected else None",
+        "& expected)",
+        LIARS,
+    ),
+    mutant(
+        "stale-view-counts",
+        "the first view after a step, timed by the T0 before, counts for the new one (section 6.7)",
+        PACE,
+        "[-WINDOW:] if pace.calm else pace.views",
+        "[-WINDOW:]",
+        PACED,
     ),
 )
