@@ -353,8 +353,10 @@ class Safety:
         if len(core._early) > MAX_EARLY:
             self.violate(f"{node.name} keeps {len(core._early)} early messages")
         signed = sum(node.id in dict(held.signatures) for held in round_of(core).recoveries.held())
-        if len(round_of(core).retransmissions._entries) > MAX_RESENDS + signed:
-            self.violate(f"{node.name} says {len(round_of(core).retransmissions._entries)} things again and again")
+        entries = round_of(core).retransmissions._entries
+        ours = sum(entry.ours for entry in entries)
+        if ours > MAX_RESENDS + signed or len(entries) - ours > max(0, len(core.context.committee) - 2):
+            self.violate(f"{node.name} says {ours} things of its own and {len(entries) - ours} of others again and again")
         collection, members = round_of(core).collection, len(self.world.nodes)
         if len(collection.offers) > MAX_SLOTS_EACH * members or len(collection.cards) > MAX_SLOTS_EACH * members:
             self.violate(f"{node.name} holds {len(collection.offers)} offers and {len(collection.cards)} cards")
