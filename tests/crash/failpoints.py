@@ -23,7 +23,7 @@ TRANSACTIONS: Final = (
     "storing records",
     "committing a segment",
     "starting a blob",
-    "storing a chunk",
+    "storing chunks",
     "storing a blob",
     "deleting a blob",
     "storing an address",

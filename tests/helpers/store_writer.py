@@ -6,13 +6,17 @@ from pathlib import Path
 
 from bflcd.core.records import Pin
 from bflcd.core.signing_guard import Mark, holds, signing_floor
+from bflcd.store.blobs import GROUP_CHUNKS
 from bflcd.store.marks import MarkFile, read
 from bflcd.store.sqlite import SqliteStore
-from bflcd.types import Round
+from bflcd.types import CHUNK_BYTES, Round
 from bflcd.wire.messages import Commit
 from tests.helpers.store import Chain, begin, make_vote, payload, put_in_chunks, ref, round_payloads
 
 SIZE = 40_000
+
+LARGE = GROUP_CHUNKS * CHUNK_BYTES + 1
+"""More than one transaction takes."""
 
 
 def say(*words: object) -> None:
@@ -41,7 +45,7 @@ async def write(directory: Path, *, prune: bool) -> None:
         say("mark", chain.round, vote.phase)
         await store.persist([make_vote(chain.round, kind=Commit)])
         say("vote", chain.round, 35)
-        await store.put_blob(payload(f"offer {chain.round}", SIZE))
+        await store.put_blob(payload(f"offer {chain.round}", LARGE))
         chain, certified = chain.next(*blobs)
         await store.commit(certified, chain.state)
         say("commit", chain.round)
