@@ -20,7 +20,7 @@ from bflcd.inspect.reader import open_reader
 from bflcd.store.marks import FILE_BYTES, read
 from bflcd.types import Round
 from bflcd.wire.envelope import Envelope
-from tests.crash.failpoints import FIRST_START, POINTS, PRUNED_ONLY, TABLES, Order
+from tests.crash.failpoints import DAEMONS, FIRST_START, PRUNED_ONLY, TABLES, Order
 from tests.crash.journal import placed
 from tests.crash.victims import Victim
 from tests.crash.watch import RuntimeObserver
@@ -78,7 +78,7 @@ class Result:
             "runs": len(self.runs) + len(self.stuck),
             "at_failpoints": sum(run.hit for run in self.runs),
             "failpoints": len(points),
-            "failpoints_never_hit": sorted(set(POINTS) - points),
+            "failpoints_never_hit": sorted(set(DAEMONS) - points),
             "rejoined": len(self.runs),
             "rejoined_in_20_s": sum(seconds <= REJOIN_SECONDS for seconds in rejoined),
             "rejoin_median_s": round(median(usual), 2) if usual else None,
@@ -133,8 +133,8 @@ class Campaign:
 
     def _one(self, number: int, victims: list[Victim]) -> None:
         draw = random.Random(self._seed * 1_000_003 + number)
-        cycle = random.Random(self._seed * 1_000_003 + number // len(POINTS))
-        point = cycle.sample(POINTS, len(POINTS))[number % len(POINTS)]
+        cycle = random.Random(self._seed * 1_000_003 + number // len(DAEMONS))
+        point = cycle.sample(DAEMONS, len(DAEMONS))[number % len(DAEMONS)]
         able = [node for node in victims if node.prunes] if point in PRUNED_ONLY else victims
         victim = draw.choice(able)
         passing = 1 if point in (*FIRST_START, *TABLES, *PRUNED_ONLY) else draw.randint(1, MOST_PASSINGS)

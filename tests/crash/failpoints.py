@@ -53,6 +53,12 @@ FIRST_START: Final = (
 )
 """Those that a node passes for certain only if it starts without a chain."""
 
+LARGE_ONLY: Final = tuple(f"storing a blob: {stage}" for stage in STAGES)
+"""Those of a payload that takes more than one transaction: no update of the campaign's task does."""
+
+DAEMONS: Final = tuple(point for point in POINTS if point not in LARGE_ONLY)
+"""Those that daemons of the campaign pass."""
+
 PRUNED_ONLY: Final = (*(f"deleting a blob: {stage}" for stage in STAGES), *SPACE)
 """Those that a node passes for certain only if it prunes."""
 
