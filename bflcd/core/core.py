@@ -48,7 +48,7 @@ from bflcd.core.operations import OperationHandler
 from bflcd.core.reception import Reception
 from bflcd.core.records import Head, OperationRecord, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
-from bflcd.core.round.collection import Before
+from bflcd.core.round.collection import Before, Words
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import Decision, NodeParts, RoundState
 from bflcd.core.signing_guard import SigningGuard
@@ -93,7 +93,7 @@ class Core:
         self._records: RoundRecords | None = None
         self._last_decision: LastDecision | None = None
         self._before = Before() if last is None else Before(view=last.view)
-        self._idle: frozenset[NodeId] = frozenset()
+        self._words = Words()
         self._syncing = self._started = False
         self._synced_from = Round(0)
         self._round = self._new_round(head, Millis(0))
@@ -153,8 +153,8 @@ class Core:
                 return self._start(event, now)
             case Confirmed(stands):
                 return self._confirmed(stands, now)
-            case IdleChanged(nodes):
-                self._idle = round_.collection.idle = nodes
+            case IdleChanged(idle, training):
+                self._words = round_.collection.words = Words(idle, training)
                 return self._advance(now)
             case MessageReceived():
                 return self._received(event, now)
@@ -247,7 +247,7 @@ class Core:
         self._node.operations.pool.settle(head.state)
         context = self._node.context(head)
         context = context if recovery is None else context.under(recovery)
-        return RoundState(self._node, context, opened, self._before, self._idle)
+        return RoundState(self._node, context, opened, self._before, self._words)
 
     def _start(self, event: Started, now: Instant) -> list[Effect]:
         self._started = True
@@ -421,7 +421,7 @@ class Core:
             Send(certificate),
             self._notice(EventKind.RECOVERED, text, epoch=recovery.epoch),
         ]
-        self._round = old.in_epoch_of(context, now.mono, self._before, self._idle)
+        self._round = old.in_epoch_of(context, now.mono, self._before, self._words)
         return effects + self._open(now) + self._round.work.offer(now, may_sign=self._round.may_sign) + self._advance(now)
 
     # -- going on -----------------------------------------------------------------------------------------------------

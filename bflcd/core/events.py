@@ -37,9 +37,11 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class IdleChanged:
-    """Who says that it does not train now: all of them, each for itself alone, over a connection that proves who it is."""
+    """Who says that it does not train now: all of them, each for itself alone, over a connection that proves who it is; and who
+    says that it trains."""
 
     nodes: frozenset[NodeId]
+    training: frozenset[NodeId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -314,7 +314,7 @@ class RunningNode:
         """Tell the core who says that it does not train: at first, and whenever that changes."""
         while True:
             heard = self._idle_changed.rings
-            await self._inbox.put(IdleChanged(self._words.idle()))
+            await self._inbox.put(IdleChanged(self._words.idle(), self._words.training()))
             await self._idle_changed.after(heard)
 
     async def _follow(self) -> None:

@@ -13,7 +13,7 @@ class TrainingWords:
     """
 
     def __init__(self, me: NodeId, own: Training, on_change: Callable[[], None]) -> None:
-        """`on_change` is told when `idle` is another one."""
+        """`on_change` is told when somebody says another word, or is gone."""
         self._me = me
         self._words = {me: own}
         self._on_change = on_change
@@ -34,19 +34,19 @@ class TrainingWords:
 
     def forget(self, node: NodeId) -> None:
         """A member is gone: what it will say when it is back is not known."""
-        before = self.idle()
-        self._words.pop(node, None)
-        self._tell(before)
+        if self._words.pop(node, None) is not None:
+            self._on_change()
 
     def idle(self) -> frozenset[NodeId]:
         """Those that say that they do not train."""
         return frozenset(node for node, word in self._words.items() if not word.trains)
 
-    def _put(self, node: NodeId, word: Training) -> None:
-        before = self.idle()
-        self._words[node] = word
-        self._tell(before)
+    def training(self) -> frozenset[NodeId]:
+        """Those that say that they train."""
+        return frozenset(node for node, word in self._words.items() if word.trains)
 
-    def _tell(self, before: frozenset[NodeId]) -> None:
-        if self.idle() != before:
+    def _put(self, node: NodeId, word: Training) -> None:
+        before = self._words.get(node)
+        self._words[node] = word
+        if before is None or before.trains is not word.trains:
             self._on_change()

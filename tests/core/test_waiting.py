@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.core.events import IdleChanged
+from bflcd.core.events import Event, IdleChanged, MessageReceived, Trained
 from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.ledger.state import HALF
 from bflcd.types import Millis, NodeId, Round
@@ -192,6 +192,42 @@ def test_who_lost_its_name_and_is_slower_than_the_others_is_packed_again() -> No
     world.train_ms = lambda node: 600 if node == away else 200
     reach(world, 60, 400_000)
     assert next(account for account in world.disks[away].head.state.accounts if account.node == away).packed_round > 20
+
+
+def far_away(world: World, far: NodeId) -> None:
+    """What it is told and gets comes 200 ms later, and what it says 100 ms."""
+    post = world.post
+
+    def later(node: NodeId, event: Event, after: int) -> None:
+        if node == far and not isinstance(event, Trained):
+            after += 200
+        elif isinstance(event, MessageReceived) and event.peer == far:
+            after += 100
+        post(node, event, after)
+
+    world.post = later  # type: ignore[method-assign]
+
+
+def test_who_is_far_from_all_others_is_packed_where_rounds_are_patient() -> None:
+    """Given a trainer whose words come after the others' rounds have closed, which says over its connections that it trains, then it is
+    packed in patient rounds, and all others last as long as without it."""
+    world, usual = a_world(), a_world()
+    far = a_trainer(world)
+    far_away(world, far)
+    for node in world.cores:
+        world.feed(node, IdleChanged(frozenset(), frozenset(world.cores)))
+    world.train_ms = usual.train_ms = lambda _: 100
+    last = 5 * PATIENT_EVERY + 1
+    taken = [elapsed(world, round_, who=[node for node in world.cores if node != far]) for round_ in range(1, last + 1)]
+    packed = []
+    segments = world.disks[min(node for node in world.cores if node != far)].segments
+    for round_ in range(1, last + 1):
+        offers = [update.offer for update in segments[round_].segment.updates if update.offer is not None]
+        packed += [round_ - 1] if far in {offer.author for offer in offers} else []
+    assert sum(round_ % PATIENT_EVERY == 0 for round_ in packed) >= 3
+    patient = max(taken[PATIENT_EVERY::PATIENT_EVERY])
+    assert patient <= 1.25 * elapsed(usual, 1) + T0
+    assert sorted(taken)[len(taken) // 2] <= 1.25 * elapsed(usual, 2)
 
 
 def expected_by_a_judge(world: World, offering: Callable[[NodeId], bool]) -> frozenset[NodeId]:

@@ -43,14 +43,15 @@ def test_each_word_counts_for_its_author_until_its_connection_ends() -> None:
     told: list[frozenset[NodeId]] = []
     words = words_of(told)
     words.note(PEER, Training.TASK)
-    words.note(PEER, Training.DEVICE)  # another cause is no news
+    words.note(PEER, Training.DEVICE)  # another cause is no news; that somebody trains of whom nothing was known is
     words.note(OTHER, Training.TRAINS)
     words.say(Training.DATA)
     words.note(PEER, Training.TRAINS)
     words.note(PEER, Training.STORAGE)
     words.forget(PEER)
     words.forget(PEER)
-    assert told == [{PEER}, {ME, PEER}, {ME}, {ME, PEER}, {ME}]
+    assert told == [{PEER}, {PEER}, {ME, PEER}, {ME}, {ME, PEER}, {ME}]
+    assert words.training() == {OTHER}
     assert words.own is Training.DATA
 
 
@@ -99,7 +100,7 @@ class Member:
         return self.identity.node_id
 
     def _tell(self) -> None:
-        self.core.handle(IdleChanged(self.words.idle()), Instant(Millis(1), Millis(1)))
+        self.core.handle(IdleChanged(self.words.idle(), self.words.training()), Instant(Millis(1), Millis(1)))
 
     def _say(self) -> None:
         self.words.say(self.health.training)

@@ -447,7 +447,7 @@ class SimNode:
         self.claims.note(peer, round_)
 
     def _idle_changed(self) -> None:
-        self.post(IdleChanged(self.words.idle()))
+        self.post(IdleChanged(self.words.idle(), self.words.training()))
 
     def _claimed(self) -> None:
         if self.engine is not None and not self.started and self.guard.may_begin(len(self.claims.all()), len(self.world.nodes)):

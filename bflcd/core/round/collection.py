@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final
 
 from bflcd.core.round.context import RoundContext, update_label_of
-from bflcd.core.round.waiting import CardTimer, Expectations
+from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
@@ -44,6 +44,14 @@ class Before:
     view: View = View(0)
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What connected members say of themselves now: who is `idle`, and does not train, and who is `training`."""
+
+    idle: frozenset[NodeId] = frozenset()
+    training: frozenset[NodeId] = frozenset()
+
+
 class OfferProgress(Enum):
     """How far an offer has come here."""
 
@@ -70,12 +78,12 @@ class OfferSlot:
 class Collection:
     """What one node has gathered in one round. Pure; every time is an argument."""
 
-    def __init__(self, context: RoundContext, opened: Millis, before: Before, idle: frozenset[NodeId]) -> None:
+    def __init__(self, context: RoundContext, opened: Millis, before: Before, words: Words) -> None:
         """`before`: of the previous round; who was present in it is waited for until T0 has passed."""
         self._context = context
         self.opened = opened
-        self.idle = idle
-        """Who says that it does not train now: it is not waited for. What it offers all the same counts like any other's."""
+        self.words = words
+        """Who says that it does not train is not waited for. What it offers all the same counts like any other's."""
         self._before = before
         self.slots: dict[Digest, OfferSlot] = {}
         self.offers: dict[Digest, Signed[Offer]] = {}
@@ -272,7 +280,14 @@ class Collection:
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._before.present
-        return (self._trainers & present) - self.idle
+        return (self._trainers & present) - self.words.idle
+
+    def _far(self) -> frozenset[NodeId]:
+        """In a patient round also the connected trainers of which nothing has come yet: the word of a slow or far one takes
+        longer than a short round, so it would be here in none.
+        """
+        patient = self._context.round % PATIENT_EVERY == 0
+        return self._trainers & self.words.training if patient else frozenset()
 
     def _expectations(self, now: Millis) -> Expectations:
         """How far the offers have come."""
@@ -280,7 +295,7 @@ class Collection:
         expected = self.expected(now)
         return Expectations(
             expected=expected,
-            others=self._here(now) - expected,
+            others=(self._here(now) | self._far()) - expected,
             scored=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress is OfferProgress.SCORED),
             settled=frozenset(slot.offer.author for slot in self.slots.values() if slot.progress in final),
             pending=any(slot.progress not in final for slot in self.slots.values()),

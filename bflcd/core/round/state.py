@@ -9,7 +9,7 @@ from bflcd.core.events import Instant
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import Head
 from bflcd.core.round.agreement import Agreement
-from bflcd.core.round.collection import Before, Collection
+from bflcd.core.round.collection import Before, Collection, Words
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.intake import MessageIntake
 from bflcd.core.round.local_work import LocalWork
@@ -62,13 +62,13 @@ class RoundState:
         context: RoundContext,
         opened: Millis,
         before: Before,
-        idle: frozenset[NodeId],
+        words: Words,
     ) -> None:
-        """`idle`: who says that it does not train."""
+        """Begin it at `opened`."""
         self.node = node
         self.context = context
         self.recoveries = RecoverySignatures(context.first_instance, context.head.state.managers, node.verify)
-        self.collection = Collection(context, opened, before, idle)
+        self.collection = Collection(context, opened, before, words)
         self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
         self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
@@ -79,9 +79,9 @@ class RoundState:
         """The round is decided; its segment has not come yet."""
         self._segment_asked: Millis | None = None
 
-    def in_epoch_of(self, context: RoundContext, opened: Millis, before: Before, idle: frozenset[NodeId]) -> "RoundState":
+    def in_epoch_of(self, context: RoundContext, opened: Millis, before: Before, words: Words) -> "RoundState":
         """The same round, in the epoch of a recovery: what was gathered, what managers signed and the work done stay."""
-        renewed = RoundState(self.node, context, opened, before, idle)
+        renewed = RoundState(self.node, context, opened, before, words)
         renewed.recoveries = self.recoveries
         renewed.collection.inherit(self.collection)
         renewed.work.inherit(self.work)
