@@ -28,7 +28,7 @@ from bflcd.learn.protocol import WorkerError
 from bflcd.setup.genesis_file import read_genesis
 from bflcd.setup.invitation import Invitation, invitation_text
 from bflcd.setup.options import CommunityOptions
-from bflcd.types import Digest, Round
+from bflcd.types import Digest, Millis, Round
 from bflcd.version import __version__
 from bflcd.wire.blocks import chain_id_of
 from tests.helpers.ledger import make_identities
@@ -270,3 +270,30 @@ def test_the_module_runs_as_a_program_and_never_imports_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
     done = subprocess.run([sys.executable, "-m", "bflcd", "version"], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.split(",")[0]) == (0, f"bflcd {__version__}")
+
+
+def test_an_init_by_an_invitation_with_a_voucher_that_was_killed_is_ended_by_the_same_command(tmp_path, monkeypatch):
+    """Given a kill after the voucher was written and before the key was / When the same is typed again / Then the node is made."""
+
+    class Killed(BaseException):
+        pass
+
+    write_key = node_commands.write_key
+
+    def killed(path, *rest):
+        if path.name == "node.key":
+            raise Killed
+        write_key(path, *rest)
+
+    text = invitation_text(Invitation(Digest(b"c" * 32), Round(7), Digest(b"h" * 32), (PEER,), Millis(0), bytes([9]) * 32))
+    datadir = tmp_path / "node"
+    command = ["init", "--datadir", str(datadir), "--invite", text]
+    with monkeypatch.context() as patched:
+        patched.setattr(node_commands, "write_key", killed)
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # nobody tidies up after a kill
+        with pytest.raises(Killed):
+            main(command)
+    assert (datadir / "node.voucher").exists()
+    assert not (datadir / "node.key").exists()
+    assert main(command) == 0
+    assert (datadir / "node.key").exists()

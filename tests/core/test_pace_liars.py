@@ -13,7 +13,19 @@ from bflcd.types import NodeId
 from tests.core.test_core_liars import an_offer
 from tests.core.test_pace import LIMIT, decided_in, packed
 from tests.helpers.inside import round_of
-from tests.helpers.scenes import CARD, OFFER, PRE_PREPARE, a_trainer, a_world, committee_of, kind, leader_in, one_state, reach
+from tests.helpers.scenes import (
+    CARD,
+    OFFER,
+    PRE_PREPARE,
+    PREPARE,
+    a_trainer,
+    a_world,
+    committee_of,
+    kind,
+    leader_in,
+    one_state,
+    reach,
+)
 from tests.helpers.world import World
 
 LONG = 300_000
@@ -183,3 +195,40 @@ def test_restarts_lost_disks_and_catching_up_leave_all_with_one_pace() -> None:
             world.start(node)
     assert len(set(waits.values())) > 1
     one_state(world)
+
+
+def test_no_card_is_passed_on_to_a_leader_that_has_proposed() -> None:
+    """Given a committee whose leader has proposed, and a network that loses all prepares, then nobody brings the leader cards that it
+    has: each of n - 1 judges would bring up to q - 1, which is (n - 1) (q - 1) cards at once on the leader's line, when it is slow."""
+    world = a_world(16, 16, 6)
+    first = leader_in(world)
+    proposed, passed = set[NodeId](), list[tuple[NodeId, NodeId]]()
+
+    def lost(node: NodeId, event: MessageReceived) -> bool:
+        what = kind(event.message)
+        if what == PRE_PREPARE and event.peer == first:
+            proposed.add(node)
+        if what == CARD and node == first and event.peer != event.message.author and event.peer in proposed:  # type: ignore[union-attr]
+            passed.append((event.peer, event.message.author))  # type: ignore[union-attr]
+        return what == PREPARE
+
+    lose(world, lost)
+    world.run_until(lambda: len(proposed) == 15, LIMIT)
+    world.run_until(lambda: False, 2 * 1_250)
+    assert len(proposed) == 15
+    assert len(set(passed)) == 0
+
+
+def test_a_liar_that_leads_fails_no_view_but_its_own() -> None:
+    """Given the liar that shows its card to one judge alone, when it leads view 0 and proposes nothing, then the leader of view 1 has
+    the cards by which its view is timed: the round is decided in view 1, and no honest leader is told to have failed."""
+    world = a_world(4, 4, 4, small_community=True)
+    world.train_ms = lambda _: 20_000
+    liar = min(world.cores)
+    one_liar_of_a_small_committee(world, liar, leads=False)
+    reach(world, 11, LIMIT)
+    segments = world.disks[min(world.cores)].segments
+    models = {round_: segments[round_].segment.model_header.model for round_ in range(1, 11)}
+    led = [model.view for round_, model in models.items() if round_ > 1 and models[round_ - 1].committee[0] == liar]  # type: ignore[union-attr]
+    assert led
+    assert max(led) == 1

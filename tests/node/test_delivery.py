@@ -7,6 +7,7 @@ import pytest
 
 from bflcd.core.effects import Send
 from bflcd.core.events import Instant
+from bflcd.core.round.retransmission import Retransmissions
 from bflcd.node.runtime.delivery import MAX_PUSHES, MOST_PATIENT, MOST_PATIENT_TRAINING, PATIENT, TRUSTED, Delivery
 from bflcd.node.runtime.jobs import Jobs
 from bflcd.node.runtime.pace import Pace
@@ -381,3 +382,21 @@ async def test_with_too_much_under_way_what_is_new_is_gossiped_and_what_is_said_
         await asyncio.sleep(0)
     assert await sender.say() == JUDGES
     assert sender.delivery.under_way == 0
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["not connected", "mute"])
+async def test_what_is_passed_on_for_others_is_never_gossiped(sender: Sender, gone: bool) -> None:
+    """Given q cards of others that a judge passes on to a leader which is not connected, or answers nothing, then no member but the
+    leader hears them from it again: they are `passed on to those alone`, and each card has been said by its author."""
+    resends = Retransmissions(T0, judges=True)
+    cards = [Envelope(NodeId(bytes([number]) * 32), b"a card", SAID.signature) for number in range(1, 43)]
+    for card in cards:
+        resends.add(card, Millis(0), to=(ANN,), ours=False)
+    if gone:
+        del sender.net.connections[ANN]
+    sender.net.loses = {ANN}
+    for now in range(0, 9_000, 500):
+        sender.net.now = Millis(now)
+        for said in resends.due(Millis(now)):
+            await sender.say(said.to, said.message)
+    assert len(sender.net.published) == 0

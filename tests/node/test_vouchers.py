@@ -16,11 +16,11 @@ from bflcd.ledger.state import State, Voucher
 from bflcd.params import Terms
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.keyring import KeyRing
-from bflcd.types import Round
+from bflcd.types import NodeId, Round, Signature
 from bflcd.wire.alliance import Join
 from bflcd.wire.envelope import seal
 from bflcd.wire.operation import Operation
-from bflcd.wire.requests import GetMembership
+from bflcd.wire.requests import GetMembership, MembershipReply
 from tests.helpers.alliance import CHAIN, MANAGERS, MEMBER, STATE, STRANGER, Core, Members, Newcomers, asks
 from tests.node.test_alliance import Said, once, service_of
 from tests.node.test_signing import signer
@@ -138,4 +138,34 @@ async def test_a_voucher_of_another_or_a_used_one_is_refused(state: State, opera
     said = Said()
     with pytest.raises(PeerError, match=why):
         await service_of(state, said)(STRANGER.node_id, GetMembership(CHAIN, operation))
+    assert said.operations == []
+
+
+# -- a hostile reader ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_member_that_lies_about_the_round_gets_no_word_that_holds_later() -> None:
+    """Given three members in round 7 and one that says a round far away, then what the newcomer signs for the liar is of no later
+    round: else the liar could bring it back after it has left, since it would be younger than that."""
+
+    class OneLies(Members):
+        async def ask(self, peer: NodeId, request: GetMembership, *, deadline: float) -> MembershipReply:
+            reply = await super().ask(peer, request, deadline=deadline)
+            return replace(reply, round=Round(2**40)) if peer == self.nodes[0] else reply
+
+    members = OneLies(*([Membership.UNKNOWN] for _ in range(4)))
+    await once(Newcomers(members, voucher=VOUCHER), lambda: len(members.asked) > 8)
+    given = [request.application for request in members.asked if request.application is not None]
+    assert max(JOIN.body(one).round for one in given if one.kind == JOIN.name) == 7
+
+
+@pytest.mark.parametrize("forged", [0, 1], ids=["the newcomer's", "the voucher's"])
+async def test_a_stranger_with_a_forged_signature_is_not_told_that_it_waits(forged: int) -> None:
+    """Given the key of an open voucher, which every member knows, and a signature that is none, then the stranger is refused, and
+    nothing of it reaches the core, where each would be a line of the operator's history."""
+    signed = list(join_of().signed)
+    signed[forged] = replace(signed[forged], signature=Signature(bytes(64)))
+    said = Said()
+    with pytest.raises(PeerError):
+        await service_of(OPEN, said)(STRANGER.node_id, GetMembership(CHAIN, Operation("join", tuple(signed))))
     assert said.operations == []

@@ -369,6 +369,21 @@ def test_two_who_leave_to_each_other_lose_nothing() -> None:
     assert account(state, MEMBER).balance + account(state, OTHER).balance == 2 * BALANCE
 
 
+def test_what_is_left_to_who_leaves_too_goes_on_to_the_last_heir_whatever_the_ids() -> None:
+    """Given one who leaves to another, which leaves to a third, when managers shorten the time so that both end in one block, then
+    the third has all, as it has where the times end one after the other."""
+    first, second = sorted((MEMBER, OTHER), key=lambda one: one.node_id, reverse=True)
+    heir = MANAGERS[0]
+    state = after(STATE, says(STATE, first, Leave, heir=second.node_id))
+    state = after(state, says(state, second, Leave, heir=heir.node_id))
+    had = account(state, heir).balance
+    for rounds in (TERMS.deposit_rounds, 1):
+        end = replace(state, terms=replace(state.terms, deposit_rounds=rounds))
+        end = freed(end)
+        assert account(end, heir).balance - had == 2 * BALANCE, f"a deposit's time is {rounds} rounds"
+        assert account(end, second).balance == 0
+
+
 @pytest.mark.parametrize("heir", [MEMBER, NEW], ids=["itself", "a stranger"])
 def test_an_heir_is_another_member(heir: Identity) -> None:
     with pytest.raises(PeerError, match=r"leave: its heir [0-9a-f]+ is no other member, or was punished"):

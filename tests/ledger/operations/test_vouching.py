@@ -329,3 +329,33 @@ def _check(before: State, state: State, operation: Operation | None) -> None:
         assert used.key not in {one.key for one in state.vouchers}
     elif operation is None or operation.kind != "return":
         assert not came
+
+
+# -- a hostile reader -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_word_that_came_too_late_for_a_voucher_does_not_stand_behind_one_opened_anew() -> None:
+    """Given two managers behind a voucher, a third whose word for it is carried too late, and its use, when one manager opens the
+    same key anew until the same round, then the late word, signed for the first, does not count for it: one alone admits nobody."""
+    state = after(TWO, vouches(TWO, MANAGERS[0]))
+    late = vouches(state, MANAGERS[2])
+    state = after(state, vouches(state, MANAGERS[1]))
+    state = after(state, joins(state))
+    assert is_in(state, STRANGER)
+    assert not is_pending(state, late)
+    state = after(state, vouches(state, MANAGERS[0]))
+    assert not is_pending(state, late)
+    with pytest.raises(PeerError):
+        apply_operations(state, [late])
+
+
+def test_a_word_that_came_too_late_for_a_withdrawn_voucher_does_not_stand_behind_one_opened_anew() -> None:
+    """The same where a quorum has withdrawn the voucher, and nobody has used it."""
+    state = after(TWO, vouches(TWO, MANAGERS[0]))
+    late = vouches(state, MANAGERS[2])
+    for manager in MANAGERS[1::2]:
+        state = after(state, says(state, manager, Refuse, node=VOUCHER.node_id, reason=""))
+    assert state.vouchers == ()
+    state = after(state, vouches(state, MANAGERS[0]))
+    with pytest.raises(PeerError):
+        apply_operations(state, [late])
