@@ -270,3 +270,18 @@ async def test_a_way_in_that_cannot_be_made_anew_is_told_once_and_ends_no_node(t
         assert await status_at(tmp_path / "api.sock") == 200
         await server.close()
         await ended
+
+
+async def test_a_socket_that_is_another_one_is_no_way_in(tmp_path):
+    """Given a backup, with the socket's name in it, that is laid over the data directory / Then the node is reachable again."""
+    async with serving(tmp_path, look=0.02) as server, asyncio.TaskGroup() as group:
+        ended = group.create_task(server.wait_closed())
+        (tmp_path / "api.sock").unlink()
+        with closing(socket.socket(socket.AF_UNIX)) as left:
+            left.bind(str(tmp_path / "api.sock"))
+        try:
+            await asyncio.sleep(0.3)
+            assert await status_at(tmp_path / "api.sock") == 200
+        finally:
+            await server.close()
+            await ended

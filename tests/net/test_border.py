@@ -5,6 +5,7 @@ import socket
 import struct
 from contextlib import suppress
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.libp2p.budget import (
     HANDSHAKE_BYTES,
     MAX_SILENT,
+    MAX_STREAMS,
     NEGOTIATION_BYTES,
     NEGOTIATION_MESSAGES,
     PACKET_CONTROL_BYTES,
@@ -34,10 +36,11 @@ from bflcd.net.libp2p.budget import (
     now,
     place_of,
 )
+from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.gossip import _BoundedQueue
 from bflcd.net.libp2p.library import PROTOCOL_ID_V11, MultiselectCommunicatorError, rpc_pb2
 from bflcd.net.libp2p.packet import PacketError, bound_control, check_packet
-from bflcd.net.libp2p.yamux import MAX_WINDOW_BYTES, LeanYamux, PatientStream
+from bflcd.net.libp2p.yamux import INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, LeanYamux, PatientStream
 from bflcd.net.limits import Rate, TokenBucket
 from bflcd.net.protocol import MAX_GOSSIP_BYTES
 from tests.helpers.transports import LOOPBACK, SECONDS, TOPIC, Community, Member, community, echo, eventually, serve_basics
@@ -429,6 +432,31 @@ def test_a_member_may_owe_large_answers_and_begin_little_by_itself(asked: bool) 
 
     room = UNREAD_BYTES if asked else UNASKED_BYTES
     assert trio.run(main)[-1] == room - room % MAX_WINDOW_BYTES
+
+
+def test_what_comes_behind_a_message_counts_as_unread() -> None:
+    """Given a member that sends a request and whatever its window takes behind it on each of its streams, while none of them is
+    answered yet, Then its connection holds no more than it may begin by itself, or ends."""
+
+    async def main() -> tuple[int, bool]:
+        connection = LeanYamux(SimpleNamespace(is_initiator=True, pace=lambda _rate: None), None, is_initiator=True)
+        connection.trust()
+        held = []
+        for number in range(1, MAX_STREAMS):
+            stream = PatientStream(number, connection, False)
+            request = (8).to_bytes(4, "big") + bytes(8)
+            connection.streams[number] = stream
+            connection.stream_buffers[number] = bytearray(request) + bytes(INITIAL_WINDOW_BYTES - len(request))
+            connection.stream_events[number] = trio.Event()
+            stream.send_window_update = AsyncMock()
+            stream.recv_window -= INITIAL_WINDOW_BYTES
+            frames = Frames(stream)
+            await frames.read(8)
+            held.append(frames)
+        return sum(len(frames._rest) for frames in held) + connection.unread(asked=False), connection.event_shutting_down.is_set()
+
+    held, ended = trio.run(main)
+    assert ended or held <= UNASKED_BYTES
 
 
 async def test_a_strangers_gossip_is_not_looked_at(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What is read between socket and Yamux without the library: whole, in order, within bounds; and credit that travels with a frame."""
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,13 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.net.libp2p.budget import STRANGER_READS, STRANGER_UNREAD_BYTES, STRANGERS_READS, PacedSession, now
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.handshake import LeanSession, TcpStream
 from bflcd.net.libp2p.library import ConnectionClosedError, IncompleteReadError
 from bflcd.net.libp2p.requests import _RESPONSE_WINDOW_BYTES
 from bflcd.net.libp2p.yamux import FRAME_BYTES, INITIAL_WINDOW_BYTES, STALL_S
+from bflcd.net.limits import TokenBucket
 from bflcd.types import CHUNK_BYTES
 from tests.net.test_libp2p_defects import FakeSession, arrive, our_stream
 
@@ -103,6 +106,38 @@ def test_what_is_no_message_ends_the_reading(
             await session_of(messages, 10, tag=tag).read(count)
 
     trio.run(main)
+
+
+def test_messages_of_a_byte_are_paced_as_frames_are() -> None:
+    """Given a stranger's frame whose body comes in Noise messages of one byte each, Then no more of them are decrypted at once than
+    frames would be read: each costs as much as a frame does."""
+    count = 32 * STRANGER_READS.burst
+
+    async def main() -> float:
+        session = session_of([b"x"] * count, 128 * 1024)
+        await PacedSession(session, TokenBucket(STRANGERS_READS, now())).read(count)
+        return trio.current_time()
+
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(lambda: _seconds_of(main), clock=clock) > 1.0
+
+
+@pytest.mark.parametrize("size", [2, 60_000])
+def test_a_frame_takes_no_more_memory_than_its_bytes_however_it_was_cut(size: int) -> None:
+    """Given the largest frame of a stranger, in Noise messages of a size, Then while it is read it takes a few times its bytes."""
+    count = STRANGER_UNREAD_BYTES // size
+    session = session_of([bytes(range(size % 255)) + bytes(size - size % 255)] * count, 128 * 1024)
+
+    async def main() -> int:
+        tracemalloc.start()
+        try:
+            await session.read(count * size)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # what is read, its join, the socket's buffer with what is left of the test's wire, and a message
+    assert trio.run(main) < 16 * STRANGER_UNREAD_BYTES
 
 
 def test_credit_for_a_whole_chunk_goes_back_with_the_next_request() -> None:

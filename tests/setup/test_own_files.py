@@ -71,3 +71,36 @@ async def test_a_node_that_writes_into_its_own_files_goes_on(place):
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await asyncio.gather(watch_own_files(place, pause=0.02), later())
+
+
+async def test_a_log_that_is_removed_is_told_as_its_database_is(place):
+    """What was committed since the last checkpoint stands in it alone."""
+    log = place.path / "chain.sqlite3-wal"
+    log.write_bytes(b"as opened")
+
+    async def later():
+        await asyncio.sleep(0.1)
+        log.unlink()
+
+    with pytest.raises(MachineError, match="was removed while this node runs"):
+        async with asyncio.timeout(1):
+            await asyncio.gather(watch_own_files(place, pause=0.02), later())
+
+
+async def test_what_is_gone_before_the_first_look_is_told_too(place):
+    """Network and API start between the opening of the store and the first look."""
+    place.chain.unlink()
+    with pytest.raises(MachineError, match="was removed while this node runs"):
+        async with asyncio.timeout(1):
+            await watch_own_files(place, pause=0.02)
+
+
+async def test_what_cannot_be_looked_at_is_told_as_a_fault_of_the_machine(place):
+    async def later():
+        await asyncio.sleep(0.1)
+        place.chain.unlink()
+        place.chain.symlink_to(place.chain)  # stands for a failing disk or share: the system says neither yes nor no
+
+    with pytest.raises(MachineError):
+        async with asyncio.timeout(1):
+            await asyncio.gather(watch_own_files(place, pause=0.02), later())
