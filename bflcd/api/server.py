@@ -82,6 +82,7 @@ class ApiServer:
     ) -> None:
         """Whoever starts it holds the lock of `datadir`. `look`: seconds between two looks whether the way in is still there."""
         self._look = look
+        self._socket: tuple[int, int] | None = None
         self._port = port
         self._datadir = datadir
         self._token = new_token()
@@ -112,7 +113,11 @@ class ApiServer:
             self._port = Port(self._port.host, listening.getsockname()[1])
             self.url = f"http://{self._port}"
             await self._serve(self.url, listening, self._port_limits, self._refuse, trusted=False)
+        await self._listen_at_path()
+
+    async def _listen_at_path(self) -> None:
         await self._serve(str(self.path), listen_at(self.path), self._socket_limits, _refuse_web_pages, trusted=True)
+        self._socket = _identity(self.path)
 
     async def _serve(self, name: str, listening: socket.socket, limits: Limits, refuse: Refuse, *, trusted: bool) -> None:
         @web.middleware
@@ -153,7 +158,7 @@ class ApiServer:
                     told = str(error)
 
     async def _put_back(self, group: asyncio.TaskGroup) -> None:
-        if not self.path.is_socket():
+        if self._socket is None or _identity(self.path) != self._socket:
             await self._listen_anew(group)
             logger.warning("%s was removed from outside, and is there again", self.path)
         if not is_there(self._datadir / FILE_NAME):
@@ -163,7 +168,7 @@ class ApiServer:
     async def _listen_anew(self, group: asyncio.TaskGroup) -> None:
         """Another socket under the name; connections by the one before end."""
         before = next(side for side in self._sides if side.listener.trusted)
-        await self._serve(str(self.path), listen_at(self.path), self._socket_limits, _refuse_web_pages, trusted=True)
+        await self._listen_at_path()
         group.create_task(_outlive(self._sides[-1].accepting))
         self._sides.remove(before)
         before.accepting.cancel()
@@ -237,6 +242,15 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except Exception as error:  # noqa: BLE001 - a bug in one answer must not end the server; `failure_of` logs it
         return failure_of(error, f"{request.method} {request.path}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what has this name, which is not followed; None: nothing has it. Raises OSError."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 async def _outlive(accepting: Awaitable[None]) -> None:

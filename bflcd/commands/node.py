@@ -226,6 +226,7 @@ def _make_node(place: DataDir, loaded: LoadedConfig, *, keep_head: bool = False,
         write_config(place.config, Config(node=node, data=loaded.config.data, tasks=loaded.config.tasks))
     try:
         if voucher is not None:
+            place.voucher.unlink(missing_ok=True)  # of a try that was killed: there is no key yet
             write_key(place.voucher, voucher)
         write_key(place.key, identity, seal)
     except BaseException:

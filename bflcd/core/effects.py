@@ -31,11 +31,12 @@ class Persist:
 class Send:
     """The runtime MUST send the message to the nodes in `to`, directly where it can, or gossip it if it can't or `to` is empty.
 
-    It may be lost all the same; what matters is said again.
+    It may be lost all the same; what matters is said again. `alone`: it is for those in `to` alone, and is never gossiped.
     """
 
     message: Gossip
     to: tuple[NodeId, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,11 +136,12 @@ class Motion:
 @dataclass(frozen=True, slots=True)
 class Voucher:
     """Whoever the key `key` signs for first is admitted, in a block of round `until` at the latest, while enough of the managers
-    in `approvals`, sorted by id, manage still (`ledger.operations.vouching`)."""
+    in `approvals`, sorted by id, manage still (`ledger.operations.vouching`). `opened`: by the block of that round."""
 
     key: NodeId
     until: Round
     approvals: Annotated[tuple[NodeId, ...], Size(1, MAX_COMMITTEE)]
+    opened: Round = Round(0)
 
 
 @dataclass(frozen=True, slots=True)

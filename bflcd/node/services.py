@@ -23,6 +23,7 @@ from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.store.protocol import ChainStore, RecordStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.codec import encode
+from bflcd.wire.envelope import verify_envelope
 from bflcd.wire.operation import MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
@@ -160,6 +161,8 @@ class ChainService:
             if operation.kind not in _OF_STRANGERS or operation.author != peer:
                 raise PeerError(Rejection.BAD_OPERATION, "a stranger may apply or join by a voucher for itself, and nothing else")
             check_operation(state, operation)
+            if not all(verify_envelope(envelope) for envelope in operation.signed):
+                raise PeerError(Rejection.BAD_SIGNATURE, f"the {operation.kind} is not signed by whom it names")
             await self._say(OperationSaid(operation))
             standing, text = Membership.APPLIED, _OF_STRANGERS[operation.kind]
         return MembershipReply(state.round, standing.value, text, state.managers, ADMIT.needed(state))

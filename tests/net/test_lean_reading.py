@@ -10,13 +10,12 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.net.libp2p.budget import STRANGER_READS, STRANGER_UNREAD_BYTES, STRANGERS_READS, PacedSession, now
+from bflcd.net.libp2p.budget import STRANGER_UNREAD_BYTES
 from bflcd.net.libp2p.frames import Frames
 from bflcd.net.libp2p.handshake import LeanSession, TcpStream
 from bflcd.net.libp2p.library import ConnectionClosedError, IncompleteReadError
 from bflcd.net.libp2p.requests import _RESPONSE_WINDOW_BYTES
 from bflcd.net.libp2p.yamux import FRAME_BYTES, INITIAL_WINDOW_BYTES, STALL_S
-from bflcd.net.limits import TokenBucket
 from bflcd.types import CHUNK_BYTES
 from tests.net.test_libp2p_defects import FakeSession, arrive, our_stream
 
@@ -108,21 +107,24 @@ def test_what_is_no_message_ends_the_reading(
     trio.run(main)
 
 
-def test_messages_of_a_byte_are_paced_as_frames_are() -> None:
-    """Given a stranger's frame whose body comes in Noise messages of one byte each, Then no more of them are decrypted at once than
-    frames would be read: each costs as much as a frame does."""
-    count = 32 * STRANGER_READS.burst
+@pytest.mark.parametrize(
+    ("count", "size", "refused"), [(64, 1, False), (1_000, 1, True), (4_000, 200, True), (1_000, 256, False)]
+)
+def test_what_comes_in_tiny_messages_is_refused(count: int, size: int, refused: bool) -> None:
+    """Given a frame's body in Noise messages of a size, each of which costs the thread as much however short it is, Then few are read."""
+    session = session_of([b"x" * size] * count, 128 * 1024)
 
-    async def main() -> float:
-        session = session_of([b"x"] * count, 128 * 1024)
-        await PacedSession(session, TokenBucket(STRANGERS_READS, now())).read(count)
-        return trio.current_time()
+    async def main() -> bytes:
+        return await session.read(count * size)
 
-    clock = trio.testing.MockClock(autojump_threshold=0)
-    assert trio.run(lambda: _seconds_of(main), clock=clock) > 1.0
+    if refused:
+        with pytest.raises(ConnectionClosedError, match="into more than"):
+            trio.run(main)
+    else:
+        assert trio.run(main) == b"x" * (count * size)
 
 
-@pytest.mark.parametrize("size", [2, 60_000])
+@pytest.mark.parametrize("size", [256, 60_000])
 def test_a_frame_takes_no_more_memory_than_its_bytes_however_it_was_cut(size: int) -> None:
     """Given the largest frame of a stranger, in Noise messages of a size, Then while it is read it takes a few times its bytes."""
     count = STRANGER_UNREAD_BYTES // size

@@ -1,6 +1,5 @@
 """What an overloaded node leaves of messages and requests, before anything of them is worked on (design 8, Waits)."""
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,21 +7,17 @@ import pytest
 
 from bflcd.core.relaying import Standpoint
 from bflcd.core.shedding import Shed, shed_of
-from bflcd.errors import PeerError, Rejection, RequestError
+from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import PATIENCE, SPARED
 from bflcd.net.gossip import NOT_NOW, OVER
-from bflcd.net.limits import PeerBuckets
-from bflcd.net.sync import ChainSync, SyncLimits
 from bflcd.types import Millis, NodeId, Round
-from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.codec import decode_any
 from bflcd.wire.messages import GOSSIP, Gossip
-from bflcd.wire.requests import GetHeaders, GetSegment, GetStatus, Headers, Request
+from bflcd.wire.requests import GetHeaders, GetStatus, Headers, Request
 from tests.helpers.network import CHAIN, ManualClock, Node, clique, status
 from tests.net.test_exchange import ASKED, refused_with
 from tests.net.test_gossip import ALICE, BOB, Listener
 from tests.net.test_relaying import proofs, said
-from tests.net.test_sync import Peer, chain, verify_header
 
 RUNNING = 5
 SEATED = Standpoint(CHAIN, Round(RUNNING), 10, judges=True, overloaded=True)
@@ -188,43 +183,3 @@ async def test_a_request_whose_turn_comes_when_hardly_anybody_waits_any_more_is_
             await a.exchange._in_turn(lane, b.id, payload, Millis(0))
         assert (caught.value.rejection, handled) == (Rejection.BUSY, [])
         assert await a.exchange._in_turn(lane, b.id, payload, Millis(1)) == status(3)
-
-
-# -- catching up -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("peers", [1, 3])
-async def test_who_catches_up_gains_where_everybody_is_overloaded(peers: int) -> None:
-    """Given peers that are all overloaded and have given all that they give at once, when a node that lacks rounds tries again each
-    time that a request more is answered somewhere, then it gains: what was given it before somebody refused is not thrown away."""
-    rounds, clock = chain()[1], ManualClock()
-    at, head, tries = 0, chain()[0].header, 8 * int(SPARED.burst)
-    async with clique([{}, *(Peer().handlers() for _ in range(peers))]) as (me, *others):
-        for number, other in enumerate(others):
-            overload(other, clock, {GetHeaders, GetSegment})
-            other.exchange._spared = PeerBuckets(SPARED, clock)
-            for _ in range(int(SPARED.burst)):
-                other.exchange._spared.take(me.id)
-            other.exchange._spared.charge(me.id, number / peers)  # they came to their limits one after the other
-
-        async def apply(certified: CertifiedSegment) -> None:
-            nonlocal at, head
-            at, head = certified.segment.model_header.round, certified.segment.model_header
-
-        async def fetch(*_: object) -> None:
-            """The model is another matter."""
-
-        catching = ChainSync(
-            me.exchange,
-            chain=chain()[0].state.chain,
-            verify_header=verify_header,
-            apply=apply,
-            fetch_blob=fetch,
-            on_misbehaviour=lambda *_: None,
-            limits=SyncLimits(),
-        )
-        for _ in range(tries):
-            clock.time += int(1_000 / SPARED.per_second / peers)
-            with suppress(RequestError):
-                await catching.run(head, lambda: {other.id: Round(len(rounds)) for other in others})
-        assert at > 0

@@ -390,13 +390,12 @@ async def test_what_is_passed_on_for_others_is_never_gossiped(sender: Sender, go
     leader hears them from it again: they are `passed on to those alone`, and each card has been said by its author."""
     resends = Retransmissions(T0, judges=True)
     cards = [Envelope(NodeId(bytes([number]) * 32), b"a card", SAID.signature) for number in range(1, 43)]
-    for card in cards:
-        resends.add(card, Millis(0), to=(ANN,), ours=False)
+    resends.pass_on(cards, ANN, Millis(0))
     if gone:
         del sender.net.connections[ANN]
     sender.net.loses = {ANN}
     for now in range(0, 9_000, 500):
         sender.net.now = Millis(now)
         for said in resends.due(Millis(now)):
-            await sender.say(said.to, said.message)
+            await sender.delivery.send(said)
     assert len(sender.net.published) == 0

@@ -17,7 +17,7 @@ from bflcd.core.round.context import RoundContext
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.following import RoundClaims
 from bflcd.node.load.overload import LASTING, LEAST_LIMIT, MOST_LIMIT, MOST_TIMES, Lags, Overload, limit_of
-from bflcd.node.load.shedding import NEWEST, others_can_answer
+from bflcd.node.load.shedding import others_can_answer
 from bflcd.node.load.watch import PERIOD, LoadWatch
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.unpublished import Unpublished
@@ -252,16 +252,16 @@ def unpublished() -> Unpublished:
 
 SHED: list[tuple[Request[Any], bool]] = [
     (GetGenesis(CHAIN), True),
-    *((GetHeaders(CHAIN, Round(first), 256), first <= RUNNING - NEWEST) for first in range(1, RUNNING + 3)),
-    *((GetSegment(CHAIN, Round(round_)), round_ <= RUNNING - NEWEST) for round_ in range(1, RUNNING + 3)),
+    *((GetHeaders(CHAIN, Round(first), 256), False) for first in range(1, RUNNING + 3)),
+    *((GetSegment(CHAIN, Round(round_)), False) for round_ in range(1, RUNNING + 3)),
     *((GetManifest(CHAIN, root), shed) for root, shed in ((MODEL, False), (NOW, False), (BEFORE, True), (OLD, True))),
     *((GetChunk(CHAIN, root, 0), shed) for root, shed in ((MODEL, False), (NOW, False), (BEFORE, True), (OLD, True))),
 ]
 
 
 @pytest.mark.parametrize(("request_", "shed"), SHED, ids=lambda value: type(value).__name__)
-def test_history_and_old_payloads_can_wait_and_the_running_rounds_cannot(request_: Request[Any], shed: bool) -> None:
-    """The round's model, its offers, the segments of the last two rounds are always given."""
+def test_old_payloads_can_wait_and_the_chain_and_the_running_rounds_cannot(request_: Request[Any], shed: bool) -> None:
+    """The round's model and its offers are always given; so are headers and segments, of which who catches up needs all at once."""
     assert others_can_answer(request_, a_context(), unpublished()) is shed
 
 
@@ -288,11 +288,11 @@ def test_peers_meet_it_only_while_it_lasts() -> None:
     standing = NodeOfChain(
         core, service, RoundClaims(lambda: None), nothing, nothing, training=words, overload=overload, sponsors=frozenset()
     )
-    old = GetSegment(CHAIN, Round(1))
+    old = GetChunk(CHAIN, OLD, 0)
     assert (standing.sheds(old), standing.standpoint().overloaded) == (False, False)
     measured(overload, 2 * LIMIT, 30)
     assert (standing.sheds(old), standing.standpoint().overloaded) == (True, True)
-    assert not standing.sheds(GetSegment(CHAIN, Round(RUNNING)))
+    assert not standing.sheds(GetSegment(CHAIN, Round(1)))
     assert standing.standpoint().judges is context.real.judges
     measured(overload, 0.0, 30)
     assert (standing.sheds(old), standing.standpoint().overloaded) == (False, False)

@@ -10,6 +10,7 @@ from bflcd.consensus.effects import Broadcast, Build, Check, Decided, PersistPre
 from bflcd.consensus.effects import Effect as PbftEffect
 from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
+from bflcd.consensus.status import Phase
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
 from bflcd.core.events import Instant
 from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
@@ -27,7 +28,7 @@ from bflcd.ledger.lot import lot_input
 from bflcd.ledger.operations.application import operation_ids
 from bflcd.ledger.transition import check_time, proposal_time
 from bflcd.params import BlobRef
-from bflcd.types import Digest, Millis, View, short
+from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Segment
 from bflcd.wire.codec import peek_number
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope, payload_digest
@@ -103,22 +104,21 @@ class Agreement:
             self._cards_told = True
             effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards())
-            self._pass_on_cards(now)
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
+            self._pass_on_cards(self.pbft.leader, now)
         return self._step(effects + self._walk_candidates(now))
 
-    def _pass_on_cards(self, now: Instant) -> None:
-        """Let the leader have the cards by which its view is timed here, if the round still runs then: a liar that shows its card
-        to some alone, and has others wait for its offer, would make that view fail (design 6.7)."""
-        leader = self._context.instance.leader(View(0))
-        if leader == self._context.me:
-            return
-        for author, card in self._collection.first_cards.items():
-            if author not in (self._context.me, leader):
-                self._retransmissions.add(card.envelope, now.mono, to=(leader,), ours=False)
+    def _pass_on_cards(self, leader: NodeId, now: Instant) -> None:
+        """Let the leader of a view have the cards by which it is timed here, if it has not proposed T0 / 2 later: a liar that
+        shows its card to some alone, and has others wait for its offer, would make that view fail (design 6.7)."""
+        others = (card for author, card in self._collection.first_cards.items() if author not in (self._context.me, leader))
+        if leader != self._context.me:
+            self._retransmissions.pass_on((card.envelope for card in others), leader, now.mono)
 
     def _step(self, effects: list[Effect]) -> Step:
         """The effects with what was found out on the way; what convicts somebody comes first."""
+        if self.pbft.phase is not Phase.PROPOSING:
+            self._retransmissions.pass_on_nothing()
         facts = self._evidence_found + self._facts
         self._evidence_found, self._facts = [], []
         return effects, facts
@@ -174,6 +174,7 @@ class Agreement:
                 self._facts.append(RoundDecided(replace(certificate, recovery=context.recovery), ()))
                 return []
             case ViewEntered(view, leader):
+                self._pass_on_cards(leader, now)
                 text = f"view {view} of round {context.round}, led by {short(leader)}"
                 return [notice(context.round, EventKind.VIEW, text, view=view, leader=leader.hex())]
             case Refused(author, rejection, text, proven, evidence):

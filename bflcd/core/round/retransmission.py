@@ -4,6 +4,7 @@ The core doesn't know who has confirmed what. `node.runtime.delivery` does, and 
 not; so the first pause may be short.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bflcd.core.effects import Send
@@ -33,14 +34,22 @@ class Retransmissions:
         self._most = Millis(8 * view_timeout)
         self._entries: list[_Entry] = []
 
-    def add(self, message: Gossip, now: Millis, *, to: tuple[NodeId, ...] = (), urgent: bool = True, ours: bool = True) -> None:
-        """Say `message` again from now on, `to` whom it concerns, or to all; what is not urgent starts with a pause of 2 T0.
-
-        `ours`: whether we have said it; else it is passed on to those alone.
-        """
+    def add(self, message: Gossip, now: Millis, *, to: tuple[NodeId, ...] = (), urgent: bool = True) -> None:
+        """Say `message` again from now on, `to` whom it concerns, or to all; what is not urgent starts with a pause of 2 T0."""
         if all(entry.send.message != message for entry in self._entries):
             pause = Millis(2 * self._view_timeout if not urgent else self._view_timeout // 2 if to else self._view_timeout)
-            self._entries.append(_Entry(Send(message, to), Millis(now + pause), pause, ours))
+            self._entries.append(_Entry(Send(message, to), Millis(now + pause), pause, ours=True))
+
+    def pass_on(self, messages: Iterable[Gossip], to: NodeId, now: Millis) -> None:
+        """Bring these, which others have said, to one node from T0 / 2 on; nothing else of others any more."""
+        self.pass_on_nothing()
+        pause = Millis(self._view_timeout // 2)
+        for message in messages:
+            self._entries.append(_Entry(Send(message, (to,), alone=True), Millis(now + pause), pause, ours=False))
+
+    def pass_on_nothing(self) -> None:
+        """Say only what is ours again."""
+        self._entries = [entry for entry in self._entries if entry.ours]
 
     def due(self, now: Millis) -> list[Send]:
         """What is to be said now."""

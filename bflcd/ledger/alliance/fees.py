@@ -148,7 +148,7 @@ def deposits_freed(state: State) -> State:
         account.node for account in state.accounts if (account.deposit or account.heir is not None) and _is_free(state, account)
     ]
     now = {account.node: account for account in state.accounts} if due else {}
-    for node in due:
+    for node in sorted(due, key=lambda one: (now[one].left_round, one)):  # what is left to who leaves too goes on
         account = now[node]
         all_of_it = Amount(account.balance + account.deposit)
         heir = None if account.heir is None else now[last_of(state, account.heir)]

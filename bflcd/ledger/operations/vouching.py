@@ -55,14 +55,7 @@ class VouchKind(NumberedKind[Vouch]):
             raise refused(self.name, text)
         # 3. One that it opens, or that is open: whoever comes after its use must not open it again.
         voucher = voucher_of(state, body.node)
-        if voucher is None and not body.opens:
-            raise refused(self.name, f"there is no voucher {short(body.node)}: it was used or withdrawn, or its time is over")
-        if voucher is not None and body.opens:
-            raise refused(self.name, f"the voucher {short(body.node)} is open already")
-        if voucher is not None and voucher.until != body.until:
-            raise refused(self.name, f"the voucher {short(body.node)} holds through round {voucher.until}, not {body.until}")
-        if voucher is not None and author in voucher.approvals:
-            raise refused(self.name, f"{short(author)} stands behind the voucher {short(body.node)} already")
+        self._check_opening(voucher, body, author)
         # 4. By a key that is nobody's.
         if account_of(state, body.node) is not None:
             raise refused(self.name, f"the ledger knows the key {short(body.node)} already")
@@ -73,10 +66,24 @@ class VouchKind(NumberedKind[Vouch]):
         if voucher is None and len(state.vouchers) >= MAX_VOUCHERS:
             raise refused(self.name, f"{MAX_VOUCHERS} vouchers are open")
 
+    def _check_opening(self, voucher: Voucher | None, body: Vouch, author: NodeId) -> None:
+        """Raise PeerError(BAD_OPERATION) unless it opens what is not open, or stands behind what was open when it was said."""
+        if voucher is None and not body.opens:
+            raise refused(self.name, f"there is no voucher {short(body.node)}: it was used or withdrawn, or its time is over")
+        if voucher is not None and body.opens:
+            raise refused(self.name, f"the voucher {short(body.node)} is open already")
+        if voucher is not None and voucher.until != body.until:
+            raise refused(self.name, f"the voucher {short(body.node)} holds through round {voucher.until}, not {body.until}")
+        if voucher is not None and body.round <= voucher.opened:
+            text = f"it was said in round {body.round}, the voucher {short(body.node)} was opened in round {voucher.opened}"
+            raise refused(self.name, text)
+        if voucher is not None and author in voucher.approvals:
+            raise refused(self.name, f"{short(author)} stands behind the voucher {short(body.node)} already")
+
     def apply(self, state: State, operation: Operation) -> State:
         """It is open, with one manager more behind it."""
         body = self.body(operation)
-        voucher = voucher_of(state, body.node) or Voucher(body.node, body.until, ())
+        voucher = voucher_of(state, body.node) or Voucher(body.node, body.until, (), state.round)
         voucher = replace(voucher, approvals=tuple(sorted({*voucher.approvals, operation.author})))
         vouchers = list(without_voucher(state, body.node).vouchers)
         insort(vouchers, voucher, key=attrgetter("key"))

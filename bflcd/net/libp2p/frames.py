@@ -62,9 +62,7 @@ class Frames:
         if length <= len(self._rest):
             return self._cut(length)
         parts: list[Any] = [self._rest]
-        missing = length - len(self._rest)
-        held = len(self._rest)
-        self.stream.unfinished += held
+        missing, held, complete = length - len(self._rest), 0, False
         try:
             end = trio.current_time() + STALL_S + length / LEAST_BYTES_S
             with trio.fail_after(STALL_S) as scope:
@@ -75,8 +73,11 @@ class Frames:
                     missing -= len(part)
                     held += len(part)
                     self.stream.unfinished += len(part)
+            complete = True
         finally:
-            self.stream.unfinished -= held
+            if not complete:
+                self.stream.unfinished -= held
+        self.stream.unfinished -= len(self._rest) + held + min(missing, 0)
         self._rest = bytearray()
         if missing < 0:
             self._rest = part[missing:]
@@ -86,10 +87,13 @@ class Frames:
     async def take(self, count: int) -> bytes:
         """The next `count` bytes, however they were sent. Raises MuxedStreamEOF if the peer closed the stream."""
         while len(self._rest) < count:
-            self._rest += await self.stream.receive()
+            part = await self.stream.receive()
+            self._rest += part
+            self.stream.unfinished += len(part)
         return self._cut(count)
 
     def _cut(self, count: int) -> bytes:
         head = bytes(self._rest[:count])
         del self._rest[:count]
+        self.stream.unfinished -= count
         return head

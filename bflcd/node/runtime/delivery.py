@@ -89,12 +89,12 @@ class Delivery:
         first, lacking = progress.said == 0, self._lacking(effect, progress)
         progress.said += 1
         if self.under_way + len(lacking) > MAX_PUSHES:
-            if first:
+            if first and not effect.alone:
                 await self._network.publish(effect.message)
             return
         for peer in lacking:
             self._push_to(peer, effect.message, progress)
-        if self._needs_gossip(effect, lacking, progress, first=first):
+        if not effect.alone and self._needs_gossip(effect, lacking, progress, first=first):
             await self._network.publish(effect.message)
 
     def round_closed(self) -> None:

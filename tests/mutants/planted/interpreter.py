@@ -323,8 +323,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "repeats-are-not-shed",
         "with too much under way what is said again is gossiped to all (section 5.1)",
         DELIVERY,
-        "            if first:\n",
-        "            if True:\n",
+        "            if first and not effect.alone:\n",
+        "            if not effect.alone:\n",
         DELIVERED,
     ),
     mutant(

@@ -106,11 +106,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         MEASURED,
     ),
     mutant(
-        "the-newest-segment-can-wait",
-        "an overloaded node refuses the segment that was just decided",
+        "the-chain-can-wait",
+        "an overloaded node refuses what who catches up needs all at once",
         REQUESTS,
-        "            return round_ <= context.round - NEWEST\n",
-        "            return round_ <= context.round\n",
+        "        case GetGenesis():\n",
+        "        case GetGenesis() | Request():\n",
         MEASURED,
     ),
     mutant(
