@@ -47,7 +47,7 @@ async def test_a_manager_vouches_and_another_approves_by_the_beginning_of_the_ke
     (operation,) = core.waiting
     body = VOUCH.body(operation)
     assert (view.kind, body.node, body.until, body.number) == ("vouch", VOUCHER.node_id, 9, 1)
-    two = replace(apply_operations(STATE, [operation]), terms=Terms(admission=2))
+    two = replace(apply_operations(STATE, [operation]), round=Round(1), terms=Terms(admission=2))
     (shown,) = signer(Core(two, MANAGERS[1].node_id), MANAGERS[1]).view().vouchers
     assert (shown.key, shown.approvals, shown.needed, shown.until) == (VOUCHER.node_id.hex(), [MANAGERS[0].node_id.hex()], 2, 9)
     second = Core(two, MANAGERS[1].node_id)
