@@ -105,7 +105,7 @@ class Agreement:
             effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards())
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
-            self._pass_on_cards(self.pbft.leader, now)
+            self._pass_on_cards(self.pbft.leader, now)  # of a later view, if that was entered before
         return self._step(effects + self._walk_candidates(now))
 
     def _pass_on_cards(self, leader: NodeId, now: Instant) -> None:
