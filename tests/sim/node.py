@@ -82,6 +82,8 @@ class SimNode:
         self.wall_offset = 0
         self.amnesia = False
         """Whether this disk forgot something that it had acknowledged."""
+        self.taken_back: Round | None = None
+        """Round of what was signed last in a history that was taken back: nothing is signed again up to there."""
         self.attempts = 0
         self.before: Head = world.genesis_head
         """The head before the newest commit."""
@@ -205,7 +207,7 @@ class SimNode:
         world.note(self, "start", f"round {self.round}, {known}", b"%d" % self.round)
         # who has signed nothing yet can't be told from who has forgotten it
         forgot = self.amnesia or disk.mark is None
-        if self.honest and not forgot and self.guard.floor is not None:
+        if self.honest and not forgot and self.guard.floor not in (None, self.taken_back):
             world.safety.violate(f"{self.name} is silenced, though its disk forgot nothing")
         world.greet(self)
         if self.guard.may_begin(0, len(world.nodes)):
@@ -313,6 +315,7 @@ class SimNode:
         if isinstance(error, SupersededError):
             self.world.note(self, "superseded", str(error), b"")
             self.crash(power=False)
+            self.taken_back = None if self.disk.mark is None else self.disk.mark.round
             self.world.after(0, self.start)
             return
         if not isinstance(error, Crash):
