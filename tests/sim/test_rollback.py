@@ -64,7 +64,7 @@ def test_a_community_with_pruned_nodes_goes_back_whatever_goes_wrong(seed: int, 
     back once, and the block after has the older model; nothing that is promised is broken."""
     down = profile == CASES[0][1]
     world, scene = make_world(seed, profile="calm" if down else profile, nodes=6, changing=False)
-    scene.rounds, scene.length = 12, max(scene.length, 20_000)
+    scene.rounds, scene.length = 12, max(scene.length, 60_000)
     for node in world.nodes[1:]:
         node.pruned_keep = 1
     if down:
