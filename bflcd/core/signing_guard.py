@@ -6,9 +6,9 @@ newest signature, written next and before the message leaves. Records are append
 can come back each shows:
 
 - The mark's record is in the database: everything signed is known, and what is signed again is the same bytes.
-- The mark's record is missing, or the mark is of a later round: the database lost its end, or its last blocks were taken back with
-  their records because a recovery had superseded them. Nothing is signed up to the mark's round; a mark of an earlier round than
-  the head belongs to a decided one and forbids nothing.
+- The mark's record is missing, or the mark is of a later round: the database lost its end, or its last blocks were taken back
+  because a recovery had superseded them. Nothing is signed up to the mark's round; a mark of an earlier round than the head
+  belongs to a decided one and forbids nothing.
 - There is neither mark nor record: the node is new, or it lost both. It signs nothing before more than f others have said where
   they stand. If one of them is past the genesis, it signs nothing before two model blocks after that head: in the rounds until
   then it may have signed what it no longer knows. A chain without a mark was taken over by a node in that state, killed again.

@@ -11,6 +11,7 @@ from bflcd.api.server import ApiServer
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.config.port import Port
+from bflcd.core.node_events import Severity
 from bflcd.errors import first_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.log import LogContext, PeersLines
@@ -111,7 +112,7 @@ class Bootstrap:
                 first = first_of(failures)
                 assert isinstance(first, StartAnewError)
                 why = first
-                logger.critical("%s", why)
+                logger.log(logging.CRITICAL if why.kind.severity is Severity.ALARM else logging.WARNING, "%s", why)
         return why
 
     async def _live(self) -> None:

@@ -26,6 +26,7 @@ from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
+from bflcd.node.readiness import Readiness
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
@@ -110,6 +111,8 @@ class RunningNode:
         self._old_models = OldModelSource(around.store, self._fetcher, network)
         self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
         around.facts.work = self._worker.health
+        self._readiness = Readiness(core, engine.guard, self._claims, computes=lambda: self._worker.ready is not None)
+        around.facts.ready = self._readiness.look()
         self._idle_changed = Bell()
         self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
         self._worker.health.watch(self._say_whether_it_trains)
@@ -275,6 +278,7 @@ class RunningNode:
             self._around.tell(EventKind.WORK_FAILED, self._engine.core.context.round, text)
         else:
             self._maintenance.worker_started()
+            self._look_whether_ready()
 
     async def _first_look(self) -> None:
         """Wait a moment for a first peer's word on where the chain stands; one that knows nothing of itself, for everybody's."""
@@ -321,6 +325,7 @@ class RunningNode:
         while True:
             heard = self._claimed.rings
             await self._follower.follow()
+            self._look_whether_ready()
             await self._claimed.after(heard)
 
     # -- small callbacks ----------------------------------------------------------------------------------------------
@@ -330,6 +335,12 @@ class RunningNode:
         self._belonging.closed(state)
         self._payer.closed()
         self._around.keys.follow(state)
+        self._look_whether_ready()
+
+    def _look_whether_ready(self) -> None:
+        before, self._around.facts.ready = self._around.facts.ready, self._readiness.look()
+        if self._around.facts.ready is not before:
+            self._say_whether_it_trains()
 
     def _say_whether_it_trains(self) -> None:
         self._words.say(self._around.facts.training)

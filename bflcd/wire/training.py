@@ -22,6 +22,8 @@ class Training(IntEnum):
     """A disk failed to give what training needs."""
     WORKER = 7
     """The compute worker does not start or ends in mid-job, and nothing says why."""
+    BEHIND = 8
+    """It has just started or was admitted: it catches up, or its worker is not there yet, or it may sign nothing."""
 
     @property
     def trains(self) -> bool:

@@ -136,7 +136,19 @@ async def test_who_has_answered_meanwhile_is_slow_and_not_silent(sender: Sender)
     assert sender.net.published == []
 
 
-async def test_who_is_silent_gets_one_message_at_a_time(sender: Sender) -> None:
+async def test_who_is_silent_gets_one_message_each_t0_and_holds_few(sender: Sender) -> None:
+    """Given a judge that lets pushes go unanswered, when more is said for long, then it is tried each T0 and holds at most four."""
+    sender.net.loses = {CEM}
+    await sender.say()
+    sender.net.answers.clear()
+    tried = []
+    for half in range(12):
+        sender.net.now = Millis(T0 + half * T0 // 2)
+        tried.append(CEM in await sender.say(message=Envelope(SAID.author, bytes([half]), SAID.signature)))
+    assert tried == [True, False] * 4 + [False] * 4
+
+
+async def test_who_is_silent_gets_one_message_at_once(sender: Sender) -> None:
     """Given a judge that lets pushes go unanswered, When more is said, Then it holds one of them, and the others lose nothing by it."""
     sender.net.loses = {CEM}
     await sender.say()

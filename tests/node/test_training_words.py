@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bflcd.api.schema.status import TrainingWord
 from bflcd.core.core import Core
 from bflcd.core.events import IdleChanged, Instant
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.learn.health import Work, WorkHealth
 from bflcd.net.memory import MemoryNetwork
 from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
 from bflcd.node.following import RoundClaims
 from bflcd.node.load.overload import Overload
+from bflcd.node.readiness import Readiness
 from bflcd.node.standing import NodeOfChain
 from bflcd.node.training_words import TrainingWords
 from bflcd.node.views.members import peer_view, training_view
@@ -172,3 +174,44 @@ async def test_who_is_gone_is_expected_by_the_usual_rules_again() -> None:
         await until(lambda: trainer.id not in judge.expects())
         await trainer.node.transport.close()
         await until(lambda: trainer.id in judge.expects())
+
+
+class Worker:
+    """Of which it is known only whether it is there."""
+
+    there = False
+
+
+def readiness_of(*, round_: int, claim: int, floor: int | None = None) -> tuple[Readiness, SimpleNamespace, Worker]:
+    core, worker, claims = (
+        SimpleNamespace(syncing=False, context=SimpleNamespace(round=Round(round_))),
+        Worker(),
+        RoundClaims(lambda: None),
+    )
+    if claim:
+        claims.note(PEER, Round(claim))
+    guard = SigningGuard(floor=None if floor is None else Round(floor))
+    return Readiness(cast("Core", core), guard, claims, computes=lambda: worker.there), core, worker
+
+
+def test_a_node_that_starts_says_that_it_is_behind_until_it_could_train() -> None:
+    """Given a chain with rounds, then a node is ready once it has caught up, its worker is there and it may sign; and stays so."""
+    ready, core, worker = readiness_of(round_=5, claim=9, floor=6)
+    assert not ready.look()
+    core.syncing = worker.there = True
+    assert not ready.look()
+    core.syncing, core.context.round = False, Round(6)
+    assert not ready.look()
+    core.context.round = Round(7)
+    worker.there = False
+    assert not ready.look()
+    worker.there = True
+    assert ready.look()
+    core.syncing, worker.there = True, False
+    assert ready.look()
+
+
+def test_a_community_that_has_closed_no_round_is_waited_for_before_its_workers_are_there() -> None:
+    """Given round 0 and nobody beyond it, then a node without a worker is waited for; no more once others have gone on."""
+    assert readiness_of(round_=0, claim=0)[0].look()
+    assert not readiness_of(round_=0, claim=1)[0].look()

@@ -52,6 +52,7 @@ class TrainingWord(StrEnum):
     MEMORY = "memory"
     STORAGE = "storage"
     WORKER = "worker"
+    BEHIND = "behind"
 
 
 class Status(Answer, frozen=True, kw_only=True):

@@ -44,6 +44,9 @@ MOST_PATIENT_TRAINING: Final = 16
 MAX_PUSHES: Final = 256
 """Pushes under way at a time; what is above is gossiped if it is said for the first time, and else left out."""
 
+MOST_TRIES: Final = 4
+"""Pushes under way to who is silent."""
+
 TRUSTED: Final = 4
 """T0 for which a confirmation counts."""
 
@@ -74,6 +77,8 @@ class Delivery:
         self._pace = Pace()
         self._heard: dict[NodeId, Millis] = {}
         self._silent: set[NodeId] = set()
+        self._tried: dict[NodeId, Millis] = {}
+        """When the newest push to a peer began."""
 
     @property
     def under_way(self) -> int:
@@ -101,6 +106,7 @@ class Delivery:
         """What was said in the round that is over is of no more use: whoever still lacks it gets the round's certificate."""
         self._progress.clear()
         self._silent = set(filter(self._is_connected, self._silent))
+        self._tried = {peer: tried for peer, tried in self._tried.items() if self._is_connected(peer)}
         self._heard = {peer: heard for peer, heard in self._heard.items() if self._is_connected(peer)}
         self._pace.forget_but(self._is_connected)
 
@@ -137,13 +143,22 @@ class Delivery:
         return (effect.to[progress.said % len(effect.to)],)
 
     def _push_to(self, peer: NodeId, message: Gossip, progress: _Progress) -> None:
-        """Push, unless this is under way already; to who is silent one message at a time, which shows when it is back."""
+        """Push, unless this is under way already; to who is silent one message a T0, which shows when it is back.
+
+        Not one at a time: what was lost on a link that is open again is waited for so long that later views would end meanwhile.
+        """
         connection = self._network.connection(peer)
-        if connection is None or peer in progress.under_way or (peer in self._silent and self._under_way[peer]):
+        if connection is None or peer in progress.under_way or (peer in self._silent and not self._may_try(peer)):
             return
         progress.under_way.add(peer)
         self._under_way[peer] += 1
+        self._tried[peer] = self._clock().mono
         self._jobs.beside(self._push(message, peer, connection, progress))
+
+    def _may_try(self, peer: NodeId) -> bool:
+        """Whether another message is tried on who has answered nothing of late."""
+        waited = self._clock().mono - self._tried.get(peer, Millis(0))
+        return not self._under_way[peer] or (self._under_way[peer] < MOST_TRIES and waited >= self._view_timeout())
 
     async def _push(self, message: Gossip, peer: NodeId, connection: int, progress: _Progress) -> None:
         begun, outcome = self._clock().mono, Pushed.LOST

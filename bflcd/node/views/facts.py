@@ -113,6 +113,8 @@ class NodeFacts:
         """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
         self.work = WorkHealth(time.monotonic)
         """How this node's own work goes; its worker's, once there is one."""
+        self.ready = True
+        """Whether this node could train by now: False while it catches up after a start, or before its worker is there."""
         self.overload = Overload()
         """Whether this node is behind with what it is told."""
         self._addresses = addresses
@@ -122,7 +124,10 @@ class NodeFacts:
     @property
     def training(self) -> Training:
         """What peers are told of whether this node trains."""
-        return self.work.training if self.config.compute.train else Training.OBSERVES
+        if not self.config.compute.train:
+            return Training.OBSERVES
+        word = self.work.training
+        return word if self.ready or not word.trains else Training.BEHIND
 
     def not_training(self) -> list[NodeId]:
         """Connected members that say that they do not train."""

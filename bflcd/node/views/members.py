@@ -22,6 +22,7 @@ _WORDS: Final = {
     Training.MEMORY: TrainingWord.MEMORY,
     Training.STORAGE: TrainingWord.STORAGE,
     Training.WORKER: TrainingWord.WORKER,
+    Training.BEHIND: TrainingWord.BEHIND,
 }
 
 

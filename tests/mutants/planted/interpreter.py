@@ -388,8 +388,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "the-silent-hold-what-is-said",
         "who takes pushes and answers none holds as many as there are (section 5.1; row 15)",
         DELIVERY,
-        " or (peer in self._silent and self._under_way[peer]):\n",
+        " or (peer in self._silent and not self._may_try(peer)):\n",
         ":\n",
+        DELIVERED,
+    ),
+    mutant(
+        "one-try-at-a-time",
+        "what was lost on a link holds it until its deadline, though the link is open again (section 5.1)",
+        DELIVERY,
+        "or (self._under_way[peer] < MOST_TRIES and waited >= self._view_timeout())",
+        "or False",
         DELIVERED,
     ),
     mutant(
