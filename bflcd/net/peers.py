@@ -22,8 +22,8 @@ from bflcd.wire.requests import MAX_ADDRESSES, Addresses, GetAddresses, GetStatu
 
 logger = logging.getLogger(__name__)
 
-STEADY: Final = Millis(10_000)
-"""A connection that lived so long counts as a success: its loss is answered by dialling at once. Others back off."""
+STEADY: Final = 10.0
+"""Seconds; a connection that lasts longer counts as a success: its loss is answered by dialling at once. Others back off."""
 
 MAX_OWN_ADDRESSES: Final = 16
 """Addresses that GetStatus may carry."""
@@ -89,6 +89,10 @@ class PeerManager:
         self._dials.add(address, Source.CONFIGURED)
         self._wake.set()
 
+    def renamed(self, before: NodeId, now: NodeId) -> None:
+        """A member goes on under another key: it is dialled as that one."""
+        self._dials.rename(before, now)
+
     def prefer(self, nodes: Iterable[NodeId]) -> None:
         """The nodes to be connected to in any case: this round's committee."""
         self._preferred = frozenset(nodes)
@@ -116,7 +120,9 @@ class PeerManager:
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """Connected peers, those with the best score and latency first."""
-        return tuple(sorted((self._info(peer) for peer in self._peers.values()), key=lambda i: (-i.score, i.latency_ms or 1e9)))
+        now, score, member = self._now(), self._scores.score, self._is_member
+        told = (peer.info(member=member(peer.node), score=score(peer.node), now=now) for peer in self._peers.values())
+        return tuple(sorted(told, key=lambda info: (-info.score, info.latency_ms or 1e9)))
 
     def members(self) -> tuple[NodeId, ...]:
         """Connected members that have said hello, in no order that means anything."""
@@ -129,8 +135,7 @@ class PeerManager:
 
     def warnings(self) -> tuple[str, ...]:
         """What the operator should know: that this node is alone and why, that it has banned someone, whose clock is wrong."""
-        alone = self._solitude.lasts(self._now(), accompanied=self._is_accompanied())
-        found = [self._solitude.text()] if alone else []
+        found = [self._solitude.text()] if self._solitude.lasts(self._now(), accompanied=self._is_accompanied()) else []
         # Strangers are banned by the hundred if somebody likes it so; nobody has to know their names.
         banned = [peer for peer in self._scores.banned() if self._is_member(peer) or peer in self._dials]
         found += [f"peer {short(peer)} is banned for misbehaviour" for peer in banned]
@@ -234,17 +239,15 @@ class PeerManager:
         if len(self._peers) >= self._settings.max_peers:
             return f"{self._settings.max_peers} peers are connected"
         strangers = sum(1 for other in self._peers.values() if other.inbound and not self._is_member(other.node))
-        if not self._is_member(peer.node) and strangers >= self._settings.max_strangers:
-            return f"{strangers} strangers are connected"
-        return ""
+        full = not self._is_member(peer.node) and strangers >= self._settings.max_strangers
+        return f"{strangers} strangers are connected" if full else ""
 
     async def _session(self, peer: Session) -> None:
         """Heartbeats of one peer, until it falls silent, turns out to be of another chain, or is a stranger for too long."""
         was_member = self._is_member(peer.node)
         while True:
             member = self._is_member(peer.node)
-            overdue = self._now() - peer.connected > self._settings.stranger_time * 1000
-            if not member and (was_member or (peer.inbound and overdue)):
+            if not member and (was_member or (peer.inbound and peer.lasts(self._now(), self._settings.stranger_time))):
                 self.drop(peer.node)
                 return
             was_member = member
@@ -335,7 +338,7 @@ class PeerManager:
             return
         if peer.task is not None:
             peer.task.cancel()
-        if peer.status is not None and self._now() - peer.connected >= STEADY:
+        if peer.status is not None and peer.lasts(self._now(), STEADY):
             self._dials.steady(node)
         else:
             self._dials.failed(node, f"{peer.address}: failed at hello: the connection was closed", self._now())
@@ -388,9 +391,6 @@ class PeerManager:
         return Addresses(tuple(self._rng.sample(known, min(MAX_ADDRESSES, len(known)))))
 
     # Views
-
-    def _info(self, peer: Session) -> PeerInfo:
-        return peer.info(member=self._is_member(peer.node), score=self._scores.score(peer.node), now=self._now())
 
     def _is_accompanied(self) -> bool:
         return bool(self.members()) or self._may_be_alone()

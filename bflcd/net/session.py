@@ -78,6 +78,10 @@ class Session:
         """Milliseconds until it is asked for addresses again: soon at first, since all may be starting, knowing nobody."""
         return min(settings.exchange_period, FIRST_EXCHANGE * 2.0 ** min(self.exchanges, 16)) * 1000
 
+    def lasts(self, now: Millis, seconds: float) -> bool:
+        """Whether it has been connected for longer than so many seconds."""
+        return now - self.connected > seconds * 1000
+
     def info(self, *, member: bool, score: float, now: Millis) -> PeerInfo:
         """As others see it."""
         status = self.status

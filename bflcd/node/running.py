@@ -26,7 +26,6 @@ from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
-from bflcd.node.readiness import Readiness
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
@@ -37,7 +36,7 @@ from bflcd.node.runtime.numbers import WorkerNumbers
 from bflcd.node.services import ChainService
 from bflcd.node.standing import NodeOfChain
 from bflcd.node.surroundings import Surroundings
-from bflcd.node.training_words import TrainingWords
+from bflcd.node.training_words import Readiness, TrainingWords
 from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO

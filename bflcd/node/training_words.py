@@ -1,7 +1,10 @@
-"""Who says that it does not train, this node itself among them."""
+"""Who says that it does not train, this node itself among them, and whether it could by now."""
 
 from collections.abc import Callable
 
+from bflcd.core.core import Core
+from bflcd.core.signing_guard import SigningGuard
+from bflcd.node.following import RoundClaims
 from bflcd.types import NodeId
 from bflcd.wire.training import Training
 
@@ -50,3 +53,23 @@ class TrainingWords:
         self._words[node] = word
         if before is None or before.trains is not word.trains:
             self._on_change()
+
+
+class Readiness:
+    """A node that starts catches up, waits for its worker, or may sign nothing yet: nobody should wait for its offer meanwhile.
+
+    Caught up is who has taken over what others could prove, whatever is claimed. Once it could train it stays ready until it
+    starts anew. A community that has closed no round yet is waited for as a whole.
+    """
+
+    def __init__(self, core: Core, guard: SigningGuard, claims: RoundClaims, *, computes: Callable[[], bool]) -> None:
+        """`computes`: whether the worker is there."""
+        self._core, self._guard, self._claims, self._computes = core, guard, claims, computes
+        self._was = False
+
+    def look(self) -> bool:
+        """Whether it is ready now, or has been since it started."""
+        core = self._core
+        first = core.context.round == 0 and self._claims.highest() == 0
+        self._was |= not core.syncing and self._computes() and self._guard.allows(core.context.round)
+        return first or self._was

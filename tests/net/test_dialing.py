@@ -108,6 +108,18 @@ def test_targets_are_bounded_and_the_configured_stay():
     assert (PEER, at(PEER)) in book.known(at_least=Source.CONFIGURED)
 
 
+def test_who_has_another_key_is_looked_for_under_that_where_the_operator_says_so():
+    book, after = DialBook(OWN, Random(1)), node_of(1)
+    book.add(at(PEER, 1), Source.CONFIGURED)
+    book.add(at(PEER, 2), Source.OWN_WORD)
+    book.rename(PEER, after)
+    assert PEER not in book
+    assert [attempt.address for attempt in due(book, 0)] == [at(after, 1)]
+    book.rename(node_of(2), node_of(3))
+    book.rename(after, OWN)
+    assert len(book) == 0, "nobody dials himself"
+
+
 def test_own_and_foreign_addresses_are_not_taken():
     book = DialBook(OWN, Random(3))
     assert book.add(at(OWN), Source.HEARSAY) is None

@@ -186,8 +186,12 @@ async def test_its_own_ledger_tells_it_the_same(change: Any, why: type[Exception
     state = gone if change is None else ledger(change)
     core = Core(STATE, MEMBER.node_id)
     dropped: list[NodeId] = []
+    renamed: list[tuple[NodeId, NodeId]] = []
 
     class Peers:
+        def renamed(self, *keys: NodeId) -> None:
+            renamed.append(keys)  # type: ignore[arg-type]
+
         def drop(self, node: NodeId) -> None:
             dropped.append(node)
 
@@ -198,6 +202,7 @@ async def test_its_own_ledger_tells_it_the_same(change: Any, why: type[Exception
     core.context = context_of(state, MEMBER.node_id)
     belonging.closed(state)
     assert dropped == [MEMBER.node_id]
+    assert renamed == ([] if change is None else [(MEMBER.node_id, STRANGER.node_id)])
     with pytest.raises(ExceptionGroup) as caught:
         async with asyncio.timeout(10):
             await belonging.watch()

@@ -19,9 +19,8 @@ from bflcd.net.peer import PeerCallbacks, PeerSettings
 from bflcd.net.peers import PeerManager
 from bflcd.node.following import RoundClaims
 from bflcd.node.load.overload import Overload
-from bflcd.node.readiness import Readiness
 from bflcd.node.standing import NodeOfChain
-from bflcd.node.training_words import TrainingWords
+from bflcd.node.training_words import Readiness, TrainingWords
 from bflcd.node.views.members import peer_view, training_view
 from bflcd.types import Millis, NodeId, Round
 from bflcd.wire.training import Training

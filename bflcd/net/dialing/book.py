@@ -188,6 +188,13 @@ class DialBook:
             target.forget_lowest()
         return owner
 
+    def rename(self, before: NodeId, now: NodeId) -> None:
+        """Who was `before` is `now`: it is looked for as that where our operator says that it is; it says the rest itself."""
+        target = self._targets.pop(before, _Target())
+        for address, place in target.places.items():
+            if place.source is Source.CONFIGURED:
+                self.add(str(parse(address).with_peer(now)), place.source)
+
     def due(
         self,
         now: Millis,

@@ -7,6 +7,7 @@ from typing import Protocol
 from bflcd.config.sections import NodeSection
 from bflcd.core.core import Core
 from bflcd.crypto.identity import Identity
+from bflcd.ledger.alliance.keys import last_of
 from bflcd.ledger.alliance.membership import Membership, membership_of
 from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.node.alliance.newcomer import UNDER_A_TRIED_KEY, WITH_OTHER_KEYS, Newcomer
@@ -26,6 +27,10 @@ class Connections(Protocol):
 
     def drop(self, peer: NodeId) -> None:
         """End a connection."""
+        ...
+
+    def renamed(self, before: NodeId, now: NodeId) -> None:
+        """A member goes on under another key."""
         ...
 
 
@@ -110,6 +115,8 @@ class Belonging:
         out, self._barred = barred - self._barred, barred
         for node in gone | out:
             self._peers.drop(node)
+            if (after := last_of(state, node)) != node:
+                self._peers.renamed(node, after)
         if self._core.context.me in gone:
             self._excluded.set()
 
