@@ -267,14 +267,14 @@ class Core:
         if not guard.in_doubt:
             return []
         known = max(stands, self.context.round)
-        if guard.confirmed(known):
+        effects: list[Effect] = [Persist(())]  # what was heard is marked before anything is signed
+        if guard.confirmed(known, self.context.state.epoch):
             held = f"it signs nothing up to round {guard.floor}"
-            return [
-                self._notice(EventKind.SIGNING_HELD, f"others stand at round {known}, and this node knows nothing of it: {held}")
-            ]
-        if self._syncing or not self._round.may_sign or not self.context.judges:
-            return self._advance(now)
-        return self._join_agreement(now) + self._advance(now)
+            text = f"others stand at round {known}, and this node knows nothing of it: {held}"
+            return [*effects, self._notice(EventKind.SIGNING_HELD, text)]
+        if not self._syncing and self._round.may_sign and self.context.judges:
+            effects += self._join_agreement(now)
+        return effects + self._advance(now)
 
     def _open(self, now: Instant) -> list[Effect]:
         """Begin the head's round: say that we are here, get its model, restore what was signed before a restart."""
@@ -293,9 +293,8 @@ class Core:
             effects += [Send(operation) for operation in pool.repeated(context.state)]
         effects += self._round.work.fetch_model()
         effects += self._restore(now)
-        for message in self._early.of(context.round):
+        for message in self._early.take(context.round):  # one of a still later epoch is kept again
             effects += self._received(message, now)
-        self._early.forget_up_to(self.context.round)
         return effects + self._look_back()
 
     def _join_agreement(self, now: Instant) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""Messages of the next round that came before it opened here: kept within bounds (design 6.6)."""
+"""Messages of the next round, or of a later epoch of this one, that came before that began here: kept in bounds (design 6.6)."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,7 +10,7 @@ from bflcd.wire.envelope import Envelope, open_envelope, payload_digest
 from bflcd.wire.messages import Gossip, JustifiedPrePrepare, PrePrepare
 
 MAX_EARLY: Final = 512
-"""Messages of the next round that are kept until it opens."""
+"""Messages that are kept until their round or epoch begins."""
 
 MAX_EARLY_BYTES: Final = 32 * 2**20
 """Their payloads together: 80 of the largest cards."""
@@ -37,7 +37,7 @@ class EarlyMessages:
         return Counter(_signed(message.message).author for _, _, message in self._held)
 
     def keep(self, round_: Round, event: MessageReceived) -> None:
-        """Keep a verified message until `round_` opens, if it is new and its author has room."""
+        """Keep a verified message until `round_` opens, or a new epoch of it, if it is new and its author has room."""
         message = _signed_alone(event.message)
         if message is None:
             return
@@ -62,13 +62,11 @@ class EarlyMessages:
         place = next(n for n, (_, _, message) in enumerate(self._held) if _signed(message.message).author == most)
         del self._held[place]
 
-    def of(self, round_: Round) -> tuple[MessageReceived, ...]:
-        """Those of `round_`, in the order in which they came."""
-        return tuple(message for of, _, message in self._held if of == round_)
-
-    def forget_up_to(self, round_: Round) -> None:
-        """`round_` has opened, and has taken what is of it."""
+    def take(self, round_: Round) -> tuple[MessageReceived, ...]:
+        """Those of `round_`, in the order in which they came: neither they nor what is older is kept any longer."""
+        taken = tuple(message for of, _, message in self._held if of == round_)
         self._held = [held for held in self._held if held[0] > round_]
+        return taken
 
 
 def _signed_alone(message: Gossip) -> Envelope | JustifiedPrePrepare | None:

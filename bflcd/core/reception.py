@@ -72,7 +72,7 @@ class Reception:
         if context.finished or syncing or envelope.author == context.me:
             return [], []
         if body.epoch != context.state.epoch:
-            return self._other_epoch(context, body.epoch, _asker(event, envelope, body.round), now), []
+            return self._other_epoch(context, body.epoch, event, envelope, now), []
         if isinstance(body, Beacon | Offer | ScoreCard):
             return _collected(round_, Signed(body, envelope))
         return _vote(round_, message, event.peer, now)
@@ -88,21 +88,32 @@ class Reception:
             raise PeerError(Rejection.NOT_MEMBER, f"{short(author)} is no member")
         if of < context.round:
             return self._certificates.answer(context, _asker(event, envelope, of), now)
-        if not self._node.verify(envelope):
-            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {of} in the name of {short(author)}")
+        self._check_signature(envelope, of)
         if of == context.round + 1:
             self._early.keep(of, event)
             return round_.want_segment(now, (event.peer, author))
         return self._certificates.fall_behind(context, of, event.peer, now)
 
-    def _other_epoch(self, context: RoundContext, epoch: Epoch, asker: Asker, now: Instant) -> list[Effect]:
+    def _other_epoch(
+        self, context: RoundContext, epoch: Epoch, event: MessageReceived, envelope: Envelope, now: Instant
+    ) -> list[Effect]:
         """A recovery has ended the lower epochs of this round; who still speaks in one is told of it, at most once every T0.
 
-        Whoever speaks of a higher one tells us when it hears us.
+        Whoever speaks of a higher one tells us of its recovery when it hears us; what it has said is kept until then, since it
+        was confirmed and is not pushed again soon.
         """
-        if context.recovery is None or epoch > context.state.epoch:
+        if epoch > context.state.epoch and envelope.author in context.members:
+            self._check_signature(envelope, context.round)
+            self._early.keep(context.round, event)
+        if epoch > context.state.epoch or context.recovery is None:
             return []
+        asker = _asker(event, envelope, context.round)
         return self._certificates.answer_epoch(context, context.recovery, asker, now)
+
+    def _check_signature(self, envelope: Envelope, of: Round) -> None:
+        """All that can be judged of a message of what has yet to begin here. Raises PeerError."""
+        if not self._node.verify(envelope):
+            raise PeerError(Rejection.BAD_SIGNATURE, f"a message of round {of} in the name of {short(envelope.author)}")
 
     def _operation(self, context: RoundContext, operation: Operation, peer: NodeId, now: Instant) -> Step:
         if self._node.operations.knows(operation):

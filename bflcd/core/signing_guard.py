@@ -16,12 +16,15 @@ can come back each shows:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from bflcd.core.records import OwnRecord, Record, RoundRecords, VoteRecord
 from bflcd.ledger.quorum import faults
-from bflcd.types import Digest, Epoch, Round, View
+from bflcd.types import ZERO_DIGEST, Digest, Epoch, Round, View
 from bflcd.wire.envelope import payload_digest
+
+SETTLED: Final = 0
+"""The phase of a mark that stands for no signature: no message has this number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class Mark:
     view: View
     phase: int
     digest: Digest
+
+    @classmethod
+    def settled(cls, epoch: Epoch, floor: Round | None) -> Self:
+        """A node without memory has heard up to where it signs nothing, and has signed nothing since; floor None: nowhere."""
+        return cls(epoch, floor or Round(0), View(0), SETTLED, ZERO_DIGEST)
 
 
 def mark_of(record: Record) -> Mark | None:
@@ -58,7 +66,9 @@ def signing_floor(mark: Mark | None, head: Round, *, has_record: bool) -> Round 
 
     `head`: the round that the database stands in; `has_record`: whether it holds the mark's own record (`holds`).
     """
-    if mark is None or mark.round < head or (mark.round == head and has_record):
+    if mark is None or mark == Mark.settled(mark.epoch, None):
+        return None
+    if mark.round < head or (mark.round == head and has_record):
         return None
     return mark.round
 
@@ -79,6 +89,7 @@ class SigningGuard:
         self._floor = floor
         self._in_doubt = in_doubt
         self._marked = set(marked)
+        self._settled: Mark | None = None
         self._overdue: Mark | None = None
 
     @classmethod
@@ -134,16 +145,17 @@ class SigningGuard:
             return None
         return sorted(claims, reverse=True)[needed - 1] if needed else Round(0)
 
-    def confirmed(self, stands: Round) -> bool:
+    def confirmed(self, stands: Round, epoch: Epoch) -> bool:
         """An honest member stands at `stands` (or we do): whether something may have been signed here that is not known any more.
 
-        A community in which nobody has closed a round yet has nothing to forget.
+        A community in which nobody has closed a round yet has nothing to forget. The next mark says what was heard: after a
+        restart it need not be heard again, perhaps from members that are gone by then.
         """
         self._in_doubt = False
-        if stands == 0:
-            return False
-        self._floor = Round(max(self._floor or 0, stands + 1))
-        return True
+        if stands > 0:
+            self._floor = Round(max(self._floor or 0, stands + 1))
+        self._settled = Mark.settled(epoch, self._floor)
+        return stands > 0
 
     # -- the mark beside the database ---------------------------------------------------------------------------------
 
@@ -157,11 +169,14 @@ class SigningGuard:
         place. What the journal stores again after a restart changes nothing, so it must not take the mark back from a later
         signature: a log that then lost that one would look whole."""
         marks = _marks_of(records) - self._marked
+        if self._settled is not None:
+            marks.add(self._settled)
         return max(marks, key=lambda mark: (mark.round, mark.epoch, mark.view, mark.phase), default=None)
 
     def marked(self, records: Sequence[Record]) -> None:
         """These records are stored, and the mark that they asked for is written."""
         self._marked |= _marks_of(records)
+        self._settled = None
 
     def closed(self, round_: Round) -> None:
         """Rounds before `round_` are decided: nothing of them is signed any more."""

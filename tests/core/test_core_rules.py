@@ -42,7 +42,7 @@ from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.lot import lot_input
 from bflcd.ledger.transition import build_segment, decide, draw_of
-from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
+from bflcd.types import Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope, open_envelope, seal
@@ -525,6 +525,20 @@ def test_one_author_has_a_few_places_among_the_messages_of_the_next_round():
     assert len(core._early) == MAX_EARLY_EACH
 
 
+def test_what_comes_before_the_recovery_that_it_rests_on_is_kept_until_then():
+    """Given members of whom one has heard of a recovery first, when its offer is here before that, then it is kept; nothing forged is."""
+    world = a_world()
+    core, _ = a_judge(world)
+    honest = world.identities[list(world.identities)[-1]]
+    early = beacon_of(core, honest, epoch=Epoch(1))
+    core.handle(MessageReceived(forged(early), honest.node_id), world.instant())
+    assert len(core._early) == 0
+    for _ in range(2):
+        assert core.handle(MessageReceived(early, honest.node_id), world.instant()) == []
+    assert [held.message for held in core._early.take(core.context.round)] == [early]
+    assert len(core._early) == 0
+
+
 def test_nobody_fills_anothers_places_among_the_messages_of_the_next_round():
     """Given a relay that says an honest message of the next round again and again, each time with something else beside it."""
     world = a_world()
@@ -538,7 +552,7 @@ def test_nobody_fills_anothers_places_among_the_messages_of_the_next_round():
         beside = (replace(beacon, signature=Signature(bytes([number]) * 64)),)
         for message in (beacon, JustifiedPrePrepare(led, beside, ()), JustifiedPrePrepare(led, (), beside)):
             core.handle(MessageReceived(message, relay.node_id), world.instant())
-    kept = [held.message for held in core._early.of(Round(1))]
+    kept = [held.message for held in core._early.take(Round(1))]
     assert kept == [beacon, JustifiedPrePrepare(led, (), ())]
 
 

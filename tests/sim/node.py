@@ -8,7 +8,7 @@ from bflcd.core.core import Core
 from bflcd.core.effects import Effect, Halt, Send
 from bflcd.core.events import Confirmed, Event, IdleChanged, Instant, MessageReceived
 from bflcd.core.records import Head, Record, RoundRecords
-from bflcd.core.signing_guard import Mark, SigningGuard
+from bflcd.core.signing_guard import SETTLED, Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.crypto.identity import Signer
 from bflcd.errors import InvariantError, MachineError, PeerError, RequestError
@@ -206,7 +206,7 @@ class SimNode:
         known = f"floor {self.guard.floor}, in doubt {self.guard.in_doubt}"
         world.note(self, "start", f"round {self.round}, {known}", b"%d" % self.round)
         # who has signed nothing yet can't be told from who has forgotten it
-        forgot = self.amnesia or disk.mark is None
+        forgot = self.amnesia or disk.mark is None or disk.mark.phase == SETTLED
         if self.honest and not forgot and self.guard.floor not in (None, self.taken_back):
             world.safety.violate(f"{self.name} is silenced, though its disk forgot nothing")
         world.greet(self)
