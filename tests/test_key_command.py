@@ -25,7 +25,7 @@ from bflcd.setup import key_files
 from bflcd.setup.datadir import DataDir
 from bflcd.store.lock import DirectoryLock
 from bflcd.store.marks import MarkFile
-from bflcd.types import Epoch, NodeId, Round
+from bflcd.types import NodeId, Round
 
 IDENTITY = Identity(b"k" * 32)
 
@@ -126,7 +126,7 @@ async def test_a_restored_node_signs_nothing_before_two_rounds_have_closed(machi
     assert guard.in_doubt
     stands = guard.settled_by((Round(7), Round(9)), 4, 10)
     assert stands is not None
-    assert guard.confirmed(stands, Epoch(0))
+    assert guard.confirmed(stands)
     assert [round_ for round_ in range(12) if guard.allows(Round(round_))] == [9, 10, 11]
 
 

@@ -268,7 +268,7 @@ class Core:
             return []
         known = max(stands, self.context.round)
         effects: list[Effect] = [Persist(())]  # what was heard is marked before anything is signed
-        if guard.confirmed(known, self.context.state.epoch):
+        if guard.confirmed(known):
             held = f"it signs nothing up to round {guard.floor}"
             text = f"others stand at round {known}, and this node knows nothing of it: {held}"
             return [*effects, self._notice(EventKind.SIGNING_HELD, text)]

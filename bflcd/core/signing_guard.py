@@ -38,9 +38,12 @@ class Mark:
     digest: Digest
 
     @classmethod
-    def settled(cls, epoch: Epoch, floor: Round | None) -> Self:
-        """A node without memory has heard up to where it signs nothing, and has signed nothing since; floor None: nowhere."""
-        return cls(epoch, floor or Round(0), View(0), SETTLED, ZERO_DIGEST)
+    def settled(cls, floor: Round | None) -> Self:
+        """A node without memory has heard up to where it signs nothing, and has signed nothing since; floor None: nowhere.
+
+        Of the lowest epoch, since marks never go back: the recovery that gave the round another may yet be lost.
+        """
+        return cls(Epoch(0), floor or Round(0), View(0), SETTLED, ZERO_DIGEST)
 
 
 def mark_of(record: Record) -> Mark | None:
@@ -66,7 +69,7 @@ def signing_floor(mark: Mark | None, head: Round, *, has_record: bool) -> Round 
 
     `head`: the round that the database stands in; `has_record`: whether it holds the mark's own record (`holds`).
     """
-    if mark is None or mark == Mark.settled(mark.epoch, None):
+    if mark is None or mark == Mark.settled(None):
         return None
     if mark.round < head or (mark.round == head and has_record):
         return None
@@ -145,7 +148,7 @@ class SigningGuard:
             return None
         return sorted(claims, reverse=True)[needed - 1] if needed else Round(0)
 
-    def confirmed(self, stands: Round, epoch: Epoch) -> bool:
+    def confirmed(self, stands: Round) -> bool:
         """An honest member stands at `stands` (or we do): whether something may have been signed here that is not known any more.
 
         A community in which nobody has closed a round yet has nothing to forget. The next mark says what was heard: after a
@@ -154,7 +157,7 @@ class SigningGuard:
         self._in_doubt = False
         if stands > 0:
             self._floor = Round(max(self._floor or 0, stands + 1))
-        self._settled = Mark.settled(epoch, self._floor)
+        self._settled = Mark.settled(self._floor)
         return stands > 0
 
     # -- the mark beside the database ---------------------------------------------------------------------------------

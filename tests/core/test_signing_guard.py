@@ -1,10 +1,13 @@
 """What a node may sign after a restart, with a database behind its mark, and with nothing left (design 6.3)."""
 
+from pathlib import Path
+
 import pytest
 
 from bflcd.core.records import OwnRecord, RoundRecords, VoteRecord
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
-from bflcd.types import Epoch, Round
+from bflcd.store.marks import MarkFile
+from bflcd.types import Round
 from tests.helpers.store import make_vote, own_card, own_offer, ref
 
 R = Round(7)
@@ -61,19 +64,19 @@ def test_nothing_is_signed_up_to_the_floor_nor_in_doubt() -> None:
 
 def test_where_nobody_has_closed_a_round_a_node_without_memory_is_new() -> None:
     guard = SigningGuard(in_doubt=True)
-    assert guard.confirmed(Round(0), Epoch(0)) is False
+    assert guard.confirmed(Round(0)) is False
     assert guard.allows(Round(0))
 
 
 def test_a_node_without_memory_signs_nothing_before_two_models_past_the_others_head() -> None:
     guard = SigningGuard(in_doubt=True)
-    assert guard.confirmed(Round(4), Epoch(0)) is True
+    assert guard.confirmed(Round(4)) is True
     assert [guard.allows(Round(n)) for n in (4, 5, 6)] == [False, False, True]
 
 
 def test_a_floor_is_never_lowered() -> None:
     guard = SigningGuard(floor=Round(9), in_doubt=True)
-    guard.confirmed(Round(3), Epoch(2))
+    guard.confirmed(Round(3))
     assert guard.floor == 9
 
 
@@ -82,13 +85,24 @@ def test_what_was_heard_need_not_be_heard_again(stands: int, head: int, floor: i
     """Given a node that only follows and has heard where the others stand, when it starts again and they are gone, then it is in doubt
     no more, and signs nothing up to where it did not before."""
     guard = SigningGuard(in_doubt=True)
-    guard.confirmed(Round(stands), Epoch(1))
+    guard.confirmed(Round(stands))
     mark = guard.mark_for(())
     again = SigningGuard.after_restart(mark, Round(head), NOTHING)
     assert (again.in_doubt, again.floor, again.overdue) == (False, floor, None)
     assert guard.mark_for((VOTE,)) == marked(VOTE) if stands == 0 else mark is not None
     guard.marked(())
     assert guard.mark_for(()) is None
+
+
+def test_what_was_heard_stands_in_no_signatures_way(tmp_path: Path) -> None:
+    """Given a node that has heard that nobody has closed a round, when it signs in that round after a restart, in whatever epoch its
+    database knows by then, then its mark can be written."""
+    guard, file = SigningGuard(in_doubt=True), MarkFile(tmp_path / "marks")
+    guard.confirmed(Round(0))
+    for mark in (guard.mark_for(()), mark_of(make_vote(0))):
+        assert mark is not None
+        file.write_now(mark)
+    file.close()
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "heard-and-floored-in-round-0",
         "who has heard that nobody has closed a round is silent in it after a restart (section 6.3)",
         GUARD,
-        "if mark is None or mark == Mark.settled(mark.epoch, None):",
+        "if mark is None or mark == Mark.settled(None):",
         "if mark is None:",
         RULES,
     ),
