@@ -324,6 +324,7 @@ class RunningNode:
         while True:
             heard = self._claimed.rings
             await self._follower.follow()
+            self._readiness.followed()
             self._look_whether_ready()
             await self._claimed.after(heard)
 
@@ -337,11 +338,11 @@ class RunningNode:
         self._look_whether_ready()
 
     def _look_whether_ready(self) -> None:
-        before, self._around.facts.ready = self._around.facts.ready, self._readiness.look()
-        if self._around.facts.ready is not before:
+        if self._readiness.look() is not self._around.facts.ready:
             self._say_whether_it_trains()
 
     def _say_whether_it_trains(self) -> None:
+        self._around.facts.ready = self._readiness.look()  # a worker that has failed at first may have come with its first job
         self._words.say(self._around.facts.training)
         self._around.side.peers.say_anew()
 

@@ -58,18 +58,23 @@ class TrainingWords:
 class Readiness:
     """A node that starts catches up, waits for its worker, or may sign nothing yet: nobody should wait for its offer meanwhile.
 
-    Caught up is who has taken over what others could prove, whatever is claimed. Once it could train it stays ready until it
-    starts anew. A community that has closed no round yet is waited for as a whole.
+    Caught up is who has taken over what others could prove, whatever is claimed. Once it could train after that it stays ready
+    until it starts anew. A community that has closed no round yet is waited for as a whole.
     """
 
     def __init__(self, core: Core, guard: SigningGuard, claims: RoundClaims, *, computes: Callable[[], bool]) -> None:
         """`computes`: whether the worker is there."""
         self._core, self._guard, self._claims, self._computes = core, guard, claims, computes
-        self._was = False
+        self._was = self._followed = False
+
+    def followed(self) -> None:
+        """What those who are connected could prove is taken over: nobody who has heard of no other knows how far it is behind."""
+        self._followed |= bool(self._claims.all())
 
     def look(self) -> bool:
-        """Whether it is ready now, or has been since it started."""
+        """Whether it is ready now, or has been since it caught up."""
         core = self._core
         first = core.context.round == 0 and self._claims.highest() == 0
-        self._was |= not core.syncing and self._computes() and self._guard.allows(core.context.round)
-        return first or self._was
+        ready = not core.syncing and self._computes() and self._guard.allows(core.context.round)
+        self._was |= ready and self._followed
+        return first or ready or self._was

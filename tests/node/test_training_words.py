@@ -196,6 +196,7 @@ def readiness_of(*, round_: int, claim: int, floor: int | None = None) -> tuple[
 def test_a_node_that_starts_says_that_it_is_behind_until_it_could_train() -> None:
     """Given a chain with rounds, then a node is ready once it has caught up, its worker is there and it may sign; and stays so."""
     ready, core, worker = readiness_of(round_=5, claim=9, floor=6)
+    ready.followed()
     assert not ready.look()
     core.syncing = worker.there = True
     assert not ready.look()
@@ -214,3 +215,13 @@ def test_a_community_that_has_closed_no_round_is_waited_for_before_its_workers_a
     """Given round 0 and nobody beyond it, then a node without a worker is waited for; no more once others have gone on."""
     assert readiness_of(round_=0, claim=0)[0].look()
     assert not readiness_of(round_=0, claim=1)[0].look()
+
+
+def test_a_node_whose_worker_is_there_before_anybody_is_connected_does_not_know_yet_that_it_is_behind() -> None:
+    """Given a worker that is there first, when the node hears that others have gone on and catches up, then it says that it is behind."""
+    ready, core, worker = readiness_of(round_=5, claim=0)
+    worker.there = True
+    ready.followed()
+    assert ready.look()
+    core.syncing = True
+    assert not ready.look()
