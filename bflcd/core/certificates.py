@@ -55,6 +55,8 @@ class Certificates:
         self._closed_at: Millis | None = None
         self._announce_at: Millis | None = None
         self._answered = _Pauses()
+        self._shown = _Pauses()
+        """Of recoveries, apart from certificates: who has just heard of the round before may need this next, and asks but once."""
         self._followed = _Pauses()
 
     def closed(self, context: RoundContext, certificate: Certificate, now: Instant) -> list[Effect]:
@@ -94,18 +96,11 @@ class Certificates:
         just_closed = self._closed_at is not None and now.mono - self._closed_at < context.params.view_timeout // QUIET
         if self._last is None or (just_closed and asker.round == self._last.round):
             return []
-        return self._answered_once(context, Announcement(self._last), asker, now)
+        return _once(self._answered, context, Announcement(self._last), asker, now)
 
     def answer_epoch(self, context: RoundContext, recovery: RecoveryCertificate, asker: Asker, now: Instant) -> list[Effect]:
         """Whoever speaks in an epoch that a recovery has ended is shown that recovery."""
-        return self._answered_once(context, recovery, asker, now)
-
-    def _answered_once(self, context: RoundContext, answer: Gossip, asker: Asker, now: Instant) -> list[Effect]:
-        """Straight to who speaks for itself. The author of what others pass on can be anywhere: all hear one answer a T0."""
-        straight = asker.speaks_for_itself or self._answered.runs(context, now)
-        if not self._answered.is_over(asker.peer, context, now):
-            return []
-        return [Send(answer, (asker.peer,) if straight else ())]
+        return _once(self._shown, context, recovery, asker, now)
 
     def fall_behind(self, context: RoundContext, round_: Round, peer: NodeId, now: Instant) -> list[Effect]:
         """`peer` passed on what is of a later round: it may know more."""
@@ -159,6 +154,14 @@ class Certificates:
         found = (evidence_of(*fork.proof(node)) for node in fork.liars)
         proofs = [effect for piece in found for effect in self._operations.note(context.round, piece)]
         return [*proofs, notice(context.round, EventKind.FORK, text), Halt(text, FORK_HINT)]
+
+
+def _once(pauses: "_Pauses", context: RoundContext, answer: Gossip, asker: Asker, now: Instant) -> list[Effect]:
+    """Straight to who speaks for itself. The author of what others pass on can be anywhere: all hear one answer a T0."""
+    straight = asker.speaks_for_itself or pauses.runs(context, now)
+    if not pauses.is_over(asker.peer, context, now):
+        return []
+    return [Send(answer, (asker.peer,) if straight else ())]
 
 
 class _Pauses:

@@ -285,13 +285,17 @@ def test_who_speaks_in_an_epoch_that_is_over_is_shown_the_recovery_once_every_t0
     core, certificate = world.cores[node], certified(world.identities, a_recovery(world, dead), managers(world))
     core.handle(MessageReceived(certificate, late), world.instant())
 
-    def told(epoch: int, after: int) -> list[Effect]:
+    def told(epoch: int, after: int, before: int = 0) -> list[Effect]:
         now = Instant(Millis(world.now + after), Millis(world.now + after))
-        beacon = replace(world.cores[late]._beacon(), epoch=Epoch(epoch))
+        beacon = replace(world.cores[late]._beacon(), epoch=Epoch(epoch), round=Round(core.context.round - before))
         return core.handle(MessageReceived(seal(beacon, world.identities[late]).envelope, late), now)
 
     assert told(2, T0) == []
-    assert told(0, T0) == [Send(certificate, (late,))], "its last answer, in the round before, is T0 ago"
+    (answer,) = told(0, T0, before=1)
+    assert isinstance(answer, Send)
+    assert isinstance(answer.message, Announcement)
+    assert told(0, T0, before=1) == []
+    assert told(0, T0) == [Send(certificate, (late,))], "what it heard of the round before does not stand for this"
     assert told(0, 2 * T0 - 1) == []
     assert told(0, 2 * T0) == [Send(certificate, (late,))]
 

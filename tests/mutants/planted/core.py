@@ -201,8 +201,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "answers-to-all",
         "who speaks for itself is answered by gossip to all (section 6.2)",
         CERTIFICATES,
-        "        straight = asker.speaks_for_itself or self._answered.runs(context, now)\n",
-        "        straight = self._answered.runs(context, now)\n",
+        "    straight = asker.speaks_for_itself or pauses.runs(context, now)\n",
+        "    straight = pauses.runs(context, now)\n",
         RULES,
     ),
     mutant(

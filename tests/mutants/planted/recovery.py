@@ -314,6 +314,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         TOLD,
     ),
     mutant(
+        "one-answer-for-both",
+        "who has just heard of the round before is not shown the recovery that it needs next (rule 8)",
+        "bflcd/core/certificates.py",
+        "        return _once(self._shown, context, recovery, asker, now)\n",
+        "        return _once(self._answered, context, recovery, asker, now)\n",
+        TOLD,
+    ),
+    mutant(
         "dead-epoch-decides",
         "a certificate of an epoch that a recovery has ended closes the round (rule 8)",
         SITUATION,
