@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bflcd.errors import OperatorError
 from bflcd.lab.config import SimulationConfig
+from bflcd.lab.engine.sites import Sites, sites_of_classes, sites_of_writers
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.learn.attacks import TARGET_CLASS, Attack, stamp
 from bflcd.learn.partition import split_validation
@@ -34,6 +35,8 @@ class Devices:
     adversaries: tuple[int, ...]
     test: DeviceRows
     triggered: DeviceRows | None
+    sites: Sites | None = None
+    """Of the test rows; all devices' or writers' true rows, whoever lies about them."""
 
     def trained_on(self, device: int, *, split: bool) -> Positions:
         """The rows that `device` trains on; `split`: it holds some back for judging."""
@@ -69,7 +72,15 @@ def load_devices(config: SimulationConfig, task: Task, device: torch.device) -> 
         adversaries=adversaries,
         test=DeviceRows.of(community.test, device),
         triggered=_triggered(config.find_attack(), community.test, device),
+        sites=_sites(community, community.test),
     )
+
+
+def _sites(community: Community, test: Rows) -> Sites | None:
+    if community.test_writers is not None:
+        return sites_of_writers(community.test_writers)
+    targets = community.rows.targets
+    return sites_of_classes([targets[part] for part in community.parts], test.targets)
 
 
 def _check(config: SimulationConfig, community: Community) -> None:

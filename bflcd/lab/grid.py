@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from bflcd.lab.config import Rules, SimulationConfig
+from bflcd.lab.engine.sites import SITE_FIGURES
 from bflcd.lab.records import Run
 
 
@@ -125,10 +126,16 @@ class Results:
         return spread([100.0 * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())])
 
     def data(self) -> dict[str, Any]:
-        """Accuracies in per cent by variant and scenario, one a seed."""
+        """In per cent by variant and scenario, one a seed: accuracy, and of the sites the worst, the worst tenth, the mean."""
+        return {name: self._values(name) for name in ("accuracy", *SITE_FIGURES)}
+
+    def _values(self, name: str) -> dict[str, dict[str, list[float]]]:
+        """Of the runs that have it."""
         return {
             variant.label: {
-                scenario.label: [round(100 * run.last(), 4) for run in self.runs(variant.label, scenario.label)]
+                scenario.label: [
+                    round(100 * run.last(name), 4) for run in self.runs(variant.label, scenario.label) if run.curve(name)
+                ]
                 for scenario in self.grid.scenarios
             }
             for variant in self.grid.variants

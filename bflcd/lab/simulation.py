@@ -14,6 +14,7 @@ from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.devices import load_devices
 from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Products
 from bflcd.lab.engine.loop import LoopEngine
+from bflcd.lab.engine.sites import site_figures
 from bflcd.lab.engine.stacked import StackedEngine
 from bflcd.lab.frameworks import Bflc, make_framework
 from bflcd.learn.attacks import TARGET_CLASS
@@ -113,9 +114,11 @@ class Simulation:
         return record
 
     def measure(self) -> dict[str, Any]:
-        """Accuracy and loss on the test rows; with a backdoor, the share of triggered rows that it turns."""
+        """Accuracy and loss on the test rows, and by site; with a backdoor, the share of triggered rows that it turns."""
         found = self.engine.measure(self.model, self.devices.test)
         record: dict[str, Any] = {"accuracy": found.accuracy, "loss": found.loss}
+        if self.devices.sites is not None:
+            record |= site_figures(self.devices.sites, found.right)
         triggered = self.devices.triggered
         if triggered is not None:
             targets = torch.full_like(triggered.targets, TARGET_CLASS)

@@ -53,11 +53,15 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Community:
-    """The data of all nodes: rows once, and which of them are whose (positions, ascending). `test` as in `Dataset`."""
+    """The data of all nodes: rows once, and which of them are whose (positions, ascending). `test` as in `Dataset`.
+
+    `test_writers`: who made each test row, where rows are dealt by writer.
+    """
 
     rows: Rows
     parts: tuple[NDArray[np.int64], ...]
     test: Rows | None = None
+    test_writers: NDArray[np.int64] | None = None
 
 
 class Task(ABC):

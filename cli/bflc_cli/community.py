@@ -107,6 +107,11 @@ class Community:
         """(model's round, accuracy on the members' rows) of all rounds that have one."""
         return [(float(row.round - 1), row.accuracy) for row in self.rows if row.accuracy is not None]
 
+    @property
+    def worst(self) -> list[tuple[float, float]]:
+        """The same of the lowest word of a judge."""
+        return [(float(row.round - 1), row.worst) for row in self.rows if row.worst is not None]
+
 
 def live_view(community: Community, console: Console) -> RenderableType:
     """The picture of a running testnet."""
@@ -167,7 +172,8 @@ def accuracy_view(community: Community, console: Console, *, rows: int) -> Rende
     drawn = curve(points, width=min(console.width, 100), height=rows, unicode=console.encoding.startswith("utf"))
     if not drawn:
         return None
-    title = f"accuracy on the members' rows, {share(points[-1][1])} at model {points[-1][0]:.0f}"
+    worst = f", {share(community.worst[-1][1])} where it is worst" if community.worst else ""
+    title = f"accuracy on the members' rows, {share(points[-1][1])} at model {points[-1][0]:.0f}{worst}"
     return Group(Text(title, style="bold"), Text(drawn, style="cyan"))
 
 

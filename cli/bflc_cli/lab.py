@@ -315,10 +315,13 @@ def run(
     machine, folder = bench.machine(), bench.output / "run"
     with progress_bar(bench.session) as bar:
         (found,) = run_all([base], machine, folder, Shown(bar, base.rounds))
-    rows = [(str(r["round"]), share(r["accuracy"]), f"{r['loss']:.4f}") for r in found.rounds if "accuracy" in r]
+    measured = [r for r in found.rounds if "accuracy" in r]
+    rows = [(str(r["round"]), share(r["accuracy"]), share(r.get("site_worst")), f"{r['loss']:.4f}") for r in measured]
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
-    data = {"id": base.id, "file": file, "accuracy": found.last(), "seconds": round(found.seconds, 2)}
-    session.emit(data, lambda: session.show(table((">round", ">accuracy", ">loss"), rows), facts([("file", file)])))
+    worst = found.last("site_worst") if found.curve("site_worst") else None
+    data = {"id": base.id, "file": file, "accuracy": found.last(), "site_worst": worst, "seconds": round(found.seconds, 2)}
+    columns = (">round", ">accuracy", ">worst site", ">loss")
+    session.emit(data, lambda: session.show(table(columns, rows), facts([("file", file)])))
 
 
 def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:

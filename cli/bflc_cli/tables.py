@@ -17,6 +17,9 @@ from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, TrainingWord
 from bflcd.limits import visible
 
+MAX_WORST: Final = 2
+"""Judges whose rows are worst, of whom more are not named: the model is as good at most sites."""
+
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     """A plain table; a column whose name begins with `>` is aligned to the right, one with `~` is folded where space is short."""
@@ -51,6 +54,8 @@ def status_view(status: Status) -> RenderableType:
     accuracy = share(status.accuracy) + (
         "" if status.accuracy_round is None else f" (model {status.accuracy_round}, on rows {rows})"
     )
+    if status.worst_accuracy is not None:
+        accuracy += f", worst {_worst(status.worst_accuracy, status.worst_at)}"
     pairs = [("community", "none yet"), ("node", f"{short(status.node_id)} ({status.peer_id}), {status.phase}")]
     if status.chain_id:  # else it has no genesis, and of all that follows there is nothing
         pairs = [
@@ -190,8 +195,13 @@ def members_view(members: list[MemberView]) -> RenderableType:
     return table(("node", ">balance", ">packed in", ">score", ">seat in", ">available", "present", "standing", ""), rows)
 
 
+def _worst(accuracy: float | None, judges: list[str]) -> str:
+    """The lowest accuracy, and by whose word; no name where many say the same."""
+    return share(accuracy) + (f" at {shorts(judges)}" if 0 < len(judges) <= MAX_WORST else "")
+
+
 def history_view(rows: list[HistoryRow]) -> RenderableType:
-    """One line a model; accuracy is that of the model that the round began with."""
+    """One line a model; accuracy is that of the model that the round began with, worst the lowest word of a judge of it."""
     shown = (
         (
             str(row.round),
@@ -199,6 +209,7 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
             datetime.fromtimestamp(row.time / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
             f"{row.packed}/{row.places}",
             share(row.accuracy),
+            _worst(row.worst, row.worst_at),
             "-" if row.loss is None else f"{row.loss:.4f}",
             f"{row.seconds:.1f}",
             str(row.view),
@@ -215,6 +226,7 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
         "time",
         ">packed",
         ">accuracy",
+        "~worst",
         ">loss",
         ">seconds",
         ">view",
@@ -233,6 +245,8 @@ CSV_COLUMNS: Final = (
     "packed",
     "places",
     "accuracy",
+    "worst",
+    "worst_proven",
     "loss",
     "seconds",
     "view",

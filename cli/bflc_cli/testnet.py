@@ -323,15 +323,16 @@ def _round_seconds(run: Run) -> float | None:
 
 
 def _write_plot(community: Community, path: Path) -> None:
-    """The curve as a PNG, drawn without a display."""
+    """The curve, and that of the judge whose rows are worst, as a PNG drawn without a display."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - optional
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     title = f"{community.overview.name}: {community.overview.task}"
     axes = figure.add_subplot(xlabel="model", ylabel="accuracy on the members' rows", title=title)
-    points = community.accuracies
-    axes.plot([x for x, _ in points], [y for _, y in points])
+    for name, points in (("median of the judges", community.accuracies), ("worst of them", community.worst)):
+        axes.plot([x for x, _ in points], [y for _, y in points], label=name)
+    axes.legend()
     axes.grid(visible=True, alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     write_picture(figure, path)

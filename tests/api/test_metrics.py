@@ -43,6 +43,7 @@ async def test_counts_what_it_is_told_and_reads_the_rest_from_the_status():
     assert found["bflc_bytes_total", (("channel", "payload"), ("direction", "in"))] == 2**20
     assert found["bflc_worker_restarts_total", ()] == 1
     assert found["bflc_round", ()] == 5
+    assert (found["bflc_accuracy", ()], found["bflc_accuracy_worst", ()]) == (0.875, 0.25)
     assert found["bflc_height", ()] == 35
     assert found["bflc_store_bytes", ()] == 1_234_567
     assert found["bflc_memory_rss_bytes", ()] > 10_000_000
@@ -57,8 +58,9 @@ async def test_every_rejection_is_there_from_the_start():
 
 
 async def test_what_is_unknown_is_not_a_number():
-    found = samples(Metrics().render(status_of(accuracy=None)))
+    found = samples(Metrics().render(status_of(accuracy=None, worst_accuracy=None)))
     assert math.isnan(found["bflc_accuracy", ()])
+    assert math.isnan(found["bflc_accuracy_worst", ()])
 
 
 async def test_the_age_of_the_last_commit_counts_from_the_start_until_there_is_one():

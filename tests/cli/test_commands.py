@@ -82,7 +82,12 @@ def test_the_status_of_a_node_without_a_genesis_shows_nothing_of_a_chain(run, se
 
 READING = {
     "status": (
-        ["testnet, chain abababab", "trainer", "5 of 20", "87.50 % (model 4, on rows that the members train on)"],
+        [
+            "testnet, chain abababab",
+            "trainer",
+            "5 of 20",
+            "87.50 % (model 4, on rows that the members train on), worst 25.00 % at 04040404",
+        ],
         lambda d: d["node_id"] == IDS[0],
     ),
     "peers": (
@@ -95,7 +100,10 @@ READING = {
         ["01010101", "manager me", "punished", "retired", "87.5"],
         lambda d: [m["availability"] for m in d] == [0.875] * 8,
     ),
-    "history": (["50.00 %", "6/6"], lambda d: [row["round"] for row in d] == [1, 2, 3, 4, 5]),
+    "history": (
+        ["50.00 %", "6/6", "25.00 % at 03030303"],
+        lambda d: [(row["round"], row["worst_at"]) for row in d] == [(round_, [IDS[2]]) for round_ in range(1, 6)],
+    ),
 }
 
 
@@ -236,7 +244,8 @@ def test_history_as_csv(run):
     code, out, _ = run("history", "--csv", "-n", "2")
     names, *rows = csv.reader(out.splitlines())
     assert (code, names, len(rows)) == (0, list(CSV_COLUMNS), 2)
-    assert dict(zip(names, rows[-1], strict=True))["accuracy"] == "0.5"
+    last = dict(zip(names, rows[-1], strict=True))
+    assert (last["accuracy"], last["worst"], last["worst_proven"]) == ("0.5", "0.25", "0.3125")
     assert run("--json", "history", "--csv")[0] == 2
 
 

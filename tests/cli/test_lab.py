@@ -98,7 +98,7 @@ def test_a_simulation_of_ones_own(run):
     """Given settings on the command line, when it is run, then its file is where it says; and run again, it is only told again."""
     words = ("lab", "run", "--framework", "cwmed", "--set", "every=1", "--set", "attack=sign-flip", "--set", "liars=0.2", *TINY)
     data = data_of(run(*words, "--first-seed", "3", "--json"))
-    assert set(data) == {"id", "file", "accuracy", "seconds"}
+    assert set(data) == {"id", "file", "accuracy", "site_worst", "seconds"}
     assert Path(data["file"]) == Path("lab/run") / f"{data['id']}.jsonl"
     head, *rounds, end = [json.loads(line) for line in Path(data["file"]).read_text().splitlines()]
     named = {"framework": "cwmed", "devices": 20, "rounds": 2, "seed": 3, "every": 1, "attack": "sign-flip", "liars": 0.2}
@@ -110,7 +110,7 @@ def test_a_simulation_of_ones_own(run):
     assert code == 0
     assert Path(data["file"]).read_bytes() == before
     lines = out.splitlines()
-    assert lines[0].split() == ["round", "accuracy", "loss"]
+    assert lines[0].split() == ["round", "accuracy", "worst", "site", "loss"]
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
     assert data["file"] in lines[-1]
 
@@ -118,12 +118,13 @@ def test_a_simulation_of_ones_own(run):
 def test_table_1_and_what_it_leaves(run):
     """Given one seed and one share, when Table I is asked for, then the folder holds tables, figures and a file a simulation."""
     data = data_of(run("lab", "table1", "--active", "0.5", *TINY, "--output", "here", "--json"))
-    files = {"table1.md", "table1.json"} | {f"{name}.{form}" for name in ("table1", "table1_curves") for form in ("png", "svg")}
+    drawn = ("table1", "table1_sites", "table1_curves")
+    files = {"table1.md", "table1.json"} | {f"{name}.{form}" for name in drawn for form in ("png", "svg")}
     assert {Path(path).name for path in data["files"]} == files
     assert {path.name for path in Path("here/table1").iterdir()} == files | {"runs"}
     assert len(list(Path("here/table1/runs").iterdir())) == data["runs"] == 4
-    assert set(data["results"]) == {"Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone"}
-    assert all(0 <= accuracy <= 100 for row in data["results"].values() for accuracy in row["50 %"])
+    assert set(data["results"]["accuracy"]) == {"Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone"}
+    assert all(0 <= accuracy <= 100 for row in data["results"]["accuracy"].values() for accuracy in row["50 %"])
     code, out, err = run("lab", "--output", "here", *TINY, "table1", "--active", "0.5")
     assert code == 0
     assert "Accuracy on test rows" in out
@@ -136,7 +137,7 @@ def test_fig_4_under_two_attacks(run):
     words = ("lab", "fig4", "--attack", "noise", "--attack", "backdoor", "--liars", "0.3", *TINY, "--json")
     data = data_of(run(*words))
     columns = {"no liars", "noise 30 %", "backdoor 30 %"}
-    assert all(set(row) == columns for row in data["results"].values())
+    assert all(set(row) == columns for row in data["results"]["accuracy"].values())
     assert data["runs"] == 3 * 8
     text = Path("lab/fig4/fig4.md").read_text()
     assert "backdoor: triggered rows that the model turns" in text

@@ -159,7 +159,7 @@ def test_the_picture_of_a_testnet(tmp_path):
     assert "an offer of node1" in text
     assert "no answer" in text
     assert "model 5: 6/6 packed" in text
-    assert "accuracy on the members' rows, 50.00 % at model 4" in text
+    assert "accuracy on the members' rows, 50.00 % at model 4, 25.00 % where it is worst" in text
     assert "node0" in drawn(status_table(community.nodes))
 
 

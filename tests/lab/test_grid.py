@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from bflcd.lab.config import PAPER
+from bflcd.lab.engine.sites import SITE_FIGURES
 from bflcd.lab.grid import Change, Grid, Results, Spread, difference, mean_curve, spread
 from bflcd.lab.records import LAST_MEASUREMENTS, Run
 from tests.helpers.lab import tiny
@@ -138,7 +139,9 @@ def test_cells_pairs_and_data():
     assert paired.deviation == pytest.approx(stdev([-1.0, 5.0]))
     assert results.paired("ours", "half", "lying").count == 0
     assert [run.config.seed for run in results.runs("theirs", "clean")] == [0, 2]
-    assert results.data() == {
+    data, empty = results.data(), {name: {"clean": [], "lying": []} for name in ("ours", "theirs", "half")}
+    assert {name: data[name] for name in SITE_FIGURES} == dict.fromkeys(SITE_FIGURES, empty)
+    assert data["accuracy"] == {
         "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
         "theirs": {"clean": [81.0, 85.0], "lying": []},
         "half": {"clean": [70.0, 70.0, 70.0], "lying": []},

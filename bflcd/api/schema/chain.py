@@ -21,6 +21,12 @@ class HistoryRow(Answer, frozen=True, kw_only=True):
     places: int
     accuracy: float | None
     """Of the parent model, the base of the cards that closed the round: median."""
+    worst: float | None = None
+    """As `accuracy`, the lowest on any card, where the median hides it: the word of one judge, which one liar can make up."""
+    worst_at: list[str] = field(default_factory=list)
+    """Whose cards say `worst`."""
+    worst_proven: float | None = None
+    """The (f + 1)-th lowest: an honest judge found the model no better, if at most f lie; none of f words or fewer."""
     loss: float | None
     """As `accuracy`, in nats."""
     committee: list[str]

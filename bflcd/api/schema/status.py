@@ -119,6 +119,10 @@ class Status(Answer, frozen=True, kw_only=True):
     """0 to 1: median of the base accuracies on the cards of the newest committed round that has any; see `held_out`."""
     accuracy_round: int | None = None
     """The model that `accuracy` was measured on."""
+    worst_accuracy: float | None = None
+    """As `accuracy`, the lowest on any of those cards: the word of one judge, which one liar can make up."""
+    worst_at: list[str] = field(default_factory=list)
+    """Whose cards say `worst_accuracy`."""
     held_out: float = 0.0
     """0 to 1: of its rows, how many each member keeps from training to judge on; 0: `accuracy` is that of rows trained on."""
     test_accuracy: float | None = None

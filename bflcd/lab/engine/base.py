@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -71,11 +71,12 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A model on test rows: accuracy from 0 to 1, mean loss in nats, how many rows."""
+    """A model on test rows: accuracy from 0 to 1, mean loss in nats, how many rows, and whether it is right on each."""
 
     accuracy: float
     loss: float
     rows: int
+    right: NDArray[np.bool_] = field(compare=False, repr=False)
 
 
 class Engine(ABC):
@@ -148,7 +149,7 @@ class Engine(ABC):
     def measure(self, model: Tensor, rows: DeviceRows) -> Measurement:
         """Accuracy and loss of one model."""
         losses, right = self.losses(model[None], rows)
-        return Measurement(float(right.double().mean()), float(losses.mean()), len(rows))
+        return Measurement(float(right.double().mean()), float(losses.mean()), len(rows), right[0].cpu().numpy())
 
 
 def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int], row_limit: MicroNats = WIDEST_ROW_LIMIT) -> Scores:

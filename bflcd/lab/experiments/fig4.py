@@ -1,10 +1,12 @@
 """Fig. 4 of the paper: accuracy over the share of adversaries, of BFLC and of other rules, attack by attack (V-B)."""
 
+from collections.abc import Callable
 from math import isnan, nan
 from typing import TYPE_CHECKING, Final
 
 from bflcd.errors import UsageError
 from bflcd.lab.config import PAPER
+from bflcd.lab.experiments.site_table import TENTH, site_tables, tenth
 from bflcd.lab.grid import Change, Grid, Results, Spread, spread
 from bflcd.lab.plots import draw_cells, draw_lines, line_of, new_figure
 from bflcd.lab.records import Run
@@ -70,11 +72,15 @@ def fig4_report(results: Results) -> Report:
         tables.append(
             Table(f"{attack}: accuracy on test rows, per cent, mean ± standard deviation over seeds", header, tuple(rows))
         )
+        columns = [scenario(attack, share) for share in shares]
+        tables += site_tables(results, names, columns, of=f"{attack}: ")
         if any(run.curve("attack_success") for run in results.runs(names[0], scenario(attack, shares[-1]))):
             rows = [(name, *(_success(results, name, scenario(attack, share)).text(1) for share in shares)) for name in names]
             tables.append(Table(f"{attack}: triggered rows that the model turns, per cent", header, tuple(rows)))
     tables.append(_captured(results, attacks, shares))
     drawings = [Drawing("fig4", lambda: _draw(results, attacks, shares))]
+    if any("by site" in table.header for table in tables):
+        drawings.append(Drawing("fig4_sites", lambda: _draw(results, attacks, shares, tenth, TENTH)))
     if len(attacks) > 1:
         tables.insert(0, _at_a_glance(results, attacks, shares[-1]))
         drawings.append(Drawing("fig4_attacks", lambda: _draw_at_a_glance(results, attacks, shares[-1])))
@@ -131,16 +137,22 @@ def _draw_at_a_glance(results: Results, attacks: list[str], share: float) -> "Fi
     return figure
 
 
-def _draw(results: Results, attacks: list[str], shares: list[float]) -> "Figure":
+def _draw(
+    results: Results,
+    attacks: list[str],
+    shares: list[float],
+    cell: Callable[[Results, str, str], Spread] = Results.spread,
+    shown: str = "test accuracy, per cent",
+) -> "Figure":
     columns = min(len(attacks), 3)
     figure, axes = new_figure(columns, -(-len(attacks) // columns), width=4.2 + 1.8 / columns, height=3.4, sharey=True)
     for ax, attack in zip(axes, attacks, strict=False):
         lines = []
         for variant in results.grid.variants:
-            cells = [results.spread(variant.label, scenario(attack, share)) for share in shares]
-            if all(cell.count for cell in cells):
+            cells = [cell(results, variant.label, scenario(attack, share)) for share in shares]
+            if all(found.count for found in cells):
                 lines.append(line_of(variant.label, [100 * share for share in shares], cells))
-        y = "test accuracy, per cent" if ax is axes[0] else ""
+        y = shown if ax is axes[0] else ""
         draw_lines(ax, lines, x="liars, per cent of the devices", y=y, title=attack, legend=False)
         ax.set_ylim(bottom=0)
     for ax in axes[len(attacks) :]:

@@ -1,9 +1,11 @@
 """Table I of the paper: accuracy of BFLC, Basic FL and stand-alone training over the share of active devices (V-A)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from bflcd.lab.config import PAPER
-from bflcd.lab.grid import Change, Grid, Results, difference, mean_curve
+from bflcd.lab.experiments.site_table import TENTH, site_tables, tenth
+from bflcd.lab.grid import Change, Grid, Results, Spread, difference, mean_curve
 from bflcd.lab.plots import Line, draw_lines, line_of, new_figure
 from bflcd.lab.report import Drawing, Report, Table, share_of
 from bflcd.lab.scale import Plan
@@ -68,20 +70,28 @@ def table1_report(results: Results) -> Report:
         Table("Accuracy on test rows, per cent: mean ± standard deviation over seeds", header, tuple(rows)),
         Table("Difference to Basic FL, points, seed by seed: mean ± standard error", header, tuple(losses)),
     ]
+    by_site = site_tables(results, names, columns)
+    tables[1:1] = by_site
     if len(columns) == len(ACTIVE):
         tables.append(Table("The paper's Table I (another data set and network)", header, tuple(published)))
-    drawings = (Drawing("table1", lambda: _draw_table(results)), Drawing("table1_curves", lambda: _draw_curves(results)))
+    drawings = (
+        Drawing("table1", lambda: _draw_table(results)),
+        *([Drawing("table1_sites", lambda: _draw_table(results, tenth, TENTH))] if by_site else []),
+        Drawing("table1_curves", lambda: _draw_curves(results)),
+    )
     return Report("table1", "Table I: accuracy over the share of active devices", tuple(tables), results.data(), drawings)
 
 
-def _draw_table(results: Results) -> "Figure":
+def _draw_table(
+    results: Results, cell: Callable[[Results, str, str], Spread] = Results.spread, shown: str = "test accuracy, per cent"
+) -> "Figure":
     figure, (ax,) = new_figure(width=5.2)
     share = [100 * scenario.config["active"] for scenario in results.grid.scenarios]
     lines = []
     for variant in results.grid.variants:
-        cells = [results.spread(variant.label, scenario.label) for scenario in results.grid.scenarios]
+        cells = [cell(results, variant.label, scenario.label) for scenario in results.grid.scenarios]
         lines.append(line_of(variant.label, share, cells, dashed=variant.label == ALONE))
-    draw_lines(ax, lines, x="active devices, per cent", y="test accuracy, per cent")
+    draw_lines(ax, lines, x="active devices, per cent", y=shown)
     ax.set_xticks(share)
     return figure
 

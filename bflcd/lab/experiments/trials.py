@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from bflcd.lab.experiments.site_table import site_tables, tenth
 from bflcd.lab.grid import Change, Results, difference, spread
 from bflcd.lab.plots import COLOURS, new_figure
 from bflcd.lab.records import Run
@@ -31,6 +32,7 @@ def trial_report(name: str, title: str, results: Results, reference: str) -> Rep
     honest = [(v, *(_refused(results.runs(v, column)) for column in columns)) for v in variants]
     tables = (
         Table("Accuracy on test rows, per cent: mean ± standard deviation over seeds", header, tuple(accuracy)),
+        *site_tables(results, variants, columns),
         Table(f"Difference to {reference!r}, points, seed by seed: mean ± standard error", header, tuple(paired)),
         Table("Rounds in which liars held more than f seats / more than half, per cent", header, tuple(seats)),
         Table("Honest updates refused, per cent of all offers", header, tuple(honest)),
@@ -54,7 +56,7 @@ def _refused(runs: list[Run]) -> str:
 
 
 def _draw(results: Results, reference: str) -> "Figure":
-    """One panel a scenario, a point a variant: where it stands beside the reference."""
+    """One panel a scenario, a point a variant: where it stands beside the reference; hollow: in the worst tenth of the sites."""
     variants, scenarios = [v.label for v in results.grid.variants], [s.label for s in results.grid.scenarios]
     columns = min(4, len(scenarios))
     figure, axes = new_figure(columns, -(-len(scenarios) // columns), width=3.1, height=0.6 + 0.19 * len(variants), sharey=True)
@@ -64,9 +66,11 @@ def _draw(results: Results, reference: str) -> "Figure":
             error = found.deviation if found.count > 1 else 0.0
             colour = COLOURS[1] if variant == reference else COLOURS[0]
             ax.errorbar(found.mean, place, xerr=error, fmt="o", color=colour, markersize=4, linewidth=1)
+            lowest = tenth(results, variant, scenario)
+            ax.plot([lowest.mean] * bool(lowest.count), [place] * bool(lowest.count), "o", color=colour, fillstyle="none")
         ax.set_title(scenario)
         ax.set_yticks(range(len(variants)), variants)
-        ax.set_xlabel("test accuracy, per cent")
+        ax.set_xlabel("test accuracy, per cent\nhollow: in the worst tenth of the sites")
     axes[0].invert_yaxis()
     for ax in axes[len(scenarios) :]:
         ax.set_visible(False)

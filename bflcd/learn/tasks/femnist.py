@@ -79,7 +79,10 @@ class FemnistTask(Task):
         deal = deal_rows(data, source.labels, writers=source.writers, split=source.split, test_percent=self._test_percent)
         dealt = np.sort(np.concatenate(deal.parts))
         parts = tuple(np.searchsorted(dealt, part) for part in deal.parts)
-        return Community(_rows(source, dealt), parts, self._test_set(source, deal.test))
+        test = self._test_set(source, deal.test)
+        if test is None or source.writers is None or data.partition != "writer":
+            return Community(_rows(source, dealt), parts, test)
+        return Community(_rows(source, dealt), parts, test, source.writers[deal.test][: len(test)])
 
     def _open(self, data: DataConfig) -> ImageSource:
         """The data set, its labels held against the classes of the genesis."""

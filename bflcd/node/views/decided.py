@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from bflcd.api.history import judges_of
 from bflcd.core.snapshot import LastDecision
 from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.judgement import judge
@@ -10,8 +11,8 @@ from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import genesis_header
 from bflcd.params import MILLION, Genesis, Params
 from bflcd.store.protocol import ChainStore
-from bflcd.types import NodeId, Round
-from bflcd.wire.blocks import CertifiedSegment, Header
+from bflcd.types import Round
+from bflcd.wire.blocks import Header
 from bflcd.wire.envelope import open_envelope
 from bflcd.wire.messages import Offer, ScoreCard
 
@@ -33,7 +34,7 @@ async def last_decision(store: ChainStore) -> LastDecision | None:
         head.state,
         round=before.round,
         lot=before.model.lot,
-        committee=_judges(before, certified),
+        committee=judges_of(before.model, certified),
         usual_norm=_usual_norm(params, segment.model.step_limit),
     )
     cards = [open_envelope(card, (ScoreCard,)) for card in segment.model.cards]
@@ -51,17 +52,6 @@ async def _header_before(store: ChainStore, genesis: Genesis, round_: Round) -> 
         return genesis_header(genesis)
     found = await store.segment(Round(round_ - 1))
     return None if found is None else found.segment.model_header
-
-
-def _judges(before: Header, certified: CertifiedSegment) -> tuple[NodeId, ...]:
-    """Whose cards the block has: the round's first committee, or that of the recovery in whose epoch it was first proposed."""
-    assert before.model is not None
-    model, recovery = certified.segment.model_header.model, certified.certificate.recovery
-    if model is None or recovery is None or model.epoch == before.model.epoch:
-        return before.model.committee
-    if model.epoch == recovery.recovery.epoch or recovery.proof is None or recovery.proof.claim.basis is None:
-        return recovery.recovery.committee
-    return recovery.proof.claim.basis.committee
 
 
 def _usual_norm(params: Params, limit: int | None) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from bflcd.api.history import base_of
+from bflcd.api.history import base_of, worst_of
 from bflcd.api.metrics import resident_bytes
+from bflcd.api.worst_site import WorstSite
 from bflcd.config import Config
 from bflcd.core.snapshot import LastDecision
 from bflcd.crypto.identity import peer_id_of
@@ -47,6 +48,8 @@ class Measures:
     committed_at: float | None = None
     accuracy: tuple[float, int] | None = None
     """By the cards of the newest round that has any, and the model that they judged."""
+    worst: WorstSite | None = None
+    """Of the same cards."""
     test_accuracy: float | None = None
     decided: LastDecision | None = None
     """By the newest block at the start of this process."""
@@ -79,6 +82,7 @@ class Measures:
         base = base_of([card.payload for card in certified.segment.model.cards])
         if base is not None:
             self.accuracy = (base[1] / MILLION, certified.segment.model_header.round - 1)
+            self.worst = worst_of(certified)
 
     async def refresh_sizes(self) -> None:
         """Read the store's sizes anew."""

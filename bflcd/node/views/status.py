@@ -101,6 +101,8 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
         last_commit_age=measures.commit_age,
         accuracy=None if measures.accuracy is None else measures.accuracy[0],
         accuracy_round=None if measures.accuracy is None else measures.accuracy[1],
+        worst_accuracy=None if measures.worst is None else measures.worst.accuracy / MILLION,
+        worst_at=[] if measures.worst is None else [judge.hex() for judge in measures.worst.judges],
         held_out=params.validation_fraction / MILLION,
         test_accuracy=measures.test_accuracy,
         warnings=[

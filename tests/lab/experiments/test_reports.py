@@ -8,6 +8,7 @@ import pytest
 from bflcd.errors import UsageError
 from bflcd.lab import report as report_module
 from bflcd.lab.config import PAPER, check_config
+from bflcd.lab.engine.sites import MIXES
 from bflcd.lab.experiments import fig4, sweep, table1, trials, validation
 from bflcd.lab.experiments.cost import AGREEMENT, Counted, cost_report
 from bflcd.lab.grid import Grid, Results
@@ -37,6 +38,12 @@ def cells(report: Report, title: str) -> dict[str, tuple[str, ...]]:
 def mean(grid: Grid, variant: str, scenario: str, digits: int) -> str:
     values = [100 * pretended(grid.config(variant, scenario, seed)).last() for seed in SEEDS]
     return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def by_site(grid: Grid, variant: str, scenario: str) -> str:
+    """The worst, the worst tenth, the mean, as `pretended` has them."""
+    runs = [pretended(grid.config(variant, scenario, seed)) for seed in SEEDS]
+    return " / ".join(f"{fmean(100 * run.last(name) for run in runs):.1f}" for name in ("site_worst", "site_tenth", "site_mean"))
 
 
 def paired(grid: Grid, variant: str, against: str, scenario: str) -> str:
@@ -90,14 +97,30 @@ def test_table_1(tmp_path):
         f"{name} less Basic FL": tuple(paired(grid, name, "Basic FL", scenario) for scenario in ("50 %", "100 %"))
         for name in ("BFLC", "BFLC, the paper's rules")
     }
-    assert len(report.tables) == 2, "the paper's figures stand beside the paper's shares only"
+    assert len(report.tables) == 3, "the paper's figures stand beside the paper's shares only"
+    assert cells(report, "by site") == {
+        name: tuple(by_site(grid, name, scenario) for scenario in ("50 %", "100 %"))
+        for name in ("Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone")
+    }
+    check_written(report, tmp_path, ["table1", "table1_sites", "table1_curves"])
+
+
+def test_runs_that_know_no_sites_have_no_table_of_them(tmp_path):
+    plan = Plan(ScaleName.medium, tiny(task="femnist", rate_decay=0.9, rounds=10), SEEDS)
+    report = table1.table1_report(results_of(table1.table1_grid(plan, (0.5,))))
+    assert [table for table in report.tables if "by site" in table.title] == []
     check_written(report, tmp_path, ["table1", "table1_curves"])
+    write_report(validation.validation_report(results_of(validation.validation_grid(plan))), tmp_path)
 
 
 def test_table_1_beside_the_papers():
     report = table1.table1_report(results_of(table1.table1_grid(PLAN)))
     assert cells(report, "paper's Table I")["BFLC (paper)"] == ("89.33", "89.89", "90.02", "89.87", "89.78")
-    assert set(report.data) == set(cells(report, "Accuracy"))
+    assert set(report.data["accuracy"]) == set(cells(report, "Accuracy"))
+    assert report.data["site_worst"]["BFLC"]["10 %"] == [
+        round(100 * pretended(config).last("site_worst"), 4)
+        for config in (table1.table1_grid(PLAN).config("BFLC", "10 %", seed) for seed in SEEDS)
+    ]
 
 
 def test_stand_alone_training_is_run_once_a_seed_and_ends_at_the_same_rate():
@@ -138,7 +161,11 @@ def test_fig_4(tmp_path):
             assert row == tuple(mean(grid, name, column, 1) for column in columns)
     success = cells(report, "triggered rows")
     assert set(success.values()) == {("-", "37.5 ± 0.0", "37.5 ± 0.0")}
-    assert len(report.tables) == 5
+    assert len(report.tables) == 7
+    for attack in ("backdoor", "noise"):
+        shown = cells(report, f"{attack}: by site ({MIXES})")
+        columns = ("no liars", f"{attack} 20 %", f"{attack} 40 %")
+        assert shown == {name: tuple(by_site(grid, name, column) for column in columns) for name in found}
     worst = cells(report, "40 % of liars: mean accuracy")
     for name, row in worst.items():
         means = [float(mean(grid, name, f"{attack} 40 %", 1).split()[0]) for attack in ("backdoor", "noise")]
@@ -150,7 +177,7 @@ def test_fig_4(tmp_path):
         for variant in ("BFLC", "BFLC, the paper's rules")
         for attack in ("backdoor", "noise")
     }
-    check_written(report, tmp_path, ["fig4", "fig4_attacks"])
+    check_written(report, tmp_path, ["fig4", "fig4_sites", "fig4_attacks"])
 
 
 def test_what_has_not_ended_has_no_worst_attack(tmp_path):
@@ -165,8 +192,8 @@ def test_what_has_not_ended_has_no_worst_attack(tmp_path):
 
 def test_fig_4_without_the_column_of_no_adversaries():
     report = fig4.fig4_report(results_of(fig4.fig4_grid(PLAN, ("noise",), (0.2,))))
-    assert len(report.tables) == 2
-    assert all(len(row) == 1 for row in cells(report, "noise").values())
+    assert len(report.tables) == 3
+    assert all(len(row) == 1 for title in ("noise: accuracy", "noise: by site") for row in cells(report, title).values())
 
 
 @pytest.mark.parametrize("shares", [(0.0,), ()])
@@ -206,6 +233,7 @@ def test_a_trial_of_rules(tmp_path, name):
         cells(report, "Honest updates refused"),
     )
     assert list(accuracy) == list(seats) == list(honest) == variants
+    assert cells(report, "by site") == {v: tuple(by_site(grid, v, scenario) for scenario in scenarios) for v in variants}
     for variant in variants:
         assert accuracy[variant] == tuple(mean(grid, variant, scenario, 1) for scenario in scenarios)
         assert honest[variant] == ("15.0",) * len(scenarios)
