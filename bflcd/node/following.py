@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from bflcd.consensus.certificate import verify_successor
 from bflcd.core.core import Core
-from bflcd.core.events import SegmentFetched, SyncChanged
+from bflcd.core.events import Confirmed, SegmentFetched, SyncChanged
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import PeerError, Rejection, RequestError
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.sync import ChainSync, NotYetJudgedError, OnProgress, SyncLimits
@@ -59,7 +60,7 @@ class RoundClaims:
 
 
 class Follower:
-    """Brings a running core up to what others can prove, whenever they claim to be ahead."""
+    """Brings a running core up to what others can prove, whenever they claim to be ahead, and then tells it where they stand."""
 
     def __init__(
         self,
@@ -76,10 +77,13 @@ class Follower:
         on_progress: OnProgress,
         limits: SyncLimits | None = None,
         guard: HistoryGuard | None = None,
+        signing: SigningGuard,
     ) -> None:
-        """`guard`: whether what is taken over has to be shown by several members; None: never."""
+        """`guard`: whether what is taken over has to be shown by several members; None: never. `signing`: whether the core has to
+        be told where the others stand."""
         self._core = core
         self._guard = guard
+        self._signing = signing
         self._claims = claims
         self._inbox = inbox
         self._exchange = exchange
@@ -114,7 +118,7 @@ class Follower:
 
         Raises SupersededError once blocks of ours were taken back, which a recovery has superseded.
         """
-        context = self._core.context
+        context, heard = self._core.context, self._claims.all()
         if self._claims.highest() == context.round + 1:
             await self._scheduler.sleep(context.params.view_timeout / 1000)
         behind = self.behind()
@@ -127,9 +131,21 @@ class Follower:
             self._guard.proven_ahead = False
         if self._guard is not None and self._guard.look(self._core.context.head_header, self._claims.all()):
             return  # a history that nobody has vouched for is no place to take part in
+        await self._confirm(tuple(heard.values()))
         if behind or self._core.syncing:
             # Not in a `finally`: whoever cancels us has cancelled the runtime too, which then never answers.
             await self._inbox.settle(SyncChanged(active=False))
+
+    async def _confirm(self, heard: Sequence[Round]) -> None:
+        """Tell a node that knows nothing of what it signed where the others stand, once enough of them have said so.
+
+        Not before what they could prove is here: its head counts then, and no liar among the first hides where the others are.
+        """
+        if self._signing.in_doubt:
+            context = self._core.context
+            stands = self._signing.settled_by(heard, len(context.committee), len(context.members))
+            if stands is not None:
+                await self._inbox.settle(Confirmed(stands))
 
     def _asked(self) -> dict[NodeId, Round]:
         claims = self._claims.all()

@@ -7,7 +7,7 @@ from typing import Final
 from bflcd.closing import closing
 from bflcd.config import Config
 from bflcd.core.core import Core
-from bflcd.core.events import Confirmed, IdleChanged, MessageReceived, SyncChanged
+from bflcd.core.events import IdleChanged, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import OperatorError
@@ -179,6 +179,7 @@ class RunningNode:
             on_misbehaviour=around.side.punish,
             on_progress=self._progress,
             guard=self._guard,
+            signing=self._engine.guard,
         )
 
     def _view(self) -> OnChain:
@@ -257,8 +258,6 @@ class RunningNode:
             group.create_task(self._watch_hold())
         else:
             group.create_task(self._runtime.run(self._engine.started))
-        if self._engine.guard.in_doubt:
-            group.create_task(self._confirm())
         group.create_task(self._receive())
         group.create_task(self._load_watch().run())
         group.create_task(self._tell_idle())
@@ -288,13 +287,6 @@ class RunningNode:
                     await self._claimed.after(self._claimed.rings)
         except TimeoutError:
             logger.debug("no peer yet; starting at round %d", self._engine.core.context.round)
-
-    async def _confirm(self) -> None:
-        """Tell a node that knows nothing of what it signed where the others stand, once enough of them have said so."""
-        guard, seats = self._engine.guard, len(self._engine.core.context.committee)
-        while (stands := guard.settled_by(tuple(self._claims.all().values()), seats, self._members())) is None:
-            await self._claimed.after(self._claimed.rings)
-        await self._inbox.settle(Confirmed(stands))
 
     async def _watch_hold(self) -> None:
         """Tell the operator what is missed, once it has been missed for a while and whenever it is another thing."""

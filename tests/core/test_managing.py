@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 
 from bflcd.core.events import RecoverySigned
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.inspect.chain_check import VerifyReport, verify_store
 from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -132,6 +133,7 @@ def test_headers_are_taken_up_to_a_recovery_by_managers_that_the_rounds_between_
         scheduler=ASYNCIO,
         on_misbehaviour=lambda *_: None,
         on_progress=lambda *_: None,
+        signing=SigningGuard(),
     )
     syncing: ChainSync = follower._chain_sync
     segments = world.disks[next(iter(world.cores))].segments

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.state import genesis_header
 from bflcd.net.verified import VerifiedEnvelopes
@@ -40,6 +41,7 @@ def follower(world: World) -> Follower:
         scheduler=ASYNCIO,
         on_misbehaviour=lambda *_: None,
         on_progress=lambda *_: None,
+        signing=SigningGuard(),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bflcd.consensus.certificate import verify_chain
-from bflcd.core.events import SegmentFetched, SyncChanged
+from bflcd.core.events import Confirmed, SegmentFetched, SyncChanged
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import OperatorError, Rejection, RequestError
 from bflcd.net.sync import ChainSync, SyncLimits
 from bflcd.node.following import Follower, RoundClaims
@@ -370,13 +371,20 @@ class Inbox:
 
 
 def follower_of(
-    network: Network, guard: HistoryGuard, store: Any, start: int = 0, claims: dict[NodeId, Round] | None = None
+    network: Network,
+    guard: HistoryGuard,
+    store: Any,
+    start: int = 0,
+    claims: dict[NodeId, Round] | None = None,
+    *,
+    in_doubt: bool = False,
 ) -> tuple[Follower, Inbox]:
     chain, segments = honest()
     head = head_of(segments, start)
     context = SimpleNamespace(
         round=head.round, head_header=head, state=chain.state, head=SimpleNamespace(state=chain.state), genesis=chain.genesis,
         params=chain.genesis.params, me=NodeId(bytes(32)), owes=False,
+        committee=PEERS[:4], members=PEERS,
     )  # fmt: skip
     core: Any = SimpleNamespace(context=context, syncing=guard.held)
     inbox = Inbox(core)
@@ -398,6 +406,7 @@ def follower_of(
         scheduler=ASYNCIO,
         on_misbehaviour=network.blame,
         on_progress=lambda *_: None,
+        signing=SigningGuard(in_doubt=in_doubt),
         guard=guard,
     )
     return follower, inbox
@@ -437,3 +446,22 @@ def test_the_fixtures_are_two_histories_of_one_chain() -> None:
     assert segments[FORKED - 1].segment.model_header != forged()[FORKED - 1].segment.model_header
     assert len(forged()) > len(segments)
     assert chain.genesis.time == GENESIS_TIME
+
+
+async def test_a_node_without_memory_takes_over_what_the_first_can_prove_before_it_counts_what_they_say() -> None:
+    """Given a node that lost its disk, when of the first two that it hears of four seats one lies that nobody has closed a round, then
+    it is told so only once it stands where the other one does; before more than f have spoken it is told nothing."""
+    _, segments = honest()
+    guard = guard_of(head=head_of(segments, 1))
+    heard = {PEERS[0]: Round(ROUNDS), PEERS[1]: Round(0)}
+    for claims, told in (({PEERS[0]: Round(ROUNDS)}, []), (heard, [Confirmed(Round(0))])):
+        follower, inbox = follower_of(Network([segments] * 2), guard, MemoryStore(), 1, claims, in_doubt=True)
+        await follower.follow()
+        assert inbox.core.context.round == ROUNDS
+        assert [event for event in inbox.settled if not isinstance(event, SegmentFetched)] == [
+            SyncChanged(active=True),
+            *told,
+            SyncChanged(active=False),
+        ]
+        assert inbox.settled.index(SyncChanged(active=False)) == ROUNDS + len(told)
+        assert isinstance(inbox.settled[ROUNDS - 1], SegmentFetched)

@@ -12,6 +12,7 @@ from bflcd.core.events import SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import MachineError, RequestError
 from bflcd.learn.health import WorkHealth
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult
@@ -233,6 +234,7 @@ async def test_a_claim_that_nobody_can_prove_never_takes_the_node_out_of_its_rou
         scheduler=ASYNCIO,
         on_misbehaviour=lambda *_: None,
         on_progress=lambda *_: None,
+        signing=SigningGuard(),
     )
     claims.note(IDENTITIES[1].node_id, Round(1000))
     await follower.follow()

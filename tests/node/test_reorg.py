@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bflcd.core.events import Event
+from bflcd.core.signing_guard import SigningGuard
 from bflcd.errors import Rejection
 from bflcd.ledger.operations.recovery import judged_from
 from bflcd.ledger.state import genesis_header, genesis_state
@@ -147,6 +148,7 @@ async def test_the_follower_finds_it_when_a_peers_headers_do_not_follow_ours(sto
         verify=VERIFY,
         scheduler=ASYNCIO,
         on_progress=lambda *_: None,
+        signing=SigningGuard(),
         on_misbehaviour=lambda node, rejection, _text: punished.append((node, rejection)),
     )
     head = await store.head()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bflcd.core.core import Core
 from bflcd.core.effects import Effect, Halt, Send
-from bflcd.core.events import Confirmed, Event, IdleChanged, Instant, MessageReceived
+from bflcd.core.events import Event, IdleChanged, Instant, MessageReceived
 from bflcd.core.records import Head, Record, RoundRecords
 from bflcd.core.signing_guard import SETTLED, Mark, SigningGuard
 from bflcd.crypto.hashing import Domain, digest
@@ -92,7 +92,7 @@ class SimNode:
     def _reset(self) -> None:
         self.engine: Engine | None = None
         self.started = False
-        self.told = self.following = False
+        self.following = False
         self.idle_ticks = self.ticked = 0
         self.fibers: list[Fiber] = []
         self.halted: list[tuple[Fiber, object]] = []
@@ -262,6 +262,7 @@ class SimNode:
             on_misbehaviour=lambda *_: None,
             on_progress=lambda *_: None,
             limits=SyncLimits(window=1),
+            signing=self.guard,
         )
         return Ports(
             clock=self.instant,
@@ -287,7 +288,6 @@ class SimNode:
         self.loop = Fiber(self, self.runtime.run(self.engine.started))
         self.loop.step()
         self._idle_changed()
-        self._confirm()
         self._follow()
 
     def crash(self, *, power: bool) -> None:
@@ -455,26 +455,19 @@ class SimNode:
     def _claimed(self) -> None:
         if self.engine is not None and not self.started and self.guard.may_begin(len(self.claims.all()), len(self.world.nodes)):
             self._begin(self.life)
-        self._confirm()
         self._follow()
 
-    def _confirm(self) -> None:
-        """As `app` does for a node that knows nothing of what it signed."""
-        if self.told or not self.guard.in_doubt or not self.started or self.core is None:
-            return
-        claims = tuple(self.claims.all().values())
-        stands = self.guard.settled_by(claims, len(self.core.context.committee), len(self.world.nodes))
-        if stands is not None:
-            self.told = True
-            self.post(Confirmed(stands))
-
     def _follow(self) -> None:
-        if self.started and not self.following and self.follower.behind():
+        if self.started and not self.following and (self.follower.behind() or self.guard.in_doubt):
             self.following = True
             self._start_job(self._followed())
 
     async def _followed(self) -> None:
+        heard = self.claims.all()
         await self.follower.follow()
+        while self.guard.in_doubt and heard != self.claims.all():  # somebody has spoken meanwhile
+            heard = self.claims.all()
+            await self.follower.follow()
         self.following = False
 
     def _start_job(self, work: Any) -> None:

@@ -220,4 +220,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         RULES,
         WIPED,
     ),
+    mutant(
+        "told-where-others-stand-while-behind",
+        "a liar among the first hides from a node that lost everything where the others stand: it signs there again (section 6.3)",
+        "bflcd/node/following.py",
+        "        behind = self.behind()\n",
+        "        await self._confirm(tuple(heard.values()))\n        self._signing._in_doubt = False\n        behind = self.behind()\n",
+        selection("node/test_history.py"),
+    ),
 )
