@@ -91,8 +91,11 @@ class Listener:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await _readable(loop, self._socket)
             try:
-                caller, _ = await loop.sock_accept(self._socket)
+                caller, _ = self._socket.accept()  # not by the loop: whom that has accepted is lost when we are cancelled
+            except BlockingIOError:
+                continue
             except OSError as error:
                 await self._survive(error)
                 continue
@@ -161,3 +164,18 @@ def _take_spare() -> int | None:
         if error.errno not in _EXHAUSTED:
             raise
         return None
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
+    """Wait until somebody can be accepted, or the socket has failed."""
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(listening, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(listening)

@@ -1,6 +1,7 @@
 """Where the API listens, and what it costs when others of the same machine come in numbers."""
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -285,3 +286,22 @@ async def test_a_socket_that_is_another_one_is_no_way_in(tmp_path):
         finally:
             await server.close()
             await ended
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_who_is_accepted_in_the_moment_of_the_end_is_closed_and_not_lost(tmp_path, new_loop, recwarn):
+    """Given callers, when the server closes some turns of its loop after one of them has connected, then no socket is left behind."""
+
+    async def turns(count: int, datadir: Path) -> None:
+        datadir.mkdir()
+        async with serving(datadir) as server:
+            with SocketName(server.path) as name, socket.socket(socket.AF_UNIX) as client:
+                client.connect(name.name)
+                for _ in range(count):
+                    await asyncio.sleep(0)
+
+    for count in range(8):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(turns(count, tmp_path / str(count)))
+    gc.collect()
+    assert [str(one.message) for one in recwarn if one.category is ResourceWarning] == []

@@ -55,6 +55,7 @@ class Changer:
         for planned in self.plan:
             busy = any(change.kind == planned.change.kind for change, _ in self.under_way)
             busy |= planned.change.kind in ("leave", "kick") and len(self.members) < self.least
+            busy |= planned.change.kind == "join" and not (self.newcomers or self.out)
             if planned.done < planned.change.times and round_ >= planned.round and not busy:
                 planned.done += 1
                 planned.round = round_ + planned.change.every_rounds
