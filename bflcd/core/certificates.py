@@ -56,7 +56,7 @@ class Certificates:
         self._announce_at: Millis | None = None
         self._answered = _Pauses()
         self._shown = _Pauses()
-        """Of recoveries, apart from certificates: who has just heard of the round before may need this next, and asks but once."""
+        """Of recoveries, apart from certificates: who has just heard of the round before may need this next, and asks once."""
         self._followed = _Pauses()
 
     def closed(self, context: RoundContext, certificate: Certificate, now: Instant) -> list[Effect]:

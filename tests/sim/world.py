@@ -163,7 +163,10 @@ class World(Links):
             self.safety.check_early(node)
         if self.done:
             self.safety.check_chains()
-        return self._result()
+        result = self._result()
+        for fiber in [fiber for node in self.nodes for fiber in node.fibers]:  # what is under way, or has not begun
+            fiber.kill()
+        return result
 
     def _result(self) -> Result:
         return Result(
