@@ -41,6 +41,8 @@ class SqliteChain:
         """The chain in `database`, which is closed with it."""
         self._database = database
         self._head: Head | None = None
+        self._moves = 0
+        """Times that the head was about to move: who reads it from the database meanwhile may have read the one before."""
 
     async def close(self) -> None:
         """See `ChainSide`."""
@@ -85,10 +87,18 @@ class SqliteChain:
 
     async def head(self) -> Head:
         """See `ChainStore`."""
-        if self._head is None:
-            rows = await self._database.latest("reading the head", HEAD_SQL)
-            self._head = await asyncio.to_thread(head_from_rows, self._database.path, rows)
-        return self._head
+        if self._head is not None:
+            return self._head
+        moves = self._moves
+        rows = await self._database.latest("reading the head", HEAD_SQL)
+        found = await asyncio.to_thread(head_from_rows, self._database.path, rows)
+        if self._head is None and self._moves == moves:
+            self._head = found
+        return found
+
+    def _forget_head(self) -> None:
+        self._head = None
+        self._moves += 1
 
     async def commit(self, certified: CertifiedSegment, state: State) -> None:
         """See `ChainStore`."""
@@ -103,7 +113,7 @@ class SqliteChain:
             writer.execute("DELETE FROM records WHERE round < ?", (head.header.round,))
             writer.execute("DELETE FROM pins WHERE round < ?", (head.header.round,))
 
-        self._head = None  # until it is known to be in: a cancelled commit may have gone through
+        self._forget_head()  # until it is known to be in: a cancelled commit may have gone through
         await self._database.write("committing a segment", work, durable=True, size=len(segment))
         self._head = head
         await self._database.checkpoint_if_due()
@@ -116,7 +126,7 @@ class SqliteChain:
         def work(writer: sqlite3.Connection) -> None:
             abandon_above(writer, head)
 
-        self._head = None
+        self._forget_head()
         await self._database.write("taking blocks back", work, durable=True)
         self._head = head
 

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from bflcd.core.records import Pin
 from bflcd.errors import MachineError, OperatorError
+from bflcd.store import sqlite_chain
 from bflcd.store.blobs import manifest_of
 from bflcd.store.database import FILE_NAME, Database, machine_errors, pragma, run
 from bflcd.store.lock import LOCK_NAME, DirectoryLock
@@ -331,6 +333,33 @@ async def test_the_event_loop_is_free_while_blobs_are_read_and_written(tmp_path:
         elapsed = time.monotonic() - started
         done.set()
     assert turns > elapsed / 0.1
+    await store.close()
+
+
+async def test_who_reads_the_head_while_it_moves_does_not_put_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a reader that is held up behind its look into the database, when blocks are committed meanwhile, then the next follows
+    them."""
+    store = await SqliteStore.open(tmp_path)
+    chain = await begin(store)
+    store.chain_side._head = None  # type: ignore[attr-defined]
+    begun, released, real = threading.Event(), threading.Event(), sqlite_chain.head_from_rows
+
+    def held_up(path: Path, rows: Any) -> Any:
+        if not begun.is_set():
+            begun.set()
+            assert released.wait(10)
+        return real(path, rows)
+
+    monkeypatch.setattr(sqlite_chain, "head_from_rows", held_up)
+    async with asyncio.TaskGroup() as group:
+        reader = group.create_task(store.head())
+        assert await asyncio.to_thread(begun.wait, 10)
+        after, _ = await extend(store, chain, 1)
+        released.set()
+    assert reader.result().header == chain.header
+    assert (await store.head()).header == after.header
+    last, _ = await extend(store, after, 1)
+    assert (await store.head()).header == last.header
     await store.close()
 
 

@@ -24,6 +24,14 @@ PRUNED: Final = selection("store/test_pruning.py", "store/test_pruner.py", "conf
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
+        "head-put-back-by-a-reader",
+        "who reads the head while a block is committed puts the one before in its place, and the next block ends the node",
+        "bflcd/store/sqlite_chain.py",
+        "        if self._head is None and self._moves == moves:\n            self._head = found\n",
+        "        self._head = found\n",
+        SQLITE,
+    ),
+    mutant(
         "contradiction-stored",
         "a second vote in one place is stored without a word (rule 3)",
         "bflcd/store/blocks.py",
