@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from bflcd.errors import UsageError
 from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE
+from bflcd.lab.rules_version import rules_version
 from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
 from bflcd.params import (
@@ -124,11 +125,21 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def id(self) -> str:
-        """The same for equal ones on every machine; a data file counts by its name, not by where it lies."""
+        """Of this setting under the rules in force; a data file counts by its name, not by where it lies.
+
+        The same for equal ones on every machine, another after a change of what decides a run. Raises OperatorError as
+        `rules_version` does.
+        """
         named = msgspec.to_builtins(self) | {"data": None if self.data is None else Path(self.data).name}
         if self.framework != "bflc":
             del named["rules"]  # nobody follows them
+        named["rules_version"] = self.rules_version
         return hashlib.sha256(msgspec.json.encode(named, order="deterministic")).hexdigest()[:_ID_DIGITS]
+
+    @property
+    def rules_version(self) -> str:
+        """The version of the rules that decide it now (`bflcd.lab.rules_version`)."""
+        return rules_version(self.task)
 
     def find_attack(self) -> Attack | None:
         """The attack, if there is one. Raises UsageError (`unknown_attack`)."""

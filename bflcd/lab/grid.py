@@ -124,15 +124,21 @@ class Results:
         second = {run.config.seed: run.last() for run in self.runs(against, scenario)}
         return spread([100.0 * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())])
 
+    @property
+    def rules_version(self) -> str:
+        """Of the rules that decided the runs."""
+        return self.grid.base.rules_version
+
     def data(self) -> dict[str, Any]:
-        """Accuracies in per cent by variant and scenario, one a seed."""
-        return {
+        """Accuracies in per cent by variant and scenario, one a seed, and the version of the rules that decided them."""
+        accuracy = {
             variant.label: {
                 scenario.label: [round(100 * run.last(), 4) for run in self.runs(variant.label, scenario.label)]
                 for scenario in self.grid.scenarios
             }
             for variant in self.grid.variants
         }
+        return {"rules_version": self.rules_version, "accuracy": accuracy}
 
     @property
     def seconds(self) -> float:

@@ -1,7 +1,10 @@
 """What a simulation leaves behind: one line of JSON a round, and a checkpoint from which it goes on after an interruption.
 
-    ID.jsonl    {"setting": ..., "machine": ...}, then a record a round, then {"end": ...}
+    ID.jsonl    {"setting": ..., "machine": ..., "rules_version": ...}, then a record a round, then {"end": ...}
     ID.npz      model, last step and memory after some round; gone once the simulation has ended
+
+ID follows from the setting and the version of the rules that decide it: what other rules decided is neither taken for finished
+nor gone on with.
 
 The checkpoint is written beside its place and renamed, and names the round it was taken after; lines after that round are cut off
 when the simulation goes on, so a kill at any moment costs the rounds since the last checkpoint and nothing else.
@@ -80,6 +83,7 @@ class RunFiles:
             "setting": msgspec.to_builtins(self._config),
             "machine": describe(machine),
             "version": __version__,
+            "rules_version": self._config.rules_version,
         }
         self._write([head, *done], "w")
         return done

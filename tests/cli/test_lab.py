@@ -122,8 +122,8 @@ def test_table_1_and_what_it_leaves(run):
     assert {Path(path).name for path in data["files"]} == files
     assert {path.name for path in Path("here/table1").iterdir()} == files | {"runs"}
     assert len(list(Path("here/table1/runs").iterdir())) == data["runs"] == 4
-    assert set(data["results"]) == {"Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone"}
-    assert all(0 <= accuracy <= 100 for row in data["results"].values() for accuracy in row["50 %"])
+    assert set(data["results"]["accuracy"]) == {"Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone"}
+    assert all(0 <= accuracy <= 100 for row in data["results"]["accuracy"].values() for accuracy in row["50 %"])
     code, out, err = run("lab", "--output", "here", *TINY, "table1", "--active", "0.5")
     assert code == 0
     assert "Accuracy on test rows" in out
@@ -136,7 +136,7 @@ def test_fig_4_under_two_attacks(run):
     words = ("lab", "fig4", "--attack", "noise", "--attack", "backdoor", "--liars", "0.3", *TINY, "--json")
     data = data_of(run(*words))
     columns = {"no liars", "noise 30 %", "backdoor 30 %"}
-    assert all(set(row) == columns for row in data["results"].values())
+    assert all(set(row) == columns for row in data["results"]["accuracy"].values())
     assert data["runs"] == 3 * 8
     text = Path("lab/fig4/fig4.md").read_text()
     assert "backdoor: triggered rows that the model turns" in text

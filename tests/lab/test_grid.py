@@ -139,9 +139,12 @@ def test_cells_pairs_and_data():
     assert results.paired("ours", "half", "lying").count == 0
     assert [run.config.seed for run in results.runs("theirs", "clean")] == [0, 2]
     assert results.data() == {
-        "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
-        "theirs": {"clean": [81.0, 85.0], "lying": []},
-        "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+        "rules_version": results.grid.base.rules_version,
+        "accuracy": {
+            "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
+            "theirs": {"clean": [81.0, 85.0], "lying": []},
+            "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+        },
     }
     assert results.seconds == 8 * 1.5
 

@@ -57,6 +57,7 @@ def test_a_finished_run_is_lines_of_json_and_no_checkpoint(tmp_path):
     assert head["setting"]["rules"]["score_damping"] == 4
     assert head["machine"] == describe(MACHINE) == found.machine
     assert head["version"] == __version__
+    assert head["rules_version"] == SETTING.rules_version
     assert tuple(rounds) == found.rounds
     assert set(end) == {"end"}
     assert end["end"]["seconds"] >= 0

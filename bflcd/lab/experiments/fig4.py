@@ -78,7 +78,14 @@ def fig4_report(results: Results) -> Report:
     if len(attacks) > 1:
         tables.insert(0, _at_a_glance(results, attacks, shares[-1]))
         drawings.append(Drawing("fig4_attacks", lambda: _draw_at_a_glance(results, attacks, shares[-1])))
-    return Report("fig4", "Fig. 4: accuracy under attack", tuple(tables), results.data(), tuple(drawings))
+    return Report(
+        "fig4",
+        "Fig. 4: accuracy under attack",
+        tuple(tables),
+        results.data(),
+        tuple(drawings),
+        rules_version=results.rules_version,
+    )
 
 
 def _means(results: Results, name: str, attacks: list[str], share: float) -> list[float]:

@@ -71,7 +71,14 @@ def table1_report(results: Results) -> Report:
     if len(columns) == len(ACTIVE):
         tables.append(Table("The paper's Table I (another data set and network)", header, tuple(published)))
     drawings = (Drawing("table1", lambda: _draw_table(results)), Drawing("table1_curves", lambda: _draw_curves(results)))
-    return Report("table1", "Table I: accuracy over the share of active devices", tuple(tables), results.data(), drawings)
+    return Report(
+        "table1",
+        "Table I: accuracy over the share of active devices",
+        tuple(tables),
+        results.data(),
+        drawings,
+        rules_version=results.rules_version,
+    )
 
 
 def _draw_table(results: Results) -> "Figure":

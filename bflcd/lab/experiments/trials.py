@@ -35,7 +35,14 @@ def trial_report(name: str, title: str, results: Results, reference: str) -> Rep
         Table("Rounds in which liars held more than f seats / more than half, per cent", header, tuple(seats)),
         Table("Honest updates refused, per cent of all offers", header, tuple(honest)),
     )
-    return Report(name, title, tables, results.data(), (Drawing(name, lambda: _draw(results, reference)),))
+    return Report(
+        name,
+        title,
+        tables,
+        results.data(),
+        (Drawing(name, lambda: _draw(results, reference)),),
+        rules_version=results.rules_version,
+    )
 
 
 def _captured(runs: list[Run]) -> str:

@@ -54,7 +54,10 @@ def check_written(report: Report, folder, drawings: list[str]) -> None:
     assert [path.name for path in written] == [f"{report.name}.md", f"{report.name}.json", *figures]
     data = json.loads(written[1].read_text(), parse_constant=pytest.fail)
     assert data == json.loads(json.dumps(report.data))
-    assert "nan" not in written[0].read_text()
+    text = written[0].read_text()
+    assert "nan" not in text
+    assert report.rules_version == report.data.get("rules_version", "")
+    assert (f"version {report.rules_version} of the rules" in text) is bool(report.rules_version)
     for path in written[2::2]:
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         pixels = imread(path)
@@ -91,13 +94,14 @@ def test_table_1(tmp_path):
         for name in ("BFLC", "BFLC, the paper's rules")
     }
     assert len(report.tables) == 2, "the paper's figures stand beside the paper's shares only"
+    assert report.rules_version == PLAN.base.rules_version
     check_written(report, tmp_path, ["table1", "table1_curves"])
 
 
 def test_table_1_beside_the_papers():
     report = table1.table1_report(results_of(table1.table1_grid(PLAN)))
     assert cells(report, "paper's Table I")["BFLC (paper)"] == ("89.33", "89.89", "90.02", "89.87", "89.78")
-    assert set(report.data) == set(cells(report, "Accuracy"))
+    assert set(report.data["accuracy"]) == set(cells(report, "Accuracy"))
 
 
 def test_stand_alone_training_is_run_once_a_seed_and_ends_at_the_same_rate():
@@ -150,6 +154,7 @@ def test_fig_4(tmp_path):
         for variant in ("BFLC", "BFLC, the paper's rules")
         for attack in ("backdoor", "noise")
     }
+    assert report.rules_version == PLAN.base.rules_version
     check_written(report, tmp_path, ["fig4", "fig4_attacks"])
 
 
@@ -216,6 +221,7 @@ def test_a_trial_of_rules(tmp_path, name):
         for variant in variants
         if variant != reference
     }
+    assert report.rules_version == PLAN.base.rules_version
     check_written(report, tmp_path, [name])
 
 
