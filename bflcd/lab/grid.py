@@ -114,8 +114,8 @@ class Results:
         return [self._runs[config] for config in configs if config in self._runs]
 
     def spread(self, variant: str, scenario: str, value: Callable[[Run], float] = Run.last) -> Spread:
-        """Of a value of each run of a cell: by default its accuracy in per cent."""
-        scale = 100.0 if value is Run.last else 1.0
+        """Of a value of each run of a cell: by default its accuracy in per cent; `Run.end`: that at the end, in per cent too."""
+        scale = 100.0 if value in (Run.last, Run.end) else 1.0
         return spread([scale * value(run) for run in self.runs(variant, scenario)])
 
     def paired(self, variant: str, against: str, scenario: str) -> Spread:
@@ -130,15 +130,20 @@ class Results:
         return self.grid.base.rules_version
 
     def data(self) -> dict[str, Any]:
-        """Accuracies in per cent by variant and scenario, one a seed, and the version of the rules that decided them."""
-        accuracy = {
+        """Accuracies in per cent by variant and scenario, one a seed, and the version of the rules that decided them.
+
+        `accuracy`: the mean of a run's last measurements; `end`: the last alone, at the end of training.
+        """
+        return {"rules_version": self.rules_version, "accuracy": self._values(Run.last), "end": self._values(Run.end)}
+
+    def _values(self, value: Callable[[Run], float]) -> dict[str, dict[str, list[float]]]:
+        return {
             variant.label: {
-                scenario.label: [round(100 * run.last(), 4) for run in self.runs(variant.label, scenario.label)]
+                scenario.label: [round(100 * value(run), 4) for run in self.runs(variant.label, scenario.label)]
                 for scenario in self.grid.scenarios
             }
             for variant in self.grid.variants
         }
-        return {"rules_version": self.rules_version, "accuracy": accuracy}
 
     @property
     def seconds(self) -> float:

@@ -48,6 +48,11 @@ class Run:
         values = [value for _, value in self.curve(name)][-LAST_MEASUREMENTS:]
         return sum(values) / len(values) if values else float("nan")
 
+    def end(self, name: str = "accuracy") -> float:
+        """`name` at the end of training: the last measurement alone; NaN if there is none."""
+        values = [value for _, value in self.curve(name)]
+        return values[-1] if values else float("nan")
+
     def total(self, name: str) -> float:
         """Sum over all rounds."""
         return sum(float(record.get(name) or 0) for record in self.rounds)

@@ -109,6 +109,8 @@ def test_a_run_is_as_good_as_the_mean_of_its_last_measurements():
     assert run_of(tiny(), 0.1, 0.3).last() == pytest.approx(0.2)
     assert isnan(run_of(tiny()).last())
     assert isnan(run.last("attack_success"))
+    assert (run.end(), run_of(tiny(), 0.1, 0.3).end()) == (0.8, 0.3)
+    assert isnan(run_of(tiny()).end())
     assert Run(tiny(), ({"round": 1, "loss": None, "paid": None},)).curve("loss") == []
 
 
@@ -141,6 +143,11 @@ def test_cells_pairs_and_data():
     assert results.data() == {
         "rules_version": results.grid.base.rules_version,
         "accuracy": {
+            "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
+            "theirs": {"clean": [81.0, 85.0], "lying": []},
+            "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+        },
+        "end": {
             "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
             "theirs": {"clean": [81.0, 85.0], "lying": []},
             "half": {"clean": [70.0, 70.0, 70.0], "lying": []},

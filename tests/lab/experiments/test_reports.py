@@ -1,6 +1,7 @@
 """Every experiment: what it asks for makes sense, and what it tells of finished runs is right."""
 
 import json
+import re
 from statistics import fmean, stdev
 
 import pytest
@@ -37,6 +38,13 @@ def cells(report: Report, title: str) -> dict[str, tuple[str, ...]]:
 def mean(grid: Grid, variant: str, scenario: str, digits: int) -> str:
     values = [100 * pretended(grid.config(variant, scenario, seed)).last() for seed in SEEDS]
     return f"{fmean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+
+
+def both(grid: Grid, variant: str, scenario: str) -> str:
+    """What Fig. 4 tells of a cell: runs end 5 points above the mean of their two measurements."""
+    ends = [100 * pretended(grid.config(variant, scenario, seed)).rounds[-1]["accuracy"] for seed in SEEDS]
+    assert fmean(ends) == pytest.approx(float(mean(grid, variant, scenario, 6).split()[0]) + 5)
+    return f"{mean(grid, variant, scenario, 1)} / {fmean(ends):.1f} ± {stdev(ends):.1f}"
 
 
 def paired(grid: Grid, variant: str, against: str, scenario: str) -> str:
@@ -139,14 +147,18 @@ def test_fig_4(tmp_path):
         assert len(found) == len(fig4.FRAMEWORKS)
         for name, row in found.items():
             columns = ("no liars", f"{attack} 20 %", f"{attack} 40 %")
-            assert row == tuple(mean(grid, name, column, 1) for column in columns)
+            assert row == tuple(both(grid, name, column) for column in columns)
     success = cells(report, "triggered rows")
     assert set(success.values()) == {("-", "37.5 ± 0.0", "37.5 ± 0.0")}
     assert len(report.tables) == 5
-    worst = cells(report, "40 % of liars: mean accuracy")
+    worst = cells(report, "40 % of liars: accuracy")
     for name, row in worst.items():
-        means = [float(mean(grid, name, f"{attack} 40 %", 1).split()[0]) for attack in ("backdoor", "noise")]
-        assert [float(cell) for cell in row] == [*means, min(means)]
+        told = [both(grid, name, f"{attack} 40 %").split() for attack in ("backdoor", "noise")]
+        means, ends = ([float(words[place]) for words in told] for place in (0, 4))
+        assert row == tuple(f"{a:.1f} / {b:.1f}" for a, b in zip([*means, min(means)], [*ends, min(ends)], strict=True))
+    assert report.data["end"]["BFLC"]["noise 40 %"] == [
+        pytest.approx(accuracy + 5) for accuracy in report.data["accuracy"]["BFLC"]["noise 40 %"]
+    ]
     parts = "58.3 / 25.0 / 25.0"  # 14 of 24 seats, 16 of 64 places, a quarter of the pay
     captured = cells(report, "What the attack brought")
     assert captured == {
@@ -155,15 +167,22 @@ def test_fig_4(tmp_path):
         for attack in ("backdoor", "noise")
     }
     assert report.rules_version == PLAN.base.rules_version
+    said = "mean of the last 3 measurements / end of training"
+    assert all(said in table.title for table in report.tables if "accuracy" in table.title)
     check_written(report, tmp_path, ["fig4", "fig4_attacks"])
+    for name in ("fig4", "fig4_attacks"):
+        drawn = "".join(re.findall(r"<!-- (.*?) -->", (tmp_path / f"{name}.svg").read_text()))
+        assert all(words in drawn for words in said.split(" / ")), "the figure says what it shows"
 
 
 def test_what_has_not_ended_has_no_worst_attack(tmp_path):
     """Given runs of one attack alone, then the other's cells are empty, the worst is not told, and it can be drawn all the same."""
     grid = fig4.fig4_grid(PLAN, ("noise", "zero"), (0.2,))
     report = fig4.fig4_report(Results(grid, results_of(grid).runs("BFLC", "noise 20 %")))
-    found = cells(report, "20 % of liars: mean accuracy")
-    assert found["BFLC"] == (mean(grid, "BFLC", "noise 20 %", 1).split()[0], "-", "-")
+    found = cells(report, "20 % of liars: accuracy")
+    words = both(grid, "BFLC", "noise 20 %").split()
+    assert found["BFLC"] == (f"{words[0]} / {words[4]}", "-", "-")
+    assert cells(report, "noise: accuracy")["CwMed"] == ("-",)
     assert found["CwMed"] == ("-", "-", "-")
     write_report(report, tmp_path)
 
