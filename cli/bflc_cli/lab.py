@@ -83,7 +83,7 @@ def lab(
     *,
     data: Annotated[Path | None, typer.Option("--data", help="File with the data (EMNIST, LEAF, .npz); without: digits.")] = None,
     scale: Annotated[
-        str, typer.Option("--scale", help="small: two cores, 15 minutes. medium: hours. full: 900 devices, a GPU.")
+        str, typer.Option("--scale", help="small: 100 devices, minutes. medium: 300, hours. full: 900, a GPU.")
     ] = "small",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds of every cell of an experiment.")] = 3,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, max=LARGEST_NUMBER, help="The first of them.")] = 0,
