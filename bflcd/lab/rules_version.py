@@ -97,15 +97,13 @@ def _path_of(name: str) -> Path | None:
     """The source file of a module, found without importing it; None for what is none, such as a function's name."""
     top, *rest = name.split(".")
     spec = find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return None
-    base = Path(spec.origin)
-    if rest:
-        if base.name != "__init__.py":
-            return None
-        base = base.parent.joinpath(*rest)
-        base = base / "__init__.py" if base.is_dir() else base.with_name(f"{base.name}.py")
-    return base if base.is_file() else None
+    if not rest:
+        return None if spec.origin is None else Path(spec.origin)
+    places = (Path(folder).joinpath(*rest) for folder in spec.submodule_search_locations or ())
+    files = (file for place in places for file in (place / "__init__.py", place.with_name(f"{place.name}.py")))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _read(name: str, path: Path | None) -> str:

@@ -38,7 +38,7 @@ lab_app = typer.Typer(
 
 SHARED: Final = (
     "--data", "--scale", "--seeds", "--first-seed", "--rounds", "--devices", "--model", "--device", "--precision", "--stack",
-    "--threads", "--output",
+    "--threads", "--jobs", "--output",
 )  # fmt: skip
 """Options of `lab` itself; each takes a value."""
 
@@ -58,6 +58,7 @@ class Bench:
     precision: str
     stack: int
     threads: int
+    jobs: int
     output: Path
 
     def plan(self) -> "Plan":
@@ -97,7 +98,8 @@ def lab(
     device: Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Of products: float32, tf32 (a GPU's) or bf16.")] = "float32",
     stack: Annotated[int, typer.Option("--stack", min=1, max=4096, help="Devices trained at once on a GPU.")] = 256,
-    threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU, in all; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Simulations side by side; 0: to use all threads.")] = 0,
     output: Annotated[
         Path, typer.Option("--output", help="Folder of the results; what is finished there is not run again.")
     ] = Path("lab"),
@@ -116,6 +118,7 @@ def lab(
         precision,
         stack,
         threads,
+        jobs,
         output,
     )
 
@@ -307,8 +310,8 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""
+    from bflcd.lab.batch import run_all  # noqa: PLC0415 - torch
     from bflcd.lab.config import changed  # noqa: PLC0415
-    from bflcd.lab.runner import run_all  # noqa: PLC0415 - torch
 
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
@@ -322,14 +325,14 @@ def run(
 
 
 def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:
-    from bflcd.lab.grid import Results  # noqa: PLC0415 - torch
+    from bflcd.lab.batch import run_all  # noqa: PLC0415 - torch
+    from bflcd.lab.grid import Results  # noqa: PLC0415
     from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
-    from bflcd.lab.runner import run_all  # noqa: PLC0415
 
     need_matplotlib(bench.output)
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
-        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None))
+        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs)
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 

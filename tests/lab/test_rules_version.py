@@ -138,12 +138,13 @@ def test_all_that_a_run_loads_is_counted(counted):
     assert loaded - set(counted) == set()
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch):
+@pytest.fixture(params=[True, False], ids=["a package", "a folder"])
+def own(request, tmp_path, monkeypatch):
     """A task of somebody's own: a package whose task takes its network from another module of it."""
     package = tmp_path / "owntask"
     package.mkdir()
-    (package / "__init__.py").write_text("")
+    if request.param:
+        (package / "__init__.py").write_text("")
     (package / "nets.py").write_text("WIDTH = 3\n")
     (package / "unused.py").write_text("x = 1\n")
     (package / "task.py").write_text("from bflcd.learn.task import Task\nfrom .nets import WIDTH\nclass Own(Task): pass\n")

@@ -4,9 +4,10 @@ import pytest
 
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.lab import runner
+from bflcd.lab.batch import run_all
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.records import Run
-from bflcd.lab.runner import run, run_all
+from bflcd.lab.runner import run
 from bflcd.lab.simulation import Machine
 from tests.helpers.lab import tiny
 
