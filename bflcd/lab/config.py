@@ -26,8 +26,21 @@ from bflcd.params import (
 )
 from bflcd.types import MAX_MEMBERS, MAX_PLACES, MicroNats, PartsPerMillion
 
-Framework = Literal["bflc", "fedavg", "cwmed", "trimmed-mean", "multi-krum", "geometric-median", "fltrust", "stand-alone"]
+Framework = Literal[
+    "bflc",
+    "fedavg",
+    "cwmed",
+    "trimmed-mean",
+    "multi-krum",
+    "geometric-median",
+    "fltrust",
+    "centered-clipping",
+    "stand-alone",
+]
 """`bflc`: this project; `stand-alone`: one machine that holds everybody's rows; all others: a server with that rule."""
+
+Mixing = Literal["none", "nnm", "bucketing"]
+"""What a server does with the updates before its rule sees them (`bflcd.lab.mixing`)."""
 
 _ID_DIGITS: Final = 12
 """Hexadecimal digits of a configuration's id: with 10^6 of them two collide once in 10^2 laboratories."""
@@ -81,6 +94,11 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     framework: Framework = "bflc"
     rules: Rules = Rules()
+    mixing: Mixing = "none"
+    bucket: Annotated[int, Meta(ge=1, le=MAX_MEMBERS)] = 2
+    """Updates of one bucket, where they are mixed by bucketing."""
+    clip_radius: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    """How far from the last step centred clipping lets an update pull, in the norm of the weights."""
     task: str = "femnist"
     options: tuple[tuple[str, str], ...] = ()
     data: str | None = None
@@ -226,6 +244,8 @@ def check_config(config: SimulationConfig) -> None:
             f"{config.at_work} devices at work, of which {config.seats} judge: nobody trains",
             "raise the share of active devices, or lower the committee's",
         )
+    if config.mixing != "none" and config.framework in ("bflc", "stand-alone"):
+        raise _bad(f"{config.framework} mixes no updates", "leave out mixing, or choose a server's rule as the framework")
     if config.liars > 0 and not config.attack:
         raise _bad(f"{config.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
 

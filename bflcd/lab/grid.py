@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bflcd.lab.config import Rules, SimulationConfig
-from bflcd.lab.records import Run
+from bflcd.lab.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)

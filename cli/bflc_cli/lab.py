@@ -310,8 +310,8 @@ def run(
     settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the setting or its rules; repeat.")] = None,
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""
-    from bflcd.lab.batch import run_all  # noqa: PLC0415 - torch
     from bflcd.lab.config import changed  # noqa: PLC0415
+    from bflcd.lab.runs.batch import run_all  # noqa: PLC0415 - torch
 
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
@@ -325,9 +325,9 @@ def run(
 
 
 def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:
-    from bflcd.lab.batch import run_all  # noqa: PLC0415 - torch
     from bflcd.lab.grid import Results  # noqa: PLC0415
     from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
+    from bflcd.lab.runs.batch import run_all  # noqa: PLC0415 - torch
 
     need_matplotlib(bench.output)
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()

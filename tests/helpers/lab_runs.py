@@ -7,7 +7,7 @@ import msgspec
 
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.grid import Grid, Results
-from bflcd.lab.records import Run
+from bflcd.lab.runs.records import Run
 
 
 def accuracy_of(config: SimulationConfig) -> float:

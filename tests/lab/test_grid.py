@@ -8,7 +8,7 @@ import pytest
 
 from bflcd.lab.config import PAPER
 from bflcd.lab.grid import Change, Grid, Results, Spread, difference, mean_curve, spread
-from bflcd.lab.records import LAST_MEASUREMENTS, Run
+from bflcd.lab.runs.records import LAST_MEASUREMENTS, Run
 from tests.helpers.lab import tiny
 
 OURS, THEIRS, HALF = Change("ours"), Change("theirs", {"framework": "fedavg"}), Change("half", rules={"places": 0.5})

@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from bflcd.errors import MachineError, OperatorError
-from bflcd.lab import batch
-from bflcd.lab.batch import run_all
-from bflcd.lab.pool import check_same_rules, split
-from bflcd.lab.runner import run
+from bflcd.lab.runs import batch
+from bflcd.lab.runs.batch import run_all
+from bflcd.lab.runs.pool import check_same_rules, split
+from bflcd.lab.runs.runner import run
 from bflcd.lab.simulation import Machine
 from bflcd.learn.protocol import WorkerError
 from tests.helpers.lab import tiny
@@ -151,8 +151,8 @@ def test_other_code_than_the_one_that_hands_out_is_refused():
 SWEEP = """
 import sys
 from pathlib import Path
-from bflcd.lab import runner
-from bflcd.lab.batch import run_all
+from bflcd.lab.runs import runner
+from bflcd.lab.runs.batch import run_all
 from tests.lab.test_pool import LONG, TWO
 
 runner.CHECKPOINT_SECONDS = 0.0  # in every process: each imports this file

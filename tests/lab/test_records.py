@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bflcd.errors import MachineError, OperatorError
-from bflcd.lab.records import Run, RunFiles, describe
-from bflcd.lab.runner import run
+from bflcd.lab.runs.records import Run, RunFiles, describe
+from bflcd.lab.runs.runner import run
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.version import __version__
 from tests.helpers.lab import tiny

@@ -114,7 +114,7 @@ def test_a_rule_that_changes_makes_another_version_and_other_ids(monkeypatch, na
 
 
 def test_what_only_tells_results_is_no_rule(counted):
-    reporting = {f"bflcd.lab.{name}" for name in ("records", "report", "plots", "grid", "runner", "scale")}
+    reporting = {f"bflcd.lab.{name}" for name in ("runs.records", "runs.runner", "runs.pool", "report", "plots", "grid", "scale")}
     assert not reporting & set(counted)
     assert not [name for name in counted if name.startswith(("bflcd.node", "bflcd.net", "bflcd.store", "bflc_cli"))]
     assert "bflcd.version" not in counted, "a release would make all results old"

@@ -3,11 +3,11 @@
 import pytest
 
 from bflcd.errors import MachineError, OperatorError, UsageError
-from bflcd.lab import runner
-from bflcd.lab.batch import run_all
 from bflcd.lab.config import SimulationConfig
-from bflcd.lab.records import Run
-from bflcd.lab.runner import run
+from bflcd.lab.runs import runner
+from bflcd.lab.runs.batch import run_all
+from bflcd.lab.runs.records import Run
+from bflcd.lab.runs.runner import run
 from bflcd.lab.simulation import Machine
 from tests.helpers.lab import tiny
 

@@ -8,8 +8,8 @@ from bflcd.errors import UsageError
 from bflcd.lab.config import PAPER
 from bflcd.lab.grid import Change, Grid, Results, Spread, spread
 from bflcd.lab.plots import BESIDE, draw_cells, draw_lines, line_of, new_figure
-from bflcd.lab.records import LAST_MEASUREMENTS, Run
 from bflcd.lab.report import Drawing, Report, Table, share_of
+from bflcd.lab.runs.records import LAST_MEASUREMENTS, Run
 from bflcd.lab.scale import Plan
 
 if TYPE_CHECKING:

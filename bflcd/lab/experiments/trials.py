@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 from bflcd.lab.grid import Change, Results, difference, spread
 from bflcd.lab.plots import COLOURS, new_figure
-from bflcd.lab.records import Run
 from bflcd.lab.report import Drawing, Report, Table
+from bflcd.lab.runs.records import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from bflcd.lab.config import SimulationConfig
-from bflcd.lab.records import Run, RunFiles
+from bflcd.lab.runs.records import Run, RunFiles
 from bflcd.lab.simulation import Machine, Simulation
 
 CHECKPOINT_SECONDS: Final = 20.0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from bflcd.errors import MachineError
 from bflcd.lab.config import SimulationConfig, check_config
-from bflcd.lab.pool import run_side_by_side, split
-from bflcd.lab.records import Run, RunFiles
-from bflcd.lab.runner import Observer, Silent, run
+from bflcd.lab.runs.pool import run_side_by_side, split
+from bflcd.lab.runs.records import Run, RunFiles
+from bflcd.lab.runs.runner import Observer, Silent, run
 from bflcd.lab.simulation import Machine
 
 

@@ -20,7 +20,7 @@ import torch
 
 from bflcd.errors import MachineError
 from bflcd.lab.config import SimulationConfig
-from bflcd.lab.runner import Observer, run
+from bflcd.lab.runs.runner import Observer, run
 from bflcd.lab.simulation import Machine
 from bflcd.learn.protocol import WorkerError
 
