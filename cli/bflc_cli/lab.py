@@ -38,7 +38,7 @@ lab_app = typer.Typer(
 
 SHARED: Final = (
     "--data", "--scale", "--seeds", "--first-seed", "--rounds", "--devices", "--model", "--device", "--precision", "--stack",
-    "--threads", "--jobs", "--output",
+    "--threads", "--jobs", "--ray", "--output",
 )  # fmt: skip
 """Options of `lab` itself; each takes a value."""
 
@@ -59,6 +59,7 @@ class Bench:
     stack: int
     threads: int
     jobs: int
+    ray: str | None
     output: Path
 
     def plan(self) -> "Plan":
@@ -100,6 +101,7 @@ def lab(
     stack: Annotated[int, typer.Option("--stack", min=1, max=4096, help="Devices trained at once on a GPU.")] = 256,
     threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU, in all; 0: one a core.")] = 0,
     jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Simulations side by side; 0: to use all threads.")] = 0,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Hand simulations to a Ray cluster.")] = None,
     output: Annotated[
         Path, typer.Option("--output", help="Folder of the results; what is finished there is not run again.")
     ] = Path("lab"),
@@ -119,6 +121,7 @@ def lab(
         stack,
         threads,
         jobs,
+        ray,
         output,
     )
 
@@ -317,7 +320,7 @@ def run(
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
     machine, folder = bench.machine(), bench.output / "run"
     with progress_bar(bench.session) as bar:
-        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds))
+        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds), cluster=bench.ray)
     rows = [(str(r["round"]), share(r["accuracy"]), f"{r['loss']:.4f}") for r in found.rounds if "accuracy" in r]
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
     data = {"id": base.id, "file": file, "accuracy": found.last(), "seconds": round(found.seconds, 2)}
@@ -332,7 +335,7 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     need_matplotlib(bench.output)
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
-        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs)
+        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs, cluster=bench.ray)
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 

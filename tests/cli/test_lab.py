@@ -150,7 +150,7 @@ def test_trials_ask_for_their_grid(run, monkeypatch, name):
 
     asked = []
 
-    def run_all(settings, machine, folder, observer, *, jobs):
+    def run_all(settings, machine, folder, observer, *, jobs, cluster):
         asked.extend(settings)
         assert folder == Path("lab") / name / "runs"
         return [pretended(setting) for setting in settings]

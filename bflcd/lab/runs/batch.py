@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bflcd.errors import MachineError
 from bflcd.lab.config import SimulationConfig, check_config
+from bflcd.lab.runs.cluster import run_on_cluster
 from bflcd.lab.runs.pool import run_side_by_side, split
 from bflcd.lab.runs.records import Run, RunFiles
 from bflcd.lab.runs.runner import Observer, Silent, run
@@ -12,28 +13,43 @@ from bflcd.lab.simulation import Machine
 
 
 def run_all(
-    configs: Sequence[SimulationConfig], machine: Machine, folder: Path, observer: Observer | None = None, *, jobs: int = 0
+    configs: Sequence[SimulationConfig],
+    machine: Machine,
+    folder: Path,
+    observer: Observer | None = None,
+    *,
+    jobs: int = 0,
+    cluster: str | None = None,
 ) -> list[Run]:
     """The runs of `configs`, in their order; what `folder` holds already is not run again.
 
-    `jobs`: how many run side by side at most; 0: as many as the machine has threads for.
+    `jobs`: how many run side by side at most; 0: as many as the machine has threads for. `cluster`: the address of a Ray cluster
+    that computes instead of this machine.
 
-    Raises UsageError, OperatorError (`bad_results`, data, device), MachineError; what was done by then is kept.
+    Raises UsageError, OperatorError (`bad_results`, data, device, `no_ray`), MachineError; what was done by then is kept.
     """
     observer = observer or Silent()
     for config in configs:
         check_config(config)
     _make(folder)
-    machine.torch_device()
+    if cluster is None:
+        machine.torch_device()
     waiting = _unfinished(configs, folder)
     observer.plan(sum(config.rounds for config in waiting))
-    beside, threads = split(machine, jobs, len(waiting))
-    if beside > 1:
-        run_side_by_side(waiting, machine, folder, observer, beside=beside, threads=threads)
+    if cluster is not None:
+        run_on_cluster(waiting, machine, folder, observer, cluster)
     else:
-        for config in waiting:
-            run(config, machine, folder, observer)
+        _run_here(waiting, machine, folder, observer, jobs)
     return [run(config, machine, folder, observer) for config in configs]
+
+
+def _run_here(configs: Sequence[SimulationConfig], machine: Machine, folder: Path, observer: Observer, jobs: int) -> None:
+    beside, threads = split(machine, jobs, len(configs))
+    if beside > 1:
+        run_side_by_side(configs, machine, folder, observer, beside=beside, threads=threads)
+    else:
+        for config in configs:
+            run(config, machine, folder, observer)
 
 
 def _unfinished(configs: Iterable[SimulationConfig], folder: Path) -> list[SimulationConfig]:

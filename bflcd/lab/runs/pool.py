@@ -6,9 +6,10 @@ process is told to stop between two rounds, and ends by itself when whoever star
 
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection
@@ -122,10 +123,17 @@ def _end_with_parent() -> None:
 def _simulate(config: SimulationConfig, name: str, machine: Machine, folder: Path) -> None:
     """One simulation to its end, by the rules that whoever hands it out goes by."""
     check_same_rules(config, name, "this process")
-    try:
+    with portable():
         run(config, machine, folder, _observers[-1])
+
+
+@contextmanager
+def portable() -> Iterator[None]:
+    """Inside, what a task's code did wrong is raised in a form that can be sent to another process."""
+    try:
+        yield
     except WorkerError as error:
-        raise WorkerError(str(error), error.fault) from None  # those below it can't be sent: they are made of other words
+        raise WorkerError(str(error), error.fault) from None  # the classes below it are made of other words than their text
 
 
 def check_same_rules(config: SimulationConfig, name: str, where: str) -> None:

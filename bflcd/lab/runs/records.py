@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from bflcd.errors import MachineError, OperatorError
+from bflcd.files import write_whole
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.version import __version__
@@ -78,6 +79,18 @@ class RunFiles:
         if not found or "end" not in found[-1]:
             return None
         return Run(self._config, tuple(found[1:-1]), found[0]["machine"])
+
+    def content(self) -> bytes:
+        """The lines as they stand. Raises MachineError."""
+        try:
+            return self._lines.read_bytes()
+        except OSError as error:
+            raise MachineError(f"{self._lines}: cannot be read: {error.strerror}", hint="check the disk") from error
+
+    def take(self, content: bytes) -> None:
+        """Keep what another machine made of the same simulation. Raises MachineError."""
+        write_whole(self._lines, content)
+        self._checkpoint.unlink(missing_ok=True)
 
     def begin(self, simulation: Simulation, machine: Machine) -> list[dict[str, Any]]:
         """Take `simulation` to where its checkpoint is, if there is one; its records up to there. Raises MachineError."""
