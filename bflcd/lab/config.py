@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from bflcd.errors import UsageError
 from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE
+from bflcd.lab.rules_version import rules_version
 from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
 from bflcd.params import (
@@ -25,8 +26,21 @@ from bflcd.params import (
 )
 from bflcd.types import MAX_MEMBERS, MAX_PLACES, MicroNats, PartsPerMillion
 
-Framework = Literal["bflc", "fedavg", "cwmed", "trimmed-mean", "multi-krum", "geometric-median", "fltrust", "stand-alone"]
+Framework = Literal[
+    "bflc",
+    "fedavg",
+    "cwmed",
+    "trimmed-mean",
+    "multi-krum",
+    "geometric-median",
+    "fltrust",
+    "centered-clipping",
+    "stand-alone",
+]
 """`bflc`: this project; `stand-alone`: one machine that holds everybody's rows; all others: a server with that rule."""
+
+Mixing = Literal["none", "nnm", "bucketing"]
+"""What a server does with the updates before its rule sees them (`bflcd.lab.mixing`)."""
 
 _ID_DIGITS: Final = 12
 """Hexadecimal digits of a configuration's id: with 10^6 of them two collide once in 10^2 laboratories."""
@@ -80,6 +94,11 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     framework: Framework = "bflc"
     rules: Rules = Rules()
+    mixing: Mixing = "none"
+    bucket: Annotated[int, Meta(ge=1, le=MAX_MEMBERS)] = 2
+    """Updates of one bucket, where they are mixed by bucketing."""
+    clip_radius: Annotated[float, Meta(gt=0.0, le=1e9)] = 1.0
+    """How far from the last step centred clipping lets an update pull, in the norm of the weights."""
     task: str = "femnist"
     options: tuple[tuple[str, str], ...] = ()
     data: str | None = None
@@ -124,11 +143,21 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     @property
     def id(self) -> str:
-        """The same for equal ones on every machine; a data file counts by its name, not by where it lies."""
+        """Of this setting under the rules in force; a data file counts by its name, not by where it lies.
+
+        The same for equal ones on every machine, another after a change of what decides a run. Raises OperatorError as
+        `rules_version` does.
+        """
         named = msgspec.to_builtins(self) | {"data": None if self.data is None else Path(self.data).name}
         if self.framework != "bflc":
             del named["rules"]  # nobody follows them
+        named["rules_version"] = self.rules_version
         return hashlib.sha256(msgspec.json.encode(named, order="deterministic")).hexdigest()[:_ID_DIGITS]
+
+    @property
+    def rules_version(self) -> str:
+        """The version of the rules that decide it now (`bflcd.lab.rules_version`)."""
+        return rules_version(self.task)
 
     def find_attack(self) -> Attack | None:
         """The attack, if there is one. Raises UsageError (`unknown_attack`)."""
@@ -215,6 +244,8 @@ def check_config(config: SimulationConfig) -> None:
             f"{config.at_work} devices at work, of which {config.seats} judge: nobody trains",
             "raise the share of active devices, or lower the committee's",
         )
+    if config.mixing != "none" and config.framework in ("bflc", "stand-alone"):
+        raise _bad(f"{config.framework} mixes no updates", "leave out mixing, or choose a server's rule as the framework")
     if config.liars > 0 and not config.attack:
         raise _bad(f"{config.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
 

@@ -21,6 +21,7 @@ from bflcd.lab.devices import Devices
 from bflcd.lab.disclosures import DISCLOSURES
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
 from bflcd.lab.exact import aggregate
+from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
@@ -80,7 +81,7 @@ class Server(Framework):
 
     def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
         super().__init__(config, devices, engine)
-        self._rule = RULES[config.framework]
+        self._rule, self._mix = RULES[config.framework], MIXINGS[config.mixing]
         pool = np.concatenate(devices.all_rows)
         drawn = generator(config.seed, Draw.ROOT_ROWS).permutation(len(pool))[:ROOT_ROWS]
         self._root = np.sort(pool[drawn])
@@ -101,7 +102,18 @@ class Server(Framework):
             trusted = self._engine.train(model, [Trainee(self._root, seed)], pace)[0]
         claimed = torch.tensor([float(claims[line]) for line in valid], device=updates.device)
         f = sum(offering[line] in self.adversaries.members for line in valid)
-        return Step(model + self._rule(AggregationInput(updates[places], claimed, f, trusted)), facts | {"packed": len(valid)})
+        order = generator(config.seed, Draw.BUCKETS, self.round).permutation(len(valid))
+        given = AggregationInput(
+            updates[places],
+            claimed,
+            f,
+            trusted,
+            before=self.moved,
+            radius=config.clip_radius,
+            order=tuple(order.tolist()),
+            bucket=config.bucket,
+        )
+        return Step(model + self._rule(self._mix(given)), facts | {"packed": len(valid)})
 
 
 class StandAlone(Framework):

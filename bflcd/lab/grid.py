@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import nan, sqrt
+from operator import methodcaller
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 
 from bflcd.lab.config import Rules, SimulationConfig
 from bflcd.lab.engine.sites import SITE_FIGURES
-from bflcd.lab.records import Run
+from bflcd.lab.runs.records import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,8 @@ class Results:
         return [self._runs[config] for config in configs if config in self._runs]
 
     def spread(self, variant: str, scenario: str, value: Callable[[Run], float] = Run.last) -> Spread:
-        """Of a value of each run of a cell: by default its accuracy in per cent."""
-        scale = 100.0 if value is Run.last else 1.0
+        """Of a value of each run of a cell: by default its accuracy in per cent; `Run.end`: that at the end, in per cent too."""
+        scale = 100.0 if value in (Run.last, Run.end) else 1.0
         return spread([scale * value(run) for run in self.runs(variant, scenario)])
 
     def paired(self, variant: str, against: str, scenario: str) -> Spread:
@@ -125,16 +126,26 @@ class Results:
         second = {run.config.seed: run.last() for run in self.runs(against, scenario)}
         return spread([100.0 * (first[seed] - second[seed]) for seed in sorted(first.keys() & second.keys())])
 
-    def data(self) -> dict[str, Any]:
-        """In per cent by variant and scenario, one a seed: accuracy, and of the sites the worst, the worst tenth, the mean."""
-        return {name: self._values(name) for name in ("accuracy", *SITE_FIGURES)}
+    @property
+    def rules_version(self) -> str:
+        """Of the rules that decided the runs."""
+        return self.grid.base.rules_version
 
-    def _values(self, name: str) -> dict[str, dict[str, list[float]]]:
-        """Of the runs that have it."""
+    def data(self) -> dict[str, Any]:
+        """In per cent by variant and scenario, one a seed, and the version of the rules that decided them.
+
+        `accuracy`: the mean of a run's last measurements; `end`: the last alone, at the end of training; of the sites as
+        `accuracy`: the worst, the worst tenth, the mean.
+        """
+        sites = {name: self._values(methodcaller("last", name), name) for name in SITE_FIGURES}
+        return {"rules_version": self.rules_version, "accuracy": self._values(Run.last), "end": self._values(Run.end), **sites}
+
+    def _values(self, value: Callable[[Run], float], measured: str = "accuracy") -> dict[str, dict[str, list[float]]]:
+        """Of the runs in which `measured` was recorded."""
         return {
             variant.label: {
                 scenario.label: [
-                    round(100 * run.last(name), 4) for run in self.runs(variant.label, scenario.label) if run.curve(name)
+                    round(100 * value(run), 4) for run in self.runs(variant.label, scenario.label) if run.curve(measured)
                 ]
                 for scenario in self.grid.scenarios
             }

@@ -16,6 +16,9 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 
 MARKERS: Final = "osD^vPX*"
 
+BESIDE: Final = ":"
+"""How the other means of a curve are drawn."""
+
 STYLE: Final[dict[Any, Any]] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -35,13 +38,14 @@ STYLE: Final[dict[Any, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A labelled curve: x, mean, and half the width of its band (NaN for none)."""
+    """A labelled curve: x, mean, and half the width of its band (NaN for none); `beside`: other means, dotted in its colour."""
 
     label: str
     x: tuple[float, ...]
     y: tuple[float, ...]
     band: tuple[float, ...] = ()
     dashed: bool = False
+    beside: tuple[float, ...] = ()
 
 
 def new_figure(
@@ -57,10 +61,12 @@ def new_figure(
     return figure, [ax for row in axes for ax in row]
 
 
-def line_of(label: str, x: Sequence[float], cells: Sequence[Spread], *, dashed: bool = False) -> Line:
+def line_of(
+    label: str, x: Sequence[float], cells: Sequence[Spread], *, dashed: bool = False, beside: Sequence[Spread] = ()
+) -> Line:
     """A curve through means, with a band of one standard deviation where there are several seeds."""
     band = tuple(cell.deviation for cell in cells) if all(cell.count > 1 for cell in cells) else ()
-    return Line(label, tuple(x), tuple(cell.mean for cell in cells), band, dashed)
+    return Line(label, tuple(x), tuple(cell.mean for cell in cells), band, dashed, tuple(cell.mean for cell in beside))
 
 
 def draw_lines(ax: "Axes", lines: Sequence[Line], *, x: str, y: str, title: str = "", legend: bool = True) -> None:
@@ -76,6 +82,8 @@ def draw_lines(ax: "Axes", lines: Sequence[Line], *, x: str, y: str, title: str 
             marker=marker if few else None,
             linestyle="--" if line.dashed else "-",
         )
+        if line.beside:
+            ax.plot(line.x, line.beside, color=colour, linestyle=BESIDE, linewidth=1.1)
         if line.band:
             low = [a - b for a, b in zip(line.y, line.band, strict=True)]
             high = [a + b for a, b in zip(line.y, line.band, strict=True)]
@@ -88,16 +96,23 @@ def draw_lines(ax: "Axes", lines: Sequence[Line], *, x: str, y: str, title: str 
         ax.legend()
 
 
-def draw_cells(ax: "Axes", cells: Sequence[Sequence[float]], *, rows: Sequence[str], columns: Sequence[str], title: str) -> None:
-    """A table of numbers, the darker the larger; the last column stands apart. NaN leaves a cell empty."""
+def draw_cells(
+    ax: "Axes",
+    cells: Sequence[Sequence[float]],
+    beside: Sequence[Sequence[float]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+) -> None:
+    """A table of numbers, the darker the larger, each with its number of `beside`; the last column stands apart. NaN: empty."""
     top = max((value for row in cells for value in row if not isnan(value)), default=1.0)
     ax.imshow(cells, cmap="Blues", vmin=0.0, vmax=1.25 * top, aspect="auto")
     for y, row in enumerate(cells):
         for x, value in enumerate(row):
             if not isnan(value):
-                ax.text(
-                    x, y, f"{value:.0f}", ha="center", va="center", color="white" if value > 0.7 * top else "black", fontsize=8
-                )
+                colour = "white" if value > 0.7 * top else "black"
+                ax.text(x, y, f"{value:.0f} / {beside[y][x]:.0f}", ha="center", va="center", color=colour, fontsize=8)
     ax.axvline(len(columns) - 1.5, color="white", linewidth=4)
     ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(rows)), rows)

@@ -45,7 +45,10 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an experiment found: `tables` for people, `data` for programs, `drawings`, and notes that go below the tables."""
+    """What an experiment found: `tables` for people, `data` for programs, `drawings`, and notes that go below the tables.
+
+    `rules_version`: of the rules that decided its simulations; none for what ran none.
+    """
 
     name: str
     title: str
@@ -53,11 +56,13 @@ class Report:
     data: dict[str, Any]
     drawings: tuple[Drawing, ...] = ()
     notes: tuple[str, ...] = ()
+    rules_version: str = ""
 
     def markdown(self) -> str:
-        """Tables and notes."""
-        parts = [f"# {self.title}\n", *(table.markdown() for table in self.tables), *(f"{note}\n" for note in self.notes)]
-        return "\n".join(parts)
+        """Tables, notes, and by which rules."""
+        version = f"Decided by version {self.rules_version} of the rules (docs/lab.md)."
+        notes = (*self.notes, *([version] if self.rules_version else []))
+        return "\n".join([f"# {self.title}\n", *(table.markdown() for table in self.tables), *(f"{note}\n" for note in notes)])
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

@@ -22,12 +22,21 @@ WEISZFELD_TOLERANCE: Final = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class AggregationInput:
-    """What a server knows of one round. `trusted` [weights]: FLTrust's own update from its root rows, None for other rules."""
+    """What a server knows of one round.
+
+    `trusted` [weights]: FLTrust's own update from its root rows, None for other rules. `before` [weights]: the last round's step,
+    zeros at first, and `radius`: how far from it an update may pull (centred clipping). `order`: the updates in an order that was
+    drawn, and `bucket`: how many are averaged (bucketing).
+    """
 
     updates: Tensor
     claims: Tensor
     adversaries: int
     trusted: Tensor | None = None
+    before: Tensor | None = None
+    radius: float = 1.0
+    order: tuple[int, ...] = ()
+    bucket: int = 2
 
 
 Rule = Callable[[AggregationInput], Tensor]
@@ -57,7 +66,7 @@ def multi_krum(given: AggregationInput) -> Tensor:
     f = max(0, min(given.adversaries, (count - 3) // 2))
     if count < 3:
         return given.updates.mean(0)
-    distances = _squared_distances(given.updates)
+    distances = squared_distances(given.updates)
     nearest = distances.sort(dim=1).values[:, 1 : 1 + max(1, count - f - 2)].sum(1)
     chosen = nearest.argsort(stable=True)[: count - f]
     return given.updates[chosen.sort().values].mean(0)
@@ -89,7 +98,16 @@ def fltrust(given: AggregationInput) -> Tensor:
     total = scores.sum()
     if total <= 0:
         return torch.zeros_like(trusted)
-    return _combined(given.updates, scores * size / norms.clamp(min=1e-12) / total)
+    return combined(given.updates, scores * size / norms.clamp(min=1e-12) / total)
+
+
+def centered_clipping(given: AggregationInput) -> Tensor:
+    """The last step, moved by the mean of the differences to it, each cut to `radius`, once (Karimireddy et al. 2021)."""
+    before = given.before
+    assert before is not None
+    distances = torch.stack([torch.linalg.vector_norm(update - before) for update in given.updates])
+    kept = (given.radius / distances.clamp(min=1e-12)).clamp(max=1.0)
+    return before * (1 - kept.mean()) + combined(given.updates, kept / len(kept))
 
 
 RULES: Final[Mapping[str, Rule]] = {
@@ -99,16 +117,17 @@ RULES: Final[Mapping[str, Rule]] = {
     "multi-krum": multi_krum,
     "geometric-median": geometric_median,
     "fltrust": fltrust,
+    "centered-clipping": centered_clipping,
 }
 """By the name of the framework that uses it."""
 
 
 def _mean(updates: Tensor, weights: Tensor) -> Tensor:
-    return _combined(updates, weights / weights.sum())
+    return combined(updates, weights / weights.sum())
 
 
-def _combined(updates: Tensor, weights: Tensor) -> Tensor:
-    """The sum of updates times weights."""
+def combined(updates: Tensor, weights: Tensor) -> Tensor:
+    """The sum of updates times weights: [weights] for one row of them, a row each for several."""
     total: Tensor = weights.to(updates.dtype) @ updates
     return total
 
@@ -122,7 +141,7 @@ def _by_rank(updates: Tensor, first: int, end: int) -> Tensor:
     return torch.cat(parts)
 
 
-def _squared_distances(updates: Tensor) -> Tensor:
+def squared_distances(updates: Tensor) -> Tensor:
     """[n, n] in float64, from products of differences to the mean, summed over slices of coordinates."""
     centred_products = torch.zeros((len(updates), len(updates)), dtype=torch.float64, device=updates.device)
     for begin in range(0, updates.shape[1], _COLUMNS):

@@ -1,4 +1,4 @@
-"""How large an experiment is: a quarter of an hour on two cores, a night on them, or the paper's 900 devices on a GPU."""
+"""How large an experiment is: a quarter of an hour on two cores, hours on them, or the paper's 900 devices on a GPU."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,7 +25,7 @@ DIGITS: Final = SimulationConfig(task="digits", devices=100, rounds=60, learning
 
 BASES: Final = {
     ScaleName.small: SimulationConfig(devices=100, limit=50, local_epochs=2, rounds=30, rate_decay=0.96, every=5),
-    ScaleName.medium: SimulationConfig(devices=100, limit=110, local_epochs=2, rounds=40, rate_decay=0.97, every=4),
+    ScaleName.medium: SimulationConfig(devices=300, limit=110, local_epochs=2, rounds=60, rate_decay=0.98, every=5),
     ScaleName.full: SimulationConfig(devices=900, local_epochs=2, rounds=150, rate_decay=0.985, every=5),
 }
 
@@ -34,7 +34,7 @@ MODELS: Final = {ScaleName.small: "light", ScaleName.medium: "light", ScaleName.
 TEST_ROWS: Final = 4000
 """Test rows of the small scale, where measuring on all would take as long as training."""
 
-AT_WORK: Final = {ScaleName.small: 0.3, ScaleName.medium: 0.5, ScaleName.full: 0.1}
+AT_WORK: Final = {ScaleName.small: 0.3, ScaleName.medium: 0.2, ScaleName.full: 0.1}
 """Active share under attack: where the community is a hundred devices, a tenth would be a committee and six trainers."""
 
 SCHEDULES: Final[dict[str, dict[str, Any]]] = {

@@ -145,10 +145,15 @@ def find_task(factory: str, options: Mapping[str, str]) -> Task:
     `factory` is a shipped name, an entry point of the group `bflcd.tasks`, or `module:attribute`. Only a subclass of Task is
     ever called, since the name may come from a peer's genesis. Raises OperatorError: `unknown_task`, or the task's own.
     """
+    return find_task_class(factory)(options)
+
+
+def find_task_class(factory: str) -> type[Task]:
+    """What `find_task` calls. Raises OperatorError (`unknown_task`)."""
     found = _resolve(factory)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise _unknown(factory, "it is no subclass of bflcd.learn.task.Task")
-    return found(options)
+    return found
 
 
 def _resolve(factory: str) -> object:

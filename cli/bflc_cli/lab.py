@@ -38,7 +38,7 @@ lab_app = typer.Typer(
 
 SHARED: Final = (
     "--data", "--scale", "--seeds", "--first-seed", "--rounds", "--devices", "--model", "--device", "--precision", "--stack",
-    "--threads", "--output",
+    "--threads", "--jobs", "--ray", "--output",
 )  # fmt: skip
 """Options of `lab` itself; each takes a value."""
 
@@ -58,6 +58,8 @@ class Bench:
     precision: str
     stack: int
     threads: int
+    jobs: int
+    ray: str | None
     output: Path
 
     def plan(self) -> "Plan":
@@ -83,7 +85,7 @@ def lab(
     *,
     data: Annotated[Path | None, typer.Option("--data", help="File with the data (EMNIST, LEAF, .npz); without: digits.")] = None,
     scale: Annotated[
-        str, typer.Option("--scale", help="small: two cores, 15 minutes. medium: hours. full: 900 devices, a GPU.")
+        str, typer.Option("--scale", help="small: 100 devices, minutes. medium: 300, hours. full: 900, a GPU.")
     ] = "small",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Seeds of every cell of an experiment.")] = 3,
     first_seed: Annotated[int, typer.Option("--first-seed", min=0, max=LARGEST_NUMBER, help="The first of them.")] = 0,
@@ -97,7 +99,9 @@ def lab(
     device: Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option("--precision", help="Of products: float32, tf32 (a GPU's) or bf16.")] = "float32",
     stack: Annotated[int, typer.Option("--stack", min=1, max=4096, help="Devices trained at once on a GPU.")] = 256,
-    threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU; 0: one a core.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads on a CPU, in all; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Simulations side by side; 0: to use all threads.")] = 0,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Hand simulations to a Ray cluster.")] = None,
     output: Annotated[
         Path, typer.Option("--output", help="Folder of the results; what is finished there is not run again.")
     ] = Path("lab"),
@@ -116,6 +120,8 @@ def lab(
         precision,
         stack,
         threads,
+        jobs,
+        ray,
         output,
     )
 
@@ -308,13 +314,13 @@ def run(
 ) -> None:
     """One simulation with settings of your own, a line a measurement."""
     from bflcd.lab.config import changed  # noqa: PLC0415
-    from bflcd.lab.runner import run_all  # noqa: PLC0415 - torch
+    from bflcd.lab.runs.batch import run_all  # noqa: PLC0415 - torch
 
     bench: Bench = ctx.obj
     base = changed(bench.plan().base, [f"framework={framework}", f"seed={bench.seeds[0]}", *(settings or ())])
     machine, folder = bench.machine(), bench.output / "run"
     with progress_bar(bench.session) as bar:
-        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds))
+        (found,) = run_all([base], machine, folder, Shown(bar, base.rounds), cluster=bench.ray)
     measured = [r for r in found.rounds if "accuracy" in r]
     rows = [(str(r["round"]), share(r["accuracy"]), share(r.get("site_worst")), f"{r['loss']:.4f}") for r in measured]
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
@@ -325,14 +331,14 @@ def run(
 
 
 def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:
-    from bflcd.lab.grid import Results  # noqa: PLC0415 - torch
+    from bflcd.lab.grid import Results  # noqa: PLC0415
     from bflcd.lab.report import need_matplotlib  # noqa: PLC0415
-    from bflcd.lab.runner import run_all  # noqa: PLC0415
+    from bflcd.lab.runs.batch import run_all  # noqa: PLC0415 - torch
 
     need_matplotlib(bench.output)
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
-        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None))
+        runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs, cluster=bench.ray)
     _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 

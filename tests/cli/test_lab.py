@@ -151,12 +151,12 @@ def test_trials_ask_for_their_grid(run, monkeypatch, name):
 
     asked = []
 
-    def run_all(settings, machine, folder, observer):
+    def run_all(settings, machine, folder, observer, *, jobs, cluster):
         asked.extend(settings)
         assert folder == Path("lab") / name / "runs"
         return [pretended(setting) for setting in settings]
 
-    monkeypatch.setattr("bflcd.lab.runner.run_all", run_all)
+    monkeypatch.setattr("bflcd.lab.runs.batch.run_all", run_all)
     monkeypatch.setattr("bflcd.lab.report.FORMATS", ())
     data = data_of(run("lab", name, "--seeds", "2", "--first-seed", "5", "--json"))
     assert data["runs"] == len(asked)
@@ -391,7 +391,7 @@ def test_a_missing_matplotlib_is_told_before_the_work_begins(run, monkeypatch, w
     def begun(*_, **__):
         raise AssertionError("the work began")
 
-    for place in ("bflcd.lab.runner.run_all", "bflcd.lab.experiments.fig3.fig3_report", "bflc_cli.lab_cost.count_daemons"):
+    for place in ("bflcd.lab.runs.batch.run_all", "bflcd.lab.experiments.fig3.fig3_report", "bflc_cli.lab_cost.count_daemons"):
         monkeypatch.setattr(place, begun)
     code, out, _ = run("lab", *words, "--json")
     answer = envelope(out)

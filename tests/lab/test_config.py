@@ -91,6 +91,9 @@ def test_an_attack_is_found_by_name_strength_and_lies():
 
 OTHER = {
     "framework": "cwmed",
+    "mixing": "nnm",
+    "bucket": 3,
+    "clip_radius": 0.5,
     "task": "femnist",
     "options": (("test_percent", "20"),),
     "data": "other.npz",
@@ -199,6 +202,9 @@ def test_assignments_reach_the_config_and_its_rules():
         ("devices=1", "devices"),
         ("devices=20000", "devices"),
         ("framework=?", "framework"),
+        ("mixing=well", "mixing"),
+        ("bucket=0", "bucket"),
+        ("clip_radius=0", "clip_radius"),
         ("partition=random", "partition"),
         ("lies=white", "lies"),
         ("norm_band=perhaps", "norm_band"),
@@ -248,6 +254,8 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny(seed=-1), "seed"),
         (tiny(framework="nonsense"), "framework"),
         (tiny({"validation": 1.0}), "validation"),
+        (tiny(mixing="nnm"), "bflc mixes no updates"),
+        (tiny(mixing="bucketing", framework="stand-alone"), "stand-alone mixes no updates"),
         (tiny(partition="random"), "partition"),
     ],
 )
@@ -267,6 +275,7 @@ def test_configs_that_make_no_sense_are_named(config, words):
         tiny(),
         tiny(devices=5),
         tiny(framework="fedavg", devices=2),
+        tiny(framework="trimmed-mean", mixing="nnm"),
         tiny(framework="stand-alone", devices=4, active=0.1),
         tiny(attack="sleeper", liars=0.4, lies=Lies.NONE, strength=0.0),
         tiny(attack="noise"),

@@ -14,6 +14,7 @@ from bflcd.lab.config import Framework, SimulationConfig
 from bflcd.lab.devices import load_devices
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
 from bflcd.lab.frameworks import FRAMEWORKS, ROOT_ROWS, Bflc, acceptable, fixed_norms, make_framework
+from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.lab.simulation import Machine, Simulation
@@ -105,16 +106,20 @@ def drawn_in(config: SimulationConfig, round_: int) -> list[int]:
     return sorted(generator(config.seed, Draw.SERVER, round_).permutation(config.devices)[: config.at_work].tolist())
 
 
+@pytest.mark.parametrize("mixing", ["none", "nnm", "bucketing"])
 @pytest.mark.parametrize("name", RULES)
-def test_a_server_applies_its_rule_to_those_it_drew(name):
+def test_a_server_applies_its_rule_to_those_it_drew(name, mixing):
     """Given a server, when it goes two rounds, then each time the devices of its draw train on all of their rows, and the step is
-    the rule's over their updates and claims.
+    the rule's over their updates and claims, mixed before as it is set, and beside the step before.
     """
-    config = tiny(framework=name, active=0.4, partition="dirichlet", attack="zero", liars=0.25)
+    config = tiny(
+        framework=name, mixing=mixing, bucket=3, clip_radius=0.2, active=0.4, partition="dirichlet", attack="zero", liars=0.25
+    )
     framework, engine, devices = begin(config, by_rows)
     model, roots = torch.zeros(WIDTH), []
     for round_ in range(2):
         engine.trained.clear()
+        before = framework.moved
         step = framework.step(model, PACE)
         offering = drawn_in(config, round_)
         trainees = engine.trained[: len(offering)]
@@ -131,7 +136,9 @@ def test_a_server_applies_its_rule_to_those_it_drew(name):
             roots.append(root.rows.tolist())
             assert roots == [roots[0]] * len(roots)
             trusted = torch.tensor(by_rows(root))
-        expected = model + RULES[name](AggregationInput(updates, claims, honest.count(False), trusted))
+        order = tuple(generator(config.seed, Draw.BUCKETS, round_).permutation(len(offering)).tolist())
+        given = AggregationInput(updates, claims, honest.count(False), trusted, before, 0.2, order, 3)
+        expected = model + RULES[name](MIXINGS[mixing](given))
         torch.testing.assert_close(step.model, expected)
         torch.testing.assert_close(framework.moved, expected - model)
         assert step.facts == {"trainers": 8, "liars": honest.count(False), "packed": 8}

@@ -9,7 +9,7 @@ import pytest
 from bflcd.lab.config import PAPER
 from bflcd.lab.engine.sites import SITE_FIGURES
 from bflcd.lab.grid import Change, Grid, Results, Spread, difference, mean_curve, spread
-from bflcd.lab.records import LAST_MEASUREMENTS, Run
+from bflcd.lab.runs.records import LAST_MEASUREMENTS, Run
 from tests.helpers.lab import tiny
 
 OURS, THEIRS, HALF = Change("ours"), Change("theirs", {"framework": "fedavg"}), Change("half", rules={"places": 0.5})
@@ -110,6 +110,8 @@ def test_a_run_is_as_good_as_the_mean_of_its_last_measurements():
     assert run_of(tiny(), 0.1, 0.3).last() == pytest.approx(0.2)
     assert isnan(run_of(tiny()).last())
     assert isnan(run.last("attack_success"))
+    assert (run.end(), run_of(tiny(), 0.1, 0.3).end()) == (0.8, 0.3)
+    assert isnan(run_of(tiny()).end())
     assert Run(tiny(), ({"round": 1, "loss": None, "paid": None},)).curve("loss") == []
 
 
@@ -140,11 +142,19 @@ def test_cells_pairs_and_data():
     assert results.paired("ours", "half", "lying").count == 0
     assert [run.config.seed for run in results.runs("theirs", "clean")] == [0, 2]
     data, empty = results.data(), {name: {"clean": [], "lying": []} for name in ("ours", "theirs", "half")}
-    assert {name: data[name] for name in SITE_FIGURES} == dict.fromkeys(SITE_FIGURES, empty)
-    assert data["accuracy"] == {
-        "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
-        "theirs": {"clean": [81.0, 85.0], "lying": []},
-        "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+    assert {name: data.pop(name) for name in SITE_FIGURES} == dict.fromkeys(SITE_FIGURES, empty)
+    assert data == {
+        "rules_version": results.grid.base.rules_version,
+        "accuracy": {
+            "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
+            "theirs": {"clean": [81.0, 85.0], "lying": []},
+            "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+        },
+        "end": {
+            "ours": {"clean": [80.0, 82.0, 90.0], "lying": []},
+            "theirs": {"clean": [81.0, 85.0], "lying": []},
+            "half": {"clean": [70.0, 70.0, 70.0], "lying": []},
+        },
     }
     assert results.seconds == 8 * 1.5
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bflcd.errors import MachineError, OperatorError
-from bflcd.lab.records import Run, RunFiles, describe
-from bflcd.lab.runner import run
+from bflcd.lab.runs.records import Run, RunFiles, describe
+from bflcd.lab.runs.runner import run
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.version import __version__
 from tests.helpers.lab import tiny
@@ -57,6 +57,7 @@ def test_a_finished_run_is_lines_of_json_and_no_checkpoint(tmp_path):
     assert head["setting"]["rules"]["score_damping"] == 4
     assert head["machine"] == describe(MACHINE) == found.machine
     assert head["version"] == __version__
+    assert head["rules_version"] == SETTING.rules_version
     assert tuple(rounds) == found.rounds
     assert set(end) == {"end"}
     assert end["end"]["seconds"] >= 0

@@ -1,5 +1,6 @@
 """What an experiment leaves in its folder: Markdown, JSON, figures that show something."""
 
+import dataclasses
 import json
 from xml.etree import ElementTree as ET
 
@@ -47,6 +48,8 @@ def test_a_report_is_written_for_people_for_programs_and_as_figures(tmp_path):
     assert sorted(written) == sorted((tmp_path / "new" / "folder").iterdir())
     text = written[0].read_text()
     assert text == f"# A trial\n\n{TABLE.markdown()}\n{TABLE.markdown()}\nA note.\n"
+    decided = dataclasses.replace(REPORT, rules_version="0123456789ab").markdown()
+    assert decided == f"{text}\nDecided by version 0123456789ab of the rules (docs/lab.md).\n"
     assert json.loads(written[1].read_text()) == REPORT.data
     assert written[2].read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = imread(written[2])

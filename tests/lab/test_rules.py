@@ -27,14 +27,16 @@ def drawn(seed, count, adversaries=0):
     return updates.astype(np.float32), rng.integers(1, 200, count).astype(np.float32), adversaries
 
 
-def ran(name, updates, claims, adversaries, trusted=None):
-    given_ = (
+def ran(name, updates, claims, adversaries, trusted=None, before=None, radius=1.0):
+    given_ = AggregationInput(
         torch.from_numpy(updates),
         torch.from_numpy(claims),
         adversaries,
         None if trusted is None else torch.from_numpy(trusted),
+        torch.zeros(WIDTH) if before is None else torch.from_numpy(before),
+        radius,
     )
-    found = RULES[name](AggregationInput(*given_))
+    found = RULES[name](given_)
     assert found.dtype == torch.float32
     return found.numpy()
 
@@ -91,7 +93,7 @@ def test_distances_survive_a_large_common_step():
     """Differences of a thousandth beside a step of a thousand: products of the updates themselves would lose them."""
     rng = np.random.default_rng(1)
     updates = (1000 + 1e-3 * rng.normal(size=(6, WIDTH))).astype(np.float32)
-    found = rules._squared_distances(torch.from_numpy(updates)).numpy()
+    found = rules.squared_distances(torch.from_numpy(updates)).numpy()
     for i, j in combinations(range(6), 2):
         expected = np.sum((updates[i].astype(np.float64) - updates[j]) ** 2)
         assert found[i, j] == found[j, i] == pytest.approx(expected, rel=1e-6)
@@ -146,13 +148,33 @@ def test_fltrust_takes_no_step_where_nobody_is_trusted(factor):
     close(ran("fltrust", updates, np.ones(3, dtype=np.float32), 0, trusted), np.zeros(WIDTH))
 
 
+@pytest.mark.parametrize("radius", [0.3, 2.0, 1e6])
+@pytest.mark.parametrize("seed", range(4))
+def test_centred_clipping_moves_the_last_step_by_differences_cut_to_the_radius(seed, radius):
+    """By the paper's formula; with a wide radius it is the mean, and it never moves further than the radius."""
+    updates, claims, _ = drawn(seed, 7)
+    before = np.random.default_rng(100 + seed).normal(size=WIDTH).astype(np.float32)
+    differences = [u - before for u in updates]
+    cut = [d * min(1.0, radius / np.linalg.norm(d)) for d in differences]
+    found = ran("centered-clipping", updates, claims, 0, before=before, radius=radius)
+    close(found, before + np.mean(cut, axis=0))
+    assert np.linalg.norm(found - before) <= radius + 1e-5
+    if radius == 1e6:
+        close(found, updates.mean(axis=0))
+
+
+def test_centred_clipping_where_all_offer_the_last_step_again():
+    updates, claims, _ = drawn(0, 1)
+    close(ran("centered-clipping", np.repeat(updates, 3, axis=0), np.repeat(claims, 3), 1, before=updates[0]), updates[0])
+
+
 def test_one_outlier_moves_the_mean_and_no_robust_rule():
     """Given nine updates that agree within a tenth, when an adversary offers ten thousand times as much, then only fedavg follows it."""
     rng = np.random.default_rng(0)
     updates = (1.0 + 0.1 * rng.normal(size=(10, WIDTH))).astype(np.float32)
     updates[3] = -10_000.0
     claims, trusted = np.full(10, 50.0, dtype=np.float32), np.ones(WIDTH, dtype=np.float32)
-    errors = {name: float(np.abs(ran(name, updates, claims, 1, trusted) - 1.0).max()) for name in RULES}
+    errors = {name: float(np.abs(ran(name, updates, claims, 1, trusted, trusted) - 1.0).max()) for name in RULES}
     assert errors.pop("fedavg") > 900
     assert max(errors.values()) < 0.25, errors
 
@@ -160,4 +182,4 @@ def test_one_outlier_moves_the_mean_and_no_robust_rule():
 @pytest.mark.parametrize("name", RULES)
 def test_equal_updates_are_the_step(name):
     updates = np.tile(np.linspace(-1, 1, WIDTH, dtype=np.float32), (6, 1))
-    close(ran(name, updates, np.arange(1, 7, dtype=np.float32), 2, updates[0]), updates[0])
+    close(ran(name, updates, np.arange(1, 7, dtype=np.float32), 2, updates[0], updates[0]), updates[0])

@@ -3,10 +3,11 @@
 import pytest
 
 from bflcd.errors import MachineError, OperatorError, UsageError
-from bflcd.lab import runner
 from bflcd.lab.config import SimulationConfig
-from bflcd.lab.records import Run
-from bflcd.lab.runner import run, run_all
+from bflcd.lab.runs import runner
+from bflcd.lab.runs.batch import run_all
+from bflcd.lab.runs.records import Run
+from bflcd.lab.runs.runner import run
 from bflcd.lab.simulation import Machine
 from tests.helpers.lab import tiny
 
@@ -100,6 +101,23 @@ def test_what_has_ended_is_not_run_again(tmp_path, monkeypatch, whole):
     assert [step[1] for step in watcher.steps] == [1, 2, 3, 4, 5]
     assert watcher.steps[0][2] is None
     assert watcher.steps[2][2] == watcher.steps[1][2] == whole.curve()[0][1]
+
+
+def test_what_other_rules_decided_is_run_anew_and_left_alone(tmp_path, monkeypatch):
+    """Given one run that has ended and one that was interrupted, when a rule has changed, then both begin anew beside the old."""
+    ended, interrupted = tiny(rounds=2), tiny(rounds=2, seed=1)
+    run(ended, MACHINE, tmp_path)
+    monkeypatch.setattr(runner, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KilledError):
+        run(interrupted, MACHINE, tmp_path, Watcher(2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(before) == 3
+    monkeypatch.setattr("bflcd.lab.config.rules_version", lambda _: "other rules")
+    watcher = Watcher()
+    run_all([ended, interrupted], MACHINE, tmp_path, watcher)
+    assert [round_ for _, round_, _ in watcher.steps] == [1, 2, 1, 2]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before} == before
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_nothing_is_begun_before_all_configs_make_sense(tmp_path):

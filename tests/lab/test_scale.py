@@ -39,7 +39,8 @@ def test_without_data_there_are_the_digits(scale):
         (ScaleName.small, "whole.npz", {"partition": "writer", "devices": 34}),
         (ScaleName.small, "nobody.npz", {"partition": "dirichlet", "devices": 100}),
         (ScaleName.small, "many.npz", {"partition": "writer", "devices": 100}),
-        (ScaleName.medium, "nobody.npz", {"partition": "dirichlet", "devices": 100}),
+        (ScaleName.medium, "nobody.npz", {"partition": "dirichlet", "devices": 300}),
+        (ScaleName.medium, "many.npz", {"partition": "writer", "devices": 300}),
         (ScaleName.full, "writers.npz", {"partition": "writer", "devices": 39}),
         (ScaleName.full, "nobody.npz", {"partition": "dirichlet", "devices": 900}),
         (ScaleName.full, "many.npz", {"partition": "writer", "devices": 900}),
@@ -70,6 +71,15 @@ def test_single_numbers_can_be_chosen(files):
     assert (base.rounds, base.devices, dict(base.options)["model"]) == (3, 12, "cnn")
     assert base.learning_rate == SCHEDULES["cnn"]["learning_rate"]
     assert make_plan(ScaleName.full, SEEDS, data=files / "writers.npz", rounds=3).base.rounds == 3
+
+
+def test_medium_lies_between_small_and_full():
+    """In devices, in those at work under attack, in rounds."""
+    small, medium, full = (BASES[scale] for scale in (ScaleName.small, ScaleName.medium, ScaleName.full))
+    assert (small.devices, medium.devices, full.devices) == (100, 300, 900)
+    assert small.rounds < medium.rounds < full.rounds
+    at_work = [AT_WORK[scale] * BASES[scale].devices for scale in ScaleName]
+    assert at_work == pytest.approx([30, 60, 90])
 
 
 def test_every_scale_and_every_network_that_can_be_named_is_described():

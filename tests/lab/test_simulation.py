@@ -9,7 +9,7 @@ from bflcd.lab.config import SimulationConfig
 from bflcd.lab.engine.base import PRECISIONS, Precision
 from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.engine.stacked import StackedEngine
-from bflcd.lab.records import RunFiles
+from bflcd.lab.runs.records import RunFiles
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.learn.device import DEVICES
 from bflcd.learn.flat import FlatModel
@@ -26,6 +26,9 @@ SETTINGS = {
     "bflc that repeats steps": tiny({"election": "multi-factor", "score_rows": 5}, rounds=4, every=3, attack="replay", liars=0.3),
     "fedavg under noise": tiny(framework="fedavg", active=0.5, rounds=4, every=2, attack="noise", liars=0.2),
     "fltrust against replay": tiny(framework="fltrust", active=0.5, rounds=4, every=1, attack="replay", liars=0.3),
+    "centred clipping in buckets": tiny(
+        framework="centered-clipping", mixing="bucketing", active=0.5, rounds=4, every=2, attack="noise", liars=0.2
+    ),
     "stand-alone": tiny(framework="stand-alone", rounds=3, every=2),
 }
 

@@ -8,15 +8,19 @@ from bflcd.errors import UsageError
 from bflcd.lab.config import PAPER
 from bflcd.lab.experiments.site_table import TENTH, site_tables, tenth
 from bflcd.lab.grid import Change, Grid, Results, Spread, spread
-from bflcd.lab.plots import draw_cells, draw_lines, line_of, new_figure
-from bflcd.lab.records import Run
+from bflcd.lab.plots import BESIDE, draw_cells, draw_lines, line_of, new_figure
 from bflcd.lab.report import Drawing, Report, Table, share_of
+from bflcd.lab.runs.records import LAST_MEASUREMENTS, Run
 from bflcd.lab.scale import Plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHARES: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+MEAN: Final = f"mean of the last {LAST_MEASUREMENTS} measurements"
+END: Final = "end of training"
+"""The two accuracies of a run that stand side by side, in this order."""
 
 COMMITTEE: Final = 0.2
 """Of the active devices, as in the paper."""
@@ -68,10 +72,9 @@ def fig4_report(results: Results) -> Report:
     tables = []
     for attack in attacks:
         header = (f"{attack}: share of liars", *(share_of(share) for share in shares))
-        rows = [(name, *(results.spread(name, scenario(attack, share)).text(1) for share in shares)) for name in names]
-        tables.append(
-            Table(f"{attack}: accuracy on test rows, per cent, mean ± standard deviation over seeds", header, tuple(rows))
-        )
+        rows = [(name, *(_both(results, name, scenario(attack, share)) for share in shares)) for name in names]
+        title = f"{attack}: accuracy on test rows, per cent, {MEAN} / {END}, each mean ± standard deviation over seeds"
+        tables.append(Table(title, header, tuple(rows)))
         columns = [scenario(attack, share) for share in shares]
         tables += site_tables(results, names, columns, of=f"{attack}: ")
         if any(run.curve("attack_success") for run in results.runs(names[0], scenario(attack, shares[-1]))):
@@ -84,21 +87,37 @@ def fig4_report(results: Results) -> Report:
     if len(attacks) > 1:
         tables.insert(0, _at_a_glance(results, attacks, shares[-1]))
         drawings.append(Drawing("fig4_attacks", lambda: _draw_at_a_glance(results, attacks, shares[-1])))
-    return Report("fig4", "Fig. 4: accuracy under attack", tuple(tables), results.data(), tuple(drawings))
+    return Report(
+        "fig4",
+        "Fig. 4: accuracy under attack",
+        tuple(tables),
+        results.data(),
+        tuple(drawings),
+        rules_version=results.rules_version,
+    )
 
 
-def _means(results: Results, name: str, attacks: list[str], share: float) -> list[float]:
+def _both(results: Results, name: str, column: str) -> str:
+    """A cell: what its runs' last measurements came to, and their last alone."""
+    found = results.spread(name, column)
+    return f"{found.text(1)} / {results.spread(name, column, Run.end).text(1)}" if found.count else "-"
+
+
+def _means(
+    results: Results, name: str, attacks: list[str], share: float, value: Callable[[Run], float] = Run.last
+) -> list[float]:
     """Mean accuracy of one framework under each attack, then the least of them; NaN for what was not run."""
-    means = [results.spread(name, scenario(attack, share)).mean for attack in attacks]
+    means = [results.spread(name, scenario(attack, share), value).mean for attack in attacks]
     return [*means, nan if any(isnan(mean) for mean in means) else min(means)]
 
 
 def _at_a_glance(results: Results, attacks: list[str], share: float) -> Table:
     rows = []
     for variant in results.grid.variants:
-        means = _means(results, variant.label, attacks, share)
-        rows.append((variant.label, *("-" if isnan(mean) else f"{mean:.1f}" for mean in means)))
-    title = f"{share_of(share)} of liars: mean accuracy on test rows, per cent; attackers choose the last column"
+        means, ends = (_means(results, variant.label, attacks, share, value) for value in (Run.last, Run.end))
+        pairs = zip(means, ends, strict=True)
+        rows.append((variant.label, *("-" if isnan(mean) else f"{mean:.1f} / {end:.1f}" for mean, end in pairs)))
+    title = f"{share_of(share)} of liars: accuracy on test rows, per cent, {MEAN} / {END}; attackers choose the last column"
     return Table(title, ("rule", *attacks, "worst"), tuple(rows))
 
 
@@ -131,9 +150,10 @@ def _part(runs: list[Run], part: str, whole: str) -> str:
 
 def _draw_at_a_glance(results: Results, attacks: list[str], share: float) -> "Figure":
     names = [variant.label for variant in results.grid.variants]
-    cells = [_means(results, name, attacks, share) for name in names]
-    figure, (ax,) = new_figure(width=2.2 + 0.62 * (len(attacks) + 1), height=1.3 + 0.32 * len(names))
-    draw_cells(ax, cells, rows=names, columns=[*attacks, "worst"], title=f"test accuracy, per cent, {share_of(share)} of liars")
+    cells, ends = ([_means(results, name, attacks, share, value) for name in names] for value in (Run.last, Run.end))
+    figure, (ax,) = new_figure(width=2.2 + 0.66 * (len(attacks) + 1), height=1.7 + 0.32 * len(names))
+    title = f"test accuracy, per cent, {share_of(share)} of liars:\n{MEAN}\n/ {END}"
+    draw_cells(ax, cells, ends, rows=names, columns=[*attacks, "worst"], title=title)
     return figure
 
 
@@ -150,12 +170,19 @@ def _draw(
         lines = []
         for variant in results.grid.variants:
             cells = [cell(results, variant.label, scenario(attack, share)) for share in shares]
+            ends = (
+                [results.spread(variant.label, scenario(attack, share), Run.end) for share in shares]
+                if cell is Results.spread
+                else ()
+            )
             if all(found.count for found in cells):
-                lines.append(line_of(variant.label, [100 * share for share in shares], cells))
+                lines.append(line_of(variant.label, [100 * share for share in shares], cells, beside=ends))
         y = shown if ax is axes[0] else ""
         draw_lines(ax, lines, x="liars, per cent of the devices", y=y, title=attack, legend=False)
         ax.set_ylim(bottom=0)
     for ax in axes[len(attacks) :]:
         ax.set_visible(False)
+    for label, style in ((MEAN, "-"), (END, BESIDE)):
+        axes[0].plot([], [], color="black", linestyle=style, label=label)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure

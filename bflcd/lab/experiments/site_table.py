@@ -5,8 +5,8 @@ from typing import Final
 
 from bflcd.lab.engine.sites import SITE_FIGURES
 from bflcd.lab.grid import Results, Spread, spread
-from bflcd.lab.records import Run
 from bflcd.lab.report import Table
+from bflcd.lab.runs.records import Run
 
 TENTH: Final = "accuracy in the worst tenth of the sites, per cent"
 """What `tenth` is, on an axis."""

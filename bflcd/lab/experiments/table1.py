@@ -79,7 +79,14 @@ def table1_report(results: Results) -> Report:
         *([Drawing("table1_sites", lambda: _draw_table(results, tenth, TENTH))] if by_site else []),
         Drawing("table1_curves", lambda: _draw_curves(results)),
     )
-    return Report("table1", "Table I: accuracy over the share of active devices", tuple(tables), results.data(), drawings)
+    return Report(
+        "table1",
+        "Table I: accuracy over the share of active devices",
+        tuple(tables),
+        results.data(),
+        drawings,
+        rules_version=results.rules_version,
+    )
 
 
 def _draw_table(

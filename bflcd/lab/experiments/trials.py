@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Final
 from bflcd.lab.experiments.site_table import site_tables, tenth
 from bflcd.lab.grid import Change, Results, difference, spread
 from bflcd.lab.plots import COLOURS, new_figure
-from bflcd.lab.records import Run
 from bflcd.lab.report import Drawing, Report, Table
+from bflcd.lab.runs.records import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,14 @@ def trial_report(name: str, title: str, results: Results, reference: str) -> Rep
         Table("Rounds in which liars held more than f seats / more than half, per cent", header, tuple(seats)),
         Table("Honest updates refused, per cent of all offers", header, tuple(honest)),
     )
-    return Report(name, title, tables, results.data(), (Drawing(name, lambda: _draw(results, reference)),))
+    return Report(
+        name,
+        title,
+        tables,
+        results.data(),
+        (Drawing(name, lambda: _draw(results, reference)),),
+        rules_version=results.rules_version,
+    )
 
 
 def _captured(runs: list[Run]) -> str:

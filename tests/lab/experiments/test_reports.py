@@ -1,6 +1,7 @@
 """Every experiment: what it asks for makes sense, and what it tells of finished runs is right."""
 
 import json
+import re
 from statistics import fmean, stdev
 
 import pytest
@@ -46,6 +47,13 @@ def by_site(grid: Grid, variant: str, scenario: str) -> str:
     return " / ".join(f"{fmean(100 * run.last(name) for run in runs):.1f}" for name in ("site_worst", "site_tenth", "site_mean"))
 
 
+def both(grid: Grid, variant: str, scenario: str) -> str:
+    """What Fig. 4 tells of a cell: runs end 5 points above the mean of their two measurements."""
+    ends = [100 * pretended(grid.config(variant, scenario, seed)).rounds[-1]["accuracy"] for seed in SEEDS]
+    assert fmean(ends) == pytest.approx(float(mean(grid, variant, scenario, 6).split()[0]) + 5)
+    return f"{mean(grid, variant, scenario, 1)} / {fmean(ends):.1f} ± {stdev(ends):.1f}"
+
+
 def paired(grid: Grid, variant: str, against: str, scenario: str) -> str:
     both = [[pretended(grid.config(name, scenario, seed)).last() for name in (variant, against)] for seed in SEEDS]
     values = [100 * (ours - theirs) for ours, theirs in both]
@@ -61,7 +69,10 @@ def check_written(report: Report, folder, drawings: list[str]) -> None:
     assert [path.name for path in written] == [f"{report.name}.md", f"{report.name}.json", *figures]
     data = json.loads(written[1].read_text(), parse_constant=pytest.fail)
     assert data == json.loads(json.dumps(report.data))
-    assert "nan" not in written[0].read_text()
+    text = written[0].read_text()
+    assert "nan" not in text
+    assert report.rules_version == report.data.get("rules_version", "")
+    assert (f"version {report.rules_version} of the rules" in text) is bool(report.rules_version)
     for path in written[2::2]:
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
         pixels = imread(path)
@@ -98,6 +109,7 @@ def test_table_1(tmp_path):
         for name in ("BFLC", "BFLC, the paper's rules")
     }
     assert len(report.tables) == 3, "the paper's figures stand beside the paper's shares only"
+    assert report.rules_version == PLAN.base.rules_version
     assert cells(report, "by site") == {
         name: tuple(by_site(grid, name, scenario) for scenario in ("50 %", "100 %"))
         for name in ("Basic FL", "BFLC", "BFLC, the paper's rules", "Stand-alone")
@@ -158,7 +170,7 @@ def test_fig_4(tmp_path):
         assert len(found) == len(fig4.FRAMEWORKS)
         for name, row in found.items():
             columns = ("no liars", f"{attack} 20 %", f"{attack} 40 %")
-            assert row == tuple(mean(grid, name, column, 1) for column in columns)
+            assert row == tuple(both(grid, name, column) for column in columns)
     success = cells(report, "triggered rows")
     assert set(success.values()) == {("-", "37.5 ± 0.0", "37.5 ± 0.0")}
     assert len(report.tables) == 7
@@ -166,10 +178,14 @@ def test_fig_4(tmp_path):
         shown = cells(report, f"{attack}: by site ({MIXES})")
         columns = ("no liars", f"{attack} 20 %", f"{attack} 40 %")
         assert shown == {name: tuple(by_site(grid, name, column) for column in columns) for name in found}
-    worst = cells(report, "40 % of liars: mean accuracy")
+    worst = cells(report, "40 % of liars: accuracy")
     for name, row in worst.items():
-        means = [float(mean(grid, name, f"{attack} 40 %", 1).split()[0]) for attack in ("backdoor", "noise")]
-        assert [float(cell) for cell in row] == [*means, min(means)]
+        told = [both(grid, name, f"{attack} 40 %").split() for attack in ("backdoor", "noise")]
+        means, ends = ([float(words[place]) for words in told] for place in (0, 4))
+        assert row == tuple(f"{a:.1f} / {b:.1f}" for a, b in zip([*means, min(means)], [*ends, min(ends)], strict=True))
+    assert report.data["end"]["BFLC"]["noise 40 %"] == [
+        pytest.approx(accuracy + 5) for accuracy in report.data["accuracy"]["BFLC"]["noise 40 %"]
+    ]
     parts = "58.3 / 25.0 / 25.0"  # 14 of 24 seats, 16 of 64 places, a quarter of the pay
     captured = cells(report, "What the attack brought")
     assert captured == {
@@ -177,15 +193,23 @@ def test_fig_4(tmp_path):
         for variant in ("BFLC", "BFLC, the paper's rules")
         for attack in ("backdoor", "noise")
     }
+    assert report.rules_version == PLAN.base.rules_version
+    said = "mean of the last 3 measurements / end of training"
+    assert all(said in table.title for table in report.tables if "accuracy" in table.title)
     check_written(report, tmp_path, ["fig4", "fig4_sites", "fig4_attacks"])
+    for name in ("fig4", "fig4_attacks"):
+        drawn = "".join(re.findall(r"<!-- (.*?) -->", (tmp_path / f"{name}.svg").read_text()))
+        assert all(words in drawn for words in said.split(" / ")), "the figure says what it shows"
 
 
 def test_what_has_not_ended_has_no_worst_attack(tmp_path):
     """Given runs of one attack alone, then the other's cells are empty, the worst is not told, and it can be drawn all the same."""
     grid = fig4.fig4_grid(PLAN, ("noise", "zero"), (0.2,))
     report = fig4.fig4_report(Results(grid, results_of(grid).runs("BFLC", "noise 20 %")))
-    found = cells(report, "20 % of liars: mean accuracy")
-    assert found["BFLC"] == (mean(grid, "BFLC", "noise 20 %", 1).split()[0], "-", "-")
+    found = cells(report, "20 % of liars: accuracy")
+    words = both(grid, "BFLC", "noise 20 %").split()
+    assert found["BFLC"] == (f"{words[0]} / {words[4]}", "-", "-")
+    assert cells(report, "noise: accuracy")["CwMed"] == ("-",)
     assert found["CwMed"] == ("-", "-", "-")
     write_report(report, tmp_path)
 
@@ -244,6 +268,7 @@ def test_a_trial_of_rules(tmp_path, name):
         for variant in variants
         if variant != reference
     }
+    assert report.rules_version == PLAN.base.rules_version
     check_written(report, tmp_path, [name])
 
 

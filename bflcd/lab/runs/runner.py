@@ -1,13 +1,11 @@
-"""Runs simulations one after the other, tells how far they are, and takes up what was interrupted."""
+"""Runs a simulation to its end, tells how far it is, and takes up what was interrupted."""
 
 import time
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from bflcd.errors import MachineError
-from bflcd.lab.config import SimulationConfig, check_config
-from bflcd.lab.records import Run, RunFiles
+from bflcd.lab.config import SimulationConfig
+from bflcd.lab.runs.records import Run, RunFiles
 from bflcd.lab.simulation import Machine, Simulation
 
 CHECKPOINT_SECONDS: Final = 20.0
@@ -36,22 +34,11 @@ class Silent:
         """Say nothing."""
 
 
-def run_all(configs: Sequence[SimulationConfig], machine: Machine, folder: Path, observer: Observer | None = None) -> list[Run]:
-    """The runs of `configs`, in their order; what `folder` holds already is not run again.
+def run(config: SimulationConfig, machine: Machine, folder: Path, observer: Observer | None = None) -> Run:
+    """One simulation to its end, or what is there of it.
 
     Raises UsageError, OperatorError (`bad_results`, data, device), MachineError; what was done by then is kept.
     """
-    observer = observer or Silent()
-    for config in configs:
-        check_config(config)
-    _make(folder)
-    machine.torch_device()
-    observer.plan(sum(config.rounds for config in _unfinished(configs, folder)))
-    return [run(config, machine, folder, observer) for config in configs]
-
-
-def run(config: SimulationConfig, machine: Machine, folder: Path, observer: Observer | None = None) -> Run:
-    """One simulation to its end, or what is there of it. Raises as `run_all` does."""
     observer = observer or Silent()
     files = RunFiles(folder, config)
     finished = files.finished()
@@ -77,14 +64,3 @@ def run(config: SimulationConfig, machine: Machine, folder: Path, observer: Obse
     found = files.finished()
     assert found is not None
     return found
-
-
-def _unfinished(configs: Iterable[SimulationConfig], folder: Path) -> list[SimulationConfig]:
-    return [config for config in configs if RunFiles(folder, config).finished() is None]
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be made: {error.strerror}", hint="choose another --output") from error

@@ -1,7 +1,10 @@
 """What a simulation leaves behind: one line of JSON a round, and a checkpoint from which it goes on after an interruption.
 
-    ID.jsonl    {"setting": ..., "machine": ...}, then a record a round, then {"end": ...}
+    ID.jsonl    {"setting": ..., "machine": ..., "rules_version": ...}, then a record a round, then {"end": ...}
     ID.npz      model, last step and memory after some round; gone once the simulation has ended
+
+ID follows from the setting and the version of the rules that decide it: what other rules decided is neither taken for finished
+nor gone on with.
 
 The checkpoint is written beside its place and renamed, and names the round it was taken after; lines after that round are cut off
 when the simulation goes on, so a kill at any moment costs the rounds since the last checkpoint and nothing else.
@@ -20,6 +23,7 @@ import numpy as np
 import torch
 
 from bflcd.errors import MachineError, OperatorError
+from bflcd.files import write_whole
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.version import __version__
@@ -44,6 +48,11 @@ class Run:
         """Mean of the last measurements of `name`; NaN if there is none."""
         values = [value for _, value in self.curve(name)][-LAST_MEASUREMENTS:]
         return sum(values) / len(values) if values else float("nan")
+
+    def end(self, name: str = "accuracy") -> float:
+        """`name` at the end of training: the last measurement alone; NaN if there is none."""
+        values = [value for _, value in self.curve(name)]
+        return values[-1] if values else float("nan")
 
     def total(self, name: str) -> float:
         """Sum over all rounds."""
@@ -71,6 +80,18 @@ class RunFiles:
             return None
         return Run(self._config, tuple(found[1:-1]), found[0]["machine"])
 
+    def content(self) -> bytes:
+        """The lines as they stand. Raises MachineError."""
+        try:
+            return self._lines.read_bytes()
+        except OSError as error:
+            raise MachineError(f"{self._lines}: cannot be read: {error.strerror}", hint="check the disk") from error
+
+    def take(self, content: bytes) -> None:
+        """Keep what another machine made of the same simulation. Raises MachineError."""
+        write_whole(self._lines, content)
+        self._checkpoint.unlink(missing_ok=True)
+
     def begin(self, simulation: Simulation, machine: Machine) -> list[dict[str, Any]]:
         """Take `simulation` to where its checkpoint is, if there is one; its records up to there. Raises MachineError."""
         done: list[dict[str, Any]] = []
@@ -80,6 +101,7 @@ class RunFiles:
             "setting": msgspec.to_builtins(self._config),
             "machine": describe(machine),
             "version": __version__,
+            "rules_version": self._config.rules_version,
         }
         self._write([head, *done], "w")
         return done
