@@ -114,7 +114,11 @@ class SqliteChain:
             writer.execute("DELETE FROM pins WHERE round < ?", (head.header.round,))
 
         self._forget_head()  # until it is known to be in: a cancelled commit may have gone through
-        await self._database.write("committing a segment", work, durable=True, size=len(segment))
+        try:
+            await self._database.write("committing a segment", work, durable=True, size=len(segment))
+        except BaseException:
+            self._forget_head()  # of whoever has read it before that
+            raise
         self._head = head
         await self._database.checkpoint_if_due()
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bflcd.core.records import Pin
+from bflcd.core.records import Head, Pin
 from bflcd.errors import MachineError, OperatorError
 from bflcd.store import sqlite_chain
 from bflcd.store.blobs import manifest_of
@@ -336,13 +337,16 @@ async def test_the_event_loop_is_free_while_blobs_are_read_and_written(tmp_path:
     await store.close()
 
 
-async def test_who_reads_the_head_while_it_moves_does_not_put_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given a reader that is held up behind its look into the database, when blocks are committed meanwhile, then the next follows
-    them."""
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_who_reads_the_head_while_it_moves_does_not_put_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    """Given a reader that looks into the database right before a block is written there, and is held up, when the block is in, be its
+    caller cancelled or not, then the next block follows it."""
     store = await SqliteStore.open(tmp_path)
     chain = await begin(store)
-    store.chain_side._head = None  # type: ignore[attr-defined]
-    begun, released, real = threading.Event(), threading.Event(), sqlite_chain.head_from_rows
+    begun, released, real, write = threading.Event(), threading.Event(), sqlite_chain.head_from_rows, Database.write
+    readers: list[asyncio.Task[Head]] = []
 
     def held_up(path: Path, rows: Any) -> Any:
         if not begun.is_set():
@@ -350,15 +354,27 @@ async def test_who_reads_the_head_while_it_moves_does_not_put_it_back(tmp_path: 
             assert released.wait(10)
         return real(path, rows)
 
-    monkeypatch.setattr(sqlite_chain, "head_from_rows", held_up)
     async with asyncio.TaskGroup() as group:
-        reader = group.create_task(store.head())
-        assert await asyncio.to_thread(begun.wait, 10)
-        after, _ = await extend(store, chain, 1)
-        released.set()
-    assert reader.result().header == chain.header
+
+        async def read_first(database: Database, *arguments: Any, **options: Any) -> None:
+            readers.append(group.create_task(store.head()))
+            assert await asyncio.to_thread(begun.wait, 10)
+            await write(database, *arguments, **options)
+            if cancelled:
+                raise asyncio.CancelledError
+
+        after, certified = chain.next(*round_payloads(0))
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_chain, "head_from_rows", held_up)
+            patch.setattr(Database, "write", read_first)
+            with pytest.raises(asyncio.CancelledError) if cancelled else nullcontext():
+                await store.commit(certified, after.state)
+            released.set()
+            await readers[0]
+    assert readers[0].result().header == chain.header
     assert (await store.head()).header == after.header
-    last, _ = await extend(store, after, 1)
+    last, certified = after.next(*round_payloads(1))
+    await store.commit(certified, last.state)
     assert (await store.head()).header == last.header
     await store.close()
 
