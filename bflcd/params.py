@@ -76,6 +76,8 @@ class Params:
     """`fedavg` or `median` (coordinate-wise)."""
     election: Annotated[str, Size(1, 16)] = "random"
     """Which of the packed get the next seats, design 5: `score`, `random`, `top-half` or `multi-factor`."""
+    reputation_rounds: Annotated[int, Between(0, 1024)] = 8
+    """Over so many offers a member's gains are averaged; 0: what it offered before counts for nothing, design 5, Reputation."""
     reward_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(1_000)
     """Share of the pool that is paid out after each aggregation, design 7."""
     last_round: Annotated[int, Between(0, 2**32)] = 0

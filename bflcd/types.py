@@ -55,6 +55,9 @@ MAX_PLACES: Final = 2**11
 MAX_WEIGHT: Final = 2**16
 """Of one update: with MAX_PLACES of values up to 2^10 the aggregate's sum stays below 2^61 (design 5)."""
 
+MAX_REPUTATION: Final = 2**53
+"""Micro-nats either way: as large as a gain on a card."""
+
 MAX_NORM: Final = 2**22
 """Norms are clamped to 2^10 and scaled by 2^12 (design 5)."""
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bflcd.ledger.election import Merit
-from bflcd.ledger.judgement import Judgement
+from bflcd.ledger.judgement import Judgement, OfferJudgement
 from bflcd.ledger.quorum import faults, leader
 from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.trust.reputation import reputation_after
 from bflcd.params import MILLION, Params
-from bflcd.types import Amount, NodeId, PartsPerMillion, View
+from bflcd.types import Amount, NodeId, PartsPerMillion, Round, View
 
 PRESENCE_ROUNDS: Final = 8
 """Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
@@ -29,7 +30,7 @@ class Findings:
 
 def accounts_after(params: Params, state: State, judgement: Judgement, found: Findings) -> tuple[Account, ...]:
     """Every account after the round's learning; operations and the election come later."""
-    return _judged(state, judgement, _learned(state, judgement, found, offering_after(params, state, judgement)))
+    return _judged(params, state, judgement, _learned(state, judgement, found, offering_after(params, state, judgement)))
 
 
 def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:
@@ -57,15 +58,20 @@ def _learned(
     )
 
 
-def _judged(state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
-    """The accounts with what each judged offer does to its uploader's standing."""
+def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """The accounts with what each judged offer does to its uploader's standing and reputation."""
     m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
     return tuple(
-        standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
-        if (offer := judged.get(account.node)) is not None
-        else account
+        _after(params, state.round, account, offer, m) if (offer := judged.get(account.node)) is not None else account
         for account in accounts
     )
+
+
+def _after(params: Params, round_: Round, account: Account, offer: OfferJudgement, m: int) -> Account:
+    """One trainer's account after its judged offer."""
+    stands = standing_after(account, round_, harmed=harms(offer, m), packed=offer.reason is None)
+    rounds = params.reputation_rounds
+    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain)) if rounds else stands
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.ledger.alliance.fees import in_arrears
 from bflcd.ledger.roles import lead_lot, tie_break
 from bflcd.ledger.state import NEVER, Account, State, is_member
+from bflcd.ledger.trust.reputation import repute_among
 from bflcd.params import Params
 from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
@@ -156,7 +157,8 @@ def elect(
     uploader; `present`: on f + 1 of the q cards; `seed`: of round t + 1.
 
     1. Only members that may sit count (`may_sit`), and that are not left out of round t + 1 because they owe (`alliance.fees`).
-    2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule, by that rule.
+    2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule: in good repute
+       among them or not, then by that rule.
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.
@@ -171,12 +173,14 @@ def elect(
     sitting = [account for account in state.accounts if may_sit(account, present) and account.node not in late]
     # 2. Packed in this round or lately: genesis' rule orders them.
     elected = _by_rule(params, state, sitting, packed, present, seed=seed)
+    good = repute_among(account.reputation for account in sitting if account.node in elected).good
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
         standing = _standing(account, packed.get(node))
         if node in elected:
-            rank: _Rank = (Group.PACKED, elected[node])
+            low = params.reputation_rounds > 0 and account.reputation < good
+            rank: _Rank = (Group.PACKED, low, elected[node])
         elif node in seated:
             # 4. The present committee, among themselves as 2, 3 and 5.
             rank = (Group.SEATED, *standing)

@@ -19,6 +19,7 @@ from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
+from bflcd.ledger.trust.reputation import LEAST_GAIN, repute_among
 from bflcd.params import Params
 from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
@@ -56,6 +57,7 @@ class Reason(Enum):
     ZERO_NORM = "its norm is zero"
     NORM_TOO_SMALL = "its norm is far below the usual"
     NORM_TOO_LARGE = "its norm is far above the usual"
+    UNPROVED = "too few members gain by it for what its uploader's offers were worth before"
     NO_PLACE = "better offers took all places"
 
 
@@ -65,7 +67,8 @@ class OfferJudgement:
 
     `entries`: how many list it; `gain`, `accuracy`, `rate` (KiB/s; a pull that wasn't measured counts 0): their medians over all
     q, None where the median falls on an absent entry or the offer doesn't count; `norm`: lower median of the entries; `score`:
-    what ranks it by the community's rule; `reason`: None exactly if it is packed; `refusals`: cards that say that it harms.
+    what ranks it by the community's rule; `reason`: None exactly if it is packed; `refusals`: cards that say that it harms;
+    `helps`: cards that say that it gains at least `reputation.LEAST_GAIN`.
     """
 
     uploader: NodeId
@@ -79,6 +82,7 @@ class OfferJudgement:
     score: MicroNats | None
     reason: Reason | None
     refusals: int = 0
+    helps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     2. What the base is worth is the lower median over the cards that measured it.
     3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
     4. Each offer by itself: medians over all q cards, then norm and gain, which is `REFUSED` below the margin of most judges.
-    5. All of them together: the band of norms, then the k best have places.
+    5. All of them together: the band of norms, who has to show that it helps, then the k best have places.
     6. Present is who f + 1 cards list.
 
     Raises InvariantError at another number of cards, or a score rule that there is not.
@@ -126,7 +130,8 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     # 4. Each by itself.
     offers = [_rate(score_of, key, found, m, two=key[0] in two) for key, found in entries.items()]
     # 5. All together.
-    offers = _rank(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm)))
+    offers = _hold_to_band(_hold_to_ledger(offers, state.usual_norm))
+    offers = _rank(params, state, _hold_to_repute(params, state, offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
         offers=tuple(offers),
@@ -175,7 +180,8 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
         reason = Reason.BELOW_MARGIN
     score = None if gain is None or accuracy is None else score_of(gain, accuracy)
     refusals = sum(entry.gain == REFUSED for entry in found)
-    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals)
+    helps = sum(entry.gain >= LEAST_GAIN for entry in found)
+    return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals, helps)
 
 
 def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
@@ -209,6 +215,21 @@ def _in_band(offer: OfferJudgement, middle: int) -> OfferJudgement:
     if offer.norm > middle * NORM_BAND_HIGH:
         return replace(offer, reason=Reason.NORM_TOO_LARGE)
     return offer
+
+
+def _hold_to_repute(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """Refuse what at most f members gain by, unless its uploader is in good repute among those whose offers qualify, and whatever
+    is offered by who has done more harm than good."""
+    if params.reputation_rounds == 0:
+        return offers
+    m, reputations = len(state.committee), {account.node: account.reputation for account in state.accounts}
+    repute = repute_among(reputations[offer.uploader] for offer in offers if offer.reason is None)
+    return [
+        replace(offer, reason=Reason.UNPROVED)
+        if offer.reason is None and not repute.takes(reputations[offer.uploader], offer.helps, m)
+        else offer
+        for offer in offers
+    ]
 
 
 def _rank(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:

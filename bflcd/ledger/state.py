@@ -16,6 +16,7 @@ from bflcd.types import (
     MAX_COMMITTEE,
     MAX_MEMBERS,
     MAX_NORM,
+    MAX_REPUTATION,
     ZERO_DIGEST,
     Amount,
     Digest,
@@ -85,6 +86,7 @@ class Account:
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
     this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     `heir`: of who has left, who gets what it has once its deposit is free (`alliance.fees`).
+    `reputation`: moving average of what its offers were worth, in micro-nats; 0 of who has offered nothing (`trust.reputation`).
     """
 
     node: NodeId
@@ -107,6 +109,7 @@ class Account:
     successor: NodeId | None = None
     rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
     heir: NodeId | None = None
+    reputation: Annotated[MicroNats, Between(-MAX_REPUTATION, MAX_REPUTATION)] = MicroNats(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(137, max_bytes=MAX_MEMBERS * 278 + 512 * 1024)
+@message(139, max_bytes=MAX_MEMBERS * 287 + 512 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

@@ -381,10 +381,10 @@ def test_who_owes_asks_nobody_for_old_models() -> None:
     """Given a member that is left out because it owes, when a motion is open, then it finds out what that names and asks for no
     payload, which all would refuse it; the others get it."""
     world = a_community(round_=3)
-    poor, rich = world.members[9].node_id, world.members[8].node_id
+    poor, rich = [member for member in world.members if member.node_id not in world.ledger.committee][-2:]
     state = apply_operations(world.ledger, [signed_by(world.ledger, world.managers[0], 2, world.model(2))])
-    state = changed(with_terms(state), world.members[9], paid_round=state.round - 1)
-    for node, wanted in ((poor, []), (rich, [world.model(2)])):
+    state = changed(with_terms(state), poor, paid_round=state.round - 1)
+    for node, wanted in ((poor.node_id, []), (rich.node_id, [world.model(2)])):
         context = world.cores[node].context
         models = OldModels(replace(context, head=replace(context.head, state=state)), OperationPool(), Held())
         assert [effect.of for effect in models.advance() if isinstance(effect, FindModel)] == [2]

@@ -35,6 +35,7 @@ class Setup:
     managers: tuple[int, ...] = ()
     """By their numbers; none: the first four members."""
     election: str = "score"
+    reputation_rounds: int = 0
     strangers: int = 0
     """Of the nodes, those that the genesis does not name."""
     terms: Terms = Terms()
@@ -74,6 +75,11 @@ def draw_setup(rng: Random, nodes: int | None) -> Setup:
 def draw_election(rng: Random) -> str:
     """By score as often as not: the others differ in whom they seat, not in what a committee does."""
     return rng.choice([*(["score"] * (len(ELECTIONS) - 1)), *ELECTIONS[1:]])
+
+
+def draw_reputation(rng: Random) -> int:
+    """Over how many offers the community averages; one in four forgets what its members have offered before."""
+    return rng.choice([0, 2, 8, 8])
 
 
 def _size(rng: Random) -> int:

@@ -1,0 +1,60 @@
+"""What a member's offers were worth of late, in its account: who has helped may fail to, who has harmed first makes up for it.
+
+A margin wide enough for honest updates of odd rows also lets in what helps nobody. So an offer that hardly any judge gains by
+is taken only from whoever has helped nearly as much as the others, and seats go to those first. A reputation is a moving average
+of median gains: with at most f liars among q cards each lies between two honest words (design 5, Reputation).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bflcd.ledger.disclosure import GAIN_LEVELS
+from bflcd.ledger.medians import lower_median
+from bflcd.ledger.quorum import faults
+from bflcd.types import MAX_REPUTATION, MicroNats
+
+LEAST_GAIN: Final = GAIN_LEVELS[1]
+"""What a card says at least where an offer helps: the lowest level, 0, stands for a small harm as well."""
+
+HARM: Final = MicroNats(-GAIN_LEVELS[4])
+"""What an offer below most judges' margin counts in the average: far more than an honest one mostly gains, so that who harms in
+turn with helping stays below zero (docs/measurements/rules.md)."""
+
+SHARE: Final = 2
+"""Half of what the middle of the others have is as good as theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repute:
+    """What reputations are held against: from `good` on they vouch for an offer; below `borne` nothing is packed."""
+
+    good: MicroNats
+    borne: MicroNats
+
+    def takes(self, reputation: MicroNats, helps: int, m: int) -> bool:
+        """Whether an offer by which `helps` of the q cards of a committee of m gain may be packed; of f + 1 one is honest."""
+        return reputation >= self.borne and (helps > faults(m) or reputation >= self.good)
+
+
+def repute_among(reputations: Iterable[MicroNats]) -> Repute:
+    """By their lower median: half of it is good, at least 0; what is borne is 0, or the median where most are below.
+
+    A committee of more than f liars can bring all honest members below zero at once: the better half of them goes on.
+    """
+    values = tuple(reputations)
+    middle = lower_median(values) if values else MicroNats(0)
+    return Repute(MicroNats(max(0, middle // SHARE)), MicroNats(min(0, middle)))
+
+
+def reputation_after(before: MicroNats, rounds: int, gain: MicroNats | None) -> MicroNats:
+    """The average over `rounds` after one more offer, of median `gain`; None: most did not measure it, which says nothing of it.
+
+    Below zero, time mends nothing: only gains do, each by its share.
+    """
+    if gain is None:
+        return before
+    found = HARM if gain < 0 else gain
+    lacking = found if before < 0 <= found else found - before
+    share = lacking // rounds if lacking >= 0 else -(-lacking // rounds)  # towards zero: rounding drags nobody down
+    return MicroNats(max(-MAX_REPUTATION, min(MAX_REPUTATION, before + share)))

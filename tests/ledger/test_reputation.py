@@ -1,0 +1,141 @@
+"""What a member's earlier offers decide: whose offer is taken, and who is seated first (design 5, Reputation)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bflcd.ledger.judgement import Reason, judge
+from bflcd.ledger.state import account_of, with_accounts
+from bflcd.ledger.trust.reputation import HARM, LEAST_GAIN, reputation_after, repute_among
+from bflcd.types import MAX_REPUTATION, MicroNats, NodeId
+from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play_gains
+
+ROUNDS = 8
+START = make_community(12, 4, reputation_rounds=ROUNDS)
+GAINS = st.integers(-1, 2**53).map(MicroNats)
+REPUTATIONS = st.integers(-MAX_REPUTATION, MAX_REPUTATION).map(MicroNats)
+
+
+def standing(community: Community, **reputations: int) -> Community:
+    """The community in which outsider n has the reputation of `n...`; all others have none."""
+    state = community.state
+    for name, reputation in reputations.items():
+        account = account_of(state, community.outsiders[int(name[1:])])
+        assert account is not None
+        state = with_accounts(state, replace(account, reputation=MicroNats(reputation)))
+    return replace(community, state=state)
+
+
+def reasons(community: Community, *words: tuple[int, int, int]) -> list[Reason | None]:
+    """Why outsiders' offers of these words on three cards are not packed, in the order in which they are given."""
+    offers = [make_offer(community, node) for node, _ in zip(community.outsiders, words, strict=False)]
+    seats = sorted(community.state.committee[: community.q])
+    cards = [
+        make_card(community, seat, [make_entry(offer, said[line]) for offer, said in zip(offers, words, strict=True)])
+        for line, seat in enumerate(seats)
+    ]
+    found = {offer.uploader: offer.reason for offer in judge(community.params, community.state, cards).offers}
+    return [found[offer.author] for offer in offers]
+
+
+HELPS, HELPS_TWO, HELPS_ONE, IDLE, HARMS = (1000,) * 3, (0, 1000, 1000), (0, 0, 256_000), (0, 0, 0), (-1, -1, 256_000)
+
+
+@pytest.mark.parametrize(
+    ("words", "reputations", "expected"),
+    [
+        pytest.param([HELPS, IDLE], {}, [None, None], id="nothing is known of anybody: all that qualifies is packed"),
+        pytest.param([IDLE, IDLE], {"n0": 9, "n1": 20}, [None, None], id="half of the lower median is enough"),
+        pytest.param([IDLE, IDLE, IDLE], {"n0": 9, "n1": 20, "n2": 20}, [Reason.UNPROVED, None, None], id="less is not"),
+        pytest.param([HELPS_TWO, IDLE, IDLE], {"n1": 20, "n2": 20}, [None, None, None], id="who helps more than f needs none"),
+        pytest.param([HELPS_ONE, IDLE, IDLE], {"n1": 20, "n2": 20}, [Reason.UNPROVED, None, None], id="f cards prove nothing"),
+        pytest.param([HELPS, IDLE, IDLE], {"n0": -1, "n1": 20, "n2": 20}, [Reason.UNPROVED, None, None], id="a debt comes first"),
+        pytest.param([HELPS, HELPS, IDLE], {"n0": -9, "n1": -5, "n2": -5}, [Reason.UNPROVED, None, Reason.UNPROVED], id="of all in debt, the better half that helps"),
+        pytest.param([HARMS, IDLE], {"n0": 99, "n1": 20}, [Reason.BELOW_MARGIN, None], id="no reputation packs what harms"),
+    ],
+)  # fmt: skip
+def test_what_is_taken_of_whom(
+    words: list[tuple[int, int, int]], reputations: dict[str, int], expected: list[Reason | None]
+) -> None:
+    assert reasons(standing(START, **reputations), *words) == expected
+
+
+def test_where_genesis_counts_no_rounds_nothing_before_decides() -> None:
+    forgetful = make_community(12, 4, reputation_rounds=0)
+    assert reasons(standing(forgetful, n0=-HARM, n1=HARM), IDLE, HELPS) == [None, None]
+    assert {account.reputation for account in play_gains(forgetful, {forgetful.outsiders[0]: 9000}).after.state.accounts} == {0}
+
+
+def test_an_account_takes_an_eighth_of_each_judged_gain_and_keeps_what_nobody_judged() -> None:
+    one, two, three = START.outsiders[:3]
+    after = play_gains(START, {one: 16_000, two: -1}).after
+    assert [_of(after, node) for node in (one, two, three)] == [2_000, HARM // ROUNDS, 0]
+    again = play_gains(after, {three: 4_000}).after
+    assert [_of(again, node) for node in (one, two, three)] == [2_000, HARM // ROUNDS, 500]
+
+
+def test_time_mends_no_harm_and_gains_do() -> None:
+    debt = reputation_after(MicroNats(0), ROUNDS, MicroNats(-1))
+    assert debt == HARM // ROUNDS == -8_000
+    assert reputation_after(debt, ROUNDS, MicroNats(0)) == debt
+    assert reputation_after(debt, ROUNDS, MicroNats(16_000)) == debt + 2_000
+    assert reputation_after(debt, ROUNDS, None) == debt
+
+
+@given(REPUTATIONS, GAINS, GAINS, st.integers(1, 1024))
+def test_a_reputation_stays_between_what_it_was_and_what_was_found_and_more_gain_is_never_worse(
+    before: MicroNats, gain: MicroNats, more: MicroNats, rounds: int
+) -> None:
+    gain, more = sorted((gain, more))
+    after = reputation_after(before, rounds, gain)
+    found = HARM if gain < 0 else gain
+    assert min(before, found) <= after <= max(before, found)
+    assert after <= reputation_after(before, rounds, more)
+
+
+@given(st.lists(REPUTATIONS, max_size=20))
+def test_some_of_those_concerned_are_always_in_good_enough_repute_to_be_heard(reputations: list[MicroNats]) -> None:
+    """Whoever has lied before, no ledger refuses everybody: of those who help, half at least are borne."""
+    repute = repute_among(reputations)
+    borne = [value for value in reputations if repute.takes(value, helps=2, m=4)]
+    assert 2 * len(borne) >= len(reputations)
+    assert repute.borne <= 0 <= repute.good
+
+
+@given(st.lists(GAINS, min_size=1, max_size=7), st.lists(st.integers(-1, 2**53), min_size=3, max_size=3))
+def test_one_liar_among_three_cards_moves_a_reputation_no_further_than_an_honest_word(
+    honest: list[MicroNats], said: list[int]
+) -> None:
+    """Given two honest words and any third, the reputation afterwards is one that a median between the two would have given."""
+    low, high = min(honest), max(honest)
+    median = MicroNats(sorted([low, high, said[0]])[1])
+    bounds = [reputation_after(MicroNats(500), ROUNDS, word) for word in (low, high)]
+    assert bounds[0] <= reputation_after(MicroNats(500), ROUNDS, median) <= bounds[1]
+
+
+def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
+    """Given six packed trainers of which two have half of the others' reputation or less, then whatever the lot those two are not
+    among the four seats; without reputations they sometimes are."""
+    seated, without = [0, 0], [0, 0]
+    for share in range(20):
+        for found, rounds in ((seated, ROUNDS), (without, 0)):
+            start = make_community(10, 4, election="random", reputation_rounds=rounds, reward_share=100 + share)
+            start = standing(start, n0=9_000, n1=9_000, n2=9_000, n3=9_000, n4=1_000, n5=1_000)
+            outcome = play_gains(start, dict.fromkeys(start.outsiders, 1_000)).outcome
+            assert {p.judgement.uploader for p in outcome.packed} == set(start.outsiders)
+            for line, low in enumerate(start.outsiders[4:]):
+                found[line] += low in outcome.committee
+    assert seated == [0, 0]
+    assert min(without) > 5
+
+
+def test_the_levels_that_help_and_what_harm_counts_are_levels_of_cards() -> None:
+    assert (LEAST_GAIN, HARM) == (1_000, -64_000)
+
+
+def _of(community: Community, node: NodeId) -> int:
+    account = account_of(community.state, node)
+    assert account is not None
+    return account.reputation
