@@ -57,7 +57,7 @@ class Reason(Enum):
     ZERO_NORM = "its norm is zero"
     NORM_TOO_SMALL = "its norm is far below the usual"
     NORM_TOO_LARGE = "its norm is far above the usual"
-    UNPROVED = "too few members gain by it for what its uploader's offers were worth before"
+    IN_DEBT = "its uploader has done harm and not made up for it yet"
     NO_PLACE = "better offers took all places"
 
 
@@ -108,7 +108,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     2. What the base is worth is the lower median over the cards that measured it.
     3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
     4. Each offer by itself: medians over all q cards, then norm and gain, which is `REFUSED` below the margin of most judges.
-    5. All of them together: the band of norms, who has to show that it helps, then the k best have places.
+    5. All of them together: the band of norms, who is in debt, then the k best have places.
     6. Present is who f + 1 cards list.
 
     Raises InvariantError at another number of cards, or a score rule that there is not.
@@ -218,14 +218,13 @@ def _in_band(offer: OfferJudgement, middle: int) -> OfferJudgement:
 
 
 def _hold_to_repute(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
-    """Refuse what at most f members gain by, unless its uploader is in good repute among those whose offers qualify, and whatever
-    is offered by who has done more harm than good."""
+    """Refuse what is offered by those that have done harm and not made up for it; where that is most, the deeper in debt."""
     if params.reputation_rounds == 0:
         return offers
     m, reputations = len(state.committee), {account.node: account.reputation for account in state.accounts}
     repute = repute_among(reputations[offer.uploader] for offer in offers if offer.reason is None)
     return [
-        replace(offer, reason=Reason.UNPROVED)
+        replace(offer, reason=Reason.IN_DEBT)
         if offer.reason is None and not repute.takes(reputations[offer.uploader], offer.helps, m)
         else offer
         for offer in offers

@@ -1,7 +1,7 @@
-"""What a member's offers were worth of late, in its account: who has helped may fail to, who has harmed first makes up for it.
+"""What a member's offers were worth of late, in its account: who has harmed makes up for it before anything of it is packed.
 
-A margin wide enough for honest updates of odd rows also lets in what helps nobody. So an offer that hardly any judge gains by
-is taken only from whoever has helped nearly as much as the others, and seats go to those first. A reputation is a moving average
+A margin wide enough for honest updates of odd rows also lets in what harms a little, round after round. So harm is remembered
+until gains have outweighed it, and seats go first to those that help nearly as much as the others. A reputation is a moving average
 of median gains: with at most f liars among q cards each lies between two honest words (design 5, Reputation).
 """
 
@@ -27,14 +27,15 @@ SHARE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Repute:
-    """What reputations are held against: from `good` on they vouch for an offer; below `borne` nothing is packed."""
+    """What reputations are held against: below `borne` nothing is packed; from `good` on their owners are seated first."""
 
     good: MicroNats
     borne: MicroNats
 
     def takes(self, reputation: MicroNats, helps: int, m: int) -> bool:
-        """Whether an offer by which `helps` of the q cards of a committee of m gain may be packed; of f + 1 one is honest."""
-        return reputation >= self.borne and (helps > faults(m) or reputation >= self.good)
+        """Whether to pack an offer by which `helps` of the q cards of a committee of m gain: of who has no debt, or none deeper than
+        most have and helps more than f."""
+        return reputation >= 0 or (reputation >= self.borne and helps > faults(m))
 
 
 def repute_among(reputations: Iterable[MicroNats]) -> Repute:
