@@ -53,6 +53,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Share of a round's active devices that judge, at least 4; the rest trains. None: as many as a genesis gives by default."""
     places: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     """k as a share of the trainers, at least M."""
+    small_community: bool = False
+    """Whether those that judge train too."""
     score_rule: str = "gain"
     score_damping: Annotated[int, Meta(ge=1, le=1024)] = 4
     score_margin: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.3
@@ -190,6 +192,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return Params(
             committee_size=seats,
             places=min(MAX_PLACES, self.devices if rules.places == 1.0 else max(seats, round(rules.places * trainers))),
+            small_community=rules.small_community,
             score_rows=rules.score_rows,
             score_damping=rules.score_damping,
             score_margin=MicroNats(round(rules.score_margin * MILLION)),

@@ -42,29 +42,28 @@ def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:
 
 def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
-    seated = node in state.committee and not params.small_community
+    seated = node in state.committee
     account = member_of(state, node)
-    if seated or account is None or account.punished_round != NEVER or account.rest_round > state.round:
+    if (seated and not params.small_community) or account is None or account.punished_round != NEVER or account.rest_round > state.round:
         return False
-    return is_active(params, seed_of(state), node) and not owes(state, node)
+    return (seated or is_active(params, seed_of(state), node)) and not owes(state, node)
 
 
 def trainers(params: Params, state: State) -> frozenset[NodeId]:
-    """Members that may train in this round: active, not punished, not resting, owing nothing, without a seat unless the community
-    is small.
+    """Members that may train in this round: active, not punished, not resting, owing nothing, without a seat. In a small community
+    also those with a seat, who are at work whatever the draw says.
 
     Design 4 and 5.1.
     """
-    seated = frozenset() if params.small_community else frozenset(state.committee)
+    seated = frozenset(state.committee)
     seed_, late = seed_of(state), owing(state)
     return frozenset(
         account.node
         for account in members_of(state)
-        if account.node not in seated
-        and account.node not in late
+        if account.node not in late
         and account.punished_round == NEVER
         and account.rest_round <= state.round
-        and is_active(params, seed_, account.node)
+        and (params.small_community if account.node in seated else is_active(params, seed_, account.node))
     )
 
 

@@ -1,8 +1,8 @@
 """What a member's offers were worth of late, in its account: who has harmed makes up for it before anything of it is packed.
 
 A margin wide enough for honest updates of odd rows also lets in what harms a little, round after round. So harm is remembered
-until gains have outweighed it, and seats go first to those that help nearly as much as the others. A reputation is a moving average
-of median gains: with at most f liars among q cards each lies between two honest words (design 5, Reputation).
+until gains have outweighed it, and seats go first to those that help nearly as much as the others. A reputation is a moving
+average of median gains: with at most f liars among q cards each lies between two honest words (design 5, Reputation).
 """
 
 from collections.abc import Iterable
@@ -33,8 +33,8 @@ class Repute:
     borne: MicroNats
 
     def takes(self, reputation: MicroNats, helps: int, m: int) -> bool:
-        """Whether to pack an offer by which `helps` of the q cards of a committee of m gain: of who has no debt, or none deeper than
-        most have and helps more than f."""
+        """Whether to pack an offer by which `helps` of the q cards of a committee of m gain: of who has no debt, or none deeper
+        than most have and helps more than f."""
         return reputation >= 0 or (reputation >= self.borne and helps > faults(m))
 
 
