@@ -25,7 +25,7 @@ LOSS_STEP: Final = MicroNats(250_000)
 """The base's loss on cards is a multiple of a quarter of a nat."""
 
 HALF_RIGHT: Final = PartsPerMillion(500_000)
-"""A model that is right less often than this knows little: the margin then shrinks with its accuracy's fifth power."""
+"""A model that is right less often than this knows little: the margin then shrinks with its accuracy's square."""
 
 LEAST_SHARE: Final = PartsPerMillion(100)
 """Of `score_margin`: it shrinks no further, so a margin that refuses nothing refuses nothing at any accuracy."""
@@ -52,11 +52,11 @@ def margin(params: Params, known: PartsPerMillion) -> MicroNats:
     `known` stands in the ledger (`State.known`), so that every judge has the same margin, and none tells its own accuracy by it.
     While a model knows nothing, whoever trains honestly helps everybody; the more it knows, the more an update from rows of few
     classes takes from those who have the others. A constant margin wide enough for that lets the first rounds be poisoned. And
-    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's fifth power.
+    with few classes chance alone is right often, so below HALF_RIGHT the margin shrinks with the accuracy's square.
     """
     share: int = known
     if share < HALF_RIGHT:
-        share = share**5 // HALF_RIGHT**4
+        share = share**2 // HALF_RIGHT
     return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
 
 

@@ -29,7 +29,16 @@ SHARE = st.integers(0, MILLION).map(PartsPerMillion)
 
 @pytest.mark.parametrize(
     ("known", "expected"),
-    [(0, 30), (90_000, 30), (100_000, 48), (400_000, 49_152), (500_000, 150_000), (800_000, 240_000), (MILLION, 300_000)],
+    [
+        (0, 30),
+        (6_000, 30),
+        (10_000, 60),
+        (100_000, 6_000),
+        (400_000, 96_000),
+        (500_000, 150_000),
+        (800_000, 240_000),
+        (MILLION, 300_000),
+    ],
 )
 def test_the_margin_grows_with_what_the_model_knows(known: int, expected: int) -> None:
     assert margin(Params(), PartsPerMillion(known)) == expected

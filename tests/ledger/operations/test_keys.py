@@ -180,11 +180,14 @@ def test_who_rotates_in_the_round_in_which_its_update_is_packed_gets_its_seat_an
 
 
 def test_who_holds_a_seat_holds_none_in_a_row_by_rotating() -> None:
-    """Given a seated member that rotates, then the new key counts as one that sits now."""
-    seated = START.keys[STATE.committee[0]]
-    outcome = decided((rotates(STATE, seated, FRESH),), MEMBER.node_id, START.members)
-    plain = decided((), MEMBER.node_id, START.members)
-    assert (FRESH.node_id in outcome.committee) is (seated.node_id in plain.committee)
+    """Given a seated member that rotates, then the new key counts as one that sits now: beside the one that was packed, three of
+    the four that sit keep their seats, and whoever of them has rotated is one of the four."""
+    for index in range(4):
+        seated = START.keys[STATE.committee[index]]
+        outcome = decided((rotates(STATE, seated, FRESH),), MEMBER.node_id, START.members)
+        sitting = {*STATE.committee, FRESH.node_id} - {seated.node_id}
+        assert len(sitting & set(outcome.committee)) == 3
+        assert MEMBER.node_id in outcome.committee
 
 
 def test_a_block_with_a_new_key_that_did_not_sign_is_refused() -> None:

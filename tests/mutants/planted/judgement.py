@@ -56,7 +56,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "margin-by-the-accuracy-alone",
         "with few classes a model that knows nothing yet is poisoned (row 40)",
         DISCLOSURE,
-        "    if share < HALF_RIGHT:\n        share = share**5 // HALF_RIGHT**4\n",
+        "    if share < HALF_RIGHT:\n        share = share**2 // HALF_RIGHT\n",
         "",
         SAID,
     ),

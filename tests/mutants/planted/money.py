@@ -108,8 +108,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "money-who-owes-trains",
         "offers of who owes count (design 7)",
         ROLES,
-        "        and account.node not in late\n",
-        "",
+        "        if account.node not in late\n        and account.punished",
+        "        if account.punished",
         PAYS,
     ),
     mutant(

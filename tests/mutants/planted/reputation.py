@@ -1,0 +1,69 @@
+"""Defects of reputations: whose harm is remembered, what pays for it, and who is seated first."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+REPUTATION = "bflcd/ledger/trust/reputation.py"
+
+DECIDES: Final = selection("ledger/test_reputation.py")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "reputation-forgives-by-waiting",
+        "eight quiet rounds and a flipped update is packed again (design 5, Reputation)",
+        REPUTATION,
+        "found if before < 0 <= found else found - before",
+        "found - before",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-harm-is-nothing",
+        "who harms in turn with helping is packed as before",
+        REPUTATION,
+        "found = HARM if gain < 0 else gain",
+        "found = max(gain, 0)",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-unmeasured-is-harm",
+        "whose update most judges could not fetch is in debt for it",
+        REPUTATION,
+        "    if gain is None:\n        return before\n    found = HARM if gain < 0 else gain",
+        "    found = HARM if gain is None or gain < 0 else gain",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-debts-of-all",
+        "a round that liars decided stops learning for good",
+        REPUTATION,
+        "MicroNats(min(0, middle))",
+        "MicroNats(0)",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-f-cards-help",
+        "f liars pack each other's offers however deep in debt",
+        REPUTATION,
+        "helps > faults(m)",
+        "helps > 0",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-debt-ignored",
+        "what harms within the margin is packed round after round",
+        "bflcd/ledger/judgement.py",
+        "if offer.reason is None and not repute.takes(",
+        "if offer.reason is None and offer.norm == 0 and not repute.takes(",
+        DECIDES,
+    ),
+    mutant(
+        "reputation-seats-by-lot-alone",
+        "liars whose offers never help sit as often as others",
+        "bflcd/ledger/election.py",
+        "low = params.reputation_rounds > 0 and account.reputation < good",
+        "low = account.reputation < good and not params.reputation_rounds",
+        DECIDES,
+    ),
+)
