@@ -119,6 +119,7 @@ OTHER = {
 OTHER_RULES = {
     "committee": 0.3,
     "places": 0.5,
+    "small_community": True,
     "score_rule": "accuracy",
     "score_damping": 2,
     "score_margin": 0.1,
@@ -128,6 +129,7 @@ OTHER_RULES = {
     "aggregation": "median",
     "norm_clip": 1.0,
     "norm_band": False,
+    "reputation_rounds": 4,
     "disclosure": "helps or not",
 }
 
