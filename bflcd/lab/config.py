@@ -66,7 +66,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In usual norms; 0: norms don't weigh."""
     norm_band: bool = True
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
-    copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.95
+    copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.99
     """Cosine from which on an update is a copy; 0: none is."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""

@@ -128,6 +128,7 @@ OTHER_RULES = {
     "aggregation": "median",
     "norm_clip": 1.0,
     "norm_band": False,
+    "copy_likeness": 0.9,
     "disclosure": "helps or not",
 }
 

@@ -101,7 +101,7 @@ class ComputeJobs:
         model = found[0].header.blob if found else None
         return b"" if model is None else await self._store.blob(model.root) or b""
 
-    def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...], before: bytes) -> ScoreJob:
+    def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...], before: bytes = b"") -> ScoreJob:
         params = self._params()
         return ScoreJob(
             job.round,
