@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bflcd.lab.chain import LAST_STEP
-from bflcd.learn.alike import Comparison
+from bflcd.learn.checks.alike import Comparison
 from bflcd.ledger.trust.alike import likes_of
 from bflcd.types import HASH_BYTES, Digest
 

@@ -25,8 +25,8 @@ from bflcd.lab.exact import aggregate
 from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
-from bflcd.learn.alike import Comparison
 from bflcd.learn.attacks import Measurements
+from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason

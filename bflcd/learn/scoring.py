@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from bflcd.errors import PeerError
-from bflcd.learn.alike import Comparison
+from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore

@@ -3,7 +3,7 @@
 from math import isfinite
 from typing import Final
 
-from bflcd.learn.alike import MOST_NAMED
+from bflcd.learn.checks.alike import MOST_NAMED
 from bflcd.learn.protocol import (
     NORM_LIMIT,
     NORM_SCALE_BITS,

@@ -1,4 +1,4 @@
-"""Whether two updates are too alike to be two people's work: cosines in exact integers (design 5.2, ADR 30).
+"""Whether two updates are too alike to be two people's work: cosines in exact integers (design 5.2).
 
 Each vector is brought to whole numbers below 2^18 by a power of two of its own, which leaves its direction as it is:
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bflcd.learn.alike import BITS, LEAST_WEIGHTS, MOST_NAMED, SAMPLE, Comparison, Direction, Likeness, alike, product
+from bflcd.learn.checks.alike import BITS, LEAST_WEIGHTS, MOST_NAMED, SAMPLE, Comparison, Direction, Likeness, alike, product
 from bflcd.types import Digest, PartsPerMillion
 from bflcd.wire.tensors import VALUE_LIMIT
 
