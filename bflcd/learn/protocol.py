@@ -86,8 +86,8 @@ class ScoreJob:
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
     `damping` d: each candidate is judged at base + U/d, or as far in that direction as `limit` lets (in the unit of
     `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
-    `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round before,
-    whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
+    `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
+    before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
     """
 
     round: Round

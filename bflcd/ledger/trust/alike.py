@@ -1,9 +1,9 @@
 """Copies have no place: of offers that are one, the first alone counts, and the model's last step offered again not at all.
 
 A card says of an offer that it is `like` an earlier one on the same card, or like the step that led to the parent. Every judge
-compares payloads by the same integers (`learn.checks.alike`), so f + 1 equal words have an honest one among them: f liars can neither
-make a copy of an honest offer nor hide one from the others. Which of two came first the cards say too, by the order in which
-their authors heard of the offers: most voices decide, and the f liars are fewer than the honest ones where these agree.
+compares payloads by the same integers (`learn.checks.alike`), so f + 1 equal words have an honest one among them: f liars can
+neither make a copy of an honest offer nor hide one from the others. Which of two came first the cards say too, by the order in
+which their authors heard of the offers: most voices decide, and f liars are fewer than the honest ones where these agree.
 """
 
 from collections import Counter, defaultdict
