@@ -52,20 +52,27 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
 def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
     """`card` with as many entries and present members as have an encoding (design 5.3), its author and the uploaders first.
 
-    In a community so large that not all fit, the round's seed decides whom an honest card leaves out, another round others.
+    In a community so large that not all fit, the round's seed decides whom an honest card leaves out, another round others; and
+    where nearly all of so many offers are copies, which of these it names.
     """
 
     def lot(node: NodeId) -> Digest:
         return tie_break(seed, node)
 
     chosen = sorted(card.entries, key=lambda entry: (lot(entry.uploader), entry_key(entry)))[:MAX_ENTRIES]
-    here = {entry.offer for entry in chosen} | {card.parent}
-    chosen = [entry if entry.like in here else replace(entry, like=None) for entry in chosen]
     named = {author, *(entry.uploader for entry in chosen)} & set(card.present)
-    taken = len(chosen) * _ENTRY_BYTES + sum(entry.like is not None for entry in chosen) * _LIKE_BYTES
-    room = (MAX_PAYLOAD_BYTES - _FIXED_BYTES - taken) // _PRESENT_BYTES - len(named)
+    room = MAX_PAYLOAD_BYTES - _FIXED_BYTES - len(chosen) * _ENTRY_BYTES - len(named) * _PRESENT_BYTES
+    chosen = _with_likes(chosen, card.parent, room // _LIKE_BYTES)
+    room = (room - sum(entry.like is not None for entry in chosen) * _LIKE_BYTES) // _PRESENT_BYTES
     others = sorted((node for node in card.present if node not in named), key=lot)[:room]
     return replace(card, entries=tuple(sorted(chosen, key=entry_key)), present=tuple(sorted([*named, *others])))
+
+
+def _with_likes(entries: list[CardEntry], parent: Digest, most: int) -> list[CardEntry]:
+    """The entries, of which so many at most say what they are like, and only what is among them or the parent."""
+    here = {entry.offer for entry in entries} | {parent}
+    said = frozenset([entry.offer for entry in entries if entry.like in here][:most])
+    return [entry if entry.offer in said else replace(entry, like=None) for entry in entries]
 
 
 def by_lot(cards: Iterable[Signed[ScoreCard]], f: int, seed: Digest) -> list[Signed[ScoreCard]]:
