@@ -23,7 +23,8 @@ def drawn(seed: int, size: int = 1000) -> np.ndarray:
 
 
 def is_like(a: np.ndarray, b: np.ndarray, limit: int = LIMIT) -> bool:
-    return alike(Direction.of(a), Direction.of(b), PartsPerMillion(limit))
+    one, other = Direction.of(a), Direction.of(b)
+    return alike(product(one.values, other.values), one.squares * other.squares, PartsPerMillion(limit))
 
 
 @given(vectors, vectors, st.integers(1, 1_000_000))
@@ -97,24 +98,18 @@ def test_of_many_the_first_are_named():
 
 def test_of_a_large_model_each_judge_looks_at_places_of_its_own():
     """Given noise that a copier puts where one judge looks, then that one is deceived, and no other."""
-    weights = SAMPLE * 8
+    weights = SAMPLE * 32
     known, other = (Comparison(weights, seed, LIMIT) for seed in (1, 2))
     honest = drawn(1, weights)
     copied = honest.copy()
-    copied[known.places] += drawn(2, SAMPLE)
+    copied[known.places] += drawn(2, SAMPLE) / 2
     answers = [
         comparison.look([key(1), key(2)], [comparison.gather(update) for update in (honest, copied)])[1]
         for comparison in (known, other, Comparison(weights, 2, LIMIT))
     ]
-    assert [len(answer.others) for answer in answers[:1]] == [0]
+    assert [len(answer.others) for answer in answers] == [0, 1, 1]
     assert len(set(known.places) & set(other.places)) < SAMPLE // 4
-    spared = honest.copy()
-    spared[known.places[: SAMPLE // 2]] = 0
     assert answers[1] == answers[2], "one seed, one answer"
-    mild = honest.copy()
-    mild[known.places[: SAMPLE // 8]] += drawn(3, SAMPLE // 8)
-    assert other.look([key(3)], [other.gather(mild)])[0].others == (key(1),)
-    assert known.look([key(3)], [known.gather(mild)])[0].others == ()
 
 
 def test_a_model_of_the_samples_size_is_looked_at_whole():
