@@ -53,3 +53,9 @@ class Adversaries:
             return measured
         accomplices = np.array([device in self.members for device in offering], dtype=np.bool_)
         return lie(self._attack.lies, measured, accomplices, generator(self._seed, Draw.LIES, round_, member))
+
+    def hide(self, member: int, likes: Sequence[int | None], offering: Sequence[int]) -> tuple[int | None, ...]:
+        """Of what copies `member` tells on its card, of the `likes` that it found: a liar tells nothing of its friends'."""
+        if member not in self.members or not self.awake or self._attack.lies is Lies.NONE:
+            return tuple(likes)
+        return tuple(None if device in self.members else like for device, like in zip(offering, likes, strict=True))

@@ -45,6 +45,9 @@ from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 POOL: Final = Amount(1_000_000_000)
 """Units that rewards are paid from."""
 
+LAST_STEP: Final = -1
+"""What a card's line is like that repeats what the last round did to the model."""
+
 MEDIAN_RATE: Final = log(1024)
 RATE_SIGMA: Final = 1.0
 """Links of the devices, which only a multi-factor election looks at: lognormal around 1 MiB/s."""
@@ -58,7 +61,8 @@ class CardLines:
     """What one member writes: an entry an offer, in the order of the offers.
 
     `entered`: which offers it has an entry for, None for all; `rates` in KiB/s, None for those of the simulated links; `present`:
-    devices that it saw, None for all. The base's loss and accuracy count only if there is an entry.
+    devices that it saw, None for all. The base's loss and accuracy count only if there is an entry. `likes`: of which
+    offer, by its place, each is a copy, `LAST_STEP` for that, None of nothing; None: it names no copies.
     """
 
     gains: NDArray[np.int64]
@@ -69,6 +73,7 @@ class CardLines:
     entered: NDArray[np.bool_] | None = None
     rates: NDArray[np.int64] | None = None
     present: tuple[int, ...] | None = None
+    likes: tuple[int | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +207,12 @@ class LabChain:
         )
         return Signed(body, Envelope(node, encode(body), _UNSIGNED))
 
+    def _like(self, card: CardLines, line: int, offers: Sequence[Signed[Offer]]) -> Digest | None:
+        like = None if card.likes is None else card.likes[line]
+        if like is None:
+            return None
+        return self._head_of(self.state) if like == LAST_STEP else offers[like].digest
+
     def _card(self, member: int, offers: Sequence[Signed[Offer]], lines: Sequence[int], card: CardLines) -> Signed[ScoreCard]:
         entries = tuple(
             CardEntry(
@@ -212,6 +223,7 @@ class LabChain:
                 accuracy=PartsPerMillion(int(card.accuracies[line])),
                 norm=int(card.norms[line]),
                 rate=int(self._links[self._numbers[offers[line].author]] if card.rates is None else card.rates[line]),
+                like=self._like(card, line, offers),
             )
             for line in lines
             if card.entered is None or card.entered[line]

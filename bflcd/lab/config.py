@@ -70,6 +70,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
     reputation_rounds: Annotated[int, Meta(ge=0, le=1024)] = 8
     """Offers that a member's gains are averaged over; 0: what it offered before counts for nothing."""
+    copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.99
+    """Cosine from which on an update is a copy; 0: none is."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
 
@@ -86,6 +88,7 @@ PAPER: Final = Rules(
     norm_clip=0.0,
     norm_band=False,
     reputation_rounds=0,
+    copy_likeness=0.0,
     disclosure=BEFORE,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
@@ -197,6 +200,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             score_damping=rules.score_damping,
             score_margin=MicroNats(round(rules.score_margin * MILLION)),
             norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION) if rules.norm_band else 0),
+            copy_likeness=_millionths(rules.copy_likeness),
             score_rule=rules.score_rule,
             validation_fraction=_millionths(rules.validation),
             active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),

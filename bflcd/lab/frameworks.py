@@ -6,7 +6,7 @@ how the updates become a step.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from bflcd.lab.adversaries import Adversaries
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.config import SimulationConfig
+from bflcd.lab.copies import find_copies
 from bflcd.lab.devices import Devices
 from bflcd.lab.disclosures import DISCLOSURES
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
@@ -25,9 +26,10 @@ from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
+from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
-from bflcd.ledger.judgement import OfferJudgement
+from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.step_limit import step_limit
 from bflcd.params import MILLION
 from bflcd.registry import entry_of
@@ -146,8 +148,10 @@ class Bflc(Framework):
         # 3. Every seat scores every update on its own rows; one card each, of which q decide (design 5.3).
         scores = self._scores(model, updates, committee)
         norms = fixed_norms(updates) if self._config.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
+        likes = self._likes(updates, offering)
         chosen = chain.chosen_cards(lying)
         cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
+        cards = [(member, replace(card, likes=self.adversaries.hide(member, likes, offering))) for member, card in cards]
         # 4. The ledger's own transition: judgement, packing, weights, rewards, election (design 5.4).
         decision = chain.close(offering, samples, cards)
         # 5. The exact aggregate of the packed, within the step limit.
@@ -163,12 +167,15 @@ class Bflc(Framework):
         lying, judged, limit = self.adversaries.members, decision.outcome.judgement, decision.outcome.step_limit
         paid = self.chain.rewards(decision)
         refused = [offer for offer in judged.offers if offer.reason is not None]
+        copies = [offer for offer in refused if offer.reason is Reason.COPY]
         return {
             "trainers": len(offering),
             "liars": sum(device in lying for device in offering),
             "packed": len(decision.packed),
             "packed_liars": sum(device in lying for device in decision.packed),
             "refused_honest": self._honest(refused),
+            "copies": len(copies),
+            "copies_honest": self._honest(copies),
             "resting_honest": self._resting(lying=False),
             "resting_liars": self._resting(lying=True),
             "step": step,
@@ -195,6 +202,15 @@ class Bflc(Framework):
             return self._engine.score(model, updates, members, params.score_damping)
         limit, most = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
         return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=most)
+
+    def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:
+        """Of which other each update is a copy. Honest trainers' offers come first: a copier has to see what it copies."""
+        limit, lying = self.chain.params.copy_likeness, self.adversaries.members
+        if not limit:
+            return [None] * len(offering)
+        comparison = Comparison(updates.shape[1], number(self._config.seed, Draw.LIKENESS, self.round), limit)
+        order = sorted(range(len(offering)), key=lambda line: (offering[line] in lying, line))
+        return find_copies(comparison, updates, self.moved, order)
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
         """What `member` says, true or not, is as coarse as everybody's."""

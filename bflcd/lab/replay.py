@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bflcd.errors import MachineError, PeerError, Rejection
 from bflcd.inspect.reader import open_reader
-from bflcd.lab.chain import CardLines, Decision, LabChain
+from bflcd.lab.chain import LAST_STEP, CardLines, Decision, LabChain
 from bflcd.lab.exact import aggregate
 from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.lot import Draw
@@ -24,10 +24,10 @@ from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply, draw_of
 from bflcd.params import BlobRef, Genesis
 from bflcd.store.sqlite import SqliteStore
-from bflcd.types import NodeId, Round, short
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.blocks import CertifiedSegment, Header, Segment, chain_id_of, header_hash
 from bflcd.wire.envelope import Signed, open_envelope, verify_envelope
-from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 from bflcd.wire.tensors import blob_ref, join_payload, split_payload, update_label
 
 _UNKNOWN_SAMPLES: Final = 1
@@ -149,7 +149,15 @@ def _lines(chain: LabChain, card: Signed[ScoreCard], offering: Sequence[int]) ->
         entered=np.array([device in entries for device in offering], dtype=np.bool_),
         rates=column("rate"),
         present=tuple(chain.device_of(node) for node in card.body.present),
+        likes=_likes(card.body, [entries.get(device) for device in offering]),
     )
+
+
+def _likes(card: ScoreCard, entries: Sequence[CardEntry | None]) -> tuple[int | None, ...]:
+    """What the entry on each line is like, by that one's line."""
+    lines: dict[Digest | None, int] = {entry.offer: line for line, entry in enumerate(entries) if entry is not None}
+    lines[card.parent] = LAST_STEP
+    return tuple(None if entry is None else lines.get(entry.like) for entry in entries)
 
 
 async def _model(stores: Sequence[SqliteStore], walk: _Walk, segment: Segment, decision: Decision) -> BlobRef | None:

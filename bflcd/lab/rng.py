@@ -36,6 +36,8 @@ class Draw(IntEnum):
     """Of askers beside a community, and of what judges look at when they are asked."""
     NOISE = 15
     """What a judge adds to its gains, where a rule of disclosure says so."""
+    LIKENESS = 17
+    """Which weights are looked at to find copies."""
     BUCKETS = 16
     """Which updates a server averages before its rule sees them."""
 

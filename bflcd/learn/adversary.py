@@ -10,7 +10,7 @@ from torch import Tensor
 from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
 from bflcd.learn.data import DataConfig, bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
-from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult, UpdateScore
+from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.learn.questions.asker import Asker, Turn, suspected
 from bflcd.learn.task import Dataset, Rows, Task
 from bflcd.learn.training import DeviceRows
@@ -75,7 +75,8 @@ class Adversary:
         said = lie(self._attack.lies, truth, accomplices, np.random.Generator(np.random.PCG64(job.seed)))
         columns = zip(measured.scores, said.gains.tolist(), said.accuracies.tolist(), said.norms.tolist(), strict=True)
         scores = tuple(
-            UpdateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm) for score, gain, accuracy, norm in columns
+            replace(score, gain=MicroNats(gain), accuracy=PartsPerMillion(accuracy), norm=norm)
+            for score, gain, accuracy, norm in columns
         )
         return replace(measured, base_loss=MicroNats(said.base_loss), scores=scores)
 

@@ -20,8 +20,8 @@ LENGTH_BYTES: Final = 4
 MAX_HEAD_BYTES: Final = 2**23
 """A head: names a score or a reason for each of 2^14 candidates, or a specification of 4096 tensors."""
 
-MAX_PAYLOADS: Final = MAX_MEMBERS + 1
-"""A model and an update of every member."""
+MAX_PAYLOADS: Final = MAX_MEMBERS + 2
+"""A model, the one before it, and an update of every member."""
 
 MAX_FRAME_BYTES: Final = MAX_CHUNKS * CHUNK_BYTES
 """All payloads of a frame together: one blob of the largest size, 16 GiB."""

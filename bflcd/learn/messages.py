@@ -32,7 +32,7 @@ Result = TrainResult | ScoreResult | EvaluateResult
 
 T = TypeVar("T")
 
-_PAYLOADS: Final = ("model", "update")
+_PAYLOADS: Final = ("model", "before", "update")
 """Fields whose bytes are payloads of a frame."""
 
 MAX_SAID_CHARS: Final = 4096

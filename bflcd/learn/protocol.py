@@ -86,6 +86,8 @@ class ScoreJob:
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
     `damping` d: each candidate is judged at base + U/d, or as far in that direction as `limit` lets (in the unit of
     `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
+    `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
+    before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
     """
 
     round: Round
@@ -97,6 +99,8 @@ class ScoreJob:
     attack: AttackContext | None = None
     limit: int | None = None
     row_limit: MicroNats = WIDEST_ROW_LIMIT
+    alike: PartsPerMillion = PartsPerMillion(0)
+    before: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +108,15 @@ class UpdateScore:
     """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d.
 
     `norm`: L2 norm of the whole U, fixed point. Exact: what a card says of them is the ledger's rule (`ledger.disclosure`).
+    `alike`: keys of updates of the round, compared before it, that are one with it; `repeats`: it is one with the last step.
     """
 
     key: Digest
     gain: MicroNats
     accuracy: PartsPerMillion
     norm: int
+    alike: tuple[Digest, ...] = ()
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from time import perf_counter
 from typing import Final
@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from bflcd.errors import PeerError
+from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
 from bflcd.learn.task import Task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
 from bflcd.params import MILLION
-from bflcd.types import Digest, MicroNats, PartsPerMillion
+from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
 from bflcd.wire.tensors import Floats, split_payload
 
 ROW_LOSS_LIMIT: Final = 1000.0
@@ -65,6 +66,7 @@ class Scorer:
         self._stacked = model.device.type == "cuda" if stacked is None else stacked
         self._base: tuple[tuple[bytes, int, int], RowLosses] | None = None
         self._refused = 0
+        self._compared: tuple[tuple[Round, int, PartsPerMillion], Comparison] | None = None
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
@@ -111,7 +113,24 @@ class Scorer:
             UpdateScore(candidate.key, mean_gain(base.losses, found.losses, job.row_limit), found.accuracy, fixed_norm(update))
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
+        scores = self._compare(job, valid, scores)
         return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
+
+    def _compare(
+        self, job: ScoreJob, valid: list[tuple[UpdateToScore, Floats]], scores: tuple[UpdateScore, ...]
+    ) -> tuple[UpdateScore, ...]:
+        """The scores with what each update is too alike to, in this job and the round's before it. Raises PeerError."""
+        if not job.alike:
+            return scores
+        key = (job.round, job.seed, job.alike)
+        if self._compared is None or self._compared[0] != key:
+            self._compared = (key, Comparison(len(self._model.weights), job.seed, job.alike))
+        comparison = self._compared[1]
+        if job.before:
+            model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
+            comparison.last_step(comparison.gather(model) - comparison.gather(before))
+        found = comparison.look([candidate.key for candidate, _ in valid], [comparison.gather(update) for _, update in valid])
+        return tuple(replace(score, alike=like.others, repeats=like.repeats) for score, like in zip(scores, found, strict=True))
 
     def _draw(self, job: ScoreJob) -> DeviceRows:
         """The job's rows in ascending order: all, or `job.rows` drawn by its seed."""

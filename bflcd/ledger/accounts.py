@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bflcd.ledger.election import Merit
-from bflcd.ledger.judgement import Judgement, OfferJudgement
+from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
 from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
@@ -68,10 +68,12 @@ def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[
 
 
 def _after(params: Params, round_: Round, account: Account, offer: OfferJudgement, m: int) -> Account:
-    """One trainer's account after its judged offer."""
+    """One trainer's account after its judged offer; what a copy gains is not its merit."""
     stands = standing_after(account, round_, harmed=harms(offer, m), packed=offer.reason is None)
     rounds = params.reputation_rounds
-    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain)) if rounds else stands
+    if rounds == 0 or offer.reason is Reason.COPY:
+        return stands
+    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

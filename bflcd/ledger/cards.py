@@ -11,6 +11,7 @@ from bflcd.ledger.alliance.fees import owes
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.roles import may_train, rests, tie_break, trainers
 from bflcd.ledger.state import State, member_of, members_of
+from bflcd.ledger.trust.alike import wrong_likes
 from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash
@@ -20,8 +21,11 @@ from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, Offer, ScoreCard
 MAX_ENTRIES_EACH: Final = 2
 """Entries of a card about one uploader: nobody holds more offers of one, so more of them are invented."""
 
-_ENTRY_BYTES: Final = 128
-"""The largest entry of a card: three hashes of 34 bytes, four numbers of at most 9, 5, 5 and 5."""
+_ENTRY_BYTES: Final = 129
+"""The largest entry of a card that is like nothing: three hashes of 34 bytes, four numbers of at most 9, 5, 5 and 5."""
+
+_LIKE_BYTES: Final = 33
+"""What another hash in it adds."""
 
 _PRESENT_BYTES: Final = 34
 """A member on a card."""
@@ -48,7 +52,8 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
 def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
     """`card` with as many entries and present members as have an encoding (design 5.3), its author and the uploaders first.
 
-    In a community so large that not all fit, the round's seed decides whom an honest card leaves out, another round others.
+    In a community so large that not all fit, the round's seed decides whom an honest card leaves out, another round others; and
+    where nearly all of so many offers are copies, which of these it names.
     """
 
     def lot(node: NodeId) -> Digest:
@@ -56,9 +61,18 @@ def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
 
     chosen = sorted(card.entries, key=lambda entry: (lot(entry.uploader), entry_key(entry)))[:MAX_ENTRIES]
     named = {author, *(entry.uploader for entry in chosen)} & set(card.present)
-    room = (MAX_PAYLOAD_BYTES - _FIXED_BYTES - len(chosen) * _ENTRY_BYTES) // _PRESENT_BYTES - len(named)
+    room = MAX_PAYLOAD_BYTES - _FIXED_BYTES - len(chosen) * _ENTRY_BYTES - len(named) * _PRESENT_BYTES
+    chosen = _with_likes(chosen, card.parent, room // _LIKE_BYTES)
+    room = (room - sum(entry.like is not None for entry in chosen) * _LIKE_BYTES) // _PRESENT_BYTES
     others = sorted((node for node in card.present if node not in named), key=lot)[:room]
     return replace(card, entries=tuple(sorted(chosen, key=entry_key)), present=tuple(sorted([*named, *others])))
+
+
+def _with_likes(entries: list[CardEntry], parent: Digest, most: int) -> list[CardEntry]:
+    """The entries, of which so many at most say what they are like, and only what is among them or the parent."""
+    here = {entry.offer for entry in entries} | {parent}
+    said = frozenset([entry.offer for entry in entries if entry.like in here][:most])
+    return [entry if entry.offer in said else replace(entry, like=None) for entry in entries]
 
 
 def by_lot(cards: Iterable[Signed[ScoreCard]], f: int, seed: Digest) -> list[Signed[ScoreCard]]:
@@ -76,8 +90,8 @@ def by_lot(cards: Iterable[Signed[ScoreCard]], f: int, seed: Digest) -> list[Sig
     return sorted(held, key=lambda card: (says_nothing(card), tie_break(seed, card.author)))
 
 
-def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:
-    """What is wrong with the entries as a list, if anything."""
+def _list_of_entries(entries: tuple[CardEntry, ...], parent: Digest) -> str | None:
+    """What is wrong with the entries as a list, if anything; `parent` of the card."""
     if not _ascending(map(entry_key, entries)):
         return "its entries are not sorted by uploader, offer and root, or repeat one"
     for first, later in zip(entries, entries[MAX_ENTRIES_EACH:], strict=False):
@@ -86,6 +100,8 @@ def _list_of_entries(entries: tuple[CardEntry, ...]) -> str | None:
     for entry in entries:
         if entry.gain < REFUSED:
             return f"it says {entry.gain} of an offer of {short(entry.uploader)}, where {REFUSED} stands for all that harms"
+    if wrong := wrong_likes(entries, parent):
+        return f"the offer of {short(wrong.uploader)} is like one that has no entry, or is itself like another"
     return None
 
 
@@ -120,7 +136,7 @@ class CardRules:
         An uploader is present by definition, since its offer is held (design 5.3): a packed node is therefore always a
         present one.
         """
-        if complaint := _list_of_entries(card.entries):
+        if complaint := _list_of_entries(card.entries, card.parent):
             return complaint
         if not _ascending(card.present):
             return "its present members are not sorted, or repeat one"

@@ -19,6 +19,7 @@ from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
+from bflcd.ledger.trust.alike import copies
 from bflcd.ledger.trust.reputation import LEAST_GAIN, repute_among
 from bflcd.params import Params
 from bflcd.registry import entry_of
@@ -58,6 +59,7 @@ class Reason(Enum):
     NORM_TOO_SMALL = "its norm is far below the usual"
     NORM_TOO_LARGE = "its norm is far above the usual"
     IN_DEBT = "its uploader has done harm and not made up for it yet"
+    COPY = "it is a copy of an earlier one, or of the last step"
     NO_PLACE = "better offers took all places"
 
 
@@ -108,7 +110,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     2. What the base is worth is the lower median over the cards that measured it.
     3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
     4. Each offer by itself: medians over all q cards, then norm and gain, which is `REFUSED` below the margin of most judges.
-    5. All of them together: the band of norms, who is in debt, then the k best have places.
+    5. All of them together: copies (`ledger.trust.alike`), the band of norms, who is in debt, then the k best have places.
     6. Present is who f + 1 cards list.
 
     Raises InvariantError at another number of cards, or a score rule that there is not.
@@ -130,6 +132,8 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     # 4. Each by itself.
     offers = [_rate(score_of, key, found, m, two=key[0] in two) for key, found in entries.items()]
     # 5. All together.
+    if params.copy_likeness:
+        offers = _without(copies(bodies, f, seed_of(state)), offers)
     offers = _hold_to_band(_hold_to_ledger(offers, state.usual_norm))
     offers = _rank(params, state, _hold_to_repute(params, state, offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
@@ -182,6 +186,11 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
     refusals = sum(entry.gain == REFUSED for entry in found)
     helps = sum(entry.gain >= LEAST_GAIN for entry in found)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals, helps)
+
+
+def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """Refuse the copies among the offers that are not refused yet."""
+    return [replace(offer, reason=Reason.COPY) if offer.reason is None and offer.offer in gone else offer for offer in offers]
 
 
 def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:

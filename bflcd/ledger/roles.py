@@ -44,7 +44,12 @@ def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
     seated = node in state.committee
     account = member_of(state, node)
-    if (seated and not params.small_community) or account is None or account.punished_round != NEVER or account.rest_round > state.round:
+    if (
+        (seated and not params.small_community)
+        or account is None
+        or account.punished_round != NEVER
+        or account.rest_round > state.round
+    ):
         return False
     return (seated or is_active(params, seed_of(state), node)) and not owes(state, node)
 

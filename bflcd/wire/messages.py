@@ -70,6 +70,7 @@ class CardEntry:
 
     `gain`: -1 if the offer does not qualify there, whatever it costs; else one of few levels (`ledger.disclosure`).
     `rate`: KiB/s at which the member pulled the update; 0 where it did not, or did not measure it (paper IV-B).
+    `like`: the earlier offer of which it is a copy, the parent of the card if it repeats the last step, None of neither.
     """
 
     uploader: NodeId
@@ -79,9 +80,10 @@ class CardEntry:
     accuracy: PartsPerMillion
     norm: Annotated[int, Between(0, MAX_NORM)]
     rate: Annotated[int, Between(0, MAX_RATE)]
+    like: Digest | None = None
 
 
-@message(126, max_bytes=MAX_PAYLOAD_BYTES)
+@message(125, max_bytes=MAX_PAYLOAD_BYTES)
 @dataclass(frozen=True, slots=True)
 class ScoreCard:
     """A committee member's one list of scores for a round and epoch; entries sorted by (uploader, offer, root), present by id.

@@ -353,6 +353,30 @@ def card_about(world: World, answers: list[Callable[[Digest], Event]], gain: int
     return cards[0].body
 
 
+def test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came():
+    """Given offers that came in one order and were scored in another, when the worker says which are one, and which repeats the
+    last step, then the card names the one of which its author heard first, and the parent."""
+    world = a_world()
+    core, _ = a_judge(world)
+    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
+    trainers = [world.identities[node] for node in list(world.identities)[-4:]]
+    offers = [offer_of(core, trainer, number) for number, trainer in enumerate(trainers)]
+    for trainer, offer in zip(trainers, offers, strict=True):
+        core.handle(MessageReceived(offer, trainer.node_id), world.instant())
+    slots = list(round_of(core).collection.slots.values())
+    first, copy, other, again = (slot.offer.digest for slot in slots)
+    effects: list[Effect] = []
+    for key, alike, repeats in ((copy, (), False), (other, (), False), (first, (copy,), False), (again, (), True)):
+        core.handle(BlobFetched(round_of(core).collection.offers[key].body.blob.root), world.instant())
+        score = UpdateScore(key, MicroNats(5), PartsPerMillion(6), 7, alike, repeats)
+        result = ScoreResult(MicroNats(1), PartsPerMillion(2), (score,), (), 0.0)
+        effects += core.handle(Scored(Round(0), result), world.instant())
+    effects += core.tick(later(world, core.context.params.collect_deadline))
+    (card,) = (open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message))
+    likes = {entry.offer: entry.like for entry in card.body.entries}
+    assert likes == {first: None, copy: first, other: None, again: core.context.head_hash}
+
+
 def came(rate: int) -> Callable[[Digest], Event]:
     return lambda root: BlobFetched(root, rate)
 

@@ -19,7 +19,7 @@ from tests.helpers.learning import SPEC, task_spec
 
 KEY = Digest(bytes([5]) * 32)
 DATA = DataConfig(None, "equal", 0, 1, 0, 0.5, 0)
-SCORE = UpdateScore(KEY, MicroNats(-1), PartsPerMillion(5), 7)
+SCORE = UpdateScore(KEY, MicroNats(-1), PartsPerMillion(5), 7, (KEY,), repeats=True)
 
 MESSAGES: tuple[Message, ...] = (
     Setup(task_spec("digits", SPEC), DATA, 200_000, 7, "cpu", 1),
@@ -29,7 +29,15 @@ MESSAGES: tuple[Message, ...] = (
     TaskDescription((("a", "b"),), SPEC, b"model"),
     TrainJob(Round(1), b"model", 3, "label"),
     TrainJob(Round(1), b"model", 3, "label", AttackContext(4, 2, 7)),
-    ScoreJob(Round(1), b"model", (UpdateToScore(KEY, b"update", "label"), UpdateToScore(KEY, b"other", "second")), 3, 256, 4),
+    ScoreJob(
+        Round(1),
+        b"model",
+        (UpdateToScore(KEY, b"update", "label"), UpdateToScore(KEY, b"other", "second")),
+        3,
+        256,
+        4,
+        before=b"past",
+    ),
     EvaluateJob(b"model"),
     TrainResult(b"update", 10, 0.5, 0.1),
     ScoreResult(MicroNats(1), PartsPerMillion(2), (SCORE,), ((KEY, "bad"),), 0.1),

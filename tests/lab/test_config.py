@@ -130,6 +130,7 @@ OTHER_RULES = {
     "norm_clip": 1.0,
     "norm_band": False,
     "reputation_rounds": 4,
+    "copy_likeness": 0.9,
     "disclosure": "helps or not",
 }
 

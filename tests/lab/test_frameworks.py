@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.lab.chain import LabChain
+from bflcd.lab.chain import LAST_STEP, LabChain
 from bflcd.lab.config import Framework, SimulationConfig
 from bflcd.lab.devices import load_devices
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
@@ -22,6 +22,7 @@ from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons_aggregate
 from bflcd.learn.scoring import fixed_norm
 from bflcd.learn.task import find_task
+from bflcd.ledger.quorum import faults
 from bflcd.params import TensorSpec
 from bflcd.wire.tensors import split_payload
 from tests.helpers.lab import CPU, tiny
@@ -212,6 +213,8 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "packed": len(decision.packed),
             "packed_liars": 0,
             "refused_honest": 16 - len(decision.packed),
+            "copies": 0,
+            "copies_honest": 0,
             "resting_honest": 0,
             "resting_liars": 0,
             "step": pytest.approx(float((step.model - model).norm())),
@@ -288,6 +291,40 @@ def test_norms_are_looked_at_unless_the_rules_say_otherwise(band, packed):
         config, lambda trainee: [5.0, odd.get(trainee.seed, 1.0), 0.0] if odd.get(trainee.seed, 1) >= 1 else [0.001] * 3
     )
     assert framework.step(torch.zeros(WIDTH), PACE).facts["packed"] == packed
+
+
+def test_copies_are_named_on_cards_of_honest_members_and_have_no_place(monkeypatch):
+    """Given copycats, when a round closes, then honest members name each as a copy of the honest update that it took, liars in the
+    committee name none, and none has a place, unless the rules want no copies found."""
+    for likeness in (0.99, 0.0):
+        config = tiny({"copy_likeness": likeness}, attack="copycat", liars=0.25)
+        simulation = Simulation(config, MACHINE)
+        closed = closed_rounds(simulation._framework, monkeypatch)
+        records = [simulation.advance() for _ in range(3)]
+        lying = frozenset(simulation.devices.adversaries)
+        for (offering, _, cards, decision), record in zip(closed, records, strict=True):
+            copiers = [line for line, device in enumerate(offering) if device in lying]
+            for member, said in cards:
+                named = [line for line, like in enumerate(said.likes) if like is not None]
+                assert named == (copiers if likeness and member not in lying else [])
+                assert all(offering[said.likes[line]] not in lying for line in named)
+            told = likeness and sum(member not in lying for member, _ in cards) > faults(len(simulation.chain.committee))
+            assert record["copies_honest"] == 0
+            assert record["copies"] <= len(copiers), "some are refused for their gain"
+            assert not told or not lying & set(decision.packed)
+        assert any(set(offering) & lying for offering, *_ in closed)
+        assert any(record["copies"] for record in records) is bool(likeness)
+
+
+def test_replayers_are_named_as_the_last_step(monkeypatch):
+    simulation = Simulation(tiny(attack="replay", liars=0.25), MACHINE)
+    closed = closed_rounds(simulation._framework, monkeypatch)
+    for _ in range(3):
+        simulation.advance()
+    lying = frozenset(simulation.devices.adversaries)
+    for offering, _, cards, _ in closed[1:]:
+        honest = [said.likes for member, said in cards if member not in lying]
+        assert all([like == LAST_STEP for like in likes] == [device in lying for device in offering] for likes in honest)
 
 
 def test_adversaries_facts_are_told(monkeypatch):

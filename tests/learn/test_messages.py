@@ -49,7 +49,7 @@ def test_models_and_updates_are_never_packed_into_a_head():
     assert {kind: payloads for kind, (payloads, _) in said.items() if payloads} == {
         "description": (b"model",),
         "train": (b"model",),
-        "score": (b"model", b"update", b"other"),
+        "score": (b"model", b"past", b"update", b"other"),
         "evaluate": (b"model",),
         "trained": (b"update",),
     }

@@ -295,3 +295,32 @@ def test_evaluation_counts_test_rows(digits):
 )
 def test_norms_are_fixed_point(weights, norm):
     assert fixed_norm(np.array(weights, dtype=np.float32)) == norm
+
+
+def compared(scorer, model, candidates, **job):
+    """What each candidate is like: the numbers of others, and whether it repeats the last step."""
+    job = replace(score_job(model, candidates), alike=990_000, **job)
+    return [([other[0] for other in score.alike], score.repeats) for score in scorer.score(job, never).scores]
+
+
+def test_copies_are_found_within_a_round_and_against_the_step_before_it(digits):
+    """Given updates scored in two jobs of one round, then each is held against all before it, those of the other job too, and
+    against what led to the model; in the next round they are forgotten."""
+    task, flat, model, rows, update = digits
+    scorer, other = Scorer(flat, task, rows), np.random.default_rng(3).standard_normal(update.shape) * 0.01
+    start = split_payload(model, flat.spec, label=None)[1]
+    before = join_payload(np.zeros(0, np.int64), (start - other).astype(np.float32), flat.spec, label=None)
+    noisy = update + np.random.default_rng(4).standard_normal(update.shape) * 0.1 * np.sqrt(np.mean(np.square(update)))
+    first = [candidate(flat, 1, update), candidate(flat, 2, other * 2), candidate(flat, 3, noisy)]
+    assert compared(scorer, model, first, before=before) == [([], False), ([], True), ([1], False)]
+    assert compared(scorer, model, [candidate(flat, 4, update * 3), candidate(flat, 5, other)]) == [([1, 3], False), ([2], True)]
+    assert compared(scorer, model, [candidate(flat, 6, update)], round=Round(1)) == [([], False)]
+    assert [score.alike for score in scorer.score(score_job(model, first), never).scores] == [()] * 3, "where none is wanted"
+
+
+def test_an_update_that_breaks_the_specification_shifts_no_answer(digits):
+    task, flat, model, rows, update = digits
+    entries = [candidate(flat, 1, update), candidate(flat, 2, update, label="stolen"), candidate(flat, 3, update)]
+    job = replace(score_job(model, entries), alike=990_000)
+    result = Scorer(flat, task, rows).score(job, never)
+    assert [(score.key[0], score.alike) for score in result.scores] == [(1, ()), (3, (entries[0].key,))]

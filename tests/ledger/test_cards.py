@@ -161,6 +161,20 @@ def test_a_card_of_a_community_that_is_too_large_for_one_leaves_some_out(entries
     assert (card == full) is (entries == 3)
 
 
+def test_a_card_on_which_all_offers_are_copies_names_as_many_as_fit() -> None:
+    """Given so many copies that not all can be named, then most are, the card has an encoding, and each entry is still there."""
+    full = crowded(MAX_ENTRIES, 12_000)
+    first = full.entries[0].offer
+    full = replace(full, entries=tuple(replace(e, like=first if e.offer != first else None) for e in full.entries))
+    for number in range(3):
+        card = fit_card(full, LARGE.members[0], Digest(bytes([number]) * 32))
+        assert decode(encode(card), ScoreCard) == card
+        assert len(card.entries) == MAX_ENTRIES
+        assert MAX_ENTRIES * 3 // 4 < sum(entry.like == first for entry in card.entries) < MAX_ENTRIES - 1
+    few = replace(full, entries=full.entries[:50])
+    assert fit_card(few, LARGE.members[0], Digest(bytes(32))).entries == few.entries
+
+
 def test_another_round_leaves_out_others() -> None:
     full = crowded(0, MAX_MEMBERS - 1)
     one, other = (fit_card(full, LARGE.members[0], Digest(bytes([number]) * 32)) for number in (1, 2))

@@ -86,11 +86,14 @@ RETIRED: dict[int, str] = {
     90: "State",
     92: "Leave",
     113: "State",
+    126: "ScoreCard",
     128: "State",
     129: "Genesis",
     130: "GenesisReply",
     133: "Invitation",
     134: "State",
+    135: "Genesis",
+    136: "GenesisReply",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

@@ -4,6 +4,7 @@ Invariants: at most one own card a round and epoch; a card names only offers who
 a stranger is kept; at most `MAX_OFFERS_EACH` offers of one uploader and `MAX_CARDS_EACH` cards of one member are held.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -16,6 +17,7 @@ from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, ent
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
+from bflcd.ledger.trust.alike import likes_of
 from bflcd.params import BlobRef, Params
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
@@ -324,7 +326,8 @@ class Collection:
         scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
         least = MicroNats(-margin(context.params, context.state.known))
-        entries = tuple(sorted((_entry(context.params, slot, score, least) for slot, score in scored), key=entry_key))
+        likes = self._likes()
+        entries = tuple(sorted((_entry(context.params, slot, score, least, likes) for slot, score in scored), key=entry_key))
         members = context.members
         state = context.state
         card = ScoreCard(
@@ -341,12 +344,19 @@ class Collection:
         )
         return fit_card(card, context.me, seed_of(state))
 
+    def _likes(self) -> dict[Digest, Digest]:
+        """What the scored offers are like, in the order in which they came."""
+        scores = {key: slot.score for key, slot in self.slots.items() if slot.score is not None}
+        parent = self._context.head_hash
+        alike = {key: frozenset(score.alike) | ({parent} if score.repeats else set()) for key, score in scores.items()}
+        return likes_of(parent, tuple(scores), alike)
+
     def ready_cards(self) -> list[Signed[ScoreCard]]:
         """Each member's first card, in the order in which a leader packs them (design 5.4)."""
         return by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state))
 
 
-def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats) -> CardEntry:
+def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest]) -> CardEntry:
     """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows."""
     gain = said_gain(score.gain, least)
     return CardEntry(
@@ -357,4 +367,5 @@ def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats
         accuracy=said_accuracy(params, gain, score.accuracy),
         norm=score.norm,
         rate=slot.rate,
+        like=likes.get(slot.offer.digest),
     )

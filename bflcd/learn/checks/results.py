@@ -3,6 +3,7 @@
 from math import isfinite
 from typing import Final
 
+from bflcd.learn.checks.alike import MOST_NAMED
 from bflcd.learn.protocol import (
     NORM_LIMIT,
     NORM_SCALE_BITS,
@@ -42,6 +43,7 @@ def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
         _within("gain", score.gain, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
         _within("accuracy", score.accuracy, 0, MILLION)
         _within("norm", score.norm, 0, NORM_LIMIT << NORM_SCALE_BITS)
+        _within("number of updates like one", len(score.alike), 0, MOST_NAMED)
     said = sorted([score.key for score in result.scores] + [key for key, _ in result.invalid])
     asked = sorted(candidate.key for candidate in job.candidates)
     if said != asked:

@@ -17,6 +17,7 @@ from bflcd.params import Params, Terms
 SETTABLE: Final = (
     "active_fraction",
     "collect_deadline",
+    "copy_likeness",
     "last_round",
     "norm_clip",
     "reward_share",

@@ -53,6 +53,8 @@ class ComputeJobs:
         self._numbers = numbers
         self._network = network
         self._fetcher = fetcher
+        self._compared = Round(-1)
+        """The last round whose updates were held against the step before it."""
 
     async def train(self, job: Train) -> None:
         """Answers `Trained` or `WorkFailed`."""
@@ -78,7 +80,8 @@ class ComputeJobs:
         try:
             updates = [UpdateToScore(key, await self._payloads.read(blob), label) for key, blob, label in job.offers]
             model = await self._payloads.read(job.model)
-            result = await self._numbers.score(self._score_job(job, model, tuple(updates)))
+            before = await self._model_before(job.round)
+            result = await self._numbers.score(self._score_job(job, model, tuple(updates), before))
         except WorkerError as error:
             await self._inbox.put(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
             return
@@ -89,7 +92,16 @@ class ComputeJobs:
         logger.debug("scored %d updates in %.2f s", len(updates), result.seconds)
         await self._inbox.put(Scored(job.round, result))
 
-    def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...]) -> ScoreJob:
+    async def _model_before(self, round_: Round) -> bytes:
+        """The model of the round before, for the first scoring of a round; empty afterwards, or if it is not here any more."""
+        if not self._params().copy_likeness or round_ in (0, self._compared):
+            return b""
+        self._compared = round_
+        found = await self._store.headers(Round(round_ - 1), 1)
+        model = found[0].header.blob if found else None
+        return b"" if model is None else await self._store.blob(model.root) or b""
+
+    def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...], before: bytes = b"") -> ScoreJob:
         params = self._params()
         return ScoreJob(
             job.round,
@@ -100,6 +112,8 @@ class ComputeJobs:
             params.score_damping,
             limit=job.limit,
             row_limit=row_limit(params),
+            alike=params.copy_likeness,
+            before=before,
         )
 
     async def aggregate(self, job: Aggregate) -> None:
