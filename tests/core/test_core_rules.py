@@ -49,6 +49,7 @@ from bflcd.wire.envelope import Envelope, open_envelope, seal
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
+    CardSeal,
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
@@ -253,7 +254,7 @@ def test_what_a_vote_says_is_durable_before_it_leaves():
         envelope = message.pre_prepare if isinstance(message, JustifiedPrePrepare) else message
         if isinstance(effect, Send) and isinstance(envelope, Envelope):
             kept = world.disks[node].records.get(world.cores[node].context.round, [])
-            body = open_envelope(envelope, (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote)).body
+            body = open_envelope(envelope, (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote)).body
             if type(body) in seen:
                 assert any(isinstance(r, VoteRecord) and r.envelope == envelope for r in kept), "the vote isn't durable"
             if isinstance(body, Prepare):
