@@ -84,6 +84,8 @@ class Params:
     """Share of the pool that is paid out after each aggregation, design 7."""
     last_round: Annotated[int, Between(0, 2**32)] = 0
     """The community stops at the model of this round; 0 goes on for ever."""
+    sealed_cards: bool = True
+    """A judge shows its card only once others are bound to theirs, so that none is copied, design 5.3."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ from bflcd.params import Genesis
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import Certificate, CertifiedSegment, Segment, committee_hash, header_hash, segment_digest
 from bflcd.wire.envelope import Envelope, Verify, seal
-from bflcd.wire.messages import Beacon
+from bflcd.wire.messages import Beacon, ScoreCard
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
@@ -127,6 +127,11 @@ class Core:
         collection = self._round.collection
         held = collection.cards.get(digest) or collection.offers.get(digest)
         return None if held is None else held.envelope
+
+    def shown_cards(self) -> tuple[ScoreCard, ...]:
+        """What the cards of others say that have been shown here in the running round, in the order in which they came."""
+        cards = self._round.collection.first_cards.values()
+        return tuple(card.body for card in cards if card.author != self.context.me)
 
     def operation(self, id_: Digest) -> Operation | None:
         """An operation that no block has carried yet, by its id."""

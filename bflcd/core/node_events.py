@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     PRESENT = "present", Severity.DETAIL, "a member is present in the round"
     TRAINED = "trained", Severity.NOTE, "this node has trained on its data"
     OFFER = "offer", Severity.DETAIL, "a trainer has offered an update"
+    SEALED = "sealed", Severity.DETAIL, "a member of the committee, perhaps this node, is bound to the card that it will show"
     CARD = "card", Severity.DETAIL, "a member of the committee, perhaps this node, has sent its score card"
     QUORUM_OF_CARDS = "quorum_of_cards", Severity.DETAIL, "enough score cards are held to decide the round"
     VIEW = "view", Severity.DETAIL, "the committee has entered a view, under its leader"

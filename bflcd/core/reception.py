@@ -21,6 +21,7 @@ from bflcd.wire.envelope import Envelope, Signed, open_envelope
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
+    CardSeal,
     Commit,
     JustifiedPrePrepare,
     JustifiedViewChange,
@@ -34,7 +35,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
-BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+BODIES: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
 """What a bare or justified envelope may hold."""
 
 _NUMBERS: Final = tuple(number_of(kind) for kind in BODIES)
@@ -73,8 +74,8 @@ class Reception:
             return [], []
         if body.epoch != context.state.epoch:
             return self._other_epoch(context, body.epoch, event, envelope, now), []
-        if isinstance(body, Beacon | Offer | ScoreCard):
-            return _collected(round_, Signed(body, envelope))
+        if isinstance(body, Beacon | Offer | ScoreCard | CardSeal):
+            return _collected(round_, Signed(body, envelope), now)
         return _vote(round_, message, event.peer, now)
 
     def _other_round(
@@ -144,12 +145,14 @@ def _asker(event: MessageReceived, envelope: Envelope, of: Round) -> Asker:
     return Asker(event.peer, of, speaks_for_itself=event.peer == envelope.author)
 
 
-def _collected(round_: RoundState, signed: Signed[Beacon | Offer | ScoreCard]) -> Step:
+def _collected(round_: RoundState, signed: Signed[Beacon | Offer | ScoreCard | CardSeal], now: Instant) -> Step:
     match signed.body:
         case Beacon():
             return _news(round_.intake.beacon(Signed(signed.body, signed.envelope)))
         case Offer():
             return _news(round_.intake.offer(Signed(signed.body, signed.envelope)))
+        case CardSeal():
+            return _news(round_.intake.seal(Signed(signed.body, signed.envelope), now) if round_.context.judges else [])
         case ScoreCard():
             return _news(round_.intake.card(Signed(signed.body, signed.envelope)) if round_.context.judges else [])
 

@@ -47,8 +47,8 @@ class PreparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnRecord:
-    """An offer, a score card or a manager's recovery that this node signed: at most one a round, epoch and phase; re-sent byte
-    for byte."""
+    """An offer, a score card, its seal, or a manager's recovery that this node signed: at most one a round, epoch and phase;
+    re-sent byte for byte."""
 
     round: Round
     epoch: Epoch

@@ -17,6 +17,7 @@ from bflcd.wire.messages import (
     GOSSIP,
     Announcement,
     Beacon,
+    CardSeal,
     Commit,
     Gossip,
     JustifiedPrePrepare,
@@ -30,7 +31,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.operation import MAX_SIGNED, Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
-_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, ScoreCard, Prepare, Commit))
+_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, CardSeal, ScoreCard, Prepare, Commit))
 """What a bare Envelope may hold."""
 
 _PLACE_BYTES: Final = 5 + HASH_BYTES

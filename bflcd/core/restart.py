@@ -1,13 +1,18 @@
 """Taking up the running round after a restart: what this node said is said again byte for byte, what it held is held again."""
 
+from typing import Final
+
 from bflcd.core.effects import Effect, Halt, Send
 from bflcd.core.events import Instant
 from bflcd.core.records import RoundRecords
 from bflcd.core.round.recovery_signatures import CONFLICT_HINT, RecoverySignatures
 from bflcd.core.round.state import RoundState
 from bflcd.wire.envelope import Signed, open_envelope
-from bflcd.wire.messages import Offer, ScoreCard
+from bflcd.wire.messages import CardSeal, Offer, ScoreCard
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
+
+_OWN: Final = (Offer, CardSeal, ScoreCard, Recovery)
+"""What an `OwnRecord` holds."""
 
 
 def recovery_in_force(recoveries: RecoverySignatures, records: RoundRecords) -> RecoveryCertificate | Halt | None:
@@ -43,20 +48,25 @@ def restore(round_: RoundState, records: RoundRecords, now: Instant) -> list[Eff
 
 
 def _restore_own(round_: RoundState, records: RoundRecords, now: Instant) -> list[Effect]:
-    """Our offer and our card; a manager's recovery stands beside them as a certificate with its signature alone."""
+    """Our offer and our card, or its seal until it may be shown (`round.sealing`); a manager's recovery stands beside them as a
+    certificate with its signature alone."""
     context, effects = round_.context, list[Effect]()
     for record in records.own:
-        signed: Signed[Offer | ScoreCard | Recovery] = open_envelope(record.envelope, (Offer, ScoreCard, Recovery))
+        signed: Signed[Offer | CardSeal | ScoreCard | Recovery] = open_envelope(record.envelope, _OWN)
         if isinstance(signed.body, Recovery):
             continue
         if isinstance(signed.body, Offer):
             round_.work.has_offered(signed.body)
         if record.epoch != context.state.epoch:
             continue
+        if isinstance(signed.body, ScoreCard):
+            round_.collection.hold_own(Signed(signed.body, record.envelope))
+            if round_.collection.sealing.enabled:
+                continue
         round_.retransmissions.add(record.envelope, now.mono, to=context.judges_but_me)
         effects.append(Send(record.envelope, context.judges_but_me))
         if isinstance(signed.body, Offer):
             round_.work.hold_own(Signed(signed.body, record.envelope))
-        else:
-            round_.collection.hold_own(Signed(signed.body, record.envelope))
+        elif isinstance(signed.body, CardSeal):
+            round_.collection.sealing.add(Signed(signed.body, record.envelope), now.mono)
     return effects

@@ -237,10 +237,10 @@ def check_config(config: SimulationConfig) -> None:
         raise _bad(str(error), "see docs/lab.md for what each key takes") from error
     check_data_config(config.data_config())
     attack = config.find_attack()
-    if attack is not None and attack.asks:
+    if attack is not None and (attack.asks or attack.copies):
         raise _bad(
             f"attack {config.attack!r} is played by daemons",
-            "ask with bflc-cli lab questions, or play it on a testnet (docs/attacks.md)",
+            "play it on a testnet (docs/attacks.md), or ask with bflc-cli lab questions",
         )
     for name, value, known in (
         ("score_rule", rules.score_rule, SCORE_RULES),

@@ -90,6 +90,8 @@ class Attack:
     """Whether it needs updates of the running round that only a committee sees: not for daemons."""
     backdoor: ClassVar[bool] = False
     """Whether it aims at rows that bear the trigger."""
+    copies: ClassVar[bool] = False
+    """Whether it measures nothing as a judge, and says what another's card says: for daemons only."""
     asks: ClassVar[bool] = False
     """Whether it makes offers by what judges would say of them (`bflcd.learn.questions`): for daemons only."""
 
@@ -222,6 +224,12 @@ class Asking(Attack):
         return known.honest if question is None else question.expand_as(known.honest)
 
 
+class CopyingJudge(Attack):
+    """A free rider in the committee: it trains as others do, and waits for another judge's card to say the same."""
+
+    copies: ClassVar[bool] = True
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """An attack of the registry, and what it does in one line."""
@@ -245,6 +253,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
     "sleeper": Named(Noise(300.0, Lies.DEFAME, waits=True), "honest until liars hold half of the seats, then noise and slander"),
     "asker": Named(Asking(1.0, Lies.NONE), "offers that help one class, or one record, and harm the rest: what do judges hold?"),
+    "copying-judge": Named(CopyingJudge(1.0, Lies.NONE), "a judge that measures nothing, and says what another's card says"),
 }
 """Every attack by its name."""
 

@@ -16,7 +16,7 @@ from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Signed
-from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, Offer, ScoreCard
+from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, CardSeal, Offer, ScoreCard
 
 MAX_ENTRIES_EACH: Final = 2
 """Entries of a card about one uploader: nobody holds more offers of one, so more of them are invented."""
@@ -47,6 +47,12 @@ def check_offer(params: Params, state: State, head: Digest, offer: Signed[Offer]
     if not may_train(params, state, offer.author):
         why = _why_not(state, offer.author)
         raise PeerError(Rejection.NOT_TRAINER, f"offer of {short(offer.author)}: may not train in round {state.round}: {why}")
+
+
+def check_seal(state: State, head: Digest, seal: Signed[CardSeal]) -> None:
+    """Raise PeerError unless a member that holds a seat binds itself to a card of this round."""
+    _check_place(state, head, seal.body, "seal", seal.author)
+    _check_seat(state, "seal", seal.author)
 
 
 def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
@@ -122,10 +128,7 @@ class CardRules:
         WRONG_*, NOT_COMMITTEE, BAD_CARD; linear in the card.
         """
         _check_place(self._state, self._head, card.body, "card", card.author)
-        if card.author not in self._state.committee:
-            raise PeerError(
-                Rejection.NOT_COMMITTEE, f"card of {short(card.author)}: its author holds no seat in round {self._state.round}"
-            )
+        _check_seat(self._state, "card", card.author)
         complaint = self._contradiction(card.author, card.body)
         if complaint is not None:
             raise PeerError(Rejection.BAD_CARD, f"card of {short(card.author)} for round {self._state.round}: {complaint}")
@@ -163,7 +166,7 @@ def entry_key(entry: CardEntry) -> tuple[NodeId, Digest, Digest]:
     return entry.uploader, entry.offer, entry.root
 
 
-def _check_place(state: State, head: Digest, body: Beacon | Offer | ScoreCard, what: str, author: NodeId) -> None:
+def _check_place(state: State, head: Digest, body: Beacon | Offer | CardSeal | ScoreCard, what: str, author: NodeId) -> None:
     """Raise PeerError at the first of the fields chain, round, epoch, parent, committee that is another round's."""
     expected = (
         (Rejection.WRONG_CHAIN, "chain", body.chain, state.chain),
@@ -179,6 +182,11 @@ def _check_place(state: State, head: Digest, body: Beacon | Offer | ScoreCard, w
         raise PeerError(
             Rejection.WRONG_COMMITTEE, f"{what} of {short(author)}: committee is {_show(body.committee)}, ours is {_show(right)}"
         )
+
+
+def _check_seat(state: State, what: str, author: NodeId) -> None:
+    if author not in state.committee:
+        raise PeerError(Rejection.NOT_COMMITTEE, f"{what} of {short(author)}: its author holds no seat in round {state.round}")
 
 
 def _check_member(state: State, what: str, author: NodeId) -> None:

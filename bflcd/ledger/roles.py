@@ -42,21 +42,16 @@ def is_active(params: Params, seed_: Digest, node: NodeId) -> bool:
 
 def may_train(params: Params, state: State, node: NodeId) -> bool:
     """Whether `node` may offer an update in this round; see `trainers`."""
-    seated = node in state.committee
     account = member_of(state, node)
-    if (
-        (seated and not params.small_community)
-        or account is None
-        or account.punished_round != NEVER
-        or account.rest_round > state.round
-    ):
+    if account is None or account.punished_round != NEVER or account.rest_round > state.round:
         return False
-    return (seated or is_active(params, seed_of(state), node)) and not owes(state, node)
+    works = params.small_community if node in state.committee else is_active(params, seed_of(state), node)
+    return works and not owes(state, node)
 
 
 def trainers(params: Params, state: State) -> frozenset[NodeId]:
-    """Members that may train in this round: active, not punished, not resting, owing nothing, without a seat. In a small community
-    also those with a seat, who are at work whatever the draw says.
+    """Members that may train in this round: active, not punished, not resting, owing nothing, without a seat; in a small
+    community also those with a seat, who are at work whatever the draw says.
 
     Design 4 and 5.1.
     """

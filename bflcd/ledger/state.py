@@ -156,7 +156,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(139, max_bytes=MAX_MEMBERS * 287 + 512 * 1024)
+@message(162, max_bytes=MAX_MEMBERS * 287 + 512 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.

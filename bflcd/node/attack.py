@@ -1,14 +1,16 @@
 """A node that plays an attack: on a testnet only, in its compute worker only. What it signs and says keeps to the protocol."""
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from bflcd.config import AttackSection
 from bflcd.core.round.context import RoundContext
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
-from bflcd.learn.attacks import AttackConfig, acts_now
+from bflcd.learn.attacks import DEFAMED_GAIN, AttackConfig, acts_now
 from bflcd.learn.protocol import (
     AttackContext,
     Compute,
@@ -18,12 +20,18 @@ from bflcd.learn.protocol import (
     ScoreResult,
     TrainJob,
     TrainResult,
+    UpdateScore,
 )
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.roles import trainers
 from bflcd.params import Genesis
-from bflcd.types import Digest, Round, short
+from bflcd.types import Digest, MicroNats, PartsPerMillion, Round, short
 from bflcd.wire.blocks import chain_id_of
+from bflcd.wire.messages import CardEntry, ScoreCard
+
+LOOKS: Final = 0.005
+"""Seconds between two looks of a copier at what others have shown."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +60,20 @@ class AttackingCompute:
     the process ends, since nothing remembers it longer.
     """
 
-    def __init__(self, worker: Compute, attack: AttackConfig, running: Callable[[], RoundContext]) -> None:
-        """`worker`: set up with the same `attack`; `running`: the context of the round that runs. Raises UsageError."""
+    def __init__(
+        self,
+        worker: Compute,
+        attack: AttackConfig,
+        running: Callable[[], RoundContext],
+        shown: Callable[[], Sequence[ScoreCard]] = tuple,
+    ) -> None:
+        """`worker`: set up with the same `attack`; `running`: the context of the round that runs; `shown`: what others' cards say
+        in it, as they come. Raises UsageError."""
         self._worker = worker
         self._attack = attack.find()
         self._adversaries = frozenset(attack.adversaries)
         self._running = running
+        self._shown = shown
         self._begun = False
 
     async def start(self) -> None:
@@ -69,7 +85,9 @@ class AttackingCompute:
         return await self._worker.train(replace(job, attack=self._attack_context()))
 
     async def score(self, job: ScoreJob) -> ScoreResult:
-        """As the worker, with a lie if this is the time for one."""
+        """As the worker, with a lie if this is the time for one; a copier waits for another's card, and measures nothing."""
+        if self._attack.copies:
+            return await self._copy(job)
         return await self._worker.score(replace(job, attack=self._attack_context()))
 
     async def evaluate(self, job: EvaluateJob) -> EvaluateResult:
@@ -79,6 +97,20 @@ class AttackingCompute:
     async def close(self) -> None:
         """As the worker."""
         await self._worker.close()
+
+    async def _copy(self, job: ScoreJob) -> ScoreResult:
+        """What the first card that is shown says of the candidates, and the worst of those that it does not name.
+
+        If none is shown while the round runs nothing is said, and the card has no entries; the job ends with its round.
+        """
+        while self._running().round == job.round:
+            card = next((card for card in self._shown() if card.round == job.round and card.entries), None)
+            if card is not None and card.base_loss is not None and card.base_accuracy is not None:
+                said = {entry.offer: entry for entry in card.entries}
+                scores = (_copied(candidate.key, said.get(candidate.key)) for candidate in job.candidates)
+                return ScoreResult(card.base_loss, card.base_accuracy, tuple(scores), (), 0.0)
+            await asyncio.sleep(LOOKS)
+        return ScoreResult(MicroNats(0), PartsPerMillion(0), (), (), 0.0)
 
     def _attack_context(self) -> AttackContext | None:
         """What the adversaries know of the running round; None while they behave."""
@@ -93,6 +125,13 @@ class AttackingCompute:
         offering = trainers(context.params, state)
         judging = judging_of(context.params, state, context.me) if self._attack.asks else None
         return AttackContext(len(offering), len(offering & self._adversaries), round_seed(state.chain, context.round), judging)
+
+
+def _copied(key: Digest, entry: CardEntry | None) -> UpdateScore:
+    if entry is None:
+        return UpdateScore(key, MicroNats(DEFAMED_GAIN), PartsPerMillion(0), 0)
+    refused = entry.gain == REFUSED
+    return UpdateScore(key, MicroNats(DEFAMED_GAIN) if refused else entry.gain, entry.accuracy, entry.norm)
 
 
 def round_seed(chain: Digest, round_: Round) -> int:

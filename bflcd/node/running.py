@@ -116,7 +116,9 @@ class RunningNode:
         self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
         self._worker.health.watch(self._say_whether_it_trains)
         attack = around.config.attack.for_worker(around.identity.node_id)
-        compute = self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context)
+        compute = (
+            self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context, core.shown_cards)
+        )
         self._maintenance = Maintenance(
             around.config.store,
             around.store,

@@ -36,6 +36,9 @@ _OWN_FLAGS: Final = (
 
 _FREE: Final = tuple(field.name for field in fields(Params) if field.name not in _OWN_FLAGS)
 
+_SWITCHES: Final = tuple(field.name for field in fields(Params) if field.type is bool and field.name in _FREE)
+"""Of these, those that are on or off."""
+
 _TERMS: Final = tuple(field.name for field in fields(Terms))
 """Fields of `Terms`, none of which is called as one of the others."""
 
@@ -86,7 +89,11 @@ class CommunityOptions:
 
     def params(self, members: int) -> Params:
         """The protocol's parameters for so many members. Raises UsageError."""
-        given = {key: _whole(key, value) for key, value in self._extra().items() if key in _FREE}
+        given = {
+            key: _switch(key, value) if key in _SWITCHES else _whole(key, value)
+            for key, value in self._extra().items()
+            if key in _FREE
+        }
         at_work = members * given.get("active_fraction", MILLION) // MILLION
         seats = self.committee_size or default_committee(at_work)
         return Params(
@@ -189,6 +196,12 @@ def _millionths(flag: str, value: float, low: float, high: float) -> int:
     if not low <= value <= high:
         raise UsageError(f"{flag} {value:g}: out of range", hint=f"use {low:.6f} to {high:g}, or leave it out")
     return round(value * MILLION)
+
+
+def _switch(key: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise UsageError(f"--param {key}={text}: neither 1 nor 0", hint="1 switches the rule on, 0 off")
+    return text == "1"
 
 
 def _whole(key: str, text: str) -> int:

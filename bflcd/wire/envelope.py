@@ -80,6 +80,14 @@ def payload_digest(envelope: Envelope) -> Digest:
     return digest(Domain.MESSAGE, envelope.author, envelope.payload)
 
 
+def sealed_digest(envelope: Envelope) -> Digest:
+    """What a seal says of a card: the hash of author, payload and signature.
+
+    All of a card but its signature could be guessed, since few words are possible; the signature is its author's alone to make.
+    """
+    return digest(Domain.SEAL, envelope.author, envelope.payload, envelope.signature)
+
+
 def unsigned(envelope: Envelope) -> Envelope:
     """The envelope with zeros for its signature, as hashes cover it.
 

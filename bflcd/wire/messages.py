@@ -103,6 +103,19 @@ class ScoreCard:
     decided: View = View(0)
 
 
+@message(123, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class CardSeal:
+    """My card of this round and epoch is signed, and is this one (`sealed_digest`): it is shown once others are bound too."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Digest
+    card: Digest
+
+
 @message(106, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PrePrepare:
@@ -168,13 +181,13 @@ class ViewChange:
 Vote = PrePrepare | Prepare | Commit | ViewChange
 """What the PBFT machine exchanges."""
 
-PunishableBody = Offer | ScoreCard | PrePrepare | Prepare | Commit
+PunishableBody = Offer | CardSeal | ScoreCard | PrePrepare | Prepare | Commit
 """Messages of which an honest node signs one in each place: two are evidence (design 6.9)."""
 
 PUNISHABLE: Final[tuple[type[PunishableBody], ...]] = get_args(PunishableBody)
 """`PunishableBody`, as the decoder wants it."""
 
-SignedBody = Beacon | Offer | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
+SignedBody = Beacon | Offer | CardSeal | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
 """Everything that a node signs."""
 
 
@@ -210,7 +223,7 @@ class Announcement:
 
 
 Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Operation | RecoveryCertificate
-"""Everything that gossip carries. A bare Envelope holds a Beacon, Offer, ScoreCard, Prepare or Commit."""
+"""Everything that gossip carries. A bare Envelope holds a Beacon, Offer, CardSeal, ScoreCard, Prepare or Commit."""
 
 GOSSIP: Final[tuple[type[Gossip], ...]] = get_args(Gossip)
 """`Gossip`, as the decoder wants it."""

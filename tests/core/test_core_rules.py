@@ -45,10 +45,11 @@ from bflcd.ledger.transition import build_segment, decide, draw_of
 from bflcd.types import Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
 from bflcd.wire.codec import number_of, peek_number
-from bflcd.wire.envelope import Envelope, open_envelope, seal
+from bflcd.wire.envelope import Envelope, open_envelope, seal, sealed_digest
 from bflcd.wire.messages import (
     Announcement,
     Beacon,
+    CardSeal,
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
@@ -253,7 +254,7 @@ def test_what_a_vote_says_is_durable_before_it_leaves():
         envelope = message.pre_prepare if isinstance(message, JustifiedPrePrepare) else message
         if isinstance(effect, Send) and isinstance(envelope, Envelope):
             kept = world.disks[node].records.get(world.cores[node].context.round, [])
-            body = open_envelope(envelope, (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote)).body
+            body = open_envelope(envelope, (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote)).body
             if type(body) in seen:
                 assert any(isinstance(r, VoteRecord) and r.envelope == envelope for r in kept), "the vote isn't durable"
             if isinstance(body, Prepare):
@@ -274,7 +275,8 @@ def test_what_a_vote_says_is_durable_before_it_leaves():
 
 @pytest.mark.parametrize("kind", [Offer, ScoreCard])
 def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
-    """Given a node that stopped after it had offered or judged, when it comes back, then it says just that, and signs no other."""
+    """Given a node that stopped after it had offered or judged, when it comes back, then it says just that, and signs no other: of a
+    card its seal at once, and the card when it is to be shown."""
     world = a_world()
     world.start_all()
     node = next(n for n in world.cores if world.cores[n].context.judges == (kind is ScoreCard))
@@ -295,12 +297,18 @@ def test_a_restarted_node_says_its_offer_and_its_card_again_byte_for_byte(kind):
         carry_out(who, effects)
 
     world.carry_out = listening
+    if kind is ScoreCard:
+        world.drop = lambda _s, _r, _n: True
     world.start(node)
     assert own().envelope == before.envelope
+    seals = [message for message in said if peek_number(message.payload) == number_of(CardSeal)]
+    if kind is ScoreCard:
+        assert [open_envelope(seal, (CardSeal,)).body.card for seal in seals] == [sealed_digest(before.envelope)]
+        world.run_until(lambda: False, world.cores[node].context.collect_deadline + T0)
     assert before.envelope in said
     said.clear()
     world.drop = lambda _s, _r, _n: True  # nobody hears anybody: the round stays open
-    world.run_until(lambda: False, 4 * T0)
+    world.run_until(lambda: False, 8 * T0)
     assert before.envelope in said, "it is said until the round closes"
     mine = [r for r in persisted if getattr(r, "phase", None) == number_of(kind) and hasattr(r, "envelope")]
     assert all(record.envelope == before.envelope for record in mine)
@@ -346,7 +354,8 @@ def card_about(world: World, answers: list[Callable[[Digest], Event]], gain: int
     score = UpdateScore(slot.offer.digest, MicroNats(gain), PartsPerMillion(6), 7)
     result = ScoreResult(MicroNats(1_300_001), PartsPerMillion(830_001), (score,), (), 0.0)
     effects = core.handle(Scored(Round(0), result), world.instant())
-    effects += core.tick(later(world, core.context.params.collect_deadline))
+    for waited in (0, T0):  # it is sealed first, and shown soon after, though nobody else has sealed one
+        effects += core.tick(later(world, core.context.params.collect_deadline + waited))
     cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message)]
     assert {card.author for card in cards} == {core.context.me}
     assert {entry.uploader for entry in cards[0].body.entries} == {trainer.node_id}

@@ -226,9 +226,9 @@ def test_a_liar_that_leads_fails_no_view_but_its_own() -> None:
     world.train_ms = lambda _: 20_000
     liar = min(world.cores)
     one_liar_of_a_small_committee(world, liar, leads=False)
-    reach(world, 11, LIMIT)
+    reach(world, 21, LIMIT)
     segments = world.disks[min(world.cores)].segments
-    models = {round_: segments[round_].segment.model_header.model for round_ in range(1, 11)}
+    models = {round_: segments[round_].segment.model_header.model for round_ in range(1, 21)}
     led = [model.view for round_, model in models.items() if round_ > 1 and models[round_ - 1].committee[0] == liar]  # type: ignore[union-attr]
     assert led
     assert max(led) == 1

@@ -25,10 +25,10 @@ from tests.helpers.world import World
 T0 = 1_250
 
 
-def stuck(seed: int = 0, nodes: int = 10, stop_at: int = 2) -> tuple[World, list[NodeId]]:
+def stuck(seed: int = 0, nodes: int = 10, stop_at: int = 2, name: str = "test") -> tuple[World, list[NodeId]]:
     """A community of which f + 1 seats of round `stop_at` have died for ever, with three of its four managers alive."""
     genesis, identities = make_genesis(nodes=nodes, committee=4, places=6)
-    world = World(genesis, identities, seed)
+    world = World(replace(genesis, name=name), identities, seed)
     world.start_all()
     assert world.run_until(lambda: min(world.rounds()) >= stop_at, 60_000)
     committee = next(iter(world.cores.values())).context.committee

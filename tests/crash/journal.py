@@ -15,6 +15,7 @@ from bflcd.wire.codec import decode_any
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import (
     Beacon,
+    CardSeal,
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
@@ -28,7 +29,7 @@ from bflcd.wire.messages import Commit as CommitVote
 MAX_SEEN: Final = 20_000
 """Messages that are remembered so that re-sent ones are written once."""
 
-_BODIES: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+_BODIES: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
 
 @dataclass(frozen=True, slots=True)

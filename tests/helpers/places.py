@@ -21,6 +21,7 @@ from bflcd.wire.codec import encode
 from bflcd.wire.envelope import Envelope, seal
 from bflcd.wire.messages import (
     Beacon,
+    CardSeal,
     Commit,
     Gossip,
     JustifiedPrePrepare,
@@ -107,6 +108,7 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
     extra: dict[type, dict[str, Any]] = {
         Beacon: {},
         Offer: {"blob": BlobRef(Digest(bytes([8]) * 32), payload_size(place.genesis.task.tensors, label)), "samples": 9},
+        CardSeal: {"card": digest},
         ScoreCard: {"base_loss": None, "base_accuracy": None, "entries": (), "present": (author,)},
         PrePrepare: {
             "view": View(0),
@@ -123,6 +125,7 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
 RECEIVED: dict[type, Callable[[Envelope], Gossip]] = {
     Beacon: lambda envelope: envelope,
     Offer: lambda envelope: envelope,
+    CardSeal: lambda envelope: envelope,
     ScoreCard: lambda envelope: envelope,
     PrePrepare: lambda envelope: JustifiedPrePrepare(envelope, (), ()),
     Prepare: lambda envelope: envelope,

@@ -17,7 +17,7 @@ MINE = [1, 3, 5]
 THEIRS = [0, 2, 4]
 WIDTH = 40
 
-PLAYED = [name for name, named in ATTACKS.items() if not named.attack.asks]
+PLAYED = [name for name, named in ATTACKS.items() if not (named.attack.asks or named.attack.copies)]
 """Attacks of the laboratory: daemons alone ask."""
 
 

@@ -243,6 +243,7 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny(attack="nonsense"), "no attack"),
         (tiny(liars=0.3), "no attack"),
         (tiny(attack="asker", liars=0.3), "played by daemons"),
+        (tiny(attack="copying-judge", liars=0.3), "played by daemons"),
         (tiny(devices=4), "nobody trains"),
         (tiny(active=0.2), "nobody trains"),
         (tiny({"committee": 0.999}), "nobody trains"),

@@ -75,6 +75,7 @@ def known(adversaries=2, *, conspirators=0):
         ("copycat", 1.0, [[3.0, 0.0, -1.0, 2.0], [0.0, 6.0, 2.0, 0.0]]),
         ("sleeper", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
         ("asker", None, HONEST),
+        ("copying-judge", None, HONEST),
     ],
 )
 def test_what_two_adversaries_offer(name, strength, offered):

@@ -9,12 +9,23 @@ from bflcd.core.records import Head
 from bflcd.core.round.context import RoundContext
 from bflcd.errors import OperatorError
 from bflcd.learn.attacks import AttackConfig
-from bflcd.learn.protocol import AttackContext, EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult
+from bflcd.learn.protocol import (
+    AttackContext,
+    EvaluateJob,
+    EvaluateResult,
+    ScoreJob,
+    ScoreResult,
+    TrainJob,
+    TrainResult,
+    UpdateToScore,
+)
+from bflcd.ledger.disclosure import said_gain
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.state import genesis_header, genesis_state
 from bflcd.node.attack import AttackingCompute, attack_warnings, check_attack, round_seed
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import Digest, Epoch, NodeId, Round
 from bflcd.wire.blocks import chain_id_of, header_hash
+from bflcd.wire.messages import CardEntry, ScoreCard
 from tests.helpers.ledger import make_genesis
 
 GENESIS, IDENTITIES = make_genesis(nodes=10, committee=4)
@@ -66,6 +77,11 @@ def attacker(name, adversaries, situations):
     return worker, AttackingCompute(worker, AttackConfig(name, tuple(adversaries)), lambda: next(rounds))
 
 
+def a_card(round_, *entries):
+    """What another judge shows in a round."""
+    return ScoreCard(CHAIN, Round(round_), Epoch(0), CHAIN, CHAIN, 1_250_000, 500_000, tuple(entries), (NODES[1],))
+
+
 # -- where ----------------------------------------------------------------------------------------------------------------
 
 
@@ -108,6 +124,31 @@ async def test_a_worker_that_asks_is_told_how_judges_will_meet_its_offers():
     await compute.train(TRAIN)
     (job,) = worker.asked
     assert job.attack.judging == judging_of(GENESIS.params, context(NODES[:4], 7).state, NODES[9])
+
+
+async def test_a_copier_measures_nothing_and_says_what_the_first_card_of_the_round_says():
+    """Given a card of the round before, and later two of this one, then it waits for these, and what the first says of each offer is what
+    its own card will say; what that does not name it refuses."""
+    keys = [Digest(bytes([n]) * 32) for n in range(4)]
+    entries = [CardEntry(NODES[5], key, CHAIN, gain, 0, 77, 9) for key, gain in zip(keys, (4_000, 0, -1), strict=False)]
+    looks = iter([(a_card(6, *entries),), (), (a_card(7, *entries), a_card(7))])
+    worker, running = Worker(), context(NODES[:4], 7)
+    compute = AttackingCompute(worker, AttackConfig("copying-judge", (NODES[9],)), lambda: running, lambda: next(looks))
+    job = replace(SCORE, round=Round(7), candidates=tuple(UpdateToScore(key, b"update", "label") for key in keys))
+    result = await compute.score(job)
+    assert (result.base_loss, result.base_accuracy, result.invalid) == (1_250_000, 500_000, ())
+    assert [said_gain(score.gain, -30) for score in result.scores] == [4_000, 0, -1, -1]
+    assert [score.norm for score in result.scores[:3]] == [77] * 3
+    assert worker.asked == []
+    assert next(looks, None) is None
+
+
+async def test_a_copier_to_whom_nothing_is_shown_ends_with_its_round():
+    rounds = iter([context(NODES[:4], 7)] * 3 + [context(NODES[:4], 8)])
+    worker = Worker()
+    compute = AttackingCompute(worker, AttackConfig("copying-judge", (NODES[9],)), lambda: next(rounds), tuple)
+    assert (await compute.score(replace(SCORE, round=Round(7)))).scores == ()
+    assert next(rounds, None) is None
 
 
 async def test_all_else_reaches_the_worker_as_it_is():

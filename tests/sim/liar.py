@@ -11,6 +11,7 @@ from bflcd.types import NodeId, Round
 from bflcd.wire.envelope import open_envelope
 from bflcd.wire.messages import (
     Beacon,
+    CardSeal,
     Commit,
     Offer,
     Prepare,
@@ -25,7 +26,7 @@ from tests.sim.trace import signed_part
 
 Said = tuple[Any, tuple[NodeId, ...]]
 
-BODIES = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+BODIES = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
 
 HOUR = 3_600_000
 
@@ -45,6 +46,9 @@ class Strategy:
         yield message, to
 
     def act(self) -> None:
+        return
+
+    def hear(self, _message: Any) -> None:
         return
 
     def reply(self, _peer: NodeId, _request: object, reply: Any) -> Any:
@@ -124,6 +128,8 @@ class Liar:
         world.after(self.rng.randint(world.setup.view_timeout // 4 + 1, 2 * world.setup.view_timeout), self._act)
 
     def hears(self, message: Any) -> None:
+        for one in self.strategies:
+            one.hear(message)
         self.heard.append(message)
         if len(self.heard) > MAX_HEARD:
             del self.heard[self.rng.randrange(len(self.heard))]

@@ -24,8 +24,8 @@ from bflcd.store.records import pins_of
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import header_hash, segment_digest
 from bflcd.wire.codec import decode_any, encode, number_of, peek_number
-from bflcd.wire.envelope import Envelope, payload_digest
-from bflcd.wire.messages import Announcement, Beacon, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.envelope import Envelope, payload_digest, sealed_digest
+from bflcd.wire.messages import Announcement, Beacon, CardSeal, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.messages import Commit as CommitVote
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from tests.sim.node import SimNode
     from tests.sim.world import World
 
-SIGNED: Final = (Beacon, Offer, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+SIGNED: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
-MAX_RESENDS: Final = 4
-"""Beacon, offer, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
+OWN: Final = (Offer, CardSeal, ScoreCard, Recovery)
+
+MAX_RESENDS: Final = 5
+"""Beacon, offer, seal, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
 
 MAX_SLOTS_EACH: Final = 32
 """Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
@@ -120,6 +122,8 @@ class Safety:
             self.violate(f"{node.name} signs a second {type(body).__name__} in round {body.round}, view {place[4]}")
         if number != 30:
             self._durable(node, body, envelope)
+        if isinstance(body, ScoreCard) and self.world.setup.sealed_cards and body.round == node.round:
+            self._bound(node, body, envelope)
 
     def _relied(self, node: "SimNode", body: Any) -> None:
         """Whoever signs an offer, a card or a prepare has made durable what it says that it holds."""
@@ -137,6 +141,21 @@ class Safety:
         if lacking:
             text = f"{node.name} signs a {type(body).__name__} of round {body.round} that relies on payloads that are not durable"
             self.violate(f"{text}: {', '.join(map(short, sorted(lacking)))}")
+
+    def _bound(self, node: "SimNode", card: ScoreCard, envelope: Envelope) -> None:
+        """Whoever shows its card has sealed it before, and no honest card is shown while fewer than q seats are bound."""
+        own = [decode_any(record.envelope.payload, OWN) for record in node.disk.records(card.round).own]
+        seals = [body.card for body in own if isinstance(body, CardSeal) and body.epoch == card.epoch]
+        if seals != [sealed_digest(envelope)]:
+            self.violate(f"{node.name} shows a card of round {card.round} that it did not seal")
+        core = node.core
+        if core is None or core.context.state.epoch != card.epoch:
+            return
+        collection, context = round_of(core).collection, core.context
+        bound, shown = {*collection.sealing.seals, *collection.first_cards}, len(collection.first_cards)
+        late = node.mono() - collection.opened >= context.collect_deadline
+        if not late and len(bound) < context.q and shown <= context.f + 1:
+            self.violate(f"{node.name} shows its card of round {card.round} before a quorum is bound")
 
     def _recovery_said(self, node: "SimNode", certificate: RecoveryCertificate) -> None:
         """A manager signs one recovery an epoch, and its own signature is durable first."""
@@ -209,7 +228,7 @@ class Safety:
             if body.round > node.round:
                 self.violate(f"{node.name} signs in round {body.round} and its disk holds the head of round {node.round}")
             return
-        said = payload_digest(envelope) if isinstance(body, Offer | ScoreCard | ViewChange) else body.digest
+        said = payload_digest(envelope) if isinstance(body, Offer | CardSeal | ScoreCard | ViewChange) else body.digest
         if not node.disk.holds_record(body.round, said):
             self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that is not durable")
         elif node.disk.mark is None or (node.disk.mark.round, node.disk.mark.epoch) < (body.round, body.epoch):

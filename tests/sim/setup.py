@@ -13,6 +13,9 @@ REAL_KEYS_SHARE: Final = 0.05
 CODEC_SHARE: Final = 0.2
 """Of the others, those whose messages all pass through the codec."""
 
+OPEN_SHARE: Final = 0.125
+"""1 seed in 8 seals no cards."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -39,6 +42,7 @@ class Setup:
     strangers: int = 0
     """Of the nodes, those that the genesis does not name."""
     terms: Terms = Terms()
+    sealed_cards: bool = True
 
     @property
     def f(self) -> int:
@@ -69,6 +73,7 @@ def draw_setup(rng: Random, nodes: int | None) -> Setup:
         active_fraction=rng.choice([1_000_000, 1_000_000, 1_000_000, 600_000]),
         real_keys=real,
         codec=real or rng.random() < CODEC_SHARE,
+        sealed_cards=rng.random() >= OPEN_SHARE,
     )
 
 

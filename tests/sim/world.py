@@ -86,6 +86,7 @@ class World(Links):
             view_timeout=Millis(setup.view_timeout),
             collect_deadline=Millis(setup.collect_deadline),
             score_rule=setup.score_rule,
+            sealed_cards=setup.sealed_cards,
             election=setup.election,
             reputation_rounds=setup.reputation_rounds,
             active_fraction=PartsPerMillion(setup.active_fraction),

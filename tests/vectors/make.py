@@ -27,7 +27,7 @@ from bflcd.wire.blocks import (
 )
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import payload_digest, seal, signing_hash
-from bflcd.wire.messages import Beacon, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.messages import Beacon, CardSeal, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal, proposal_id
 from bflcd.wire.recovery import PreparedClaim, claim_hash
@@ -122,7 +122,7 @@ def hash_vectors() -> dict[str, Any]:
     header, segment = sample(schema_of(Header)), sample(schema_of(Segment))
     envelopes = {
         cls.__name__: seal(sample(schema_of(cls)), signer).envelope
-        for cls in (Beacon, Offer, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+        for cls in (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
     }
     return {
         "domains": {domain.name: digest(domain, b"abc", b"").hex() for domain in Domain},

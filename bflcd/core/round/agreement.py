@@ -70,7 +70,7 @@ class Agreement:
 
     def deadline(self) -> Millis | None:
         """When `tick` or `walk` wants to run, at the latest."""
-        times = [time for time in (self.pbft.deadline(), self._candidates.retry_at()) if time is not None]
+        times = [time for time in (self.pbft.deadline(), self._candidates.retry_at(), self._waits_until()) if time is not None]
         return Millis(min(times)) if times else None
 
     # -- what happens -------------------------------------------------------------------------------------------------
@@ -100,13 +100,22 @@ class Agreement:
         if context.bound and not self._cards_told:  # nothing is collected: what is to be decided is known
             self._cards_told = True
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
-        if len(self._collection.first_cards) >= context.q and not self._cards_told:
+        if len(self._collection.first_cards) >= context.q and not self._cards_told and not self._waits(now):
             self._cards_told = True
             effects.append(notice(context.round, EventKind.QUORUM_OF_CARDS, f"{context.q} score cards are held"))
             effects += self._candidates.precompute_aggregate(self._chosen_cards())
             effects += self._translate(self.pbft.handle(CardsReady(), now.mono), now)
             self._pass_on_cards(self.pbft.leader, now)  # of a later view, if that was entered before
         return self._step(effects + self._walk_candidates(now))
+
+    def _waits_until(self) -> Millis | None:
+        """Until when we wait for q cards that were sealed in time: only if we lead view 0, and nobody could lead before."""
+        leads = self.pbft.view == 0 and self.pbft.leader == self._context.me and self._signer is not None
+        return self._collection.sealing.leader_waits_until() if leads and not self._cards_told else None
+
+    def _waits(self, now: Instant) -> bool:
+        until = self._waits_until()
+        return until is not None and now.mono < until
 
     def _pass_on_cards(self, leader: NodeId, now: Instant) -> None:
         """Let the leader of a view have the cards by which it is timed here, if it has not proposed T0 / 2 later: a liar that

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Final
 
 from bflcd.core.round.context import RoundContext, update_label_of
+from bflcd.core.round.sealing import Sealing
 from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
@@ -95,6 +96,7 @@ class Collection:
         self.beacons: set[NodeId] = set()
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
         self.own_card: Signed[ScoreCard] | None = None
+        self.sealing = Sealing(context, opened, self.first_cards)
         self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
@@ -183,9 +185,10 @@ class Collection:
         return held
 
     def hold_own(self, card: Signed[ScoreCard]) -> None:
-        """Our card of this epoch: nothing more is scored for it."""
+        """Our card of this epoch: nothing more is scored for it. A sealed one is given to nobody before it is shown."""
         self.own_card = card
-        self.add_card(card)
+        if not self.sealing.enabled:
+            self.add_card(card)
 
     # -- blobs and scores ---------------------------------------------------------------------------------------------
 
@@ -311,9 +314,9 @@ class Collection:
         return now >= self._timer.due_at(now, seen)
 
     def deadline(self, now: Millis) -> Millis | None:
-        """When the own card is due, or `expected` changes by the passing of time alone; never once the card is out."""
+        """When the own card is due, or `expected` changes by the passing of time alone; then when it is shown."""
         if self.own_card is not None:
-            return None
+            return self.sealing.show_at()
         context = self._context
         t0 = context.params.view_timeout
         edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
@@ -353,7 +356,7 @@ class Collection:
 
     def ready_cards(self) -> list[Signed[ScoreCard]]:
         """Each member's first card, in the order in which a leader packs them (design 5.4)."""
-        return by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state))
+        return self.sealing.in_time_first(by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state)))
 
 
 def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest]) -> CardEntry:

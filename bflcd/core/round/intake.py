@@ -1,16 +1,17 @@
 """Beacons, offers and cards of the running round as they come in: checked, verified, kept, contradictions noted."""
 
-from bflcd.core.effects import Blame, Effect, notice
+from bflcd.core.effects import Blame, Effect, Send, notice
 from bflcd.core.equivocation import EquivocationHandler
-from bflcd.core.events import EnvelopesFetched
+from bflcd.core.events import EnvelopesFetched, Instant
 from bflcd.core.node_events import EventKind
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
+from bflcd.ledger.cards import check_seal
 from bflcd.types import short
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope
-from bflcd.wire.messages import Beacon, Offer, ScoreCard
+from bflcd.wire.messages import Beacon, CardSeal, Offer, ScoreCard
 
 
 class MessageIntake:
@@ -40,6 +41,19 @@ class MessageIntake:
         text = f"{short(offer.author)} offers an update from {offer.body.samples} samples"
         effects.append(notice(self._context.round, EventKind.OFFER, text, node=offer.author.hex(), samples=offer.body.samples))
         return effects
+
+    def seal(self, seal: Signed[CardSeal], now: Instant) -> list[Effect]:
+        """A member binds itself to a card. No effect where none are sealed, or if it is known; another one convicts it."""
+        sealing, round_ = self._collection.sealing, self._context.round
+        held = sealing.seals.get(seal.author)
+        if not sealing.enabled or (held is not None and held.digest == seal.digest):
+            return []
+        check_seal(self._context.state, self._context.head_hash, seal)
+        require_signature(self._verify, seal.envelope)
+        if held is not None:
+            return self._equivocation.conflict(round_, held, seal, "two seals in one round")
+        sealing.add(seal, now.mono)
+        return [notice(round_, EventKind.SEALED, f"{short(seal.author)} has sealed its card", node=seal.author.hex())]
 
     def card(self, card: Signed[ScoreCard]) -> list[Effect]:
         """A member's score card. No effect if it is known, or one too many."""
@@ -84,4 +98,6 @@ class MessageIntake:
     def _add_card(self, card: Signed[ScoreCard]) -> list[Effect]:
         held = self._collection.conflicting_card(card)
         self._collection.add_card(card)
-        return self._equivocation.conflict(self._context.round, held, card, "two score cards in one round")
+        effects = self._equivocation.conflict(self._context.round, held, card, "two score cards in one round")
+        broken = self._collection.sealing.broken_by(card)
+        return effects if broken is None else [*effects, Send(broken.envelope, self._context.judges_but_me)]

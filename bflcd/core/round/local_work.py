@@ -21,8 +21,8 @@ from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.codec import number_of
-from bflcd.wire.envelope import Signed, seal
-from bflcd.wire.messages import Offer, ScoreCard, SignedBody
+from bflcd.wire.envelope import Signed, seal, sealed_digest
+from bflcd.wire.messages import CardSeal, Offer, ScoreCard, SignedBody
 
 MAX_TRAINING_FAILURES: Final = 2
 """After more of them in one round it goes on without our offer."""
@@ -53,6 +53,7 @@ class LocalWork:
         """What was trained in this round and its samples: a recovery doesn't make it worthless."""
         self.training = self.busy = False
         self._failures = 0
+        self._card_shown = False
 
     def inherit(self, before: "LocalWork") -> None:
         """Go on in a new epoch of the same round: the model, the work under way and what was trained stay."""
@@ -147,10 +148,11 @@ class LocalWork:
         return [Train(context.round, context.head_blob, self._draw(b"train"))]
 
     def judge(self, now: Instant, *, may_sign: bool) -> list[Effect]:
-        """A member's work up to its card: get the updates, score them, sign the card when it is due."""
+        """A member's work up to its card: get the updates, score them, sign the card when it is due, show it in its time."""
         context, collection = self._context, self._collection
+        collection.sealing.look(now.mono)
         if collection.own_card is not None:
-            return []
+            return self._show_card(now)
         effects: list[Effect] = []
         for slot in collection.wanted_blobs():
             label = update_label_of(context, slot.offer.author)
@@ -208,11 +210,40 @@ class LocalWork:
         offers = [collection.offers[entry.offer] for entry in card.body.entries]
         named = tuple(OfferRecord(state.round, offer.envelope) for offer in offers)
         own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
-        text = f"sent our card with {len(card.body.entries)} scores"
+        blobs = tuple(offer.body.blob for offer in offers)
+        if not collection.sealing.enabled:
+            return [Persist((own, *named, *pins), blobs), *self._say_card(card, now)]
+        bound = self._seal_of(card)
+        collection.sealing.add(bound, now.mono)
+        before = OwnRecord(state.round, state.epoch, number_of(CardSeal), bound.envelope)
         return [
-            Persist((own, *named, *pins), tuple(offer.body.blob for offer in offers)),
+            Persist((before, own, *named, *pins), blobs),  # the card last, so that it is what the mark names
+            self.speak(bound, now, durable=True),
+            notice(state.round, EventKind.SEALED, "sealed our card", node=self._context.me.hex()),
+            *self._show_card(now),
+        ]
+
+    def _seal_of(self, card: Signed[ScoreCard]) -> Signed[CardSeal]:
+        body = card.body
+        place = (body.chain, body.round, body.epoch, body.parent, body.committee)
+        return seal(CardSeal(*place, sealed_digest(card.envelope)), self._signer)
+
+    def _show_card(self, now: Instant) -> list[Effect]:
+        """Send the sealed card, once its time has come."""
+        card = self._collection.own_card
+        if card is None or self._card_shown or not self._collection.sealing.may_show(now.mono):
+            return []
+        self._card_shown = True
+        self._collection.add_card(card)
+        self._collection.sealing.look(now.mono)
+        return self._say_card(card, now)
+
+    def _say_card(self, card: Signed[ScoreCard], now: Instant) -> list[Effect]:
+        entries, me = len(card.body.entries), self._context.me.hex()
+        text = f"sent our card with {entries} scores"
+        return [
             self.speak(card, now, durable=True),
-            notice(state.round, EventKind.CARD, text, node=self._context.me.hex(), entries=len(card.body.entries)),
+            notice(self._context.round, EventKind.CARD, text, node=me, entries=entries),
         ]
 
     def _can_begin(self) -> bool:

@@ -16,7 +16,7 @@ from bflcd.ledger.transition import Outcome, apply, build_segment, decide
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.blocks import Segment
 from bflcd.wire.envelope import Envelope, seal, verify_envelope
-from bflcd.wire.messages import PUNISHABLE, Beacon, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.messages import PUNISHABLE, Beacon, CardSeal, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal
 from tests.helpers.ledger import (
@@ -47,8 +47,10 @@ def said(kind: type, number: int, author: NodeId = SEATED, community: Community 
         return make_offer(community, author, salt=str(number), **changes).envelope
     if kind is ScoreCard:
         return make_card(community, author, present=community.members[number:], **changes).envelope
-    fields = place_of(community) | ({} if kind is Beacon else {"view": View(1)})
     digest = Digest(bytes([number]) * 32)
+    if kind is CardSeal:
+        return seal(CardSeal(**(place_of(community) | {"card": digest} | changes)), community.keys[author]).envelope
+    fields = place_of(community) | ({} if kind is Beacon else {"view": View(1)})
     if kind is PrePrepare:
         fields |= {"digest": digest, "proposal": Proposal(Epoch(0), View(0), NO_PROOF, Millis(1), (digest,))}
     elif kind is ViewChange:

@@ -382,7 +382,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "card-without-seat",
         "a trainer's card counts (row 35)",
         "bflcd/ledger/cards.py",
-        "if card.author not in self._state.committee:",
+        "if author not in state.committee:",
         "if card.author not in self._members:",
         CARDS,
     ),

@@ -45,8 +45,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "membership-former-members-train",
         "offers of who has left count (design 7)",
         ROLES,
-        "    account = member_of(state, node)\n    if (seated",
-        "    account = account_of(state, node)\n    if (seated",
+        "    account = member_of(state, node)\n    if account is None or account.punished",
+        "    account = account_of(state, node)\n    if account is None or account.punished",
         BELONGS,
     ),
     mutant(
