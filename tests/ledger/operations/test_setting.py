@@ -79,6 +79,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "small_community",
         "score_damping",
         "score_rule",
+        "sealed_cards",
         "validation_fraction",
         "aggregation",
         "election",
