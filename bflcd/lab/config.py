@@ -13,7 +13,6 @@ from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE
 from bflcd.lab.rules_version import rules_version
 from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
-from bflcd.learn.private.mechanism import LEAST_EXPONENT, MOST_EXPONENT
 from bflcd.params import (
     AGGREGATIONS,
     ELECTIONS,
@@ -26,6 +25,7 @@ from bflcd.params import (
     default_committee,
 )
 from bflcd.types import MAX_MEMBERS, MAX_PLACES, MicroNats, PartsPerMillion
+from bflcd.wire.privacy import LEAST_EXPONENT, MOST_EXPONENT
 
 Framework = Literal[
     "bflc",

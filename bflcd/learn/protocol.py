@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bflcd.errors import BflcError
-from bflcd.learn.private.mechanism import Mechanism, PrivacyClaim
+from bflcd.learn.private.mechanism import Mechanism
 from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.training import Training
 
 NORM_SCALE_BITS = 12

@@ -91,6 +91,7 @@ RETIRED: dict[int, str] = {
     130: "GenesisReply",
     133: "Invitation",
     134: "State",
+    31: "Offer",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

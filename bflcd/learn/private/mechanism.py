@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Annotated, Final
-
-from bflcd.limits import Between
+from typing import Final
 
 THOUSAND: Final = 1_000
 """Noise multipliers and epsilons are kept in whole thousandths: what is stored, compared and said is then exact."""
@@ -14,13 +12,6 @@ LEAST_NOISE: Final = 100
 
 MOST_NOISE: Final = 10_000 * THOUSAND
 """In thousandths: beyond it nothing is left of any gradient."""
-
-MOST_EPSILON: Final = 1_000 * THOUSAND
-"""In thousandths: what a claim can say."""
-
-LEAST_EXPONENT: Final = 2
-MOST_EXPONENT: Final = 15
-"""Of delta, a negative power of ten: above a hundredth it promises nothing, below 10^-15 rounding takes over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +35,6 @@ class Spent:
     noise: int
     lots: int
     steps: int
-
-
-@dataclass(frozen=True, slots=True)
-class PrivacyClaim:
-    """What a trainer says that its rows have told so far, this offer's update included: nobody can check it.
-
-    `epsilon` in thousandths, rounded up; delta is 10^-`exponent`.
-    """
-
-    epsilon: Annotated[int, Between(0, MOST_EPSILON)]
-    exponent: Annotated[int, Between(LEAST_EXPONENT, MOST_EXPONENT)]
 
 
 def lots_of(rows: int, batch_size: int) -> int:
