@@ -55,6 +55,7 @@ def step_divergence(noise: int, lots: int, order: int) -> float:
     return (largest + log(sum(exp(term - largest) for term in terms))) / (order - 1)
 
 
+@lru_cache(maxsize=2**10)
 def noise_for(epsilon: int, exponent: int, *, lots: int, steps: int) -> int | None:
     """The least noise, in thousandths, with which so many `steps` stay within `epsilon` thousandths; None if there is none."""
     low, high = LEAST_NOISE - 1, MOST_NOISE

@@ -100,6 +100,8 @@ class AccountFile:
             data = read_regular(self.path, MAX_BYTES)
         except OSError as error:
             raise refused(f"{self.path} can't be read", error) from error
+        if len(data) > MAX_BYTES:
+            raise _damaged(self.path, f"more than {MAX_BYTES} bytes")
         try:
             found = msgspec.json.decode(data, type=_Contents)
             account = Account(tuple(Spent(one.noise, one.lots, one.steps) for one in found.spent), found.updates)
