@@ -133,7 +133,7 @@ async def test_claims_only_grow_and_never_pass_the_budget(tmp_path):
         await node.train()
     assert said == sorted(said)
     assert 0 < said[-1] <= 3000
-    assert len(said) > 3
+    assert len(said) > 2
 
 
 async def test_once_it_is_spent_nothing_is_trained_and_it_is_said_once(tmp_path):
