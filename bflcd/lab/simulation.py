@@ -134,7 +134,9 @@ class Simulation:
     def memory(self) -> bytes:
         """Everything else, as JSON."""
         chain = self._framework.chain.state if isinstance(self._framework, Bflc) else None
-        return msgspec.json.encode(_Memory(self.round, self._framework.adversaries.awake, chain, self._framework.budgets.trained))
+        return msgspec.json.encode(
+            _Memory(self.round, self._framework.adversaries.awake, chain, dict(sorted(self._framework.budgets.trained.items())))
+        )
 
     def restore(self, vectors: dict[str, Tensor], memory: bytes) -> None:
         """Go on where `vectors` and `memory` were taken.

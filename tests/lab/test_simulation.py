@@ -29,6 +29,8 @@ SETTINGS = {
     "centred clipping in buckets": tiny(
         framework="centered-clipping", mixing="bucketing", active=0.5, rounds=4, every=2, attack="noise", liars=0.2
     ),
+    "bflc with privacy": tiny(rounds=5, every=2, dp_epsilon=50.0, dp_clip=0.5),
+    "fedavg with privacy": tiny(framework="fedavg", active=0.5, rounds=4, every=2, dp_epsilon=4.0, dp_lot=1000),
     "stand-alone": tiny(framework="stand-alone", rounds=3, every=2),
 }
 
