@@ -104,10 +104,10 @@ def test_memory_is_json_and_nothing_else_is_taken_for_it():
     simulation.advance()
     kept = msgspec.json.decode(simulation.memory())
     assert (kept["round"], kept["awake"], kept["chain"]["round"]) == (1, True, 1)
-    for memory in (b"", b"{}", b"[]", b"\x80\x03", b'{"round": "one", "awake": true, "chain": null}'):
+    for memory in (b"", b"{}", b"[]", b"\x80\x03", b'{"round": "one", "awake": true, "chain": null, "trained": {}}'):
         with pytest.raises(msgspec.MsgspecError):
             simulation.restore(simulation.vectors(), memory)
-    assert Simulation(SETTINGS["stand-alone"], MACHINE).memory() == b'{"round":0,"awake":true,"chain":null}'
+    assert Simulation(SETTINGS["stand-alone"], MACHINE).memory() == b'{"round":0,"awake":true,"chain":null,"trained":{}}'
 
 
 # -- the first model, the rates, the measurements -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ is at most
 
     log(sum over k = 0..a of C(a, k) (1 - q)^(a - k) q^k exp((k^2 - k) / (2 sigma^2))) / (a - 1)
 
-(Mironov, Talwar and Zhang 2019, section 3.3; a / (2 sigma^2) at q = 1). Divergences of one order add up, whatever each step
+(Mironov, Talwar and Zhang 2019; a / (2 sigma^2) at q = 1). Divergences of one order add up, whatever each step
 depends on; of the orders the one that gives the smallest epsilon counts (Canonne, Kamath and Steinke 2020, proposition 12).
 Integer orders alone are an upper bound. Pure Python: the daemon imports no torch, and each order is computed once a process.
 """
