@@ -21,7 +21,7 @@ MOST_ROUNDS_LEFT: Final = 2**20
 
 
 class BudgetSpentError(WorkerError):
-    """The next update would tell more than the budget allows: it is not made, in this round or a later one."""
+    """The budget allows no next update: none is made, in this round or a later one."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, Training.BUDGET)
@@ -33,8 +33,7 @@ class Budget:
     def __init__(self, section: PrivacySection, task: TaskSpec, file: AccountFile) -> None:
         self._section, self._task, self._file = section, task, file
         self._planned: tuple[int, Mechanism] | None = None
-        self.stopped = False
-        """Whether nothing is trained any more."""
+        self._why = ""
 
     @property
     def account(self) -> Account:
@@ -56,22 +55,27 @@ class Budget:
         """How the next update is made; None before the worker has counted its rows."""
         return None if self._planned is None else self._planned[1]
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing is trained any more."""
+        return bool(self._why)
+
     def spent(self) -> int:
         """Epsilon of all updates so far, thousandths, rounded up."""
         return self._told(self.account)
 
-    def plan(self, rows: int) -> Mechanism:
-        """How an update is made on so many rows. Raises OperatorError (`bad_privacy`) where no noise is enough."""
+    def look(self, rows: int) -> Mechanism:
+        """How the next update is made, on so many rows. Raises BudgetSpentError if it must not be. Takes a moment at first."""
         if self._planned is None or self._planned[0] != rows:
             self._planned = (rows, self._made(rows))
-        return self._planned[1]
-
-    def look(self, rows: int) -> Mechanism:
-        """How the next update is made. Raises BudgetSpentError if it must not be, OperatorError as `plan` does."""
-        mechanism = self.plan(rows)
-        self.stopped = self._told(self.account.after(mechanism)) > self.allowed
-        if self.stopped:
-            raise BudgetSpentError(self.warnings()[0])
+        mechanism = self._planned[1]
+        self._why = ""
+        if self._told(self.account.after(mechanism)) > self.allowed:
+            text = (
+                f"{self.spent() / THOUSAND:.3f} of its privacy budget of epsilon {self._section.epsilon:g} are spent, and one more "
+                "update would exceed it (privacy.epsilon)"
+            )
+            raise self._stop(text)
         return mechanism
 
     def spend(self, mechanism: Mechanism) -> PrivacyClaim:
@@ -94,14 +98,11 @@ class Budget:
 
     def warnings(self) -> list[str]:
         """What status says as long as nothing is trained."""
-        if not self.stopped:
-            return []
-        spent, allowed = self.spent() / THOUSAND, self._section.epsilon
-        text = (
-            f"this node does not train: {spent:.3f} of its privacy budget of epsilon {allowed:g} are spent, and one more update "
-            "would exceed it; it judges and follows (privacy.epsilon)"
-        )
-        return [text]
+        return [self._why] if self._why else []
+
+    def _stop(self, why: str) -> BudgetSpentError:
+        self._why = f"this node does not train: {why}; it judges and follows"
+        return BudgetSpentError(self._why)
 
     def _lasts(self, mechanism: Mechanism, times: int) -> bool:
         many = replace(mechanism, steps=mechanism.steps * times)
@@ -119,11 +120,9 @@ class Budget:
         if not noise:
             noise = noise_for(self.allowed, self.exponent, lots=lots, steps=steps * section.rounds)
         if noise is None:
-            raise OperatorError(
-                f"privacy: no noise is so large that {section.rounds} rounds of {steps} steps stay within epsilon "
-                f"{section.epsilon:g}",
-                hint="raise privacy.epsilon, or lower privacy.rounds",
-                code="bad_privacy",
+            raise self._stop(
+                f"no noise is so large that {section.rounds} rounds of {steps} steps stay within a privacy budget of epsilon "
+                f"{section.epsilon:g}: raise privacy.epsilon, or lower privacy.rounds"
             )
         return Mechanism(noise, section.clip, lots, steps)
 
@@ -159,7 +158,7 @@ class PrivateCompute:
                 await self._worker.start()
             ready = self._ready()
             assert ready is not None, "a worker that has started has counted its rows"
-            return self._budget.look(ready.training_rows)
+            return await asyncio.to_thread(self._budget.look, ready.training_rows)
         except OperatorError as error:
             raise WorkerError(f"{error}; {error.hint}", Training.DATA) from error
         except BudgetSpentError as error:

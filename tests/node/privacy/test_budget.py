@@ -184,9 +184,9 @@ async def test_rounds_left_are_those_that_can_be_trained(tmp_path):
 
 async def test_a_budget_that_no_noise_keeps_is_told_and_not_trained_on(tmp_path):
     node = Node(tmp_path, PrivacySection(epsilon=0.001, rounds=2**20, delta_exponent=15))
-    with pytest.raises(WorkerError, match=r"privacy: no noise .* raise privacy\.epsilon"):
+    with pytest.raises(BudgetSpentError, match=r"no noise is so large .* raise privacy\.epsilon"):
         await node.train()
-    assert node.worker.asked == []
+    assert (node.worker.asked, node.told) == ([], node.budget.warnings())
 
 
 async def test_a_worker_that_does_not_start_is_a_failure_of_the_round(tmp_path):
