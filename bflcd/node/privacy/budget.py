@@ -72,8 +72,8 @@ class Budget:
         self._why = ""
         if self._told(self.account.after(mechanism)) > self.allowed:
             text = (
-                f"{self.spent() / THOUSAND:.3f} of its privacy budget of epsilon {self._section.epsilon:g} are spent, and one more "
-                "update would exceed it (privacy.epsilon)"
+                f"{self.spent() / THOUSAND:.3f} of its privacy budget of epsilon {self._section.epsilon:g} are spent, and one "
+                "more update would exceed it (privacy.epsilon)"
             )
             raise self._stop(text)
         return mechanism
