@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from bflcd.api.privacy import claims_of
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow
 from bflcd.api.worst_site import WorstSite, proven_worst, worst_site
 from bflcd.ledger.medians import lower_median
@@ -107,6 +108,7 @@ def history_row(certified: CertifiedSegment, before: Header) -> HistoryRow:
         loss=None if base is None else base[0] / MILLION,
         committee=[node.hex() for node in decided_by(before.model, certified)],
         not_judged=[node.hex() for node in not_judged(certified, judges)],
+        claims=claims_of(segment),
         degraded=bool(header.model and header.model.degraded),
         rewards=sum(amount for _, amount in segment.model.rewards),
         view=certificate.view,

@@ -8,6 +8,7 @@ from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneVie
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerView
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -61,6 +62,10 @@ class NodeView(Protocol):
 
     async def earnings(self, first: int, count: int) -> list[EarningsRow]:
         """What models of rounds first, first + 1, ..., at most `count`, gave members or took from them; fewer at the head."""
+        ...
+
+    def privacy(self) -> PrivacyView:
+        """What this node's rows may tell, and have told."""
         ...
 
     async def sign_operation(self, request: OperationRequest) -> OperationView:

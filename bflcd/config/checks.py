@@ -12,6 +12,7 @@ from bflcd.config.sections import Config
 from bflcd.config.settings import PATHS, SETTINGS, Setting
 from bflcd.errors import UsageError
 from bflcd.learn.attacks import for_daemon
+from bflcd.learn.private.mechanism import LEAST_NOISE, THOUSAND
 from bflcd.net import multiaddr
 from bflcd.net.dialing.rule import parse_allowed
 
@@ -83,8 +84,17 @@ def check_together(config: Config, origins: Mapping[str, str]) -> None:
         )
     if not config.node.listen:
         raise bad(f"{origins['node.listen']}: node.listen is empty", f"node.listen: {SETTINGS['node.listen'].allowed}")
+    _check_privacy(config, origins)
     if config.attack.name:
         try:
             for_daemon(config.attack.name)
         except UsageError as error:
             raise UsageError(cut(f"{origins['attack.name']}: attack.name: {error}"), hint=error.hint, code=error.code) from error
+
+
+def _check_privacy(config: Config, origins: Mapping[str, str]) -> None:
+    section = config.privacy
+    for key, value in (("epsilon", section.epsilon), ("noise", section.noise)):
+        least = 1 if key == "epsilon" else LEAST_NOISE
+        if value and round(value * THOUSAND) < least:
+            raise not_allowed(SETTINGS[f"privacy.{key}"], value, origins[f"privacy.{key}"])

@@ -8,9 +8,11 @@ from msgspec import Meta
 
 from bflcd.learn.attacks import AttackConfig, LiesName
 from bflcd.learn.data import DataConfig
+from bflcd.learn.private.mechanism import MOST_NOISE, THOUSAND
 from bflcd.net import multiaddr
 from bflcd.net.dialing.rule import DialRule, parse_allowed
 from bflcd.types import MAX_MEMBERS, NodeId
+from bflcd.wire.privacy import LEAST_EXPONENT, MOST_EXPONENT
 
 Addresses = Annotated[tuple[str, ...], Meta(max_length=64)]
 VariableName = Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -124,6 +126,32 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return DataConfig(self.path or None, self.partition, self.index, self.count, self.seed, self.alpha, self.limit)
 
 
+class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What this node's updates may tell of its rows (docs/operations.md, Privacy); without an epsilon they are as training gives
+    them."""
+
+    epsilon: Annotated[
+        float,
+        Meta(ge=0.0, le=1000.0, description="budget of all updates together, 0.001 to 1000; 0: train without privacy"),
+    ] = 0.0
+    delta_exponent: Annotated[
+        int, Meta(ge=LEAST_EXPONENT, le=MOST_EXPONENT, description="the budget's delta is 10^-delta_exponent, 2 to 15")
+    ] = 5
+    clip: Annotated[float, Meta(gt=0.0, le=1e6, description="L2 norm of a row's gradient, above 0, at most 1000000")] = 1.0
+    noise: Annotated[
+        float,
+        Meta(
+            ge=0.0, le=MOST_NOISE / THOUSAND, description="deviation of the noise in clips, 0.1 to 10000; 0: from privacy.rounds"
+        ),
+    ] = 0.0
+    rounds: Annotated[
+        int, Meta(ge=1, le=2**20, description="rounds in which this node is to train on its budget, 1 to 1048576")
+    ] = 100
+    lot: Annotated[
+        int, Meta(ge=0, le=2**40, description="rows of a noisy step, on average; 0: the batch size of the genesis")
+    ] = 0
+
+
 class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a genesis may make this machine run (`bflcd.node.admission`)."""
 
@@ -179,6 +207,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSection = ApiSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
+    privacy: PrivacySection = PrivacySection()
     tasks: TasksSection = TasksSection()
     attack: AttackSection = AttackSection()
     log: LogSection = LogSection()

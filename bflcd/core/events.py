@@ -10,6 +10,7 @@ from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.envelope import Envelope
 from bflcd.wire.messages import Gossip
 from bflcd.wire.operation import Operation
+from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.recovery import PreparedProof, Recovery
 
 
@@ -82,12 +83,13 @@ class BlobLost:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Answer to `Train`: the update is stored under `blob`."""
+    """Answer to `Train`: the update is stored under `blob`. `claim`: what a trainer with privacy says in its offer."""
 
     round: Round
     blob: BlobRef
     samples: int
     loss: float
+    claim: PrivacyClaim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,15 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class WorkFailed:
-    """Answer to `Train` or `Score`: the compute worker failed; it has been started again."""
+    """Answer to `Train` or `Score`: the compute worker failed; it has been started again.
+
+    `final`: nothing is trained on purpose, so nobody tries it again in this round, and its cause is told elsewhere.
+    """
 
     round: Round
     training: bool
     text: str
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

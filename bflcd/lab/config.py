@@ -25,6 +25,7 @@ from bflcd.params import (
     default_committee,
 )
 from bflcd.types import MAX_MEMBERS, MAX_PLACES, MicroNats, PartsPerMillion
+from bflcd.wire.privacy import LEAST_EXPONENT, MOST_EXPONENT
 
 Framework = Literal[
     "bflc",
@@ -129,6 +130,14 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     lies: Lies | None = None
     liars: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """Share of the devices that lie."""
+    dp_epsilon: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
+    """What all updates of a device may tell of a row of its own (`bflcd.lab.engine.privacy`); 0: it trains as it is."""
+    dp_exponent: Annotated[int, Meta(ge=LEAST_EXPONENT, le=MOST_EXPONENT)] = 5
+    """The delta beside it is 10^-dp_exponent."""
+    dp_clip: Annotated[float, Meta(gt=0.0, le=1e6)] = 1.0
+    """L2 norm that a row's gradient has at most."""
+    dp_lot: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    """Rows of a noisy step, on average; 0: batch_size."""
     every: Annotated[int, Meta(ge=1)] = 5
     """Rounds between two measurements on the test rows."""
     seed: Annotated[int, Meta(ge=0, le=2**53)] = 0
@@ -257,6 +266,8 @@ def check_config(config: SimulationConfig) -> None:
         )
     if config.mixing != "none" and config.framework in ("bflc", "stand-alone"):
         raise _bad(f"{config.framework} mixes no updates", "leave out mixing, or choose a server's rule as the framework")
+    if config.dp_epsilon and config.framework == "stand-alone":
+        raise _bad("stand-alone training has no privacy to lose", "leave out dp_epsilon")
     if config.liars > 0 and not config.attack:
         raise _bad(f"{config.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
 

@@ -21,6 +21,7 @@ from bflcd.lab.copies import find_copies
 from bflcd.lab.devices import Devices
 from bflcd.lab.disclosures import DISCLOSURES
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
+from bflcd.lab.engine.privacy import Budgets
 from bflcd.lab.exact import aggregate
 from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
@@ -54,6 +55,7 @@ class Framework(ABC):
     def __init__(self, config: SimulationConfig, devices: Devices, engine: Engine) -> None:
         self._config, self._devices, self._engine = config, devices, engine
         self.adversaries = Adversaries(config, devices.adversaries)
+        self.budgets = Budgets(config)
         self.moved = torch.zeros(engine.weights, device=engine.device)
         self.round = 0
 
@@ -72,7 +74,8 @@ class Framework(ABC):
         """What `offering` offer, [offering, weights], and the samples that they claim."""
         rows = [self._devices.trained_on(device, split=split) for device in offering]
         seeds = [number(self._config.seed, Draw.TRAINING, self.round, device) for device in offering]
-        trainees = [Trainee(part, seed) for part, seed in zip(rows, seeds, strict=True)]
+        noisy = [self.budgets.spend(*of) for of in zip(offering, map(len, rows), seeds, strict=True)]
+        trainees = [Trainee(*of) for of in zip(rows, seeds, noisy, strict=True)]
         updates = self._engine.train(model, trainees, pace)
         self.adversaries.forge(offering, updates, self.moved, self.round)
         return updates, [len(part) for part in rows]
@@ -91,7 +94,7 @@ class Server(Framework):
     def _step(self, model: Tensor, pace: Pace) -> Step:
         config = self._config
         drawn = generator(config.seed, Draw.SERVER, self.round).permutation(config.devices)[: config.at_work]
-        offering = sorted(drawn.tolist())
+        offering = self.budgets.able(sorted(drawn.tolist()))
         updates, claims = self._updates(model, offering, pace, split=False)
         valid = [line for line, fine in enumerate(acceptable(updates)) if fine]
         facts = {"trainers": len(offering), "liars": sum(device in self.adversaries.members for device in offering)}
@@ -138,7 +141,7 @@ class Bflc(Framework):
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
         # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
-        committee, offering = chain.committee, list(chain.trainers)
+        committee, offering = chain.committee, self.budgets.able(chain.trainers)
         self.adversaries.watch(committee)
         # 2. Trainers train, adversaries forge; what may not travel is refused before it is scored (design 5.2).
         updates, samples = self._updates(model, offering, pace, split=True)

@@ -40,6 +40,8 @@ class Draw(IntEnum):
     """Which weights are looked at to find copies."""
     BUCKETS = 16
     """Which updates a server averages before its rule sees them."""
+    PRIVACY = 17
+    """The rows and the noise of a device's private steps."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

@@ -68,7 +68,7 @@ class Simulation:
         self.task, self._spec = task, config.task_spec(tensors)
         self.devices = load_devices(config, task, device)
         self.engine: Engine
-        if device.type == "cuda" or machine.products.dtype != torch.float32:
+        if not config.dp_epsilon and (device.type == "cuda" or machine.products.dtype != torch.float32):
             self.engine = StackedEngine(task, self.devices.pool, precision=machine.precision, stack=machine.stack)
         else:
             self.engine = LoopEngine(task, self.devices.pool, threads=machine.threads or None)
@@ -134,7 +134,9 @@ class Simulation:
     def memory(self) -> bytes:
         """Everything else, as JSON."""
         chain = self._framework.chain.state if isinstance(self._framework, Bflc) else None
-        return msgspec.json.encode(_Memory(self.round, self._framework.adversaries.awake, chain))
+        return msgspec.json.encode(
+            _Memory(self.round, self._framework.adversaries.awake, chain, dict(sorted(self._framework.budgets.trained.items())))
+        )
 
     def restore(self, vectors: dict[str, Tensor], memory: bytes) -> None:
         """Go on where `vectors` and `memory` were taken.
@@ -148,6 +150,7 @@ class Simulation:
         self.model = vectors["model"].to(self.engine.device)
         self._framework.moved = vectors["moved"].to(self.engine.device)
         self._framework.round, self._framework.adversaries.awake = found.round, found.awake
+        self._framework.budgets.trained.update(found.trained)
         if found.chain is not None and isinstance(self._framework, Bflc):
             self._framework.chain.state = found.chain
 
@@ -156,3 +159,4 @@ class _Memory(msgspec.Struct, frozen=True):
     round: int
     awake: bool
     chain: State | None
+    trained: dict[int, int]

@@ -70,16 +70,18 @@ class WorkerClient:
         device: str = "auto",
         threads: int = 1,
         attack: AttackConfig | None = None,
+        private: bool = False,
         environment: tuple[str, ...] = (),
         memory: int = 0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`validation_fraction` in millionths; `split_seed`: below 2^63, private to the node and the same at each start, else
         validation rows would have been trained on before the restart. `attack`: what the worker lies by, if it shall.
+        `private`: no job trains without noise.
         `environment`: names of variables that it gets beside the usual ones. `memory`: bytes that it may use, 0 for no limit.
         `now`: the seconds by which pauses are counted.
         """
-        self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack)
+        self._setup = Setup(task, data, validation_fraction, split_seed, device, threads, attack, private)
         self._environment = worker_environment(threads, os.environ, environment)
         self._memory = memory
         self._now = now

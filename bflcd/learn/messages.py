@@ -46,7 +46,7 @@ _QUOTED_CHARS: Final = 40
 class Setup:
     """All that a worker needs before its first job. `split_seed`: private, draws the validation rows; `threads`: of torch.
 
-    `attack`: what an attacker's worker lies by; None in an honest node's.
+    `attack`: what an attacker's worker lies by; None in an honest node's. `private`: it trains with privacy, or not at all.
     """
 
     task: TaskSpec
@@ -56,6 +56,7 @@ class Setup:
     device: str
     threads: int
     attack: AttackConfig | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bflcd.errors import BflcError
+from bflcd.learn.private.mechanism import Mechanism
 from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
+from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.training import Training
 
 NORM_SCALE_BITS = 12
@@ -50,7 +52,8 @@ class AttackContext:
 class TrainJob:
     """Train from `model` (safetensors bytes) and return the difference. `label` names chain, round and uploader in the update.
 
-    `attack`: only for a worker that was set up to attack; None in all other jobs.
+    `attack`: only for a worker that was set up to attack; None in all other jobs. `privacy`: how it is made noisy; a worker that
+    was set up for privacy does no job without it.
     """
 
     round: Round
@@ -58,16 +61,21 @@ class TrainJob:
     seed: int
     label: str
     attack: AttackContext | None = None
+    privacy: Mechanism | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """`update`: safetensors bytes of local model minus base; `samples`: rows trained on; `loss`: mean of the last epoch."""
+    """`update`: safetensors bytes of local model minus base; `samples`: rows trained on; `loss`: mean of the last epoch.
+
+    `claim`: what all noisy updates up to this one tell of a row, once that is durable; never by a worker.
+    """
 
     update: bytes
     samples: int
     loss: float
     seconds: float
+    claim: PrivacyClaim | None = None
 
 
 @dataclass(frozen=True, slots=True)

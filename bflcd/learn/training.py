@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -72,9 +73,18 @@ def initial_model(task: Task, seed: int) -> tuple[tuple[TensorSpec, ...], bytes]
 
 
 def train(
-    model: FlatModel, task: Task, spec: TaskSpec, rows: DeviceRows, job: TrainJob, *, cancelled: Cancelled = never
+    model: FlatModel,
+    task: Task,
+    spec: TaskSpec,
+    rows: DeviceRows,
+    job: TrainJob,
+    *,
+    cancelled: Cancelled = never,
+    descent: "Descend | None" = None,
 ) -> TrainResult:
     """Train `model` from the job's weights on all of `rows`; the update is the difference, with the parent's counters.
+
+    `descent`: another way down than `descend`.
 
     Raises PeerError(BAD_TENSOR) for a broken payload, JobCancelledError, NotFiniteError for weights that are not finite,
     TaskError for what the task's code gave back, WorkerError for what else can't be offered.
@@ -83,7 +93,7 @@ def train(
     model.load(job.model)
     torch.manual_seed(job.seed)  # dropout
     plan = Descent.of(task, spec, job.round, job.seed)
-    loss = descend(model, task, rows, plan, cancelled=cancelled)
+    loss = (descent or descend)(model, task, rows, plan, cancelled=cancelled)
     update = _difference(model, job.model, loss)
     payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
     return TrainResult(payload, len(rows), loss, perf_counter() - begun)
@@ -104,6 +114,14 @@ class Descent:
         """What a genesis fixes for `round_`."""
         rate = rate_of(task, spec, round_)
         return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, seed)
+
+
+class Descend(Protocol):
+    """A way down from the loaded weights; as `descend`."""
+
+    def __call__(self, model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, cancelled: Cancelled) -> float:
+        """The mean loss of the last epoch, in nats."""
+        ...
 
 
 def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, cancelled: Cancelled = never) -> float:

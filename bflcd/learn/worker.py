@@ -24,6 +24,7 @@ from bflcd.learn.checks.answers import built_model, loaded, pinned
 from bflcd.learn.checks.diagnosis import try_out, why_it_raised, why_not_finite
 from bflcd.learn.checks.magnitude import NotFiniteError
 from bflcd.learn.checks.place import said_of
+from bflcd.learn.checks.privacy import check_private
 from bflcd.learn.checks.trial import try_step
 from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
@@ -42,6 +43,8 @@ from bflcd.learn.messages import (
     read_as,
 )
 from bflcd.learn.partition import split_validation
+from bflcd.learn.private.descent import PrivateDescent
+from bflcd.learn.private.noise import Chance
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
@@ -120,6 +123,9 @@ class Session:
         torch.manual_seed(setup.split_seed)
         self._model = FlatModel(built_model(self._task), setup.task.tensors, device)
         try_out(self._task, self._model, data.own, "its own")
+        self._private = setup.private
+        if self._private:
+            check_private(self._task, self._model, data.own)
         rows = Rows(data.own.inputs[training], data.own.targets[training])
         self._training = DeviceRows.of(rows, device)
         self._adversary: Adversary | None = None
@@ -160,8 +166,11 @@ class Session:
 
     def _train_on(self, rows: DeviceRows, job: TrainJob, cancelled: Cancelled) -> TrainResult:
         """Train; what fails is told with its cause. Raises as `run` does."""
+        descent = None if job.privacy is None else PrivateDescent(job.privacy, Chance())
+        if self._private and descent is None:
+            raise WorkerError("this node trains with privacy, and the job says nothing of its noise: nothing is trained")
         try:
-            return train(self._model, self._task, self._spec, rows, job, cancelled=cancelled)
+            return train(self._model, self._task, self._spec, rows, job, cancelled=cancelled, descent=descent)
         except NotFiniteError as error:
             raise why_not_finite(self._task, self._model, rows, job.model, str(error)) from error
         except (BflcError, JobCancelledError, torch.OutOfMemoryError, MemoryError):

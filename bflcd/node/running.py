@@ -12,7 +12,7 @@ from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import WorkerClient
-from bflcd.learn.protocol import WorkerError
+from bflcd.learn.protocol import Compute, WorkerError
 from bflcd.ledger.state import State, members_of
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.belonging import Belonging
@@ -26,6 +26,8 @@ from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
+from bflcd.node.privacy.budget import PrivateCompute
+from bflcd.node.privacy.opening import open_budget
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
@@ -116,9 +118,12 @@ class RunningNode:
         self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
         self._worker.health.watch(self._say_whether_it_trains)
         attack = around.config.attack.for_worker(around.identity.node_id)
-        compute = (
+        compute: Compute = (
             self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context, core.shown_cards)
         )
+        around.facts.privacy = budget = open_budget(around.config, genesis.task, around.marks)
+        if budget is not None:
+            compute = PrivateCompute(compute, budget, lambda: self._worker.ready, on_stop=self._budget_spent)
         self._maintenance = Maintenance(
             around.config.store,
             around.store,
@@ -152,6 +157,10 @@ class RunningNode:
         self._payer = Payer(core, self._alliance, around.config.node.fee_limit)
         self.standing = self._as_peers_meet_it()
         self.view = self._view()
+
+    def _budget_spent(self, text: str) -> None:
+        self._around.tell(EventKind.WORK_FAILED, self._engine.core.context.round, text)
+        self._say_whether_it_trains()
 
     def _as_peers_meet_it(self) -> NodeOfChain:
         around, core = self._around, self._engine.core
@@ -388,4 +397,5 @@ def _worker_of(genesis: Genesis, config: Config, me: NodeId, private_seed: bytes
         attack=config.attack.for_worker(me),
         environment=config.tasks.environment,
         memory=config.compute.memory_mib * 2**20,
+        private=config.privacy.epsilon > 0,
     )

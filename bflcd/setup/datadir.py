@@ -63,6 +63,11 @@ class DataDir:
         return self.path / "marks"
 
     @property
+    def privacy(self) -> Path:
+        """What this node's noisy updates have told of its rows so far."""
+        return self.path / "privacy.json"
+
+    @property
     def config(self) -> Path:
         """The configuration."""
         return self.path / CONFIG_FILE

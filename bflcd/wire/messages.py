@@ -25,6 +25,7 @@ from bflcd.wire.blocks import Certificate
 from bflcd.wire.codec import message
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Envelope
 from bflcd.wire.operation import Operation
+from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
@@ -50,10 +51,13 @@ class Beacon:
     committee: Digest
 
 
-@message(31, max_bytes=SMALL)
+@message(117, max_bytes=SMALL)
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A trainer's announcement of an update: where it is, how large, from how many samples (design 5.1)."""
+    """A trainer's announcement of an update: where it is, how large, from how many samples (design 5.1).
+
+    `privacy`: what it says that its updates tell of a row, if it trains with privacy; checked for its bounds alone.
+    """
 
     chain: Digest
     round: Round
@@ -62,6 +66,7 @@ class Offer:
     committee: Digest
     blob: BlobRef
     samples: Annotated[int, Between(1, 2**40)]
+    privacy: PrivacyClaim | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Training(IntEnum):
     """The compute worker does not start or ends in mid-job, and nothing says why."""
     BEHIND = 8
     """It has just started or was admitted: it catches up, or its worker is not there yet, or it may sign nothing."""
+    BUDGET = 9
+    """Its operator's privacy budget is spent: it judges and follows."""
 
     @property
     def trains(self) -> bool:

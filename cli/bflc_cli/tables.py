@@ -13,6 +13,7 @@ from rich.text import Text
 from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, yes
 from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
+from bflcd.api.schema.privacy import PrivacyClaimView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, TrainingWord
 from bflcd.limits import visible
@@ -140,10 +141,17 @@ def round_view(view: RoundView) -> RenderableType:
     parts: list[RenderableType] = [facts(pairs)]
     if view.offers:
         rows = (
-            (short(offer.uploader), str(offer.samples), size(offer.size), yes(offer.have), yes(offer.scored))
+            (
+                short(offer.uploader),
+                str(offer.samples),
+                size(offer.size),
+                yes(offer.have),
+                yes(offer.scored),
+                "" if offer.claim is None else f"epsilon {offer.claim.epsilon:g} at 1e-{offer.claim.delta_exponent}",
+            )
             for offer in view.offers
         )
-        parts += [Text(), table(("offer of", ">samples", ">size", "held", "scored"), rows)]
+        parts += [Text(), table(("offer of", ">samples", ">size", "held", "scored", "claimed privacy"), rows)]
     if view.last_decision:
         decided = (
             (
@@ -217,6 +225,7 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
             shorts(row.committee, 6) + (" degraded" if row.degraded else ""),
             "" if row.rolled_back_to is None else f"model {row.rolled_back_to}",
             shorts(row.not_judged, 6) if row.not_judged else "",
+            _claimed(row.claims),
         )
         for row in rows
     )
@@ -234,8 +243,17 @@ def history_view(rows: list[HistoryRow]) -> RenderableType:
         "~decided by",
         "~back to",
         "~left out",
+        "~claimed privacy",
     )
     return table(names, shown)
+
+
+def _claimed(claims: list[PrivacyClaimView]) -> str:
+    """How many packed trainers claim privacy, and the widest of what they claim."""
+    if not claims:
+        return ""
+    widest = max(claims, key=lambda one: (one.epsilon, -one.delta_exponent))
+    return f"{len(claims)}, epsilon up to {widest.epsilon:g} at 1e-{widest.delta_exponent}"
 
 
 CSV_COLUMNS: Final = (

@@ -26,6 +26,7 @@ from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneVie
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerMember, LedgerTerms, LedgerView
+from bflcd.api.schema.privacy import PrivacyView, TrainingPrivacy
 from bflcd.api.schema.recovery import PreparedView, RecoveryRequest, RecoveryRow, RecoverySeat, RecoveryView, Unanswered
 from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
 from bflcd.api.schema.status import Peer, Status, StopView, TrainingWord
@@ -224,6 +225,21 @@ def earnings_in(round_: int) -> list[EarningsRow]:
     return [row(5, pay=600, fees=110, deposits=50), row(6, pay=400, given=30), row(7, packed=False, taken=30)]
 
 
+TRAINING_PRIVACY = TrainingPrivacy(
+    epsilon=8.0,
+    spent=2.125,
+    delta_exponent=5,
+    updates=3,
+    updates_left=21,
+    stopped=False,
+    clip=0.5,
+    noise=1.75,
+    sampling=0.25,
+    steps=4,
+    accountant="Renyi",
+)
+
+
 class FakeNode:
     """Implements `NodeView`."""
 
@@ -236,6 +252,7 @@ class FakeNode:
         self.community = alliance_of()
         self.signs: list[OperationRequest] = []
         self.money = ledger_of()
+        self.private = PrivacyView(training=TRAINING_PRIVACY)
         self.earned = [row for round_ in range(1, 6) for row in earnings_in(round_)]
         self.refusal: OperatorError | None = None
         self.bus = EventBus(lambda: Millis(1_700_000_000_000), lambda _: None, capacity=8, max_watchers=2)
@@ -357,6 +374,9 @@ class FakeNode:
 
     async def earnings(self, first: int, count: int) -> list[EarningsRow]:
         return [row for row in self.earned if first <= row.round < first + count]
+
+    def privacy(self) -> PrivacyView:
+        return self.private
 
     async def sign_operation(self, request: OperationRequest) -> OperationView:
         self.signs.append(request)

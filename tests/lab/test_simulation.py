@@ -29,6 +29,8 @@ SETTINGS = {
     "centred clipping in buckets": tiny(
         framework="centered-clipping", mixing="bucketing", active=0.5, rounds=4, every=2, attack="noise", liars=0.2
     ),
+    "bflc with privacy": tiny(rounds=5, every=2, dp_epsilon=50.0, dp_clip=0.5),
+    "fedavg with privacy": tiny(framework="fedavg", active=0.5, rounds=4, every=2, dp_epsilon=4.0, dp_lot=1000),
     "stand-alone": tiny(framework="stand-alone", rounds=3, every=2),
 }
 
@@ -102,10 +104,10 @@ def test_memory_is_json_and_nothing_else_is_taken_for_it():
     simulation.advance()
     kept = msgspec.json.decode(simulation.memory())
     assert (kept["round"], kept["awake"], kept["chain"]["round"]) == (1, True, 1)
-    for memory in (b"", b"{}", b"[]", b"\x80\x03", b'{"round": "one", "awake": true, "chain": null}'):
+    for memory in (b"", b"{}", b"[]", b"\x80\x03", b'{"round": "one", "awake": true, "chain": null, "trained": {}}'):
         with pytest.raises(msgspec.MsgspecError):
             simulation.restore(simulation.vectors(), memory)
-    assert Simulation(SETTINGS["stand-alone"], MACHINE).memory() == b'{"round":0,"awake":true,"chain":null}'
+    assert Simulation(SETTINGS["stand-alone"], MACHINE).memory() == b'{"round":0,"awake":true,"chain":null,"trained":{}}'
 
 
 # -- the first model, the rates, the measurements -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import HANG_SECONDS, WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.private.mechanism import Mechanism
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.types import Digest, Round
 from bflcd.wire.training import Training
@@ -74,6 +76,29 @@ async def test_trains_scores_and_evaluates(described, open_client):
     assert [key for key, _ in scored.invalid] == [stolen.key]
     evaluated = await client.evaluate(EvaluateJob(described.model))
     assert evaluated.rows == 32
+
+
+async def test_a_worker_for_privacy_trains_with_noise_or_not_at_all():
+    described = describe_task("digits", {}, seed=1)
+    spec = task_spec("digits", described.tensors)
+    client = WorkerClient(
+        spec, DataConfig(count=20), validation_fraction=0, split_seed=9, device="cpu", private=True, now=lambda: 0.0
+    )
+    try:
+        with pytest.raises(WorkerError, match="says nothing of its noise"):
+            await client.train(train_job(described))
+        noisy = replace(train_job(described), privacy=Mechanism(noise=1000, clip=1.0, lots=2, steps=4))
+        first, second = await client.train(noisy), await client.train(noisy)
+        assert first.update != second.update, "no seed of a job says what the noise is"
+        assert (first.samples, first.claim) == (client.ready.training_rows, None)
+    finally:
+        await client.close()
+
+
+async def test_a_task_that_can_not_be_made_noisy_is_refused_at_the_start(open_client):
+    with pytest.raises(OperatorError, match="can't be trained on with privacy") as refused:
+        await open_client(private=True).start()
+    assert refused.value.code == "bad_privacy"
 
 
 async def test_a_worker_that_dies_in_mid_job_is_started_again(described, open_client, tmp_path):

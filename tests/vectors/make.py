@@ -94,6 +94,7 @@ RETIRED: dict[int, str] = {
     134: "State",
     135: "Genesis",
     136: "GenesisReply",
+    31: "Offer",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

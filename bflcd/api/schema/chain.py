@@ -5,6 +5,7 @@ from typing import Final
 from msgspec import field
 
 from bflcd.api.schema.answer import Answer
+from bflcd.api.schema.privacy import PrivacyClaimView
 
 MAX_HISTORY: Final = 1000
 """Rows of history in one answer."""
@@ -33,6 +34,8 @@ class HistoryRow(Answer, frozen=True, kw_only=True):
     """Who decided it."""
     not_judged: list[str] = field(default_factory=list)
     """Present by most cards, without a seat, and with no update on any: too late, at rest, not drawn, or not training."""
+    claims: list[PrivacyClaimView] = field(default_factory=list)
+    """What packed trainers claim of their rows' privacy, each for itself: nobody can check it."""
     degraded: bool
     rewards: int
     """Total paid out."""

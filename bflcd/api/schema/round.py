@@ -3,6 +3,7 @@
 from msgspec import field
 
 from bflcd.api.schema.answer import Answer
+from bflcd.api.schema.privacy import PrivacyClaimView
 from bflcd.api.schema.status import Activity
 
 
@@ -16,6 +17,8 @@ class OfferView(Answer, frozen=True, kw_only=True):
     have: bool
     """Its payload is held here."""
     scored: bool
+    claim: PrivacyClaimView | None = None
+    """What its author says of its rows' privacy, if it does: nobody can check it."""
 
 
 class CardView(Answer, frozen=True, kw_only=True):

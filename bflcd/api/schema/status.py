@@ -53,6 +53,7 @@ class TrainingWord(StrEnum):
     STORAGE = "storage"
     WORKER = "worker"
     BEHIND = "behind"
+    BUDGET = "privacy budget"
 
 
 class Status(Answer, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from bflcd.wire.blocks import committee_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Signed, seal, sealed_digest
 from bflcd.wire.messages import CardSeal, Offer, ScoreCard, SignedBody
+from bflcd.wire.privacy import PrivacyClaim
 
 MAX_TRAINING_FAILURES: Final = 2
 """After more of them in one round it goes on without our offer."""
@@ -49,8 +50,8 @@ class LocalWork:
         self._retry_at: Millis | None = None
         """When what failed is tried again."""
         self.own_offer: Signed[Offer] | None = None
-        self.trained: tuple[BlobRef, int] | None = None
-        """What was trained in this round and its samples: a recovery doesn't make it worthless."""
+        self.trained: tuple[BlobRef, int, PrivacyClaim | None] | None = None
+        """What was trained in this round, its samples and its claim of privacy: a recovery doesn't make it worthless."""
         self.training = self.busy = False
         self._failures = 0
         self._card_shown = False
@@ -62,7 +63,7 @@ class LocalWork:
 
     def has_offered(self, offer: Offer) -> None:
         """What was trained before a restart, or in an older epoch, is not trained again."""
-        self.trained = (offer.blob, offer.samples)
+        self.trained = (offer.blob, offer.samples, offer.privacy)
 
     def deadline(self) -> Millis | None:
         """When what failed wants to be tried again."""
@@ -105,7 +106,7 @@ class LocalWork:
         if event.round != self._context.round or not self.training:
             return None
         self.training = self.busy = False
-        self.trained = (event.blob, event.samples)
+        self.trained = (event.blob, event.samples, event.claim)
         text = f"trained on {event.samples} samples, loss {event.loss:.4f}"
         done = notice(self._context.round, EventKind.TRAINED, text, samples=event.samples)
         return [*self.offer(now, may_sign=may_sign), done]
@@ -120,6 +121,9 @@ class LocalWork:
     def failed(self, event: WorkFailed, now: Instant) -> list[Effect]:
         """The worker could not train or score in this round."""
         self.busy = False
+        if event.final:
+            self.training, self._failures = False, MAX_TRAINING_FAILURES + 1
+            return []
         self._retry_later(now)
         if event.training:
             self.training = False
@@ -173,7 +177,7 @@ class LocalWork:
         state = self._context.state
         if self.trained is None or self.own_offer is not None or not self._context.trains or not may_sign:
             return []
-        blob, samples = self.trained
+        blob, samples, claim = self.trained
         body = Offer(
             chain=state.chain,
             round=state.round,
@@ -182,6 +186,7 @@ class LocalWork:
             committee=committee_hash(state.epoch, state.committee),
             blob=blob,
             samples=samples,
+            privacy=claim,
         )
         offer = seal(body, self._signer)
         self.hold_own(offer)

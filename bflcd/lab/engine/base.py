@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bflcd.lab.engine.privacy import NoisyTraining
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
 from bflcd.learn.scoring import ROW_LOSS_LIMIT, held_share
 from bflcd.learn.training import DeviceRows
@@ -40,10 +41,11 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Trainee:
-    """One device's training in one round: its rows, and the seed of their order and of dropout."""
+    """One device's training in one round: its rows, and the seed of their order and of dropout; `noisy`: how, with privacy."""
 
     rows: Positions
     seed: int
+    noisy: NoisyTraining | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from bflcd.lab.engine.dropout import SeededDropout, seed_dropout
 from bflcd.learn.flat import FlatModel, tensors_of
 from bflcd.learn.scoring import bounded_losses
 from bflcd.learn.task import Task
-from bflcd.learn.training import Descent, DeviceRows, descend
+from bflcd.learn.training import Descent, DeviceRows, descend, never
 
 ROWS_AT_ONCE: Final = 256
 """Rows of one pass without gradients: their activations stay in the cache."""
@@ -54,7 +54,8 @@ class LoopEngine(Engine):
             for dropout in dropouts:
                 dropout.begin(torch.tensor([trainee.seed], device=self.device))
             plan = Descent(pace.rate, pace.momentum, pace.batch_size, pace.epochs, trainee.seed)
-            descend(flat, self._task, self.gather(trainee.rows), plan)
+            down = descend if trainee.noisy is None else trainee.noisy.descent()
+            down(flat, self._task, self.gather(trainee.rows), plan, cancelled=never)
             torch.sub(flat.weights, model, out=updates[number])
 
         self._each(one, sorted(range(len(trainees)), key=lambda i: (-len(trainees[i].rows), i)))

@@ -10,6 +10,7 @@ from bflcd.errors import PeerError, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
 from bflcd.ledger.disclosure import row_limit
+from bflcd.node.privacy.budget import BudgetSpentError
 from bflcd.node.runtime.payloads import Payloads
 from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, RoundStore
 from bflcd.node.runtime.unpublished import Unpublished
@@ -62,6 +63,9 @@ class ComputeJobs:
         try:
             model = await self._payloads.read(job.model)
             result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round)))
+        except BudgetSpentError as error:
+            await self._inbox.put(WorkFailed(job.round, training=True, text=str(error), final=True))
+            return
         except WorkerError as error:
             await self._inbox.put(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
             return
@@ -73,7 +77,7 @@ class ComputeJobs:
         self._unpublished.made(blob.root, job.round)
         took = (self._scheduler.now_ns() - started) / 1e9
         logger.debug("trained in %.2f s, of them %.2f in the worker", took, result.seconds)
-        await self._inbox.put(Trained(job.round, blob, result.samples, result.loss))
+        await self._inbox.put(Trained(job.round, blob, result.samples, result.loss, result.claim))
 
     async def score(self, job: Score) -> None:
         """Answers `Scored` or `WorkFailed`."""

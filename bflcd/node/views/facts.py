@@ -16,6 +16,7 @@ from bflcd.learn.health import WorkHealth
 from bflcd.net.peers import PeerManager
 from bflcd.node.attack import attack_warnings
 from bflcd.node.load.overload import Overload
+from bflcd.node.privacy.budget import Budget
 from bflcd.node.views.decided import last_decision
 from bflcd.node.views.held_models import Held, HeldModels
 from bflcd.node.views.left_out import LeftOut
@@ -117,6 +118,8 @@ class NodeFacts:
         """Why no history is taken up yet, once that has lasted; empty while nothing is missed."""
         self.work = WorkHealth(time.monotonic)
         """How this node's own work goes; its worker's, once there is one."""
+        self.privacy: Budget | None = None
+        """What this node's updates may tell and have told; None where it trains without privacy, and before its chain."""
         self.ready = True
         """Whether this node could train by now: False while it catches up after a start, or before its worker is there."""
         self.overload = Overload()
@@ -130,6 +133,8 @@ class NodeFacts:
         """What peers are told of whether this node trains."""
         if not self.config.compute.train:
             return Training.OBSERVES
+        if self.privacy is not None and self.privacy.stopped:
+            return Training.BUDGET
         word = self.work.training
         return word if self.ready or not word.trains else Training.BEHIND
 
@@ -141,7 +146,8 @@ class NodeFacts:
     def warnings(self) -> list[str]:
         """What the operator has to know, whatever the chain."""
         held = [self.held] if self.held else []
-        own = [*held, *self.work.warnings(), *self.overload.warnings()]
+        budget = [] if self.privacy is None else self.privacy.warnings()
+        own = [*held, *budget, *self.work.warnings(), *self.overload.warnings()]
         return [*attack_warnings(self.config.attack), *own, *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _WORDS: Final = {
     Training.STORAGE: TrainingWord.STORAGE,
     Training.WORKER: TrainingWord.WORKER,
     Training.BEHIND: TrainingWord.BEHIND,
+    Training.BUDGET: TrainingWord.BUDGET,
 }
 
 

@@ -12,6 +12,7 @@ from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneVie
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerView
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -19,6 +20,7 @@ from bflcd.core.core import Core
 from bflcd.core.events import Instant
 from bflcd.core.node_events import EventKind
 from bflcd.errors import OperatorError
+from bflcd.node.privacy.view import privacy_view
 from bflcd.node.reporter import Tell
 from bflcd.node.views import chain as chain_view
 from bflcd.node.views.facts import NodeFacts
@@ -168,6 +170,11 @@ class Presenter:
     def ledger(self) -> LedgerView:
         """See `NodeView`."""
         return ledger_view(self._chain.require().core.context)
+
+    def privacy(self) -> PrivacyView:
+        """See `NodeView`."""
+        self._chain.require()
+        return privacy_view(self._facts.privacy)
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 

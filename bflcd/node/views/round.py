@@ -1,5 +1,6 @@
 """The running round: offers, cards, votes, and what the last one decided."""
 
+from bflcd.api.privacy import claim_view
 from bflcd.api.schema.round import CardView, DecisionRow, OfferView, RoundView, VotesView
 from bflcd.consensus.status import Phase
 from bflcd.core.snapshot import CoreSnapshot
@@ -30,6 +31,7 @@ def round_view(core: CoreSnapshot, work: WorkHealth) -> RoundView:
                 size=seen.offer.body.blob.size,
                 have=seen.held,
                 scored=seen.scored,
+                claim=claim_view(seen.offer.author, seen.offer.body.privacy),
             )
             for seen in core.offers
         ],

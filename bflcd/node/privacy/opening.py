@@ -1,0 +1,19 @@
+"""Where a node's budget comes from: its operator's word, and the account in its data directory."""
+
+from bflcd.config import Config
+from bflcd.node.engine import MarkFile
+from bflcd.node.privacy.budget import Budget
+from bflcd.node.privacy.file import AccountFile
+from bflcd.params import TaskSpec
+from bflcd.setup.datadir import DataDir
+
+
+def open_budget(config: Config, task: TaskSpec, marks: MarkFile) -> Budget | None:
+    """The budget of a node that trains with privacy; None of another.
+
+    Raises OperatorError, MachineError where the account is missing or damaged: nothing is trained on a guess.
+    """
+    if not config.privacy.epsilon or not config.compute.train:
+        return None
+    path = DataDir(config.node.datadir).privacy
+    return Budget(config.privacy, task, AccountFile(path, has_signed=marks.highest() is not None))

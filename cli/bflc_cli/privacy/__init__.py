@@ -1,0 +1,1 @@
+"""`privacy`: what a node's rows may tell, and have told."""

@@ -1,0 +1,51 @@
+"""`privacy`: what this node's rows may tell, and have told."""
+
+import msgspec
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bflc_cli.client import connect
+from bflc_cli.session import Session
+from bflc_cli.tables import facts
+from bflcd.api.schema.privacy import PrivacyView, TrainingPrivacy
+
+
+def privacy(ctx: typer.Context) -> None:
+    """What this node's rows may tell and have told: the budget, what is spent of it, how updates are made noisy."""
+    session: Session = ctx.obj
+    with connect(session) as api:
+        data = api.get("/v1/privacy")
+    session.emit(data, lambda: session.show(privacy_view(msgspec.convert(data, PrivacyView))))
+
+
+def privacy_view(view: PrivacyView) -> RenderableType:
+    """A part for each way in which rows are told of."""
+    return Group(Text("training", style="bold"), facts(_training(view.training)))
+
+
+def _training(training: TrainingPrivacy | None) -> list[tuple[str, str]]:
+    if training is None:
+        return [("without privacy", "updates are as training gives them (privacy.epsilon is 0)")]
+    left = "not known yet" if training.updates_left is None else f"{training.updates_left} updates like the next one"
+    return [
+        ("budget", f"epsilon {training.epsilon:g} at delta 1e-{training.delta_exponent}, for life"),
+        ("spent", f"epsilon {training.spent:.3f}, in {training.updates} updates"),
+        ("left", "nothing: this node does not train any more" if training.stopped else left),
+        ("mechanism", _mechanism(training)),
+        ("accountant", training.accountant),
+    ]
+
+
+def _mechanism(training: TrainingPrivacy) -> str:
+    if training.clip is None or training.noise is None or training.sampling is None:
+        return "not known before the worker has counted its rows"
+    return (
+        f"{training.steps} steps an update, each on a row with probability {training.sampling:.4g}; gradients cut to "
+        f"{training.clip:g}, noise of {training.noise:g} times that"
+    )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("privacy")(privacy)
