@@ -118,9 +118,9 @@ class RunningNode:
         self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
         self._worker.health.watch(self._say_whether_it_trains)
         attack = around.config.attack.for_worker(around.identity.node_id)
-        compute: Compute = (
-            self._worker if attack is None else AttackingCompute(self._worker, attack, lambda: core.context, core.shown_cards)
-        )
+        compute: Compute = self._worker
+        if attack is not None:
+            compute = AttackingCompute(self._worker, attack, lambda: core.context, core.shown_cards)
         around.facts.privacy = budget = open_budget(around.config, genesis.task, around.marks)
         if budget is not None:
             compute = PrivateCompute(compute, budget, lambda: self._worker.ready, on_stop=self._budget_spent)

@@ -51,6 +51,7 @@ RETIRED: dict[int, str] = {
     25: "RecoveryCertificate",
     26: "Certificate",
     27: "CertifiedHeader",
+    31: "Offer",
     32: "ScoreCard",
     33: "PrePrepare",
     34: "Prepare",
@@ -94,7 +95,7 @@ RETIRED: dict[int, str] = {
     134: "State",
     135: "Genesis",
     136: "GenesisReply",
-    31: "Offer",
+    137: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
