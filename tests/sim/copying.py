@@ -9,8 +9,8 @@ from unittest.mock import patch
 from tests.sim.run import make_world, run_world
 from tests.sim.strategies import Liar
 
-WHILE = 40_000
-"""Virtual milliseconds of each run before the rounds that every run ends with."""
+WHILE, ROUNDS = 600_000, 30
+"""Virtual milliseconds and rounds after which, whichever comes first, a run is about to end."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def packed(seed: int, *, sealed: bool, strategies: tuple[str, ...], nodes: int =
     """A seeded community in which one member plays `strategies`, or is honest if there are none."""
     with patch("tests.sim.setup.OPEN_SHARE", 0.0 if sealed else 1.0):
         world, scene = make_world(seed, profile=profile, nodes=nodes, election="random", changing=False)
-    scene.length = WHILE
+    scene.length, scene.rounds = WHILE, ROUNDS
     member = world.nodes[seed % len(world.nodes)]
     if strategies:
         member.liar = Liar(member, list(strategies), Random(f"{seed}/copying"))
@@ -58,7 +58,7 @@ def packed(seed: int, *, sealed: bool, strategies: tuple[str, ...], nodes: int =
 def main() -> int:
     """One line for each judge, with seals and without."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.copying")
-    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--nodes", type=int, default=7)
     parser.add_argument("--profile", default="calm")
     options = parser.parse_args()

@@ -383,7 +383,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a trainer's card counts (row 35)",
         "bflcd/ledger/cards.py",
         "if author not in state.committee:",
-        "if card.author not in self._members:",
+        "if member_of(state, author) is None:",
         CARDS,
     ),
     mutant(
