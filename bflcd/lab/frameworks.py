@@ -5,7 +5,7 @@ how the updates become a step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,9 +25,11 @@ from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
+from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.step_limit import step_limit
 from bflcd.params import MILLION
 from bflcd.registry import entry_of
@@ -68,12 +70,17 @@ class Framework(ABC):
 
     def _updates(self, model: Tensor, offering: Sequence[int], pace: Pace, *, split: bool) -> tuple[Tensor, list[int]]:
         """What `offering` offer, [offering, weights], and the samples that they claim."""
-        rows = [self._devices.trained_on(device, split=split) for device in offering]
+        rows = [self._devices.trained_on(device, split=split, round_=self.round) for device in offering]
         seeds = [number(self._config.seed, Draw.TRAINING, self.round, device) for device in offering]
         trainees = [Trainee(part, seed) for part, seed in zip(rows, seeds, strict=True)]
         updates = self._engine.train(model, trainees, pace)
-        self.adversaries.forge(offering, updates, self.moved, self.round)
+        self.adversaries.forge(offering, updates, self.moved, self.round, self._cost(model, offering))
         return updates, [len(part) for part in rows]
+
+    def _cost(self, model: Tensor, offering: Sequence[int]) -> Callable[[Tensor], float] | None:
+        """How the adversaries among `offering` tell what an offer would cost judges; None where nobody judges."""
+        del model, offering
+        return None
 
 
 class Server(Framework):
@@ -157,6 +164,22 @@ class Bflc(Framework):
         after = aggregate(chain.params.aggregation, model, updates[places], decision.weights, limit)
         facts = self._facts(decision, offering, committee, float(torch.linalg.vector_norm(after - model)))
         return Step(after, facts)
+
+    def _cost(self, model: Tensor, offering: Sequence[int]) -> Callable[[Tensor], float] | None:
+        """By the ledger's rules, on true rows of all adversaries that offer, as many as a judge has."""
+        mine = [self._devices.all_rows[device] for device in offering if device in self.adversaries.members]
+        if not mine:
+            return None
+        chain, rows = self.chain, np.concatenate(mine)
+        drawn = generator(self._config.seed, Draw.OWN_ROWS, self.round).permutation(rows)[: chain.params.score_rows]
+        judging = judging_of(chain.params, chain.state, chain.nodes[offering[0]])
+
+        def cost(offer: Tensor) -> float:
+            limit, most = judging.limit, judging.row_limit
+            found = self._engine.score(model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most)
+            return cost_in_margins(int(found.gains[0, 0]), judging)
+
+        return cost
 
     def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:
         """What is recorded of a round; `step`: the norm of what it moved the model by."""
