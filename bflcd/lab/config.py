@@ -66,6 +66,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In usual norms; 0: norms don't weigh."""
     norm_band: bool = True
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
+    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 2.0
+    """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
 
@@ -81,6 +83,7 @@ PAPER: Final = Rules(
     election="score",
     norm_clip=0.0,
     norm_band=False,
+    odd_limit=0.0,
     disclosure=BEFORE,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
@@ -196,6 +199,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),
             aggregation=rules.aggregation,
             election=rules.election,
+            odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
         )
 
 

@@ -31,6 +31,7 @@ from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_li
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import MILLION
 from bflcd.registry import entry_of
 from bflcd.types import MicroNats, PartsPerMillion
@@ -38,6 +39,10 @@ from bflcd.wire.tensors import VALUE_LIMIT
 
 ROOT_ROWS: Final = 100
 """Rows of FLTrust's server (Cao et al. 2021, V-A)."""
+
+
+ODD_GAIN: Final = -(2**40)
+"""What an offer that a judge finds odd is said to gain: less than any margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +229,14 @@ class Bflc(Framework):
         params, base_loss = self.chain.params, int(scores.base_losses[line])
         accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
         least = MicroNats(-margin(params, self.chain.state.known))
-        measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
+        odd = np.array(odd_offers(scores.costs[line].tolist(), params.odd_limit), dtype=np.bool_)
+        gains = np.where(odd, ODD_GAIN, scores.gains[line])
+        measured = Measurements(gains, scores.accuracies[line], norms, base_loss)
         said = self.adversaries.report(member, measured, offering, self.round)
-        gains = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
-        pairs = zip(gains, said.accuracies.tolist(), strict=True)
+        words = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
+        pairs = zip(words, said.accuracies.tolist(), strict=True)
         return CardLines(
-            np.array(gains, dtype=np.int64),
+            np.array(words, dtype=np.int64),
             np.array([self._said.accuracy(params, gain, PartsPerMillion(right)) for gain, right in pairs], dtype=np.int64),
             said.norms,
             coarse_loss(MicroNats(base_loss)),

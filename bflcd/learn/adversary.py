@@ -95,8 +95,10 @@ class Adversary:
         )
         said = lie(self._attack.lies, truth, accomplices, np.random.Generator(np.random.PCG64(job.seed)))
         columns = zip(measured.scores, said.gains.tolist(), said.accuracies.tolist(), said.norms.tolist(), strict=True)
+        least = min((score.cost for score in measured.scores), default=0)
         scores = tuple(
-            UpdateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm) for score, gain, accuracy, norm in columns
+            UpdateScore(score.key, MicroNats(gain), PartsPerMillion(accuracy), norm, score.cost if said is truth else least)
+            for score, gain, accuracy, norm in columns
         )
         return replace(measured, base_loss=MicroNats(said.base_loss), scores=scores)
 

@@ -103,13 +103,16 @@ class ScoreJob:
 class UpdateScore:
     """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d.
 
-    `norm`: L2 norm of the whole U, fixed point. Exact: what a card says of them is the ledger's rule (`ledger.disclosure`).
+    `norm`: L2 norm of the whole U, fixed point. `cost`: the confidence, in millionths, that base + U/d loses in the class where
+    it loses most, less what it gains in the class where it gains most (`scoring.class_costs`). Exact: what a card says of them is
+    the ledger's rule (`ledger.disclosure`).
     """
 
     key: Digest
     gain: MicroNats
     accuracy: PartsPerMillion
     norm: int
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

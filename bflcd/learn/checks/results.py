@@ -42,6 +42,7 @@ def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
         _within("gain", score.gain, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
         _within("accuracy", score.accuracy, 0, MILLION)
         _within("norm", score.norm, 0, NORM_LIMIT << NORM_SCALE_BITS)
+        _within("cost", score.cost, -2 * MILLION, MILLION)
     said = sorted([score.key for score in result.scores] + [key for key, _ in result.invalid])
     asked = sorted(candidate.key for candidate in job.candidates)
     if said != asked:

@@ -45,6 +45,7 @@ def test_what_can_be_passes(job, result):
         (SCORE, replace(SCORED, scores=(replace(FOUND, accuracy=-1),)), "accuracy is -1"),
         (SCORE, replace(SCORED, scores=(replace(FOUND, gain=-(10**9) - 1),)), "gain is "),
         (SCORE, replace(SCORED, scores=(replace(FOUND, norm=2**22 + 1),)), "norm is "),
+        (SCORE, replace(SCORED, scores=(replace(FOUND, cost=10**6 + 1),)), "cost is "),
         (SCORE, replace(SCORED, invalid=()), "judged 1 updates, not just the 2 "),
         (SCORE, replace(SCORED, scores=(FOUND, FOUND)), "judged 3 updates, not just the 2 "),
         (MEASURE, replace(MEASURED, accuracy=1_000_001), "accuracy is 1000001"),
