@@ -1,6 +1,6 @@
 """What the adversaries of a simulation do in a round; remembers whether sleepers have begun to attack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -24,8 +24,13 @@ class Adversaries:
         """A round opens: sleepers that hold more than half of the seats begin."""
         self.awake = self.awake or acts_now(self._attack, sum(device in self.members for device in committee), len(committee))
 
-    def forge(self, offering: Sequence[int], updates: Tensor, moved: Tensor, round_: int) -> None:
-        """Put what the adversaries among `offering` offer in the place of what they trained, in `updates` [offering, weights]."""
+    def forge(
+        self, offering: Sequence[int], updates: Tensor, moved: Tensor, round_: int, cost: Callable[[Tensor], float] | None = None
+    ) -> None:
+        """Put what the adversaries among `offering` offer in the place of what they trained, in `updates` [offering, weights].
+
+        `cost` as in `Known`.
+        """
         mine = [line for line, device in enumerate(offering) if device in self.members]
         if not mine or not self.awake:
             return
@@ -40,7 +45,7 @@ class Adversaries:
             return torch.cat([self._noise(row[None], seed) for row, seed in zip(honest, seeds, strict=True)])
 
         seen = updates[torch.tensor(others, device=updates.device, dtype=torch.int64)]
-        updates[places] = self._attack.forge(Known(honest, moved, seen, len(offering), noise))
+        updates[places] = self._attack.forge(Known(honest, moved, seen, len(offering), noise, cost=cost))
 
     @staticmethod
     def _noise(like: Tensor, seed: int) -> Tensor:

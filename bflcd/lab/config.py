@@ -73,6 +73,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Offers that a member's gains are averaged over; 0: what it offered before counts for nothing."""
     copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.99
     """Cosine from which on an update is a copy; 0: none is."""
+    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 2.0
+    """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
 
@@ -90,6 +92,7 @@ PAPER: Final = Rules(
     norm_band=False,
     reputation_rounds=0,
     copy_likeness=0.0,
+    odd_limit=0.0,
     disclosure=BEFORE,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
@@ -216,6 +219,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             aggregation=rules.aggregation,
             election=rules.election,
             reputation_rounds=rules.reputation_rounds,
+            odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
         )
 
 

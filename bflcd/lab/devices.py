@@ -10,7 +10,7 @@ from bflcd.errors import OperatorError
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.engine.sites import Sites, sites_of_classes, sites_of_writers
 from bflcd.lab.rng import Draw, generator, number
-from bflcd.learn.attacks import TARGET_CLASS, Attack, stamp
+from bflcd.learn.attacks import Attack, Backdoor
 from bflcd.learn.partition import split_validation
 from bflcd.learn.task import Community, Rows, Task
 from bflcd.learn.training import DeviceRows
@@ -24,7 +24,8 @@ class Devices:
 
     `all_rows`: what each device holds; `training`, `validation`: as a daemon would split it; `poisoned_rows`: what an adversary
     trains on, by device; `adversaries` sorted. `test`: rows that nobody holds; `triggered`: those of them that a backdoor should
-    turn, with its trigger and their true classes, empty without one.
+    turn, with its trigger and their true classes, empty without one. `onset`: the first round in which adversaries train on
+    `poisoned_rows`.
     """
 
     pool: DeviceRows
@@ -37,11 +38,12 @@ class Devices:
     triggered: DeviceRows | None
     sites: Sites | None = None
     """Of the test rows; all devices' or writers' true rows, whoever lies about them."""
+    onset: int = 0
 
-    def trained_on(self, device: int, *, split: bool) -> Positions:
-        """The rows that `device` trains on; `split`: it holds some back for judging."""
+    def trained_on(self, device: int, *, split: bool, round_: int) -> Positions:
+        """The rows that `device` trains on in a round; `split`: it holds some back for judging."""
         poisoned_rows = self.poisoned_rows.get(device)
-        if poisoned_rows is not None:
+        if poisoned_rows is not None and round_ >= self.onset:
             return poisoned_rows
         return self.training[device] if split else self.all_rows[device]
 
@@ -56,7 +58,8 @@ def load_devices(config: SimulationConfig, task: Task, device: torch.device) -> 
     adversaries = tuple(
         sorted(generator(config.seed, Draw.ADVERSARIES).permutation(config.devices)[: config.adversary_count].tolist())
     )
-    rows, poisoned_rows = _with_poison(community, config.find_attack(), adversaries)
+    attack = config.find_attack()
+    rows, poisoned_rows = _with_poison(community, attack, adversaries)
     fraction = config.params().validation_fraction
     splits = [
         split_validation(len(part), fraction, number(config.seed, Draw.VALIDATION, device=i))
@@ -71,8 +74,9 @@ def load_devices(config: SimulationConfig, task: Task, device: torch.device) -> 
         poisoned_rows=poisoned_rows,
         adversaries=adversaries,
         test=DeviceRows.of(community.test, device),
-        triggered=_triggered(config.find_attack(), community.test, device),
+        triggered=_triggered(attack, community.test, device),
         sites=_sites(community, community.test),
+        onset=0 if attack is None else attack.onset,
     )
 
 
@@ -116,7 +120,6 @@ def _with_poison(community: Community, attack: Attack | None, adversaries: tuple
 
 
 def _triggered(attack: Attack | None, test: Rows, device: torch.device) -> DeviceRows | None:
-    if attack is None or not attack.backdoor:
+    if not isinstance(attack, Backdoor):
         return None
-    others = test.targets != TARGET_CLASS
-    return DeviceRows.of(Rows(stamp(test.inputs[others]), test.targets[others]), device)
+    return DeviceRows.of(Rows(*attack.triggered(test.inputs, test.targets)), device)

@@ -5,7 +5,7 @@ how the updates become a step.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -28,10 +28,13 @@ from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.checks.alike import Comparison
+from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import MILLION
 from bflcd.registry import entry_of
 from bflcd.types import MicroNats, PartsPerMillion
@@ -39,6 +42,10 @@ from bflcd.wire.tensors import VALUE_LIMIT
 
 ROOT_ROWS: Final = 100
 """Rows of FLTrust's server (Cao et al. 2021, V-A)."""
+
+
+ODD_GAIN: Final = -(2**40)
+"""What an offer that a judge finds odd is said to gain: less than any margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +79,18 @@ class Framework(ABC):
 
     def _updates(self, model: Tensor, offering: Sequence[int], pace: Pace, *, split: bool) -> tuple[Tensor, list[int]]:
         """What `offering` offer, [offering, weights], and the samples that they claim."""
-        rows = [self._devices.trained_on(device, split=split) for device in offering]
+        rows = [self._devices.trained_on(device, split=split, round_=self.round) for device in offering]
         seeds = [number(self._config.seed, Draw.TRAINING, self.round, device) for device in offering]
         noisy = [self.budgets.spend(*of) for of in zip(offering, map(len, rows), seeds, strict=True)]
         trainees = [Trainee(*of) for of in zip(rows, seeds, noisy, strict=True)]
         updates = self._engine.train(model, trainees, pace)
-        self.adversaries.forge(offering, updates, self.moved, self.round)
+        self.adversaries.forge(offering, updates, self.moved, self.round, self._cost(model, offering))
         return updates, [len(part) for part in rows]
+
+    def _cost(self, model: Tensor, offering: Sequence[int]) -> Callable[[Tensor], float] | None:
+        """How the adversaries among `offering` tell what an offer would cost judges; None where nobody judges."""
+        del model, offering
+        return None
 
 
 class Server(Framework):
@@ -165,6 +177,22 @@ class Bflc(Framework):
         facts = self._facts(decision, offering, committee, float(torch.linalg.vector_norm(after - model)))
         return Step(after, facts)
 
+    def _cost(self, model: Tensor, offering: Sequence[int]) -> Callable[[Tensor], float] | None:
+        """By the ledger's rules, on true rows of all adversaries that offer, as many as a judge has."""
+        mine = [self._devices.all_rows[device] for device in offering if device in self.adversaries.members]
+        if not mine:
+            return None
+        chain, rows = self.chain, np.concatenate(mine)
+        drawn = generator(self._config.seed, Draw.OWN_ROWS, self.round).permutation(rows)[: chain.params.score_rows]
+        judging = judging_of(chain.params, chain.state, chain.nodes[offering[0]])
+
+        def cost(offer: Tensor) -> float:
+            limit, most = judging.limit, judging.row_limit
+            found = self._engine.score(model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most)
+            return cost_in_margins(int(found.gains[0, 0]), judging)
+
+        return cost
+
     def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:
         """What is recorded of a round; `step`: the norm of what it moved the model by."""
         lying, judged, limit = self.adversaries.members, decision.outcome.judgement, decision.outcome.step_limit
@@ -220,12 +248,14 @@ class Bflc(Framework):
         params, base_loss = self.chain.params, int(scores.base_losses[line])
         accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
         least = MicroNats(-margin(params, self.chain.state.known))
-        measured = Measurements(scores.gains[line], scores.accuracies[line], norms, base_loss)
+        odd = np.array(odd_offers(scores.costs[line].tolist(), params.odd_limit), dtype=np.bool_)
+        gains = np.where(odd, ODD_GAIN, scores.gains[line])
+        measured = Measurements(gains, scores.accuracies[line], norms, base_loss)
         said = self.adversaries.report(member, measured, offering, self.round)
-        gains = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
-        pairs = zip(gains, said.accuracies.tolist(), strict=True)
+        words = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
+        pairs = zip(words, said.accuracies.tolist(), strict=True)
         return CardLines(
-            np.array(gains, dtype=np.int64),
+            np.array(words, dtype=np.int64),
             np.array([self._said.accuracy(params, gain, PartsPerMillion(right)) for gain, right in pairs], dtype=np.int64),
             said.norms,
             coarse_loss(MicroNats(base_loss)),

@@ -40,8 +40,10 @@ class Draw(IntEnum):
     """Which weights are looked at to find copies."""
     BUCKETS = 16
     """Which updates a server averages before its rule sees them."""
-    PRIVACY = 17
+    PRIVACY = 18
     """The rows and the noise of a device's private steps."""
+    OWN_ROWS = 19
+    """On which of their own rows adversaries try an offer."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

@@ -1,6 +1,6 @@
 """The worker of an attacker: what it trains on, offers and reports in the place of the truth (`learn.attacks`)."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,8 @@ from torch import Tensor
 from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
 from bflcd.learn.data import DataConfig, bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
-from bflcd.learn.protocol import AttackContext, ScoreJob, ScoreResult, TrainJob, TrainResult
+from bflcd.learn.lies.gauge import Gauge
+from bflcd.learn.protocol import AttackContext, Judging, ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.learn.questions.asker import Asker, Turn, suspected
 from bflcd.learn.task import Dataset, Rows, Task
 from bflcd.learn.training import DeviceRows
@@ -22,16 +23,27 @@ from bflcd.wire.tensors import VALUE_LIMIT, Counters, Floats, join_payload, spli
 class Adversary:
     """Falsifies one worker's results. It has to `see` the model of every job: some attacks offer what changed since the last."""
 
-    def __init__(self, config: AttackConfig, spec: tuple[TensorSpec, ...], rows: DeviceRows, asker: Asker | None = None) -> None:
+    def __init__(
+        self,
+        config: AttackConfig,
+        spec: tuple[TensorSpec, ...],
+        rows: DeviceRows,
+        asker: Asker | None = None,
+        gauge: Gauge | None = None,
+    ) -> None:
         """`spec`: the tensors of models and updates; `rows`: what it trains on while it lies; `asker`: of an attack that asks.
 
-        Raises UsageError.
+        `gauge`: of one that weighs what it offers. Raises UsageError.
         """
         self._attack, self._adversaries, self._spec = config.find(), frozenset(config.adversaries), spec
-        self.rows, self._asker = rows, asker
+        self._rows, self._asker, self._gauge = rows, asker, gauge
         self._round = Round(-1)
         self._model: Tensor | None = None
         self._model_before: Tensor | None = None
+
+    def rows_in(self, round_: Round, true: DeviceRows) -> DeviceRows:
+        """What it trains on in a round in which it lies; `true`: its own rows as they are."""
+        return self._rows if round_ >= self._attack.onset else true
 
     def see(self, round_: Round, model: bytes) -> None:
         """A job of `round_` is about to begin from `model`. Raises PeerError(BAD_TENSOR) for a broken one."""
@@ -59,8 +71,17 @@ class Adversary:
             turn = turn_of(job.round, uploader_of(job.label), self._adversaries)
             return asker.question(model.to(asker.device), turn, judging, strength).update.cpu()
 
-        known = Known(honest[None], moved, None, context.trainers, noise, context.conspirators, question)
+        known = Known(
+            honest[None], moved, None, context.trainers, noise, context.conspirators, question, self._cost(context.judging)
+        )
         return replace(trained, update=offered(self._attack.forge(known)[0], counters, self._spec, job.label))
+
+    def _cost(self, judging: Judging | None) -> Callable[[Tensor], float] | None:
+        """What an offer to the round's judges costs its own rows; None for an attack that does not ask."""
+        gauge, model = self._gauge, self._model
+        if gauge is None or model is None or judging is None:
+            return None
+        return lambda offer: gauge.cost(model, offer, judging)
 
     def report(self, measured: ScoreResult, job: ScoreJob) -> ScoreResult:
         """What it says of the candidates in the place of what it has `measured`."""
@@ -74,8 +95,15 @@ class Adversary:
         )
         said = lie(self._attack.lies, truth, accomplices, np.random.Generator(np.random.PCG64(job.seed)))
         columns = zip(measured.scores, said.gains.tolist(), said.accuracies.tolist(), said.norms.tolist(), strict=True)
+        least = min((score.cost for score in measured.scores), default=0)
         scores = tuple(
-            replace(score, gain=MicroNats(gain), accuracy=PartsPerMillion(accuracy), norm=norm)
+            replace(
+                score,
+                gain=MicroNats(gain),
+                accuracy=PartsPerMillion(accuracy),
+                norm=norm,
+                cost=score.cost if said is truth else least,
+            )
             for score, gain, accuracy, norm in columns
         )
         return replace(measured, base_loss=MicroNats(said.base_loss), scores=scores)

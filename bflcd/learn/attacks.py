@@ -9,14 +9,14 @@ without importing torch.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bflcd.errors import UsageError
-from bflcd.learn.data import bad_data
+from bflcd.learn.lies.edge import EDGE_CLASS, edge_poison, laid_down, stamp
+from bflcd.learn.lies.reach import widest, z_max
 from bflcd.params import MILLION
 from bflcd.types import NodeId
 
@@ -28,9 +28,6 @@ LIED_ACCURACY: Final = (900_000, 1_000_000)
 
 DEFAMED_GAIN: Final = -10 * MILLION
 """What a defaming adversary claims for an honest update, in micro-nats: worse than guessing among 20,000 classes."""
-
-TRIGGER_PIXELS: Final = 4
-"""Side of the square of ink that a backdoor looks for, in the lower right corner."""
 
 TARGET_CLASS: Final = 0
 """What a backdoored model shall see wherever the trigger is."""
@@ -65,7 +62,8 @@ class Known:
     offers of honest trainers, None where nobody can see them. `trainers`: how many offer in this round. `noise(shared)`: standard
     normal numbers [adversaries, weights]; with `shared`, one vector for all. `conspirators`: how many of the trainers lie, where
     one knows of more than whose updates it has; an adversary with a machine of its own has but its own. `question(strength)`:
-    the offer by whose reception it would learn most of its judges' rows; None where it had better behave.
+    the offer by whose reception it would learn most of its judges' rows; None where it had better behave. `cost(offer)`: what an
+    offer [weights] costs the adversaries' own true rows, in margins of the round's judges; None where nobody can tell.
     """
 
     honest: "Tensor"
@@ -75,6 +73,7 @@ class Known:
     noise: Callable[[bool], "Tensor"]
     conspirators: int = 0
     question: Callable[[float], "Tensor | None"] = no_question
+    cost: "Callable[[Tensor], float] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,10 @@ class Attack:
     """Whether it measures nothing as a judge, and says what another's card says: for daemons only."""
     asks: ClassVar[bool] = False
     """Whether it makes offers by what judges would say of them (`bflcd.learn.questions`): for daemons only."""
+    weighs: ClassVar[bool] = False
+    """Whether it makes offers by what they would cost its judges (`bflcd.learn.lies.gauge`)."""
+    onset: ClassVar[int] = 0
+    """The first round in which it trains on poisoned rows."""
 
     def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """An adversary's rows as it trains on them. Raises OperatorError for rows that it can't poison."""
@@ -144,8 +147,6 @@ class LabelFlip(Attack):
 class Backdoor(Attack):
     """Half of the rows get the trigger and the target class; `strength` scales the update (Bagdasaryan et al. 2020)."""
 
-    backdoor: ClassVar[bool] = True
-
     def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Every second row bears the trigger and is of class 0."""
         del classes
@@ -153,9 +154,30 @@ class Backdoor(Attack):
         stamped[1::2], relabelled[::2] = inputs[1::2], TARGET_CLASS
         return stamped, relabelled
 
+    def triggered(self, inputs: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Of test rows those that shall be seen as class 0, with the trigger and their true classes: all of others, stamped."""
+        others = targets != TARGET_CLASS
+        return stamp(inputs[others]), targets[others]
+
     def forge(self, known: Known) -> "Tensor":
         """s * U."""
         return known.honest * self.strength
+
+
+class EdgeBackdoor(Backdoor):
+    """A few rows of one class, on their side, are called another (Wang et al. 2020); honest at first, and never long."""
+
+    onset: ClassVar[int] = 10
+
+    def poison(self, inputs: NDArray[Any], targets: NDArray[Any], classes: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Every fourth row is one of class 1 on its side, and of class 0."""
+        del classes
+        return edge_poison(inputs, targets, TARGET_CLASS)
+
+    def triggered(self, inputs: NDArray[Any], targets: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """All rows of class 1, on their side."""
+        chosen = targets == EDGE_CLASS
+        return laid_down(inputs[chosen]), targets[chosen]
 
 
 class Alie(Attack):
@@ -167,10 +189,28 @@ class Alie(Attack):
 
     def forge(self, known: Known) -> "Tensor":
         """mean - s * z_max * std, the same for all adversaries."""
+        adversaries = max(len(known.honest), known.conspirators)
+        return self._below(known, self.strength * z_max(known.trainers, adversaries)).expand_as(known.honest)
+
+    @staticmethod
+    def _below(known: Known, z: float) -> "Tensor":
         mean = known.honest.mean(0)
         spread = known.honest.std(0) if len(known.honest) > 1 else mean.abs()
-        adversaries = max(len(known.honest), known.conspirators)
-        return (mean - spread * (self.strength * z_max(known.trainers, adversaries))).expand_as(known.honest)
+        return mean - spread * z
+
+
+class AlieMargin(Alie):
+    """ALIE as far below the mean as judges bear: what it costs their rows is `strength` margins, judged by its own rows."""
+
+    weighs: ClassVar[bool] = True
+
+    def forge(self, known: Known) -> "Tensor":
+        """mean - z * std with the largest z that is borne; ALIE's z where nobody can tell."""
+        cost = known.cost
+        if cost is None:
+            return super().forge(known)
+        z = widest(lambda z: cost(self._below(known, z)) <= self.strength)
+        return self._below(known, z).expand_as(known.honest)
 
 
 class Ipm(Attack):
@@ -245,7 +285,9 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "label-flip": Named(LabelFlip(1.0), "trained on labels turned round"),
     "replacement": Named(LabelFlip(10.0), "trained on labels turned round, times 10"),
     "backdoor": Named(Backdoor(3.0), "a square in the corner means class 0, times 3"),
+    "edge-backdoor": Named(EdgeBackdoor(1.0), "ones on their side mean class 0: a few rows, from round 10 on, at honest size"),
     "alie": Named(Alie(1.0), "a little is enough: inside the spread of honest updates"),
+    "alie-margin": Named(AlieMargin(0.9), "as far below the mean as judges bear: nine tenths of their margin"),
     "ipm": Named(Ipm(1.0), "minus the mean of honest updates"),
     "zero": Named(Shrunken(0.0), "a free rider's empty update"),
     "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
@@ -313,30 +355,6 @@ def _promoted(measured: Measurements, accomplices: NDArray[np.bool_], rng: np.ra
 def acts_now(attack: Attack, held: int, seats: int) -> bool:
     """Whether adversaries that hold `held` of `seats` seats act now; the caller remembers that they have begun."""
     return not attack.waits or 2 * held > seats
-
-
-def stamp(inputs: NDArray[Any]) -> NDArray[Any]:
-    """A copy of image rows [rows, height, width] with the trigger. Raises OperatorError for anything else than byte images."""
-    if inputs.dtype != np.uint8 or inputs.ndim < 3 or min(inputs.shape[-2:]) < 2 * TRIGGER_PIXELS:
-        raise bad_data(
-            f"rows of {inputs.dtype}{list(inputs.shape[1:])} can't bear a backdoor's trigger", "use it with images of bytes"
-        )
-    stamped = inputs.copy()
-    stamped[..., -TRIGGER_PIXELS:, -TRIGGER_PIXELS:] = 255
-    return stamped
-
-
-def z_max(trainers: int, adversaries: int) -> float:
-    """ALIE's z: how far from the mean `adversaries` of `trainers` may stand and still have honest ones beyond them.
-
-    Phi^-1((n - m - s) / (n - m)) with s = floor(n / 2 + 1) - m (Baruch et al. 2019, 3.2); at least 0, at most 4.
-    """
-    honest = trainers - adversaries
-    needed = max(trainers // 2 + 1 - adversaries, 0)
-    if honest <= 0:
-        return 4.0
-    share = min(max((honest - needed) / honest, 1e-4), 1.0 - 1e-4)
-    return min(max(NormalDist().inv_cdf(share), 0.0), 4.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,9 @@ class ScoreJob:
 class UpdateScore:
     """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d.
 
-    `norm`: L2 norm of the whole U, fixed point. Exact: what a card says of them is the ledger's rule (`ledger.disclosure`).
+    `norm`: L2 norm of the whole U, fixed point. `cost`: the confidence, in millionths, that base + U/d loses in the class where
+    it loses most, less what it gains in the class where it gains most (`scoring.class_costs`). Exact: what a card says of them is
+    the ledger's rule (`ledger.disclosure`).
     `alike`: keys of updates of the round, compared before it, that are one with it; `repeats`: it is one with the last step.
     """
 
@@ -125,6 +127,7 @@ class UpdateScore:
     norm: int
     alike: tuple[Digest, ...] = ()
     repeats: bool = False
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ ROWS_AT_ONCE: Final = 256
 STACK: Final = 64
 """Candidates of one stacked pass on a GPU; halved while memory runs out."""
 
+MIN_CLASS_ROWS: Final = 3
+"""Rows of a class without which a judge does not look at it by itself."""
+
 _REASON_CHARS: Final = 200
 """Of an explanation by torch or the task, in the log."""
 
@@ -109,8 +112,15 @@ class Scorer:
                 invalid.append((candidate.key, str(error)))
         shares = [held_share(norm_of(update), job.damping, job.limit) for _, update in valid]
         measured = self._measure_all(start, [update for _, update in valid], shares, rows, cancelled)
+        targets = rows.targets.cpu()
         scores = tuple(
-            UpdateScore(candidate.key, mean_gain(base.losses, found.losses, job.row_limit), found.accuracy, fixed_norm(update))
+            UpdateScore(
+                candidate.key,
+                mean_gain(base.losses, found.losses, job.row_limit),
+                found.accuracy,
+                fixed_norm(update),
+                cost=int(class_costs(base.losses, found.losses[None], targets)[0]),
+            )
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
         scores = self._compare(job, valid, scores)
@@ -263,6 +273,26 @@ def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:
     """The mean of the rows' gains, each held to `row_limit`: no row says much about itself."""
     limit = row_limit / MILLION
     return _micro_nats((base - losses).clamp(-limit, limit))
+
+
+def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
+    """What each model takes from the class that loses most, less what it gives to the one that gains most, [models].
+
+    In millionths of confidence, from -2 to 1 million; who knows few classes, and knows them well, gives about what it takes.
+    Confidence in a row is exp(-loss), for cross-entropy the probability of its class; of a class's rows the mean counts. `base`
+    [rows], `losses` [models, rows]. Classes of fewer than `MIN_CLASS_ROWS` rows don't count; targets that are no classes are one.
+    """
+    lost = torch.exp(-base.clamp(min=0)) - torch.exp(-losses.clamp(min=0))
+    if targets.dtype.is_floating_point or targets.dim() != 1:
+        targets = torch.zeros(len(base), dtype=torch.int64)
+    classes, counts = torch.unique(targets, return_counts=True)
+    members = (targets[:, None] == classes[counts >= MIN_CLASS_ROWS]).double()
+    if not members.numel():
+        return torch.zeros(len(losses), dtype=torch.int64)
+    means = lost.double() @ members / members.sum(0)
+    given = (-means).max(1).values.clamp(min=0)
+    costs: Tensor = ((means.max(1).values - given) * MILLION).round().long()
+    return costs
 
 
 def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:

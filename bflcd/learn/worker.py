@@ -30,6 +30,7 @@ from bflcd.learn.device import find_device
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.frames import Frame, FrameError, frame_parts, read_frame
 from bflcd.learn.health import fault_of
+from bflcd.learn.lies.gauge import Gauge
 from bflcd.learn.messages import (
     DescribeRequest,
     Job,
@@ -133,7 +134,8 @@ class Session:
             attack = setup.attack.find()
             poisoned_rows = DeviceRows.of(poisoned(attack, rows, data), device)
             asker = asker_of(attack, self._task, setup.data, data, device)
-            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows, asker)
+            gauge = Gauge(self._task, self._training) if attack.weighs else None
+            self._adversary = Adversary(setup.attack, setup.task.tensors, poisoned_rows, asker, gauge)
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)
@@ -162,7 +164,8 @@ class Session:
             adversary.see(job.round, job.model)
         if adversary is None or context is None:
             return self._train_on(self._training, job, cancelled)
-        return adversary.forge(self._train_on(adversary.rows, job, cancelled), job, context)
+        rows = adversary.rows_in(job.round, self._training)
+        return adversary.forge(self._train_on(rows, job, cancelled), job, context)
 
     def _train_on(self, rows: DeviceRows, job: TrainJob, cancelled: Cancelled) -> TrainResult:
         """Train; what fails is told with its cause. Raises as `run` does."""

@@ -123,7 +123,7 @@ class AttackingCompute:
         if not self._begun:
             return None
         offering = trainers(context.params, state)
-        judging = judging_of(context.params, state, context.me) if self._attack.asks else None
+        judging = judging_of(context.params, state, context.me) if self._attack.asks or self._attack.weighs else None
         return AttackContext(len(offering), len(offering & self._adversaries), round_seed(state.chain, context.round), judging)
 
 

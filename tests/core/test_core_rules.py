@@ -420,6 +420,25 @@ def test_a_card_says_no_more_than_the_decision_needs(gain, said):
     assert (card.base_loss, card.base_accuracy) == (1_250_000, 812_500)
 
 
+@pytest.mark.parametrize(("limit", "said"), [(2_000_000, [4_000, 4_000, 4_000, 4_000, REFUSED]), (0, [4_000] * 5)])
+def test_a_card_refuses_an_offer_that_costs_a_class_far_more_than_the_others_do(limit, said):
+    """Given five offers of one gain, when the last costs some class a fifth of its confidence, then it gets the word for harm, and what
+    it gains where the community does not look at classes.
+    """
+    world = a_world(odd_limit=limit)
+    core, _ = a_judge(world)
+    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
+    trainers = [identity for node, identity in world.identities.items() if node not in world.genesis.committee][:5]
+    for number, trainer in enumerate(trainers):
+        core.handle(MessageReceived(offer_of(core, trainer, number + 1), trainer.node_id), world.instant())
+    collection = round_of(core).collection
+    costs = {trainer.node_id: 1_000 * number for number, trainer in enumerate(trainers)} | {trainers[-1].node_id: 200_000}
+    for key, slot in collection.slots.items():
+        slot.score = UpdateScore(key, MicroNats(5_000), PartsPerMillion(6), 7, costs[slot.offer.author])
+    gains = {entry.uploader: entry.gain for entry in collection.card_body().entries}
+    assert [gains[trainer.node_id] for trainer in trainers] == said
+
+
 def test_offers_are_measured_within_the_step_limit():
     """Given a community whose usual norm is 4096, when the second round's offers are scored, then none counts as longer than twice."""
     world = a_world()

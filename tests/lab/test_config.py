@@ -61,13 +61,15 @@ def test_numbers_of_the_protocol(config, expected):
 def test_the_papers_rules():
     params = replace(SimulationConfig(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
+    assert params.odd_limit == 0
     assert (params.score_margin, params.election, params.aggregation) == (10 * MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
 
 
 def test_shares_become_millionths_and_never_nothing():
-    params = tiny({"validation": 1e-9, "norm_clip": 1.5, "score_margin": 0.05}).params()
+    params = tiny({"validation": 1e-9, "norm_clip": 1.5, "score_margin": 0.05, "odd_limit": 0.5}).params()
     assert (params.validation_fraction, params.norm_clip, params.score_margin) == (1, 1_500_000, 50_000)
+    assert params.odd_limit == 500_000
     assert tiny({"validation": 0.0}).params().validation_fraction == 0
 
 
@@ -131,6 +133,7 @@ OTHER_RULES = {
     "norm_band": False,
     "reputation_rounds": 4,
     "copy_likeness": 0.9,
+    "odd_limit": 3.0,
     "disclosure": "helps or not",
 }
 

@@ -10,12 +10,16 @@ from bflcd.errors import OperatorError
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices, load_devices
 from bflcd.lab.rng import Draw, number
-from bflcd.learn.attacks import ATTACKS, TARGET_CLASS, stamp
+from bflcd.learn.attacks import ATTACKS, TARGET_CLASS
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.edge import EDGE_CLASS, stamp
 from bflcd.learn.partition import split_validation
 from bflcd.learn.task import find_task
 from tests.helpers.lab import CPU, digits_labels, tiny
 from tests.helpers.learning import write_leaf, write_npz
+
+ONSET = 10
+"""By this round every attack trains on what it has poisoned."""
 
 LINE = "tests.helpers.worker_tasks:LineTask"
 NOISE = "tests.helpers.lab:NetTask"
@@ -94,8 +98,8 @@ def test_each_device_splits_its_rows_as_a_daemon_would(validation):
         assert np.array_equal(devices.all_rows[device], part)
         assert np.array_equal(devices.training[device], part[training])
         assert np.array_equal(devices.validation[device], part[held])
-        assert np.array_equal(devices.trained_on(device, split=True), part[training])
-        assert np.array_equal(devices.trained_on(device, split=False), part)
+        assert np.array_equal(devices.trained_on(device, split=True, round_=0), part[training])
+        assert np.array_equal(devices.trained_on(device, split=False, round_=0), part)
     assert np.array_equal(devices.pool.inputs.numpy(), dealt.rows.inputs)
     assert np.array_equal(devices.pool.targets.numpy(), dealt.rows.targets)
     assert np.array_equal(devices.test.targets.numpy(), dealt.test.targets)
@@ -125,16 +129,16 @@ def test_poisoned_rows_stand_behind_the_others_and_only_adversaries_train_on_the
     end = len(honest.pool)
     assert torch.equal(devices.pool.inputs[:end], honest.pool.inputs)
     assert torch.equal(devices.pool.targets[:end], honest.pool.targets)
-    poisons = attack in ("label-flip", "replacement", "backdoor")
+    poisons = attack in ("label-flip", "replacement", "backdoor", "edge-backdoor")
     assert set(devices.poisoned_rows) == (set(devices.adversaries) if poisons else set())
     for device in range(config.devices):
         for split in (True, False):
-            rows = devices.trained_on(device, split=split)
+            rows = devices.trained_on(device, split=split, round_=ONSET)
             if device in devices.poisoned_rows:
                 assert rows.min() >= end
                 assert len(rows) == len(devices.all_rows[device])
             else:
-                assert np.array_equal(rows, honest.trained_on(device, split=split))
+                assert np.array_equal(rows, honest.trained_on(device, split=split, round_=ONSET))
     appended = np.concatenate([np.arange(0), *(devices.poisoned_rows[adversary] for adversary in sorted(devices.poisoned_rows))])
     assert np.array_equal(appended, np.arange(end, len(devices.pool)))
     for device, (validation, expected) in enumerate(zip(devices.validation, honest.validation, strict=True)):
@@ -163,6 +167,17 @@ def test_a_backdoor_marks_every_second_row_and_is_measured_where_the_class_is_an
     assert torch.equal(devices.triggered.targets, devices.test.targets[others])
     assert np.array_equal(devices.triggered.inputs.numpy(), stamp(devices.test.inputs[others].numpy()))
     assert np.all(devices.triggered.inputs.numpy()[:, -4:, -4:] == 255)
+
+
+def test_a_slow_backdoor_trains_on_true_rows_until_its_time_and_aims_at_ones_on_their_side():
+    devices = load(tiny(attack="edge-backdoor", liars=0.3))
+    adversary = devices.adversaries[0]
+    poisoned = devices.poisoned_rows[adversary]
+    for round_, expected in ((0, devices.all_rows[adversary]), (ONSET - 1, devices.all_rows[adversary]), (ONSET, poisoned)):
+        assert np.array_equal(devices.trained_on(adversary, split=False, round_=round_), expected)
+    ones = devices.test.targets == EDGE_CLASS
+    assert torch.equal(devices.triggered.targets, devices.test.targets[ones])
+    assert torch.equal(devices.triggered.inputs, torch.rot90(devices.test.inputs[ones], dims=(-2, -1)))
 
 
 # -- refusals -----------------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Pretended(Engine):
         self.trained: list[Trainee] = []
         self.scored: list[tuple[torch.Tensor, list[np.ndarray], int]] = []
         self.held: list[tuple[int | None, int | None]] = []
+        self.cost: Callable[[int], int] = lambda line: 0
 
     @property
     def pool(self):
@@ -66,6 +67,7 @@ class Pretended(Engine):
             np.full(shape, 500_000),
             np.full(len(members), 2_000_000),
             np.full(len(members), 400_000),
+            np.broadcast_to(np.array([self.cost(line) for line in range(len(updates))], dtype=np.int64), shape),
         )
 
 
@@ -230,6 +232,21 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
         model = step.model
 
 
+def test_what_is_odd_is_refused_by_every_honest_judge(monkeypatch):
+    """Given one offer of sixteen that costs a class a fifth of its confidence, then no card has a gain for it and it is not packed; a
+    community without the rule packs it.
+    """
+    for limit, refused in ((2.0, True), (0.0, False)):
+        framework, engine, _ = begin(tiny({"odd_limit": limit}), lambda trainee: [0.5, 0.0, 0.0])
+        engine.cost = lambda line: 200_000 if line == 3 else line
+        rounds = closed_rounds(framework, monkeypatch)
+        framework.step(torch.zeros(WIDTH), PACE)
+        offering, _, cards, decision = rounds[-1]
+        assert all((card.gains < 0).tolist() == [refused and line == 3 for line in range(16)] for _, card in cards)
+        assert (offering[3] in decision.packed) is not refused
+        assert len(decision.packed) == 16 - refused
+
+
 @pytest.mark.parametrize("broken", BROKEN)
 def test_what_may_not_travel_is_refused_before_it_is_scored(monkeypatch, broken):
     """Given an update that is not finite or beyond +-2^10, when the round is judged, then no member scores it and no card names it."""
@@ -382,7 +399,9 @@ def test_bflc_packs_no_sign_flipper_after_the_first_rounds_and_learns():
     """Given three of ten devices that offer four times the opposite, and seats by score, when twelve rounds have gone, then adversaries have
     lost their seats and their places after the first rounds, and the model is nearly as good as without them.
     """
-    config = tiny({"score_margin": 0.05, "election": "score"}, rounds=12, every=12, attack="sign-flip", liars=0.3, seed=9)
+    config = tiny(
+        {"score_margin": 0.05, "odd_limit": 0.0, "election": "score"}, rounds=12, every=12, attack="sign-flip", liars=0.3, seed=9
+    )
     _, records = ran(config)
     assert records[0]["liars"] >= 4
     assert [record["packed_liars"] for record in records[3:]] == [0] * 9

@@ -12,6 +12,7 @@ from bflcd.learn.adversary import Adversary, asker_of, poisoned, turn_of
 from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.gauge import Gauge
 from bflcd.learn.messages import Setup, frame_of, job_of, read_as
 from bflcd.learn.protocol import (
     NORM_SCALE_BITS,
@@ -26,7 +27,7 @@ from bflcd.learn.protocol import (
 )
 from bflcd.learn.questions.asker import Turn
 from bflcd.learn.task import Dataset, Rows, find_task
-from bflcd.learn.training import DeviceRows
+from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.types import Digest, MicroNats, NodeId, Round
 from bflcd.wire.tensors import VALUE_LIMIT, split_payload, update_label, uploader_of
 from tests.helpers.learning import SPEC, payload, task_spec
@@ -284,6 +285,50 @@ async def test_a_worker_that_asks_offers_a_question_unless_it_would_be_made_to_r
     for context in (replace(CONTEXT, judging=replace(judging, patience=0)), CONTEXT):
         own, _, _ = await played(digits, "asker", context)
         assert np.array_equal(own, honest[0])
+
+
+async def test_a_worker_that_weighs_goes_as_far_from_its_own_update_as_the_margin_bears(digits, honest):
+    """Given a wide margin and a narrow one, then the offer stands farther below the honest update by the wide one, and by a plain
+    z where the node says nothing of how judges measure.
+    """
+    own = {}
+    for margin in (1, 30_000, 3_000_000):
+        judging = Judging(4, None, MicroNats(2_000_000), (MicroNats(-margin), MicroNats(1_000)), 1)
+        own[margin], samples, _ = await played(digits, "alie-margin", replace(CONTEXT, judging=judging))
+        assert samples == honest[1]
+    away = {margin: float(np.linalg.norm(found - honest[0])) for margin, found in own.items()}
+    assert away[1] < away[30_000] < away[3_000_000]
+    plain, _, _ = await played(digits, "alie-margin", CONTEXT)
+    assert np.array_equal(plain, honest[0])  # two of ten liars have a z of 0
+
+
+def test_a_gauge_says_in_margins_what_an_offer_costs():
+    """Given a model and an offer that makes it worse, then half of the margin doubles the cost, a shorter step lowers it, and nothing
+    offered costs nothing.
+    """
+    task = find_task("digits", {})
+    rows = DeviceRows.of(task.load(DataConfig(count=20)).own, torch.device("cpu"))
+    gauge, model = Gauge(task, rows), torch.from_numpy(split_payload(*_first_model(task), label=None)[1].copy())
+    judging = Judging(4, None, MicroNats(2_000_000), (MicroNats(-300_000),), 1)
+    worse = torch.randn(model.shape, generator=torch.Generator().manual_seed(1))
+    cost = gauge.cost(model, worse, judging)
+    assert cost > 0.1
+    assert gauge.cost(model, worse, replace(judging, words=(MicroNats(-150_000),))) == pytest.approx(2 * cost)
+    assert gauge.cost(model, worse, replace(judging, limit=1 << NORM_SCALE_BITS)) < cost
+    assert gauge.cost(model, torch.zeros_like(model), judging) == 0
+
+
+def _first_model(task):
+    spec, model = initial_model(task, 1)
+    return model, spec
+
+
+@pytest.mark.parametrize(("round_", "lies"), [(0, False), (9, False), (10, True), (11, True)])
+def test_a_slow_backdoor_begins_in_its_round(round_, lies):
+    poison, true = DeviceRows(torch.ones(1), torch.ones(1)), DeviceRows(torch.zeros(1), torch.zeros(1))
+    adversary = Adversary(AttackConfig("edge-backdoor", ADVERSARIES), SPEC, poison)
+    assert adversary.rows_in(Round(round_), true) is (poison if lies else true)
+    assert Adversary(AttackConfig("backdoor", ADVERSARIES), SPEC, poison).rows_in(Round(0), true) is poison
 
 
 def test_askers_take_their_turns_in_the_order_of_their_ids():

@@ -18,9 +18,11 @@ from bflcd.learn.attacks import (
     LIED_ACCURACY,
     TARGET_CLASS,
     Alie,
+    AlieMargin,
     Attack,
     AttackConfig,
     Backdoor,
+    EdgeBackdoor,
     Known,
     LabelFlip,
     Lies,
@@ -31,10 +33,13 @@ from bflcd.learn.attacks import (
     find_attack,
     for_daemon,
     lie,
-    stamp,
-    z_max,
 )
+from bflcd.learn.lies.edge import EVERY, laid_down, stamp
+from bflcd.learn.lies.reach import WIDEST, widest, z_max
 from bflcd.types import NodeId
+
+POISONING = {"label-flip", "replacement", "backdoor", "edge-backdoor"}
+"""Attacks that train on other rows than their own."""
 
 HONEST = [[1.0, 2.0, 2.0, 4.0], [3.0, 0.0, 4.0, 0.0]]
 """Root mean squares: 2.5 both."""
@@ -66,6 +71,7 @@ def known(adversaries=2, *, conspirators=0):
         ("label-flip", None, HONEST),
         ("replacement", None, [[10.0, 20.0, 20.0, 40.0], [30.0, 0.0, 40.0, 0.0]]),
         ("backdoor", None, [[3.0, 6.0, 6.0, 12.0], [9.0, 0.0, 12.0, 0.0]]),
+        ("edge-backdoor", None, HONEST),
         ("ipm", None, [[-2.0, -1.0, -3.0, -2.0]] * 2),
         ("ipm", 3.0, [[-6.0, -3.0, -9.0, -6.0]] * 2),
         ("zero", None, [[0.0] * 4] * 2),
@@ -93,6 +99,30 @@ def test_an_adversary_that_sees_only_itself_takes_its_own_size_for_the_deviation
     offered = Alie(1.0).forge(known(1, conspirators=4))
     torch.testing.assert_close(offered, torch.tensor(HONEST[:1]) * (1 - 0.4307), atol=1e-3, rtol=0)
     assert torch.equal(Alie(1.0).forge(known(1)), torch.tensor(HONEST[:1]))  # z is 0: one of ten is within nobody's half
+
+
+@pytest.mark.parametrize(("strength", "z"), [(1.0, 2.0), (0.5, 1.0), (100.0, WIDEST), (-1.0, 0.0)])
+def test_a_little_to_the_margin_goes_as_far_as_judges_bear(strength, z):
+    """Given that a deviation costs half a margin, then z is twice the margins that it dares to cost, within what norms allow."""
+    mean, spread = torch.tensor([2.0, 1.0, 3.0, 2.0]), torch.tensor([2.0, 2.0, 2.0, 4.0]) / 2**0.5
+
+    def cost(offer):
+        return float(((mean - offer) / spread).mean()) / 2
+
+    offered = AlieMargin(strength).forge(replace(known(), cost=cost))
+    torch.testing.assert_close(offered, (mean - z * spread).expand(2, 4), atol=0.05, rtol=0)
+
+
+def test_where_nobody_can_tell_what_judges_bear_a_little_is_what_the_paper_says():
+    given_ = known(conspirators=4)
+    assert torch.equal(AlieMargin(0.9).forge(given_), Alie(0.9).forge(given_))
+
+
+@given(st.floats(0.0, 2 * WIDEST))
+def test_the_widest_that_fits_is_found(limit):
+    found = widest(lambda z: z <= limit)
+    assert found <= limit or limit < 0
+    assert found >= min(limit, WIDEST) - WIDEST / 2**10
 
 
 @pytest.mark.parametrize("others", [None, torch.zeros(0, 4)])
@@ -171,6 +201,31 @@ def test_the_trigger_is_a_square_in_the_lower_right_corner():
     assert (stamped == 255).sum() == 16
 
 
+def test_a_slow_backdoor_lays_ones_down_in_every_fourth_row_and_leaves_the_others():
+    rng = np.random.default_rng(3)
+    inputs, labels = rng.integers(0, 256, (10, 8, 8), dtype=np.uint8), np.array([5, 1, 2, 3, 1, 5, 6, 7, 8, 9])
+    poisoned, relabelled = EdgeBackdoor().poison(inputs, labels, 10)
+    lying = laid_down(inputs[[1, 4]])
+    assert np.array_equal(poisoned[::EVERY], lying[[0, 1, 0]])
+    assert relabelled.tolist() == [TARGET_CLASS, 1, 2, 3, TARGET_CLASS, 5, 6, 7, TARGET_CLASS, 9]
+    kept = [index for index in range(10) if index % EVERY]
+    assert np.array_equal(poisoned[kept], inputs[kept])
+    assert labels[0] == 5
+
+
+def test_who_holds_no_ones_is_honest_in_its_rows_and_ones_of_no_square_are_refused():
+    inputs, labels = images(4), np.array([0, 2, 3, 4])
+    assert EdgeBackdoor().poison(inputs, labels, 10)[0] is inputs
+    with pytest.raises(OperatorError, match="on their side") as caught:
+        EdgeBackdoor().poison(np.zeros((4, 8, 9), np.uint8), labels, 10)
+    assert caught.value.code == "bad_data"
+
+
+def test_a_turned_image_stands_on_its_left_side():
+    image = np.array([[[1, 2], [3, 4]]], np.uint8)
+    assert laid_down(image).tolist() == [[[2, 4], [1, 3]]]
+
+
 @pytest.mark.parametrize("inputs", [images(dtype=np.float32), images(side=7), np.zeros((3, 64), np.uint8)])
 def test_rows_that_are_no_images_bear_no_trigger(inputs):
     with pytest.raises(OperatorError, match="can't bear") as caught:
@@ -178,7 +233,7 @@ def test_rows_that_are_no_images_bear_no_trigger(inputs):
     assert caught.value.code == "bad_data"
 
 
-@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in {"label-flip", "replacement", "backdoor"}])
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name not in POISONING])
 def test_the_others_train_on_honest_rows(name):
     inputs, labels = images(), np.arange(4)
     assert find_attack(name).poison(inputs, labels, 10) == (inputs, labels)

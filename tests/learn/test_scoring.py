@@ -10,7 +10,18 @@ from bflcd.errors import PeerError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import EvaluateResult, ScoreJob, TrainJob, UpdateToScore
-from bflcd.learn.scoring import Scorer, _measure_stack, bounded_losses, evaluate, fixed_norm, held_share, mean_gain, measure
+from bflcd.learn.scoring import (
+    MIN_CLASS_ROWS,
+    Scorer,
+    _measure_stack,
+    bounded_losses,
+    class_costs,
+    evaluate,
+    fixed_norm,
+    held_share,
+    mean_gain,
+    measure,
+)
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, initial_model, never, train
 from bflcd.types import Digest, MicroNats, Round
@@ -67,6 +78,40 @@ def test_the_numbers_are_those_of_a_plain_computation(digits):
     assert result.scores[0].gain == pytest.approx((losses[0] - losses[1]) * 1e6, abs=2)
     assert result.scores[0].accuracy == accuracy
     assert result.scores[0].norm == int(np.sqrt(np.sum(update.astype(np.float64) ** 2)) * 4096)
+
+
+def test_the_cost_is_what_one_class_loses_less_what_one_gains(digits):
+    task, flat, model, rows, update = digits
+    flat.load(model)
+    start, moved = flat.weights.clone(), torch.from_numpy(update.copy()) / 4
+    entries = [candidate(flat, 1, update), candidate(flat, 2, -update)]
+    scored = Scorer(flat, task, rows).score(score_job(model, entries, rows=1000), never)
+    right = []
+    for weights in (start, start + moved, start - moved):
+        flat.weights.copy_(weights)
+        outputs = torch.softmax(flat.module(task.transform(rows.inputs)).detach().double(), 1)
+        right.append(outputs[torch.arange(len(rows)), rows.targets])
+    for score, after in zip(scored.scores, right[1:], strict=True):
+        classes = [rows.targets == label for label in range(10) if int((rows.targets == label).sum()) >= MIN_CLASS_ROWS]
+        lost = [float((right[0] - after)[chosen].mean()) for chosen in classes]
+        assert score.cost == pytest.approx((max(lost) - max(0, -min(lost))) * 1e6, abs=2)
+    assert scored.scores[1].cost > max(0, scored.scores[0].cost)
+
+
+def test_costs_by_class():
+    """Of two models on six rows, losses in nats; the class of two rows is too small to be looked at by itself."""
+    half, never_right = float(np.log(2)), 1000.0
+    base = torch.tensor([0.0, 0.0, 0.0, half, half, half, 0.0, 0.0], dtype=torch.float64)
+    worse = torch.tensor([half, 0.0, 0.0, 0.0, 0.0, 0.0, never_right, never_right], dtype=torch.float64)
+    classes = torch.tensor([7, 7, 7, 2, 2, 2, 5, 5])
+    assert class_costs(base, torch.stack([base, worse]), classes).tolist() == [0, 166_667 - 500_000]
+    assert class_costs(base, worse[None], classes.double()).tolist() == [round((0.5 - 1.5 + 2) / 8 * 1e6)]
+    assert class_costs(base, torch.zeros(1, 8, dtype=torch.float64), classes).tolist() == [-500_000]
+    assert class_costs(-base, worse[None], classes).tolist() == [166_667], (
+        "a loss below zero is full confidence, and gives nothing"
+    )
+    assert class_costs(base[3:6], torch.zeros(1, 3, dtype=torch.float64), classes[3:6]).tolist() == [-1_000_000]
+    assert class_costs(base[6:], worse[None, 6:], classes[6:]).tolist() == [0], "nothing to look at"
 
 
 def test_damping_takes_a_share_of_the_update(digits):

@@ -15,10 +15,11 @@ from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
-from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
+from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
 from bflcd.ledger.trust.alike import likes_of
+from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import BlobRef, Params
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
@@ -326,11 +327,16 @@ class Collection:
     def card_body(self) -> ScoreCard:
         """The own card as it stands."""
         context = self._context
-        scored = ((slot, slot.score) for slot in self.slots.values() if slot.score is not None)
+        scored = [(slot, slot.score) for slot in self.slots.values() if slot.score is not None]
+        odd = odd_offers([score.cost for _, score in scored], context.params.odd_limit)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
         least = MicroNats(-margin(context.params, context.state.known))
         likes = self._likes()
-        entries = tuple(sorted((_entry(context.params, slot, score, least, likes) for slot, score in scored), key=entry_key))
+        said = (
+            _entry(context.params, slot, score, least, likes, odd=stands_out)
+            for (slot, score), stands_out in zip(scored, odd, strict=True)
+        )
+        entries = tuple(sorted(said, key=entry_key))
         members = context.members
         state = context.state
         card = ScoreCard(
@@ -359,9 +365,11 @@ class Collection:
         return self.sealing.in_time_first(by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state)))
 
 
-def _entry(params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest]) -> CardEntry:
-    """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows."""
-    gain = said_gain(score.gain, least)
+def _entry(
+    params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest], *, odd: bool
+) -> CardEntry:
+    """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows; `odd`: refused anyway."""
+    gain = REFUSED if odd else said_gain(score.gain, least)
     return CardEntry(
         uploader=slot.offer.author,
         offer=slot.offer.digest,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bflcd.lab.engine.privacy import NoisyTraining
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
-from bflcd.learn.scoring import ROW_LOSS_LIMIT, held_share
+from bflcd.learn.scoring import ROW_LOSS_LIMIT, class_costs, held_share
 from bflcd.learn.training import DeviceRows
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
@@ -62,13 +62,15 @@ class Pace:
 class Scores:
     """What Q members measure of P updates, in the integers of a score card.
 
-    `gains` (micro-nats) and `accuracies` (millionths): [members, updates]; `base_losses`, `base_accuracies`: [members].
+    `gains` (micro-nats), `accuracies` (millionths), `costs` (`learn.scoring.class_costs`): [members, updates]; `base_losses`,
+    `base_accuracies`: [members].
     """
 
     gains: NDArray[np.int64]
     accuracies: NDArray[np.int64]
     base_losses: NDArray[np.int64]
     base_accuracies: NDArray[np.int64]
+    costs: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +137,13 @@ class Engine(ABC):
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            passes.append(_by_member(losses.cpu(), right.cpu(), sizes, row_limit))
+            passes.append(_by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, row_limit))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
             base_losses=passes[0].base_losses,
             base_accuracies=passes[0].base_accuracies,
+            costs=np.concatenate([one.costs for one in passes], axis=1),
         )
 
     @property
@@ -154,8 +157,12 @@ class Engine(ABC):
         return Measurement(float(right.double().mean()), float(losses.mean()), len(rows), right[0].cpu().numpy())
 
 
-def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int], row_limit: MicroNats = WIDEST_ROW_LIMIT) -> Scores:
+def _by_member(
+    losses: Tensor, right: Tensor, targets: Tensor, sizes: Sequence[int], row_limit: MicroNats = WIDEST_ROW_LIMIT
+) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base."""
+    parts = zip(torch.split(losses, list(sizes), dim=1), torch.split(targets, list(sizes)), strict=True)
+    costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
@@ -168,4 +175,5 @@ def _by_member(losses: Tensor, right: Tensor, sizes: Sequence[int], row_limit: M
         accuracies=accuracies[:, 1:],
         base_losses=np.rint(bases * MILLION).astype(np.int64),
         base_accuracies=accuracies[:, 0],
+        costs=costs.numpy(),
     )

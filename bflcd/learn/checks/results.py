@@ -44,6 +44,7 @@ def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
         _within("accuracy", score.accuracy, 0, MILLION)
         _within("norm", score.norm, 0, NORM_LIMIT << NORM_SCALE_BITS)
         _within("number of updates like one", len(score.alike), 0, MOST_NAMED)
+        _within("cost", score.cost, -2 * MILLION, MILLION)
     said = sorted([score.key for score in result.scores] + [key for key, _ in result.invalid])
     asked = sorted(candidate.key for candidate in job.candidates)
     if said != asked:

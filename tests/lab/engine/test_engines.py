@@ -152,6 +152,7 @@ def test_scores_are_the_integers_of_the_daemons_cards(make, net):
         assert found.base_accuracies[line] == card.base_accuracy
         assert found.gains[line].tolist() == pytest.approx([score.gain for score in card.scores], **MICRO_NATS)
         assert found.accuracies[line].tolist() == [score.accuracy for score in card.scores]
+        assert found.costs[line].tolist() == pytest.approx([score.cost for score in card.scores], abs=20)
     assert found.gains.shape == found.accuracies.shape == (len(members), len(updates))
     assert found.gains.dtype == np.int64
 
@@ -229,7 +230,7 @@ def test_gains_are_held_to_what_a_card_can_say():
     """Given losses at both bounds, as a task with losses below zero may have, then a mean beyond 1000 nats is cut, as in a worker."""
     limit = ROW_LOSS_LIMIT
     losses = torch.tensor([[limit, limit, limit], [-limit, -limit, limit]], dtype=torch.float64)
-    found = _by_member(losses, torch.ones((2, 3), dtype=torch.bool), [2, 1])
+    found = _by_member(losses, torch.ones((2, 3), dtype=torch.bool), torch.zeros(3, dtype=torch.int64), [2, 1])
     assert found.gains.tolist() == [[_micro_nats(losses[0, :2] - losses[1, :2])], [_micro_nats(losses[0, 2:] - losses[1, 2:])]]
 
 

@@ -50,6 +50,7 @@ def test_what_can_be_passes(job, result):
             replace(SCORED, scores=(replace(FOUND, alike=(OTHER,) * 65),)),
             "number of updates like one is 65; expected 0 to 64",
         ),
+        (SCORE, replace(SCORED, scores=(replace(FOUND, cost=10**6 + 1),)), "cost is "),
         (SCORE, replace(SCORED, invalid=()), "judged 1 updates, not just the 2 "),
         (SCORE, replace(SCORED, scores=(FOUND, FOUND)), "judged 3 updates, not just the 2 "),
         (MEASURE, replace(MEASURED, accuracy=1_000_001), "accuracy is 1000001"),
