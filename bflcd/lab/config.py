@@ -73,7 +73,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Offers that a member's gains are averaged over; 0: what it offered before counts for nothing."""
     copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.99
     """Cosine from which on an update is a copy; 0: none is."""
-    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 2.0
+    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bflcd.ledger.disclosure import margin
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
@@ -12,7 +13,7 @@ from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.reputation import reputation_after
 from bflcd.params import MILLION, Params
-from bflcd.types import Amount, NodeId, PartsPerMillion, Round, View
+from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
 PRESENCE_ROUNDS: Final = 8
 """Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
@@ -60,20 +61,22 @@ def _learned(
 
 def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """The accounts with what each judged offer does to its uploader's standing and reputation."""
-    m, judged = len(state.committee), {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
     return tuple(
-        _after(params, state.round, account, offer, m) if (offer := judged.get(account.node)) is not None else account
+        _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account
         for account in accounts
     )
 
 
-def _after(params: Params, round_: Round, account: Account, offer: OfferJudgement, m: int) -> Account:
+def _after(params: Params, state: State, account: Account, offer: OfferJudgement) -> Account:
     """One trainer's account after its judged offer; what a copy gains is not its merit."""
-    stands = standing_after(account, round_, harmed=harms(offer, m), packed=offer.reason is None)
+    harmed = harms(offer, len(state.committee))
+    stands = standing_after(account, state.round, harmed=harmed, packed=offer.reason is None)
     rounds = params.reputation_rounds
     if rounds == 0 or offer.reason is Reason.COPY:
         return stands
-    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain))
+    cost = margin(params, state.known)
+    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain, cost))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

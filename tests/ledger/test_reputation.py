@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from bflcd.ledger.judgement import Reason, judge
 from bflcd.ledger.state import account_of, with_accounts
-from bflcd.ledger.trust.reputation import HARM, LEAST_GAIN, reputation_after, repute_among
-from bflcd.types import MAX_REPUTATION, MicroNats, NodeId
+from bflcd.ledger.trust.reputation import LEAST_GAIN, reputation_after, repute_among
+from bflcd.types import MAX_REPUTATION, MicroNats, NodeId, PartsPerMillion
 from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play_gains
 
 ROUNDS = 8
 START = make_community(12, 4, reputation_rounds=ROUNDS)
+START = replace(START, state=replace(START.state, known=PartsPerMillion(800_000)))  # a margin of 240,000
 GAINS = st.integers(-1, 2**53).map(MicroNats)
+MARGIN, HARM = MicroNats(240_000), MicroNats(-60_000)
 REPUTATIONS = st.integers(HARM, MAX_REPUTATION).map(MicroNats)
 
 
@@ -75,11 +77,11 @@ def test_an_account_takes_an_eighth_of_each_judged_gain_and_keeps_what_nobody_ju
 
 
 def test_time_mends_no_harm_and_gains_do() -> None:
-    debt = reputation_after(MicroNats(0), ROUNDS, MicroNats(-1))
-    assert debt == HARM // ROUNDS == -8_000
-    assert reputation_after(debt, ROUNDS, MicroNats(0)) == debt
-    assert reputation_after(debt, ROUNDS, MicroNats(16_000)) == debt + 2_000
-    assert reputation_after(debt, ROUNDS, None) == debt
+    debt = reputation_after(MicroNats(0), ROUNDS, MicroNats(-1), MARGIN)
+    assert debt == HARM // ROUNDS == -7_500
+    assert reputation_after(debt, ROUNDS, MicroNats(0), MARGIN) == debt
+    assert reputation_after(debt, ROUNDS, MicroNats(16_000), MARGIN) == debt + 2_000
+    assert reputation_after(debt, ROUNDS, None, MARGIN) == debt
 
 
 @given(REPUTATIONS, GAINS, GAINS, st.integers(1, 1024))
@@ -87,10 +89,10 @@ def test_a_reputation_stays_between_what_it_was_and_what_was_found_and_more_gain
     before: MicroNats, gain: MicroNats, more: MicroNats, rounds: int
 ) -> None:
     gain, more = sorted((gain, more))
-    after = reputation_after(before, rounds, gain)
+    after = reputation_after(before, rounds, gain, MARGIN)
     found = HARM if gain < 0 else gain
     assert min(before, found) <= after <= max(before, found)
-    assert after <= reputation_after(before, rounds, more)
+    assert after <= reputation_after(before, rounds, more, MARGIN)
 
 
 @given(st.lists(REPUTATIONS, max_size=20))
@@ -109,8 +111,8 @@ def test_one_liar_among_three_cards_moves_a_reputation_no_further_than_an_honest
     """Given two honest words and any third, the reputation afterwards is one that a median between the two would have given."""
     low, high = min(honest), max(honest)
     median = MicroNats(sorted([low, high, said[0]])[1])
-    bounds = [reputation_after(MicroNats(500), ROUNDS, word) for word in (low, high)]
-    assert bounds[0] <= reputation_after(MicroNats(500), ROUNDS, median) <= bounds[1]
+    bounds = [reputation_after(MicroNats(500), ROUNDS, word, MARGIN) for word in (low, high)]
+    assert bounds[0] <= reputation_after(MicroNats(500), ROUNDS, median, MARGIN) <= bounds[1]
 
 
 def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
@@ -129,8 +131,11 @@ def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
     assert min(without) > 5
 
 
-def test_the_levels_that_help_and_what_harm_counts_are_levels_of_cards() -> None:
-    assert (LEAST_GAIN, HARM) == (1_000, -64_000)
+@pytest.mark.parametrize(("margin", "debt"), [(30, 0), (3_200, -100), (96_000, -3_000), (300_000, -9_375)])
+def test_what_harm_costs_grows_with_the_margin(margin: int, debt: int) -> None:
+    """An update of odd rows that harms while the model knows nothing is no lasting debt; the least gain that helps is a card's level."""
+    assert reputation_after(MicroNats(0), ROUNDS, MicroNats(-1), MicroNats(margin)) == debt
+    assert LEAST_GAIN == 1_000
 
 
 def _of(community: Community, node: NodeId) -> int:

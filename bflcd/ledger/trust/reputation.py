@@ -17,9 +17,9 @@ from bflcd.types import MAX_REPUTATION, MicroNats
 LEAST_GAIN: Final = GAIN_LEVELS[1]
 """What a card says at least where an offer helps: the lowest level, 0, stands for a small harm as well."""
 
-HARM: Final = MicroNats(-GAIN_LEVELS[4])
-"""What an offer below most judges' margin counts in the average: far more than an honest one mostly gains, so that who harms in
-turn with helping stays below zero (docs/measurements/rules.md)."""
+HARM_PART: Final = 4
+"""An offer that costs most judges more than the round's margin counts minus a quarter of that. While a model knows little the
+margin is small, and so is the debt of an honest update of odd rows (docs/measurements/rules.md)."""
 
 SHARE: Final = 2
 """Half of what the middle of the others have is as good as theirs."""
@@ -48,14 +48,15 @@ def repute_among(reputations: Iterable[MicroNats]) -> Repute:
     return Repute(MicroNats(max(0, middle // SHARE)), MicroNats(min(0, middle)))
 
 
-def reputation_after(before: MicroNats, rounds: int, gain: MicroNats | None) -> MicroNats:
-    """The average over `rounds` after one more offer, of median `gain`; None: most did not measure it, which says nothing of it.
+def reputation_after(before: MicroNats, rounds: int, gain: MicroNats | None, margin: MicroNats) -> MicroNats:
+    """The average over `rounds` after one more offer, of median `gain` in a round of that `margin`; None: most did not measure
+    it, which says nothing of it.
 
     Below zero, time mends nothing: only gains do, each by its share.
     """
     if gain is None:
         return before
-    found = HARM if gain < 0 else gain
+    found = -(margin // HARM_PART) if gain < 0 else gain
     lacking = found if before < 0 <= found else found - before
     share = lacking // rounds if lacking >= 0 else -(-lacking // rounds)  # towards zero: rounding drags nobody down
     return MicroNats(max(-MAX_REPUTATION, min(MAX_REPUTATION, before + share)))

@@ -83,6 +83,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "validation_fraction",
         "aggregation",
         "election",
+        "odd_limit",
         "reputation_rounds",
     }
     assert set(BOUNDS) == set(SETTABLE) | {field.name for field in fields(Terms)}
