@@ -24,27 +24,53 @@ def test_a_judge_scores_on_as_many_rows_as_the_running_round_says() -> None:
 
 
 class Store:
-    """Headers of three models; the payload of the second is gone."""
+    """Certified headers of the models of rounds 1, 2, ... and payloads; that of round 2 is gone."""
 
-    held: ClassVar = {0: b"first", 1: None, 2: b"third"}
+    held: ClassVar = {0: b"first", 1: b"second", 2: None, 3: b"fourth"}
 
     async def headers(self, first: Round, count: int) -> tuple[object, ...]:
         assert count == 1
-        blob = BlobRef(Digest(bytes([first]) * 32), 5)
-        return (SimpleNamespace(header=SimpleNamespace(blob=blob)),)
+        assert first >= 1, "certified headers begin with round 1"
+        return (SimpleNamespace(header=SimpleNamespace(blob=model_of(first))),)
 
     async def blob(self, root: Digest) -> bytes | None:
         return self.held[root[0]]
 
 
+def model_of(round_: int) -> BlobRef:
+    return BlobRef(Digest(bytes([round_]) * 32), 5)
+
+
 async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None:
     """Given a node that scores in several jobs a round, then the first of each has the model of the round before, if it is still
-    here, and none where genesis wants no copies found, or in the first round."""
+    here, that of the first round if it worked on it, and none where genesis wants no copies found."""
     params = [Params()]
     ports = dict.fromkeys(("scheduler", "inbox", "payloads", "unpublished", "numbers", "network", "fetcher"))
-    jobs = ComputeJobs(chain=Digest(bytes(32)), me=NodeId(bytes(32)), params=lambda: params[0], store=Store(), **ports)  # type: ignore[arg-type]
-    assert [await jobs._model_before(Round(number)) for number in (0, 1, 1, 2, 3, 3)] == [b"", b"first", b"", b"", b"third", b""]
+
+    def jobs() -> ComputeJobs:
+        return ComputeJobs(
+            chain=Digest(bytes(32)),
+            me=NodeId(bytes(32)),
+            params=lambda: params[0],
+            store=Store(),  # type: ignore[arg-type]
+            **ports,  # type: ignore[arg-type]
+        )
+
+    new = jobs()
+    assert [await new._model_before(Round(number)) for number in (0, 1, 1, 2, 3, 4, 4)] == [
+        b"",
+        b"",
+        b"",
+        b"second",
+        b"",
+        b"fourth",
+        b"",
+    ]
+    old = jobs()
+    old._works_on(Round(0), model_of(0))
+    old._works_on(Round(1), model_of(1))
+    assert [await old._model_before(Round(number)) for number in (1, 2)] == [b"first", b"second"]
     params[0] = Params(copy_likeness=PartsPerMillion(0))
-    assert await jobs._model_before(Round(1)) == b""
-    job = jobs._score_job(Score(Round(1), BlobRef(Digest(bytes(32)), 1), (), 7), b"", (), b"past")
+    assert await jobs()._model_before(Round(2)) == b""
+    job = new._score_job(Score(Round(1), model_of(1), (), 7), b"", (), b"past")
     assert (job.alike, job.before) == (0, b"past")

@@ -59,9 +59,12 @@ def copies(cards: Sequence[ScoreCard], f: int, seed: Digest) -> frozenset[Digest
 
 def _pairs(said: Sequence[Mapping[Digest, Digest]], f: int) -> dict[Digest, set[Digest]]:
     """Those that more than f cards hold for one with each offer; `said`: the first of each offer's group, card by card."""
-    named = {(offer, first) for firsts in said for offer, first in firsts.items() if first != offer}
+    named = [{(offer, first) for offer, first in firsts.items() if first != offer} for firsts in said]
+    grouped = Counter(offer for pairs in named for offer in {offer for pair in pairs for offer in pair})
     near = defaultdict[Digest, set[Digest]](set)
-    for offer, first in named:
+    for offer, first in set[tuple[Digest, Digest]]().union(*named):
+        if min(grouped[offer], grouped[first]) <= f:
+            continue  # the words of f liars alone: whatever they name costs no more than a look
         if sum(offer in firsts and firsts[offer] == firsts.get(first) for firsts in said) > f:
             near[offer].add(first)
             near[first].add(offer)

@@ -14,7 +14,7 @@ from bflcd.node.privacy.budget import BudgetSpentError
 from bflcd.node.runtime.payloads import Payloads
 from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, RoundStore
 from bflcd.node.runtime.unpublished import Unpublished
-from bflcd.params import Params
+from bflcd.params import BlobRef, Params
 from bflcd.scheduler import Scheduler
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, NodeId, Round, short
@@ -56,10 +56,13 @@ class ComputeJobs:
         self._fetcher = fetcher
         self._compared = Round(-1)
         """The last round whose updates were held against the step before it."""
+        self._models: dict[Round, BlobRef] = {}
+        """Of the last two rounds in which there was work."""
 
     async def train(self, job: Train) -> None:
         """Answers `Trained` or `WorkFailed`."""
         started = self._scheduler.now_ns()
+        self._works_on(job.round, job.model)
         try:
             model = await self._payloads.read(job.model)
             result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round)))
@@ -81,6 +84,7 @@ class ComputeJobs:
 
     async def score(self, job: Score) -> None:
         """Answers `Scored` or `WorkFailed`."""
+        self._works_on(job.round, job.model)
         try:
             updates = [UpdateToScore(key, await self._payloads.read(blob), label) for key, blob, label in job.offers]
             model = await self._payloads.read(job.model)
@@ -101,9 +105,14 @@ class ComputeJobs:
         if not self._params().copy_likeness or round_ in (0, self._compared):
             return b""
         self._compared = round_
-        found = await self._store.headers(Round(round_ - 1), 1)
-        model = found[0].header.blob if found else None
+        model = self._models.get(Round(round_ - 1))
+        if model is None and round_ > 1:  # no certificate tells of the first model
+            found = await self._store.headers(Round(round_ - 1), 1)
+            model = found[0].header.blob if found else None
         return b"" if model is None else await self._store.blob(model.root) or b""
+
+    def _works_on(self, round_: Round, model: BlobRef) -> None:
+        self._models = {known: blob for known, blob in self._models.items() if known >= round_ - 1} | {round_: model}
 
     def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...], before: bytes = b"") -> ScoreJob:
         params = self._params()
