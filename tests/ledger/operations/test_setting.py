@@ -82,6 +82,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "validation_fraction",
         "aggregation",
         "election",
+        "sealed_cards",
     }
     assert set(BOUNDS) == set(SETTABLE) | {field.name for field in fields(Terms)}
     assert tuple(sorted(SETTABLE)) == SETTABLE
