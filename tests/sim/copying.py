@@ -9,7 +9,7 @@ from unittest.mock import patch
 from tests.sim.run import make_world, run_world
 from tests.sim.strategies import Liar
 
-WHILE, ROUNDS = 600_000, 30
+WHILE, ROUNDS = 600_000, 12
 """Virtual milliseconds and rounds after which, whichever comes first, a run is about to end."""
 
 
@@ -61,14 +61,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--nodes", type=int, default=7)
     parser.add_argument("--profile", default="calm")
+    parser.add_argument("--judges", nargs="*", default=["honest", "copying_judge", "shows_unsealed", "seals_alone"])
     options = parser.parse_args()
-    for strategies in ((), ("copying_judge",), ("shows_unsealed",), ("seals_alone",)):
+    for judge in options.judges:
+        strategies = () if judge == "honest" else (judge,)
         for sealed in (False, True):
             found = Packed()
             for seed in range(options.seeds):
                 found += packed(seed, sealed=sealed, strategies=strategies, nodes=options.nodes, profile=options.profile)
-            name = strategies[0] if strategies else "honest"
-            sys.stdout.write(f"{name:16} {'sealed' if sealed else 'open':6} {found}\n")
+            sys.stdout.write(f"{judge:16} {'sealed' if sealed else 'open':6} {found}\n")
             sys.stdout.flush()
     return 0
 
