@@ -114,6 +114,10 @@ OTHER = {
     "strength": 3.0,
     "lies": Lies.NONE,
     "liars": 0.1,
+    "dp_epsilon": 8.0,
+    "dp_exponent": 6,
+    "dp_clip": 0.5,
+    "dp_lot": 64,
     "every": 3,
     "seed": 1,
 }
