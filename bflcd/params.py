@@ -66,7 +66,7 @@ class Params:
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
     """An update counts as if its norm were at most this multiple of the usual one, in millionths, and a
     round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""
-    odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(2 * MILLION)
+    odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(0)
     """Offers that cost one class on a judge's rows more than the usual ones do, by this multiple of what those differ by, in
     millionths, are refused there (`ledger.trust.oddness`); 0: none is. Design 5."""
     score_rule: Annotated[str, Size(1, 16)] = "gain"

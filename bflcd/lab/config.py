@@ -66,7 +66,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In usual norms; 0: norms don't weigh."""
     norm_band: bool = True
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
-    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 2.0
+    odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
