@@ -8,6 +8,7 @@ from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneVie
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerView
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -57,6 +58,10 @@ class NodeView(Protocol):
 
     def ledger(self) -> LedgerView:
         """All units: who has what, and who owes what."""
+        ...
+
+    def privacy(self) -> PrivacyView:
+        """What gets out of this node's rows at most."""
         ...
 
     async def earnings(self, first: int, count: int) -> list[EarningsRow]:

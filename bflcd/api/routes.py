@@ -8,12 +8,14 @@ from aiohttp import web
 from bflcd.api import handlers
 from bflcd.api.event_bus import LOG_RING
 from bflcd.api.handlers import MAX_ROUNDS, MAX_SEQ
+from bflcd.api.privacy import privacy
 from bflcd.api.route import Backend, Integer, Route
 from bflcd.api.schema.alliance import AllianceView, OperationRequest, OperationView
 from bflcd.api.schema.chain import MAX_HISTORY, HistoryRow, ModelView, PruneRequest, PruneView
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerView
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Health, Peer, Status, StopView
@@ -94,6 +96,7 @@ ROUTES: Final = (
             Integer("count", 1, MAX_HISTORY, "models", default=100),
         ),
     ),
+    Route("get", "/v1/privacy", "What gets out of this node's rows at most, as bounds", privacy, PrivacyView),
     Route("get", "/v1/recovery", "What a manager would sign for a round that can't go on", handlers.recovery, RecoveryView),
     Route("post", "/v1/prune", "Drop old payloads", handlers.prune, PruneView, body=PruneRequest),
     Route("post", "/v1/recovery", "Sign a recovery of the running round", handlers.recover, RecoveryView, body=RecoveryRequest),

@@ -124,6 +124,22 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return DataConfig(self.path or None, self.partition, self.index, self.count, self.seed, self.alpha, self.limit)
 
 
+class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may get out of this node's rows (docs/privacy.md)."""
+
+    judging_epsilon: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1e6,
+            description="epsilon that its score cards may spend on its rows over its life, to 1000000; 0: any",
+        ),
+    ] = 0.0
+    judging_delta: Annotated[float, Meta(ge=1e-15, le=0.1, description="delta at which that epsilon is told, 1e-15 to 0.1")] = (
+        1e-5
+    )
+
+
 class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a genesis may make this machine run (`bflcd.node.admission`)."""
 
@@ -179,6 +195,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api: ApiSection = ApiSection()
     compute: ComputeSection = ComputeSection()
     data: DataSection = DataSection()
+    privacy: PrivacySection = PrivacySection()
     tasks: TasksSection = TasksSection()
     attack: AttackSection = AttackSection()
     log: LogSection = LogSection()

@@ -40,6 +40,11 @@ class EventKind(StrEnum):
     TRAINED = "trained", Severity.NOTE, "this node has trained on its data"
     OFFER = "offer", Severity.DETAIL, "a trainer has offered an update"
     CARD = "card", Severity.DETAIL, "a member of the committee, perhaps this node, has sent its score card"
+    BUDGET_SPENT = (
+        "budget_spent",
+        Severity.ALARM,
+        "this node's budget for judging is spent: its score card says nothing of its rows",
+    )
     QUORUM_OF_CARDS = "quorum_of_cards", Severity.DETAIL, "enough score cards are held to decide the round"
     VIEW = "view", Severity.DETAIL, "the committee has entered a view, under its leader"
     TOO_MANY_CANDIDATES = "too_many_candidates", Severity.WARNING, "the round has so many proposals that no more are worked on"

@@ -15,7 +15,16 @@ from torch.func import functional_call, vmap
 from bflcd.errors import PeerError
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
-from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
+from bflcd.learn.protocol import (
+    NORM_LIMIT,
+    NORM_SCALE_BITS,
+    WIDEST_ROW_LIMIT,
+    EvaluateResult,
+    ScoreJob,
+    ScoreResult,
+    UpdateScore,
+    UpdateToScore,
+)
 from bflcd.learn.task import Task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
 from bflcd.params import MILLION
@@ -108,10 +117,17 @@ class Scorer:
         shares = [held_share(norm_of(update), job.damping, job.limit) for _, update in valid]
         measured = self._measure_all(start, [update for _, update in valid], shares, rows, cancelled)
         scores = tuple(
-            UpdateScore(candidate.key, mean_gain(base.losses, found.losses, job.row_limit), found.accuracy, fixed_norm(update))
+            UpdateScore(
+                candidate.key,
+                mean_gain(base.losses, found.losses, job.row_limit, job.gain_limit),
+                found.accuracy,
+                fixed_norm(update),
+            )
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
-        return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
+        loss = base.loss if job.loss_limit is None else held_loss(base.losses, job.loss_limit)
+        took = perf_counter() - begun
+        return ScoreResult(loss, base.accuracy, scores, tuple(invalid), took, len(rows), len(self._rows))
 
     def _draw(self, job: ScoreJob) -> DeviceRows:
         """The job's rows in ascending order: all, or `job.rows` drawn by its seed."""
@@ -240,10 +256,14 @@ def held_share(norm: float, damping: int, limit: int | None) -> float:
     return limit / (2.0**NORM_SCALE_BITS * norm)
 
 
-def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:
-    """The mean of the rows' gains, each held to `row_limit`: no row says much about itself."""
-    limit = row_limit / MILLION
-    return _micro_nats((base - losses).clamp(-limit, limit))
+def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats, gain_limit: MicroNats = WIDEST_ROW_LIMIT) -> MicroNats:
+    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself."""
+    return _micro_nats((base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION))
+
+
+def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:
+    """The mean of the rows' losses, each held to 0 to `loss_limit`: no row says much about itself."""
+    return _micro_nats(losses.clamp(0.0, loss_limit / MILLION))
 
 
 def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:

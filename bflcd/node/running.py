@@ -26,6 +26,7 @@ from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
+from bflcd.node.privacy.judging import privacy_of
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
@@ -77,6 +78,7 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
         verify=around.side.verified.verify_once,
         private_seed=private_seed,
         train=around.config.compute.train,
+        account=around.judging.account,
     )
     if engine.guard.floor is not None:
         text = f"what this node signed before is not known for sure: nothing is signed up to round {engine.guard.floor}"
@@ -141,6 +143,7 @@ class RunningNode:
                 fetcher=self._fetcher,
                 numbers=WorkerNumbers(compute, genesis.task.tensors),
                 observer=self._observer(),
+                spending=around.judging,
             )
         )
         self._follower = self._new_follower()
@@ -185,7 +188,15 @@ class RunningNode:
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
         recover = self._recovery().recover
-        return OnChain(core, around.facts, recover=recover, alliance=self._alliance, clock=instant, device=self._device)
+        return OnChain(
+            core,
+            around.facts,
+            recover=recover,
+            alliance=self._alliance,
+            clock=instant,
+            device=self._device,
+            privacy=lambda: privacy_of(core.context, self._worker.ready, around.judging.account),
+        )
 
     def _observer(self) -> RuntimeObserver:
         around = self._around

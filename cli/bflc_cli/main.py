@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from bflc_cli import checks, lab, manage, queries, testnet, top, watch
+from bflc_cli import checks, lab, manage, privacy, queries, testnet, top, watch
 from bflc_cli.audit import command as audit
 from bflc_cli.governance import alliance, inviting, money, recover
 from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, make_session
@@ -42,7 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (queries, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet, lab):
+for module in (queries, privacy, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet, lab):
     module.register(app)
 
 

@@ -12,6 +12,7 @@ from bflcd.api.schema.chain import HistoryRow, ModelView, PruneRequest, PruneVie
 from bflcd.api.schema.events import Event, LogView
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.money import EarningsRow, LedgerView
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.api.schema.recovery import RecoveryRequest, RecoveryView
 from bflcd.api.schema.round import RoundView
 from bflcd.api.schema.status import Peer, Status, StopView
@@ -87,6 +88,7 @@ class OnChain:
         alliance: Alliance,
         clock: Callable[[], Instant],
         device: Callable[[], str],
+        privacy: Callable[[], PrivacyView],
     ) -> None:
         self.core = core
         self.facts = facts
@@ -94,6 +96,7 @@ class OnChain:
         self.alliance = alliance
         self.clock = clock
         self.device = device
+        self.privacy = privacy
 
     def status(self) -> Status:
         """See `ChainView`."""
@@ -168,6 +171,10 @@ class Presenter:
     def ledger(self) -> LedgerView:
         """See `NodeView`."""
         return ledger_view(self._chain.require().core.context)
+
+    def privacy(self) -> PrivacyView:
+        """See `NodeView`."""
+        return self._chain.require().privacy()
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 
