@@ -6,7 +6,7 @@ how the updates become a step.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from bflcd.lab.adversaries import Adversaries
 from bflcd.lab.chain import CardLines, Decision, LabChain
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.devices import Devices
-from bflcd.lab.disclosures import DISCLOSURES, HERE
+from bflcd.lab.disclosures import DISCLOSURES
 from bflcd.lab.engine.base import Engine, Pace, Scores, Trainee
 from bflcd.lab.exact import aggregate
 from bflcd.lab.mixing import MIXINGS
@@ -136,6 +136,8 @@ class Bflc(Framework):
         super().__init__(config, devices, engine)
         self.chain = LabChain.simulated(config.params(), config.devices, config.seed)
         self._said = entry_of(DISCLOSURES, config.rules.disclosure, "rule of disclosure")
+        self._params = self._said.under(self.chain.params)
+        """The community's, with the noise of its rule of disclosure."""
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
@@ -201,7 +203,8 @@ class Bflc(Framework):
             members.append(held)
         if not self._said.clipped:
             return self._engine.score(model, updates, members, params.score_damping)
-        limit, lost, gained = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params), gain_limit(params)
+        limit, lost = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
+        gained = gain_limit(self._params)
         return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained)
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
@@ -223,10 +226,9 @@ class Bflc(Framework):
         )
 
     def _noise(self, member: int) -> Noise:
-        """What a judge adds to what it measured in this round, as a daemon does; nothing under another rule of disclosure."""
-        params = self.chain.params if self._said == DISCLOSURES[HERE] else replace(self.chain.params, score_noise=0)
+        """What a judge adds to what it measured in this round, as a daemon does."""
         secret = number(self._config.seed, Draw.NOISE, self.round, member).to_bytes(8, "big")
-        return Noise.of(params, secret, Round(self.round), Epoch(0), self._looked_at(member))
+        return Noise.of(self._params, secret, Round(self.round), Epoch(0), self._looked_at(member))
 
     def _noisy(
         self, line: int, scores: Scores, offering: Sequence[int], noise: Noise
