@@ -125,7 +125,7 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may get out of this node's rows (docs/privacy.md)."""
+    """What may get out of this node's rows (docs/operations.md, What score cards tell of your rows)."""
 
     judging_epsilon: Annotated[
         float,

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from bflc_cli import checks, lab, manage, privacy, queries, testnet, top, watch
+from bflc_cli import checks, lab, manage, queries, testnet, top, watch
 from bflc_cli.audit import command as audit
-from bflc_cli.governance import alliance, inviting, money, recover
+from bflc_cli.governance import alliance, inviting, money, privacy, recover
 from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError

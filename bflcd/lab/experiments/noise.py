@@ -97,10 +97,12 @@ def draw(points: Sequence[Point]) -> "Figure":
         lines = []
         for trainers in SIZES:
             of_size = [one for one in points if (one.trainers, one.attack) == (trainers, attack.label)]
-            if found := [one for one in of_size if one.noise and one.lost.count]:
-                x = tuple(bounds(trainers, one.noise)[1] for one in found)
-                lines.append(Line(f"{trainers} trainers", x, tuple(one.lost.mean for one in found)))
-        draw_lines(ax, lines, x="epsilon, a hundred rounds", y="points against no noise", title=attack.label)
+            found = [one for one in of_size if one.noise and one.lost.count]
+            x = tuple(bounds(trainers, one.noise)[1] for one in found)
+            lines.append(Line(f"{trainers} trainers", x, tuple(one.lost.mean for one in found)))
+        draw_lines(
+            ax, lines, x="epsilon, a hundred rounds", y="points against no noise", title=attack.label, legend=ax is axes[0]
+        )
         ax.set_xscale("log")
         ax.axhline(-0.3, color="grey", linewidth=0.8, linestyle=":")
     return figure
