@@ -91,6 +91,8 @@ RETIRED: dict[int, str] = {
     130: "GenesisReply",
     133: "Invitation",
     134: "State",
+    135: "Genesis",
+    136: "GenesisReply",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
