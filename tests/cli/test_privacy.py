@@ -45,7 +45,8 @@ def test_people_read_the_bound_of_a_card_of_a_hundred_and_of_all_so_far() -> Non
         ({"budget": 20.0, "left": 1.75}, "budget epsilon 20, 1.75 left"),
         ({"budget": 20.0, "left": 0.0}, "budget epsilon 20, 0 left"),
         ({"spent": None}, "so far no bound at delta 1e-05: 12 cards with 144 answers"),
-        ({"card": None}, "a card no bound at delta 1e-05, with an answer to each trainer"),
+        ({"card": None, "noise": 0.0}, "a card no bound at delta 1e-05, with an answer to each trainer"),
+        ({"card": None}, "a card not known yet at delta 1e-05, with an answer to each trainer"),
     ],
 )
 def test_a_budget_and_a_missing_bound_are_said(change: dict[str, float | None], line: str) -> None:

@@ -73,6 +73,8 @@ def cost(answers: Answers) -> Spent:
 
 def epsilon(spent: Spent, delta: float) -> float:
     """The least epsilon for which it is (epsilon, delta) differentially private; infinite where nothing bounds it."""
+    if not any(spent):
+        return 0.0
     pairs = zip(ORDERS, spent, strict=True)
     found = min(cost + log1p(-1 / order) - (log(delta) + log(order)) / (order - 1) for order, cost in pairs)
     return max(0.0, found)

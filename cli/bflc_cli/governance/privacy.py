@@ -30,11 +30,16 @@ def _judging(found: JudgingPrivacy) -> list[tuple[str, str]]:
     )
     return [
         ("judging by", found.mechanism),
-        ("a card", f"{_epsilon(found.card)} {at}, with an answer to each trainer"),
-        ("a hundred cards", f"{_epsilon(found.life)} {at}"),
+        ("a card", f"{_expected(found.card, found.noise)} {at}, with an answer to each trainer"),
+        ("a hundred cards", f"{_expected(found.life, found.noise)} {at}"),
         ("so far", f"{_epsilon(found.spent)} {at}: {found.cards} cards with {found.answers} answers"),
         ("budget", budget),
     ]
+
+
+def _expected(value: float | None, noise: float) -> str:
+    """Before the worker has said how many rows there are, nobody knows."""
+    return "not known yet" if value is None and noise else _epsilon(value)
 
 
 def _epsilon(value: float | None) -> str:

@@ -59,7 +59,7 @@ def test_it_grows_with_what_is_told(less: Answers, more: Answers) -> None:
 
 def test_nothing_told_costs_nothing() -> None:
     assert cost(Answers(0, 0, 1, 1)) == NOTHING
-    assert epsilon(NOTHING, DELTA) == pytest.approx(0.0, abs=0.15)  # what the highest order leaves
+    assert epsilon(NOTHING, DELTA) == 0.0
 
 
 def test_without_noise_there_is_no_bound() -> None:
