@@ -9,6 +9,12 @@ from bflcd.types import MAX_COMMITTEE, MAX_MEMBERS, MAX_PLACES, Amount, Digest, 
 
 MILLION: Final = 1_000_000
 
+NOISE_UNIT: Final = 1_000
+"""Of `Params.score_noise`: thousandths of the most by which one row changes an answer."""
+
+DEFAULT_NOISE: Final = 4 * NOISE_UNIT
+"""What costs no accuracy to be seen from ten trainers on (docs/measurements/privacy.md)."""
+
 MAX_TENSORS: Final = 4096
 """Tensors of one model."""
 
@@ -59,6 +65,9 @@ class Params:
     """Longest collection of a round, counted from storing the certificate, design 5.3."""
     score_rows: Annotated[int, Between(1, 2**20)] = 256
     """Rows that a member scores on, design 5.2."""
+    score_noise: Annotated[int, Between(0, 1_000 * NOISE_UNIT)] = DEFAULT_NOISE
+    """Standard deviation of the noise in what a card says of its author's rows, in thousandths of the most by which one of them
+    changes it (`ledger.trust.noise`); 0: none, and no bound. Design 5.3."""
     score_damping: Annotated[int, Between(1, 1024)] = 4
     """An update U is judged at base + U / score_damping, design 5."""
     score_margin: Annotated[MicroNats, Between(0, 10 * MILLION * MILLION)] = MicroNats(300_000)
@@ -209,6 +218,10 @@ def check_genesis(genesis: Genesis) -> None:
         f"places (k = {params.places}) must be at least committee_size (M = {m})",
     )
     complaints.check(params.aggregation in AGGREGATIONS, f"aggregation must be one of {', '.join(AGGREGATIONS)}")
+    complaints.check(
+        not (params.odd_limit and params.score_noise),
+        "odd_limit looks at single classes of a judge's rows, which score_noise does not blur: set one of the two to 0",
+    )
     complaints.check(params.election in ELECTIONS, f"election must be one of {', '.join(ELECTIONS)}")
     complaints.check(params.score_rule in SCORE_RULES, f"score_rule must be one of {', '.join(SCORE_RULES)}")
     poorest, deposit = min((member.balance for member in genesis.members), default=0), genesis.terms.deposit

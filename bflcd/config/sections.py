@@ -127,8 +127,8 @@ class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What this node's updates may tell of its rows (docs/operations.md, Privacy); without an epsilon they are as training gives
-    them."""
+    """What this node's updates and score cards may tell of its rows (docs/operations.md, Privacy). Without an epsilon updates are
+    as training gives them."""
 
     epsilon: Annotated[
         float,
@@ -150,6 +150,17 @@ class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lot: Annotated[
         int, Meta(ge=0, le=2**40, description="rows of a noisy step, on average; 0: the batch size of the genesis")
     ] = 0
+    judging_epsilon: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1e6,
+            description="epsilon that its score cards may spend on its rows over its life, to 1000000; 0: any",
+        ),
+    ] = 0.0
+    judging_delta: Annotated[float, Meta(ge=1e-15, le=0.1, description="delta at which that epsilon is told, 1e-15 to 0.1")] = (
+        1e-5
+    )
 
 
 class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -42,6 +42,7 @@ from bflcd.core.events import (
     WorkFailed,
 )
 from bflcd.core.facts import EpochGiven, EvidenceFound, Fact, RoundDecided, SegmentRight, SomethingNew, Step
+from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.operations import OperationHandler
@@ -80,13 +81,16 @@ class Core:
         guard: SigningGuard,
         train: bool,
         last: Certificate | None = None,
+        account: JudgingAccount | None = None,
     ) -> None:
         """`private_seed`: see `NodeParts`; `train` False: this node only follows. It neither trains nor judges, and says
-        nothing in rounds, so nobody expects it. `last`: the certificate of `head`, which whoever lags is answered with.
+        nothing in rounds, so nobody expects it. `last`: the certificate of `head`, which whoever lags is answered with;
+        `account`: of what this node's cards have told of its rows; None: a new one without a budget.
         """
         operations = OperationHandler(OperationPool(), verify)
         equivocation = EquivocationHandler(operations, signer.node_id)
-        self._node = NodeParts(genesis, signer, verify, private_seed, not train, guard, operations, equivocation)
+        account = JudgingAccount() if account is None else account
+        self._node = NodeParts(genesis, signer, verify, private_seed, not train, guard, operations, equivocation, account)
         self._certificates = Certificates(operations, verify, last)
         self._early = EarlyMessages()
         self._reception = Reception(self._node, self._certificates, self._early)

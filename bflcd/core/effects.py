@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bflcd.core.judging_account import Told
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import Record
 from bflcd.errors import Rejection
@@ -21,10 +22,12 @@ class Persist:
     signature claims: an offer its update, a card the updates that it scores, a prepare the model and the updates of its
     segment, which are named with the segment's record; everything later rests on these. A payload is durable for no other
     reason (docs/adr/0015-durable-payloads.md). A commit relies on none: who has prepared has them, who catches up fetches them.
+    `tells`: what the records say of this node's rows, if a score card is among them; the runtime MUST count that durably first.
     """
 
     records: tuple[Record, ...]
     relies_on: tuple[BlobRef, ...] = ()
+    tells: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class EventKind(StrEnum):
     OFFER = "offer", Severity.DETAIL, "a trainer has offered an update"
     SEALED = "sealed", Severity.DETAIL, "a member of the committee, perhaps this node, is bound to the card that it will show"
     CARD = "card", Severity.DETAIL, "a member of the committee, perhaps this node, has sent its score card"
+    BUDGET_SPENT = (
+        "budget_spent",
+        Severity.ALARM,
+        "this node's budget for judging is spent: its score card says nothing of its rows",
+    )
     QUORUM_OF_CARDS = "quorum_of_cards", Severity.DETAIL, "enough score cards are held to decide the round"
     VIEW = "view", Severity.DETAIL, "the committee has entered a view, under its leader"
     TOO_MANY_CANDIDATES = "too_many_candidates", Severity.WARNING, "the round has so many proposals that no more are worked on"

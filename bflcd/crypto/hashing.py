@@ -32,6 +32,7 @@ class Domain(Enum):
     PREPARED = b"bflc1.prepared"
     MOTION = b"bflc1.motion"
     SEAL = b"bflc1.seal"
+    NOISE = b"bflc1.noise"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

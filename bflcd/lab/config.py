@@ -15,9 +15,11 @@ from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
 from bflcd.params import (
     AGGREGATIONS,
+    DEFAULT_NOISE,
     ELECTIONS,
     LEAST_COMMITTEE,
     MILLION,
+    NOISE_UNIT,
     SCORE_RULES,
     Params,
     TaskSpec,
@@ -61,6 +63,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     score_margin: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.3
     """In nats, for a model that is always right."""
     score_rows: Annotated[int, Meta(ge=1, le=2**20)] = 256
+    score_noise: Annotated[float, Meta(ge=0.0, le=1000.0)] = DEFAULT_NOISE / NOISE_UNIT
+    """In what one row changes an answer by; only where the disclosure is this project's own."""
     validation: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
     """Share of a device's rows that is never trained on."""
     election: str = "random"
@@ -94,6 +98,7 @@ PAPER: Final = Rules(
     copy_likeness=0.0,
     odd_limit=0.0,
     disclosure=BEFORE,
+    score_noise=0.0,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -209,6 +214,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             places=min(MAX_PLACES, self.devices if rules.places == 1.0 else max(seats, round(rules.places * trainers))),
             small_community=rules.small_community,
             score_rows=rules.score_rows,
+            score_noise=round(rules.score_noise * NOISE_UNIT),
             score_damping=rules.score_damping,
             score_margin=MicroNats(round(rules.score_margin * MILLION)),
             norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION) if rules.norm_band else 0),

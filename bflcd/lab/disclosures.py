@@ -1,11 +1,12 @@
 """How much a card says: this project's rule, what it was before, and others that it is compared with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, coarse_accuracy, said_gain
-from bflcd.params import Params
+from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, coarse_accuracy, gain_limit, row_limit, said_gain
+from bflcd.ledger.trust.noise import sensitivity
+from bflcd.params import MILLION, NOISE_UNIT, Params
 from bflcd.types import MicroNats, PartsPerMillion
 
 
@@ -14,13 +15,31 @@ class Disclosure:
     """`levels`: what a card says of a gain, lower edges in micro-nats; None: the number itself, and the accuracy too.
 
     `clipped`: whether an offer is held to the step limit before it is measured, and a row's gain to the row limit; `share`: of
-    its rows that a judge draws in a round; `noise`: standard deviation, in nats, of what a judge adds to a gain.
+    its rows that a judge draws in a round; `noise`: standard deviation, in nats, of what a judge adds to a gain; `multiplier`: of
+    noise in what one row changes (`Params.score_noise` is in thousandths of that); None: as the genesis has it.
     """
 
     levels: tuple[MicroNats, ...] | None = GAIN_LEVELS
     clipped: bool = True
     share: float = 1.0
     noise: float = 0.0
+    multiplier: float | None = 0.0
+
+    def under(self, params: Params) -> Params:
+        """The community's parameters with this rule's noise."""
+        return params if self.multiplier is None else replace(params, score_noise=round(self.multiplier * NOISE_UNIT))
+
+    def before(self, params: Params, rows: int) -> "Disclosure":
+        """The rule as it is for a judge with so many rows to look at: its noise in nats."""
+        params = self.under(params)
+        if not params.score_noise:
+            return self
+        one = sensitivity(row_limit(params) + gain_limit(params), rows)
+        return replace(self, noise=params.score_noise * one / NOISE_UNIT / MILLION)
+
+    def most(self, params: Params) -> float:
+        """What a row may gain at most, in nats, where it is clipped at all."""
+        return gain_limit(self.under(params)) / MILLION
 
     def gain(self, gain: MicroNats, least: MicroNats) -> MicroNats:
         """What a card says of a measured gain, of which `least` qualifies."""
@@ -43,7 +62,14 @@ _TWO: Final = GAIN_LEVELS[:2]
 DISCLOSURES: Final[Mapping[str, Disclosure]] = {
     BEFORE: Disclosure(None, clipped=False),
     "exact": Disclosure(None),
-    HERE: Disclosure(),
+    HERE: Disclosure(multiplier=None),
+    "six levels, no noise": Disclosure(),
+    "six levels, noise 1 row": Disclosure(multiplier=1.0),
+    "six levels, noise 2 rows": Disclosure(multiplier=2.0),
+    "six levels, noise 4 rows": Disclosure(multiplier=4.0),
+    "six levels, noise 8 rows": Disclosure(multiplier=8.0),
+    "six levels, noise 16 rows": Disclosure(multiplier=16.0),
+    "six levels, noise 64 rows": Disclosure(multiplier=64.0),
     "helps or not": Disclosure(_TWO),
     "qualifies or not": Disclosure(_TWO[:1]),
     "six levels, half of the rows": Disclosure(share=0.5),

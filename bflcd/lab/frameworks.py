@@ -30,15 +30,19 @@ from bflcd.learn.attacks import Measurements
 from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
-from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import MILLION
 from bflcd.registry import entry_of
-from bflcd.types import MicroNats, PartsPerMillion
+from bflcd.types import Digest, Epoch, MicroNats, PartsPerMillion, Round
 from bflcd.wire.tensors import VALUE_LIMIT
+
+_BASE: Final = Digest(bytes(32))
+"""What is said of the base, among what a judge says of offers."""
 
 ROOT_ROWS: Final = 100
 """Rows of FLTrust's server (Cao et al. 2021, V-A)."""
@@ -149,6 +153,8 @@ class Bflc(Framework):
         super().__init__(config, devices, engine)
         self.chain = LabChain.simulated(config.params(), config.devices, config.seed)
         self._said = entry_of(DISCLOSURES, config.rules.disclosure, "rule of disclosure")
+        self._params = self._said.under(self.chain.params)
+        """The community's, with the noise of its rule of disclosure."""
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
@@ -220,19 +226,24 @@ class Bflc(Framework):
             "paid_liars": sum(amount for device, amount in paid.items() if device in lying),
         }
 
+    def _looked_at(self, member: int) -> Rows:
+        """How many of its rows a judge looks at."""
+        held = len(self._devices.validation[member])
+        return Rows(max(1, min(self.chain.params.score_rows, held, round(self._said.share * held))), max(1, held))
+
     def _scores(self, model: Tensor, updates: Tensor, committee: Sequence[int]) -> Scores:
         params, seed = self.chain.params, self._config.seed
         members = []
         for member in committee:
-            held = self._devices.validation[member]
-            looked_at = min(params.score_rows, max(1, round(self._said.share * len(held))))
+            held, looked_at = self._devices.validation[member], self._looked_at(member).drawn
             if len(held) > looked_at:
                 held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[:looked_at])
             members.append(held)
         if not self._said.clipped:
             return self._engine.score(model, updates, members, params.score_damping)
-        limit, most = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
-        return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=most)
+        limit, lost = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
+        gained = gain_limit(self._params)
+        return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained)
 
     def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:
         """Of which other each update is a copy. Honest trainers' offers come first: a copier has to see what it copies."""
@@ -244,30 +255,45 @@ class Bflc(Framework):
         return find_copies(comparison, updates, self.moved, order)
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
-        """What `member` says, true or not, is as coarse as everybody's."""
-        params, base_loss = self.chain.params, int(scores.base_losses[line])
-        accuracy = PartsPerMillion(int(scores.base_accuracies[line]))
+        """What `member` says, true or not, is as coarse as everybody's; what it measured has the judges' noise, no lie has."""
+        params, noise = self.chain.params, self._noise(member)
+        base = noise.loss(MicroNats(int(scores.base_losses[line])), _BASE)
+        accuracy = noise.accuracy(PartsPerMillion(int(scores.base_accuracies[line])), _BASE)
         least = MicroNats(-margin(params, self.chain.state.known))
+        found, rights = self._noisy(line, scores, offering, noise)
         odd = np.array(odd_offers(scores.costs[line].tolist(), params.odd_limit), dtype=np.bool_)
-        gains = np.where(odd, ODD_GAIN, scores.gains[line])
-        measured = Measurements(gains, scores.accuracies[line], norms, base_loss)
+        measured = Measurements(np.where(odd, ODD_GAIN, found), rights, norms, base)
         said = self.adversaries.report(member, measured, offering, self.round)
-        words = [self._said.gain(MicroNats(gain), least) for gain in self._noisy(said.gains, member).tolist()]
+        words = [self._said.gain(MicroNats(gain), least) for gain in said.gains.tolist()]
         pairs = zip(words, said.accuracies.tolist(), strict=True)
         return CardLines(
             np.array(words, dtype=np.int64),
             np.array([self._said.accuracy(params, gain, PartsPerMillion(right)) for gain, right in pairs], dtype=np.int64),
             said.norms,
-            coarse_loss(MicroNats(base_loss)),
+            coarse_loss(base),
             coarse_accuracy(accuracy),
         )
 
-    def _noisy(self, gains: NDArray[np.int64], member: int) -> NDArray[np.int64]:
-        """The gains with what the rule of disclosure adds to them."""
-        if not self._said.noise:
-            return gains
-        drawn = generator(self._config.seed, Draw.NOISE, self.round, member).standard_normal(len(gains))
-        return gains + np.rint(drawn * self._said.noise * MILLION).astype(np.int64)
+    def _noise(self, member: int) -> Noise:
+        """What a judge adds to what it measured in this round, as a daemon does."""
+        secret = number(self._config.seed, Draw.NOISE, self.round, member).to_bytes(8, "big")
+        return Noise.of(self._params, secret, Round(self.round), Epoch(0), self._looked_at(member))
+
+    def _noisy(
+        self, line: int, scores: Scores, offering: Sequence[int], noise: Noise
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The gains and accuracies that the judge of that `line` measured, with what it adds to them."""
+        gains, accuracies = scores.gains[line], scores.accuracies[line]
+        if self._said.noise:
+            drawn = np.random.default_rng(int.from_bytes(noise.secret[:8], "big")).standard_normal(len(gains))
+            return gains + np.rint(drawn * self._said.noise * MILLION).astype(np.int64), accuracies
+        if not noise.params.score_noise:
+            return gains, accuracies
+        about = [Digest(device.to_bytes(32, "big")) for device in offering]
+        triples = zip(gains.tolist(), accuracies.tolist(), about, strict=True)
+        found = [(noise.gain(MicroNats(gain), one), noise.accuracy(PartsPerMillion(right), one)) for gain, right, one in triples]
+        columns = np.array(found, dtype=np.int64).reshape(-1, 2)
+        return columns[:, 0], columns[:, 1]
 
     def _resting(self, *, lying: bool) -> int:
         """How many of the liars, or of the others, may not offer in the next round for the harm that they did."""

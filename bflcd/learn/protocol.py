@@ -23,8 +23,8 @@ WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
 class Judging:
     """How a round's judges measure an offer and say what they found, as the ledger has it.
 
-    `damping`, `limit`, `row_limit` as in `ScoreJob`. `words`: lower edges of the gains that a card tells apart, in micro-nats,
-    above the one word for all below. `patience`: offers of this node that may still harm before one brings it to rest.
+    `damping`, `limit`, `row_limit`, `gain_limit` as in `ScoreJob`. `words`: lower edges of the gains that a card tells apart, in
+    micro-nats, above the one word for all below. `patience`: offers of this node that may harm before one brings it to rest.
     """
 
     damping: int
@@ -32,6 +32,7 @@ class Judging:
     row_limit: MicroNats
     words: tuple[MicroNats, ...]
     patience: int
+    gain_limit: MicroNats = WIDEST_ROW_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,9 @@ class ScoreJob:
 
     Same seed, same rows: a round's offers may be scored in several jobs. The base is scored in the first and kept.
     `damping` d: each candidate is judged at base + U/d, or as far in that direction as `limit` lets (in the unit of
-    `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most. `attack` as in `TrainJob`.
+    `UpdateScore.norm`; None: no limit). `row_limit`: what one row may gain or lose at most; `gain_limit`: what it may gain, where
+    that is less. `loss_limit`: what one counts at most in the base's loss, and then at least 0; None: as it is. `attack` as in
+    `TrainJob`.
     `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
     before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
     """
@@ -109,6 +112,8 @@ class ScoreJob:
     row_limit: MicroNats = WIDEST_ROW_LIMIT
     alike: PartsPerMillion = PartsPerMillion(0)
     before: bytes = b""
+    gain_limit: MicroNats = WIDEST_ROW_LIMIT
+    loss_limit: MicroNats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +137,18 @@ class UpdateScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoreResult:
-    """Scores in the order of the candidates; `invalid`: keys whose payload broke the specification, with the reason."""
+    """Scores in the order of the candidates; `invalid`: keys whose payload broke the specification, with the reason.
+
+    `drawn`: rows that were measured on, of the `held` from which they were drawn without replacement.
+    """
 
     base_loss: MicroNats
     base_accuracy: PartsPerMillion
     scores: tuple[UpdateScore, ...]
     invalid: tuple[tuple[Digest, str], ...]
     seconds: float
+    drawn: int
+    held: int
 
 
 @dataclass(frozen=True, slots=True)

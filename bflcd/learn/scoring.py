@@ -16,7 +16,16 @@ from bflcd.errors import PeerError
 from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.flat import FlatModel, as_tensor
-from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS, EvaluateResult, ScoreJob, ScoreResult, UpdateScore, UpdateToScore
+from bflcd.learn.protocol import (
+    NORM_LIMIT,
+    NORM_SCALE_BITS,
+    WIDEST_ROW_LIMIT,
+    EvaluateResult,
+    ScoreJob,
+    ScoreResult,
+    UpdateScore,
+    UpdateToScore,
+)
 from bflcd.learn.task import Task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
 from bflcd.params import MILLION
@@ -116,7 +125,7 @@ class Scorer:
         scores = tuple(
             UpdateScore(
                 candidate.key,
-                mean_gain(base.losses, found.losses, job.row_limit),
+                mean_gain(base.losses, found.losses, job.row_limit, job.gain_limit),
                 found.accuracy,
                 fixed_norm(update),
                 cost=int(class_costs(base.losses, found.losses[None], targets)[0]),
@@ -124,7 +133,9 @@ class Scorer:
             for (candidate, update), found in zip(valid, measured, strict=True)
         )
         scores = self._compare(job, valid, scores)
-        return ScoreResult(base.loss, base.accuracy, scores, tuple(invalid), perf_counter() - begun)
+        loss = base.loss if job.loss_limit is None else held_loss(base.losses, job.loss_limit)
+        took = perf_counter() - begun
+        return ScoreResult(loss, base.accuracy, scores, tuple(invalid), took, len(rows), len(self._rows))
 
     def _compare(
         self, job: ScoreJob, valid: list[tuple[UpdateToScore, Floats]], scores: tuple[UpdateScore, ...]
@@ -269,10 +280,14 @@ def held_share(norm: float, damping: int, limit: int | None) -> float:
     return limit / (2.0**NORM_SCALE_BITS * norm)
 
 
-def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats) -> MicroNats:
-    """The mean of the rows' gains, each held to `row_limit`: no row says much about itself."""
-    limit = row_limit / MILLION
-    return _micro_nats((base - losses).clamp(-limit, limit))
+def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats, gain_limit: MicroNats = WIDEST_ROW_LIMIT) -> MicroNats:
+    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself."""
+    return _micro_nats((base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION))
+
+
+def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:
+    """The mean of the rows' losses, each held to 0 to `loss_limit`: no row says much about itself."""
+    return _micro_nats(losses.clamp(0.0, loss_limit / MILLION))
 
 
 def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:

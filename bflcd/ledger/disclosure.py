@@ -46,6 +46,20 @@ def row_limit(params: Params) -> MicroNats:
     return MicroNats(min(max(LEAST_ROW_LIMIT, MARGINS_A_ROW * params.score_margin), MOST_ROW_LIMIT))
 
 
+LEAST_GAIN_LIMIT: Final = MicroNats(500_000)
+"""What a row may gain at most, in micro-nats, where noise is added and the margin is not wide."""
+
+MARGINS_A_GAIN: Final = 2
+"""With noise a row may gain so many margins. It may lose what it may without: harm must be seen, but no offer needs praise."""
+
+
+def gain_limit(params: Params) -> MicroNats:
+    """What one row may gain at most: with noise less than it may lose, since the noise grows with what a row can say."""
+    if not params.score_noise:
+        return row_limit(params)
+    return MicroNats(min(max(LEAST_GAIN_LIMIT, MARGINS_A_GAIN * params.score_margin), row_limit(params)))
+
+
 def margin(params: Params, known: PartsPerMillion) -> MicroNats:
     """What an update may cost on a judge's rows and still qualify: the community's margin times what the last model knew.
 

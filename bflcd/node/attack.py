@@ -108,9 +108,9 @@ class AttackingCompute:
             if card is not None and card.base_loss is not None and card.base_accuracy is not None:
                 said = {entry.offer: entry for entry in card.entries}
                 scores = (_copied(candidate.key, said.get(candidate.key)) for candidate in job.candidates)
-                return ScoreResult(card.base_loss, card.base_accuracy, tuple(scores), (), 0.0)
+                return ScoreResult(card.base_loss, card.base_accuracy, tuple(scores), (), 0.0, 1, 1)
             await asyncio.sleep(LOOKS)
-        return ScoreResult(MicroNats(0), PartsPerMillion(0), (), (), 0.0)
+        return ScoreResult(MicroNats(0), PartsPerMillion(0), (), (), 0.0, 1, 1)
 
     def _attack_context(self) -> AttackContext | None:
         """What the adversaries know of the running round; None while they behave."""

@@ -20,6 +20,7 @@ from bflcd.node.attack import check_attack
 from bflcd.node.engine import MarkFile
 from bflcd.node.joining import Consent, find_genesis
 from bflcd.node.peer_side import PeerSide
+from bflcd.node.privacy.judging import JudgingFile
 from bflcd.node.reporter import EventReporter
 from bflcd.node.running import join_chain
 from bflcd.node.runtime.clock import wall_clock
@@ -85,6 +86,7 @@ class Bootstrap:
             tell=reporter.tell,
             facts=self._facts,
             keys=keys,
+            judging=JudgingFile.open(DataDir(config.node.datadir).judging, config.privacy),
             excluded=isinstance(because, ExcludedError),
         )
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from bflcd.core.core import Core
 from bflcd.core.events import Started
+from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import Mark, SigningGuard
 from bflcd.crypto.identity import Signer
@@ -81,6 +82,7 @@ async def open_engine(
     private_seed: bytes,
     train: bool,
     guard_of: GuardOf = SigningGuard.after_restart,
+    account: JudgingAccount | None = None,
 ) -> Engine:
     """Take up the chain where the store stands.
 
@@ -93,5 +95,5 @@ async def open_engine(
         await marks.write(guard.overdue)
     await store.discard_stale(head.state.round)
     last = await store.certificate(head.state.round) if head.state.round else None
-    core = Core(genesis, head, signer, verify, private_seed, guard=guard, train=train, last=last)
+    core = Core(genesis, head, signer, verify, private_seed, guard=guard, train=train, last=last, account=account)
     return Engine(core, guard, Started(records), Unpublished(await store.unpublished(), head.state.round))

@@ -4,30 +4,29 @@ import asyncio
 import logging
 from typing import Final
 
+from bflcd.api.schema.privacy import PrivacyView
 from bflcd.closing import closing
-from bflcd.config import Config
 from bflcd.core.core import Core
 from bflcd.core.events import IdleChanged, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import OperatorError
-from bflcd.learn.client import WorkerClient
-from bflcd.learn.protocol import Compute, WorkerError
+from bflcd.learn.protocol import WorkerError
 from bflcd.ledger.state import State, members_of
 from bflcd.net.blobs.fetcher import BlobFetcher
 from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.alliance.paying import Payer
 from bflcd.node.alliance.service import AllianceService
-from bflcd.node.attack import AttackingCompute
+from bflcd.node.computing import compute_of, worker_of
 from bflcd.node.engine import Engine, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
-from bflcd.node.privacy.budget import PrivateCompute
-from bflcd.node.privacy.opening import open_budget
+from bflcd.node.privacy.judging import privacy_of
+from bflcd.node.privacy.view import privacy_view
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
 from bflcd.node.runtime.clock import clock, instant, wall_clock
@@ -43,7 +42,7 @@ from bflcd.node.views.presenter import OnChain
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
 from bflcd.setup.datadir import DataDir
-from bflcd.types import NodeId, Round
+from bflcd.types import Round
 from bflcd.wire.tensors import payload_size, update_label
 
 FIRST_LOOK: Final = 1.5
@@ -79,6 +78,7 @@ async def join_chain(genesis: Genesis, around: Surroundings) -> "RunningNode":
         verify=around.side.verified.verify_once,
         private_seed=private_seed,
         train=around.config.compute.train,
+        account=around.judging.account,
     )
     if engine.guard.floor is not None:
         text = f"what this node signed before is not known for sure: nothing is signed up to round {engine.guard.floor}"
@@ -110,20 +110,14 @@ class RunningNode:
         network = PeerNetwork(around.side.gossip, around.side.peers)
         self._fetcher = _fetcher_of(genesis, around, engine)
         self._old_models = OldModelSource(around.store, self._fetcher, network)
-        self._worker = _worker_of(genesis, around.config, around.identity.node_id, private_seed)
+        self._worker = worker_of(genesis, around.config, around.identity.node_id, private_seed)
         around.facts.work = self._worker.health
         self._readiness = Readiness(core, engine.guard, self._claims, computes=lambda: self._worker.ready is not None)
         around.facts.ready = self._readiness.look()
         self._idle_changed = Bell()
         self._words = TrainingWords(around.identity.node_id, around.facts.training, self._idle_changed.ring)
         self._worker.health.watch(self._say_whether_it_trains)
-        attack = around.config.attack.for_worker(around.identity.node_id)
-        compute: Compute = self._worker
-        if attack is not None:
-            compute = AttackingCompute(self._worker, attack, lambda: core.context, core.shown_cards)
-        around.facts.privacy = budget = open_budget(around.config, genesis.task, around.marks)
-        if budget is not None:
-            compute = PrivateCompute(compute, budget, lambda: self._worker.ready, on_stop=self._budget_spent)
+        compute = compute_of(self._worker, genesis, around, core, on_stop=self._budget_spent)
         self._maintenance = Maintenance(
             around.config.store,
             around.store,
@@ -148,6 +142,7 @@ class RunningNode:
                 fetcher=self._fetcher,
                 numbers=WorkerNumbers(compute, genesis.task.tensors),
                 observer=self._observer(),
+                spending=around.judging,
             )
         )
         self._follower = self._new_follower()
@@ -196,7 +191,20 @@ class RunningNode:
     def _view(self) -> OnChain:
         around, core = self._around, self._engine.core
         recover = self._recovery().recover
-        return OnChain(core, around.facts, recover=recover, alliance=self._alliance, clock=instant, device=self._device)
+        return OnChain(
+            core,
+            around.facts,
+            recover=recover,
+            alliance=self._alliance,
+            clock=instant,
+            device=self._device,
+            privacy=self._privacy,
+        )
+
+    def _privacy(self) -> PrivacyView:
+        around = self._around
+        judging = privacy_of(self._engine.core.context, self._worker.ready, around.judging.account)
+        return privacy_view(around.facts.privacy, judging)
 
     def _observer(self) -> RuntimeObserver:
         around = self._around
@@ -383,19 +391,4 @@ def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobF
         max_bytes=max(payload_size(genesis.task.tensors, longest), genesis.model.size),
         now=clock,
         on_misbehaviour=around.side.punish,
-    )
-
-
-def _worker_of(genesis: Genesis, config: Config, me: NodeId, private_seed: bytes) -> WorkerClient:
-    return WorkerClient(
-        genesis.task,
-        config.data.for_worker(),
-        validation_fraction=genesis.params.validation_fraction,
-        split_seed=int.from_bytes(digest(Domain.PRIVATE, private_seed, b"split")[:7], "big"),
-        device=config.compute.device,
-        threads=config.compute.threads,
-        attack=config.attack.for_worker(me),
-        environment=config.tasks.environment,
-        memory=config.compute.memory_mib * 2**20,
-        private=config.privacy.epsilon > 0,
     )

@@ -8,6 +8,7 @@ from bflcd.crypto.identity import Identity
 from bflcd.log import LogContext
 from bflcd.node.engine import MarkFile
 from bflcd.node.peer_side import PeerSide
+from bflcd.node.privacy.judging import JudgingFile
 from bflcd.node.reporter import Tell
 from bflcd.node.views.facts import NodeFacts
 from bflcd.setup.keyring import KeyRing
@@ -28,6 +29,7 @@ class Surroundings:
     tell: Tell
     facts: NodeFacts
     keys: KeyRing
+    judging: JudgingFile
     excluded: bool = False
     """Whether members have said that this node is none: it asks first whether it is one again."""
 

@@ -68,6 +68,11 @@ class DataDir:
         return self.path / "privacy.json"
 
     @property
+    def judging(self) -> Path:
+        """What its score cards have told of its rows."""
+        return self.path / "judging.json"
+
+    @property
     def config(self) -> Path:
         """The configuration."""
         return self.path / CONFIG_FILE

@@ -217,6 +217,15 @@ def validation(ctx: typer.Context) -> None:
 
 
 @lab_app.command()
+def noise(ctx: typer.Context) -> None:
+    """What judges' noise costs in accuracy by size and attack, and the bound that it gives: the digits, whatever the scale."""
+    from bflcd.lab.experiments.noise import noise_grid, noise_report  # noqa: PLC0415 - torch
+
+    bench: Bench = ctx.obj
+    _experiment(bench, "noise", noise_grid(bench.plan()), noise_report)
+
+
+@lab_app.command()
 def sweep(ctx: typer.Context) -> None:
     """Every combination of committee, places, margin and election: which defaults are right?"""
     from bflcd.lab.experiments.sweep import sweep_grid, sweep_report  # noqa: PLC0415 - torch

@@ -1,5 +1,6 @@
 """`bflc-cli privacy` and what other commands say of claims, against a served node."""
 
+import io
 import json
 from collections.abc import Iterator
 
@@ -8,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from bflc_cli.main import main
+from bflc_cli.privacy.command import privacy_view
 from bflc_cli.tables import history_view
 from bflcd.api.schema.chain import HistoryRow
-from bflcd.api.schema.privacy import PrivacyClaimView, PrivacyView
+from bflcd.api.schema.privacy import JudgingPrivacy, PrivacyClaimView, PrivacyView
 from tests.helpers.fake_node import IDS, TRAINING_PRIVACY, ServedNode
 
 
@@ -67,3 +69,50 @@ def test_history_shows_claims_as_claims(served, capsys):
         console.print(history_view([told]))
     assert "claimed privacy" in found.get()
     assert "2, epsilon up to 4 at 1e-6" in found.get()
+
+
+JUDGING = JudgingPrivacy(
+    mechanism="noise",
+    delta=1e-5,
+    noise=4.0,
+    card=4.011,
+    life=77.4,
+    cards=12,
+    answers=144,
+    spent=18.25,
+    budget=None,
+    left=None,
+)
+
+
+def shown(view: PrivacyView) -> list[str]:
+    console = Console(width=200, file=io.StringIO())
+    console.print(privacy_view(view))
+    assert isinstance(console.file, io.StringIO)
+    lines = [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+    return lines[lines.index("judging") + 1 :]
+
+
+def test_people_read_the_bound_of_a_card_of_a_hundred_and_of_all_so_far() -> None:
+    assert shown(PrivacyView(training=None, judging=JUDGING)) == [
+        "mechanism noise",
+        "a card epsilon 4.01 at delta 1e-05, with an answer to each trainer",
+        "a hundred cards epsilon 77.4 at delta 1e-05",
+        "so far epsilon 18.2 at delta 1e-05: 12 cards with 144 answers",
+        "budget none (privacy.judging_epsilon)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"budget": 20.0, "left": 1.75}, "budget epsilon 20, 1.75 left"),
+        ({"budget": 20.0, "left": 0.0}, "budget epsilon 20, 0 left"),
+        ({"spent": None}, "so far no bound at delta 1e-05: 12 cards with 144 answers"),
+        ({"card": None, "noise": 0.0}, "a card no bound at delta 1e-05, with an answer to each trainer"),
+        ({"card": None}, "a card not known yet at delta 1e-05, with an answer to each trainer"),
+    ],
+)
+def test_a_budget_and_a_missing_bound_are_said(change: dict[str, float | None], line: str) -> None:
+    fields = {name: getattr(JUDGING, name) for name in JUDGING.__struct_fields__}
+    assert line in shown(PrivacyView(training=None, judging=JudgingPrivacy(**(fields | change))))

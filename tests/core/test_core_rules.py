@@ -352,7 +352,7 @@ def card_about(world: World, answers: list[Callable[[Digest], Event]], gain: int
         core.handle(answer(root), world.instant())
     core.tick(later(world, T0))
     score = UpdateScore(slot.offer.digest, MicroNats(gain), PartsPerMillion(6), 7)
-    result = ScoreResult(MicroNats(1_300_001), PartsPerMillion(830_001), (score,), (), 0.0)
+    result = ScoreResult(MicroNats(1_300_001), PartsPerMillion(830_001), (score,), (), 0.0, 256, 256)
     effects = core.handle(Scored(Round(0), result), world.instant())
     for waited in (0, T0):  # it is sealed first, and shown soon after, though nobody else has sealed one
         effects += core.tick(later(world, core.context.params.collect_deadline + waited))

@@ -40,7 +40,7 @@ MESSAGES: tuple[Message, ...] = (
     ),
     EvaluateJob(b"model"),
     TrainResult(b"update", 10, 0.5, 0.1),
-    ScoreResult(MicroNats(1), PartsPerMillion(2), (SCORE,), ((KEY, "bad"),), 0.1),
+    ScoreResult(MicroNats(1), PartsPerMillion(2), (SCORE,), ((KEY, "bad"),), 0.1, 5, 9),
     EvaluateResult(PartsPerMillion(1), MicroNats(2), 3),
     OperatorFault("no data", "give some", "bad_data"),
     JobFailed("torch failed"),

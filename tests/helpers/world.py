@@ -251,7 +251,7 @@ class World:
                     for key, blob, _ in offers
                 )
                 yield (
-                    Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0)),
+                    Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0, 256, 256)),
                     20 * len(offers),
                 )
             case FetchBlob(blob, _, _, _) if self.lacks(node, blob):

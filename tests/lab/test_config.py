@@ -130,6 +130,7 @@ OTHER_RULES = {
     "score_damping": 2,
     "score_margin": 0.1,
     "score_rows": 100,
+    "score_noise": 1.0,
     "validation": 0.1,
     "election": "score",
     "aggregation": "median",

@@ -95,5 +95,5 @@ def test_the_advantage_is_true_less_false_positives():
 
 
 def test_the_levels_of_daemons_are_those_that_are_measured():
-    assert DISCLOSURES[HERE] == Disclosure(GAIN_LEVELS)
+    assert DISCLOSURES[HERE] == Disclosure(GAIN_LEVELS, multiplier=None)
     assert torch.tensor(GAIN_LEVELS).diff().min() > 0

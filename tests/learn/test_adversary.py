@@ -176,7 +176,7 @@ def test_accomplices_are_known_by_whose_update_it_is():
     """Given three candidates whose second broke its specification, then the lie is about the two that were measured."""
     job = score_job(STRANGER, STRANGER, FRIEND)
     scores = tuple(UpdateScore(job.candidates[i].key, 1000 * (i + 1), 500_000, 64 + i) for i in (0, 2))
-    measured = ScoreResult(2_000_000, 400_000, scores, ((job.candidates[1].key, "broken"),), 0.5)
+    measured = ScoreResult(2_000_000, 400_000, scores, ((job.candidates[1].key, "broken"),), 0.5, 5, 9)
     said = {
         lies: Adversary(AttackConfig("noise", ADVERSARIES, None, lies), SPEC, NO_ROWS).report(measured, job)
         for lies in ("none", "promote", "smear")
@@ -193,7 +193,7 @@ def test_accomplices_are_known_by_whose_update_it_is():
 
 
 def test_a_job_without_candidates_has_nothing_to_lie_about():
-    measured = ScoreResult(1, 2, (), (), 0.0)
+    measured = ScoreResult(1, 2, (), (), 0.0, 5, 9)
     assert Adversary(AttackConfig("noise", ADVERSARIES), SPEC, NO_ROWS).report(measured, score_job()) == measured
 
 

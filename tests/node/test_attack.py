@@ -36,7 +36,7 @@ CHAIN = chain_id_of(GENESIS)
 TRAIN = TrainJob(Round(0), b"model", 3, "label")
 SCORE = ScoreJob(Round(0), b"model", (), 3, 100, 4)
 TRAINED = TrainResult(b"update", 5, 0.5, 0.1)
-SCORED = ScoreResult(1, 2, (), (), 0.1)
+SCORED = ScoreResult(1, 2, (), (), 0.1, 5, 9)
 EVALUATED = EvaluateResult(None, None, 0)
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, FindModel, Persist, Send, Train
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, ModelFound, SegmentFetched, Started, Trained
+from bflcd.core.judging_account import Told
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state
+from bflcd.ledger.trust.accounting import Answers
 from bflcd.node.runtime.clock import instant
 from bflcd.node.runtime.fetch import rate_of
 from bflcd.node.runtime.inbox import QueueInbox
@@ -29,7 +31,7 @@ from bflcd.store.blobs import manifest_of
 from bflcd.store.marks import MarkFile, read
 from bflcd.store.memory import MemoryStore
 from bflcd.store.protocol import DamagedBlobError
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import Digest, Epoch, NodeId, Round
 from bflcd.wire.blocks import committee_hash, header_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest, seal
@@ -77,6 +79,9 @@ class Hands:
         self.fetches = 0
         self.hold_first = False
 
+    async def count(self, told: Told) -> None:
+        """Nothing to keep."""
+
     def members(self) -> tuple[NodeId, ...]:
         return ()
 
@@ -109,6 +114,7 @@ class Running:
             fetcher=hands,
             numbers=WorkerNumbers(hands, SPEC),
             observer=hands,
+            spending=hands,
         )
         self.runtime = Runtime(
             core,
@@ -247,7 +253,7 @@ def an_own_record() -> tuple[OwnRecord, Envelope]:
 
 
 async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_said(tmp_path, store, monkeypatch) -> None:
-    """Design 6.3: database, then mark file, then the network; each waits for the one before."""
+    """Design 6.3: what is told of our rows, database, mark file, then the network; each waits for the one before."""
     order: list[str] = []
     record, envelope = an_own_record()
     persist, write = store.persist, MarkFile.write
@@ -266,12 +272,17 @@ async def test_the_record_is_durable_before_its_mark_and_the_mark_before_it_is_s
         async def publish(self, message: object) -> None:
             order.append("said")
 
+        async def count(self, told: Told) -> None:
+            await asyncio.sleep(0.02)
+            order.append("told")
+
     monkeypatch.setattr(store, "persist", slowly)
     monkeypatch.setattr(MarkFile, "write", marking)
-    core = ScriptedCore([[Persist((record,)), Send(envelope)]])
+    told = Told(Round(0), Epoch(0), Answers(4_000, 3, 10, 10))
+    core = ScriptedCore([[Persist(()), Persist((record,), tells=told), Send(envelope)]])
     async with running(tmp_path, core, store, Voice(store)):
         await until(lambda: "said" in order)
-    assert order == ["record", "mark", "said"]
+    assert order == ["told", "record", "mark", "said"]
     (kept,) = (await store.records(Round(0))).own
     mark = read(tmp_path / "marks")[1]
     assert mark is not None

@@ -62,4 +62,4 @@ def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, Digest, 
         norm = 3_500 + draw("norm", root) % 1_000
         found.append(UpdateScore(key, MicroNats(quality - noise), PartsPerMillion(accuracy), norm))
     base = 2_000_000 + draw("base", judge, model) % 100_000
-    return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), (), 0.0)
+    return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), (), 0.0, 256, 256)

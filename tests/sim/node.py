@@ -28,6 +28,7 @@ from tests.sim.disk import Disk, run_now
 from tests.sim.fibers import Fiber, Pause, VirtualInbox, VirtualScheduler
 from tests.sim.ports import (
     Crash,
+    NothingCounted,
     SimObserver,
     VirtualFetcher,
     VirtualMarks,
@@ -275,6 +276,7 @@ class SimNode:
             fetcher=fetcher,
             numbers=VirtualNumbers(self),
             observer=SimObserver(self, self.claims.hint),
+            spending=NothingCounted(),
         )
 
     def _begin(self, life: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bflcd.core.effects import Blame, Commit, Notice
+from bflcd.core.judging_account import Told
 from bflcd.core.records import Record, RoundRecords
 from bflcd.core.signing_guard import Mark
 from bflcd.crypto.hashing import chunk_hash, root_of
@@ -209,6 +210,13 @@ class VirtualNumbers:
     def check(self, payload: bytes, label: str | None) -> None:
         if not compute.meets_specification(self.node.world.genesis, payload, label):
             raise PeerError(Rejection.BAD_TENSOR, "it breaks the specification")
+
+
+class NothingCounted:
+    """What cards tell of rows that nobody has."""
+
+    async def count(self, told: Told) -> None:
+        """Nothing to keep."""
 
 
 class SimObserver:

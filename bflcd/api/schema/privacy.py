@@ -29,11 +29,38 @@ class TrainingPrivacy(Answer, frozen=True, kw_only=True):
     accountant: str
 
 
+class JudgingPrivacy(Answer, frozen=True, kw_only=True):
+    """What this node's score cards tell of a single one of its rows at most: epsilon at `delta`; null where nothing bounds it."""
+
+    mechanism: str
+    """In words: the noise, the rows, what is composed."""
+    delta: float
+    """From the configuration: privacy.judging_delta."""
+    noise: float
+    """Standard deviation, in what one row changes an answer by; 0: none."""
+    card: float | None
+    """Of one card that answers all trainers of the running round once; null also before this node has measured on its rows."""
+    life: float | None
+    """Of a hundred such cards together."""
+    cards: int
+    """Cards of this node that said something of its rows, over its life."""
+    answers: int
+    """Numbers on them."""
+    spent: float | None
+    """Of all these cards together."""
+    budget: float | None
+    """The most that `spent` may come to, from the configuration; null: there is none."""
+    left: float | None
+    """Of the budget."""
+
+
 class PrivacyView(Answer, frozen=True, kw_only=True):
     """By what this node's rows are told of."""
 
     training: TrainingPrivacy | None = None
     """Of its updates; null where it trains without privacy (`privacy.epsilon`)."""
+    judging: JudgingPrivacy | None = None
+    """Of its score cards."""
 
 
 class PrivacyClaimView(Answer, frozen=True, kw_only=True):

@@ -19,8 +19,9 @@ from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, coarse_loss, margi
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
 from bflcd.ledger.trust.alike import likes_of
+from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
-from bflcd.params import BlobRef, Params
+from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Signed
@@ -96,6 +97,8 @@ class Collection:
         self.first_cards: dict[NodeId, Signed[ScoreCard]] = {}
         self.beacons: set[NodeId] = set()
         self.base: tuple[MicroNats, PartsPerMillion] | None = None
+        self.rows = Rows(1, 1)
+        """On which the base and the offers were measured."""
         self.own_card: Signed[ScoreCard] | None = None
         self.sealing = Sealing(context, opened, self.first_cards)
         self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline)
@@ -249,7 +252,7 @@ class Collection:
 
     def scored(self, result: ScoreResult) -> None:
         """Note the worker's answer."""
-        self.base = (result.base_loss, result.base_accuracy)
+        self.base, self.rows = (result.base_loss, result.base_accuracy), Rows(result.drawn, result.held)
         for score in result.scores:
             slot = self.slots.get(score.key)
             if slot is not None and slot.progress is OfferProgress.SCORING:
@@ -324,16 +327,16 @@ class Collection:
         due = self._timer.due_at(now, self._expectations(now))
         return Millis(min([edge for edge in edges if edge > now] + [due]))
 
-    def card_body(self) -> ScoreCard:
-        """The own card as it stands."""
+    def card_body(self, noise: Noise, *, silent: bool = False) -> ScoreCard:
+        """The own card as it stands, with `noise` in all that it says of our rows; a `silent` one says nothing of them."""
         context = self._context
-        scored = [(slot, slot.score) for slot in self.slots.values() if slot.score is not None]
+        scored = [] if silent else [(slot, slot.score) for slot in self.slots.values() if slot.score is not None]
         odd = odd_offers([score.cost for _, score in scored], context.params.odd_limit)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
         least = MicroNats(-margin(context.params, context.state.known))
         likes = self._likes()
         said = (
-            _entry(context.params, slot, score, least, likes, odd=stands_out)
+            _entry(noise, slot, score, least, likes, odd=stands_out)
             for (slot, score), stands_out in zip(scored, odd, strict=True)
         )
         entries = tuple(sorted(said, key=entry_key))
@@ -345,8 +348,8 @@ class Collection:
             epoch=state.epoch,
             parent=context.head_hash,
             committee=committee_hash(state.epoch, state.committee),
-            base_loss=coarse_loss(loss) if entries else None,
-            base_accuracy=coarse_accuracy(accuracy) if entries else None,
+            base_loss=coarse_loss(noise.loss(loss, context.head_hash)) if entries else None,
+            base_accuracy=coarse_accuracy(noise.accuracy(accuracy, context.head_hash)) if entries else None,
             entries=entries,
             present=tuple(sorted((self.beacons | {context.me}) & members)),
             decided=self._before.view,
@@ -366,16 +369,17 @@ class Collection:
 
 
 def _entry(
-    params: Params, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest], *, odd: bool
+    noise: Noise, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest], *, odd: bool
 ) -> CardEntry:
     """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows; `odd`: refused anyway."""
-    gain = REFUSED if odd else said_gain(score.gain, least)
+    offer = slot.offer.digest
+    gain = REFUSED if odd else said_gain(noise.gain(score.gain, offer), least)
     return CardEntry(
         uploader=slot.offer.author,
-        offer=slot.offer.digest,
+        offer=offer,
         root=slot.offer.body.blob.root,
         gain=gain,
-        accuracy=said_accuracy(params, gain, score.accuracy),
+        accuracy=said_accuracy(noise.params, gain, noise.accuracy(score.accuracy, offer)),
         norm=score.norm,
         rate=slot.rate,
         like=likes.get(slot.offer.digest),

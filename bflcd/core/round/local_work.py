@@ -4,10 +4,12 @@ Invariants: one offer and one card a round and epoch, durable before they are sa
 round's model is here; whatever failed is tried again after T0, training at most three times.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Score, Send, Train, notice
 from bflcd.core.events import BlobMissing, Instant, Scored, Trained, WorkFailed
+from bflcd.core.judging_account import JudgingAccount, Told
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import OfferRecord, OwnRecord, Pin
 from bflcd.core.round.collection import Collection
@@ -17,6 +19,7 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
 from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.trust.noise import Noise
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short
 from bflcd.wire.blocks import committee_hash
@@ -39,13 +42,16 @@ class LocalWork:
         retransmissions: Retransmissions,
         signer: Signer,
         private_seed: bytes,
+        *,
+        account: JudgingAccount,
     ) -> None:
-        """`private_seed`: from which the round's draws follow."""
+        """`private_seed`: from which the round's draws follow; `account`: of what our cards have told of our rows."""
         self._context = context
         self._collection = collection
         self._retransmissions = retransmissions
         self._signer = signer
         self._private_seed = private_seed
+        self._account = account
         self.model_here = False
         self._retry_at: Millis | None = None
         """When what failed is tried again."""
@@ -209,23 +215,31 @@ class LocalWork:
 
     def _send_card(self, now: Instant) -> list[Effect]:
         state, collection = self._context.state, self._collection
-        card = seal(collection.card_body(), self._signer)
+        noise = Noise.of(self._context.params, self._private_seed, state.round, state.epoch, collection.rows)
+        body = collection.card_body(noise)
+        told = Told(state.round, state.epoch, noise.answers(len(body.entries)))
+        spent = bool(body.entries) and not self._account.affords(told)
+        if spent:
+            body, told = collection.card_body(noise, silent=True), replace(told, answers=noise.answers(0))
+        card = seal(body, self._signer)
         collection.hold_own(card)
         pins = tuple(Pin(entry.root, state.round) for entry in card.body.entries)
         offers = [collection.offers[entry.offer] for entry in card.body.entries]
         named = tuple(OfferRecord(state.round, offer.envelope) for offer in offers)
         own = OwnRecord(state.round, state.epoch, number_of(ScoreCard), card.envelope)
         blobs = tuple(offer.body.blob for offer in offers)
+        silent = [notice(state.round, EventKind.BUDGET_SPENT, self._account.refusal)] if spent else []
         if not collection.sealing.enabled:
-            return [Persist((own, *named, *pins), blobs), *self._say_card(card, now)]
+            return [Persist((own, *named, *pins), blobs, told), *self._say_card(card, now), *silent]
         bound = self._seal_of(card)
         collection.sealing.add(bound, now.mono)
         before = OwnRecord(state.round, state.epoch, number_of(CardSeal), bound.envelope)
         return [
-            Persist((before, own, *named, *pins), blobs),  # the card last, so that it is what the mark names
+            Persist((before, own, *named, *pins), blobs, told),  # the card last, so that it is what the mark names
             self.speak(bound, now, durable=True),
             notice(state.round, EventKind.SEALED, "sealed our card", node=self._context.me.hex()),
             *self._show_card(now),
+            *silent,
         ]
 
     def _seal_of(self, card: Signed[ScoreCard]) -> Signed[CardSeal]:

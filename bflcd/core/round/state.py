@@ -6,6 +6,7 @@ from bflcd.consensus.events import Journal
 from bflcd.core.effects import Effect, FetchSegment
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
+from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import Head
 from bflcd.core.round.agreement import Agreement
@@ -28,7 +29,8 @@ from bflcd.wire.envelope import Verify
 class NodeParts:
     """What a node keeps from round to round, as its rounds use it.
 
-    `private_seed`: secret randomness of this node, from which each round's draws follow; `follows`: it takes no part in rounds.
+    `private_seed`: secret randomness of this node, from which each round's draws follow; `follows`: it takes no part in rounds;
+    `account`: of what its cards have told of its rows.
     """
 
     genesis: Genesis
@@ -39,6 +41,7 @@ class NodeParts:
     guard: SigningGuard
     operations: OperationHandler
     equivocation: EquivocationHandler
+    account: JudgingAccount
 
     def context(self, head: Head) -> RoundContext:
         """The round that `head` opens."""
@@ -71,7 +74,9 @@ class RoundState:
         self.collection = Collection(context, opened, before, words)
         self.retransmissions = Retransmissions(context.params.view_timeout, judges=context.judges)
         self.intake = MessageIntake(context, self.collection, node.equivocation, node.verify)
-        self.work = LocalWork(context, self.collection, self.retransmissions, node.signer, node.private_seed)
+        self.work = LocalWork(
+            context, self.collection, self.retransmissions, node.signer, node.private_seed, account=node.account
+        )
         self.models = OldModels(context, node.operations.pool, self.collection)
         self.agreement: Agreement | None = None
         """Ours in the decision, if we hold a seat."""

@@ -117,10 +117,12 @@ class Engine(ABC):
         *,
         limit: int | None = None,
         row_limit: MicroNats = WIDEST_ROW_LIMIT,
+        gain_limit: MicroNats = WIDEST_ROW_LIMIT,
     ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
-        No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`.
+        No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`,
+        or gains more than `gain_limit`.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -137,7 +139,9 @@ class Engine(ABC):
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            passes.append(_by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, row_limit))
+            passes.append(
+                _by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, row_limit=row_limit, gain_limit=gain_limit)
+            )
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -158,7 +162,13 @@ class Engine(ABC):
 
 
 def _by_member(
-    losses: Tensor, right: Tensor, targets: Tensor, sizes: Sequence[int], row_limit: MicroNats = WIDEST_ROW_LIMIT
+    losses: Tensor,
+    right: Tensor,
+    targets: Tensor,
+    sizes: Sequence[int],
+    *,
+    row_limit: MicroNats = WIDEST_ROW_LIMIT,
+    gain_limit: MicroNats = WIDEST_ROW_LIMIT,
 ) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base."""
     parts = zip(torch.split(losses, list(sizes), dim=1), torch.split(targets, list(sizes)), strict=True)
@@ -166,8 +176,8 @@ def _by_member(
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
-    widest = row_limit / MILLION
-    gains = np.add.reduceat(np.clip(loss[:1] - loss[1:], -widest, widest), starts, axis=1).T / counts
+    least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
+    gains = np.add.reduceat(np.clip(loss[:1] - loss[1:], least, most), starts, axis=1).T / counts
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

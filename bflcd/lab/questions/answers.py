@@ -47,21 +47,23 @@ def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, d
     return Measured(losses.numpy(), right.numpy())
 
 
-def row_gains(found: Measured, *, clipped: bool) -> Reals:
-    """Each update's gain on each row, [updates, rows]."""
+def row_gains(found: Measured, *, clipped: bool, most: float = inf) -> Reals:
+    """Each update's gain on each row, [updates, rows]; `most`: what it may be at most where it is clipped, in nats."""
     limit = LEAST_ROW_LIMIT / MILLION if clipped else ROW_LOSS_LIMIT
-    gains: Reals = np.clip(found.losses[:1] - found.losses[1:], -limit, limit)
+    gains: Reals = np.clip(found.losses[:1] - found.losses[1:], -limit, min(limit, most) if clipped else limit)
     return gains
 
 
-def answers(said: Disclosure, least: MicroNats, found: Measured, asked: Sequence[int], rng: np.random.Generator) -> list[Answer]:
-    """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows.
+def answers(
+    said: Disclosure, least: MicroNats, found: Measured, asked: Sequence[int], rng: np.random.Generator, *, most: float = inf
+) -> list[Answer]:
+    """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows; `most` as in `row_gains`.
 
     `rng` is the judge's own: which rows it looks at, what noise it adds.
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
-    gains = row_gains(found, clipped=said.clipped)[np.ix_(np.asarray(asked), kept)].mean(1)
+    gains = row_gains(found, clipped=said.clipped, most=most)[np.ix_(np.asarray(asked), kept)].mean(1)
     gains = gains + said.noise * rng.standard_normal(len(gains))
     if said.levels is None:
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)

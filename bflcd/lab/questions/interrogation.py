@@ -149,10 +149,16 @@ class Interrogation:
     def _measure(self, model: Tensor, updates: Tensor, rows: DeviceRows) -> Measured:
         return measured(self._engine, model, updates, rows, self._chain.params.score_damping)
 
-    def _predict(self, model: Tensor, updates: Tensor) -> list[Prediction]:
+    def _predict(self, model: Tensor, updates: Tensor) -> dict[float, list[Prediction]]:
+        """By what a row may gain at most."""
         reference = self._crafter.reference
-        gains = row_gains(self._measure(model, updates, reference), clipped=True)
-        return predict(gains, reference.targets.numpy(), self._crafter.classes)
+        found, labels = self._measure(model, updates, reference), reference.targets.numpy()
+        limits = {rule.most(self._chain.params) for rule in self._rules.values()}
+        return {most: predict(row_gains(found, clipped=True, most=most), labels, self._crafter.classes) for most in limits}
+
+    def _judged(self, rule: Disclosure, device: int) -> tuple[Disclosure, float]:
+        """A rule as it is for one judge, and what a row may gain at most under it."""
+        return rule.before(self._chain.params, len(self._devices.validation[device])), rule.most(self._chain.params)
 
     def _class_questions(self, model: Tensor, honest: Tensor, radius: float) -> Tensor:
         """Candidates, [questions, weights]: each class helped and harmed, strongly and weakly, alone and with what helps all."""
@@ -160,7 +166,7 @@ class Interrogation:
         mixed = [way + mix * honest for way in ways for mix in (0.0, 0.7)]
         return torch.stack([way * (radius * size / float(way.norm())) for way in mixed for size in (1.0, 0.3)])
 
-    def _ask_classes(self, model: Tensor, device: int, updates: Tensor, predicted: list[Prediction]) -> None:
+    def _ask_classes(self, model: Tensor, device: int, updates: Tensor, predicted: dict[float, list[Prediction]]) -> None:
         found = self._measure(model, updates, self._rows(device))
         least = self._least
         for name, rule in self._rules.items():
@@ -168,10 +174,11 @@ class Interrogation:
             if not rule.clipped:
                 self._shout(model, device, rule, belief)
                 continue
-            worth = belief.information(predicted, rule, least / MILLION)
+            judged, most = self._judged(rule, device)
+            worth = belief.information(predicted[most], judged, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(rule, self._least, found, asked, self._rng), strict=True):
-                belief.hear(predicted[number], answer, rule.noise)
+            for number, answer in zip(asked, answers(judged, self._least, found, asked, self._rng, most=most), strict=True):
+                belief.hear(predicted[most][number], answer, judged.noise)
 
     def _shout(self, model: Tensor, device: int, rule: Disclosure, belief: Belief) -> None:
         """Where nothing is clipped: the accuracy of a model that sees one class only is that class's share."""
@@ -188,7 +195,7 @@ class Interrogation:
         mixed = [way + mix * honest for way in ways for mix in (-0.5, -0.2, 0.0, 0.2, 0.5)]
         updates = torch.stack([way * (radius * size / float(way.norm())) for way in mixed for size in (1.0, 0.4)])
         predicted = self._predict(model, updates)
-        own = row_gains(self._measure(model, updates, row), clipped=True)[:, 0]
+        of_record = self._measure(model, updates, row)
         found = self._measure(model, updates, self._rows(record.judge))
         least = self._least
         for name, rule in self._rules.items():
@@ -196,10 +203,12 @@ class Interrogation:
                 record.odds[name] += self._detect(model, record, row, rule)
                 continue
             belief = self._beliefs[record.judge, name]
-            worth = telling(belief, predicted, own, rule, least / MILLION)
+            judged, most = self._judged(rule, record.judge)
+            own = row_gains(of_record, clipped=True, most=most)[:, 0]
+            worth = telling(belief, predicted[most], own, judged, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(rule, self._least, found, asked, self._rng), strict=True):
-                record.odds[name] += log_odds(belief, predicted[number], float(own[number]), answer, rule.noise)
+            for number, answer in zip(asked, answers(judged, self._least, found, asked, self._rng, most=most), strict=True):
+                record.odds[name] += log_odds(belief, predicted[most][number], float(own[number]), answer, judged.noise)
 
     def _detect(self, model: Tensor, record: Record, row: DeviceRows, rule: Disclosure) -> float:
         """Where nothing is clipped: two offers that differ for this record alone, so a difference is the record."""

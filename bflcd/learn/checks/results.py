@@ -39,6 +39,8 @@ def check_result(job: TrainJob | ScoreJob | EvaluateJob, result: TrainResult | S
 def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
     _within("base loss", result.base_loss, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
     _within("base accuracy", result.base_accuracy, 0, MILLION)
+    _within("drawn rows", result.drawn, 1, job.rows)
+    _within("held rows", result.held, result.drawn, MAX_SAMPLES)
     for score in result.scores:
         _within("gain", score.gain, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
         _within("accuracy", score.accuracy, 0, MILLION)

@@ -117,10 +117,11 @@ class Asker:
         flat.weights.copy_(model)
         base = measure(flat, self._task, rows, never).losses
         limit, found = judging.row_limit / MILLION, []
+        most = min(limit, judging.gain_limit / MILLION)
         for update in updates:
             share = held_share(float(update.norm()), judging.damping, judging.limit)
             torch.add(model, update, alpha=share, out=flat.weights)
-            found.append((base - measure(flat, self._task, rows, never).losses).clamp(-limit, limit))
+            found.append((base - measure(flat, self._task, rows, never).losses).clamp(-limit, most))
         gains: Reals = torch.stack(found).numpy()
         return gains
 

@@ -1,1 +1,1 @@
-"""What this node's updates tell of its rows: the budget for life, kept over restarts, and what is refused once it is spent."""
+"""What of this node's rows gets out by its updates and its score cards: the bounds, the budgets for life."""

@@ -1,6 +1,6 @@
 """What the operator is told of this node's privacy."""
 
-from bflcd.api.schema.privacy import PrivacyView, TrainingPrivacy
+from bflcd.api.schema.privacy import JudgingPrivacy, PrivacyView, TrainingPrivacy
 from bflcd.learn.private.mechanism import THOUSAND
 from bflcd.node.privacy.budget import Budget
 
@@ -8,9 +8,9 @@ ACCOUNTANT = "Renyi, integer orders; a row blanked out; Poisson sampling"
 """How it is added up, in words (`learn.private.accountant`)."""
 
 
-def privacy_view(budget: Budget | None) -> PrivacyView:
-    """`training` is None where the node trains without privacy."""
-    return PrivacyView(training=None if budget is None else _training(budget))
+def privacy_view(budget: Budget | None, judging: JudgingPrivacy | None = None) -> PrivacyView:
+    """`training` is None where the node trains without privacy; `judging`: of its score cards (`node.privacy.judging`)."""
+    return PrivacyView(training=None if budget is None else _training(budget), judging=judging)
 
 
 def _training(budget: Budget) -> TrainingPrivacy:

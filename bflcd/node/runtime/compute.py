@@ -9,7 +9,8 @@ from bflcd.core.events import Aggregated, BlobLost, Scored, Trained, WorkFailed
 from bflcd.errors import PeerError, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
-from bflcd.ledger.disclosure import row_limit
+from bflcd.ledger.disclosure import gain_limit, row_limit
+from bflcd.ledger.trust.noise import LOSS_LIMIT
 from bflcd.node.privacy.budget import BudgetSpentError
 from bflcd.node.runtime.payloads import Payloads
 from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, RoundStore
@@ -127,6 +128,8 @@ class ComputeJobs:
             row_limit=row_limit(params),
             alike=params.copy_likeness,
             before=before,
+            gain_limit=gain_limit(params),
+            loss_limit=LOSS_LIMIT if params.score_noise else None,
         )
 
     async def aggregate(self, job: Aggregate) -> None:

@@ -49,6 +49,7 @@ from bflcd.node.runtime.ports import (
     Numbers,
     Observer,
     RoundStore,
+    Spending,
 )
 from bflcd.node.runtime.reliance import Reliance
 from bflcd.node.runtime.unpublished import Unpublished
@@ -74,6 +75,7 @@ class Ports:
     fetcher: Fetcher
     numbers: Numbers
     observer: Observer
+    spending: Spending
 
 
 class Runtime:
@@ -99,6 +101,7 @@ class Runtime:
         self._store = ports.store
         self._marks = ports.marks
         self._observer = ports.observer
+        self._spending = ports.spending
         self._reliance = Reliance(ports.store, ports.fetcher, ports.network, ports.scheduler)
         self._jobs = Jobs(ports.scheduler)
         self._delivery = Delivery(ports.network, self._jobs, ports.clock, lambda: params().view_timeout)
@@ -199,7 +202,9 @@ class Runtime:
                 raise MachineError(text, hint=hint, code="halted")
 
     async def _persist(self, effect: Persist) -> None:
-        """Payloads, database, then mark file, then whatever follows (design 6.3)."""
+        """What is told of our rows is counted, then payloads, database, mark file, then whatever follows (design 6.3)."""
+        if effect.tells is not None:
+            await self._spending.count(effect.tells)
         await self._reliance.persist(effect)
         mark = self._guard.mark_for(effect.records)
         if mark is not None:
@@ -224,7 +229,8 @@ def _joined(effects: list[Effect]) -> list[Effect]:
     for effect in effects:
         first = joined[place] if place is not None else None
         if isinstance(effect, Persist) and isinstance(first, Persist) and place is not None:
-            joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))
+            relies_on = tuple(dict.fromkeys(first.relies_on + effect.relies_on))
+            joined[place] = Persist(first.records + effect.records, relies_on, effect.tells or first.tells)
             continue
         if isinstance(effect, Persist):
             place = len(joined)

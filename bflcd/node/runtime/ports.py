@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bflcd.core.effects import Blame, Commit, Effect, Notice
 from bflcd.core.events import Event, Instant
+from bflcd.core.judging_account import Told
 from bflcd.core.records import Record
 from bflcd.core.signing_guard import Mark
 from bflcd.learn.aggregate import WeightedUpdate
@@ -165,6 +166,14 @@ class Numbers(Protocol):
 
     def check(self, payload: bytes, label: str | None) -> None:
         """Hold a payload against the genesis specification. Raises PeerError(BAD_TENSOR)."""
+        ...
+
+
+class Spending(Protocol):
+    """What this node's cards tell of its rows, counted."""
+
+    async def count(self, told: Told) -> None:
+        """Count it durably; when it returns, the card may leave. Counted twice it changes nothing."""
         ...
 
 

@@ -20,7 +20,6 @@ from bflcd.core.core import Core
 from bflcd.core.events import Instant
 from bflcd.core.node_events import EventKind
 from bflcd.errors import OperatorError
-from bflcd.node.privacy.view import privacy_view
 from bflcd.node.reporter import Tell
 from bflcd.node.views import chain as chain_view
 from bflcd.node.views.facts import NodeFacts
@@ -89,6 +88,7 @@ class OnChain:
         alliance: Alliance,
         clock: Callable[[], Instant],
         device: Callable[[], str],
+        privacy: Callable[[], PrivacyView],
     ) -> None:
         self.core = core
         self.facts = facts
@@ -96,6 +96,7 @@ class OnChain:
         self.alliance = alliance
         self.clock = clock
         self.device = device
+        self.privacy = privacy
 
     def status(self) -> Status:
         """See `ChainView`."""
@@ -173,8 +174,7 @@ class Presenter:
 
     def privacy(self) -> PrivacyView:
         """See `NodeView`."""
-        self._chain.require()
-        return privacy_view(self._facts.privacy)
+        return self._chain.require().privacy()
 
     # -- the chain ----------------------------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ from rich.text import Text
 from bflc_cli.client import connect
 from bflc_cli.session import Session
 from bflc_cli.tables import facts
-from bflcd.api.schema.privacy import PrivacyView, TrainingPrivacy
+from bflcd.api.schema.privacy import JudgingPrivacy, PrivacyView, TrainingPrivacy
 
 
 def privacy(ctx: typer.Context) -> None:
-    """What this node's rows may tell and have told: the budget, what is spent of it, how updates are made noisy."""
+    """What this node's updates and score cards may tell of its rows and have told: bounds, budgets, what is spent, the noise."""
     session: Session = ctx.obj
     with connect(session) as api:
         data = api.get("/v1/privacy")
@@ -21,7 +21,33 @@ def privacy(ctx: typer.Context) -> None:
 
 def privacy_view(view: PrivacyView) -> RenderableType:
     """A part for each way in which rows are told of."""
-    return Group(Text("training", style="bold"), facts(_training(view.training)))
+    parts: list[RenderableType] = [Text("training", style="bold"), facts(_training(view.training))]
+    if view.judging is not None:
+        parts += [Text("judging", style="bold"), facts(_judging(view.judging))]
+    return Group(*parts)
+
+
+def _judging(found: JudgingPrivacy) -> list[tuple[str, str]]:
+    at = f"at delta {found.delta:g}"
+    budget = (
+        "none (privacy.judging_epsilon)" if found.budget is None else f"epsilon {found.budget:g}, {found.left or 0.0:.3g} left"
+    )
+    return [
+        ("mechanism", found.mechanism),
+        ("a card", f"{_expected(found.card, found.noise)} {at}, with an answer to each trainer"),
+        ("a hundred cards", f"{_expected(found.life, found.noise)} {at}"),
+        ("so far", f"{_epsilon(found.spent)} {at}: {found.cards} cards with {found.answers} answers"),
+        ("budget", budget),
+    ]
+
+
+def _expected(value: float | None, noise: float) -> str:
+    """Before the worker has said how many rows there are, nobody knows."""
+    return "not known yet" if value is None and noise else _epsilon(value)
+
+
+def _epsilon(value: float | None) -> str:
+    return "no bound" if value is None else f"epsilon {value:.3g}"
 
 
 def _training(training: TrainingPrivacy | None) -> list[tuple[str, str]]:

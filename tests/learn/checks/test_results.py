@@ -23,7 +23,7 @@ TRAIN = TrainJob(Round(0), b"", 1, "mine")
 TRAINED = TrainResult(b"", 10, 0.5, 0.1)
 SCORE = ScoreJob(Round(0), b"", (UpdateToScore(KEY, b"", "a"), UpdateToScore(OTHER, b"", "b")), 1, 256, 4)
 FOUND = UpdateScore(KEY, MicroNats(5), PartsPerMillion(7), 9)
-SCORED = ScoreResult(MicroNats(1), PartsPerMillion(2), (FOUND,), ((OTHER, "bad"),), 0.1)
+SCORED = ScoreResult(MicroNats(1), PartsPerMillion(2), (FOUND,), ((OTHER, "bad"),), 0.1, 256, 1_000)
 MEASURE, MEASURED = EvaluateJob(b""), EvaluateResult(PartsPerMillion(1), MicroNats(2), 3)
 
 
