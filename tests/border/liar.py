@@ -9,6 +9,7 @@ from typing import Final
 from bflcd.__main__ import main
 from bflcd.core.round.collection import Collection
 from bflcd.ledger.cards import entry_key
+from bflcd.ledger.trust.noise import Noise
 from bflcd.types import Digest, MicroNats, PartsPerMillion
 from bflcd.wire.messages import MAX_ENTRIES, CardEntry, ScoreCard
 
@@ -17,8 +18,8 @@ def stuff() -> None:
     """Fill every card with offers that nobody made."""
     honest = Collection.card_body
 
-    def card_body(self: Collection) -> ScoreCard:
-        card = honest(self)
+    def card_body(self: Collection, noise: Noise, *, silent: bool = False) -> ScoreCard:
+        card = honest(self, noise, silent=silent)
         if not card.entries:
             return card  # it has no base to compare with, and would be refused for that
         invented = [_entry(card.present[number % len(card.present)]) for number in range(MAX_ENTRIES - len(card.entries))]

@@ -62,7 +62,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.messages import (
     Commit as CommitVote,
 )
-from tests.helpers.inside import round_of
+from tests.helpers.inside import quiet, round_of
 from tests.helpers.ledger import NO_PROOF, make_genesis
 from tests.helpers.world import World
 
@@ -378,7 +378,7 @@ def test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came():
     for key, alike, repeats in ((copy, (), False), (other, (), False), (first, (copy,), False), (again, (), True)):
         core.handle(BlobFetched(round_of(core).collection.offers[key].body.blob.root), world.instant())
         score = UpdateScore(key, MicroNats(5), PartsPerMillion(6), 7, alike, repeats)
-        result = ScoreResult(MicroNats(1), PartsPerMillion(2), (score,), (), 0.0)
+        result = ScoreResult(MicroNats(1), PartsPerMillion(2), (score,), (), 0.0, 1, 1)
         effects += core.handle(Scored(Round(0), result), world.instant())
     effects += core.tick(later(world, core.context.params.collect_deadline))
     (card,) = (open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message))
@@ -434,8 +434,8 @@ def test_a_card_refuses_an_offer_that_costs_a_class_far_more_than_the_others_do(
     collection = round_of(core).collection
     costs = {trainer.node_id: 1_000 * number for number, trainer in enumerate(trainers)} | {trainers[-1].node_id: 200_000}
     for key, slot in collection.slots.items():
-        slot.score = UpdateScore(key, MicroNats(5_000), PartsPerMillion(6), 7, costs[slot.offer.author])
-    gains = {entry.uploader: entry.gain for entry in collection.card_body().entries}
+        slot.score = UpdateScore(key, MicroNats(5_000), PartsPerMillion(6), 7, cost=costs[slot.offer.author])
+    gains = {entry.uploader: entry.gain for entry in collection.card_body(quiet(core)).entries}
     assert [gains[trainer.node_id] for trainer in trainers] == said
 
 

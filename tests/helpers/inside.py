@@ -4,12 +4,18 @@ from bflcd.consensus.pbft import Pbft
 from bflcd.core.core import Core
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.round.state import RoundState
+from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.wire.blocks import Certificate
 
 
 def round_of(core: Core) -> RoundState:
     """The running round."""
     return core._round
+
+
+def quiet(core: Core) -> Noise:
+    """What a judge of a community without noise adds to what it measured: nothing."""
+    return Noise.of(core.context.params, b"", core.context.round, core.context.state.epoch, Rows(1, 1))
 
 
 def pbft_of(core: Core) -> Pbft | None:

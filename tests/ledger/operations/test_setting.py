@@ -85,6 +85,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "election",
         "odd_limit",
         "reputation_rounds",
+        "score_noise",
     }
     assert set(BOUNDS) == set(SETTABLE) | {field.name for field in fields(Terms)}
     assert tuple(sorted(SETTABLE)) == SETTABLE
