@@ -12,9 +12,6 @@ MILLION: Final = 1_000_000
 NOISE_UNIT: Final = 1_000
 """Of `Params.score_noise`: thousandths of the most by which one row changes an answer."""
 
-DEFAULT_NOISE: Final = 4 * NOISE_UNIT
-"""What costs no accuracy to be seen from ten trainers on (docs/measurements/privacy.md)."""
-
 MAX_TENSORS: Final = 4096
 """Tensors of one model."""
 
@@ -65,7 +62,7 @@ class Params:
     """Longest collection of a round, counted from storing the certificate, design 5.3."""
     score_rows: Annotated[int, Between(1, 2**20)] = 256
     """Rows that a member scores on, design 5.2."""
-    score_noise: Annotated[int, Between(0, 1_000 * NOISE_UNIT)] = DEFAULT_NOISE
+    score_noise: Annotated[int, Between(0, 1_000 * NOISE_UNIT)] = 0
     """Standard deviation of the noise in what a card says of its author's rows, in thousandths of the most by which one of them
     changes it (`ledger.trust.noise`); 0: none, and no bound. Design 5.3."""
     score_damping: Annotated[int, Between(1, 1024)] = 4

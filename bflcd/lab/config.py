@@ -15,7 +15,6 @@ from bflcd.learn.attacks import Attack, Lies, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
 from bflcd.params import (
     AGGREGATIONS,
-    DEFAULT_NOISE,
     ELECTIONS,
     LEAST_COMMITTEE,
     MILLION,
@@ -63,7 +62,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     score_margin: Annotated[float, Meta(ge=0.0, le=1e7)] = 0.3
     """In nats, for a model that is always right."""
     score_rows: Annotated[int, Meta(ge=1, le=2**20)] = 256
-    score_noise: Annotated[float, Meta(ge=0.0, le=1000.0)] = DEFAULT_NOISE / NOISE_UNIT
+    score_noise: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In what one row changes an answer by; only where the disclosure is this project's own."""
     validation: Annotated[float, Meta(ge=0.0, le=0.9)] = 0.0
     """Share of a device's rows that is never trained on."""

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import margin
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
 from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
-from bflcd.ledger.trust.reputation import reputation_after
+from bflcd.ledger.trust.reputation import measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
@@ -72,11 +71,9 @@ def _after(params: Params, state: State, account: Account, offer: OfferJudgement
     """One trainer's account after its judged offer; what a copy gains is not its merit."""
     harmed = harms(offer, len(state.committee))
     stands = standing_after(account, state.round, harmed=harmed, packed=offer.reason is None)
-    rounds = params.reputation_rounds
-    if rounds == 0 or offer.reason is Reason.COPY:
+    if params.reputation_rounds == 0 or offer.reason is Reason.COPY:
         return stands
-    cost = margin(params, state.known)
-    return replace(stands, reputation=reputation_after(account.reputation, rounds, offer.gain, cost))
+    return replace(stands, reputation=reputation_after(account.reputation, offer.gain, measure_of(params, state.known)))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

@@ -12,14 +12,15 @@ from bflcd.core.node_events import EventKind
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.trust.accounting import NOTHING, Answers, added, cost, epsilon
-from bflcd.params import DEFAULT_NOISE
+from bflcd.params import NOISE_UNIT
 from bflcd.types import Epoch, MicroNats, PartsPerMillion, Round
 from bflcd.wire.envelope import Envelope, open_envelope
 from bflcd.wire.messages import ScoreCard
 from tests.core.test_core_rules import T0, a_judge, a_world, is_card, later, offer_of
 from tests.helpers.inside import round_of
 
-ANSWERS = Answers(DEFAULT_NOISE, 12, 100, 400)
+NOISE = 4 * NOISE_UNIT
+ANSWERS = Answers(NOISE, 12, 100, 400)
 OTHER = replace(ANSWERS, count=5)
 
 
@@ -81,7 +82,7 @@ def test_what_is_told_without_noise_no_budget_bears() -> None:
     assert "no bound so far" in account.refusal
 
 
-def judging(account: JudgingAccount, noise: int = DEFAULT_NOISE) -> tuple[list[Effect], Core]:
+def judging(account: JudgingAccount, noise: int = NOISE) -> tuple[list[Effect], Core]:
     """A judge with one scored offer, and what it does when its card is due."""
     world = a_world(score_noise=noise)
     core, _ = a_judge(world)
@@ -109,7 +110,7 @@ def test_a_card_names_what_it_tells_before_it_is_said() -> None:
     (kept,) = [effect for effect in effects if isinstance(effect, Persist) and effect.tells is not None]
     said = next(effect for effect in effects if isinstance(effect, Send) and is_card(effect.message))
     assert effects.index(kept) < effects.index(said)
-    assert kept.tells == Told(Round(0), Epoch(0), Answers(DEFAULT_NOISE, 3, 100, 400))
+    assert kept.tells == Told(Round(0), Epoch(0), Answers(NOISE, 3, 100, 400))
     assert [entry.gain for entry in card_of(effects).entries] == [REFUSED]
 
 
@@ -119,7 +120,7 @@ def test_a_card_that_is_made_again_says_the_same() -> None:
     assert (one.entries, one.base_loss, one.base_accuracy) == (other.entries, other.base_loss, other.base_accuracy)
 
 
-@pytest.mark.parametrize(("budget", "noise"), [(1e-3, DEFAULT_NOISE), (1e6, 0)], ids=["spent", "no noise, so no bound"])
+@pytest.mark.parametrize(("budget", "noise"), [(1e-3, NOISE), (1e6, 0)], ids=["spent", "no noise, so no bound"])
 def test_a_judge_whose_budget_is_spent_sends_a_card_without_entries_and_says_so(budget: float, noise: int) -> None:
     effects, _ = judging(JudgingAccount(budget=budget), noise)
     card = card_of(effects)

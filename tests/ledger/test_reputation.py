@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bflcd.ledger.judgement import Reason, judge
 from bflcd.ledger.state import account_of, with_accounts
-from bflcd.ledger.trust.reputation import LEAST_GAIN, reputation_after, repute_among
+from bflcd.ledger.trust.reputation import LEAST_GAIN, Measure, measure_of, reputation_after, repute_among
+from bflcd.params import MILLION, Params
 from bflcd.types import MAX_REPUTATION, MicroNats, NodeId, PartsPerMillion
 from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play_gains
 
@@ -16,7 +17,7 @@ ROUNDS = 8
 START = make_community(12, 4, reputation_rounds=ROUNDS)
 START = replace(START, state=replace(START.state, known=PartsPerMillion(800_000)))  # a margin of 240,000
 GAINS = st.integers(-1, 2**53).map(MicroNats)
-MARGIN, HARM = MicroNats(240_000), MicroNats(-60_000)
+MEASURE, HARM = Measure(ROUNDS, MicroNats(240_000)), MicroNats(-60_000)
 REPUTATIONS = st.integers(HARM, MAX_REPUTATION).map(MicroNats)
 
 
@@ -77,11 +78,11 @@ def test_an_account_takes_an_eighth_of_each_judged_gain_and_keeps_what_nobody_ju
 
 
 def test_time_mends_no_harm_and_gains_do() -> None:
-    debt = reputation_after(MicroNats(0), ROUNDS, MicroNats(-1), MARGIN)
+    debt = reputation_after(MicroNats(0), MicroNats(-1), MEASURE)
     assert debt == HARM // ROUNDS == -7_500
-    assert reputation_after(debt, ROUNDS, MicroNats(0), MARGIN) == debt
-    assert reputation_after(debt, ROUNDS, MicroNats(16_000), MARGIN) == debt + 2_000
-    assert reputation_after(debt, ROUNDS, None, MARGIN) == debt
+    assert reputation_after(debt, MicroNats(0), MEASURE) == debt
+    assert reputation_after(debt, MicroNats(16_000), MEASURE) == debt + 2_000
+    assert reputation_after(debt, None, MEASURE) == debt
 
 
 @given(REPUTATIONS, GAINS, GAINS, st.integers(1, 1024))
@@ -89,10 +90,10 @@ def test_a_reputation_stays_between_what_it_was_and_what_was_found_and_more_gain
     before: MicroNats, gain: MicroNats, more: MicroNats, rounds: int
 ) -> None:
     gain, more = sorted((gain, more))
-    after = reputation_after(before, rounds, gain, MARGIN)
+    after = reputation_after(before, gain, replace(MEASURE, rounds=rounds))
     found = HARM if gain < 0 else gain
     assert min(before, found) <= after <= max(before, found)
-    assert after <= reputation_after(before, rounds, more, MARGIN)
+    assert after <= reputation_after(before, more, replace(MEASURE, rounds=rounds))
 
 
 @given(st.lists(REPUTATIONS, max_size=20))
@@ -111,8 +112,8 @@ def test_one_liar_among_three_cards_moves_a_reputation_no_further_than_an_honest
     """Given two honest words and any third, the reputation afterwards is one that a median between the two would have given."""
     low, high = min(honest), max(honest)
     median = MicroNats(sorted([low, high, said[0]])[1])
-    bounds = [reputation_after(MicroNats(500), ROUNDS, word, MARGIN) for word in (low, high)]
-    assert bounds[0] <= reputation_after(MicroNats(500), ROUNDS, median, MARGIN) <= bounds[1]
+    bounds = [reputation_after(MicroNats(500), word, MEASURE) for word in (low, high)]
+    assert bounds[0] <= reputation_after(MicroNats(500), median, MEASURE) <= bounds[1]
 
 
 def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
@@ -134,8 +135,18 @@ def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
 @pytest.mark.parametrize(("margin", "debt"), [(30, 0), (3_200, -100), (96_000, -3_000), (300_000, -9_375)])
 def test_what_harm_costs_grows_with_the_margin(margin: int, debt: int) -> None:
     """An update of odd rows that harms while the model knows nothing is no lasting debt; the least gain that helps is a card's level."""
-    assert reputation_after(MicroNats(0), ROUNDS, MicroNats(-1), MicroNats(margin)) == debt
+    assert reputation_after(MicroNats(0), MicroNats(-1), replace(MEASURE, margin=MicroNats(margin))) == debt
     assert LEAST_GAIN == 1_000
+
+
+def test_what_judges_noise_alone_may_say_pays_no_debt() -> None:
+    """Given noise of four rows and at most 256 rows, whose deviation is 0.047 nat, then twice that is the least gain that pays."""
+    measure = measure_of(Params(score_noise=4_000), PartsPerMillion(MILLION))
+    assert measure == Measure(8, MicroNats(300_000), MicroNats(93_750))
+    assert reputation_after(MicroNats(-9_000), MicroNats(64_000), measure) == -9_000
+    assert reputation_after(MicroNats(-9_000), MicroNats(256_000), measure) == 23_000
+    assert reputation_after(MicroNats(8_000), MicroNats(0), measure) == 7_000, "who has no debt is averaged as ever"
+    assert measure_of(Params(score_noise=0), PartsPerMillion(0)).least == 0
 
 
 def _of(community: Community, node: NodeId) -> int:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS
+from bflcd.ledger.disclosure import GAIN_LEVELS, gain_limit, margin, row_limit
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults
-from bflcd.types import MAX_REPUTATION, MicroNats
+from bflcd.params import NOISE_UNIT, Params
+from bflcd.types import MAX_REPUTATION, MicroNats, PartsPerMillion
 
 LEAST_GAIN: Final = GAIN_LEVELS[1]
 """What a card says at least where an offer helps: the lowest level, 0, stands for a small harm as well."""
@@ -21,8 +22,26 @@ HARM_PART: Final = 4
 """An offer that costs most judges more than the round's margin counts minus a quarter of that. While a model knows little the
 margin is small, and so is the debt of an honest update of odd rows (docs/measurements/rules.md)."""
 
+DEVIATIONS: Final = 2
+"""Of the least noise that a judge adds, where it adds any: a gain of less may be nothing but that."""
+
 SHARE: Final = 2
 """Half of what the middle of the others have is as good as theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """By what a round's offers count: an average over `rounds`; the `margin` of the round; the `least` gain that pays a debt."""
+
+    rounds: int
+    margin: MicroNats
+    least: MicroNats = MicroNats(0)
+
+
+def measure_of(params: Params, known: PartsPerMillion) -> Measure:
+    """That of a round; `known`: see `State.known`."""
+    noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
+    return Measure(params.reputation_rounds, margin(params, known), MicroNats(DEVIATIONS * noise))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +67,14 @@ def repute_among(reputations: Iterable[MicroNats]) -> Repute:
     return Repute(MicroNats(max(0, middle // SHARE)), MicroNats(min(0, middle)))
 
 
-def reputation_after(before: MicroNats, rounds: int, gain: MicroNats | None, margin: MicroNats) -> MicroNats:
-    """The average over `rounds` after one more offer, of median `gain` in a round of that `margin`; None: most did not measure
-    it, which says nothing of it.
+def reputation_after(before: MicroNats, gain: MicroNats | None, measure: Measure) -> MicroNats:
+    """The average after one more offer of median `gain`; None: most did not measure it, which says nothing of it.
 
-    Below zero, time mends nothing: only gains do, each by its share.
+    Below zero, time mends nothing: only gains do, each by its share, and none that the judges' noise alone could say.
     """
-    if gain is None:
+    if gain is None or (before < 0 <= gain < measure.least):
         return before
-    found = -(margin // HARM_PART) if gain < 0 else gain
+    found = -(measure.margin // HARM_PART) if gain < 0 else gain
     lacking = found if before < 0 <= found else found - before
-    share = lacking // rounds if lacking >= 0 else -(-lacking // rounds)  # towards zero: rounding drags nobody down
+    share = lacking // measure.rounds if lacking >= 0 else -(-lacking // measure.rounds)  # towards zero: no average drifts down
     return MicroNats(max(-MAX_REPUTATION, min(MAX_REPUTATION, before + share)))

@@ -12,10 +12,11 @@ from bflcd.learn.scoring import held_loss, mean_gain
 from bflcd.ledger.disclosure import LEAST_GAIN_LIMIT, gain_limit, row_limit
 from bflcd.ledger.trust.discrete_gaussian import drawn
 from bflcd.ledger.trust.noise import BASE_ANSWERS, LOSS_LIMIT, Noise, Rows, sensitivity
-from bflcd.params import DEFAULT_NOISE, MILLION, NOISE_UNIT, Params
+from bflcd.params import MILLION, NOISE_UNIT, Params
 from bflcd.types import Digest, Epoch, MicroNats, PartsPerMillion, Round
 
-PARAMS = Params(score_noise=DEFAULT_NOISE)
+NOISE = 4 * NOISE_UNIT
+PARAMS = Params(score_noise=NOISE)
 SECRET, ROWS = b"a node's own", Rows(100, 400)
 OFFER, OTHER = Digest(b"\1" * 32), Digest(b"\2" * 32)
 LOSS = st.floats(-50.0, 50.0, allow_nan=False)
@@ -105,7 +106,7 @@ def test_what_is_said_stays_within_its_range() -> None:
 def test_the_noise_is_as_wide_as_the_genesis_says(rows: Rows) -> None:
     noise = noise_of(rows=rows)
     gains = [noise.gain(MicroNats(0), Digest(number.to_bytes(32, "big"))) for number in range(3_000)]
-    scale = DEFAULT_NOISE / NOISE_UNIT * sensitivity(row_limit(PARAMS) + gain_limit(PARAMS), rows.drawn)
+    scale = NOISE / NOISE_UNIT * sensitivity(row_limit(PARAMS) + gain_limit(PARAMS), rows.drawn)
     assert np.std(gains) / scale == pytest.approx(1.0, abs=0.05)
     assert abs(np.mean(gains)) < 0.07 * scale
 
@@ -134,4 +135,4 @@ def test_no_scale_draws_nothing() -> None:
 )
 def test_a_card_answers_of_each_offer_and_of_the_base(rule: str, entries: int, count: int) -> None:
     told = noise_of(params=Params(score_rule=rule)).answers(entries)
-    assert (told.noise, told.count, told.drawn, told.held) == (DEFAULT_NOISE, count, 100, 400)
+    assert (told.noise, told.count, told.drawn, told.held) == (NOISE, count, 100, 400)

@@ -12,10 +12,11 @@ from bflcd.errors import MachineError, OperatorError
 from bflcd.ledger.trust.accounting import Answers, cost, epsilon
 from bflcd.ledger.trust.noise import Rows
 from bflcd.node.privacy.judging import JudgingFile, judging_privacy
-from bflcd.params import DEFAULT_NOISE, Params
+from bflcd.params import NOISE_UNIT, Params
 from bflcd.types import Epoch, Round
 
-ANSWERS = Answers(DEFAULT_NOISE, 12, 100, 400)
+NOISE = 4 * NOISE_UNIT
+ANSWERS = Answers(NOISE, 12, 100, 400)
 BUDGET = PrivacySection(judging_epsilon=9.0, judging_delta=1e-6)
 
 
