@@ -31,6 +31,7 @@ class Domain(Enum):
     PROPOSAL = b"bflc1.proposal"
     PREPARED = b"bflc1.prepared"
     MOTION = b"bflc1.motion"
+    CANARY = b"bflc1.canary"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

@@ -68,6 +68,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
+    canary_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0625
+    """Share of the trainers that offer the opposite of what they trained, to find out who measures."""
+    card_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
+    """Share of a round's reward that is for its cards."""
+    doubts: bool = True
+    """Whether judges whose words can't come from measuring lose seat and pay."""
 
 
 PAPER: Final = Rules(
@@ -82,6 +88,9 @@ PAPER: Final = Rules(
     norm_clip=0.0,
     norm_band=False,
     disclosure=BEFORE,
+    canary_share=0.0,
+    card_share=0.0,
+    doubts=False,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -196,6 +205,9 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),
             aggregation=rules.aggregation,
             election=rules.election,
+            canary_share=_millionths(rules.canary_share),
+            card_share=_millionths(rules.card_share),
+            doubts=rules.doubts,
         )
 
 

@@ -38,6 +38,8 @@ class Draw(IntEnum):
     """What a judge adds to its gains, where a rule of disclosure says so."""
     BUCKETS = 16
     """Which updates a server averages before its rule sees them."""
+    CANARIES = 17
+    """Which trainers of a round offer the opposite of what they trained."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

@@ -50,7 +50,8 @@ class AttackContext:
 class TrainJob:
     """Train from `model` (safetensors bytes) and return the difference. `label` names chain, round and uploader in the update.
 
-    `attack`: only for a worker that was set up to attack; None in all other jobs.
+    `attack`: only for a worker that was set up to attack; None in all other jobs. `canary`: the update is the opposite of what
+    was trained, as long as that, so that only who measures it finds that it harms (design 5, Canaries).
     """
 
     round: Round
@@ -58,6 +59,7 @@ class TrainJob:
     seed: int
     label: str
     attack: AttackContext | None = None
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

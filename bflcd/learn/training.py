@@ -1,7 +1,7 @@
 """Local training: stochastic gradient descent with momentum on one flat vector, deterministic by seed on one kind of device."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -87,6 +87,12 @@ def train(
     update = _difference(model, job.model, loss)
     payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
     return TrainResult(payload, len(rows), loss, perf_counter() - begun)
+
+
+def opposite(trained: TrainResult, spec: tuple[TensorSpec, ...], label: str) -> TrainResult:
+    """The result with -U in the place of U: of the same norm, bytes and claims, and a step uphill."""
+    counters, update = split_payload(trained.update, spec, label=label)
+    return replace(trained, update=join_payload(counters, np.negative(update), spec, label=label))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.ledger.lot import first_lot
 from bflcd.ledger.pace import Pace
+from bflcd.ledger.trust.words import SHOWN_ROUNDS, RoundWords
 from bflcd.limits import Between, Name, Size
 from bflcd.params import MILLION, BlobRef, Genesis, Terms
 from bflcd.types import (
@@ -49,6 +50,9 @@ MAX_OPERATION_NUMBER: Final = 2**53
 MAX_REFUSALS: Final = 8
 """Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
 
+MAX_DOUBT: Final = 5_200
+"""The most doubt of a judge, to which it jumps at the limit: 32 rounds of a hundred above it (`ledger.trust.doubts`)."""
+
 MAX_ROTATIONS: Final = 16
 """Keys in a row that a member takes by its own word: each leaves an account in the ledger for ever."""
 
@@ -85,6 +89,7 @@ class Account:
     `successor`: the key under which its member goes on, by its own word in `left_round` or by the managers' in `kicked_round`;
     this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     `heir`: of who has left, who gets what it has once its deposit is free (`alliance.fees`).
+    `doubt`: that its words as a judge come from measuring, in thousandths of a card (`trust.doubts`).
     """
 
     node: NodeId
@@ -107,6 +112,7 @@ class Account:
     successor: NodeId | None = None
     rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
     heir: NodeId | None = None
+    doubt: Annotated[int, Between(0, MAX_DOUBT)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(137, max_bytes=MAX_MEMBERS * 278 + 512 * 1024)
+@message(142, max_bytes=MAX_MEMBERS * 281 + 544 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -169,6 +175,7 @@ class State:
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
     `pace`: how long the community waits (`ledger.pace`).
     `vouchers`: those that nobody has used yet, sorted by key.
+    `words`: of the judges of the last rounds, oldest first, where there are canaries (`ledger.trust.words`).
     """
 
     chain: Digest
@@ -191,6 +198,7 @@ class State:
     rollback: LastRollback | None = None
     pace: Pace = Pace()
     vouchers: Annotated[tuple[Voucher, ...], Size(0, MAX_VOUCHERS)] = ()
+    words: Annotated[tuple[RoundWords, ...], Size(0, SHOWN_ROUNDS)] = ()
 
 
 def state_hash(state: State) -> Digest:

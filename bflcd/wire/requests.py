@@ -85,7 +85,7 @@ class GetStatus(Request[Status]):
     training: Training
 
 
-@message(136, max_bytes=4 * 1024 * 1024 + 64)
+@message(151, max_bytes=4 * 1024 * 1024 + 64)
 @dataclass(frozen=True, slots=True)
 class GenesisReply:
     """The genesis, whose hash is the chain id."""

@@ -129,6 +129,9 @@ OTHER_RULES = {
     "norm_clip": 1.0,
     "norm_band": False,
     "disclosure": "helps or not",
+    "canary_share": 0.0,
+    "card_share": 0.2,
+    "doubts": False,
 }
 
 

@@ -91,6 +91,9 @@ RETIRED: dict[int, str] = {
     130: "GenesisReply",
     133: "Invitation",
     134: "State",
+    135: "Genesis",
+    136: "GenesisReply",
+    137: "State",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 

@@ -59,7 +59,7 @@ class ComputeJobs:
         started = self._scheduler.now_ns()
         try:
             model = await self._payloads.read(job.model)
-            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round)))
+            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round), canary=job.canary))
         except WorkerError as error:
             await self._inbox.put(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
             return

@@ -82,6 +82,9 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "validation_fraction",
         "aggregation",
         "election",
+        "canary_share",
+        "card_share",
+        "doubts",
     }
     assert set(BOUNDS) == set(SETTABLE) | {field.name for field in fields(Terms)}
     assert tuple(sorted(SETTABLE)) == SETTABLE
