@@ -38,6 +38,8 @@ class Setup:
     strangers: int = 0
     """Of the nodes, those that the genesis does not name."""
     terms: Terms = Terms()
+    canary_share: int = 0
+    card_share: int = 0
 
     @property
     def f(self) -> int:
@@ -74,6 +76,11 @@ def draw_setup(rng: Random, nodes: int | None) -> Setup:
 def draw_election(rng: Random) -> str:
     """By score as often as not: the others differ in whom they seat, not in what a committee does."""
     return rng.choice([*(["score"] * (len(ELECTIONS) - 1)), *ELECTIONS[1:]])
+
+
+def draw_trust(rng: Random) -> tuple[int, int]:
+    """Shares of canaries and of pay for cards: none at all in a quarter of the worlds, most of the time more than a genesis gives."""
+    return rng.choice([0, 62_500, 250_000, 500_000]), rng.choice([0, 100_000, 1_000_000])
 
 
 def _size(rng: Random) -> int:

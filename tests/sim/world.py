@@ -88,6 +88,8 @@ class World(Links):
             score_rule=setup.score_rule,
             election=setup.election,
             active_fraction=PartsPerMillion(setup.active_fraction),
+            canary_share=PartsPerMillion(setup.canary_share),
+            card_share=PartsPerMillion(setup.card_share),
         )
         if setup.managers:
             ids = [member.node for member in self.genesis.members]
