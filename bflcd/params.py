@@ -84,8 +84,8 @@ class Params:
     """Share of the trainers that offer what harms, to find out who measures, design 5; 0: nobody does."""
     card_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(100_000)
     """Share of a round's reward that is for its cards, design 7; the rest is for the packed."""
-    doubts: bool = True
-    """Whether judges whose words can't come from measuring lose seat and pay, design 5."""
+    doubts: Annotated[int, Between(0, 1)] = 1
+    """1: judges whose words can't come from measuring lose seat and pay, design 5; 0: they don't."""
 
 
 @dataclass(frozen=True, slots=True)

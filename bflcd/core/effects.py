@@ -51,7 +51,7 @@ class Commit:
 class Train:
     """The runtime MUST train from the model and answer `Trained` or `WorkFailed`.
 
-    `canary`: what is stored is the opposite of what was trained.
+    `canary`: what is stored is `bflcd.learn.protocol.CANARY` times what was trained.
     """
 
     round: Round

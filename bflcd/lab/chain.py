@@ -156,7 +156,7 @@ class LabChain:
         return self._numbers[node]
 
     def canaries(self, offering: Sequence[int]) -> tuple[int, ...]:
-        """Who of those that offer in this round is drawn to offer the opposite: to all other keys that is as good as any lot."""
+        """Who of those that offer in this round is drawn to be a canary: to all other keys that is as good as any lot."""
         drawn = generator(self._seed, Draw.CANARIES, self.state.round).random(len(self.nodes))
         return tuple(device for device in offering if drawn[device] * MILLION < self.params.canary_share)
 

@@ -69,7 +69,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
     canary_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0625
-    """Share of the trainers that offer the opposite of what they trained, to find out who measures."""
+    """Share of the trainers that offer -4 times what they trained, to find out who measures."""
     card_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
     """Share of a round's reward that is for its cards."""
     doubts: bool = True
@@ -207,7 +207,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             election=rules.election,
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),
-            doubts=rules.doubts,
+            doubts=int(rules.doubts),
         )
 
 

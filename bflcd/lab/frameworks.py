@@ -25,7 +25,7 @@ from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
-from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
+from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.step_limit import step_limit
@@ -164,7 +164,7 @@ class Bflc(Framework):
         """Who is a canary in this round; the `updates` [offering, weights] of the honest among them are turned round."""
         drawn = self.chain.canaries(offering)
         lines = [line for line, device in enumerate(offering) if device in drawn and device not in self.adversaries.members]
-        updates[torch.tensor(lines, device=updates.device, dtype=torch.int64)] *= -1
+        updates[torch.tensor(lines, device=updates.device, dtype=torch.int64)] *= CANARY
         return drawn
 
     def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bflcd.learn.checks.answers import built_model, rate_of, row_losses, transformed
 from bflcd.learn.checks.magnitude import check_update, first_beyond
 from bflcd.learn.flat import FlatModel, as_tensor, bad_model, tensors_of, to_numpy
-from bflcd.learn.protocol import TrainJob, TrainResult, WorkerError
+from bflcd.learn.protocol import CANARY, TrainJob, TrainResult, WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
 from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload
@@ -90,9 +90,11 @@ def train(
 
 
 def opposite(trained: TrainResult, spec: tuple[TensorSpec, ...], label: str) -> TrainResult:
-    """The result with -U in the place of U: of the same norm, bytes and claims, and a step uphill."""
+    """The result with `CANARY` times U in the place of U, each value within what may travel: as many bytes, the same claims, a
+    step uphill."""
     counters, update = split_payload(trained.update, spec, label=label)
-    return replace(trained, update=join_payload(counters, np.negative(update), spec, label=label))
+    turned = np.clip(update * np.float32(CANARY), -VALUE_LIMIT, VALUE_LIMIT)
+    return replace(trained, update=join_payload(counters, turned, spec, label=label))
 
 
 @dataclass(frozen=True, slots=True)

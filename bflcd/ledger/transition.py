@@ -334,7 +334,7 @@ def _cards_paid(
     counted = sum(offer.gain is not None for offer in judgement.offers)
     for author, bearing in stood.items():
         account = account_of(state, author)
-        if account is not None and earns(account, bearing, counted, doubts=params.doubts):
+        if account is not None and earns(account, bearing, counted, doubts=bool(params.doubts)):
             yield author, each
 
 

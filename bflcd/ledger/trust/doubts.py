@@ -30,10 +30,10 @@ ALLOWED: Final = 200
 LIMIT: Final = 2_000
 """Doubt from which on a judge gets no seat, and no pay for a card."""
 
-WRONG: Final = 600
+WRONG: Final = 700
 """What a card adds that says that a canary helps."""
 
-RIGHT: Final = 400
+RIGHT: Final = 700
 """What a card takes away that refuses a canary."""
 
 UNSEATED_ROUNDS: Final = 32
