@@ -80,8 +80,9 @@ class Params:
     """Share of the pool that is paid out after each aggregation, design 7."""
     last_round: Annotated[int, Between(0, 2**32)] = 0
     """The community stops at the model of this round; 0 goes on for ever."""
-    canary_share: Annotated[PartsPerMillion, Between(0, MILLION // 2)] = PartsPerMillion(62_500)
-    """Share of the trainers that offer what harms, to find out who measures, design 5; 0: nobody does."""
+    canary_share: Annotated[PartsPerMillion, Between(0, MILLION // 2)] = PartsPerMillion(0)
+    """Share of the trainers that offer what harms, to find out who measures, design 5; 0: nobody does, since in
+    small communities canaries cost more than they find (docs/measurements/judges.md)."""
     card_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(100_000)
     """Share of a round's reward that is for its cards, design 7; the rest is for the packed."""
     doubts: Annotated[int, Between(0, 1)] = 1

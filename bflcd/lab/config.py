@@ -68,7 +68,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
-    canary_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0625
+    canary_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
     """Share of the trainers that offer -4 times what they trained, to find out who measures."""
     card_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
     """Share of a round's reward that is for its cards."""

@@ -129,7 +129,7 @@ OTHER_RULES = {
     "norm_clip": 1.0,
     "norm_band": False,
     "disclosure": "helps or not",
-    "canary_share": 0.0,
+    "canary_share": 0.1,
     "card_share": 0.2,
     "doubts": False,
 }

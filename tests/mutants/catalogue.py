@@ -28,6 +28,7 @@ from tests.mutants.planted import (
     rollback,
     store,
     sync,
+    trust,
     vouchers,
     wire,
 )
@@ -53,6 +54,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *vouchers.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,
+    *trust.MUTANTS,
     *blobs.MUTANTS,
     *border.MUTANTS,
     *addresses.MUTANTS,

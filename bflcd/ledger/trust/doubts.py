@@ -1,4 +1,4 @@
-"""Judges whose words can't come from measuring: how doubt of one grows and goes, and what it costs (design 5, Doubt).
+"""Judges whose words can't come from measuring: how doubt of one grows and goes, and what it costs (design 5, Canaries).
 
 A judge is compared with the words that decided its round. Honest ones differ, those with odd rows widely; so no single word is
 looked at, only on what share of a round's offers a card is far from the middle word, beyond what most cards are and a fifth. The
