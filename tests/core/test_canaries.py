@@ -52,7 +52,7 @@ def test_who_is_drawn_trains_a_canary_and_shows_it_in_the_next_block() -> None:
         for core in watched.world.cores.values():
             states.setdefault(core.context.round, core.context.state)
         reach(watched.world, at + 1, 60_000)
-    canaries = {place for place, canary in watched.trained.items() if canary}
+    canaries = {(node, of) for (node, of), canary in watched.trained.items() if canary and of in states}
     assert canaries == {(node, of) for node, of in watched.trained if of in states and watched.drawn(node, states[of])}
     assert 0 < len(canaries) < len(watched.trained) / 2
     for node, round_, operation in watched.said:

@@ -290,7 +290,7 @@ def test_presence_is_what_f_plus_one_cards_say_in_empty_rounds_too() -> None:
 def test_a_round_elects_as_genesis_says_from_cards_and_ledger(rule: str) -> None:
     """Given three good and three worse trainers, each pulled faster than the one before, and the last always there, when the round
     closes, then each rule seats whom it should."""
-    start = make_community(election=rule, reward_share=111)  # its lots keep three rules apart, whichever is genesis'
+    start = make_community(election=rule, reward_share=145)  # its lots keep three rules apart, whichever is genesis'
     nodes = start.outsiders
     accounts = tuple(replace(a, availability=PartsPerMillion(MILLION * (a.node == nodes[5]))) for a in start.state.accounts)
     start = replace(start, state=replace(start.state, accounts=accounts))
