@@ -95,6 +95,13 @@ class Params:
     """The community stops at the model of this round; 0 goes on for ever."""
     sealed_cards: bool = True
     """A judge shows its card only once others are bound to theirs, so that none is copied, design 5.3."""
+    canary_share: Annotated[PartsPerMillion, Between(0, MILLION // 2)] = PartsPerMillion(0)
+    """Share of the trainers that offer what harms, to find out who measures, design 5; 0: nobody does, since in
+    small communities canaries cost more than they find (docs/measurements/judges.md)."""
+    card_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(100_000)
+    """Share of a round's reward that is for its cards, design 7; the rest is for the packed."""
+    doubts: Annotated[int, Between(0, 1)] = 1
+    """1: judges whose words can't come from measuring lose seat and pay, design 5; 0: they don't."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.operations import OperationHandler
+from bflcd.core.own_canaries import own_canaries
 from bflcd.core.reception import Reception
 from bflcd.core.records import Head, OperationRecord, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
@@ -300,6 +301,8 @@ class Core:
         if pool:
             effects.append(Persist(tuple(OperationRecord(context.round, operation) for operation in pool.values())))
             effects += [Send(operation) for operation in pool.repeated(context.state)]
+        for canary in () if context.follows else own_canaries(context.state, self._node.signer):
+            effects += self._node.operations.note(context.round, canary)
         effects += self._round.work.fetch_model()
         effects += self._restore(now)
         for message in self._early.take(context.round):  # one of a still later epoch is kept again

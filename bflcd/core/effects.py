@@ -52,11 +52,15 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """The runtime MUST train from the model and answer `Trained` or `WorkFailed`."""
+    """The runtime MUST train from the model and answer `Trained` or `WorkFailed`.
+
+    `canary`: what is stored is `bflcd.learn.protocol.CANARY` times what was trained.
+    """
 
     round: Round
     model: BlobRef
     seed: int
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Domain(Enum):
     MOTION = b"bflc1.motion"
     SEAL = b"bflc1.seal"
     NOISE = b"bflc1.noise"
+    CANARY = b"bflc1.canary"
 
 
 def digest(domain: Domain, *parts: bytes) -> Digest:

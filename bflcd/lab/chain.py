@@ -22,7 +22,9 @@ from bflcd.ledger.quorum import quorum
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.transition import Outcome, decide
-from bflcd.params import BlobRef, Params
+from bflcd.ledger.trust.canaries import shown
+from bflcd.ledger.trust.doubts import is_doubted
+from bflcd.params import MILLION, BlobRef, Params
 from bflcd.types import (
     PROOF_BYTES,
     Amount,
@@ -157,6 +159,21 @@ class LabChain:
     def device_of(self, node: NodeId) -> int:
         """The device behind a node id."""
         return self._numbers[node]
+
+    def canaries(self, offering: Sequence[int]) -> tuple[int, ...]:
+        """Who of those that offer in this round is drawn to be a canary: to all other keys that is as good as any lot."""
+        drawn = generator(self._seed, Draw.CANARIES, self.state.round).random(len(self.nodes))
+        return tuple(device for device in offering if drawn[device] * MILLION < self.params.canary_share)
+
+    def show(self, devices: Sequence[int]) -> None:
+        """Let the ledger hear that what these offered in the round that is closed were canaries: what the operation does."""
+        for device in devices:
+            self.state = shown(self.state, Round(self.state.round - 1), self.nodes[device])
+
+    @property
+    def doubted(self) -> tuple[int, ...]:
+        """Judges whose words are thought to be made up."""
+        return tuple(self._numbers[account.node] for account in self.state.accounts if is_doubted(account))
 
     def chosen_cards(self, adversaries: frozenset[int]) -> tuple[int, ...]:
         """Whose q cards the leader packs, as positions in the committee.

@@ -80,6 +80,12 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
     """How much a card says (`bflcd.lab.disclosures`)."""
+    canary_share: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.0
+    """Share of the trainers that offer -4 times what they trained, to find out who measures."""
+    card_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
+    """Share of a round's reward that is for its cards."""
+    doubts: bool = True
+    """Whether judges whose words can't come from measuring lose seat and pay."""
 
 
 PAPER: Final = Rules(
@@ -98,6 +104,9 @@ PAPER: Final = Rules(
     odd_limit=0.0,
     disclosure=BEFORE,
     score_noise=0.0,
+    canary_share=0.0,
+    card_share=0.0,
+    doubts=False,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -225,6 +234,9 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             election=rules.election,
             reputation_rounds=rules.reputation_rounds,
             odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
+            canary_share=_millionths(rules.canary_share),
+            card_share=_millionths(rules.card_share),
+            doubts=int(rules.doubts),
         )
 
 

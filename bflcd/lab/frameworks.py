@@ -29,7 +29,7 @@ from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.attacks import Measurements
 from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.lies.gauge import cost_in_margins
-from bflcd.learn.protocol import NORM_LIMIT, NORM_SCALE_BITS
+from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, row_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
@@ -163,6 +163,7 @@ class Bflc(Framework):
         self.adversaries.watch(committee)
         # 2. Trainers train, adversaries forge; what may not travel is refused before it is scored (design 5.2).
         updates, samples = self._updates(model, offering, pace, split=True)
+        canaries = self._sing(offering, updates)
         valid = [line for line, fine in enumerate(acceptable(updates)) if fine]
         offering, samples = [offering[line] for line in valid], [samples[line] for line in valid]
         updates = updates[torch.tensor(valid, device=updates.device, dtype=torch.int64)]
@@ -175,6 +176,7 @@ class Bflc(Framework):
         cards = [(member, replace(card, likes=self.adversaries.hide(member, likes, offering))) for member, card in cards]
         # 4. The ledger's own transition: judgement, packing, weights, rewards, election (design 5.4).
         decision = chain.close(offering, samples, cards)
+        chain.show(canaries)
         # 5. The exact aggregate of the packed, within the step limit.
         lines = {device: line for line, device in enumerate(offering)}
         places = torch.tensor([lines[device] for device in decision.packed], device=updates.device, dtype=torch.int64)
@@ -198,6 +200,13 @@ class Bflc(Framework):
             return cost_in_margins(int(found.gains[0, 0]), judging)
 
         return cost
+
+    def _sing(self, offering: Sequence[int], updates: Tensor) -> tuple[int, ...]:
+        """Who is a canary in this round; the `updates` [offering, weights] of the honest among them are turned round."""
+        drawn = self.chain.canaries(offering)
+        lines = [line for line, device in enumerate(offering) if device in drawn and device not in self.adversaries.members]
+        updates[torch.tensor(lines, device=updates.device, dtype=torch.int64)] *= CANARY
+        return drawn
 
     def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:
         """What is recorded of a round; `step`: the norm of what it moved the model by."""
@@ -224,6 +233,8 @@ class Bflc(Framework):
             "base_accuracy": None if judged.base_accuracy is None else judged.base_accuracy / 1e6,
             "paid": sum(paid.values()),
             "paid_liars": sum(amount for device, amount in paid.items() if device in lying),
+            "doubted_honest": sum(device not in lying for device in self.chain.doubted),
+            "doubted_liars": sum(device in lying for device in self.chain.doubted),
         }
 
     def _looked_at(self, member: int) -> Rows:

@@ -44,6 +44,8 @@ class Draw(IntEnum):
     """The rows and the noise of a device's private steps."""
     OWN_ROWS = 19
     """On which of their own rows adversaries try an offer."""
+    CANARIES = 20
+    """Which trainers of a round offer the opposite of what they trained."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

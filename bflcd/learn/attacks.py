@@ -29,6 +29,9 @@ LIED_ACCURACY: Final = (900_000, 1_000_000)
 DEFAMED_GAIN: Final = -10 * MILLION
 """What a defaming adversary claims for an honest update, in micro-nats: worse than guessing among 20,000 classes."""
 
+MADE_UP_GAIN: Final = 2_000
+"""What a judge that does not measure claims for what it lets pass: as little as late honest updates gain, in micro-nats."""
+
 TARGET_CLASS: Final = 0
 """What a backdoored model shall see wherever the trigger is."""
 
@@ -42,9 +45,17 @@ class Lies(Enum):
     """Each other's updates are nearly perfect, the honest ones are what they measured (the paper, V-B)."""
     DEFAME = "smear"
     """Each other's updates are nearly perfect, the honest ones are the worst there can be."""
+    CONSTANT = "constant"
+    """Nothing is measured: every update helps, by the same."""
+    RANDOM = "random"
+    """Nothing is measured: each update helps, or harms, by lot."""
+    REFUSE = "refuse"
+    """Nothing is measured: every update harms."""
+    BY_NORM = "by-norm"
+    """Nothing is measured: what is longer than twice the middle norm harms, all others help."""
 
 
-LiesName = Literal["none", "promote", "smear"]
+LiesName = Literal["none", "promote", "smear", "constant", "random", "refuse", "by-norm"]
 """`Lies` by value, as a configuration spells it."""
 
 
@@ -294,6 +305,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
     "sleeper": Named(Noise(300.0, Lies.DEFAME, waits=True), "honest until liars hold half of the seats, then noise and slander"),
+    "lazy-judge": Named(Attack(lies=Lies.CONSTANT), "trains as all do, and judges without measuring: each update helps a little"),
     "asker": Named(Asking(1.0, Lies.NONE), "offers that help one class, or one record, and harm the rest: what do judges hold?"),
     "copying-judge": Named(CopyingJudge(1.0, Lies.NONE), "a judge that measures nothing, and says what another's card says"),
 }
@@ -339,6 +351,22 @@ def lie(lies: Lies, measured: Measurements, accomplices: NDArray[np.bool_], rng:
             said = _promoted(measured, accomplices, rng)
             gains, accuracies = np.where(accomplices, said.gains, DEFAMED_GAIN), np.where(accomplices, said.accuracies, 0)
             return replace(said, gains=gains, accuracies=accuracies)
+        case Lies.CONSTANT | Lies.RANDOM | Lies.REFUSE | Lies.BY_NORM:
+            return _made_up(lies, measured, rng)
+
+
+def _made_up(lies: Lies, measured: Measurements, rng: np.random.Generator) -> Measurements:
+    """What who has not measured says: of what stands in payloads it knows the norms alone."""
+    count = len(measured.gains)
+    match lies:
+        case Lies.RANDOM:
+            helps = rng.random(count) < 0.5
+        case Lies.BY_NORM:
+            helps = measured.norms <= 2 * np.median(measured.norms) if count else np.zeros(0, dtype=np.bool_)
+        case _:
+            helps = np.full(count, lies is Lies.CONSTANT)
+    gains = np.where(helps, MADE_UP_GAIN, DEFAMED_GAIN)
+    return replace(measured, gains=gains, accuracies=np.full(count, LIED_ACCURACY[0]))
 
 
 def _promoted(measured: Measurements, accomplices: NDArray[np.bool_], rng: np.random.Generator) -> Measurements:

@@ -15,6 +15,10 @@ NORM_SCALE_BITS = 12
 NORM_LIMIT = 2**10
 """Norms are clamped to 2^10 before scaling."""
 
+CANARY = -4.0
+"""What a canary offers, in what it has trained: a step back that is refused for most of a training, and within the band of norms
+(docs/measurements/judges.md)."""
+
 WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
 """The gain of a row is never above a thousand nats."""
 
@@ -54,7 +58,8 @@ class TrainJob:
     """Train from `model` (safetensors bytes) and return the difference. `label` names chain, round and uploader in the update.
 
     `attack`: only for a worker that was set up to attack; None in all other jobs. `privacy`: how it is made noisy; a worker that
-    was set up for privacy does no job without it.
+    was set up for privacy does no job without it. `canary`: the update is `CANARY` times what was trained, so that who measures
+    it finds that it harms (design 5, Canaries).
     """
 
     round: Round
@@ -63,6 +68,7 @@ class TrainJob:
     label: str
     attack: AttackContext | None = None
     privacy: Mechanism | None = None
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Local training: stochastic gradient descent with momentum on one flat vector, deterministic by seed on one kind of device."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from bflcd.learn.checks.answers import built_model, rate_of, row_losses, transformed
 from bflcd.learn.checks.magnitude import check_update, first_beyond
 from bflcd.learn.flat import FlatModel, as_tensor, bad_model, tensors_of, to_numpy
-from bflcd.learn.protocol import TrainJob, TrainResult, WorkerError
+from bflcd.learn.protocol import CANARY, TrainJob, TrainResult, WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
 from bflcd.wire.tensors import VALUE_LIMIT, Floats, join_payload, split_payload
@@ -97,6 +97,14 @@ def train(
     update = _difference(model, job.model, loss)
     payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
     return TrainResult(payload, len(rows), loss, perf_counter() - begun)
+
+
+def opposite(trained: TrainResult, spec: tuple[TensorSpec, ...], label: str) -> TrainResult:
+    """The result with `CANARY` times U in the place of U, each value within what may travel: as many bytes, the same claims, a
+    step uphill."""
+    counters, update = split_payload(trained.update, spec, label=label)
+    turned = np.clip(update * np.float32(CANARY), -VALUE_LIMIT, VALUE_LIMIT)
+    return replace(trained, update=join_payload(counters, turned, spec, label=label))
 
 
 @dataclass(frozen=True, slots=True)

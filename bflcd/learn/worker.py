@@ -49,7 +49,7 @@ from bflcd.learn.private.noise import Chance
 from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
-from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, train
+from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, opposite, train
 from bflcd.params import TaskSpec
 from bflcd.process import confine_worker
 from bflcd.wire.training import Training
@@ -163,7 +163,8 @@ class Session:
         if adversary is not None:
             adversary.see(job.round, job.model)
         if adversary is None or context is None:
-            return self._train_on(self._training, job, cancelled)
+            trained = self._train_on(self._training, job, cancelled)
+            return opposite(trained, self._spec.tensors, job.label) if job.canary else trained
         rows = adversary.rows_in(job.round, self._training)
         return adversary.forge(self._train_on(rows, job, cancelled), job, context)
 

@@ -10,6 +10,7 @@ from bflcd.ledger.quorum import faults, leader
 from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
+from bflcd.ledger.trust.doubts import Bearing, of_cards
 from bflcd.ledger.trust.reputation import measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View
@@ -21,16 +22,19 @@ rounds. It divides a million, so that who is always there reaches exactly that."
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a round found of its members, besides the judgement: who was packed, who is paid what, who let a view fail."""
+    """What a round found of its members, besides the judgement: who was packed, who is paid what, who let a view fail, and how
+    each of the q cards stood to the others."""
 
     merits: Mapping[NodeId, Merit]
     paid: Mapping[NodeId, Amount]
     failed: frozenset[NodeId]
+    stood: Mapping[NodeId, Bearing]
 
 
 def accounts_after(params: Params, state: State, judgement: Judgement, found: Findings) -> tuple[Account, ...]:
     """Every account after the round's learning; operations and the election come later."""
-    return _judged(params, state, judgement, _learned(state, judgement, found, offering_after(params, state, judgement)))
+    judged = _judged(params, state, judgement, _learned(state, judgement, found, offering_after(params, state, judgement)))
+    return of_cards(judged, found.stood)
 
 
 def failed_before(committee: tuple[NodeId, ...], view: View) -> frozenset[NodeId]:

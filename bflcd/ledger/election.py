@@ -8,6 +8,7 @@ from typing import Final
 from bflcd.ledger.alliance.fees import in_arrears
 from bflcd.ledger.roles import lead_lot, tie_break
 from bflcd.ledger.state import NEVER, Account, State, is_member
+from bflcd.ledger.trust.doubts import doubts_count, is_doubted
 from bflcd.ledger.trust.reputation import repute_among
 from bflcd.params import Params
 from bflcd.registry import entry_of
@@ -15,7 +16,7 @@ from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 
 
 class Group(IntEnum):
-    """In which order seats are filled: 2 to 6 of `elect`."""
+    """In which order seats are filled: 2 to 7 of `elect`."""
 
     PACKED = 0
     """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule."""
@@ -27,6 +28,8 @@ class Group(IntEnum):
     """Present, never packed, without a seat: longest without one first."""
     ABSENT = 4
     """Not present: managers first, then as above."""
+    DOUBTED = 5
+    """Thought to make up its words as a judge (`trust.doubts`), whatever else it is: as above, among themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,8 @@ def elect(
     5. Then the present that were never packed.
     6. Then the absent: a seat that is not there brings its committee nearer to standing still. Who was never present, as one
        that only follows, comes last of all.
-    7. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
+    7. Then those whose words as judges are thought to be made up: so no doubt, however wrong, makes a committee smaller.
+    8. Ties go by the seed of the round that the seats are for, which nobody could foresee when it chose its id.
     """
     seated, managers = frozenset(state.committee), frozenset(state.managers)
     # 1. Who may sit.
@@ -190,7 +194,10 @@ def elect(
         if node not in present:
             # 6. The absent, who was never present last, managers first, then in the order of those present.
             rank = (Group.ABSENT, account.availability == 0, node not in managers, *rank)
-        # 7. Ties.
+        if doubts_count(params) and is_doubted(account):
+            # 7. The doubted.
+            rank = (Group.DOUBTED, *rank)
+        # 8. Ties.
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()
     seats = ranks[: params.committee_size]

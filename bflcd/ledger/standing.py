@@ -9,7 +9,7 @@ from typing import Final
 
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.quorum import faults, quorum
-from bflcd.ledger.state import MAX_REFUSALS, Account
+from bflcd.ledger.state import MAX_REFUSALS, NEVER, Account
 from bflcd.types import Round
 
 PATIENCE: Final = 3
@@ -21,8 +21,13 @@ def harms(offer: OfferJudgement, m: int) -> bool:
 
     More than half of the q cards that are left when f of those that refuse it are taken away say so: f liars frame nobody.
     """
+    return count_harms(offer.refusals, m)
+
+
+def count_harms(refusals: int, m: int) -> bool:
+    """As `harms`, of how many of the q cards refuse the offer."""
     f, q = faults(m), quorum(m)
-    return 2 * (offer.refusals - f) > q - f
+    return 2 * (refusals - f) > q - f
 
 
 def standing_after(account: Account, round_: Round, *, harmed: bool, packed: bool) -> Account:
@@ -37,3 +42,10 @@ def standing_after(account: Account, round_: Round, *, harmed: bool, packed: boo
     refusals = min(account.refusals + 1, MAX_REFUSALS)
     rest = 2 ** (refusals - PATIENCE) if refusals > PATIENCE else 0
     return replace(account, refusals=refusals, rest_round=Round(round_ + 1 + rest) if rest else account.rest_round)
+
+
+def standing_without(account: Account, round_: Round) -> Account:
+    """A trainer's account as if its harmful offer in `round_` had not been: a rest that began with it is over."""
+    refusals = max(0, account.refusals - 1)
+    caused = account.refusals > PATIENCE and account.rest_round == round_ + 1 + 2 ** (account.refusals - PATIENCE)
+    return replace(account, refusals=refusals, rest_round=NEVER if caused else account.rest_round)

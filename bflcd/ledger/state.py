@@ -10,6 +10,7 @@ from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import InvariantError, UsageError
 from bflcd.ledger.lot import first_lot
 from bflcd.ledger.pace import Pace
+from bflcd.ledger.trust.words import SHOWN_ROUNDS, RoundWords
 from bflcd.limits import Between, Name, Size
 from bflcd.params import MILLION, BlobRef, Genesis, Terms
 from bflcd.types import (
@@ -50,6 +51,9 @@ MAX_OPERATION_NUMBER: Final = 2**53
 MAX_REFUSALS: Final = 8
 """Harmful offers that count at most, so that as many useful ones make up for all (`ledger.standing`)."""
 
+MAX_DOUBT: Final = 5_200
+"""The most doubt of a judge, to which it jumps at the limit: 32 rounds of a hundred above it (`ledger.trust.doubts`)."""
+
 MAX_ROTATIONS: Final = 16
 """Keys in a row that a member takes by its own word: each leaves an account in the ledger for ever."""
 
@@ -87,6 +91,7 @@ class Account:
     this one is dead for ever (`alliance.keys`). `rotations`: keys that the member took by its own word since managers chose one.
     `heir`: of who has left, who gets what it has once its deposit is free (`alliance.fees`).
     `reputation`: moving average of what its offers were worth, in micro-nats; 0 of who has offered nothing (`trust.reputation`).
+    `doubt`: that its words as a judge come from measuring, in thousandths of a card (`trust.doubts`).
     """
 
     node: NodeId
@@ -110,6 +115,7 @@ class Account:
     rotations: Annotated[int, Between(0, MAX_ROTATIONS)] = 0
     heir: NodeId | None = None
     reputation: Annotated[MicroNats, Between(-MAX_REPUTATION, MAX_REPUTATION)] = MicroNats(0)
+    doubt: Annotated[int, Between(0, MAX_DOUBT)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +162,7 @@ class LastRollback:
     model: BlobRef
 
 
-@message(162, max_bytes=MAX_MEMBERS * 287 + 512 * 1024)
+@message(162, max_bytes=MAX_MEMBERS * 290 + 544 * 1024)
 @dataclass(frozen=True, slots=True)
 class State:
     """The ledger after the model block of `round`, without that block's own hash.
@@ -172,6 +178,7 @@ class State:
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).
     `pace`: how long the community waits (`ledger.pace`).
     `vouchers`: those that nobody has used yet, sorted by key.
+    `words`: of the judges of the last rounds, oldest first, where there are canaries (`ledger.trust.words`).
     """
 
     chain: Digest
@@ -194,6 +201,7 @@ class State:
     rollback: LastRollback | None = None
     pace: Pace = Pace()
     vouchers: Annotated[tuple[Voucher, ...], Size(0, MAX_VOUCHERS)] = ()
+    words: Annotated[tuple[RoundWords, ...], Size(0, SHOWN_ROUNDS)] = ()
 
 
 def state_hash(state: State) -> Digest:

@@ -7,7 +7,7 @@ blob is the aggregate (recomputed in `bflcd.learn.aggregate`), or that of the ro
 headers in `bflcd.core.round.old_models`), and the certificate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -26,10 +26,12 @@ from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.rollback import rolled_back_in
 from bflcd.ledger.pace import Pace, pace_after
 from bflcd.ledger.quorum import leader, quorum
-from bflcd.ledger.rewards import rewards
+from bflcd.ledger.rewards import card_pay, rewards, together
 from bflcd.ledger.roles import seed
-from bflcd.ledger.state import State, state_hash
+from bflcd.ledger.state import State, account_of, state_hash
 from bflcd.ledger.step_limit import step_limit, usual_norm_after
+from bflcd.ledger.trust.canaries import forgotten, words_after
+from bflcd.ledger.trust.doubts import Bearing, bearings, doubts_count, earns
 from bflcd.ledger.weights import weights
 from bflcd.params import BlobRef, Params
 from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Proof, Round, View, short
@@ -156,10 +158,13 @@ def decide(
     params = in_force(params, state)
     selection = select(params, state, head, cards, offers)
     judgement, packed = selection.judgement, selection.packed
-    paid = rewards(state.pool, params.reward_share, {p.judgement.uploader: p.judgement.gain or 0 for p in packed})
+    gains = {p.judgement.uploader: p.judgement.gain or 0 for p in packed}
+    trained = dict(rewards(state.pool, params.reward_share, gains, cards=params.card_share))
+    stood = bearings(judgement, cards)
+    paid = together(trained.items(), _cards_paid(params, state, judgement, stood))
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
     present = frozenset(judgement.present)
-    found = Findings(merits, dict(paid), failed_before(state.committee, draw.view))
+    found = Findings(merits, dict(paid), failed_before(state.committee, draw.view), stood)
     learned = replace(
         state,
         accounts=accounts_after(params, state, judgement, found),
@@ -167,8 +172,9 @@ def decide(
         usual_norm=usual_norm_after(state.usual_norm, [p.judgement.norm or 0 for p in packed]),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
         pace=_pace_after(params, state, cards, judgement),
+        words=words_after(params, state, judgement, cards, [trained.get(uploader, Amount(0)) for uploader in gains]),
     )
-    operated = apply_operations(learned, operations)
+    operated = forgotten(apply_operations(learned, operations))
     next_seed = seed(state.chain, Round(state.round + 1), draw.lot)
     merits, present = _under_new_keys(operated, merits, present)
     election = elect(params, operated, merits, present, next_seed)
@@ -318,6 +324,18 @@ def _pace_after(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]
     expected = expected_in(params, state, judgement)
     offered = bool(offered_in(state, judgement) & expected) if expected else None
     return pace_after(state.pace, lower_median([card.body.decided for card in cards]), offered=offered)
+
+
+def _cards_paid(
+    params: Params, state: State, judgement: Judgement, stood: Mapping[NodeId, Bearing]
+) -> Iterator[tuple[NodeId, Amount]]:
+    """What the authors of the q cards are paid that measured; `stood`: how each card stands to the others."""
+    each = card_pay(state.pool, params.reward_share, params.card_share, len(stood))
+    counted = sum(offer.gain is not None for offer in judgement.offers)
+    for author, bearing in stood.items():
+        account = account_of(state, author)
+        if account is not None and earns(account, bearing, counted, doubts=doubts_count(params)):
+            yield author, each
 
 
 def _score(packed: OfferJudgement) -> MicroNats:

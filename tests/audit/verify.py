@@ -11,6 +11,7 @@ import msgpack
 from nacl.signing import VerifyKey
 
 UNPROVED = {"reason", "text", "standing"}  # columns of which only that something stands there is known
+DOUBTED = 2_000  # from here on a judge's cards are not paid
 REFUSED = -1  # the gain on a card of an update that harms
 
 
@@ -61,7 +62,7 @@ class Audit:
             self.need(self.chain == chain_id, "the genesis is that of another chain")
             _, _, self.params, _, self.managers, members, self.committee, pool, *_ = genesis[2:]
             self.held, self.deposits = dict(members) | {"pool": pool, "burnt": 0}, {}
-            self.first, self.share = dict.fromkeys(self.held, 0), self.params[14]
+            self.first, self.share, self.doubted = dict.fromkeys(self.held, 0), self.params[14], set()
             for segment, ledger in zip(parts, parts, strict=True):
                 self.round(*segment[2:], ledger)
         sums = {"first": self.first, "packed": self.packed, "earned": self.earned, "moved": self.moved, "held": self.held}
@@ -120,9 +121,9 @@ class Audit:
         cards = [msgpack.unpackb(payload)[2:] for _, payload, _ in body[0]]
         of = [self.chain, self.rounds - 1, epoch, opened, digest("committee", epoch.to_bytes(8, "big"), *judging)]
         self.need(all(card[:5] == of for card in cards), "a card of another round")
-        paid = self.scores(updates, body, cards, (len(judging) - 1) // 3)
+        paid = self.scores(updates, body, cards, [card[0] for card in body[0]], (len(judging) - 1) // 3)
         for index, (kind, said) in enumerate(operations):
-            number = None if kind in ("apply", "evidence", "join") else msgpack.unpackb(said[0][1])[4]
+            number = None if kind in ("apply", "evidence", "join", "canary") else msgpack.unpackb(said[0][1])[4]
             told = {"number": number, "author": said[0][0], "id": digest("operation", pack(44, kind, said)), "text": True}
             self.row("operations", model=self.rounds, place=index, kind=kind, **told)
         # 4. What it left in the ledger, whose hash its block has.
@@ -142,8 +143,8 @@ class Audit:
         for author, signature in signatures:
             signed(author, payload, signature)
 
-    def scores(self, updates, body, cards, faults):
-        """Each packed update is worth the median of what the cards say, and is paid by its part of all gains."""
+    def scores(self, updates, body, cards, judges, faults):
+        """Each packed update is worth the median of what the cards say, and is paid by its part of all gains; cards are paid alike."""
         entries, gains, paid, places = defaultdict(list), {}, dict(body[3]), {}
         for card in cards:
             for uploader, offer, root, *said in card[7]:
@@ -154,6 +155,7 @@ class Audit:
             gains[author] = max(worth[1], 0)
             self.packed[author] += 1
         self.need(places.keys() <= entries.keys(), "packed is what no card names")
+        counted = set()
         for key in [*places, *sorted(entries.keys() - places.keys())]:
             found = entries[key]
             known = faults < len(found) and count[key[0]] == 1
@@ -161,6 +163,7 @@ class Audit:
             gain, accuracy = [sorted(one[n] for one in found)[middle] for n in (0, 1)] if known and middle >= 0 else (None, None)
             score = gain if self.params[9] == "gain" else accuracy
             place, worth = places.get(key, (None, [score, gain, accuracy]))
+            counted |= {key} if gain is not None else set()
             self.need(worth == [score, gain, accuracy], f"the score of place {place} does not follow from the cards")
             told = {"uploader": key[0], "offer": key[1], "update": key[2], "place": place, "reason": place is None}
             told |= {"weight": 0, "reward": 0} if place is None else {"weight": body[2][place], "reward": paid.get(key[0], 0)}
@@ -168,9 +171,15 @@ class Audit:
             told |= {"entries": len(found), "refusals": sum(one[0] == REFUSED for one in found if known)}
             self.row("contributions", model=self.rounds, **told)
         payout, total = self.held["pool"] * self.share // 1_000_000, sum(gains.values())
+        for_cards = payout * self.params[17] // 1_000_000
+        payout -= for_cards
         due = {node: payout * gain // total for node, gain in gains.items() if total}
         order = sorted(due, key=lambda node: (-(payout * gains[node] % total), node))
         due.update({node: due[node] + 1 for node in order[: payout - sum(due.values())]})
+        for judge, card in zip(judges, cards, strict=True):
+            said = sum(tuple(entry[:3]) in counted for entry in card[7])
+            if 0 < len(counted) <= 2 * said and not (self.params[18] and judge in self.doubted):
+                due[judge] = due.get(judge, 0) + for_cards // len(cards)
         self.need({node: amount for node, amount in due.items() if amount} == paid, "rewards that do not follow from the gains")
         return paid
 
@@ -179,6 +188,7 @@ class Audit:
         rewarded, before = Counter(paid) + Counter(), Counter(self.held)
         rewarded["pool"] = -sum(paid.values())
         self.deposits = {one[0]: one[15] for one in ledger[7]}
+        self.doubted = {one[0] for one in ledger[7] if one[20] >= DOUBTED}
         self.held = {one[0]: one[1] + one[15] for one in ledger[7]} | {"pool": ledger[8], "burnt": ledger[9]}
         self.managers, self.share = ledger[5], dict(ledger[16]).get("reward_share", self.params[14])
         for holder, held in self.held.items():

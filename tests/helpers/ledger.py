@@ -41,13 +41,15 @@ def make_genesis(nodes: int = 10, committee: int = 4, places: int = 6, **params:
 
     The first `committee` members (at most all) hold the first seats, the first four are managers; `params` are fields of Params.
     Where members and seats are too few for the common rules, the community is a small one. Seats go by score, reputations decide
-    nothing, and cards say what was measured, so that a test can tell who gets them.
+    nothing, nobody is a canary, no card is paid, and cards say what was measured, so that a test can tell who gets what.
     """
     identities = make_identities(nodes)
     ids = tuple(identity.node_id for identity in identities)
     params.setdefault("election", "score")
     params.setdefault("reputation_rounds", 0)
     params.setdefault("score_noise", 0)
+    params.setdefault("canary_share", 0)
+    params.setdefault("card_share", 0)
     params.setdefault("small_community", committee < 4 or nodes < committee + 1)
     model = b"the initial model"
     genesis = Genesis(

@@ -127,7 +127,7 @@ def test_rounds_follow_each_other():
     """Given twenty devices, when five rounds are closed by unanimous cards, then trainers are everybody without a seat, the best
     four get the next seats and nobody judges twice in a row, everybody who gained is paid, and no unit is lost.
     """
-    chain = small(reward_share=PartsPerMillion(100_000), election="score")
+    chain = small(reward_share=PartsPerMillion(100_000), card_share=PartsPerMillion(0), election="score")
     heads = set()
     for round_ in range(5):
         assert chain.state.round == round_

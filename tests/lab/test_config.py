@@ -140,6 +140,9 @@ OTHER_RULES = {
     "copy_likeness": 0.9,
     "odd_limit": 3.0,
     "disclosure": "helps or not",
+    "canary_share": 0.1,
+    "card_share": 0.2,
+    "doubts": False,
 }
 
 

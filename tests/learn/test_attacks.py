@@ -342,3 +342,29 @@ def test_an_asker_offers_its_question_as_strong_as_it_shall_be():
 def test_a_name_is_checked_without_torch():
     code = "import sys; from bflcd.learn.attacks import for_daemon; for_daemon('noise'); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("lies", "helped"),
+    [(Lies.CONSTANT, [True] * 4), (Lies.REFUSE, [False] * 4), (Lies.BY_NORM, [True, True, True, False])],
+)
+def test_who_does_not_measure_says_what_follows_from_the_norms_alone(lies, helped):
+    """Given two measurements that differ in all but the norms, then the same is said of both."""
+    norms = np.array([4_096, 5_000, 3_000, 20_000])
+    said = [
+        lie(
+            lies,
+            Measurements(np.array(gains), np.array(gains) + 7, norms, 1_000),
+            np.zeros(4, dtype=np.bool_),
+            np.random.default_rng(0),
+        )
+        for gains in ([5, -5, 0, 9], [900, 1, 2, -3])
+    ]
+    assert said[0].gains.tolist() == said[1].gains.tolist() == [2_000 if good else DEFAMED_GAIN for good in helped]
+    assert said[0].norms.tolist() == norms.tolist()
+
+
+def test_who_says_anything_by_lot_says_both_about_as_often():
+    measured = Measurements(np.zeros(1_000, dtype=np.int64), np.zeros(1_000, dtype=np.int64), np.ones(1_000, dtype=np.int64), 0)
+    said = lie(Lies.RANDOM, measured, np.zeros(1_000, dtype=np.bool_), np.random.default_rng(1))
+    assert 450 < int((said.gains > 0).sum()) < 550

@@ -1,5 +1,7 @@
 """Local training: deterministic, exact about what it returns, cancelled between batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import TrainJob, WorkerError
 from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
-from bflcd.learn.training import DeviceRows, JobCancelledError, batches, initial_model, never, train
+from bflcd.learn.training import DeviceRows, JobCancelledError, batches, initial_model, never, opposite, train
 from bflcd.types import Round
-from bflcd.wire.tensors import split_payload
+from bflcd.wire.tensors import join_payload, split_payload
 from tests.helpers.learning import task_spec
 from tests.helpers.tensors import decode_tensors
 from tests.helpers.worker_tasks import LineTask
@@ -152,3 +154,18 @@ def test_dropout_and_batch_normalisation_are_deterministic_too():
     update = decode_tensors(first.update, tensors, label="mine")
     assert np.abs(update["1.running_mean"]).max() > 0
     assert split_payload(first.update, tensors, label="mine")[0].tolist() == [0]
+
+
+def test_a_canary_is_minus_four_times_the_update_within_what_may_travel(line):
+    """Given a trained update, then its canary has its size, counters and claims, and each value times -4, cut where payloads end."""
+    task, spec, flat, model, rows = line
+    trained = train(flat, task, spec, rows, job(model))
+    turned = opposite(trained, spec.tensors, "mine")
+    counters, update = split_payload(trained.update, spec.tensors, label="mine")
+    other_counters, other = split_payload(turned.update, spec.tensors, label="mine")
+    assert np.array_equal(other, update * np.float32(-4))
+    assert np.array_equal(counters, other_counters)
+    assert (len(turned.update), turned.samples, turned.loss) == (len(trained.update), trained.samples, trained.loss)
+    far = replace(trained, update=join_payload(counters, np.full_like(update, 1_000), spec.tensors, label="mine"))
+    cut = split_payload(opposite(far, spec.tensors, "mine").update, spec.tensors, label="mine")[1]
+    assert set(cut.tolist()) == {-1024.0}

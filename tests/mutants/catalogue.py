@@ -33,6 +33,7 @@ from tests.mutants.planted import (
     sealing,
     store,
     sync,
+    trust,
     vouchers,
     wire,
 )
@@ -63,6 +64,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *vouchers.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,
+    *trust.MUTANTS,
     *blobs.MUTANTS,
     *border.MUTANTS,
     *addresses.MUTANTS,

@@ -190,7 +190,7 @@ class VirtualNumbers:
         node.trained(well=True)
         node.attempts += 1
         update = compute.update_bytes(world.genesis, job.label, root_of(job.model), node.attempts)
-        if node.liar is not None:
+        if node.liar is not None or job.canary:
             world.bad_updates.add(root_of(update))
         return TrainResult(update, 50 + compute.draw("samples", node.id) % 200, 0.5, 0.0)
 

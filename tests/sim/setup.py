@@ -43,6 +43,8 @@ class Setup:
     """Of the nodes, those that the genesis does not name."""
     terms: Terms = Terms()
     sealed_cards: bool = True
+    canary_share: int = 0
+    card_share: int = 0
 
     @property
     def f(self) -> int:
@@ -85,6 +87,11 @@ def draw_election(rng: Random) -> str:
 def draw_reputation(rng: Random) -> int:
     """Over how many offers the community averages; one in four forgets what its members have offered before."""
     return rng.choice([0, 2, 8, 8])
+
+
+def draw_trust(rng: Random) -> tuple[int, int]:
+    """Shares of canaries and of pay for cards: none at all in a quarter of the worlds, most of the time more than a genesis gives."""
+    return rng.choice([0, 62_500, 250_000, 500_000]), rng.choice([0, 100_000, 1_000_000])
 
 
 def _size(rng: Random) -> int:

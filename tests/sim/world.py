@@ -90,6 +90,8 @@ class World(Links):
             election=setup.election,
             reputation_rounds=setup.reputation_rounds,
             active_fraction=PartsPerMillion(setup.active_fraction),
+            canary_share=PartsPerMillion(setup.canary_share),
+            card_share=PartsPerMillion(setup.card_share),
         )
         if setup.managers:
             ids = [member.node for member in self.genesis.members]

@@ -19,6 +19,7 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
 from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.trust.canaries import own_proof
 from bflcd.ledger.trust.noise import Noise
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short
@@ -155,7 +156,9 @@ class LocalWork:
         if not wanted or not self._can_begin() or self._failures > MAX_TRAINING_FAILURES:
             return []
         self.training = self.busy = True
-        return [Train(context.round, context.head_blob, self._draw(b"train"))]
+        state = context.state
+        canary = own_proof(context.params.canary_share, state.chain, state.round, state.lot, self._signer) is not None
+        return [Train(context.round, context.head_blob, self._draw(b"train"), canary)]
 
     def judge(self, now: Instant, *, may_sign: bool) -> list[Effect]:
         """A member's work up to its card: get the updates, score them, sign the card when it is due, show it in its time."""

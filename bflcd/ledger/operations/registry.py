@@ -5,6 +5,7 @@ from typing import Final
 from bflcd.ledger.operations.admitting import ADMIT, REFUSE
 from bflcd.ledger.operations.applying import APPLY
 from bflcd.ledger.operations.base import OperationKind, refused
+from bflcd.ledger.operations.canary import CANARY
 from bflcd.ledger.operations.evidence import EVIDENCE
 from bflcd.ledger.operations.keys import REPLACE, ROTATE
 from bflcd.ledger.operations.leaving import KICK, LEAVE, RETURN
@@ -23,7 +24,7 @@ KINDS: Final[dict[str, OperationKind[Operation]]] = {
     kind.name: kind
     for kind in (
         *(EVIDENCE, APPLY, ADMIT, REFUSE, LEAVE, KICK, RETURN, APPOINT, DISMISS, SET, TRANSFER, PAY, ROLLBACK),
-        *(ROTATE, REPLACE, VOUCH, JOIN),
+        *(ROTATE, REPLACE, VOUCH, JOIN, CANARY),
     )
 }
 """By what `Operation.kind` says."""

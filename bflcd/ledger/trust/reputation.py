@@ -57,6 +57,11 @@ class Repute:
         return reputation >= 0 or (reputation >= self.borne and helps > faults(m))
 
 
+def debt_of(measure: Measure) -> MicroNats:
+    """What an offer below the margin takes off a reputation of 0; nothing where reputations don't count."""
+    return MicroNats(measure.margin // HARM_PART // measure.rounds if measure.rounds else 0)
+
+
 def repute_among(reputations: Iterable[MicroNats]) -> Repute:
     """By their lower median: half of it is good, at least 0; what is borne is 0, or the median where most are below.
 

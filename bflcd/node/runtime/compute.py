@@ -66,7 +66,7 @@ class ComputeJobs:
         self._works_on(job.round, job.model)
         try:
             model = await self._payloads.read(job.model)
-            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round)))
+            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round), canary=job.canary))
         except BudgetSpentError as error:
             await self._inbox.put(WorkFailed(job.round, training=True, text=str(error), final=True))
             return

@@ -42,7 +42,7 @@ from tests.helpers.ledger import (
 )
 from tests.helpers.money import pays, with_terms
 
-START = make_community(10, 4, 6)
+START = make_community(10, 4, 6, score_rows=1000)
 STATE = START.state
 KEYS = [START.keys[node] for node in START.members]
 MANAGERS, PLAIN = KEYS[:4], KEYS[4:]

@@ -86,6 +86,9 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "odd_limit",
         "reputation_rounds",
         "score_noise",
+        "canary_share",
+        "card_share",
+        "doubts",
     }
     assert set(BOUNDS) == set(SETTABLE) | {field.name for field in fields(Terms)}
     assert tuple(sorted(SETTABLE)) == SETTABLE

@@ -112,8 +112,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "liar-keeps-its-reward",
         "a liar is paid for the round whose block convicts it (rule 9)",
         (
-            Edit(TRANSITION, "    paid = rewards(", "    state = apply_operations(state, operations)\n    paid = rewards("),
-            Edit(TRANSITION, "    operated = apply_operations(learned, operations)\n", "    operated = learned\n"),
+            Edit(
+                TRANSITION,
+                "    trained = dict(rewards(",
+                "    state = apply_operations(state, operations)\n    trained = dict(rewards(",
+            ),
+            Edit(
+                TRANSITION,
+                "    operated = forgotten(apply_operations(learned, operations))\n",
+                "    operated = forgotten(learned)\n",
+            ),
         ),
         (PROVED,),
     ),

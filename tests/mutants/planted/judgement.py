@@ -136,8 +136,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "f-liars-frame",
         "f lying judges and one honest one bring an honest trainer to rest",
         STANDING,
-        "return 2 * (offer.refusals - f) > q - f",
-        "return 2 * (offer.refusals - f) > 0 * q",
+        "return 2 * (refusals - f) > q - f",
+        "return 2 * (refusals - f) > 0 * q",
         STOOD,
     ),
     mutant(
