@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from bflcd.learn.attacks import AttackConfig, LiesName
+from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.cards import LiesName
 from bflcd.learn.private.mechanism import MOST_NOISE, THOUSAND
 from bflcd.net import multiaddr
 from bflcd.net.dialing.rule import DialRule, parse_allowed

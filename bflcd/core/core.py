@@ -42,11 +42,9 @@ from bflcd.core.events import (
     WorkFailed,
 )
 from bflcd.core.facts import EpochGiven, EvidenceFound, Fact, RoundDecided, SegmentRight, SomethingNew, Step
-from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
 from bflcd.core.operations import OperationHandler
-from bflcd.core.own_canaries import own_canaries
 from bflcd.core.reception import Reception
 from bflcd.core.records import Head, OperationRecord, RecoveryRecord, RoundRecords
 from bflcd.core.restart import recovery_in_force, restore
@@ -55,6 +53,8 @@ from bflcd.core.round.context import RoundContext
 from bflcd.core.round.state import Decision, NodeParts, RoundState
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.core.snapshot import CoreSnapshot, LastDecision, snapshot_of
+from bflcd.core.trust.judging_account import JudgingAccount
+from bflcd.core.trust.own_canaries import own_canaries
 from bflcd.crypto.identity import Signer
 from bflcd.errors import PeerError, Rejection
 from bflcd.ledger.oversight import unexplained

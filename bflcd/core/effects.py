@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from bflcd.core.judging_account import Told
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import Record
+from bflcd.core.trust.judging_account import Told
 from bflcd.errors import Rejection
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef

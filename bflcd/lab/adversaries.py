@@ -8,7 +8,8 @@ from torch import Tensor
 
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.rng import Draw, generator, number
-from bflcd.learn.attacks import Attack, Known, Lies, Measurements, acts_now, lie
+from bflcd.learn.attacks import Attack, Known, acts_now
+from bflcd.learn.lies.cards import Lies, Measurements, lie
 
 
 class Adversaries:

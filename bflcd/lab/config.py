@@ -11,8 +11,9 @@ from msgspec import Meta
 from bflcd.errors import UsageError
 from bflcd.lab.disclosures import BEFORE, DISCLOSURES, HERE
 from bflcd.lab.rules_version import rules_version
-from bflcd.learn.attacks import Attack, Lies, find_attack
+from bflcd.learn.attacks import Attack, find_attack
 from bflcd.learn.data import DataConfig, PartitionKind, check_data_config
+from bflcd.learn.lies.cards import Lies
 from bflcd.params import (
     AGGREGATIONS,
     ELECTIONS,

@@ -26,8 +26,8 @@ from bflcd.lab.exact import aggregate
 from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
-from bflcd.learn.attacks import Measurements
 from bflcd.learn.checks.alike import Comparison
+from bflcd.learn.lies.cards import Measurements
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, row_limit

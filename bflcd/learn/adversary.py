@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.learn.attacks import Attack, AttackConfig, Known, Measurements, lie
+from bflcd.learn.attacks import Attack, AttackConfig, Known
 from bflcd.learn.data import DataConfig, bad_data
 from bflcd.learn.flat import as_tensor, to_numpy
+from bflcd.learn.lies.cards import Measurements, lie
 from bflcd.learn.lies.gauge import Gauge
 from bflcd.learn.protocol import AttackContext, Judging, ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.learn.questions.asker import Asker, Turn, suspected

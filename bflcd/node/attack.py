@@ -10,7 +10,8 @@ from bflcd.config import AttackSection
 from bflcd.core.round.context import RoundContext
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.errors import OperatorError
-from bflcd.learn.attacks import DEFAMED_GAIN, AttackConfig, acts_now
+from bflcd.learn.attacks import AttackConfig, acts_now
+from bflcd.learn.lies.cards import DEFAMED_GAIN
 from bflcd.learn.protocol import (
     AttackContext,
     Compute,

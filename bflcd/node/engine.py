@@ -6,9 +6,9 @@ from typing import Protocol
 
 from bflcd.core.core import Core
 from bflcd.core.events import Started
-from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.records import RoundRecords
 from bflcd.core.signing_guard import Mark, SigningGuard
+from bflcd.core.trust.judging_account import JudgingAccount
 from bflcd.crypto.identity import Signer
 from bflcd.errors import OperatorError
 from bflcd.ledger.state import State

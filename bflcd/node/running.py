@@ -18,13 +18,13 @@ from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.alliance.paying import Payer
 from bflcd.node.alliance.service import AllianceService
-from bflcd.node.computing import compute_of, worker_of
 from bflcd.node.engine import Engine, check_observer, open_engine
 from bflcd.node.following import Follower, RoundClaims
 from bflcd.node.history import HistoryGuard, TrustedHead, check_trusted
 from bflcd.node.load.watch import LoadWatch
 from bflcd.node.maintenance import Maintenance
 from bflcd.node.observer import RuntimeObserver
+from bflcd.node.privacy.computing import compute_of, worker_of
 from bflcd.node.privacy.judging import privacy_of
 from bflcd.node.privacy.view import privacy_view
 from bflcd.node.recovery.service import RecoveryService

@@ -7,8 +7,8 @@ import pytest
 from bflcd.core.core import Core
 from bflcd.core.effects import Effect, Notice, Persist, Send
 from bflcd.core.events import BlobFetched, MessageReceived, Scored
-from bflcd.core.judging_account import JudgingAccount, Tally, Told, cost_of_round
 from bflcd.core.node_events import EventKind
+from bflcd.core.trust.judging_account import JudgingAccount, Tally, Told, cost_of_round
 from bflcd.learn.protocol import ScoreResult, UpdateScore
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.trust.accounting import NOTHING, Answers, added, cost, epsilon
@@ -84,7 +84,7 @@ def test_what_is_told_without_noise_no_budget_bears() -> None:
 
 def judging(account: JudgingAccount, noise: int = NOISE) -> tuple[list[Effect], Core]:
     """A judge with one scored offer, and what it does when its card is due."""
-    world = a_world(score_noise=noise)
+    world = a_world(score_noise=noise, sealed_cards=False)
     core, _ = a_judge(world)
     core._node.account.tally, core._node.account.budget = account.tally, account.budget
     trainer = world.identities[list(world.identities)[-1]]

@@ -15,6 +15,7 @@ from bflcd.wire.codec import registered
 MODULES = (
     "wire.alliance",
     "wire.blocks",
+    "wire.canary",
     "wire.keys",
     "wire.envelope",
     "wire.governance",

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bflcd.errors import UsageError
 from bflcd.lab.adversaries import Adversaries
-from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, LIED_ACCURACY, Lies, Measurements
+from bflcd.learn.attacks import ATTACKS
+from bflcd.learn.lies.cards import DEFAMED_GAIN, LIED_ACCURACY, Lies, Measurements
 from tests.helpers.lab import tiny
 
 OFFERING = (3, 5, 6, 8, 11, 15)

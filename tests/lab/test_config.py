@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bflcd.errors import OperatorError, UsageError
 from bflcd.lab.config import PAPER, Rules, SimulationConfig, changed, check_config
-from bflcd.learn.attacks import Lies
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.cards import Lies
 from bflcd.params import MILLION, Params, TaskSpec, TensorSpec, default_committee
 from tests.helpers.lab import tiny
 

@@ -11,8 +11,9 @@ from bflcd.lab.experiments.questions import distance
 from bflcd.lab.questions import listening as module
 from bflcd.lab.questions.interrogation import Learned, Record
 from bflcd.lab.questions.listening import Askers, Heard, Listened, conclude, membership
-from bflcd.learn.attacks import Lies, find_attack
+from bflcd.learn.attacks import find_attack
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.cards import Lies
 from bflcd.learn.questions.prediction import Prediction
 from bflcd.learn.task import Community, Rows, find_task
 from bflcd.ledger.disclosure import said_gain

@@ -9,9 +9,10 @@ import torch
 
 from bflcd.errors import OperatorError, PeerError
 from bflcd.learn.adversary import Adversary, asker_of, poisoned, turn_of
-from bflcd.learn.attacks import ATTACKS, DEFAMED_GAIN, AttackConfig, LabelFlip, Noise, find_attack
+from bflcd.learn.attacks import ATTACKS, AttackConfig, LabelFlip, Noise, find_attack
 from bflcd.learn.client import WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.lies.cards import DEFAMED_GAIN
 from bflcd.learn.lies.gauge import Gauge
 from bflcd.learn.messages import Setup, frame_of, job_of, read_as
 from bflcd.learn.protocol import (

@@ -14,8 +14,6 @@ from hypothesis.extra import numpy as arrays
 from bflcd.errors import OperatorError, UsageError
 from bflcd.learn.attacks import (
     ATTACKS,
-    DEFAMED_GAIN,
-    LIED_ACCURACY,
     TARGET_CLASS,
     Alie,
     AlieMargin,
@@ -25,13 +23,17 @@ from bflcd.learn.attacks import (
     EdgeBackdoor,
     Known,
     LabelFlip,
-    Lies,
-    Measurements,
     Noise,
     Shrunken,
     acts_now,
     find_attack,
     for_daemon,
+)
+from bflcd.learn.lies.cards import (
+    DEFAMED_GAIN,
+    LIED_ACCURACY,
+    Lies,
+    Measurements,
     lie,
 )
 from bflcd.learn.lies.edge import EVERY, laid_down, stamp

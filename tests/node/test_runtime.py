@@ -9,10 +9,10 @@ import pytest
 
 from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, FindModel, Persist, Send, Train
 from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, ModelFound, SegmentFetched, Started, Trained
-from bflcd.core.judging_account import Told
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
+from bflcd.core.trust.judging_account import Told
 from bflcd.errors import RequestError
 from bflcd.learn.protocol import TrainJob, TrainResult
 from bflcd.ledger.state import genesis_header, genesis_state

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bflcd.core.effects import Blame, Commit, Notice
-from bflcd.core.judging_account import Told
 from bflcd.core.records import Record, RoundRecords
 from bflcd.core.signing_guard import Mark
+from bflcd.core.trust.judging_account import Told
 from bflcd.crypto.hashing import chunk_hash, root_of
 from bflcd.errors import InvariantError, PeerError, Rejection, RequestError
 from bflcd.learn.aggregate import WeightedUpdate

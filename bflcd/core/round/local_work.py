@@ -9,12 +9,12 @@ from typing import Final
 
 from bflcd.core.effects import Blame, Effect, FetchBlob, Persist, Score, Send, Train, notice
 from bflcd.core.events import BlobMissing, Instant, Scored, Trained, WorkFailed
-from bflcd.core.judging_account import JudgingAccount, Told
 from bflcd.core.node_events import EventKind
 from bflcd.core.records import OfferRecord, OwnRecord, Pin
 from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.core.round.retransmission import Retransmissions
+from bflcd.core.trust.judging_account import JudgingAccount, Told
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection

@@ -6,7 +6,6 @@ from bflcd.consensus.events import Journal
 from bflcd.core.effects import Effect, FetchSegment
 from bflcd.core.equivocation import EquivocationHandler
 from bflcd.core.events import Instant
-from bflcd.core.judging_account import JudgingAccount
 from bflcd.core.operations import OperationHandler
 from bflcd.core.records import Head
 from bflcd.core.round.agreement import Agreement
@@ -18,6 +17,7 @@ from bflcd.core.round.old_models import OldModels
 from bflcd.core.round.recovery_signatures import RecoverySignatures
 from bflcd.core.round.retransmission import Retransmissions
 from bflcd.core.signing_guard import SigningGuard
+from bflcd.core.trust.judging_account import JudgingAccount
 from bflcd.crypto.identity import Signer
 from bflcd.params import Genesis
 from bflcd.types import Millis, NodeId, Round

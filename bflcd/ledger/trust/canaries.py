@@ -120,7 +120,8 @@ def shown(state: State, round_: Round, uploader: NodeId) -> State:
     """The ledger after it was shown that what `uploader` offered in `round_`, of which words are kept, was a canary.
 
     1. Each judge that most others contradict, or bear out, is doubted more, or less.
-    2. Its author loses nothing: a refusal is taken back, and the debt that it brought, and it is paid what the middle of the packed was, if the pool has it.
+    2. Its author loses nothing: a refusal is taken back, with the debt that it brought, and it is paid what the middle of the
+       packed was, if the pool has it.
 
     A canary that was packed has done its harm, and was paid; its words decide nothing, and it is settled all the same.
     """

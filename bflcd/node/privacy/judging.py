@@ -9,8 +9,8 @@ import msgspec
 
 from bflcd.api.schema.privacy import JudgingPrivacy
 from bflcd.config import PrivacySection
-from bflcd.core.judging_account import JudgingAccount, Tally, Told
 from bflcd.core.round.context import RoundContext
+from bflcd.core.trust.judging_account import JudgingAccount, Tally, Told
 from bflcd.errors import MachineError
 from bflcd.faults import is_there, refused, sync_directory
 from bflcd.files import read_regular, write_whole

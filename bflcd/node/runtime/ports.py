@@ -7,9 +7,9 @@ from typing import Protocol
 
 from bflcd.core.effects import Blame, Commit, Effect, Notice
 from bflcd.core.events import Event, Instant
-from bflcd.core.judging_account import Told
 from bflcd.core.records import Record
 from bflcd.core.signing_guard import Mark
+from bflcd.core.trust.judging_account import Told
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, ScoreResult, TrainJob, TrainResult
 from bflcd.ledger.state import State

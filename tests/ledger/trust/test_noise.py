@@ -60,9 +60,9 @@ def test_the_sensitivity_is_the_width_of_a_row_over_their_number(width: int, row
     ("params", "most"),
     [
         (Params(score_noise=0), row_limit(Params())),
-        (Params(), 600_000),
-        (Params(score_margin=MicroNats(0)), LEAST_GAIN_LIMIT),
-        (Params(score_margin=MicroNats(10**13)), row_limit(Params(score_margin=MicroNats(10**13)))),
+        (PARAMS, 600_000),
+        (Params(score_noise=NOISE, score_margin=MicroNats(0)), LEAST_GAIN_LIMIT),
+        (Params(score_noise=NOISE, score_margin=MicroNats(10**13)), row_limit(Params(score_margin=MicroNats(10**13)))),
     ],
 )
 def test_with_noise_a_row_may_gain_less_than_it_may_lose(params: Params, most: int) -> None:
@@ -134,5 +134,5 @@ def test_no_scale_draws_nothing() -> None:
     ("rule", "entries", "count"), [("gain", 0, 0), ("gain", 7, 7 + BASE_ANSWERS), ("accuracy", 7, 14 + BASE_ANSWERS)]
 )
 def test_a_card_answers_of_each_offer_and_of_the_base(rule: str, entries: int, count: int) -> None:
-    told = noise_of(params=Params(score_rule=rule)).answers(entries)
+    told = noise_of(params=Params(score_noise=NOISE, score_rule=rule)).answers(entries)
     assert (told.noise, told.count, told.drawn, told.held) == (NOISE, count, 100, 400)

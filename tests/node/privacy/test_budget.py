@@ -45,7 +45,7 @@ class Worker:
 
     async def score(self, job):
         self.asked.append(job)
-        return ScoreResult(1, 2, (), (), 0.1)
+        return ScoreResult(1, 2, (), (), 0.1, 1, 1)
 
     async def evaluate(self, job):
         self.asked.append(job)

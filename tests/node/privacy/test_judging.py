@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bflcd.config import PrivacySection
-from bflcd.core.judging_account import JudgingAccount, Told
+from bflcd.core.trust.judging_account import JudgingAccount, Told
 from bflcd.errors import MachineError, OperatorError
 from bflcd.ledger.trust.accounting import Answers, cost, epsilon
 from bflcd.ledger.trust.noise import Rows
@@ -91,13 +91,13 @@ async def test_a_damaged_file_is_told_and_never_begun_anew(tmp_path: Path, chang
 
 def test_the_operator_sees_the_bound_of_a_card_and_of_a_life() -> None:
     account = JudgingAccount(budget=9.0)
-    shown = judging_privacy(account, Params(), Rows(100, 400), trainers=10)
+    shown = judging_privacy(account, Params(score_noise=NOISE), Rows(100, 400), trainers=10)
     one = cost(ANSWERS)
     assert (shown.card, shown.life) == (epsilon(one, 1e-5), epsilon(tuple(100 * part for part in one), 1e-5))
     assert (shown.noise, shown.delta, shown.cards, shown.budget) == (4.0, 1e-5, 0, 9.0)
     assert "4 times what one row changes, on means over 100 of 400 rows" in shown.mechanism
     account.count(account.tally.after(told(1)))
-    later = judging_privacy(account, Params(), Rows(100, 400), trainers=10)
+    later = judging_privacy(account, Params(score_noise=NOISE), Rows(100, 400), trainers=10)
     assert (later.cards, later.answers, later.spent) == (1, 12, epsilon(one, 1e-5))
     assert later.left == pytest.approx(9.0 - epsilon(one, 1e-5))
 
@@ -107,6 +107,6 @@ def test_without_noise_or_rows_no_bound_is_shown() -> None:
     exact = judging_privacy(account, Params(score_noise=0), Rows(100, 400), trainers=10)
     assert (exact.card, exact.life, exact.budget, exact.left) == (None, None, None, None)
     assert exact.mechanism.startswith("none")
-    unknown = judging_privacy(account, Params(), None, trainers=10)
+    unknown = judging_privacy(account, Params(score_noise=NOISE), None, trainers=10)
     assert (unknown.card, unknown.life) == (None, None)
     assert "at most 256 rows" in unknown.mechanism
