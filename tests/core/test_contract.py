@@ -10,7 +10,7 @@ from bflcd.core.core import Core
 PRODUCT = Path(__file__).parents[2] / "bflcd"
 
 ENTRIES = {"handle", "tick", "deadline"}
-QUESTIONS = {"context", "syncing", "snapshot", "signed_message", "operation", "recovery_refusal"}
+QUESTIONS = {"context", "syncing", "snapshot", "signed_message", "shown_cards", "operation", "recovery_refusal"}
 
 USERS = sorted(
     path

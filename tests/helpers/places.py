@@ -179,6 +179,7 @@ def counted(core: Core) -> dict[str, object]:
         "round": core.context.round,
         "beacons": frozenset(collection.beacons),
         "offers": frozenset(collection.offers),
+        "seals": frozenset(collection.sealing.seals),
         "cards": frozenset(collection.cards),
         "certificate": pending_certificate(core),
     }

@@ -118,7 +118,7 @@ class RoundState:
         waits = [self.retransmissions.deadline(), self.work.deadline()]
         if self.agreement is not None:
             waits.append(self.agreement.deadline())
-            if self.may_sign and not self.context.bound:
+            if self.collection.own_card is not None or (self.may_sign and not self.context.bound):  # a sealed card is shown anyway
                 waits.append(self.collection.deadline(now))
         if self.decision is not None and self._segment_asked is not None:
             waits.append(Millis(self._segment_asked + self.context.params.view_timeout))

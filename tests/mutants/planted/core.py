@@ -127,7 +127,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "card-not-durable",
         "a card leaves before it is stored (section 5.3; row 44)",
         WORK,
-        "            Persist((before, own, *named, *pins), blobs),",
+        "            Persist((before, own, *named, *pins), blobs, told),",
         "            Persist(pins),",
         RULES,
         DRAWN,

@@ -31,17 +31,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "records-joined-at-the-last",
         "records that are made one transaction take the last one's place: what stands between is said before it is durable (rule 3)",
         LOOP,
-        "            joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))\n"
+        "            joined[place] = Persist(first.records + effect.records, relies_on, effect.tells or first.tells)\n"
         "            continue\n",
         "            del joined[place]\n"
-        "            effect = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))\n",
+        "            effect = Persist(first.records + effect.records, relies_on, effect.tells or first.tells)\n",
         CALM,
     ),
     mutant(
         "of-joined-records-the-last-only",
         "records that are made one transaction replace each other (rule 3)",
         LOOP,
-        "joined[place] = Persist(first.records + effect.records, tuple(dict.fromkeys(first.relies_on + effect.relies_on)))",
+        "joined[place] = Persist(first.records + effect.records, relies_on, effect.tells or first.tells)",
         "joined[place] = Persist(effect.records, effect.relies_on)",
         LOSSY,
     ),

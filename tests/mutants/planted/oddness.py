@@ -58,7 +58,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "odd-and-packed",
         "a judge notices what is odd, and says what it gains all the same",
         COLLECTION,
-        "gain = REFUSED if odd else said_gain(score.gain, least)",
+        "gain = REFUSED if odd else said_gain(noise.gain(score.gain, offer), least)",
         "gain = said_gain(score.gain, least)",
         WRITTEN,
     ),

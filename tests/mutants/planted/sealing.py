@@ -97,8 +97,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "seal-is-not-durable",
         "a restarted seat may seal another card (rule 3)",
         WORK,
-        "Persist((before, own, *named, *pins), blobs)",
-        "Persist((own, *named, *pins), blobs)",
+        "Persist((before, own, *named, *pins), blobs, told)",
+        "Persist((own, *named, *pins), blobs, told)",
         WHEN,
     ),
     mutant(
