@@ -130,7 +130,9 @@ class Certificates:
                 return self.fall_behind(context, Round(context.round + 1), peer, now), []
         if certificate.round < context.round or syncing or pending is not None:
             return [], []
-        if certificate.round > context.round:
+        # A recovery of this round would be with it: so one of an earlier round, which we missed, has superseded our blocks.
+        elsewhere = certificate.epoch > context.state.epoch and certificate.recovery is None
+        if certificate.round > context.round or elsewhere:
             return self.fall_behind(context, Round(certificate.round + 1), peer, now), []
         return [], [RoundDecided(certificate, (peer,))]
 

@@ -118,7 +118,8 @@ class RoundState:
         waits = [self.retransmissions.deadline(), self.work.deadline()]
         if self.agreement is not None:
             waits.append(self.agreement.deadline())
-            if self.collection.own_card is not None or (self.may_sign and not self.context.bound):  # a sealed card is shown anyway
+            sealed = self.collection.own_card is not None  # and shown in its time, whatever this node may sign by then
+            if sealed or (self.may_sign and not self.context.bound):
                 waits.append(self.collection.deadline(now))
         if self.decision is not None and self._segment_asked is not None:
             waits.append(Millis(self._segment_asked + self.context.params.view_timeout))
