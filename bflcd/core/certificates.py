@@ -130,10 +130,12 @@ class Certificates:
                 return self.fall_behind(context, Round(context.round + 1), peer, now), []
         if certificate.round < context.round or syncing or pending is not None:
             return [], []
-        # A recovery of this round would be with it: so one of an earlier round, which we missed, has superseded our blocks.
-        elsewhere = certificate.epoch > context.state.epoch and certificate.recovery is None
-        if certificate.round > context.round or elsewhere:
+        if certificate.round > context.round:
             return self.fall_behind(context, Round(certificate.round + 1), peer, now), []
+        if certificate.epoch > context.state.epoch and certificate.recovery is None:
+            # A recovery of this round would be with it. One of an earlier round, which we missed, has superseded our blocks: the peer
+            # is asked at once, since two histories that go on side by side are seldom one round apart for longer.
+            return self.fall_behind(context, Round(certificate.round + 2), peer, now), []
         return [], [RoundDecided(certificate, (peer,))]
 
     def _forked(self, context: RoundContext, pending: Certificate | None, certificate: Certificate) -> list[Effect]:
