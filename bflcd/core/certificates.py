@@ -133,8 +133,8 @@ class Certificates:
         if certificate.round > context.round:
             return self.fall_behind(context, Round(certificate.round + 1), peer, now), []
         if certificate.epoch > context.state.epoch and certificate.recovery is None:
-            # A recovery of this round would be with it. One of an earlier round, which we missed, has superseded our blocks: the peer
-            # is asked at once, since two histories that go on side by side are seldom one round apart for longer.
+            # A recovery of this round would be with it. One of an earlier round, which we missed, has superseded our blocks: the
+            # peer is asked at once, since two histories that go on side by side are seldom one round apart for longer.
             return self.fall_behind(context, Round(certificate.round + 2), peer, now), []
         return [], [RoundDecided(certificate, (peer,))]
 
