@@ -178,7 +178,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
     """Given three rounds, then the ledger's trainers train on their training rows, the members of its committee judge on their
     validation rows and write cards, and the next model is the daemons' aggregate of what was packed, by the ledger's weights.
     """
-    config = tiny({"norm_clip": 0.25}, partition="dirichlet")
+    config = tiny({"norm_clip": 0.25, "card_share": 0.0}, partition="dirichlet")
     framework, engine, devices = begin(config, by_rows)
     assert isinstance(framework, Bflc)
     rounds = closed_rounds(framework, monkeypatch)
@@ -228,6 +228,8 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "base_accuracy": 0.375,
             "paid": 1_000_000 * (999 / 1000) ** round_ // 1,
             "paid_liars": 0,
+            "doubted_honest": 0,
+            "doubted_liars": 0,
         }
         model = step.model
 
