@@ -211,7 +211,7 @@ def test_a_voucher_that_admits_again_is_found(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("seed", "kind"), [(1003, "join"), (1068, "join"), (1085, "replace"), (1021, "rotate"), (1047, "rotate")]
+    ("seed", "kind"), [(1003, "join"), (1064, "join"), (1019, "replace"), (1021, "rotate"), (1047, "rotate")]
 )
 def test_keys_and_vouchers_hold_whatever_goes_wrong(seed: int, kind: str) -> None:
     """Given worlds in which somebody joins by a voucher, or a key takes another's place, then all holds, and who rotated its key is at
