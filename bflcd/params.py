@@ -100,7 +100,7 @@ class Params:
     small communities canaries cost more than they find (docs/measurements/judges.md)."""
     card_share: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(100_000)
     """Share of a round's reward that is for its cards, design 7; the rest is for the packed."""
-    doubts: Annotated[int, Between(0, 1)] = 1
+    doubts: Annotated[int, Between(0, 1)] = 0
     """1: judges whose words can't come from measuring lose seat and pay, design 5; 0: they don't."""
 
 

@@ -85,7 +85,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Share of the trainers that offer -4 times what they trained, to find out who measures."""
     card_share: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.1
     """Share of a round's reward that is for its cards."""
-    doubts: bool = True
+    doubts: bool = False
     """Whether judges whose words can't come from measuring lose seat and pay."""
 
 

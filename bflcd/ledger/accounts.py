@@ -11,7 +11,7 @@ from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.doubts import Bearing, of_cards
-from bflcd.ledger.trust.reputation import measure_of, reputation_after
+from bflcd.ledger.trust.reputation import harm_is_shown, measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
@@ -73,11 +73,13 @@ def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[
 
 def _after(params: Params, state: State, account: Account, offer: OfferJudgement) -> Account:
     """One trainer's account after its judged offer; what a copy gains is not its merit."""
-    harmed = harms(offer, len(state.committee))
-    stands = standing_after(account, state.round, harmed=harmed, packed=offer.reason is None)
+    m, gain = len(state.committee), offer.gain
+    stands = standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
     if params.reputation_rounds == 0 or offer.reason is Reason.COPY:
         return stands
-    return replace(stands, reputation=reputation_after(account.reputation, offer.gain, measure_of(params, state.known)))
+    if gain is not None and gain < 0 and not harm_is_shown(offer.refusals, m):
+        gain = None
+    return replace(stands, reputation=reputation_after(account.reputation, gain, measure_of(params, state.known)))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

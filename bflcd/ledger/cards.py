@@ -103,6 +103,8 @@ def _list_of_entries(entries: tuple[CardEntry, ...], parent: Digest) -> str | No
     for first, later in zip(entries, entries[MAX_ENTRIES_EACH:], strict=False):
         if first.uploader == later.uploader:
             return f"more than {MAX_ENTRIES_EACH} entries are about {short(first.uploader)}"
+    if len({entry.offer for entry in entries}) < len(entries):
+        return "two of its entries name one offer"
     for entry in entries:
         if entry.gain < REFUSED:
             return f"it says {entry.gain} of an offer of {short(entry.uploader)}, where {REFUSED} stands for all that harms"

@@ -107,7 +107,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     """Judge a round by exactly q checked cards of distinct members, in any order; n log n in the number of entries.
 
     1. The cards are q, of distinct members.
-    2. What the base is worth is the lower median over the cards that measured it.
+    2. What the base is worth is the lower median over the cards that measured it, its accuracy if they are more than f.
     3. An offer counts with f + 1 entries under one key, unless its uploader has two such offers.
     4. Each offer by itself: medians over all q cards, then norm and gain, which is `REFUSED` below the margin of most judges.
     5. All of them together: copies (`ledger.trust.alike`), the band of norms, who is in debt, then the k best have places.
@@ -124,7 +124,7 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     bodies = [card.body for card in cards]
     losses = [body.base_loss for body in bodies if body.base_loss is not None]
     accuracies = [body.base_accuracy for body in bodies if body.base_accuracy is not None]
-    base_accuracy = lower_median(accuracies) if accuracies else None
+    base_accuracy = lower_median(accuracies) if len(accuracies) > f else None
     # 3. Entries by offer.
     entries = _entries_by_offer(cards)
     two = _uploaders_of_two(entries, f)
@@ -133,9 +133,9 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
     offers = [_rate(score_of, key, found, m, two=key[0] in two) for key, found in entries.items()]
     # 5. All together.
     if params.copy_likeness:
-        offers = _without(copies(bodies, f, seed_of(state)), offers)
-    offers = _hold_to_band(_hold_to_ledger(offers, state.usual_norm))
-    offers = _rank(params, state, _hold_to_repute(params, state, offers))
+        fine = frozenset(offer.offer for offer in _held(params, state, offers) if offer.reason is None)
+        offers = _without(copies(bodies, f, seed_of(state), fine), offers)
+    offers = _rank(params, state, _held(params, state, offers))
     offers.sort(key=lambda offer: (offer.uploader, offer.offer, offer.root))
     return Judgement(
         offers=tuple(offers),
@@ -186,6 +186,11 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
     refusals = sum(entry.gain == REFUSED for entry in found)
     helps = sum(entry.gain >= LEAST_GAIN for entry in found)
     return OfferJudgement(uploader, offer, root, len(found), gain, accuracy, norm, rate, score, reason, refusals, helps)
+
+
+def _held(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
+    """The offers, with the reason of what the norms or its uploader's debt refuse."""
+    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm)))
 
 
 def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[OfferJudgement]:

@@ -142,7 +142,7 @@ OTHER_RULES = {
     "disclosure": "helps or not",
     "canary_share": 0.1,
     "card_share": 0.2,
-    "doubts": False,
+    "doubts": True,
 }
 
 

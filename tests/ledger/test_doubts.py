@@ -27,7 +27,7 @@ from bflcd.ledger.trust.doubts import (
 from bflcd.ledger.trust.words import ABSENT, ACCEPTS, REFUSES, word_of
 from tests.helpers.ledger import Community, Played, by_digest, make_cards, make_community, make_offer, play
 
-START = make_community(12, 4, 8, reward_share=100_000, card_share=100_000)
+START = make_community(12, 4, 8, doubts=1, reward_share=100_000, card_share=100_000)
 ACCOUNT = START.state.accounts[0]
 JUDGES = sorted(START.state.committee[: START.q])
 

@@ -6,19 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.ledger.disclosure import GAIN_LEVELS
 from bflcd.ledger.judgement import Reason, judge
 from bflcd.ledger.state import account_of, with_accounts
 from bflcd.ledger.trust.reputation import LEAST_GAIN, Measure, measure_of, reputation_after, repute_among
 from bflcd.params import MILLION, Params
-from bflcd.types import MAX_REPUTATION, MicroNats, NodeId, PartsPerMillion
-from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play_gains
+from bflcd.types import MicroNats, NodeId, PartsPerMillion
+from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play, play_gains
 
 ROUNDS = 8
 START = make_community(12, 4, reputation_rounds=ROUNDS)
 START = replace(START, state=replace(START.state, known=PartsPerMillion(800_000)))  # a margin of 240,000
 GAINS = st.integers(-1, 2**53).map(MicroNats)
 MEASURE, HARM = Measure(ROUNDS, MicroNats(240_000)), MicroNats(-60_000)
-REPUTATIONS = st.integers(HARM, MAX_REPUTATION).map(MicroNats)
+REPUTATIONS = st.integers(HARM, GAIN_LEVELS[-1]).map(MicroNats)
 
 
 def standing(community: Community, **reputations: int) -> Community:
@@ -91,7 +92,7 @@ def test_a_reputation_stays_between_what_it_was_and_what_was_found_and_more_gain
 ) -> None:
     gain, more = sorted((gain, more))
     after = reputation_after(before, gain, replace(MEASURE, rounds=rounds))
-    found = HARM if gain < 0 else gain
+    found = HARM if gain < 0 else min(gain, GAIN_LEVELS[-1])
     assert min(before, found) <= after <= max(before, found)
     assert after <= reputation_after(before, more, replace(MEASURE, rounds=rounds))
 
@@ -153,3 +154,34 @@ def _of(community: Community, node: NodeId) -> int:
     account = account_of(community.state, node)
     assert account is not None
     return account.reputation
+
+
+@pytest.mark.parametrize(("members", "seats", "needed"), [(10, 4, 2), (12, 7, 4), (14, 10, 5)])
+def test_f_liars_and_fewer_than_half_of_the_honest_judges_bring_nobody_into_debt(members: int, seats: int, needed: int) -> None:
+    community = make_community(members, seats, seats, reputation_rounds=ROUNDS)
+    community = replace(community, state=replace(community.state, known=PartsPerMillion(800_000)))
+    node = community.outsiders[0]
+    found = []
+    for count in (needed - 1, needed):
+        offer = make_offer(community, node)
+        judges = sorted(community.state.committee[: community.q])
+        said = [-1] * count + [0] * (community.q - count)
+        cards = tuple(make_card(community, seat, [make_entry(offer, gain)]) for seat, gain in zip(judges, said, strict=True))
+        found.append(_of(play(community, cards, [offer]).after, node))
+    assert found == [0, HARM // ROUNDS]
+    assert 2 * (needed - community.f) >= community.q - community.f
+
+
+def test_harm_pays_no_debt_and_no_gain_counts_more_than_the_highest_word() -> None:
+    """Given a debt from when the margin was wider, then harm at a narrow one leaves it; and who says more than a card can adds nothing."""
+    narrow = replace(MEASURE, margin=MicroNats(400))
+    assert reputation_after(MicroNats(-9_000), MicroNats(-1), narrow) == -9_000
+    assert (
+        reputation_after(MicroNats(0), MicroNats(2**53), MEASURE)
+        == reputation_after(MicroNats(0), MicroNats(256_000), MEASURE)
+        == 32_000
+    )
+
+
+def test_the_highest_word_pays_whatever_the_noise() -> None:
+    assert measure_of(Params(score_noise=12_000, score_rows=256), PartsPerMillion(MILLION)).least == 256_000

@@ -38,21 +38,26 @@ def wrong_likes(entries: Iterable[CardEntry], parent: Digest) -> CardEntry | Non
     return next((entry for entry in held if entry.like is not None and entry.like not in firsts), None)
 
 
-def copies(cards: Sequence[ScoreCard], f: int, seed: Digest) -> frozenset[Digest]:
-    """The offers that have no place, by all cards of a round, of which at most f are liars'.
+def copies(cards: Sequence[ScoreCard], f: int, seed: Digest, fine: frozenset[Digest] | None = None) -> frozenset[Digest]:
+    """The offers that have no place, by all cards of a round, of which at most f are liars'; `fine`: those that would have one
+    otherwise, None: all. What is refused for something else takes nobody's place: of those alike to it the next one stays.
 
     Two offers are one if more than f cards say that one is like the other, or both like the same. What most cards have first is
     looked at first, ties by the round's seed, and stays unless it is one with what stays already. Costs a step for each pair that
     is named and each card.
     """
     said = [{entry.offer: entry.like or entry.offer for entry in card.entries} for card in cards]
-    repeats = Counter(entry.offer for card in cards for entry in card.entries if entry.like == card.parent)
+    repeats = Counter(offer for card in cards for offer in {one.offer for one in card.entries if one.like == card.parent})
     gone = {offer for offer, count in repeats.items() if count > f}
     near = _pairs(said, f)
     votes = Counter(first for firsts in said for first in {first for offer, first in firsts.items() if first != offer})
     uploaders = {entry.offer: entry.uploader for card in cards for entry in card.entries if entry.offer in near}
     stay = set[Digest]()
-    for offer in sorted(uploaders, key=lambda offer: (-votes[offer], tie_break(seed, uploaders[offer]), offer)):
+    for refused in near.keys() - (near.keys() if fine is None else fine):
+        for offer in near[refused]:
+            near[offer] |= near[refused] - {offer}
+    order = sorted(uploaders, key=lambda offer: (-votes[offer], tie_break(seed, uploaders[offer]), offer))
+    for offer in sorted(order, key=lambda offer: fine is not None and offer not in fine):
         (gone if near[offer] & stay else stay).add(offer)
     return frozenset(gone)
 

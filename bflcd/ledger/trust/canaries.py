@@ -21,10 +21,10 @@ from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.standing import count_harms, standing_without
 from bflcd.ledger.state import State, account_of, with_accounts
 from bflcd.ledger.trust.doubts import after_canary
-from bflcd.ledger.trust.reputation import debt_of, measure_of
+from bflcd.ledger.trust.reputation import debt_of, harm_is_shown, measure_of
 from bflcd.ledger.trust.words import MAX_OFFERS_KEPT, REFUSES, SHOWN_ROUNDS, OfferWords, RoundWords, word_of
 from bflcd.params import MILLION, Params
-from bflcd.types import Amount, Digest, MicroNats, NodeId, PartsPerMillion, Proof, Round
+from bflcd.types import MAX_REPUTATION, Amount, Digest, MicroNats, NodeId, PartsPerMillion, Proof, Round
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import ScoreCard
 
@@ -142,8 +142,9 @@ def shown(state: State, round_: Round, uploader: NodeId) -> State:
     pay = min(words.pay, state.pool)
     harmed = count_harms(offer.words.count(REFUSES), words.seats)
     author = standing_without(author, round_) if harmed else author
-    debt = words.debt if words.refused(offer) else 0
-    author = replace(author, balance=Amount(author.balance + pay), reputation=MicroNats(author.reputation + debt))
+    debt = words.debt if harm_is_shown(offer.words.count(REFUSES), words.seats) else 0
+    reputation = MicroNats(min(author.reputation + debt, MAX_REPUTATION))
+    author = replace(author, balance=Amount(author.balance + pay), reputation=reputation)
     return replace(with_accounts(state, author), pool=Amount(state.pool - pay))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from bflcd.ledger.disclosure import GAIN_LEVELS, gain_limit, margin, row_limit
 from bflcd.ledger.medians import lower_median
-from bflcd.ledger.quorum import faults
+from bflcd.ledger.quorum import faults, quorum
 from bflcd.params import NOISE_UNIT, Params
 from bflcd.types import MAX_REPUTATION, MicroNats, PartsPerMillion
 
@@ -41,7 +41,8 @@ class Measure:
 def measure_of(params: Params, known: PartsPerMillion) -> Measure:
     """That of a round; `known`: see `State.known`."""
     noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
-    return Measure(params.reputation_rounds, margin(params, known), MicroNats(DEVIATIONS * noise))
+    least = min(DEVIATIONS * noise, GAIN_LEVELS[-1])  # the highest word always pays
+    return Measure(params.reputation_rounds, margin(params, known), MicroNats(least))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,15 @@ class Repute:
         """Whether to pack an offer by which `helps` of the q cards of a committee of m gain: of who has no debt, or none deeper
         than most have and helps more than f."""
         return reputation >= 0 or (reputation >= self.borne and helps > faults(m))
+
+
+def harm_is_shown(refusals: int, m: int) -> bool:
+    """Whether an offer that `refusals` of the q cards of a committee of m refuse brings its uploader into debt.
+
+    At least half of the q - f cards that are left when f of those that refuse it are taken away say so too.
+    """
+    f, q = faults(m), quorum(m)
+    return 2 * (refusals - f) >= q - f
 
 
 def debt_of(measure: Measure) -> MicroNats:
@@ -79,7 +89,9 @@ def reputation_after(before: MicroNats, gain: MicroNats | None, measure: Measure
     """
     if gain is None or (before < 0 <= gain < measure.least):
         return before
-    found = -(measure.margin // HARM_PART) if gain < 0 else gain
+    found = -(measure.margin // HARM_PART) if gain < 0 else min(gain, GAIN_LEVELS[-1])
+    if gain < 0 and before < found:
+        return before  # a debt from when the margin was wider
     lacking = found if before < 0 <= found else found - before
     share = lacking // measure.rounds if lacking >= 0 else -(-lacking // measure.rounds)  # towards zero: no average drifts down
     return MicroNats(max(-MAX_REPUTATION, min(MAX_REPUTATION, before + share)))

@@ -55,10 +55,6 @@ class RoundWords:
         """What was said of the offer of `uploader`; None if nothing is kept of it."""
         return next((offer for offer in self.offers if offer.uploader == uploader), None)
 
-    def refused(self, offer: OfferWords) -> bool:
-        """Whether the middle word on an offer refuses it (`ledger.judgement`)."""
-        return sorted(offer.words)[(len(offer.words) - 1) // 2] == REFUSES
-
     def with_shown(self, uploader: NodeId) -> "RoundWords":
         """The same, with the offer of `uploader` shown."""
         return replace(self, offers=tuple(replace(one, shown=True) if one.uploader == uploader else one for one in self.offers))

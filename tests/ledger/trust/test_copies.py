@@ -174,3 +174,42 @@ def test_a_card_from_which_a_first_falls_out_names_it_no_more(monkeypatch):
         kept = {entry.uploader for entry in fitted.entries}
         named = {entry.uploader for entry in fitted.entries if entry.like is not None}
         assert named == (kept & ({B, C, D, E} if A in kept else {E}))
+
+
+def test_one_card_is_one_word_however_many_entries_it_has_about_an_offer() -> None:
+    """Given a liar that names an honest offer twice, with another root, as the last step again, then its card is refused, and it would count
+    once all the same."""
+    author = COMMUNITY.state.committee[0]
+    honest = card(author, {A: LAST})
+    one = next(entry for entry in honest.body.entries if entry.offer == NAMES[A])
+    twice = tuple(
+        sorted((*honest.body.entries, replace(one, root=Digest(bytes(32)))), key=lambda e: (e.uploader, e.offer, e.root))
+    )
+    stuffed = make_card(COMMUNITY, author, twice)
+    with pytest.raises(PeerError, match="two of its entries name one offer") as caught:
+        CardRules(COMMUNITY.params, COMMUNITY.state, COMMUNITY.head).check(stuffed)
+    assert caught.value.rejection is Rejection.BAD_CARD
+    others = [card(seat, NOTHING) for seat in COMMUNITY.state.committee[1:5]]
+    assert copies([stuffed.body, *(one.body for one in others)], faults(7), SEED) == frozenset()
+
+
+def test_what_is_refused_for_something_else_takes_nobodys_place() -> None:
+    """Given three alike of which the first heard is refused anyway, then the next one stays, and the third is its copy."""
+    signed = [card(author, {B: A, C: A}) for author in COMMUNITY.state.committee[:5]]
+    bodies = [one.body for one in signed]
+    fine = frozenset(NAMES.values()) - {NAMES[A]}
+    left = set(NAMES.values()) - copies(bodies, faults(7), SEED, fine) - {NAMES[A]}
+    assert len(left & {NAMES[B], NAMES[C]}) == 1
+    assert {NAMES[D], NAMES[E]} <= left
+    assert copies(bodies, faults(7), SEED) == {NAMES[B], NAMES[C]}
+
+
+def test_an_honest_offer_that_is_alike_to_a_harmful_first_is_packed() -> None:
+    harmful = {NAMES[A]}
+    cards = []
+    for author in sorted(COMMUNITY.state.committee)[:5]:
+        entries = [replace(one, gain=-1) if one.offer in harmful else one for one in card(author, {B: A}).body.entries]
+        cards.append(make_card(COMMUNITY, author, entries))
+    params = replace(COMMUNITY.params, copy_likeness=990_000)
+    found = {offer.uploader: offer.reason for offer in judge(params, COMMUNITY.state, cards).offers}
+    assert (found[A], found[B]) == (Reason.BELOW_MARGIN, None)
