@@ -12,6 +12,9 @@ MILLION: Final = 1_000_000
 NOISE_UNIT: Final = 1_000
 """Of `Params.score_noise`: thousandths of the most by which one row changes an answer."""
 
+LEAST_NOISE: Final = NOISE_UNIT // 10
+"""Of `Params.score_noise` where it is not 0."""
+
 MAX_TENSORS: Final = 4096
 """Tensors of one model."""
 
@@ -222,6 +225,10 @@ def check_genesis(genesis: Genesis) -> None:
         f"places (k = {params.places}) must be at least committee_size (M = {m})",
     )
     complaints.check(params.aggregation in AGGREGATIONS, f"aggregation must be one of {', '.join(AGGREGATIONS)}")
+    complaints.check(
+        params.score_noise == 0 or params.score_noise >= LEAST_NOISE,
+        f"score_noise is in thousandths of what one row changes: 0, or at least {LEAST_NOISE}; less bounds nothing",
+    )
     complaints.check(
         not (params.odd_limit and params.score_noise),
         "odd_limit looks at single classes of a judge's rows, which score_noise does not blur: set one of the two to 0",

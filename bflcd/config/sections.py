@@ -138,7 +138,7 @@ class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta_exponent: Annotated[
         int, Meta(ge=LEAST_EXPONENT, le=MOST_EXPONENT, description="the budget's delta is 10^-delta_exponent, 2 to 15")
     ] = 5
-    clip: Annotated[float, Meta(gt=0.0, le=1e6, description="L2 norm of a row's gradient, above 0, at most 1000000")] = 1.0
+    clip: Annotated[float, Meta(ge=1e-3, le=1e6, description="L2 norm of a row's gradient, 0.001 to 1000000")] = 1.0
     noise: Annotated[
         float,
         Meta(

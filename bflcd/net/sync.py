@@ -291,7 +291,8 @@ def _broken(header: Header, previous: Header) -> OperatorError:
     return OperatorError(
         f"the history that was taken up to round {previous.round} is not the one that round {header.round} follows: "
         "its certificates were made with keys of a committee that are not where they belong",
-        hint="nothing was signed on it; start over with a fresh data directory and the same key, connected to several members",
+        hint="nothing was signed on it; start over with a fresh data directory, the same key, privacy.json and judging.json, "
+        "connected to several members",
         code="broken_history",
     )
 

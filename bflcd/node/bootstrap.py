@@ -86,7 +86,9 @@ class Bootstrap:
             tell=reporter.tell,
             facts=self._facts,
             keys=keys,
-            judging=JudgingFile.open(DataDir(config.node.datadir).judging, config.privacy),
+            judging=JudgingFile.open(
+                DataDir(config.node.datadir).judging, config.privacy, has_signed=marks.highest() is not None
+            ),
             excluded=isinstance(because, ExcludedError),
         )
 

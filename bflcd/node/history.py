@@ -323,7 +323,8 @@ async def check_trusted(store: ChainStore, head: Header, trusted: TrustedHead | 
     if header_hash(own) != trusted.hash:
         raise OperatorError(
             f"this data directory has {TrustedHead(trusted.round, header_hash(own))}, --trusted-head says {trusted}",
-            hint="ask several members which one they have; if this one is wrong, start over with the key in a fresh directory",
+            hint="ask several members which one they have; if this one is wrong, start over in a fresh directory with the key, "
+            "privacy.json and judging.json",
             code="other_history",
         )
 

@@ -96,9 +96,9 @@ def shown(view: PrivacyView) -> list[str]:
 def test_people_read_the_bound_of_a_card_of_a_hundred_and_of_all_so_far() -> None:
     assert shown(PrivacyView(training=None, judging=JUDGING)) == [
         "mechanism noise",
-        "a card epsilon 4.01 at delta 1e-05, with an answer to each trainer",
-        "a hundred cards epsilon 77.4 at delta 1e-05",
-        "so far epsilon 18.2 at delta 1e-05: 12 cards with 144 answers",
+        "a card epsilon 4.02 at delta 1e-05, with an answer to each trainer",
+        "a hundred cards epsilon 77.5 at delta 1e-05",
+        "so far epsilon 18.3 at delta 1e-05: 12 cards with 144 answers",
         "budget none (privacy.judging_epsilon)",
     ]
 

@@ -252,7 +252,12 @@ class Collection:
 
     def scored(self, result: ScoreResult) -> None:
         """Note the worker's answer."""
-        self.base, self.rows = (result.base_loss, result.base_accuracy), Rows(result.drawn, result.held)
+        rows = Rows(result.drawn, result.held)
+        if rows != self.rows:  # other rows than before: what was measured on those is measured again
+            for done in self.slots.values():
+                if done.progress is OfferProgress.SCORED:
+                    done.progress, done.score = OfferProgress.HELD, None
+        self.base, self.rows = (result.base_loss, result.base_accuracy), rows
         for score in result.scores:
             slot = self.slots.get(score.key)
             if slot is not None and slot.progress is OfferProgress.SCORING:

@@ -220,7 +220,7 @@ class LocalWork:
         state, collection = self._context.state, self._collection
         noise = Noise.of(self._context.params, self._private_seed, state.round, state.epoch, collection.rows)
         body = collection.card_body(noise)
-        told = Told(state.round, state.epoch, noise.answers(len(body.entries)))
+        told = Told(state.round, state.epoch, noise.answers(len(body.entries)), state.chain)
         spent = bool(body.entries) and not self._account.affords(told)
         if spent:
             body, told = collection.card_body(noise, silent=True), replace(told, answers=noise.answers(0))

@@ -10,7 +10,7 @@ from math import isfinite
 from typing import Final
 
 from bflcd.ledger.trust.accounting import NOTHING, Answers, Spent, added, cost, epsilon
-from bflcd.types import Epoch, Round
+from bflcd.types import ZERO_DIGEST, Digest, Epoch, Round
 
 USUAL_DELTA: Final = 1e-5
 """At which epsilon is told where the operator says nothing else."""
@@ -18,30 +18,34 @@ USUAL_DELTA: Final = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the card of one round and epoch tells."""
+    """What the card of one round and epoch of `chain` tells."""
 
     round: Round
     epoch: Epoch
     answers: Answers
+    chain: Digest = ZERO_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """All that was told: `spent` by `cards` of rounds before `round`, whose own cards are `running`, by epoch."""
+    """All that was told: `spent` by `cards` of rounds before `round` of `chain`, whose own cards are `running`, by epoch.
+
+    Rows take their account along to another chain."""
 
     spent: Spent = NOTHING
     cards: int = 0
     answers: int = 0
     round: Round = Round(0)
     running: Mapping[Epoch, Answers] = field(default_factory=dict)
+    chain: Digest = ZERO_DIGEST
 
     def after(self, told: Told) -> "Tally":
-        """With one more card; one of an earlier round than the last counts as one of that."""
+        """With one more card; one of an earlier round of the same chain than the last counts as one of that."""
         if not told.answers.count:
             return self
         tally = self
-        if told.round > self.round:
-            tally = Tally(self.total, self.all_cards, self.all_answers, told.round)
+        if told.chain != self.chain or told.round > self.round:
+            tally = Tally(self.total, self.all_cards, self.all_answers, told.round, chain=told.chain)
         return replace(tally, running={**tally.running, told.epoch: told.answers})
 
     @property

@@ -115,7 +115,7 @@ def _log_moment(share: Decimal, order: int, moments: Sequence[Decimal], apart: S
     total = Decimal(0)
     for degree in range(2, order + 1):
         second = degree == 2  # which has a bound of its own
-        least = moments[2] - 1 if second else (apart[degree - degree % 2] * apart[degree + degree % 2]).sqrt()
+        least = moments[2] - 1 if second else apart[degree - degree % 2].sqrt() * apart[degree + degree % 2].sqrt()
         total += comb(order, degree) * share**degree * min(2 * moments[degree], 4 * least)
     return log1p(float(total)) if total < 1 else float((1 + total).ln())
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Lock
 from typing import Final
 
 from bflcd.config import PrivacySection
@@ -33,6 +34,7 @@ class Budget:
     def __init__(self, section: PrivacySection, task: TaskSpec, file: AccountFile) -> None:
         self._section, self._task, self._file = section, task, file
         self._planned: tuple[int, Mechanism] | None = None
+        self._noting = Lock()
         self._why = ""
 
     @property
@@ -80,8 +82,9 @@ class Budget:
 
     def spend(self, mechanism: Mechanism) -> PrivacyClaim:
         """Note an update durably, before it leaves. Raises OperatorError, MachineError: then it must not leave."""
-        self._file.write(self.account.after(mechanism))
-        return PrivacyClaim(min(self.spent(), MOST_EPSILON), self.exponent)
+        with self._noting:  # a cancelled training does not stop its own writing: none takes another's back
+            self._file.write(self.account.after(mechanism))
+            return PrivacyClaim(min(self.spent(), MOST_EPSILON), self.exponent)
 
     def rounds_left(self) -> int | None:
         """Trainings that the budget still allows, made as the next one; None before that is known."""

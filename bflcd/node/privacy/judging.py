@@ -1,11 +1,13 @@
 """The file that counts what this node's cards told of its rows, and what its operator sees of it."""
 
 import asyncio
+from hashlib import blake2b
 from math import inf, isfinite
 from pathlib import Path
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
+from msgspec import Meta
 
 from bflcd.api.schema.privacy import JudgingPrivacy
 from bflcd.config import PrivacySection
@@ -16,10 +18,10 @@ from bflcd.faults import is_there, refused, sync_directory
 from bflcd.files import read_regular, write_whole
 from bflcd.learn.messages import Ready
 from bflcd.ledger.roles import trainers
-from bflcd.ledger.trust.accounting import ORDERS, Answers, cost, epsilon
+from bflcd.ledger.trust.accounting import NOTHING, ORDERS, Answers, cost, epsilon
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.params import NOISE_UNIT, Params
-from bflcd.types import Epoch, Round
+from bflcd.types import HASH_BYTES, Digest, Epoch, Round
 
 MOST_BYTES: Final = 64 * 1024
 """Of the file: a few numbers, and one row an epoch of the running round."""
@@ -32,22 +34,24 @@ LIFE: Final = 100
 
 
 class _Running(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    epoch: int
-    noise: int
-    count: int
-    drawn: int
-    held: int
+    epoch: Annotated[int, Meta(ge=0, le=2**32)]
+    noise: Annotated[int, Meta(ge=0, le=2**53)]
+    count: Annotated[int, Meta(ge=1, le=2**32)]
+    drawn: Annotated[int, Meta(ge=1, le=2**40)]
+    held: Annotated[int, Meta(ge=1, le=2**40)]
 
 
 class _Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`spent`: nats at each of `orders`; null where nothing bounds it."""
+    """`spent`: nats at each of `orders`; null where nothing bounds it. `hash`: over all else."""
 
     orders: list[float]
     spent: list[float | None]
     cards: int
     answers: int
     round: int
+    chain: str
     running: list[_Running]
+    hash: str = ""
 
 
 class JudgingFile:
@@ -57,14 +61,17 @@ class JudgingFile:
         self._path, self.account = path, account
 
     @classmethod
-    def open(cls, path: Path, privacy: PrivacySection) -> Self:
-        """The file at `path`; where there is none, nothing was told yet.
+    def open(cls, path: Path, privacy: PrivacySection, *, has_signed: bool = False) -> Self:
+        """The file at `path`; where there is none, nothing was told yet, or, if this node `has_signed`, nobody knows what.
 
         Raises MachineError (`damaged_account`) for what is no such file, since nobody knows then how much was told;
         OperatorError, MachineError for what can't be read.
         """
-        tally = _decode(path, _read(path)) if is_there(path) else Tally()
-        return cls(path, JudgingAccount(tally, budget=privacy.judging_epsilon, delta=privacy.judging_delta))
+        tally = _decode(path, _read(path)) if is_there(path) else Tally(tuple(inf for _ in ORDERS) if has_signed else NOTHING)
+        file = cls(path, JudgingAccount(tally, budget=privacy.judging_epsilon, delta=privacy.judging_delta))
+        if not is_there(path):
+            file._write(tally)  # so that its absence says something from now on
+        return file
 
     async def count(self, told: Told) -> None:
         """See `Spending`. Raises OperatorError, MachineError if the disk fails: the card does not leave."""
@@ -130,16 +137,23 @@ def _read(path: Path) -> bytes:
 def _encode(tally: Tally) -> bytes:
     running = [_Running(epoch, one.noise, one.count, one.drawn, one.held) for epoch, one in tally.running.items()]
     spent = [one if isfinite(one) else None for one in tally.spent]
-    return msgspec.json.encode(_Saved(list(ORDERS), spent, tally.cards, tally.answers, tally.round, running))
+    saved = _Saved(list(ORDERS), spent, tally.cards, tally.answers, tally.round, tally.chain.hex(), running)
+    return msgspec.json.encode(msgspec.structs.replace(saved, hash=_hash_of(saved)))
+
+
+def _hash_of(saved: _Saved) -> str:
+    return blake2b(msgspec.json.encode(msgspec.structs.replace(saved, hash="")), digest_size=16).hexdigest()
 
 
 def _decode(path: Path, data: bytes) -> Tally:
     try:
         saved = msgspec.json.decode(data, type=_Saved)
+        chain = Digest(bytes.fromhex(saved.chain))
     except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     negative = min(saved.cards, saved.answers, saved.round, *(one or 0.0 for one in saved.spent)) < 0
-    if saved.orders != list(ORDERS) or len(saved.spent) != len(ORDERS) or negative or len(saved.running) > MOST_EPOCHS:
+    other = saved.hash != _hash_of(saved) or saved.orders != list(ORDERS) or len(saved.spent) != len(ORDERS)
+    if other or len(chain) != HASH_BYTES or negative or len(saved.running) > MOST_EPOCHS:
         raise _damaged(path, "its numbers are not those of an account")
     return Tally(
         spent=tuple(inf if one is None else one for one in saved.spent),
@@ -147,12 +161,13 @@ def _decode(path: Path, data: bytes) -> Tally:
         answers=saved.answers,
         round=Round(saved.round),
         running={Epoch(one.epoch): Answers(one.noise, one.count, one.drawn, one.held) for one in saved.running},
+        chain=chain,
     )
 
 
 def _damaged(path: Path, reason: str) -> MachineError:
     return MachineError(
         f"{path}: what this node's score cards told of its rows can't be read: {reason}",
-        hint="restore the file from a copy; without it no bound can be told: remove it only if these rows need none",
+        hint="a copy of before forgets what was told since; without the file all cards count as told without a bound",
         code="damaged_account",
     )

@@ -132,7 +132,7 @@ async def state_at(store: ChainStore, round_: Round, *, scheduler: Scheduler = A
         if certified is None:
             raise MachineError(
                 f"the segment of round {number} is not held, so the ledger at round {round_} can't be computed",
-                hint="start this node over with a fresh data directory and the same key: it then catches up from its peers",
+                hint="start over in a fresh data directory with the same key, privacy.json and judging.json: it then catches up",
                 code="not_held",
             )
         before = judged_from(state, certified)

@@ -98,6 +98,7 @@ class ComputeJobs:
             await self._lost(error)
             await self._inbox.put(WorkFailed(job.round, training=False, text=str(error)))
             return
+        self._compared = job.round
         logger.debug("scored %d updates in %.2f s", len(updates), result.seconds)
         await self._inbox.put(Scored(job.round, result))
 
@@ -105,7 +106,6 @@ class ComputeJobs:
         """The model of the round before, for the first scoring of a round; empty afterwards, or if it is not here any more."""
         if not self._params().copy_likeness or round_ in (0, self._compared):
             return b""
-        self._compared = round_
         model = self._models.get(Round(round_ - 1))
         if model is None and round_ > 1:  # no certificate tells of the first model
             found = await self._store.headers(Round(round_ - 1), 1)

@@ -1,5 +1,7 @@
 """`privacy`: what this node's rows may tell, and have told."""
 
+from decimal import ROUND_CEILING, Decimal
+
 import msgspec
 import typer
 from rich.console import Group, RenderableType
@@ -47,7 +49,11 @@ def _expected(value: float | None, noise: float) -> str:
 
 
 def _epsilon(value: float | None) -> str:
-    return "no bound" if value is None else f"epsilon {value:.3g}"
+    """Rounded up: a bound is never understated."""
+    if value is None:
+        return "no bound"
+    digits = Decimal(value).adjusted() - 2 if value else 0
+    return f"epsilon {Decimal(value).quantize(Decimal(1).scaleb(digits), ROUND_CEILING):f}"
 
 
 def _training(training: TrainingPrivacy | None) -> list[tuple[str, str]]:

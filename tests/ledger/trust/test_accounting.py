@@ -4,7 +4,10 @@ from math import inf, isinf
 
 import pytest
 
+from bflcd.errors import UsageError
 from bflcd.ledger.trust.accounting import NOTHING, ORDERS, Answers, added, cost, epsilon
+from bflcd.params import LEAST_NOISE
+from tests.helpers.ledger import make_genesis
 
 DELTA = 1e-5
 
@@ -72,3 +75,17 @@ def test_without_noise_there_is_no_bound() -> None:
 )
 def test_the_extremes_have_a_bound(answers: Answers) -> None:
     assert 0 <= epsilon(cost(answers), DELTA) < inf
+
+
+@pytest.mark.parametrize("noise", [100, 101, 150, 1_000])
+@pytest.mark.parametrize("count", [1, 14, 2_048])
+def test_little_noise_has_a_cost_and_no_judge_ends_at_it(noise: int, count: int) -> None:
+    """The least noise that a genesis may name, and the most answers of a card, on drawn rows."""
+    assert all(one > 0 for one in cost(Answers(noise, count, 16, 400)))
+
+
+def test_a_genesis_names_no_noise_below_a_tenth_of_a_row() -> None:
+    for noise in (1, 4, LEAST_NOISE - 1):
+        with pytest.raises(UsageError, match="score_noise is in thousandths"):
+            make_genesis(10, 4, 6, score_noise=noise)
+    make_genesis(10, 4, 6, score_noise=LEAST_NOISE)

@@ -1,22 +1,26 @@
 """A node's budget: noisy or not at all, noted before it leaves, over restarts, and what happens once it is spent."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from bflcd.config import PrivacySection
+from bflcd.config import Config, PrivacySection
+from bflcd.config.sections import ComputeSection, NodeSection
 from bflcd.errors import MachineError, OperatorError
 from bflcd.learn.messages import Ready
 from bflcd.learn.private.accountant import epsilon_of, thousandths
 from bflcd.learn.protocol import EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.node.privacy.budget import Budget, BudgetSpentError, PrivateCompute
 from bflcd.node.privacy.file import AccountFile
+from bflcd.node.privacy.opening import open_budget
 from bflcd.node.privacy.view import privacy_view
 from bflcd.params import TaskSpec
 from bflcd.types import Round
 from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.training import Training
 from tests.helpers.learning import SPEC, task_spec
+from tests.helpers.ledger import make_genesis
 
 TASK = task_spec("digits", SPEC, batch_size=25)
 ROWS = 100
@@ -212,3 +216,17 @@ async def test_its_operator_sees_the_budget(tmp_path):
     assert (seen.epsilon, seen.spent, seen.updates) == (3.0, node.budget.spent() / 1000, 1)
     assert (seen.noise, seen.clip, seen.sampling, seen.steps) == (2.0, 1.0, 0.25, 4)
     assert seen.updates_left == node.budget.rounds_left()
+
+
+def test_a_node_that_kept_a_budget_does_not_train_without_one_unasked(tmp_path):
+    """Given an account, when its operator sets no epsilon any more, then the node does not start until the file is gone; and one that
+    trains nothing has nothing to say."""
+    without = Config(node=NodeSection(datadir=str(tmp_path)))
+    marks = SimpleNamespace(highest=lambda: None)
+    task = make_genesis(10, 4, 6)[0].task
+    assert open_budget(without, task, marks) is None
+    (tmp_path / "privacy.json").write_text("{}")
+    with pytest.raises(OperatorError, match=r"privacy.epsilon is 0") as caught:
+        open_budget(without, task, marks)
+    assert caught.value.code == "privacy_off"
+    assert open_budget(Config(node=NodeSection(datadir=str(tmp_path)), compute=ComputeSection(train=False)), task, marks) is None

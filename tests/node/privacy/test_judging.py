@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bflcd.ledger.trust.accounting import Answers, cost, epsilon
 from bflcd.ledger.trust.noise import Rows
 from bflcd.node.privacy.judging import JudgingFile, judging_privacy
 from bflcd.params import NOISE_UNIT, Params
-from bflcd.types import Epoch, Round
+from bflcd.types import Digest, Epoch, Round
 
 NOISE = 4 * NOISE_UNIT
 ANSWERS = Answers(NOISE, 12, 100, 400)
@@ -56,9 +57,25 @@ async def test_a_spent_budget_is_spent_after_a_restart_too(tmp_path: Path) -> No
     assert 0 < round_ < 100
 
 
-async def test_nothing_told_leaves_no_file(tmp_path: Path) -> None:
-    await spent(tmp_path / "judging.json", told(1, replace(ANSWERS, count=0)))
-    assert not list(tmp_path.iterdir())
+async def test_nothing_told_is_epsilon_nothing_and_a_file_that_is_gone_is_no_bound(tmp_path: Path) -> None:
+    """Given a node that has signed, when its file is not there, then nobody knows what was told; one that was begun says that it is nothing."""
+    path = tmp_path / "judging.json"
+    await spent(path, told(1, replace(ANSWERS, count=0)))
+    assert JudgingFile.open(path, BUDGET, has_signed=True).account.epsilon == 0
+    path.unlink()
+    assert JudgingFile.open(path, BUDGET, has_signed=True).account.epsilon == inf
+    assert not JudgingFile.open(path, BUDGET, has_signed=True).account.affords(told(2))
+
+
+async def test_an_account_that_is_taken_to_another_chain_counts_on_there(tmp_path: Path) -> None:
+    """Given cards up to round 49 of one chain, when the rows join another that begins at round 0, then each card there counts."""
+    path = tmp_path / "judging.json"
+    await spent(path, *(told(round_) for round_ in range(5)))
+    file = JudgingFile.open(path, BUDGET)
+    for round_ in range(3):
+        await file.count(replace(told(round_), chain=Digest(bytes([7]) * 32)))
+    assert JudgingFile.open(path, BUDGET).account.tally.all_cards == 8
+    assert file.account.epsilon == pytest.approx(epsilon(tuple(8 * part for part in cost(ANSWERS)), 1e-6))
 
 
 async def test_a_card_that_can_not_be_counted_does_not_leave(tmp_path: Path) -> None:
@@ -77,8 +94,23 @@ async def test_a_card_that_can_not_be_counted_does_not_leave(tmp_path: Path) -> 
         lambda saved: json.dumps(saved | {"cards": -1}).encode(),
         lambda saved: json.dumps(saved | {"running": saved["running"] * 999}).encode(),
         lambda saved: json.dumps(saved | {"other": 1}).encode(),
+        lambda saved: json.dumps(saved | {"spent": [one / 1000 for one in saved["spent"]]}).encode(),
+        lambda saved: json.dumps(saved | {"running": [saved["running"][0] | {"count": -5}]}).encode(),
+        lambda saved: json.dumps(saved | {"chain": "ab"}).encode(),
     ],
-    ids=["empty", "deep", "other orders", "too few", "negative", "less than no card", "too many epochs", "an unknown field"],
+    ids=[
+        "empty",
+        "deep",
+        "other orders",
+        "too few",
+        "negative",
+        "less than no card",
+        "too many epochs",
+        "an unknown field",
+        "less told",
+        "a count below one",
+        "no chain",
+    ],
 )
 async def test_a_damaged_file_is_told_and_never_begun_anew(tmp_path: Path, change) -> None:
     path = tmp_path / "judging.json"
