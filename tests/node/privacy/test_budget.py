@@ -221,7 +221,7 @@ async def test_its_operator_sees_the_budget(tmp_path):
 def test_a_node_that_kept_a_budget_does_not_train_without_one_unasked(tmp_path):
     """Given an account, when its operator sets no epsilon any more, then the node does not start until the file is gone; and one that
     trains nothing has nothing to say."""
-    without = Config(node=NodeSection(datadir=str(tmp_path)))
+    without = Config(node=NodeSection(datadir=tmp_path))
     marks = SimpleNamespace(highest=lambda: None)
     task = make_genesis(10, 4, 6)[0].task
     assert open_budget(without, task, marks) is None
@@ -229,4 +229,4 @@ def test_a_node_that_kept_a_budget_does_not_train_without_one_unasked(tmp_path):
     with pytest.raises(OperatorError, match=r"privacy.epsilon is 0") as caught:
         open_budget(without, task, marks)
     assert caught.value.code == "privacy_off"
-    assert open_budget(Config(node=NodeSection(datadir=str(tmp_path)), compute=ComputeSection(train=False)), task, marks) is None
+    assert open_budget(Config(node=NodeSection(datadir=tmp_path), compute=ComputeSection(train=False)), task, marks) is None
