@@ -40,7 +40,7 @@ def wrong_likes(entries: Iterable[CardEntry], parent: Digest) -> CardEntry | Non
 
 def copies(cards: Sequence[ScoreCard], f: int, seed: Digest, fine: frozenset[Digest] | None = None) -> frozenset[Digest]:
     """The offers that have no place, by all cards of a round, of which at most f are liars'; `fine`: those that would have one
-    otherwise, None: all. What is refused for something else takes nobody's place: of those alike to it the next one stays.
+    otherwise, None: all. What is refused for something else takes nobody's place: the next of those alike to it takes its own.
 
     Two offers are one if more than f cards say that one is like the other, or both like the same. What most cards have first is
     looked at first, ties by the round's seed, and stays unless it is one with what stays already. Costs a step for each pair that
@@ -52,14 +52,36 @@ def copies(cards: Sequence[ScoreCard], f: int, seed: Digest, fine: frozenset[Dig
     near = _pairs(said, f)
     votes = Counter(first for firsts in said for first in {first for offer, first in firsts.items() if first != offer})
     uploaders = {entry.offer: entry.uploader for card in cards for entry in card.entries if entry.offer in near}
+    allowed = frozenset(near) if fine is None else fine
+    order = sorted(uploaders, key=lambda o: (o not in allowed, -votes[o], tie_break(seed, uploaders[o]), o))
+    _give_way(near, order, allowed, said, f)
     stay = set[Digest]()
-    for refused in near.keys() - (near.keys() if fine is None else fine):
-        for offer in near[refused]:
-            near[offer] |= near[refused] - {offer}
-    order = sorted(uploaders, key=lambda offer: (-votes[offer], tie_break(seed, uploaders[offer]), offer))
-    for offer in sorted(order, key=lambda offer: fine is not None and offer not in fine):
+    for offer in order:
         (gone if near[offer] & stay else stay).add(offer)
     return frozenset(gone)
+
+
+def _give_way(
+    near: dict[Digest, set[Digest]],
+    order: Sequence[Digest],
+    fine: frozenset[Digest],
+    said: Sequence[Mapping[Digest, Digest]],
+    f: int,
+) -> None:
+    """Let the first of the `fine` ones alike to each refused offer take its place before the others.
+
+    Cards name firsts only, so its copies are not named beside each other. They are one if more than f cards put them together, as
+    any two are: nobody bridges two honest offers by refused ones.
+    """
+    places = {offer: place for place, offer in enumerate(order)}
+    for refused in order:
+        heir, *others = sorted(near[refused], key=places.__getitem__)
+        if refused in fine or heir not in fine:
+            continue
+        for other in others:
+            if _together(said, heir, other) > f:
+                near[heir].add(other)
+                near[other].add(heir)
 
 
 def _pairs(said: Sequence[Mapping[Digest, Digest]], f: int) -> dict[Digest, set[Digest]]:
@@ -70,7 +92,12 @@ def _pairs(said: Sequence[Mapping[Digest, Digest]], f: int) -> dict[Digest, set[
     for offer, first in set[tuple[Digest, Digest]]().union(*named):
         if min(grouped[offer], grouped[first]) <= f:
             continue  # the words of f liars alone: whatever they name costs no more than a look
-        if sum(offer in firsts and firsts[offer] == firsts.get(first) for firsts in said) > f:
+        if _together(said, offer, first) > f:
             near[offer].add(first)
             near[first].add(offer)
     return near
+
+
+def _together(said: Sequence[Mapping[Digest, Digest]], one: Digest, other: Digest) -> int:
+    """How many cards put two offers into one group."""
+    return sum(one in firsts and firsts[one] == firsts.get(other) for firsts in said)

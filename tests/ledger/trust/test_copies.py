@@ -213,3 +213,39 @@ def test_an_honest_offer_that_is_alike_to_a_harmful_first_is_packed() -> None:
     params = replace(COMMUNITY.params, copy_likeness=990_000)
     found = {offer.uploader: offer.reason for offer in judge(params, COMMUNITY.state, cards).offers}
     assert (found[A], found[B]) == (Reason.BELOW_MARGIN, None)
+
+
+WORDS = st.lists(
+    st.dictionaries(st.sampled_from([B, C, D, E]), st.sampled_from([A, B, C, D]), max_size=4), min_size=5, max_size=5
+)
+
+
+@given(WORDS, st.sets(st.sampled_from(TRAINERS)), st.randoms(use_true_random=False))
+def test_the_decision_hangs_on_no_order_and_leaves_each_group_one_that_is_fine(words, nodes, rng):
+    """Given any cards, and any offers that are refused for something else, then shuffled cards say the same, and whoever goes of the fine
+    ones goes for one that stays."""
+    bodies = []
+    for author, likes in zip(COMMUNITY.state.committee, words, strict=False):
+        firsts = {node: first for node, first in likes.items() if first not in likes and first != node}
+        bodies.append(card(author, firsts).body)
+    fine = frozenset(NAMES[node] for node in nodes)
+    found = copies(bodies, faults(7), SEED, fine)
+    shuffled = list(bodies)
+    rng.shuffle(shuffled)
+    assert copies(shuffled, faults(7), SEED, fine) == found
+    assert not found & fine or fine - found
+    assert copies(bodies, faults(7), SEED, frozenset(NAMES.values())) == copies(bodies, faults(7), SEED)
+
+
+def test_of_alike_ones_that_are_all_refused_the_first_keeps_its_own_reason() -> None:
+    """So what it gains pays its debt, and what its copies gain pays nobody's."""
+    bodies = [card(author, {B: A, C: A}).body for author in COMMUNITY.state.committee[:5]]
+    assert copies(bodies, faults(7), SEED, frozenset()) == {NAMES[B], NAMES[C]}
+    assert copies(bodies, faults(7), SEED, frozenset({NAMES[C]})) == {NAMES[A], NAMES[B]}
+
+
+def test_nobody_bridges_two_honest_offers_by_refused_ones() -> None:
+    """Given offers of which each is alike to the next on more than f cards, and the middle two are refused, then both ends stay."""
+    words = [{B: A, D: C}, {B: A, D: C}, {B: A, C: A}, {C: B, D: B}, {C: B}]
+    bodies = [card(author, likes).body for author, likes in zip(COMMUNITY.state.committee, words, strict=False)]
+    assert copies(bodies, faults(7), SEED, frozenset(NAMES.values()) - {NAMES[B], NAMES[C]}) <= {NAMES[B], NAMES[C]}
