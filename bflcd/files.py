@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from bflcd.faults import refused
+from bflcd.faults import refused, sync_directory
 
 _NO_FILE: Final = "a pipe or a device, no file"
 _A_DIRECTORY: Final = "a directory"
@@ -66,8 +66,10 @@ def check_place(path: Path) -> None:
         raise refused(f"{path}: cannot be written", error) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, *, durable: bool = False, failed: str = "cannot be written") -> None:
     """Write a file that is whole or absent, in the place of one that is there, but of nothing else.
+
+    `durable`: its name is not lost with the power either; `failed`: what its error says.
 
     In a directory that is its owner's alone so is the file: a data directory takes no other. Raises OperatorError, MachineError;
     `bad_path` where a pipe or a device stands, which everybody on this machine may need.
@@ -78,10 +80,12 @@ def write_whole(path: Path, data: bytes) -> None:
         try:
             _write_new(temporary, data, 0o600 if is_closed(path.parent) else 0o666)
             temporary.replace(path)
+            if durable:
+                sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise refused(f"{path}: cannot be written", error) from error
+        raise refused(f"{path}: {failed}", error) from error
 
 
 def named(text: str) -> Path:

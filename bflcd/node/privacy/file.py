@@ -4,7 +4,6 @@ One JSON object: the format, steps by noise and sampling, the number of updates,
 mode 0600, under another name that then takes the old one's place, so that a crash leaves the old or the new one.
 """
 
-import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -14,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from bflcd.errors import BflcError, MachineError, OperatorError
-from bflcd.faults import is_there, refused, sync_directory
-from bflcd.files import beside, read_regular
+from bflcd.faults import is_there, refused
+from bflcd.files import read_regular, write_whole
 from bflcd.learn.private.mechanism import LEAST_NOISE, MOST_NOISE, Mechanism, Spent
 
 MAX_BYTES: Final = 2**20
@@ -82,17 +81,8 @@ class AccountFile:
 
     def write(self, account: Account) -> None:
         """Make the account durable. Raises OperatorError, MachineError; the old one then stands."""
-        data = msgspec.json.encode(_contents(account))
-        try:
-            temporary = beside(self.path)
-            try:
-                _write_new(temporary, data)
-                temporary.replace(self.path)
-                sync_directory(self.path.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            raise refused(f"{self.path}: what an update tells can't be noted, so it is not offered", error) from error
+        failed = "what an update tells can't be noted, so it is not offered"
+        write_whole(self.path, msgspec.json.encode(_contents(account)), durable=True, failed=failed)
         self.account = account
 
     def _read(self) -> Account:
@@ -132,10 +122,3 @@ def _damaged(path: Path, what: str) -> BflcError:
         hint="restore the file; without it, only its operator can decide to begin anew (docs/operations.md)",
         code="damaged_privacy_account",
     )
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

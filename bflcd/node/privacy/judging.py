@@ -14,7 +14,7 @@ from bflcd.config import PrivacySection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.trust.judging_account import JudgingAccount, Tally, Told
 from bflcd.errors import MachineError
-from bflcd.faults import is_there, refused, sync_directory
+from bflcd.faults import is_there, refused
 from bflcd.files import read_regular, write_whole
 from bflcd.learn.messages import Ready
 from bflcd.ledger.roles import trainers
@@ -70,22 +70,15 @@ class JudgingFile:
         tally = _decode(path, _read(path)) if is_there(path) else Tally(tuple(inf for _ in ORDERS) if has_signed else NOTHING)
         file = cls(path, JudgingAccount(tally, budget=privacy.judging_epsilon, delta=privacy.judging_delta))
         if not is_there(path):
-            file._write(tally)  # so that its absence says something from now on
+            _write(path, tally)  # so that its absence says something from now on
         return file
 
     async def count(self, told: Told) -> None:
         """See `Spending`. Raises OperatorError, MachineError if the disk fails: the card does not leave."""
         tally = self.account.tally.after(told)
         if tally != self.account.tally:
-            await asyncio.to_thread(self._write, tally)
+            await asyncio.to_thread(_write, self._path, tally)
             self.account.count(tally)
-
-    def _write(self, tally: Tally) -> None:
-        write_whole(self._path, _encode(tally))
-        try:
-            sync_directory(self._path.parent)
-        except OSError as error:
-            raise refused(f"{self._path}", error) from error
 
 
 def privacy_of(context: RoundContext, worker: Ready | None, account: JudgingAccount) -> JudgingPrivacy:
@@ -125,6 +118,10 @@ def _mechanism(params: Params, rows: Rows | None) -> str:
         f"discrete Gaussian noise of {params.score_noise / NOISE_UNIT:g} times what one row changes, on means over {of} drawn "
         "without replacement in each round; neighbours differ in one row; all answers of a life composed"
     )
+
+
+def _write(path: Path, tally: Tally) -> None:
+    write_whole(path, _encode(tally), durable=True, failed="what a card tells can't be noted, so it does not leave")
 
 
 def _read(path: Path) -> bytes:
