@@ -98,6 +98,8 @@ class Params:
     """The community stops at the model of this round; 0 goes on for ever."""
     sealed_cards: bool = True
     """A judge shows its card only once others are bound to theirs, so that none is copied, design 5.3."""
+    late_serving: bool = False
+    """Updates are given to judges only once offers are closed, so that nobody offers what a judge has passed on, design 5.2."""
     canary_share: Annotated[PartsPerMillion, Between(0, MILLION // 2)] = PartsPerMillion(0)
     """Share of the trainers that offer what harms, to find out who measures, design 5; 0: nobody does, since in
     small communities canaries cost more than they find (docs/measurements/judges.md)."""

@@ -63,7 +63,7 @@ from bflcd.params import Genesis
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import Certificate, CertifiedSegment, Segment, committee_hash, header_hash, segment_digest
 from bflcd.wire.envelope import Envelope, Verify, seal
-from bflcd.wire.messages import Beacon, ScoreCard
+from bflcd.wire.messages import Beacon, ClosedBy, ScoreCard
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
@@ -137,6 +137,15 @@ class Core:
         """What the cards of others say that have been shown here in the running round, in the order in which they came."""
         cards = self._round.collection.first_cards.values()
         return tuple(card.body for card in cards if card.author != self.context.me)
+
+    @property
+    def closed_by(self) -> ClosedBy:
+        """By which seats' words this node asks for updates of the running round."""
+        return self._round.collection.closing.shown
+
+    def serves_updates(self, shown: ClosedBy) -> bool:
+        """Whether a judge that shows these words may be given updates of the running round (design 5.2)."""
+        return self._round.collection.closing.may_serve(shown, self._node.verify)
 
     def operation(self, id_: Digest) -> Operation | None:
         """An operation that no block has carried yet, by its id."""

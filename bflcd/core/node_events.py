@@ -39,6 +39,7 @@ class EventKind(StrEnum):
     PRESENT = "present", Severity.DETAIL, "a member is present in the round"
     TRAINED = "trained", Severity.NOTE, "this node has trained on its data"
     OFFER = "offer", Severity.DETAIL, "a trainer has offered an update"
+    OFFERS_CLOSED = "offers_closed", Severity.DETAIL, "a member of the committee, perhaps this node, takes no further offers"
     SEALED = "sealed", Severity.DETAIL, "a member of the committee, perhaps this node, is bound to the card that it will show"
     CARD = "card", Severity.DETAIL, "a member of the committee, perhaps this node, has sent its score card"
     BUDGET_SPENT = (

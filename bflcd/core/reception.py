@@ -26,6 +26,7 @@ from bflcd.wire.messages import (
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
+    OffersClosed,
     Prepare,
     PrePrepare,
     ScoreCard,
@@ -35,7 +36,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.operation import Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
-BODIES: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+BODIES: Final = (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
 """What a bare or justified envelope may hold."""
 
 _NUMBERS: Final = tuple(number_of(kind) for kind in BODIES)
@@ -74,7 +75,7 @@ class Reception:
             return [], []
         if body.epoch != context.state.epoch:
             return self._other_epoch(context, body.epoch, event, envelope, now), []
-        if isinstance(body, Beacon | Offer | ScoreCard | CardSeal):
+        if isinstance(body, Beacon | Offer | OffersClosed | ScoreCard | CardSeal):
             return _collected(round_, Signed(body, envelope), now)
         return _vote(round_, message, event.peer, now)
 
@@ -145,12 +146,14 @@ def _asker(event: MessageReceived, envelope: Envelope, of: Round) -> Asker:
     return Asker(event.peer, of, speaks_for_itself=event.peer == envelope.author)
 
 
-def _collected(round_: RoundState, signed: Signed[Beacon | Offer | ScoreCard | CardSeal], now: Instant) -> Step:
+def _collected(round_: RoundState, signed: Signed[Beacon | Offer | OffersClosed | ScoreCard | CardSeal], now: Instant) -> Step:
     match signed.body:
         case Beacon():
             return _news(round_.intake.beacon(Signed(signed.body, signed.envelope)))
         case Offer():
             return _news(round_.intake.offer(Signed(signed.body, signed.envelope)))
+        case OffersClosed():
+            return _news(round_.intake.closed(Signed(signed.body, signed.envelope)) if round_.context.judges else [])
         case CardSeal():
             return _news(round_.intake.seal(Signed(signed.body, signed.envelope), now) if round_.context.judges else [])
         case ScoreCard():

@@ -23,6 +23,7 @@ from bflcd.wire.messages import (
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
+    OffersClosed,
     Prepare,
     PrePrepare,
     ScoreCard,
@@ -31,7 +32,7 @@ from bflcd.wire.messages import (
 from bflcd.wire.operation import MAX_SIGNED, Operation
 from bflcd.wire.recovery import RecoveryCertificate
 
-_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, CardSeal, ScoreCard, Prepare, Commit))
+_BARE: Final = tuple(number_of(kind) for kind in (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, Prepare, Commit))
 """What a bare Envelope may hold."""
 
 _PLACE_BYTES: Final = 5 + HASH_BYTES

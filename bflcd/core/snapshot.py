@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from bflcd.consensus.status import Phase
 from bflcd.core.events import Instant
-from bflcd.core.round.collection import OfferProgress
 from bflcd.core.round.context import RoundContext
+from bflcd.core.round.offers import OfferProgress
 from bflcd.core.round.state import RoundState
 from bflcd.ledger.judgement import Judgement
 from bflcd.types import Epoch, Millis, NodeId, View

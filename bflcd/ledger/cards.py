@@ -16,7 +16,7 @@ from bflcd.params import Params
 from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import MAX_PAYLOAD_BYTES, Signed
-from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, CardSeal, Offer, ScoreCard
+from bflcd.wire.messages import MAX_ENTRIES, Beacon, CardEntry, CardSeal, Offer, OffersClosed, ScoreCard
 
 MAX_ENTRIES_EACH: Final = 2
 """Entries of a card about one uploader: nobody holds more offers of one, so more of them are invented."""
@@ -53,6 +53,12 @@ def check_seal(state: State, head: Digest, seal: Signed[CardSeal]) -> None:
     """Raise PeerError unless a member that holds a seat binds itself to a card of this round."""
     _check_place(state, head, seal.body, "seal", seal.author)
     _check_seat(state, "seal", seal.author)
+
+
+def check_closed(state: State, head: Digest, closed: Signed[OffersClosed]) -> None:
+    """Raise PeerError unless a member that holds a seat says that it takes no further offers in this round."""
+    _check_place(state, head, closed.body, "word that offers are closed", closed.author)
+    _check_seat(state, "word that offers are closed", closed.author)
 
 
 def fit_card(card: ScoreCard, author: NodeId, seed: Digest) -> ScoreCard:
@@ -168,7 +174,9 @@ def entry_key(entry: CardEntry) -> tuple[NodeId, Digest, Digest]:
     return entry.uploader, entry.offer, entry.root
 
 
-def _check_place(state: State, head: Digest, body: Beacon | Offer | CardSeal | ScoreCard, what: str, author: NodeId) -> None:
+def _check_place(
+    state: State, head: Digest, body: Beacon | Offer | OffersClosed | CardSeal | ScoreCard, what: str, author: NodeId
+) -> None:
     """Raise PeerError at the first of the fields chain, round, epoch, parent, committee that is another round's."""
     expected = (
         (Rejection.WRONG_CHAIN, "chain", body.chain, state.chain),

@@ -25,6 +25,7 @@ from bflcd.node.standing import Newcomer, Standing
 from bflcd.store.block_store import BlockStore
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import ZERO_DIGEST, Digest, NodeId, short
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.requests import Request, Status
 
 logger = logging.getLogger(__name__)
@@ -122,8 +123,8 @@ class PeerSide:
     def _is_alone(self) -> bool:
         return self.standing.is_alone()
 
-    def _may_serve(self, peer: NodeId, root: Digest) -> bool:
-        return self.standing.may_serve(peer, root)
+    def _may_serve(self, peer: NodeId, root: Digest, closed: ClosedBy) -> bool:
+        return self.standing.may_serve(peer, root, closed)
 
     def _sheds(self, request: Request[Any]) -> bool:
         return self.standing.sheds(request)

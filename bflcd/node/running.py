@@ -391,4 +391,5 @@ def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobF
         max_bytes=max(payload_size(genesis.task.tensors, longest), genesis.model.size),
         now=clock,
         on_misbehaviour=around.side.punish,
+        closed=lambda: engine.core.closed_by,
     )

@@ -24,6 +24,7 @@ from bflcd.store.protocol import ChainStore, RecordStore
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, NodeId, short
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import verify_envelope
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.operation import MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof, ProposalBasis
 from bflcd.wire.requests import (
@@ -89,15 +90,22 @@ class ChainService:
             GetMembership: self._answer_membership,
         }
 
-    def may_serve(self, peer: NodeId, root: Digest) -> bool:
+    def may_serve(self, peer: NodeId, root: Digest, closed: ClosedBy) -> bool:
         """Whether a member may have a blob: an unpublished update is for the committee of its round only (design 5.2).
 
-        Raises PeerError(REFUSED) for a member that owes, which gets none at all: it hears why.
+        Raises PeerError: REFUSED for a member that owes, which gets none at all: it hears why; BUSY for a judge that asks before
+        offers are closed, where updates are served late.
         """
         round_, context = self._unpublished.round_of(root), self._core.context
         if peer in context.owing:
             raise PeerError(Rejection.REFUSED, f"payloads are not for who owes: you owe {owed_text(context.state, peer)}")
-        return round_ is None or (round_ == context.round and peer in context.committee)
+        if round_ is None:
+            return True
+        if round_ != context.round or peer not in context.committee:
+            return False
+        if not self._core.serves_updates(closed):
+            raise PeerError(Rejection.BUSY, "not yet: show that a quorum of judges takes no further offers")
+        return True
 
     def others_can_answer(self, request: Request[Any]) -> bool:
         """As `shedding.others_can_answer`, in the running round."""

@@ -19,6 +19,7 @@ from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import MAX_COMMITTEE, ZERO_DIGEST, Digest, Epoch, Height, NodeId, Round
 from bflcd.version import __version__
 from bflcd.wire.codec import limit_of
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.requests import Request, Status
 from bflcd.wire.training import Training
 
@@ -63,8 +64,8 @@ class Standing(Protocol):
         """What peers are told."""
         ...
 
-    def may_serve(self, peer: NodeId, root: Digest) -> bool:
-        """Whether a peer may have a payload."""
+    def may_serve(self, peer: NodeId, root: Digest, closed: ClosedBy) -> bool:
+        """Whether a peer may have a payload; `closed`: who takes no further offers, as it shows."""
         ...
 
     def sheds(self, request: Request[Any]) -> bool:
@@ -127,7 +128,7 @@ class Newcomer:
             ZERO_DIGEST, Round(0), Height(0), ZERO_DIGEST, Epoch(0), Round(0), __version__, wall_clock(), Training.TRAINS
         )
 
-    def may_serve(self, _: NodeId, __: Digest) -> bool:
+    def may_serve(self, _: NodeId, __: Digest, ___: ClosedBy) -> bool:
         """See `Standing`."""
         return False
 
@@ -238,9 +239,9 @@ class NodeOfChain:
             training=self._training.own,
         )
 
-    def may_serve(self, peer: NodeId, root: Digest) -> bool:
+    def may_serve(self, peer: NodeId, root: Digest, closed: ClosedBy) -> bool:
         """See `Standing`."""
-        return peer in self._core.context.members and self._service.may_serve(peer, root)
+        return peer in self._core.context.members and self._service.may_serve(peer, root, closed)
 
     def sheds(self, request: Request[Any]) -> bool:
         """See `Standing`."""

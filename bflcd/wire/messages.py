@@ -19,6 +19,7 @@ from bflcd.types import (
     NodeId,
     PartsPerMillion,
     Round,
+    Signature,
     View,
 )
 from bflcd.wire.blocks import Certificate
@@ -121,6 +122,22 @@ class CardSeal:
     card: Digest
 
 
+@message(99, max_bytes=SMALL)
+@dataclass(frozen=True, slots=True)
+class OffersClosed:
+    """I take no further offers in this round and epoch, so what has been offered may be given to its judges."""
+
+    chain: Digest
+    round: Round
+    epoch: Epoch
+    parent: Digest
+    committee: Digest
+
+
+ClosedBy = Annotated[tuple[tuple[NodeId, Signature], ...], Size(0, MAX_COMMITTEE)]
+"""Seats of one round and epoch that take no further offers, each with its signature of `OffersClosed`; sorted by seat."""
+
+
 @message(106, max_bytes=16 * 1024)
 @dataclass(frozen=True, slots=True)
 class PrePrepare:
@@ -192,7 +209,7 @@ PunishableBody = Offer | CardSeal | ScoreCard | PrePrepare | Prepare | Commit
 PUNISHABLE: Final[tuple[type[PunishableBody], ...]] = get_args(PunishableBody)
 """`PunishableBody`, as the decoder wants it."""
 
-SignedBody = Beacon | Offer | CardSeal | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
+SignedBody = Beacon | Offer | OffersClosed | CardSeal | ScoreCard | PrePrepare | Prepare | Commit | ViewChange | Recovery
 """Everything that a node signs."""
 
 
@@ -228,7 +245,8 @@ class Announcement:
 
 
 Gossip = Envelope | JustifiedPrePrepare | JustifiedViewChange | Announcement | Operation | RecoveryCertificate
-"""Everything that gossip carries. A bare Envelope holds a Beacon, Offer, CardSeal, ScoreCard, Prepare or Commit."""
+"""Everything that gossip carries. A bare Envelope holds a Beacon, Offer, OffersClosed, CardSeal, ScoreCard, Prepare or
+Commit."""
 
 GOSSIP: Final[tuple[type[Gossip], ...]] = get_args(Gossip)
 """`Gossip`, as the decoder wants it."""

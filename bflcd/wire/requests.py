@@ -10,6 +10,7 @@ from bflcd.types import CHUNK_BYTES, HASH_BYTES, MAX_CHUNKS, MAX_COMMITTEE, Dige
 from bflcd.wire.blocks import MAX_SEGMENT_BYTES, CertifiedHeader, CertifiedSegment
 from bflcd.wire.codec import message, registered
 from bflcd.wire.envelope import Envelope
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.operation import MAX_OPERATIONS, MAX_OPERATIONS_BYTES, Operation
 from bflcd.wire.recovery import PreparedProof
 from bflcd.wire.training import Training
@@ -22,6 +23,9 @@ MAX_ADDRESSES: Final = 64
 
 REQUEST_BYTES: Final = 2048
 """Bytes of most requests, at most."""
+
+BLOB_REQUEST_BYTES: Final = 8 * 1024
+"""Bytes of a request for a payload, at most: it may show what the largest committee says."""
 
 ReplyT = TypeVar("ReplyT")
 
@@ -85,7 +89,7 @@ class GetStatus(Request[Status]):
     training: Training
 
 
-@message(161, max_bytes=4 * 1024 * 1024 + 64)
+@message(164, max_bytes=4 * 1024 * 1024 + 64)
 @dataclass(frozen=True, slots=True)
 class GenesisReply:
     """The genesis, whose hash is the chain id."""
@@ -172,15 +176,16 @@ class Manifest:
     chunks: Annotated[tuple[Digest, ...], Size(1, MAX_CHUNKS)]
 
 
-@message(60, max_bytes=REQUEST_BYTES)
+@message(139, max_bytes=BLOB_REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class GetManifest(Request[Manifest]):
-    """The chunk hashes of a blob."""
+    """The chunk hashes of a blob. `closed`: of an update that is served late, who takes no further offers (design 5.2)."""
 
     lane = Lane.BLOB
 
     chain: Digest
     root: Digest
+    closed: ClosedBy = ()
 
 
 @message(63, max_bytes=CHUNK_BYTES + 64)
@@ -191,16 +196,17 @@ class Chunk:
     data: Annotated[bytes, Size(1, CHUNK_BYTES)]
 
 
-@message(62, max_bytes=REQUEST_BYTES)
+@message(140, max_bytes=BLOB_REQUEST_BYTES)
 @dataclass(frozen=True, slots=True)
 class GetChunk(Request[Chunk]):
-    """One chunk of a blob."""
+    """One chunk of a blob; `closed` as in `GetManifest`."""
 
     lane = Lane.BLOB
 
     chain: Digest
     root: Digest
     index: Annotated[int, Between(0, MAX_CHUNKS - 1)]
+    closed: ClosedBy = ()
 
 
 @message(65, max_bytes=MAX_ADDRESSES * 512)

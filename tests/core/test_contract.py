@@ -1,4 +1,4 @@
-"""What the core gives to everybody else: two ways in, when it wants to be ticked, and five questions. Nothing else of it is read."""
+"""What the core gives to everybody else: two ways in, when it wants to be ticked, and the questions below. Nothing else of it is read."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,17 @@ from bflcd.core.core import Core
 PRODUCT = Path(__file__).parents[2] / "bflcd"
 
 ENTRIES = {"handle", "tick", "deadline"}
-QUESTIONS = {"context", "syncing", "snapshot", "signed_message", "shown_cards", "operation", "recovery_refusal"}
+QUESTIONS = {
+    "context",
+    "syncing",
+    "snapshot",
+    "signed_message",
+    "shown_cards",
+    "serves_updates",
+    "closed_by",
+    "operation",
+    "recovery_refusal",
+}
 
 USERS = sorted(
     path

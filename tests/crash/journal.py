@@ -19,6 +19,7 @@ from bflcd.wire.messages import (
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
+    OffersClosed,
     Prepare,
     PrePrepare,
     ScoreCard,
@@ -29,7 +30,7 @@ from bflcd.wire.messages import Commit as CommitVote
 MAX_SEEN: Final = 20_000
 """Messages that are remembered so that re-sent ones are written once."""
 
-_BODIES: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+_BODIES: Final = (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from bflcd.wire.messages import (
     JustifiedPrePrepare,
     JustifiedViewChange,
     Offer,
+    OffersClosed,
     Prepare,
     PrePrepare,
     Proposal,
@@ -108,6 +109,7 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
     extra: dict[type, dict[str, Any]] = {
         Beacon: {},
         Offer: {"blob": BlobRef(Digest(bytes([8]) * 32), payload_size(place.genesis.task.tensors, label)), "samples": 9},
+        OffersClosed: {},
         CardSeal: {"card": digest},
         ScoreCard: {"base_loss": None, "base_accuracy": None, "entries": (), "present": (author,)},
         PrePrepare: {
@@ -125,6 +127,7 @@ def body_at(place: Place, kind: type, author: NodeId) -> Any:
 RECEIVED: dict[type, Callable[[Envelope], Gossip]] = {
     Beacon: lambda envelope: envelope,
     Offer: lambda envelope: envelope,
+    OffersClosed: lambda envelope: envelope,
     CardSeal: lambda envelope: envelope,
     ScoreCard: lambda envelope: envelope,
     PrePrepare: lambda envelope: JustifiedPrePrepare(envelope, (), ()),
@@ -179,6 +182,7 @@ def counted(core: Core) -> dict[str, object]:
         "round": core.context.round,
         "beacons": frozenset(collection.beacons),
         "offers": frozenset(collection.offers),
+        "closed": frozenset(collection.closing.seats),
         "seals": frozenset(collection.sealing.seals),
         "cards": frozenset(collection.cards),
         "certificate": pending_certificate(core),

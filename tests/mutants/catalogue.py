@@ -7,6 +7,7 @@ from tests.mutants.planted import (
     addresses,
     blobs,
     border,
+    closing,
     consensus,
     copies,
     core,

@@ -22,7 +22,7 @@ def payload(chunks, extra=17, seed=1):
     return Random(seed).randbytes((chunks - 1) * CHUNK_BYTES + extra)
 
 
-def server(store, may_serve=lambda _peer, _root: True, damage=None):
+def server(store, may_serve=lambda *_: True, damage=None):
     return BlobServer(
         store,
         chain=lambda: CHAIN,
@@ -373,7 +373,7 @@ async def test_the_server_tells_who_may_not_see_nothing_at_all(kind):
         else (lambda root, chain=CHAIN: GetManifest(chain, root))
     )
     committee = set()
-    async with clique([server(source, lambda peer, _root: peer in committee).handlers(), {}]) as (a, b):
+    async with clique([server(source, lambda peer, _root, _closed: peer in committee).handlers(), {}]) as (a, b):
 
         async def refusal(*arguments):
             with pytest.raises(PeerError) as caught:

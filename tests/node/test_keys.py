@@ -229,7 +229,7 @@ def test_who_was_away_while_all_others_rotated_follows_the_first_peers_that_its_
     for node in (named, other, gone):
         standing.heard_of(node, status)
     assert claims.all() == {named: 9}
-    assert [standing.may_serve(node, Digest(bytes(32))) for node in (named, MANAGERS[0].node_id)] == [False, True]
+    assert [standing.may_serve(node, Digest(bytes(32)), ()) for node in (named, MANAGERS[0].node_id)] == [False, True]
 
 
 @pytest.mark.parametrize("change", [rotated, replaced])

@@ -60,9 +60,9 @@ async def test_who_owes_gets_no_payload_and_hears_why_until_it_has_paid() -> Non
         with pytest.raises(PeerError, match=r"you owe 10 units \(period's fee 10\), paid through round 3") as caught:
             await server.handlers()[type(request)](MEMBER.node_id, request)
         assert caught.value.rejection is Rejection.REFUSED
-    assert service.may_serve(OTHER.node_id, ROOT)
+    assert service.may_serve(OTHER.node_id, ROOT, ())
     core.context = context_of(after(OWING, pays(OWING, MEMBER)), IDENTITIES[0].node_id)
-    assert service.may_serve(MEMBER.node_id, ROOT)
+    assert service.may_serve(MEMBER.node_id, ROOT, ())
 
 
 async def test_who_owes_asks_nobody_for_payloads_while_it_catches_up() -> None:

@@ -45,7 +45,7 @@ async def service() -> ChainService:
     store = MemoryStore()
     await store.initialise(GENESIS, HEADER, STATE)
     context = RoundContext(GENESIS, Head(HEADER, header_hash(HEADER), STATE), IDENTITIES[0].node_id)
-    core = SimpleNamespace(context=context, signed_message={SAID.digest: SAID.envelope}.get)
+    core = SimpleNamespace(context=context, signed_message={SAID.digest: SAID.envelope}.get, serves_updates=lambda _: True)
     return ChainService(core, store, Unpublished((), Round(0)), unheard, instant)
 
 
@@ -53,14 +53,25 @@ async def test_an_unpublished_update_is_for_the_committee_of_its_round(service: 
     """Row 47 and design 5.2: of this round to its committee, of another round to nobody; what is published to every member."""
     service._unpublished.made(ROOT, Round(0))
     service._unpublished.offered(ELSEWHERE, Round(1))
-    assert [service.may_serve(peer, ROOT) for peer in (MEMBER, TRAINER)] == [True, False]
-    assert [service.may_serve(peer, ELSEWHERE) for peer in (MEMBER, TRAINER)] == [False, False]
-    assert [service.may_serve(peer, OTHER) for peer in (MEMBER, TRAINER)] == [True, True]
+    assert [service.may_serve(peer, ROOT, ()) for peer in (MEMBER, TRAINER)] == [True, False]
+    assert [service.may_serve(peer, ELSEWHERE, ()) for peer in (MEMBER, TRAINER)] == [False, False]
+    assert [service.may_serve(peer, OTHER, ()) for peer in (MEMBER, TRAINER)] == [True, True]
+
+
+async def test_an_update_is_given_to_its_committee_once_offers_are_closed(service: ChainService) -> None:
+    """Given that too few judges have closed, then a judge hears that it is too early, who has no seat nothing else than ever."""
+    service._unpublished.made(ROOT, Round(0))
+    service._core.serves_updates = bool  # type: ignore[method-assign]
+    with pytest.raises(PeerError, match="takes no further offers") as caught:
+        service.may_serve(MEMBER, ROOT, ())
+    assert caught.value.rejection is Rejection.BUSY
+    assert [service.may_serve(TRAINER, ROOT, ()), service.may_serve(MEMBER, OTHER, ())] == [False, True]
+    assert service.may_serve(MEMBER, ROOT, ((MEMBER, SAID.envelope.signature),))
 
 
 async def test_before_the_genesis_nothing_is_served() -> None:
     newcomer = Newcomer()
-    assert not newcomer.may_serve(MEMBER, OTHER)
+    assert not newcomer.may_serve(MEMBER, OTHER, ())
     assert not newcomer.is_member(MEMBER)
     with pytest.raises(PeerError) as caught:
         await newcomer.answer(MEMBER, GetGenesis(ZERO_DIGEST))

@@ -14,6 +14,7 @@ from bflcd.wire.messages import (
     CardSeal,
     Commit,
     Offer,
+    OffersClosed,
     Prepare,
     PrePrepare,
     ScoreCard,
@@ -26,7 +27,7 @@ from tests.sim.trace import signed_part
 
 Said = tuple[Any, tuple[NodeId, ...]]
 
-BODIES = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+BODIES = (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
 
 HOUR = 3_600_000
 

@@ -11,6 +11,7 @@ from bflcd.node.runtime.ports import Pushed
 from bflcd.types import NodeId
 from bflcd.wire.codec import decode_any, encode
 from bflcd.wire.messages import GOSSIP
+from bflcd.wire.requests import GetChunk
 from tests.sim.node import SimNode
 
 HEARTBEAT: Final = 5_000
@@ -158,6 +159,8 @@ class Links:
             return
         try:
             reply = peer.answer(node.id, request)
+            if peer.liar is None and isinstance(request, GetChunk):
+                self.safety.served(peer, node.id, request.root)
             if peer.liar is not None:
                 reply = peer.liar.reply(node.id, request, reply)
             if reply is not None and (self.setup.codec or peer.liar is not None):

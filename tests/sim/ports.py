@@ -146,7 +146,9 @@ class VirtualFetcher:
 
         async def ask(holder: NodeId) -> bytes | None:
             try:
-                reply = await node.network.ask(holder, GetChunk(world.chain, ref.root, 0), deadline=CHUNK_SECONDS)
+                reply = await node.network.ask(
+                    holder, GetChunk(world.chain, ref.root, 0, node.core.closed_by), deadline=CHUNK_SECONDS
+                )
             except (RequestError, PeerError) as error:
                 asked.failed(holder, error)
                 return None

@@ -11,7 +11,7 @@ from bflcd.wire import envelope as wire_envelope
 from tests.sim import alliance
 from tests.sim.gone import draw_managers
 from tests.sim.profiles import NEEDS_TORN_LOGS, PROFILES, Scene, draw_profile
-from tests.sim.setup import draw_election, draw_reputation, draw_setup, draw_trust
+from tests.sim.setup import draw_election, draw_reputation, draw_serving, draw_setup, draw_trust
 from tests.sim.world import Result, World
 
 MAX_KNOWN = 4_096
@@ -48,7 +48,7 @@ def make_world(
     setup = replace(setup, election=election or draw_election(Random(f"{seed}/election")))
     setup = replace(setup, reputation_rounds=draw_reputation(Random(f"{seed}/reputation")))
     canaries, cards = draw_trust(Random(f"{seed}/trust"))
-    setup = replace(setup, canary_share=canaries, card_share=cards)
+    setup = replace(setup, canary_share=canaries, card_share=cards, late_serving=draw_serving(Random(f"{seed}/serving")))
     world = World(seed, setup, name, readable=readable, raise_errors=raise_errors)
     world.torn_logs = name in NEEDS_TORN_LOGS
     world.populate()

@@ -25,7 +25,7 @@ from bflcd.types import Digest, NodeId, short
 from bflcd.wire.blocks import header_hash, segment_digest
 from bflcd.wire.codec import decode_any, encode, number_of, peek_number
 from bflcd.wire.envelope import Envelope, payload_digest, sealed_digest
-from bflcd.wire.messages import Announcement, Beacon, CardSeal, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.messages import Announcement, Beacon, CardSeal, Offer, OffersClosed, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.messages import Commit as CommitVote
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from tests.sim.node import SimNode
     from tests.sim.world import World
 
-SIGNED: Final = (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
+SIGNED: Final = (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
 OWN: Final = (Offer, CardSeal, ScoreCard, Recovery)
 
-MAX_RESENDS: Final = 5
-"""Beacon, offer, seal, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
+MAX_RESENDS: Final = 6
+"""Beacon, offer, word that offers are closed, seal, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
 
 MAX_SLOTS_EACH: Final = 32
 """Offers, or cards, of one author that may be held: two or three of its own accord, and what each proposal needs."""
@@ -79,6 +79,8 @@ class Safety:
         """Whose lies a block has proved."""
         self._signed: dict[tuple[int, int, int, int, int], bytes] = {}
         self._checked: set[tuple[Digest, bytes]] = set()
+        self._closed: dict[tuple[int, int], set[NodeId]] = {}
+        """By round and epoch, the honest seats that have said, or shown, that they take no further offers."""
         self.out: frozenset[NodeId] = frozenset(set(world.keyring.signers) - {member.node for member in world.genesis.members})
         """Nodes that are no members by the newest ledger that was decided."""
         self.changes = 0
@@ -120,10 +122,28 @@ class Safety:
         held = self._signed.setdefault(place, envelope.payload)
         if held != envelope.payload and node.id not in self.excused:
             self.violate(f"{node.name} signs a second {type(body).__name__} in round {body.round}, view {place[4]}")
-        if number != 30:
+        if isinstance(body, OffersClosed | CardSeal | ScoreCard):
+            self._closed.setdefault((body.round, body.epoch), set()).add(node.id)
+        if not isinstance(body, Beacon | OffersClosed):
             self._durable(node, body, envelope)
         if isinstance(body, ScoreCard) and self.world.setup.sealed_cards and body.round == node.round:
             self._bound(node, body, envelope)
+
+    def served(self, node: "SimNode", peer: NodeId, root: Digest) -> None:
+        """An honest node gives an update that no block names to seats alone; where it is served late, once honest seats have closed: all
+        of q that are not liars."""
+        core = node.core
+        if core is None or node.engine is None or node.engine.unpublished.round_of(root) is None:
+            return
+        context = core.context
+        if peer not in context.committee:
+            self.violate(f"{node.name} gives an update of round {context.round} to {short(peer)}, which has no seat")
+        if not self.world.setup.late_serving or context.bound:
+            return
+        closed = self._closed.get((context.round, context.state.epoch), set())
+        liars = sum(not self.world.by_id[seat].honest for seat in context.committee)
+        if len(closed) < context.q - liars:
+            self.violate(f"{node.name} gives an update of round {context.round} away when {len(closed)} honest seats had closed")
 
     def _relied(self, node: "SimNode", body: Any) -> None:
         """Whoever signs an offer, a card or a prepare has made durable what it says that it holds."""

@@ -43,6 +43,7 @@ class Setup:
     """Of the nodes, those that the genesis does not name."""
     terms: Terms = Terms()
     sealed_cards: bool = True
+    late_serving: bool = False
     canary_share: int = 0
     card_share: int = 0
 
@@ -92,6 +93,11 @@ def draw_reputation(rng: Random) -> int:
 def draw_trust(rng: Random) -> tuple[int, int]:
     """Shares of canaries and of pay for cards: none at all in a quarter of the worlds, most of the time more than a genesis gives."""
     return rng.choice([0, 62_500, 250_000, 500_000]), rng.choice([0, 100_000, 1_000_000])
+
+
+def draw_serving(rng: Random) -> bool:
+    """In half of the worlds updates are served once offers are closed."""
+    return rng.random() < 0.5
 
 
 def _size(rng: Random) -> int:

@@ -87,6 +87,7 @@ class World(Links):
             collect_deadline=Millis(setup.collect_deadline),
             score_rule=setup.score_rule,
             sealed_cards=setup.sealed_cards,
+            late_serving=setup.late_serving,
             election=setup.election,
             reputation_rounds=setup.reputation_rounds,
             active_fraction=PartsPerMillion(setup.active_fraction),

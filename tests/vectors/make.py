@@ -27,7 +27,7 @@ from bflcd.wire.blocks import (
 )
 from bflcd.wire.codec import encode
 from bflcd.wire.envelope import payload_digest, seal, signing_hash
-from bflcd.wire.messages import Beacon, CardSeal, Commit, Offer, Prepare, PrePrepare, ScoreCard, ViewChange
+from bflcd.wire.messages import Beacon, CardSeal, Commit, Offer, OffersClosed, Prepare, PrePrepare, ScoreCard, ViewChange
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal, proposal_id
 from bflcd.wire.recovery import PreparedClaim, claim_hash
@@ -67,6 +67,8 @@ RETIRED: dict[int, str] = {
     50: "GetStatus",
     51: "Status",
     53: "GenesisReply",
+    60: "GetManifest",
+    62: "GetChunk",
     55: "Headers",
     57: "SegmentReply",
     66: "GetCertificate",
@@ -96,6 +98,8 @@ RETIRED: dict[int, str] = {
     135: "Genesis",
     136: "GenesisReply",
     137: "State",
+    160: "Genesis",
+    161: "GenesisReply",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
@@ -124,7 +128,7 @@ def hash_vectors() -> dict[str, Any]:
     header, segment = sample(schema_of(Header)), sample(schema_of(Segment))
     envelopes = {
         cls.__name__: seal(sample(schema_of(cls)), signer).envelope
-        for cls in (Beacon, Offer, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
+        for cls in (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, Commit, ViewChange)
     }
     return {
         "domains": {domain.name: digest(domain, b"abc", b"").hex() for domain in Domain},

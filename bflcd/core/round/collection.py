@@ -4,28 +4,26 @@ Invariants: at most one own card a round and epoch; a card names only offers who
 a stranger is kept; at most `MAX_OFFERS_EACH` offers of one uploader and `MAX_CARDS_EACH` cards of one member are held.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Final
 
+from bflcd.core.round.closing import Closing
 from bflcd.core.round.context import RoundContext, update_label_of
+from bflcd.core.round.offers import OfferProgress, OfferSlot, entries_of
 from bflcd.core.round.sealing import Sealing
 from bflcd.core.round.waiting import PATIENT_EVERY, CardTimer, Expectations
 from bflcd.errors import PeerError, Rejection
-from bflcd.learn.protocol import ScoreResult, UpdateScore
-from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, entry_key, fit_card
-from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, coarse_loss, margin, said_accuracy, said_gain
+from bflcd.learn.protocol import ScoreResult
+from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, fit_card
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
-from bflcd.ledger.trust.alike import likes_of
 from bflcd.ledger.trust.noise import Noise, Rows
-from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Signed
-from bflcd.wire.messages import Beacon, CardEntry, Offer, ScoreCard
+from bflcd.wire.messages import Beacon, Offer, ScoreCard
 from bflcd.wire.tensors import payload_size
 
 MAX_OFFERS_EACH: Final = 2
@@ -57,29 +55,6 @@ class Words:
     training: frozenset[NodeId] = frozenset()
 
 
-class OfferProgress(Enum):
-    """How far an offer has come here."""
-
-    WANTED = "wanted"
-    FETCHING = "fetching"
-    HELD = "held"
-    SCORING = "scoring"
-    SCORED = "scored"
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class OfferSlot:
-    """One offer and its way to a score. `rate`: KiB/s at which its payload was pulled, 0 if it was not, or not measured."""
-
-    offer: Signed[Offer]
-    progress: OfferProgress = OfferProgress.WANTED
-    score: UpdateScore | None = None
-    fetches: int = 0
-    rate: int = 0
-    text: str = ""
-
-
 class Collection:
     """What one node has gathered in one round. Pure; every time is an argument."""
 
@@ -101,6 +76,7 @@ class Collection:
         """On which the base and the offers were measured."""
         self.own_card: Signed[ScoreCard] | None = None
         self.sealing = Sealing(context, opened, self.first_cards)
+        self.closing = Closing(context)
         self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
@@ -141,14 +117,16 @@ class Collection:
         return sum((held.author, held.body.epoch) == (uploader, epoch) for held in self.offers.values()) < MAX_OFFERS_EACH
 
     def add_offer(self, offer: Signed[Offer]) -> bool:
-        """Keep a verified offer; True if it is new. One of an older epoch waits for nothing but its proposal."""
+        """Keep a verified offer; True if it is new. One of an older epoch, or that came after offers were closed, waits for
+        nothing but its proposal."""
         if offer.digest in self.offers:
             return False
         self.offers[offer.digest] = offer
         if offer.body.epoch != self._context.state.epoch:
             return True
         self.beacons.add(offer.author)
-        self.slots[offer.digest] = OfferSlot(offer)
+        if self.closing.closed_at is None:
+            self.slots[offer.digest] = OfferSlot(offer)
         return True
 
     def conflicting_offer(self, offer: Signed[Offer]) -> Signed[Offer] | None:
@@ -179,6 +157,7 @@ class Collection:
             return True
         self.first_cards.setdefault(card.author, card)
         self.beacons.add(card.author)
+        self.closing.heard(card.author)
         return True
 
     def conflicting_card(self, card: Signed[ScoreCard]) -> Signed[ScoreCard] | None:
@@ -191,6 +170,7 @@ class Collection:
     def hold_own(self, card: Signed[ScoreCard]) -> None:
         """Our card of this epoch: nothing more is scored for it. A sealed one is given to nobody before it is shown."""
         self.own_card = card
+        self.closing.close(self.opened)  # as it did before a restart, if it has not yet
         if not self.sealing.enabled:
             self.add_card(card)
 
@@ -227,7 +207,9 @@ class Collection:
         return [slot for slot in self.slots.values() if slot.offer.body.blob.root == root]
 
     def wanted_blobs(self) -> list[OfferSlot]:
-        """Offers whose blob is to be fetched now; marks them as being fetched."""
+        """Offers whose blob is to be fetched now, none before it may be asked for; marks them as being fetched."""
+        if not self.closing.may_ask:
+            return []
         wanted = [slot for slot in self.slots.values() if slot.progress is OfferProgress.WANTED]
         for slot in wanted:
             if slot.offer.body.blob.root in self.blobs:
@@ -316,37 +298,51 @@ class Collection:
             offered=frozenset(slot.offer.author for slot in self.slots.values()),
         )
 
+    def close_due(self, now: Millis) -> bool:
+        """Whether this seat is to take no further offers (design 5.2): at once where an honest one has closed, else as a card is
+        due, by what is offered instead of scored."""
+        return self.closing.is_open and (self.closing.others_have or self._is_due(now))
+
+    def close(self, now: Millis) -> None:
+        """Take no further offers: the card waits for those that are here, at most the collect deadline from now on."""
+        self.closing.close(now)
+        self._timer = CardTimer(self._context.params, self._context.round, now, self._context.collect_deadline)
+
     def card_due(self, now: Millis) -> bool:
         """Whether the own card is to be sent now (design 5.3): at once, after a grace, or at the collect deadline."""
-        seen = self._expectations(now)
-        self._timer.look(now, seen)
-        return now >= self._timer.due_at(now, seen)
+        return not self.closing.is_open and self._is_due(now)
+
+    def _is_due(self, now: Millis) -> bool:
+        awaited = self._awaited(now)
+        self._timer.look(now, awaited)
+        return now >= self._timer.due_at(now, awaited)
+
+    def _awaited(self, now: Millis) -> Expectations:
+        """What is waited for next: with late serving first that all have offered, then that what is offered is settled."""
+        seen, closing = self._expectations(now), self.closing
+        if closing.is_open:
+            return replace(seen, scored=seen.offered, settled=seen.offered, pending=False)
+        if closing.closed_at is None:
+            return seen
+        # How long they trained tells nothing of those that have offered, and what nobody can settle is not waited for.
+        expected, others = seen.expected & seen.offered, seen.others & seen.offered
+        return replace(seen, expected=expected, others=others, offered=frozenset(), closed=True)
 
     def deadline(self, now: Millis) -> Millis | None:
-        """When the own card is due, or `expected` changes by the passing of time alone; then when it is shown."""
+        """When offers are closed, or the own card is due, or `expected` changes by time alone; then when the card is shown."""
         if self.own_card is not None:
             return self.sealing.show_at()
         context = self._context
         t0 = context.params.view_timeout
         edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
-        due = self._timer.due_at(now, self._expectations(now))
+        due = self._timer.due_at(now, self._awaited(now))
         return Millis(min([edge for edge in edges if edge > now] + [due]))
 
     def card_body(self, noise: Noise, *, silent: bool = False) -> ScoreCard:
         """The own card as it stands, with `noise` in all that it says of our rows; a `silent` one says nothing of them."""
-        context = self._context
-        scored = [] if silent else [(slot, slot.score) for slot in self.slots.values() if slot.score is not None]
-        odd = odd_offers([score.cost for _, score in scored], context.params.odd_limit)
+        context, state = self._context, self._context.state
+        entries = () if silent else entries_of(self.slots, noise, context.params, state.known, context.head_hash)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
-        least = MicroNats(-margin(context.params, context.state.known))
-        likes = self._likes()
-        said = (
-            _entry(noise, slot, score, least, likes, odd=stands_out)
-            for (slot, score), stands_out in zip(scored, odd, strict=True)
-        )
-        entries = tuple(sorted(said, key=entry_key))
-        members = context.members
-        state = context.state
         card = ScoreCard(
             chain=state.chain,
             round=state.round,
@@ -356,36 +352,11 @@ class Collection:
             base_loss=coarse_loss(noise.loss(loss, context.head_hash)) if entries else None,
             base_accuracy=coarse_accuracy(noise.accuracy(accuracy, context.head_hash)) if entries else None,
             entries=entries,
-            present=tuple(sorted((self.beacons | {context.me}) & members)),
+            present=tuple(sorted((self.beacons | {context.me}) & context.members)),
             decided=self._before.view,
         )
         return fit_card(card, context.me, seed_of(state))
 
-    def _likes(self) -> dict[Digest, Digest]:
-        """What the scored offers are like, in the order in which they came."""
-        scores = {key: slot.score for key, slot in self.slots.items() if slot.score is not None}
-        parent = self._context.head_hash
-        alike = {key: frozenset(score.alike) | ({parent} if score.repeats else set()) for key, score in scores.items()}
-        return likes_of(parent, tuple(scores), alike)
-
     def ready_cards(self) -> list[Signed[ScoreCard]]:
         """Each member's first card, in the order in which a leader packs them (design 5.4)."""
         return self.sealing.in_time_first(by_lot(self.first_cards.values(), self._context.f, seed_of(self._context.state)))
-
-
-def _entry(
-    noise: Noise, slot: OfferSlot, score: UpdateScore, least: MicroNats, likes: Mapping[Digest, Digest], *, odd: bool
-) -> CardEntry:
-    """What the own card says of an offer (design 5.3); `least`: the gain that qualifies on our rows; `odd`: refused anyway."""
-    offer = slot.offer.digest
-    gain = REFUSED if odd else said_gain(noise.gain(score.gain, offer), least)
-    return CardEntry(
-        uploader=slot.offer.author,
-        offer=offer,
-        root=slot.offer.body.blob.root,
-        gain=gain,
-        accuracy=said_accuracy(noise.params, gain, noise.accuracy(score.accuracy, offer)),
-        norm=score.norm,
-        rate=slot.rate,
-        like=likes.get(slot.offer.digest),
-    )

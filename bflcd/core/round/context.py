@@ -15,7 +15,7 @@ from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import NEVER, State, members_of
 from bflcd.params import BlobRef, Genesis, Params
 from bflcd.types import Digest, Epoch, Millis, NodeId, Round
-from bflcd.wire.blocks import Certificate, Header
+from bflcd.wire.blocks import Certificate, Header, committee_hash
 from bflcd.wire.envelope import Verify
 from bflcd.wire.recovery import RecoveryCertificate
 from bflcd.wire.tensors import update_label
@@ -119,6 +119,12 @@ class RoundContext:
         blob = self.head.header.blob
         assert blob is not None, "a model header always has a blob"
         return blob
+
+    @property
+    def place(self) -> tuple[Digest, Round, Epoch, Digest, Digest]:
+        """What every signed message of the round begins with: chain, round, epoch, parent, committee."""
+        state = self.state
+        return state.chain, state.round, state.epoch, self.head_hash, committee_hash(state.epoch, state.committee)
 
     @property
     def committee(self) -> tuple[NodeId, ...]:

@@ -1,4 +1,4 @@
-"""Beacons, offers and cards of the running round as they come in: checked, verified, kept, contradictions noted."""
+"""Beacons, offers, seals and cards of the running round as they come in: checked, verified, kept, contradictions noted."""
 
 from bflcd.core.effects import Blame, Effect, Send, notice
 from bflcd.core.equivocation import EquivocationHandler
@@ -8,10 +8,10 @@ from bflcd.core.round.collection import Collection
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signatures import require_signature
 from bflcd.errors import PeerError
-from bflcd.ledger.cards import check_seal
+from bflcd.ledger.cards import check_closed, check_seal
 from bflcd.types import short
 from bflcd.wire.envelope import Envelope, Signed, Verify, open_envelope
-from bflcd.wire.messages import Beacon, CardSeal, Offer, ScoreCard
+from bflcd.wire.messages import Beacon, CardSeal, Offer, OffersClosed, ScoreCard
 
 
 class MessageIntake:
@@ -42,6 +42,17 @@ class MessageIntake:
         effects.append(notice(self._context.round, EventKind.OFFER, text, node=offer.author.hex(), samples=offer.body.samples))
         return effects
 
+    def closed(self, closed: Signed[OffersClosed]) -> list[Effect]:
+        """A member takes no further offers. No effect where that counts for nothing, or if it is known."""
+        closing, round_ = self._collection.closing, self._context.round
+        if not closing.enabled or closing.knows(closed.author):
+            return []
+        check_closed(self._context.state, self._context.head_hash, closed)
+        require_signature(self._verify, closed.envelope)
+        closing.said(closed)
+        text = f"{short(closed.author)} takes no further offers"
+        return [notice(round_, EventKind.OFFERS_CLOSED, text, node=closed.author.hex())]
+
     def seal(self, seal: Signed[CardSeal], now: Instant) -> list[Effect]:
         """A member binds itself to a card. No effect where none are sealed, or if it is known; another one convicts it."""
         sealing, round_ = self._collection.sealing, self._context.round
@@ -53,6 +64,7 @@ class MessageIntake:
         if held is not None:
             return self._equivocation.conflict(round_, held, seal, "two seals in one round")
         sealing.add(seal, now.mono)
+        self._collection.closing.heard(seal.author)
         return [notice(round_, EventKind.SEALED, f"{short(seal.author)} has sealed its card", node=seal.author.hex())]
 
     def card(self, card: Signed[ScoreCard]) -> list[Effect]:

@@ -26,7 +26,7 @@ from bflcd.types import Digest, Millis, short
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Signed, seal, sealed_digest
-from bflcd.wire.messages import CardSeal, Offer, ScoreCard, SignedBody
+from bflcd.wire.messages import CardSeal, Offer, OffersClosed, ScoreCard, SignedBody
 from bflcd.wire.privacy import PrivacyClaim
 
 MAX_TRAINING_FAILURES: Final = 2
@@ -61,7 +61,7 @@ class LocalWork:
         """What was trained in this round, its samples and its claim of privacy: a recovery doesn't make it worthless."""
         self.training = self.busy = False
         self._failures = 0
-        self._card_shown = False
+        self._closed_said = self._card_shown = False
 
     def inherit(self, before: "LocalWork") -> None:
         """Go on in a new epoch of the same round: the model, the work under way and what was trained stay."""
@@ -164,9 +164,9 @@ class LocalWork:
         """A member's work up to its card: get the updates, score them, sign the card when it is due, show it in its time."""
         context, collection = self._context, self._collection
         collection.sealing.look(now.mono)
+        effects = self._close_offers(now) if may_sign and not context.bound else []
         if collection.own_card is not None:
-            return self._show_card(now)
-        effects: list[Effect] = []
+            return effects + self._show_card(now)
         for slot in collection.wanted_blobs():
             label = update_label_of(context, slot.offer.author)
             holders = (slot.offer.author, *context.judges_but_me)  # whoever of us has it already serves it too
@@ -180,6 +180,22 @@ class LocalWork:
         if may_sign and not context.bound and collection.card_due(now.mono):
             effects += self._send_card(now)
         return effects
+
+    def _close_offers(self, now: Instant) -> list[Effect]:
+        """Take no further offers once that is due, and say so to the other seats."""
+        collection = self._collection
+        if collection.close_due(now.mono):
+            collection.close(now.mono)
+        if collection.closing.closed_at is None or self._closed_said:
+            return []
+        self._closed_said = True
+        word = seal(OffersClosed(*self._context.place), self._signer)
+        collection.closing.said(word)
+        text = f"we take no further offers, {len(collection.slots)} are here"
+        return [
+            self.speak(word, now, durable=True),
+            notice(self._context.round, EventKind.OFFERS_CLOSED, text, node=self._context.me.hex()),
+        ]
 
     def offer(self, now: Instant, *, may_sign: bool) -> list[Effect]:
         """Offer what was trained, if that is not done in this epoch: a recovery changes who is asked, not the work."""
@@ -210,7 +226,7 @@ class LocalWork:
             self._collection.add_offer(offer)
 
     def speak(self, signed: Signed[SignedBody], now: Instant, *, durable: bool) -> Send:
-        """Say to the committee what we signed, now and again until the round closes; `durable` things more often."""
+        """Say to the committee what we signed, now and again until the round closes; the `durable`, or awaited, more often."""
         to = self._context.judges_but_me
         if to:
             self._retransmissions.add(signed.envelope, now.mono, to=to, urgent=durable)

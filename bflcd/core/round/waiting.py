@@ -29,7 +29,8 @@ class Expectations:
     """How far the offers of a round have come.
 
     `expected`: trainers that are waited for; `others`: those that are present besides; `scored`, `settled`: whose offers are
-    (settled: scored or given up); `pending`: whether some offer is neither; `offered`: whose offers are known, settled or not.
+    (settled: scored or given up); `pending`: whether some offer is neither; `offered`: whose offers are known, settled or not;
+    `closed`: no further ones are taken, so once none is pending there is nothing left to wait for.
     """
 
     expected: frozenset[NodeId]
@@ -38,11 +39,13 @@ class Expectations:
     settled: frozenset[NodeId]
     pending: bool
     offered: frozenset[NodeId] = frozenset()
+    closed: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether nothing is left to wait for."""
-        return self.all_expected and self.others <= self.settled and not self.pending
+        settled = self.closed or (self.all_expected and self.others <= self.settled)
+        return settled and not self.pending
 
     @property
     def all_expected(self) -> bool:

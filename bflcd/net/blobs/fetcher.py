@@ -16,6 +16,7 @@ from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.limits import Clock
 from bflcd.params import BlobRef
 from bflcd.types import CHUNK_BYTES, Digest, NodeId, short
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.requests import GetChunk, GetManifest, Manifest
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class _Join:
 
 
 class BlobFetcher:
-    """Gets blobs into the store. `chain` gives the chain id; `max_bytes` is the largest blob that is accepted at all."""
+    """Gets blobs into the store. `chain` gives the chain id; `max_bytes` is the largest blob that is accepted at all; `closed`:
+    the seats that take no further offers, by whose words the running round's updates are asked for."""
 
     def __init__(
         self,
@@ -85,10 +87,12 @@ class BlobFetcher:
         now: Clock,
         on_misbehaviour: OnMisbehaviour,
         limits: FetchLimits | None = None,
+        closed: Callable[[], ClosedBy] = tuple,
     ) -> None:
         self._exchange = exchange
         self._store = store
         self._chain = chain
+        self._closed = closed
         self._max_bytes = max_bytes
         self._now = now
         self._on_misbehaviour = on_misbehaviour
@@ -171,7 +175,7 @@ class BlobFetcher:
         """The chunk hashes; size and hashes together hash to the root, which is what makes every chunk trustworthy."""
 
         async def ask(node: NodeId) -> Manifest:
-            request = GetManifest(self._chain(), ref.root)
+            request = GetManifest(self._chain(), ref.root, self._closed())
             manifest = await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)
             count = chunk_count(ref.size)
             if manifest.blob != ref or len(manifest.chunks) != count or blob_root(ref.size, manifest.chunks) != ref.root:
@@ -213,7 +217,7 @@ class BlobFetcher:
             if not priority:
                 await stack.enter_async_context(self._ordinary)
             await stack.enter_async_context(self._slots)
-            request = GetChunk(self._chain(), ref.root, index)
+            request = GetChunk(self._chain(), ref.root, index, self._closed())
             return (await self._exchange.ask(node, request, deadline=self._limits.chunk_deadline)).data
 
     def _wrong(self, node: NodeId, what: str) -> PeerError:

@@ -9,13 +9,14 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.net.exchange import Handlers
 from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, NodeId, short
+from bflcd.wire.messages import ClosedBy
 from bflcd.wire.requests import Chunk, GetChunk, GetManifest, Manifest
 
 logger = logging.getLogger(__name__)
 
-MaySee = Callable[[NodeId, Digest], bool]
-"""Whether a peer may have the blob with this root: an unpublished update is only for its round's committee. Must not block;
-raises PeerError where the peer is to hear why not."""
+MaySee = Callable[[NodeId, Digest, ClosedBy], bool]
+"""Whether a peer may have the blob with this root, by what it shows: an unpublished update is only for its round's committee,
+where it is served late once offers are closed. Must not block; raises PeerError where the peer is to hear why not."""
 
 READS: Final = 8
 """Chunks that are read from the store at a time, so that serving leaves the store its time for us."""
@@ -58,7 +59,7 @@ class BlobServer:
         return {GetManifest: self._answer_manifest, GetChunk: self._answer_chunk}
 
     async def _answer_manifest(self, peer: NodeId, request: GetManifest) -> Manifest:
-        self._admit(peer, request.chain, request.root)
+        self._admit(peer, request)
         async with self._reads:
             manifest = await self._store.manifest(request.root)
         if manifest is None:
@@ -66,7 +67,7 @@ class BlobServer:
         return manifest
 
     async def _answer_chunk(self, peer: NodeId, request: GetChunk) -> Chunk:
-        self._admit(peer, request.chain, request.root)
+        self._admit(peer, request)
         try:
             async with self._reads:
                 data = await self._store.chunk(request.root, request.index)
@@ -80,11 +81,11 @@ class BlobServer:
         self.sent_bytes += len(data)
         return Chunk(data)
 
-    def _admit(self, peer: NodeId, chain: Digest, root: Digest) -> None:
-        if chain != self._chain():
+    def _admit(self, peer: NodeId, request: GetManifest | GetChunk) -> None:
+        if request.chain != self._chain():
             raise PeerError(Rejection.WRONG_CHAIN, f"this node is on chain {short(self._chain())}")
-        if not self._may_serve(peer, root):
-            raise PeerError(Rejection.REFUSED, f"blob {short(root)} is not for you")
+        if not self._may_serve(peer, request.root, request.closed):
+            raise PeerError(Rejection.REFUSED, f"blob {short(request.root)} is not for you")
 
 
 def _absent(root: Digest) -> PeerError:

@@ -80,6 +80,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "score_damping",
         "score_rule",
         "sealed_cards",
+        "late_serving",
         "validation_fraction",
         "aggregation",
         "election",

@@ -82,8 +82,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "unpublished-served-to-anyone",
         "an update of the running round is served to any member (section 5.2; row 47)",
         "bflcd/node/services.py",
-        "return round_ is None or (round_ == context.round and peer in context.committee)",
-        "return round_ is None or round_ == context.round",
+        "        if round_ != context.round or peer not in context.committee:\n",
+        "        if round_ != context.round:\n",
         SERVED,
     ),
     mutant(
