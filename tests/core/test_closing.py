@@ -273,6 +273,16 @@ def test_a_payload_that_nobody_gives_holds_no_round_up_for_longer_than_the_grace
     one_state(world)
 
 
+def test_where_no_payload_can_be_had_the_round_closes_once_all_are_given_up() -> None:
+    """Given offers of which nobody gives a payload, then empty rounds close at once, not at the collect deadline: nothing more can come."""
+    world = late_world(seed=9)
+    world.lacks = lambda _node, blob: blob != world.genesis.model
+    for round_ in range(1, 4):
+        assert elapsed(world, round_, LIMIT) <= 2 * T0
+        assert packed(world, round_) == set()
+    one_state(world)
+
+
 @pytest.mark.parametrize("lie", ["never says it", "says it at once", "says it to one other"])
 def test_one_seat_that_lies_about_closing_changes_nothing(lie: str) -> None:
     """Given one of four seats that never says that it closes, or at once, then all honest trainers are packed in view 0 all the same."""

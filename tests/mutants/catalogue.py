@@ -68,6 +68,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *trust.MUTANTS,
     *blobs.MUTANTS,
     *border.MUTANTS,
+    *closing.MUTANTS,
     *addresses.MUTANTS,
     *newcomer.MUTANTS,
     *overload.MUTANTS,

@@ -90,8 +90,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "server-asks-nobody",
         "the blob server does not ask who may see what (section 5.2; row 47)",
         "bflcd/net/blobs/server.py",
-        "        if not self._may_serve(peer, root):\n",
-        "        if root is None:\n",
+        "        if not self._may_serve(peer, request.root, request.closed):\n",
+        "        if request is None:\n",
         SERVED,
     ),
     mutant(

@@ -111,7 +111,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "copies-by-when-they-were-scored",
         "whoever is fetched faster comes before the one whom it copied",
-        "bflcd/core/round/collection.py",
+        "bflcd/core/round/offers.py",
         "return likes_of(parent, tuple(scores), alike)",
         "return likes_of(parent, tuple(alike)[::-1], alike)",
         selection("core/test_core_rules.py::test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came"),

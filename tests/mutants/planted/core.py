@@ -254,7 +254,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "rate-not-on-the-card",
         "cards say of every update that its pull was not measured (paper IV-B)",
-        COLLECT,
+        "bflcd/core/round/offers.py",
         "        rate=slot.rate,\n",
         "        rate=0,\n",
         RULES,

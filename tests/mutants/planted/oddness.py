@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant, mutant
 
 ODDNESS = "bflcd/ledger/trust/oddness.py"
 SCORING = "bflcd/learn/scoring.py"
-COLLECTION = "bflcd/core/round/collection.py"
+OFFERS = "bflcd/core/round/offers.py"
 
 TOLD_APART: Final = selection("ledger/test_oddness.py")
 MEASURED: Final = selection("learn/test_scoring.py::test_costs_by_class")
@@ -57,7 +57,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "odd-and-packed",
         "a judge notices what is odd, and says what it gains all the same",
-        COLLECTION,
+        OFFERS,
         "gain = REFUSED if odd else said_gain(noise.gain(score.gain, offer), least)",
         "gain = said_gain(score.gain, least)",
         WRITTEN,
