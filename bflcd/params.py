@@ -77,6 +77,8 @@ class Params:
     round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""
     copy_likeness: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(990_000)
     """Cosine, in millionths, from which on an update is a copy of an earlier one or of the last step; 0: none is. Design 5."""
+    fresh_gains: bool = True
+    """An update is measured without what it repeats of the last step, once the model is right more often than not, design 5.2."""
     odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(0)
     """Offers that cost one class on a judge's rows more than the usual ones do, by this multiple of what those differ by, in
     millionths, are refused there (`ledger.trust.oddness`); 0: none is. Design 5."""

@@ -67,7 +67,8 @@ class Train:
 class Score:
     """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
 
-    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads.
+    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads. `fresh`: without
+    what it repeats of the last step.
     """
 
     round: Round
@@ -75,6 +76,7 @@ class Score:
     offers: tuple[tuple[Digest, BlobRef, str], ...]
     seed: int
     limit: int | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

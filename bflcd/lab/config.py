@@ -77,6 +77,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Offers that a member's gains are averaged over; 0: what it offered before counts for nothing."""
     copy_likeness: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.99
     """Cosine from which on an update is a copy; 0: none is."""
+    fresh_gains: bool = True
+    """Whether what an update repeats of the last step is left out of what judges measure."""
     odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
@@ -102,6 +104,7 @@ PAPER: Final = Rules(
     norm_band=False,
     reputation_rounds=0,
     copy_likeness=0.0,
+    fresh_gains=False,
     odd_limit=0.0,
     disclosure=BEFORE,
     score_noise=0.0,
@@ -234,6 +237,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             aggregation=rules.aggregation,
             election=rules.election,
             reputation_rounds=rules.reputation_rounds,
+            fresh_gains=rules.fresh_gains,
             odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),

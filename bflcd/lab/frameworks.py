@@ -30,7 +30,7 @@ from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.lies.cards import Measurements
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
-from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, row_limit
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, measures_fresh, row_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.step_limit import step_limit
@@ -250,11 +250,14 @@ class Bflc(Framework):
             if len(held) > looked_at:
                 held = np.sort(generator(seed, Draw.SCORING, self.round, member).permutation(held)[:looked_at])
             members.append(held)
+        step = self.moved if measures_fresh(params, self.chain.state.known) else None
         if not self._said.clipped:
-            return self._engine.score(model, updates, members, params.score_damping)
+            return self._engine.score(model, updates, members, params.score_damping, step=step)
         limit, lost = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
         gained = gain_limit(self._params)
-        return self._engine.score(model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained)
+        return self._engine.score(
+            model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained, step=step
+        )
 
     def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:
         """Of which other each update is a copy. Honest trainers' offers come first: a copier has to see what it copies."""

@@ -105,6 +105,7 @@ class ScoreJob:
     `TrainJob`.
     `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
     before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
+    `fresh`: what an update repeats of that step is left out of what is measured.
     """
 
     round: Round
@@ -120,11 +121,13 @@ class ScoreJob:
     before: bytes = b""
     gain_limit: MicroNats = WIDEST_ROW_LIMIT
     loss_limit: MicroNats | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateScore:
-    """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d.
+    """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d; of what is
+    left of U, where the job wants what is fresh.
 
     `norm`: L2 norm of the whole U, fixed point. `cost`: the confidence, in millionths, that base + U/d loses in the class where
     it loses most, less what it gains in the class where it gains most (`scoring.class_costs`). Exact: what a card says of them is

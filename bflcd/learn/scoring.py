@@ -15,10 +15,9 @@ from torch.func import functional_call, vmap
 from bflcd.errors import PeerError
 from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
+from bflcd.learn.checks.moves import LastStep, Move, fixed_norm, move_of
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.protocol import (
-    NORM_LIMIT,
-    NORM_SCALE_BITS,
     WIDEST_ROW_LIMIT,
     EvaluateResult,
     ScoreJob,
@@ -79,6 +78,10 @@ class Scorer:
         self._base: tuple[tuple[bytes, int, int], RowLosses] | None = None
         self._refused = 0
         self._compared: tuple[tuple[Round, int, PartsPerMillion], Comparison] | None = None
+        self._step: tuple[Round, LastStep | None] | None = None
+        """Of the round in whose first job it came."""
+        self._gained: tuple[tuple[bytes, int, int], Tensor] | None = None
+        """By the last step once more, beside what the base is known by."""
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
@@ -119,37 +122,61 @@ class Scorer:
                 valid.append((candidate, split_payload(candidate.update, self._model.spec, label=candidate.label)[1]))
             except PeerError as error:
                 invalid.append((candidate.key, str(error)))
-        shares = [held_share(norm_of(update), job.damping, job.limit) for _, update in valid]
-        measured = self._measure_all(start, [update for _, update in valid], shares, rows, cancelled)
+        updates = [update for _, update in valid]
+        last = self._last_step(job)
+        step = last if job.fresh else None
+        moves = [move_of(update, step, job.damping, job.limit) for update in updates]
+        repeated = None
+        if step is not None and any(move.along for move in moves):
+            repeated = self._repeated(step, start, base, rows, cancelled)
+        measured = self._measure_all(start, updates, moves, rows, cancelled, step=step)
         targets = rows.targets.cpu()
         scores = tuple(
             UpdateScore(
                 candidate.key,
-                mean_gain(base.losses, found.losses, job.row_limit, job.gain_limit),
+                _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated),
                 found.accuracy,
                 fixed_norm(update),
                 cost=int(class_costs(base.losses, found.losses[None], targets)[0]),
             )
-            for (candidate, update), found in zip(valid, measured, strict=True)
+            for (candidate, update), move, found in zip(valid, moves, measured, strict=True)
         )
-        scores = self._compare(job, valid, scores)
+        scores = self._compare(job, last, valid, scores)
         loss = base.loss if job.loss_limit is None else held_loss(base.losses, job.loss_limit)
         took = perf_counter() - begun
         return ScoreResult(loss, base.accuracy, scores, tuple(invalid), took, len(rows), len(self._rows))
 
+    def _last_step(self, job: ScoreJob) -> LastStep | None:
+        """What the round before did to the model, from the first job of a round for all of them. Raises PeerError(BAD_TENSOR)."""
+        if job.before:
+            model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
+            self._step = (job.round, LastStep.of(model - before, job.damping, job.limit))
+        return self._step[1] if self._step is not None and self._step[0] == job.round else None
+
+    def _repeated(self, step: LastStep, start: Tensor, base: RowLosses, rows: DeviceRows, cancelled: Cancelled) -> Tensor:
+        """What each row gains by the last step once more, [rows]; measured once for all jobs of one base."""
+        assert self._base is not None, "the base is measured first"
+        if self._gained is None or self._gained[0] != self._base[0]:
+            (found,) = self._measure_all(start, [step.floats], [Move(step.share)], rows, cancelled)
+            self._gained = (self._base[0], base.losses - found.losses)
+        return self._gained[1]
+
     def _compare(
-        self, job: ScoreJob, valid: list[tuple[UpdateToScore, Floats]], scores: tuple[UpdateScore, ...]
+        self,
+        job: ScoreJob,
+        last: LastStep | None,
+        valid: list[tuple[UpdateToScore, Floats]],
+        scores: tuple[UpdateScore, ...],
     ) -> tuple[UpdateScore, ...]:
-        """The scores with what each update is too alike to, in this job and the round's before it. Raises PeerError."""
+        """The scores with what each update is too alike to, in this job and the round's before it."""
         if not job.alike:
             return scores
         key = (job.round, job.seed, job.alike)
         if self._compared is None or self._compared[0] != key:
             self._compared = (key, Comparison(len(self._model.weights), job.seed, job.alike))
         comparison = self._compared[1]
-        if job.before:
-            model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
-            comparison.last_step(comparison.gather(model) - comparison.gather(before))
+        if job.before and last is not None:
+            comparison.last_step(comparison.gather(last.floats))
         found = comparison.look([candidate.key for candidate, _ in valid], [comparison.gather(update) for _, update in valid])
         return tuple(replace(score, alike=like.others, repeats=like.repeats) for score, like in zip(scores, found, strict=True))
 
@@ -172,14 +199,24 @@ class Scorer:
         return self._base[1]
 
     def _measure_all(
-        self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled
+        self,
+        start: Tensor,
+        updates: list[Floats],
+        moves: list[Move],
+        rows: DeviceRows,
+        cancelled: Cancelled,
+        *,
+        step: LastStep | None = None,
     ) -> Iterator[RowLosses]:
-        """The model moved by a share of each update in turn."""
+        """The model moved along each update in turn, without what it repeats of the last step."""
+        last = None if step is None else as_tensor(step.floats).to(start.device)
         if self._stacked:
-            yield from self._measure_stacked(start, updates, shares, rows, cancelled)
+            yield from self._measure_stacked(start, updates, moves, rows, cancelled, last=last)
             return
-        for update, share in zip(updates, shares, strict=True):
-            torch.add(start, as_tensor(update).to(start.device), alpha=share, out=self._model.weights)
+        for update, move in zip(updates, moves, strict=True):
+            torch.add(start, as_tensor(update).to(start.device), alpha=move.share, out=self._model.weights)
+            if last is not None and move.along:
+                self._model.weights.sub_(last, alpha=move.share * move.along)
             try:
                 found = measure(self._model, self._task, rows, cancelled)
             except _NOT_OF_THE_CANDIDATE:
@@ -198,7 +235,14 @@ class Scorer:
         return RowLosses(losses, torch.zeros(len(rows), dtype=torch.bool))
 
     def _measure_stacked(
-        self, start: Tensor, updates: list[Floats], shares: list[float], rows: DeviceRows, cancelled: Cancelled
+        self,
+        start: Tensor,
+        updates: list[Floats],
+        moves: list[Move],
+        rows: DeviceRows,
+        cancelled: Cancelled,
+        *,
+        last: Tensor | None,
     ) -> Iterator[RowLosses]:
         """Stacked passes over as many candidates as memory allows."""
         size, done = STACK, 0
@@ -206,7 +250,11 @@ class Scorer:
             part = updates[done : done + size]
             try:
                 stack = torch.stack([as_tensor(update) for update in part]).to(start.device)
-                scale = torch.tensor(shares[done : done + size], dtype=stack.dtype, device=start.device)
+                here = moves[done : done + size]
+                if last is not None:
+                    along = torch.tensor([move.along for move in here], dtype=stack.dtype, device=start.device)
+                    stack.addcmul_(along[:, None], last[None], value=-1)
+                scale = torch.tensor([move.share for move in here], dtype=stack.dtype, device=start.device)
                 found = _measure_stack(self._model, self._task, stack.mul_(scale[:, None]).add_(start), rows, cancelled)
             except torch.OutOfMemoryError:
                 if len(part) == 1:
@@ -258,26 +306,10 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
     return EvaluateResult(found.accuracy, found.loss, len(rows))
 
 
-def norm_of(update: Floats) -> float:
-    """L2 norm in float64. No dot product: the threads of its library would spin through the next forward pass."""
-    wide = update.astype(np.float64)
-    return float(np.sqrt(np.square(wide, out=wide).sum()))
-
-
-def fixed_norm(update: Floats) -> int:
-    """L2 norm, clamped to 2^10, as floor(norm * 2^12)."""
-    return int(min(norm_of(update), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
-
-
-def held_share(norm: float, damping: int, limit: int | None) -> float:
-    """The share of an update of that norm by which the model is moved: 1 / `damping`, or what makes a step of `limit`.
-
-    `limit` is in the unit of cards; None: there is none.
-    """
-    share = 1.0 / damping
-    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
-        return share
-    return limit / (2.0**NORM_SCALE_BITS * norm)
+def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None) -> MicroNats:
+    """The mean gain of what is measured of an update; with what its repetition adds, if it is less with that."""
+    gain = mean_gain(base, losses, job.row_limit, job.gain_limit)
+    return gain if repeated is None else min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit))
 
 
 def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats, gain_limit: MicroNats = WIDEST_ROW_LIMIT) -> MicroNats:

@@ -74,6 +74,14 @@ def margin(params: Params, known: PartsPerMillion) -> MicroNats:
     return MicroNats(params.score_margin * max(share, LEAST_SHARE) // MILLION)
 
 
+def measures_fresh(params: Params, known: PartsPerMillion) -> bool:
+    """Whether judges leave out what an update repeats of the last step; `known`: see `State.known`.
+
+    While a model knows little, all updates point the same way, the last step too: nothing tells who repeats from who learns.
+    """
+    return params.fresh_gains and known >= HALF_RIGHT
+
+
 def said_gain(gain: MicroNats, least: MicroNats, levels: Sequence[MicroNats] = GAIN_LEVELS) -> MicroNats:
     """What a card says of a measured `gain`; `least`: the gain that qualifies, at most 0."""
     if gain < least:

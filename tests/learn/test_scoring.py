@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bflcd.errors import PeerError
+from bflcd.learn.checks.moves import fixed_norm, held_share
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
 from bflcd.learn.protocol import EvaluateResult, ScoreJob, TrainJob, UpdateToScore
@@ -17,8 +18,6 @@ from bflcd.learn.scoring import (
     bounded_losses,
     class_costs,
     evaluate,
-    fixed_norm,
-    held_share,
     mean_gain,
     measure,
 )
@@ -369,3 +368,86 @@ def test_an_update_that_breaks_the_specification_shifts_no_answer(digits):
     job = replace(score_job(model, entries), alike=990_000)
     result = Scorer(flat, task, rows).score(job, never)
     assert [(score.key[0], score.alike) for score in result.scores] == [(1, ()), (3, (entries[0].key,))]
+
+
+def stepped(flat, model, step):
+    """The model of the round before, from which `step` led to `model`."""
+    start = split_payload(model, flat.spec, label=None)[1]
+    return join_payload(np.zeros(0, np.int64), (start - step).astype(np.float32), flat.spec, label=None)
+
+
+def gains(scorer, model, candidates, **job):
+    return [score.gain for score in scorer.score(replace(score_job(model, candidates, rows=1000), **job), never).scores]
+
+
+@pytest.fixture(scope="module")
+def repeating(digits):
+    """A last step that gains when it is repeated, an update that has nothing of it, and noise that has nothing of either."""
+    _, _, _, _, update = digits
+    rng = np.random.default_rng(11)
+    noise = rng.standard_normal(update.shape).astype(np.float32)
+    noise -= update * float(noise @ update) / float(update @ update)
+    return update, noise * np.float32(np.linalg.norm(update) / np.linalg.norm(noise))
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("noisy", [0.0, 0.2, 1.0])
+def test_what_repeats_the_last_step_gains_nothing_whatever_noise_it_bears(digits, repeating, noisy, stacked):
+    """Given a last step that would gain once more, then an offer of it with noise gains what the noise alone does, and any length of it
+    nothing; measured as it is, it gains as much as it ever would."""
+    task, flat, model, rows, _ = digits
+    step, noise = repeating
+    before, scorer = stepped(flat, model, step), Scorer(flat, task, rows, stacked=stacked)
+    offers = [candidate(flat, 1, step + noisy * noise), candidate(flat, 2, noisy * noise), candidate(flat, 3, 3 * step)]
+    repeated, alone, longer = gains(scorer, model, offers, before=before, fresh=True)
+    assert repeated == pytest.approx(alone, abs=20)
+    assert abs(longer) <= 20
+    whole = gains(Scorer(flat, task, rows, stacked=stacked), model, offers[:1], before=before)[0]
+    assert whole > 10_000 > repeated
+
+
+def test_what_is_new_in_an_update_counts_and_what_undoes_the_last_step_is_measured_whole(digits, repeating):
+    task, flat, model, rows, update = digits
+    _, noise = repeating
+    before = stepped(flat, model, noise)
+    offers = [candidate(flat, 1, update), candidate(flat, 2, update + 0.5 * noise), candidate(flat, 3, update - 0.5 * noise)]
+    scorer = Scorer(flat, task, rows)
+    new, part, undoing = gains(scorer, model, offers, before=before, fresh=True)
+    plain = gains(Scorer(flat, task, rows), model, offers)
+    assert new == pytest.approx(plain[0], abs=20)
+    assert undoing == pytest.approx(plain[2], abs=20)
+    assert part <= new + 20
+
+
+def test_who_repeats_a_step_that_harmed_has_the_harm(digits, repeating):
+    """Given a last step that took the model back, then an offer of that once more, in part or with something good, is judged by its harm."""
+    task, flat, model, rows, update = digits
+    before = stepped(flat, model, -update)
+    _, noise = repeating
+    offers = [candidate(flat, 1, -update), candidate(flat, 2, -update + 0.1 * noise)]
+    harmed = gains(Scorer(flat, task, rows), model, offers, before=before, fresh=True)
+    plain = gains(Scorer(flat, task, rows), model, offers)
+    assert max(harmed) < -5_000
+    assert harmed[0] == pytest.approx(plain[0], rel=0.01)
+
+
+def test_the_last_step_is_known_in_all_jobs_of_its_round_and_in_no_other(digits, repeating):
+    task, flat, model, rows, _ = digits
+    step, _ = repeating
+    scorer, offer = Scorer(flat, task, rows), [candidate(flat, 1, step)]
+    before = stepped(flat, model, step)
+    assert abs(gains(scorer, model, offer, before=before, fresh=True)[0]) <= 20
+    assert abs(gains(scorer, model, offer, fresh=True)[0]) <= 20
+    assert gains(scorer, model, offer)[0] > 10_000, "where it is not wanted"
+    assert gains(scorer, model, offer, fresh=True, round=Round(1))[0] > 10_000
+    still = stepped(flat, model, 0 * step)
+    assert gains(scorer, model, offer, before=still, fresh=True, round=Round(2))[0] > 10_000, "a step of nothing repeats nothing"
+
+
+def test_a_row_bears_no_more_by_a_repetition_than_it_may(digits, repeating):
+    """Given the most that a row may lose, then a repetition of what harmed, however often, costs a judge no more than that."""
+    task, flat, model, rows, update = digits
+    before = stepped(flat, model, -update)
+    limits = {"row_limit": MicroNats(50_000), "gain_limit": MicroNats(20_000)}
+    found = gains(Scorer(flat, task, rows), model, [candidate(flat, 1, -50 * update)], before=before, fresh=True, **limits)
+    assert -50_000 <= found[0] < 0

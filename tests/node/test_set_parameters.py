@@ -56,9 +56,12 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
             **ports,  # type: ignore[arg-type]
         )
 
+    def score(number: int, *, fresh: bool = False) -> Score:
+        return Score(Round(number), model_of(number), (), 7, fresh=fresh)
+
     async def before(of: ComputeJobs, number: int) -> bytes:
-        found = await of._model_before(Round(number))
-        assert await of._model_before(Round(number)) == found, "a job that failed has compared nothing"
+        found = await of._model_before(score(number))
+        assert await of._model_before(score(number)) == found, "a job that failed has compared nothing"
         of._compared = Round(number)
         return found
 
@@ -77,6 +80,8 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
     old._works_on(Round(1), model_of(1))
     assert [await before(old, number) for number in (1, 2)] == [b"first", b"second"]
     params[0] = Params(copy_likeness=PartsPerMillion(0))
-    assert await jobs()._model_before(Round(2)) == b""
-    job = new._score_job(Score(Round(1), model_of(1), (), 7), b"", (), b"past")
-    assert (job.alike, job.before) == (0, b"past")
+    assert await jobs()._model_before(score(2)) == b""
+    assert await jobs()._model_before(score(2, fresh=True)) == b"second"
+    job = new._score_job(score(1), b"", (), b"past")
+    assert (job.alike, job.before, job.fresh) == (0, b"past", False)
+    assert new._score_job(score(1, fresh=True), b"", (), b"past").fresh

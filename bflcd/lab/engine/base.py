@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bflcd.lab.engine.privacy import NoisyTraining
+from bflcd.learn.checks.moves import held_share
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
-from bflcd.learn.scoring import ROW_LOSS_LIMIT, class_costs, held_share
+from bflcd.learn.scoring import ROW_LOSS_LIMIT, class_costs
 from bflcd.learn.training import DeviceRows
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
@@ -118,11 +119,13 @@ class Engine(ABC):
         limit: int | None = None,
         row_limit: MicroNats = WIDEST_ROW_LIMIT,
         gain_limit: MicroNats = WIDEST_ROW_LIMIT,
+        step: Tensor | None = None,
     ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
         No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`,
-        or gains more than `gain_limit`.
+        or gains more than `gain_limit`. With `step` [weights], the last one, each is judged without what it repeats of that
+        (`learn.checks.moves`).
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -130,18 +133,26 @@ class Engine(ABC):
         """
         rows = self.gather(np.concatenate(members))
         sizes = [len(member) for member in members]
-        shares = torch.tensor([held_share(float(u.double().square().sum().sqrt()), damping, limit) for u in updates])
+        alongs, squares = _repetitions(updates, step)
+        norms = (updates.double().square().sum(1) - alongs.square() * squares).clamp(min=0).sqrt()
+        shares = torch.tensor([held_share(norm, damping, limit) for norm in norms.tolist()])
+        repeated = torch.zeros(len(updates), 1, dtype=torch.float64)
+        if step is not None and alongs.any():
+            share = held_share(squares**0.5, damping, limit)
+            losses = self.losses(torch.stack([model, model + share * step]), rows)[0].cpu()
+            repeated = (alongs.cpu() * shares / share)[:, None] * (losses[0] - losses[1])
         passes = []
         for begin in range(0, max(1, len(updates)), self._scored_at_once):
-            stack = torch.cat([model[None], updates[begin : begin + self._scored_at_once]])
-            part = shares[begin : begin + self._scored_at_once].to(stack)
-            stack[1:].mul_(part[:, None]).add_(model)
+            part = slice(begin, begin + self._scored_at_once)
+            stack = torch.cat([model[None], updates[part]])
+            if step is not None:
+                stack[1:].addcmul_(alongs[part, None].to(stack), step[None], value=-1)
+            stack[1:].mul_(shares[part, None].to(stack)).add_(model)
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            passes.append(
-                _by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, row_limit=row_limit, gain_limit=gain_limit)
-            )
+            held = {"row_limit": row_limit, "gain_limit": gain_limit}
+            passes.append(_by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, repeated[part], **held))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -161,23 +172,36 @@ class Engine(ABC):
         return Measurement(float(right.double().mean()), float(losses.mean()), len(rows), right[0].cpu().numpy())
 
 
+def _repetitions(updates: Tensor, step: Tensor | None) -> tuple[Tensor, float]:
+    """How many times each of `updates` repeats `step`, and that one's squared norm; zeros without one."""
+    squares = 0.0 if step is None else float(step.double().square().sum())
+    if step is None or squares == 0.0:
+        return torch.zeros(len(updates), dtype=torch.float64, device=updates.device), 0.0
+    return ((updates.double() @ step.double()) / squares).clamp(min=0), squares
+
+
 def _by_member(
     losses: Tensor,
     right: Tensor,
     targets: Tensor,
     sizes: Sequence[int],
+    repeated: Tensor | None = None,
     *,
     row_limit: MicroNats = WIDEST_ROW_LIMIT,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
 ) -> Scores:
-    """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base."""
+    """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base. `repeated`
+    [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
+    """
     parts = zip(torch.split(losses, list(sizes), dim=1), torch.split(targets, list(sizes)), strict=True)
     costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
     least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
-    gains = np.add.reduceat(np.clip(loss[:1] - loss[1:], least, most), starts, axis=1).T / counts
+    gained = loss[:1] - loss[1:]
+    ways = [gained] if repeated is None else [gained, gained + repeated.numpy()]
+    gains = np.minimum.reduce([np.add.reduceat(np.clip(one, least, most), starts, axis=1).T / counts for one in ways])
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from bflcd.learn.checks.answers import built_model
+from bflcd.learn.checks.moves import held_share, norm_of
 from bflcd.learn.flat import FlatModel, tensors_of
 from bflcd.learn.protocol import Judging
-from bflcd.learn.scoring import held_share, mean_gain, measure, norm_of
+from bflcd.learn.scoring import mean_gain, measure
 from bflcd.learn.task import Task
 from bflcd.learn.training import DeviceRows, never
 

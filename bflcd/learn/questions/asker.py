@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bflcd.learn.checks.moves import held_share
 from bflcd.learn.protocol import NORM_SCALE_BITS, Judging
 from bflcd.learn.questions.craft import Crafter
 from bflcd.learn.questions.prediction import Prediction, Reals, deviations, expected, information, predict
-from bflcd.learn.scoring import held_share, measure
+from bflcd.learn.scoring import measure
 from bflcd.learn.task import Community, Task
 from bflcd.learn.training import DeviceRows, never
 from bflcd.params import MILLION

@@ -71,6 +71,7 @@ class ComputeJobs:
             await self._inbox.put(WorkFailed(job.round, training=True, text=str(error), final=True))
             return
         except WorkerError as error:
+            self._compared = Round(-1)  # a new worker knows of no step
             await self._inbox.put(WorkFailed(job.round, training=True, text=f"training failed: {error}"))
             return
         except DamagedBlobError as error:
@@ -89,9 +90,10 @@ class ComputeJobs:
         try:
             updates = [UpdateToScore(key, await self._payloads.read(blob), label) for key, blob, label in job.offers]
             model = await self._payloads.read(job.model)
-            before = await self._model_before(job.round)
+            before = await self._model_before(job)
             result = await self._numbers.score(self._score_job(job, model, tuple(updates), before))
         except WorkerError as error:
+            self._compared = Round(-1)
             await self._inbox.put(WorkFailed(job.round, training=False, text=f"scoring failed: {error}"))
             return
         except DamagedBlobError as error:
@@ -102,9 +104,10 @@ class ComputeJobs:
         logger.debug("scored %d updates in %.2f s", len(updates), result.seconds)
         await self._inbox.put(Scored(job.round, result))
 
-    async def _model_before(self, round_: Round) -> bytes:
+    async def _model_before(self, job: Score) -> bytes:
         """The model of the round before, for the first scoring of a round; empty afterwards, or if it is not here any more."""
-        if not self._params().copy_likeness or round_ in (0, self._compared):
+        round_, wanted = job.round, job.fresh or self._params().copy_likeness
+        if not wanted or round_ in (0, self._compared):
             return b""
         model = self._models.get(Round(round_ - 1))
         if model is None and round_ > 1:  # no certificate tells of the first model
@@ -130,6 +133,7 @@ class ComputeJobs:
             before=before,
             gain_limit=gain_limit(params),
             loss_limit=LOSS_LIMIT if params.score_noise else None,
+            fresh=job.fresh,
         )
 
     async def aggregate(self, job: Aggregate) -> None:

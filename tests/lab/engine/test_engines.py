@@ -128,7 +128,7 @@ def members_of(scene: Scene) -> list[np.ndarray]:
     return [np.sort(rng.integers(0, len(scene.pool), size)) for size in MEMBERS]
 
 
-def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damping: int, **held: int):
+def daemons_scores(scene: Scene, updates: torch.Tensor, member: np.ndarray, damping: int, **held):
     """What a member's own worker would write on its card."""
     tensors = tensors_of(scene.task.build_model())
     flat = FlatModel(scene.task.build_model(), tensors, CPU)
@@ -170,6 +170,25 @@ def test_scores_are_held_as_the_daemons_hold_them(make):
         assert found.gains[line].tolist() == pytest.approx([score.gain for score in card.scores], **MICRO_NATS)
     assert np.abs(found.gains).max() <= row_limit
     assert np.all(found.gains[:, 1] != free.gains[:, 1])
+
+
+def test_what_repeats_the_last_step_is_measured_as_the_daemons_do(make):
+    """Given a last step, then offers that repeat it, undo it, or have little of it gain what they do on the daemons' cards."""
+    scene, updates = scene_of("digits"), expected_of("digits")
+    step = updates[1]
+    offers = torch.stack([updates[0], step + 0.1 * updates[0], -step, 3 * step])
+    members, row_limit = members_of(scene), MicroNats(300_000)
+    limit = int(float(step.norm()) * 2048)
+    held = {"limit": limit, "row_limit": row_limit}
+    found = make(scene.task, scene.pool).score(scene.model, offers, members, 2, step=step, **held)
+    tensors = tensors_of(scene.task.build_model())
+    before = join_payload(np.zeros(0, np.int64), (scene.model - step).numpy(), tensors, label=None)
+    for line, member in enumerate(members):
+        card = daemons_scores(scene, offers, member, 2, before=before, fresh=True, **held)
+        assert found.gains[line].tolist() == pytest.approx([score.gain for score in card.scores], abs=60)
+    whole = make(scene.task, scene.pool).score(scene.model, offers, members, 2, **held)
+    assert np.all(whole.gains[:, 2] == found.gains[:, 2])
+    assert np.any(whole.gains[:, 1] != found.gains[:, 1])
 
 
 def test_a_zero_update_gains_exactly_nothing(make):
