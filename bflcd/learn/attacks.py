@@ -214,6 +214,18 @@ class Replay(Attack):
         return (known.moved * self.strength).expand_as(known.honest)
 
 
+class NoisyReplay(Attack):
+    """As `Replay`, as long as honest updates are, with noise of `strength` times its deviation: like nothing that was there."""
+
+    def forge(self, known: Known) -> "Tensor":
+        """The last step at the length of U, with noise; U while there was none."""
+        size = known.moved.norm()
+        if not bool(size > 0):
+            return known.honest
+        steps = known.moved[None] * (known.honest.norm(dim=1, keepdim=True) / size)
+        return steps + known.noise(False) * (self.strength * _rms(steps))
+
+
 class Copycat(Attack):
     """Offers an honest trainer's update with noise of `strength` times its deviation, so that it is not the same bytes."""
 
@@ -269,6 +281,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "zero": Named(Shrunken(0.0), "a free rider's empty update"),
     "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
     "replay": Named(Replay(1.0), "a free rider that repeats the last round's step"),
+    "noisy-replay": Named(NoisyReplay(1.0), "the last round's step, at honest size, with as much noise"),
     "copycat": Named(Copycat(0.1), "somebody else's update with a tenth of noise"),
     "sleeper": Named(Noise(300.0, Lies.DEFAME, waits=True), "honest until liars hold half of the seats, then noise and slander"),
     "lazy-judge": Named(Attack(lies=Lies.CONSTANT), "trains as all do, and judges without measuring: each update helps a little"),

@@ -19,6 +19,10 @@ def test_it_begins_once_the_model_is_right_more_often_than_not(known: int, fresh
     assert not measures_fresh(Params(fresh_gains=False), PartsPerMillion(known))
 
 
+def with_accuracy(event: Scored, accuracy: int) -> Scored:
+    return replace(event, result=replace(event.result, base_accuracy=PartsPerMillion(accuracy)))
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_community_begins_with_it_when_its_judges_have_said_so(wanted: bool) -> None:
     """Given judges whose model is right two times of five at first, and three of five from round 3 on, then the jobs of the round after
@@ -31,9 +35,8 @@ def test_a_community_begins_with_it_when_its_judges_have_said_so(wanted: bool) -
         if isinstance(effect, Score):
             jobs.setdefault(round_, set()).add(effect.fresh)
         for event, after in answer(node, effect):
-            if isinstance(event, Scored) and round_ >= 3:
-                event = replace(event, result=replace(event.result, base_accuracy=PartsPerMillion(600_000)))
-            yield event, after
+            right = isinstance(event, Scored) and round_ >= 3
+            yield (with_accuracy(event, 600_000) if right else event), after
 
     world.answer = measured  # type: ignore[method-assign]
     reach(world, 7, 400_000)

@@ -80,6 +80,7 @@ def known(adversaries=2, *, conspirators=0):
         ("shrunken", None, [[0.01, 0.02, 0.02, 0.04], [0.03, 0.0, 0.04, 0.0]]),
         ("replay", None, [MOVED] * 2),
         ("replay", 2.0, [[1.0, -1.0, 0.0, 2.0]] * 2),
+        ("noisy-replay", 0.0, [[5 / 6**0.5, -5 / 6**0.5, 0.0, 10 / 6**0.5]] * 2),
         ("copycat", 1.0, [[3.0, 0.0, -1.0, 2.0], [0.0, 6.0, 2.0, 0.0]]),
         ("sleeper", 2.0, [[6.0, 2.0, -3.0, 14.0], [3.0, 5.0, 9.0, 0.0]]),
         ("asker", None, HONEST),
@@ -370,3 +371,17 @@ def test_who_says_anything_by_lot_says_both_about_as_often():
     measured = Measurements(np.zeros(1_000, dtype=np.int64), np.zeros(1_000, dtype=np.int64), np.ones(1_000, dtype=np.int64), 0)
     said = lie(Lies.RANDOM, measured, np.zeros(1_000, dtype=np.bool_), np.random.default_rng(1))
     assert 450 < int((said.gains > 0).sum()) < 550
+
+
+def test_a_step_with_noise_is_as_long_as_honest_updates_before_it_and_honest_before_there_was_one():
+    """Given noise of so many deviations of the step, then it is added to each adversary's own; without a last step there is nothing to
+    repeat, and the attack offers what it trained."""
+    there, attack = known(), find_attack("noisy-replay", strength=0.5)
+    bare = find_attack("noisy-replay", strength=0.0).forge(there)
+    assert bare.norm(dim=1).tolist() == pytest.approx(there.honest.norm(dim=1).tolist())
+    added = (attack.forge(there) - bare) / there.noise(False)
+    assert added.flatten().tolist() == pytest.approx(
+        (0.5 * bare.square().mean(1, keepdim=True).sqrt()).expand(-1, 4).flatten().tolist()
+    )
+    nothing = replace(there, moved=there.moved * 0)
+    assert torch.equal(attack.forge(nothing), nothing.honest)
