@@ -8,7 +8,7 @@ from bflcd.core.trust.judging_account import Told
 from bflcd.errors import Rejection
 from bflcd.ledger.state import State
 from bflcd.params import BlobRef
-from bflcd.types import Digest, NodeId, Round
+from bflcd.types import Digest, NodeId, PartsPerMillion, Round
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.messages import Gossip
 
@@ -67,8 +67,8 @@ class Train:
 class Score:
     """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
 
-    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads. `fresh`: without
-    what it repeats of the last step.
+    `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads. `known`: what
+    share of rows the model is right on, by the ledger.
     """
 
     round: Round
@@ -76,7 +76,7 @@ class Score:
     offers: tuple[tuple[Digest, BlobRef, str], ...]
     seed: int
     limit: int | None = None
-    fresh: bool = False
+    known: PartsPerMillion = PartsPerMillion(0)
 
 
 @dataclass(frozen=True, slots=True)

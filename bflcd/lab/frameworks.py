@@ -30,9 +30,10 @@ from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.lies.cards import Measurements
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
-from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, gain_limit, margin, measures_fresh, row_limit
+from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, measures_fresh, row_range
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
+from bflcd.ledger.margin import margin_of
 from bflcd.ledger.step_limit import step_limit
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
@@ -253,8 +254,8 @@ class Bflc(Framework):
         step = self.moved if measures_fresh(params, self.chain.state.known) else None
         if not self._said.clipped:
             return self._engine.score(model, updates, members, params.score_damping, step=step)
-        limit, lost = step_limit(params.norm_clip, self.chain.state.usual_norm), row_limit(params)
-        gained = gain_limit(self._params)
+        limit = step_limit(params.norm_clip, self.chain.state.usual_norm)
+        lost, gained = row_range(self._params, self.chain.state.known)
         return self._engine.score(
             model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained, step=step
         )
@@ -273,7 +274,7 @@ class Bflc(Framework):
         params, noise = self.chain.params, self._noise(member)
         base = noise.loss(MicroNats(int(scores.base_losses[line])), _BASE)
         accuracy = noise.accuracy(PartsPerMillion(int(scores.base_accuracies[line])), _BASE)
-        least = MicroNats(-margin(params, self.chain.state.known))
+        least = MicroNats(-margin_of(params, self.chain.state))
         found, rights = self._noisy(line, scores, offering, noise)
         odd = np.array(odd_offers(scores.costs[line].tolist(), params.odd_limit), dtype=np.bool_)
         measured = Measurements(np.where(odd, ODD_GAIN, found), rights, norms, base)

@@ -222,7 +222,7 @@ class NoisyReplay(Attack):
         size = known.moved.norm()
         if not bool(size > 0):
             return known.honest
-        steps = known.moved[None] * (known.honest.norm(dim=1, keepdim=True) / size)
+        steps: Tensor = known.moved[None] * (known.honest.norm(dim=1, keepdim=True) / size)
         return steps + known.noise(False) * (self.strength * _rms(steps))
 
 

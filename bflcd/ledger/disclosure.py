@@ -60,6 +60,39 @@ def gain_limit(params: Params) -> MicroNats:
     return MicroNats(min(max(LEAST_GAIN_LIMIT, MARGINS_A_GAIN * params.score_margin), row_limit(params)))
 
 
+def row_range(params: Params, known: PartsPerMillion) -> tuple[MicroNats, MicroNats]:
+    """What one row may lose and gain at most when an offer is measured; `known`: see `State.known`.
+
+    With noise a young model's rows gain as much as they lose, in a range as wide as ever: first offers of few classes each cost
+    most rows much and gain some rows more, and with the narrow side for gains none of them would help anybody.
+    """
+    lost, gained = row_limit(params), gain_limit(params)
+    if params.score_noise and known < HALF_RIGHT:
+        lost = gained = MicroNats((lost + gained) // 2)
+    return lost, gained
+
+
+FIRST_WIDENING: Final = MicroNats(100_000)
+"""With noise, the least margin of a young model after a round that packed nothing."""
+
+WIDENING: Final = 4
+"""It grows by so much with each further one."""
+
+MOST_WIDENINGS: Final = 8
+"""After so many every offer qualifies: no row loses as much."""
+
+
+def margin_after(params: Params, known: PartsPerMillion, empty: int) -> MicroNats:
+    """The margin of a round before which `empty` rounds packed nothing: with noise wider, while the model knows little.
+
+    First updates of few classes each cost all others more than any margin, and so would those of the next round.
+    """
+    usual = margin(params, known)
+    if not params.score_noise or known >= HALF_RIGHT or empty <= 0:
+        return usual
+    return MicroNats(max(usual, FIRST_WIDENING * WIDENING ** (min(empty, MOST_WIDENINGS) - 1)))
+
+
 def margin(params: Params, known: PartsPerMillion) -> MicroNats:
     """What an update may cost on a judge's rows and still qualify: the community's margin times what the last model knew.
 

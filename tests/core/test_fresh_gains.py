@@ -33,7 +33,7 @@ def test_a_community_begins_with_it_when_its_judges_have_said_so(wanted: bool) -
     def measured(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
         round_ = world.cores[node].context.round
         if isinstance(effect, Score):
-            jobs.setdefault(round_, set()).add(effect.fresh)
+            jobs.setdefault(round_, set()).add(measures_fresh(world.genesis.params, effect.known))
         for event, after in answer(node, effect):
             right = isinstance(event, Scored) and round_ >= 3
             yield (with_accuracy(event, 600_000) if right else event), after

@@ -144,8 +144,8 @@ def test_ties_are_broken_by_the_rounds_seed(packed: dict[int, int]) -> None:
     candidates = [node(i) for i in (packed or range(4))]
     expected = sorted(candidates, key=lambda n: tie_break(seed_of(state), n))[:4]
     assert run(state, packed, ALL).committee == tuple(expected)
-    later = replace(state, round=21)
-    assert run(later, packed, ALL).committee != tuple(expected)
+    later = {run(replace(state, round=round_), packed, ALL).committee for round_ in range(21, 26)}
+    assert len({tuple(expected), *later}) > 3, "another order nearly every round"
 
 
 def test_an_empty_round_seats_whom_earlier_rounds_packed() -> None:

@@ -56,8 +56,8 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
             **ports,  # type: ignore[arg-type]
         )
 
-    def score(number: int, *, fresh: bool = False) -> Score:
-        return Score(Round(number), model_of(number), (), 7, fresh=fresh)
+    def score(number: int, known: int = 0) -> Score:
+        return Score(Round(number), model_of(number), (), 7, known=PartsPerMillion(known))
 
     async def before(of: ComputeJobs, number: int) -> bytes:
         found = await of._model_before(score(number))
@@ -81,7 +81,7 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
     assert [await before(old, number) for number in (1, 2)] == [b"first", b"second"]
     params[0] = Params(copy_likeness=PartsPerMillion(0))
     assert await jobs()._model_before(score(2)) == b""
-    assert await jobs()._model_before(score(2, fresh=True)) == b"second"
+    assert await jobs()._model_before(score(2, 600_000)) == b"second"
     job = new._score_job(score(1), b"", (), b"past")
     assert (job.alike, job.before, job.fresh) == (0, b"past", False)
-    assert new._score_job(score(1, fresh=True), b"", (), b"past").fresh
+    assert new._score_job(score(1, 600_000), b"", (), b"past").fresh

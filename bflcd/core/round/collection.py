@@ -16,6 +16,7 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, fit_card
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss
+from bflcd.ledger.margin import margin_of
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
 from bflcd.ledger.trust.noise import Noise, Rows
@@ -341,7 +342,8 @@ class Collection:
     def card_body(self, noise: Noise, *, silent: bool = False) -> ScoreCard:
         """The own card as it stands, with `noise` in all that it says of our rows; a `silent` one says nothing of them."""
         context, state = self._context, self._context.state
-        entries = () if silent else entries_of(self.slots, noise, context.params, state.known, context.head_hash)
+        least = MicroNats(-margin_of(context.params, state))
+        entries = () if silent else entries_of(self.slots, noise, context.params.odd_limit, least, context.head_hash)
         loss, accuracy = self.base or (MicroNats(0), PartsPerMillion(0))
         card = ScoreCard(
             chain=state.chain,

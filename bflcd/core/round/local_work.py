@@ -18,7 +18,6 @@ from bflcd.core.trust.judging_account import JudgingAccount, Told
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
-from bflcd.ledger.disclosure import measures_fresh
 from bflcd.ledger.step_limit import step_limit
 from bflcd.ledger.trust.canaries import own_proof
 from bflcd.ledger.trust.noise import Noise
@@ -177,8 +176,8 @@ class LocalWork:
             if offers:
                 self.busy = True
                 limit = step_limit(context.params.norm_clip, context.state.usual_norm)
-                fresh = measures_fresh(context.params, context.state.known)
-                effects.append(Score(context.round, context.head_blob, offers, self._draw(b"score"), limit, fresh))
+                known, seed = context.state.known, self._draw(b"score")
+                effects.append(Score(context.round, context.head_blob, offers, seed, limit, known))
         if may_sign and not context.bound and collection.card_due(now.mono):
             effects += self._send_card(now)
         return effects

@@ -6,11 +6,10 @@ from enum import Enum
 
 from bflcd.learn.protocol import UpdateScore
 from bflcd.ledger.cards import entry_key
-from bflcd.ledger.disclosure import REFUSED, margin, said_accuracy, said_gain
+from bflcd.ledger.disclosure import REFUSED, said_accuracy, said_gain
 from bflcd.ledger.trust.alike import likes_of
 from bflcd.ledger.trust.noise import Noise
 from bflcd.ledger.trust.oddness import odd_offers
-from bflcd.params import Params
 from bflcd.types import Digest, MicroNats, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, Offer
@@ -40,15 +39,16 @@ class OfferSlot:
 
 
 def entries_of(
-    slots: Mapping[Digest, OfferSlot], noise: Noise, params: Params, known: PartsPerMillion, parent: Digest
+    slots: Mapping[Digest, OfferSlot], noise: Noise, odd_limit: PartsPerMillion, least: MicroNats, parent: Digest
 ) -> tuple[CardEntry, ...]:
     """What the own card says of the offers that are scored, by their digests in the order in which they came.
 
-    `known`: see `State.known`; `parent`: the hash of the header that opens the round, which stands for the last step.
+    `least`: the gain that qualifies on our rows; `parent`: the hash of the header that opens the round, which stands for the
+    last step.
     """
     scored = [(slot, slot.score) for slot in slots.values() if slot.score is not None]
-    odd = odd_offers([score.cost for _, score in scored], params.odd_limit)
-    least, likes = MicroNats(-margin(params, known)), _likes(slots, parent)
+    odd = odd_offers([score.cost for _, score in scored], odd_limit)
+    likes = _likes(slots, parent)
     said = (_entry(noise, slot, score, least, likes, odd=out) for (slot, score), out in zip(scored, odd, strict=True))
     return tuple(sorted(said, key=entry_key))
 

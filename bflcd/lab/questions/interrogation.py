@@ -26,7 +26,7 @@ from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.learn.questions.asker import UNBOUND
 from bflcd.learn.questions.prediction import Prediction, predict
 from bflcd.learn.training import DeviceRows
-from bflcd.ledger.disclosure import margin
+from bflcd.ledger.margin import margin_of
 from bflcd.ledger.step_limit import step_limit
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
@@ -132,7 +132,7 @@ class Interrogation:
         model, chain = self._simulation.model, self._chain
         limit = step_limit(chain.params.norm_clip, chain.state.usual_norm)
         radius = UNBOUND if limit is None else chain.params.score_damping * limit / 2**NORM_SCALE_BITS
-        self._least = MicroNats(-margin(chain.params, chain.state.known))
+        self._least = MicroNats(-margin_of(chain.params, chain.state))
         honest = self._crafter.honest(model)
         about_classes = self._class_questions(model, honest, radius)
         predicted = self._predict(model, about_classes)

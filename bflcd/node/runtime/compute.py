@@ -9,7 +9,7 @@ from bflcd.core.events import Aggregated, BlobLost, Scored, Trained, WorkFailed
 from bflcd.errors import PeerError, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
-from bflcd.ledger.disclosure import gain_limit, row_limit
+from bflcd.ledger.disclosure import measures_fresh, row_range
 from bflcd.ledger.trust.noise import LOSS_LIMIT
 from bflcd.node.privacy.budget import BudgetSpentError
 from bflcd.node.runtime.payloads import Payloads
@@ -106,7 +106,8 @@ class ComputeJobs:
 
     async def _model_before(self, job: Score) -> bytes:
         """The model of the round before, for the first scoring of a round; empty afterwards, or if it is not here any more."""
-        round_, wanted = job.round, job.fresh or self._params().copy_likeness
+        round_, params = job.round, self._params()
+        wanted = params.copy_likeness or measures_fresh(params, job.known)
         if not wanted or round_ in (0, self._compared):
             return b""
         model = self._models.get(Round(round_ - 1))
@@ -120,6 +121,7 @@ class ComputeJobs:
 
     def _score_job(self, job: Score, model: bytes, updates: tuple[UpdateToScore, ...], before: bytes = b"") -> ScoreJob:
         params = self._params()
+        lost, gained = row_range(params, job.known)
         return ScoreJob(
             job.round,
             model,
@@ -128,12 +130,12 @@ class ComputeJobs:
             params.score_rows,
             params.score_damping,
             limit=job.limit,
-            row_limit=row_limit(params),
+            row_limit=lost,
             alike=params.copy_likeness,
             before=before,
-            gain_limit=gain_limit(params),
+            gain_limit=gained,
             loss_limit=LOSS_LIMIT if params.score_noise else None,
-            fresh=job.fresh,
+            fresh=measures_fresh(params, job.known),
         )
 
     async def aggregate(self, job: Aggregate) -> None:
