@@ -47,8 +47,10 @@ class PreparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnRecord:
-    """An offer, a score card, its seal, or a manager's recovery that this node signed: at most one a round, epoch and phase;
-    re-sent byte for byte."""
+    """What this node signed besides votes: an offer, the word that offers are closed, a score card, its seal, a manager's recovery.
+
+    At most one a round, epoch and phase; re-sent byte for byte.
+    """
 
     round: Round
     epoch: Epoch

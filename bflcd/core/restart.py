@@ -8,10 +8,10 @@ from bflcd.core.records import RoundRecords
 from bflcd.core.round.recovery_signatures import CONFLICT_HINT, RecoverySignatures
 from bflcd.core.round.state import RoundState
 from bflcd.wire.envelope import Signed, open_envelope
-from bflcd.wire.messages import CardSeal, Offer, ScoreCard
+from bflcd.wire.messages import CardSeal, Offer, OffersClosed, ScoreCard
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
 
-_OWN: Final = (Offer, CardSeal, ScoreCard, Recovery)
+_OWN: Final = (Offer, OffersClosed, CardSeal, ScoreCard, Recovery)
 """What an `OwnRecord` holds."""
 
 
@@ -35,6 +35,8 @@ def restore(round_: RoundState, records: RoundRecords, now: Instant) -> list[Eff
         offer: Signed[Offer] = open_envelope(held.envelope, (Offer,))
         if round_.context.counts(offer.body.epoch):
             effects += round_.intake.keep(held.envelope)
+    if round_.collection.closing.knows(round_.context.me):
+        round_.collection.close(now.mono)  # with the offers that it had then
     for proposal in records.proposals:
         for operation in proposal.operations:
             round_.node.operations.pool.add(operation, wanted=True)
@@ -52,7 +54,7 @@ def _restore_own(round_: RoundState, records: RoundRecords, now: Instant) -> lis
     certificate with its signature alone."""
     context, effects = round_.context, list[Effect]()
     for record in records.own:
-        signed: Signed[Offer | CardSeal | ScoreCard | Recovery] = open_envelope(record.envelope, _OWN)
+        signed: Signed[Offer | OffersClosed | CardSeal | ScoreCard | Recovery] = open_envelope(record.envelope, _OWN)
         if isinstance(signed.body, Recovery):
             continue
         if isinstance(signed.body, Offer):
@@ -67,6 +69,8 @@ def _restore_own(round_: RoundState, records: RoundRecords, now: Instant) -> lis
         effects.append(Send(record.envelope, context.judges_but_me))
         if isinstance(signed.body, Offer):
             round_.work.hold_own(Signed(signed.body, record.envelope))
+        elif isinstance(signed.body, OffersClosed):
+            round_.work.has_closed(Signed(signed.body, record.envelope))
         elif isinstance(signed.body, CardSeal):
             round_.collection.sealing.add(Signed(signed.body, record.envelope), now.mono)
     return effects

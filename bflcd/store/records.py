@@ -31,10 +31,13 @@ from bflcd.params import BlobRef
 from bflcd.types import Digest, Epoch, Round, View, short
 from bflcd.wire.codec import decode, encode
 from bflcd.wire.envelope import Envelope, open_envelope, payload_digest
-from bflcd.wire.messages import CardSeal, Offer, ScoreCard
+from bflcd.wire.messages import CardSeal, Offer, OffersClosed, ScoreCard
 from bflcd.wire.operation import Operation, operation_id
 from bflcd.wire.proposal import Proposal
 from bflcd.wire.recovery import Recovery, RecoveryCertificate
+
+_OWN: Final = (Offer, OffersClosed, CardSeal, ScoreCard, Recovery)
+"""What an own record holds."""
 
 _PLACE: Final = struct.Struct(">QQQ")
 """Epoch, view, phase; big endian, so that bytes sort as numbers do."""
@@ -175,10 +178,10 @@ def pins_of(record: Record) -> frozenset[Digest]:
 
 def _blobs_named(envelope: Envelope) -> frozenset[Digest]:
     try:
-        body: Offer | CardSeal | ScoreCard | Recovery = open_envelope(envelope, (Offer, CardSeal, ScoreCard, Recovery)).body  # type: ignore[assignment]
+        body: Offer | OffersClosed | CardSeal | ScoreCard | Recovery = open_envelope(envelope, _OWN).body  # type: ignore[assignment]
     except PeerError as error:
-        raise InvariantError(f"neither an offer, a seal, a score card nor a recovery was to be stored as one: {error}") from error
-    if isinstance(body, CardSeal | Recovery):
+        raise InvariantError(f"what was to be stored is no own message of a round: {error}") from error
+    if isinstance(body, OffersClosed | CardSeal | Recovery):
         return frozenset()
     if isinstance(body, Offer):
         return frozenset((body.blob.root,))

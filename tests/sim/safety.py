@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SIGNED: Final = (Beacon, Offer, OffersClosed, CardSeal, ScoreCard, PrePrepare, Prepare, CommitVote, ViewChange)
 
-OWN: Final = (Offer, CardSeal, ScoreCard, Recovery)
+OWN: Final = (Offer, OffersClosed, CardSeal, ScoreCard, Recovery)
 
 MAX_RESENDS: Final = 6
 """Beacon, offer, word that offers are closed, seal, card: what a round says again, and one to spare; beside them the recoveries that a manager signed."""
@@ -124,7 +124,7 @@ class Safety:
             self.violate(f"{node.name} signs a second {type(body).__name__} in round {body.round}, view {place[4]}")
         if isinstance(body, OffersClosed | CardSeal | ScoreCard):
             self._closed.setdefault((body.round, body.epoch), set()).add(node.id)
-        if not isinstance(body, Beacon | OffersClosed):
+        if not isinstance(body, Beacon):
             self._durable(node, body, envelope)
         if isinstance(body, ScoreCard) and self.world.setup.sealed_cards and body.round == node.round:
             self._bound(node, body, envelope)
@@ -248,7 +248,11 @@ class Safety:
             if body.round > node.round:
                 self.violate(f"{node.name} signs in round {body.round} and its disk holds the head of round {node.round}")
             return
-        said = payload_digest(envelope) if isinstance(body, Offer | CardSeal | ScoreCard | ViewChange) else body.digest
+        said = (
+            payload_digest(envelope)
+            if isinstance(body, Offer | OffersClosed | CardSeal | ScoreCard | ViewChange)
+            else body.digest
+        )
         if not node.disk.holds_record(body.round, said):
             self.violate(f"{node.name} says a {type(body).__name__} of round {body.round} that is not durable")
         elif node.disk.mark is None or (node.disk.mark.round, node.disk.mark.epoch) < (body.round, body.epoch):

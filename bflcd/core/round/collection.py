@@ -21,7 +21,7 @@ from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.params import BlobRef
-from bflcd.types import Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
+from bflcd.types import MAX_PLACES, Digest, MicroNats, Millis, NodeId, PartsPerMillion, View
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import Beacon, Offer, ScoreCard
@@ -35,6 +35,10 @@ MAX_CARDS_EACH: Final = 3
 
 STARTUP_VIEWS: Final = 16
 """In round 0 every trainer of genesis is expected for up to this many T0: daemons of one community start one after another."""
+
+RESTART_VIEWS: Final = 4
+"""Where updates are served late, who has just started knows of nobody and yet closes for all: it waits so many T0 for beacons,
+which are said again after two."""
 
 MAX_FETCHES: Final = 3
 """Times that an offered blob is asked for before the offer is left out of the card."""
@@ -78,7 +82,9 @@ class Collection:
         self.own_card: Signed[ScoreCard] | None = None
         self.sealing = Sealing(context, opened, self.first_cards)
         self.closing = Closing(context)
-        self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline)
+        # That an offer is here does not fill a place: nobody knows what it is worth, or whether there is anything to fetch.
+        places = MAX_PLACES if context.params.late_serving else None
+        self._timer = CardTimer(context.params, context.round, opened, context.collect_deadline, places=places)
         self._card_rules = CardRules(context.params, context.state, context.head_hash)
         self._trainers = trainers(context.params, context.state)
         self._offering = offering(context.state)
@@ -277,7 +283,14 @@ class Collection:
             present |= {account.node for account in accounts if account.retired_round != context.round}
         elif elapsed < t0:
             present |= self._before.present
+        if self._knows_nobody and elapsed < RESTART_VIEWS * t0:
+            present |= context.members
         return (self._trainers & present) - self.words.idle
+
+    @property
+    def _knows_nobody(self) -> bool:
+        """Whether this node has just started, where that matters to others."""
+        return self.closing.enabled and not self._before.present
 
     def _far(self) -> frozenset[NodeId]:
         """In a patient round also the connected trainers of which nothing has come yet: the word of a slow or far one takes
@@ -305,9 +318,11 @@ class Collection:
         return self.closing.is_open and (self.closing.others_have or self._is_due(now))
 
     def close(self, now: Millis) -> None:
-        """Take no further offers: the card waits for those that are here, at most the collect deadline from now on."""
+        """Take no further offers: the card waits for those that are here, at most as long as for offers or the collect deadline."""
         self.closing.close(now)
-        self._timer = CardTimer(self._context.params, self._context.round, now, self._context.collect_deadline)
+        params = self._context.params
+        longest = Millis(max(params.collect_deadline, now - self.opened))
+        self._timer = CardTimer(params, self._context.round, now, longest)
 
     def card_due(self, now: Millis) -> bool:
         """Whether the own card is to be sent now (design 5.3): at once, after a grace, or at the collect deadline."""
@@ -335,7 +350,8 @@ class Collection:
             return self.sealing.show_at()
         context = self._context
         t0 = context.params.view_timeout
-        edges = [self.opened + t0, self.opened + STARTUP_VIEWS * t0] if context.round == 0 else [self.opened + t0]
+        views = [1] + [STARTUP_VIEWS] * (context.round == 0) + [RESTART_VIEWS] * self._knows_nobody
+        edges = [self.opened + count * t0 for count in views]
         due = self._timer.due_at(now, self._awaited(now))
         return Millis(min([edge for edge in edges if edge > now] + [due]))
 

@@ -182,6 +182,11 @@ class LocalWork:
             effects += self._send_card(now)
         return effects
 
+    def has_closed(self, word: Signed[OffersClosed]) -> None:
+        """Before a restart this seat said that it takes no further offers than those that it holds."""
+        self._closed_said = True
+        self._collection.closing.said(word)
+
     def _close_offers(self, now: Instant) -> list[Effect]:
         """Take no further offers once that is due, and say so to the other seats."""
         collection = self._collection
@@ -193,7 +198,11 @@ class LocalWork:
         word = seal(OffersClosed(*self._context.place), self._signer)
         collection.closing.said(word)
         text = f"we take no further offers, {len(collection.slots)} are here"
+        state = self._context.state
+        own = OwnRecord(state.round, state.epoch, number_of(OffersClosed), word.envelope)
+        here = tuple(OfferRecord(state.round, slot.offer.envelope) for slot in collection.slots.values())
         return [
+            Persist((*here, own)),  # who starts again has them, and takes no others
             self.speak(word, now, durable=True),
             notice(self._context.round, EventKind.OFFERS_CLOSED, text, node=self._context.me.hex()),
         ]

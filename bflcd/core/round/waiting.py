@@ -69,9 +69,11 @@ class Expectations:
 class CardTimer:
     """When the own card is due. A grace runs from the first look at which its condition holds, for as long as it holds."""
 
-    def __init__(self, params: Params, round_: Round, opened: Millis, longest: Millis) -> None:
-        """`longest`: the collect deadline as it has grown, at least that of `params`."""
+    def __init__(self, params: Params, round_: Round, opened: Millis, longest: Millis, *, places: int | None = None) -> None:
+        """`longest`: the collect deadline as it has grown, at least that of `params`; `places`: so many scored
+        offers are enough; None: those of `params`."""
         self._params = params
+        self._places = params.places if places is None else places
         self._longest = longest
         self._patient = round_ % PATIENT_EVERY == 0
         self._opened = opened
@@ -83,7 +85,7 @@ class CardTimer:
         """Note what holds now."""
         if self._half_from is None and seen.half and seen.expected:
             self._half_from = now
-        self._most_from = self._since(self._most_from, now) if seen.most(self._params.places) else None
+        self._most_from = self._since(self._most_from, now) if seen.most(self._places) else None
         self._all_from = self._since(self._all_from, now) if seen.all_expected else None
 
     @staticmethod
@@ -95,7 +97,7 @@ class CardTimer:
         if seen.complete:
             return now
         due = Millis(self._opened + self._most_wait(now, seen))
-        if seen.most(self._params.places):
+        if seen.most(self._places):
             due = min(due, self._grace_from(self._since(self._most_from, now), patient=True))
         if seen.all_expected:
             due = min(due, self._grace_from(self._since(self._all_from, now), patient=self._patient))
