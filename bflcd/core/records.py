@@ -47,7 +47,7 @@ class PreparedRecord:
 
 @dataclass(frozen=True, slots=True)
 class OwnRecord:
-    """What this node signed besides votes: an offer, the word that offers are closed, a score card, its seal, a manager's recovery.
+    """What this node signed besides votes: an offer, the word that offers are closed, a card, its seal, a manager's recovery.
 
     At most one a round, epoch and phase; re-sent byte for byte.
     """

@@ -66,10 +66,10 @@ def _learned(
 def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """The accounts with what each judged offer does to its uploader's standing and reputation.
 
-    With noise a round that packs nothing blames nobody: the next is judged by a wider margin (`disclosure.margin_after`).
+    A round that packs nothing blames nobody: the next is judged by a wider margin (`disclosure.margin_after`).
     """
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
-    if params.score_noise and not judgement.packed:
+    if not judgement.packed:
         judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
         _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account

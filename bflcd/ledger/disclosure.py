@@ -73,7 +73,7 @@ def row_range(params: Params, known: PartsPerMillion) -> tuple[MicroNats, MicroN
 
 
 FIRST_WIDENING: Final = MicroNats(100_000)
-"""With noise, the least margin of a young model after a round that packed nothing."""
+"""The least margin of a young model after a round that packed nothing."""
 
 WIDENING: Final = 4
 """It grows by so much with each further one."""
@@ -83,12 +83,12 @@ MOST_WIDENINGS: Final = 8
 
 
 def margin_after(params: Params, known: PartsPerMillion, empty: int) -> MicroNats:
-    """The margin of a round before which `empty` rounds packed nothing: with noise wider, while the model knows little.
+    """The margin of a round before which `empty` rounds packed nothing: wider, while the model knows little.
 
     First updates of few classes each cost all others more than any margin, and so would those of the next round.
     """
     usual = margin(params, known)
-    if not params.score_noise or known >= HALF_RIGHT or empty <= 0:
+    if known >= HALF_RIGHT or empty <= 0:
         return usual
     return MicroNats(max(usual, FIRST_WIDENING * WIDENING ** (min(empty, MOST_WIDENINGS) - 1)))
 

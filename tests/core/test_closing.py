@@ -10,11 +10,14 @@ from bflcd.core.round.closing import Closing
 from bflcd.core.round.context import RoundContext
 from bflcd.core.round.waiting import CardTimer, Expectations
 from bflcd.errors import Rejection
+from bflcd.ledger.roles import offering
+from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, Round
 from bflcd.wire.blocks import committee_hash
 from bflcd.wire.codec import number_of
 from bflcd.wire.envelope import Envelope, Signed, open_envelope, seal, verify_envelope
-from bflcd.wire.messages import CardSeal, ClosedBy, Offer, OffersClosed
+from bflcd.wire.messages import Beacon, CardSeal, ClosedBy, Offer, OffersClosed
+from bflcd.wire.tensors import payload_size, update_label
 from tests.helpers.inside import round_of
 from tests.helpers.scenes import (
     CARD,
@@ -169,6 +172,11 @@ def test_once_offers_are_closed_a_card_waits_for_what_is_pending_alone(settled: 
 
 
 # -- whole cores ------------------------------------------------------------------------------------------------------
+
+
+def has_closed(world: World, seat: NodeId) -> bool:
+    """Whether a seat takes no further offers."""
+    return round_of(world.cores[seat]).collection.closing.closed_at is not None
 
 
 def late_world(nodes: int = 10, committee: int = 4, seed: int = 0, **params: object) -> World:
@@ -396,3 +404,82 @@ def test_cards_come_after_the_words() -> None:
 
     on_effect(world, watch)
     reach(world, 5, LIMIT)
+
+
+def test_offers_that_nobody_gives_close_no_round_before_the_others_have_trained() -> None:
+    """Given as many trainers as there are places that offer at once and give nothing, among eight that train 3 s, then these are packed in
+    every round, none lasts longer than it would, and the six lose their name for offering."""
+    world = late_world(nodes=18, seed=1)
+    idlers = set(sorted(set(world.cores) - set(committee_of(world)))[:6])
+    world.train_ms = lambda node: 1 if node in idlers else 3_000
+    each = world.carry_out
+
+    def carry(node: NodeId, effects: list[Effect]) -> None:
+        for effect in effects:
+            label = effect.label if isinstance(effect, FetchBlob) else None
+            if label is None or NodeId(bytes.fromhex(label.rpartition(":")[2])) not in idlers or node in idlers:
+                each(node, [effect])
+
+    world.carry_out = carry  # type: ignore[method-assign]
+    took = [elapsed(world, round_, LIMIT) for round_ in range(1, 8)]
+    assert max(took[1:]) <= 3_000 + 2 * T0
+    for round_ in range(2, 8):
+        assert packed(world, round_), "somebody honest is packed"
+        assert not packed(world, round_) & idlers
+    state = world.disks[min(world.cores)].head.state
+    assert not offering(state) & idlers
+    assert state.pace.stretches == 0
+
+
+def test_who_has_just_started_closes_for_nobody_before_it_has_heard_who_is_here() -> None:
+    """Given a seat that starts again while others train, a liar's early word, and a trainer that offers to that seat at once, then the round
+    goes on until the honest have trained, and all of them are packed."""
+    world = late_world(nodes=13, places=9, seed=1)
+    world.train_ms = lambda _: 3_000
+    reach(world, 1, LIMIT)
+    seats = committee_of(world)
+    liar, victim, friend = seats[1], seats[-1], a_trainer(world)
+    world.run_until(lambda: False, 1_000)
+    early = seal(OffersClosed(*world.cores[liar].context.place), world.identities[liar])
+    world.kill(victim)
+    world.start(victim)
+    context = world.cores[friend].context
+    beacon = seal(Beacon(*context.place), world.identities[friend])
+    label = update_label(context.state.chain, context.round, friend)
+    blob = BlobRef(Digest(bytes([9]) * 32), payload_size(world.genesis.task.tensors, label))
+    offer = seal(Offer(*context.place, blob, 7), world.identities[friend])
+    for message in (beacon, offer, early):
+        world.feed(victim, MessageReceived(message.envelope, message.author))
+    for seat in seats:
+        world.feed(seat, MessageReceived(early.envelope, liar))
+    assert not has_closed(world, victim)
+    reach(world, 2, LIMIT)
+    assert len(packed(world, 2) - {friend}) == 8
+
+
+def test_a_seat_that_restarts_after_its_word_is_bound_to_the_offers_that_it_had() -> None:
+    """Given a seat that stops after it said that it closed and before its card, then it has the same offers after its restart, has closed, and
+    an offer that comes then is none of its candidates."""
+    world = late_world(seed=3)
+    reach(world, 1, LIMIT)
+    seat = committee_of(world)[2]
+    assert world.run_until(lambda: has_closed(world, seat), LIMIT)
+    before = set(round_of(world.cores[seat]).collection.slots)
+    assert round_of(world.cores[seat]).collection.own_card is None
+    assert before
+    world.kill(seat)
+    world.start(seat)
+    collection = round_of(world.cores[seat]).collection
+    assert has_closed(world, seat)
+    assert set(collection.slots) == before
+    assert world.cores[seat].context.me in collection.closing.seats
+    trainer = a_trainer(world)
+    context = world.cores[trainer].context
+    label = update_label(context.state.chain, context.round, trainer)
+    blob = BlobRef(Digest(bytes([9]) * 32), payload_size(world.genesis.task.tensors, label))
+    late = seal(Offer(*context.place, blob, 7), world.identities[trainer])
+    world.feed(seat, MessageReceived(late.envelope, trainer))
+    assert late.digest in round_of(world.cores[seat]).collection.offers
+    assert late.digest not in round_of(world.cores[seat]).collection.slots
+    reach(world, 3, LIMIT)
+    one_state(world)

@@ -163,11 +163,14 @@ def test_f_liars_and_fewer_than_half_of_the_honest_judges_bring_nobody_into_debt
     node = community.outsiders[0]
     found = []
     for count in (needed - 1, needed):
-        offer = make_offer(community, node)
+        offer, good = make_offer(community, node), make_offer(community, community.outsiders[1])
         judges = sorted(community.state.committee[: community.q])
         said = [-1] * count + [0] * (community.q - count)
-        cards = tuple(make_card(community, seat, [make_entry(offer, gain)]) for seat, gain in zip(judges, said, strict=True))
-        found.append(_of(play(community, cards, [offer]).after, node))
+        cards = tuple(
+            make_card(community, seat, [make_entry(offer, gain), make_entry(good)])
+            for seat, gain in zip(judges, said, strict=True)
+        )
+        found.append(_of(play(community, cards, [offer, good]).after, node))
     assert found == [0, HARM // ROUNDS]
     assert 2 * (needed - community.f) >= community.q - community.f
 

@@ -318,7 +318,7 @@ class Collection:
         return self.closing.is_open and (self.closing.others_have or self._is_due(now))
 
     def close(self, now: Millis) -> None:
-        """Take no further offers: the card waits for those that are here, at most as long as for offers or the collect deadline."""
+        """Take no further offers: the card waits for what is here, at most as long as for offers, or the collect deadline."""
         self.closing.close(now)
         params = self._context.params
         longest = Millis(max(params.collect_deadline, now - self.opened))
