@@ -462,7 +462,8 @@ def test_a_seat_that_restarts_after_its_word_is_bound_to_the_offers_that_it_had(
     an offer that comes then is none of its candidates."""
     world = late_world(seed=3)
     reach(world, 1, LIMIT)
-    seat = committee_of(world)[2]
+    seat, trainer = committee_of(world)[2], a_trainer(world)
+    on_effect(world, lambda node, effect: node == trainer and kind(getattr(effect, "message", None)) == OFFER)
     assert world.run_until(lambda: has_closed(world, seat), LIMIT)
     before = set(round_of(world.cores[seat]).collection.slots)
     assert round_of(world.cores[seat]).collection.own_card is None
@@ -473,7 +474,6 @@ def test_a_seat_that_restarts_after_its_word_is_bound_to_the_offers_that_it_had(
     assert has_closed(world, seat)
     assert set(collection.slots) == before
     assert world.cores[seat].context.me in collection.closing.seats
-    trainer = a_trainer(world)
     context = world.cores[trainer].context
     label = update_label(context.state.chain, context.round, trainer)
     blob = BlobRef(Digest(bytes([9]) * 32), payload_size(world.genesis.task.tensors, label))

@@ -139,6 +139,7 @@ OTHER_RULES = {
     "reputation_rounds": 4,
     "copy_likeness": 0.9,
     "odd_limit": 3.0,
+    "fresh_gains": False,
     "disclosure": "helps or not",
     "canary_share": 0.1,
     "card_share": 0.2,

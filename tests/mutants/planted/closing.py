@@ -76,4 +76,28 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "offered=frozenset())",
         CLOSED,
     ),
+    mutant(
+        "offers-fill-places",
+        "as many liars as there are places close the round by offers that they give to nobody (section 5.2)",
+        COLLECTION,
+        "places = MAX_PLACES if context.params.late_serving else None",
+        "places = None if context.params.late_serving else None",
+        CLOSED,
+    ),
+    mutant(
+        "who-has-just-started-closes",
+        "a seat that has heard of nobody closes for all others (section 5.2)",
+        COLLECTION,
+        "        if self._knows_nobody and elapsed < RESTART_VIEWS * t0:\n",
+        "        if self._knows_nobody and elapsed < 0 * t0:\n",
+        CLOSED,
+    ),
+    mutant(
+        "a-word-is-forgotten",
+        "a seat that starts again takes offers after it said that it takes none (section 5.2)",
+        "bflcd/core/restart.py",
+        "        elif isinstance(signed.body, OffersClosed):\n",
+        "        elif isinstance(signed.body, OffersClosed) and context is None:\n",
+        CLOSED,
+    ),
 )

@@ -255,8 +255,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "workers-death-ends-the-node",
         "a worker that dies while it scores takes the daemon with it (section 5.3)",
         COMPUTE,
-        "        except WorkerError as error:\n            await self._inbox.put(WorkFailed(job.round, training=False",
-        "        except TimeoutError as error:\n            await self._inbox.put(WorkFailed(job.round, training=False",
+        "        except WorkerError as error:\n            self._compared = Round(-1)\n            await self._inbox.put(WorkFailed(job.round, training=False",
+        "        except TimeoutError as error:\n            self._compared = Round(-1)\n            await self._inbox.put(WorkFailed(job.round, training=False",
         DAMAGE,
     ),
     mutant(

@@ -103,7 +103,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "long-offer-measured-whole",
         "an offer far beyond what is usual is measured as it is",
-        SCORING,
+        "bflcd/learn/checks/moves.py",
         "    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:\n",
         "    if limit is None or norm * share >= 0:\n",
         MEASURED,
@@ -112,8 +112,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "limit-not-passed",
         "a node's worker never hears of the step limit",
         LOCAL_WORK,
-        'self._draw(b"score"), limit))',
-        'self._draw(b"score"), None if limit else limit))',
+        "offers, seed, limit, known))",
+        "offers, seed, None if limit else limit, known))",
         selection("core/test_core_rules.py::test_offers_are_measured_within_the_step_limit"),
     ),
     mutant(
@@ -128,8 +128,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "laboratory-measures-long-offers-whole",
         "simulated judges measure what daemons do not",
         ENGINE,
-        "held_share(float(u.double().square().sum().sqrt()), damping, limit)",
-        "held_share(float(u.double().square().sum().sqrt()), damping, None if limit else limit)",
+        "torch.tensor([held_share(norm, damping, limit) for norm in norms.tolist()])",
+        "torch.tensor([held_share(norm, damping, None if limit else limit) for norm in norms.tolist()])",
         SIMULATED,
     ),
     mutant(

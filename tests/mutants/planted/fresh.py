@@ -1,0 +1,79 @@
+"""Defects of what is measured of an update: repetitions that gain, harm that hides in them, young models judged too hard."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+MOVES = "bflcd/learn/checks/moves.py"
+SCORING = "bflcd/learn/scoring.py"
+
+MEASURED: Final = selection("learn/test_scoring.py")
+YOUNG: Final = selection("ledger/test_margin.py")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "repetition-gains",
+        "who offers the last step again with noise is paid best (section 5.2)",
+        SCORING,
+        "        step = last if job.fresh else None\n",
+        "        step = last if job is None else None\n",
+        MEASURED,
+    ),
+    mutant(
+        "harm-hides-in-a-repetition",
+        "who repeats a step that harmed is judged by the rest alone (section 5.2)",
+        SCORING,
+        "return gain if repeated is None else min(",
+        "return gain if repeated is None else max(",
+        MEASURED,
+    ),
+    mutant(
+        "undoing-is-a-repetition",
+        "an update that takes a bad step back gains nothing by it (section 5.2)",
+        MOVES,
+        "along = max(0.0, float(",
+        "along = max(-1e9, float(",
+        MEASURED,
+    ),
+    mutant(
+        "step-of-another-round",
+        "updates are held against the step of an earlier round (section 5.2)",
+        SCORING,
+        "if self._step is not None and self._step[0] == job.round else None",
+        "if self._step is not None and self._step[0] <= job.round else None",
+        MEASURED,
+    ),
+    mutant(
+        "empty-rounds-blame",
+        "a community of few classes comes to rest before it has learnt anything (section 5)",
+        "bflcd/ledger/accounts.py",
+        "    if not judgement.packed:\n",
+        "    if judgement is None:\n",
+        YOUNG,
+    ),
+    mutant(
+        "margin-never-widens",
+        "where each first update costs all others more than the margin nothing is ever packed (section 5)",
+        "bflcd/ledger/disclosure.py",
+        "if known >= HALF_RIGHT or empty <= 0:",
+        "if known >= HALF_RIGHT or empty <= 10**9:",
+        YOUNG,
+    ),
+    mutant(
+        "grown-models-bear-more",
+        "liars that bring about empty rounds are let in by a model that knows its task (section 5)",
+        "bflcd/ledger/disclosure.py",
+        "if known >= HALF_RIGHT or empty <= 0:",
+        "if empty <= 0:",
+        YOUNG,
+    ),
+    mutant(
+        "no-row-gains-under-noise",
+        "with noise no first update of few classes can help anybody (section 5.3)",
+        "bflcd/ledger/disclosure.py",
+        "lost = gained = MicroNats((lost + gained) // 2)",
+        "lost = MicroNats(lost)",
+        YOUNG,
+    ),
+)
