@@ -7,8 +7,8 @@ import pytest
 from bflcd.ledger.disclosure import HALF_RIGHT, gain_limit, margin, margin_after, row_limit, row_range
 from bflcd.ledger.judgement import Reason
 from bflcd.ledger.judging import judging_of
-from bflcd.ledger.margin import margin_of
 from bflcd.ledger.state import account_of
+from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import Params
 from bflcd.types import PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains

@@ -16,9 +16,9 @@ from bflcd.errors import PeerError, Rejection
 from bflcd.learn.protocol import ScoreResult
 from bflcd.ledger.cards import CardRules, by_lot, check_beacon, check_offer, fit_card
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss
-from bflcd.ledger.margin import margin_of
 from bflcd.ledger.roles import offering, seed_of, trainers
 from bflcd.ledger.state import members_of
+from bflcd.ledger.trust.margin import margin_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.params import BlobRef
 from bflcd.types import MAX_PLACES, Digest, MicroNats, Millis, NodeId, PartsPerMillion, View

@@ -1,11 +1,12 @@
 """How long a member waits for offers before it signs its card (design 5.3).
 
 Whoever is present and gives no offer costs time, so each wait is a share of what the round has taken anyway. The few that are
-late among those whose offers usually come get T0 at least: who offers at once can't close a round before others have trained (three
-quarters of those expected can, where updates are served late: `core.round.closing`). For those of whom nobody expects anything a
+late among those whose offers usually come get T0 at least: who offers at once closes no round before others have trained; where
+updates are served late, three quarters of those expected can (`core.round.closing`). For those of whom nobody expects anything a
 short round waits half as long again, in every eighth round T0, so that whoever has lost its name by a fault is heard of again and
-again. Only when more than a quarter of those expected are late does the collect deadline decide. Where it is too short for most of
-them it grows (`ledger.pace`); but for as long as that only until half of them have offered: then it is known what training takes.
+again. Only when more than a quarter of those expected are late does the collect deadline decide. Where that is too short for most
+of them it grows (`ledger.pace`); but for as long as that only until half of them have offered: then it is known what training
+takes.
 """
 
 from dataclasses import dataclass
