@@ -73,7 +73,7 @@ class Place:
 
 def genesis_place(name: str = "test", nodes: int = 7) -> Place:
     """Round 0 of a community of four judges."""
-    genesis, identities = make_genesis(nodes=nodes, committee=4, places=4)
+    genesis, identities = make_genesis(nodes=nodes, committee=4, places=4, late_serving=True)
     genesis = replace(genesis, name=name)
     header, state = genesis_header(genesis), genesis_state(genesis)
     return Place(genesis, Head(header, header_hash(header), state), {key.node_id: key for key in identities})

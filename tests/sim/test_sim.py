@@ -206,7 +206,7 @@ def test_members_come_and_go_whatever_goes_wrong(seed: int) -> None:
 def test_a_voucher_that_admits_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a ledger that keeps a voucher after its use, when two have the invitation, then the second one that joins is noticed."""
     monkeypatch.setattr("bflcd.ledger.operations.vouching.without_voucher", lambda state, _key: state)
-    found = (run_seed(seed, profile="calm", changing=True).violations for seed in (48, *range(60)))
+    found = (run_seed(seed, profile="calm", changing=True).violations for seed in (89, *range(60)))
     assert any("admits a second node" in text for violations in found for text in violations)
 
 
