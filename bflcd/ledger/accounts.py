@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
@@ -66,10 +66,10 @@ def _learned(
 def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """The accounts with what each judged offer does to its uploader's standing and reputation.
 
-    A round that packs nothing blames nobody: the next is judged by a wider margin (`disclosure.margin_after`).
+    While the model knows little a round that packs nothing blames nobody, and the next bears more (`disclosure.margin_after`).
     """
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
-    if not judgement.packed:
+    if state.known < HALF_RIGHT and not judgement.packed:
         judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
         _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account

@@ -79,18 +79,20 @@ WIDENING: Final = 4
 """It grows by so much with each further one."""
 
 MOST_WIDENINGS: Final = 8
-"""After so many every offer qualifies: no row loses as much."""
+"""After so many it is far beyond what it is held to."""
 
 
 def margin_after(params: Params, known: PartsPerMillion, empty: int) -> MicroNats:
     """The margin of a round before which `empty` rounds packed nothing: wider, while the model knows little.
 
-    First updates of few classes each cost all others more than any margin, and so would those of the next round.
+    First updates of few classes each cost all others more than any margin, and so would those of the next round. What costs every
+    row the most that a row may lose never qualifies.
     """
     usual = margin(params, known)
     if known >= HALF_RIGHT or empty <= 0:
         return usual
-    return MicroNats(max(usual, FIRST_WIDENING * WIDENING ** (min(empty, MOST_WIDENINGS) - 1)))
+    lost, _ = row_range(params, known)
+    return MicroNats(max(usual, min(FIRST_WIDENING * WIDENING ** (min(empty, MOST_WIDENINGS) - 1), lost - 1)))
 
 
 def margin(params: Params, known: PartsPerMillion) -> MicroNats:

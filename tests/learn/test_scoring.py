@@ -451,3 +451,23 @@ def test_a_row_bears_no_more_by_a_repetition_than_it_may(digits, repeating):
     limits = {"row_limit": MicroNats(50_000), "gain_limit": MicroNats(20_000)}
     found = gains(Scorer(flat, task, rows), model, [candidate(flat, 1, -50 * update)], before=before, fresh=True, **limits)
     assert -50_000 <= found[0] < 0
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_the_smallest_step_and_the_largest_update_have_a_score(digits, stacked):
+    """Given a last step of one weight by the chain's resolution, and an update of the largest weights that may travel, then that repeats it
+    ten thousand million times and its score is a number, the same one way and the other but for rounding."""
+    task, flat, model, rows, update = digits
+    step = np.zeros_like(update)
+    step[0] = 2.0**-24
+    start = split_payload(model, flat.spec, label=None)[1].copy()
+    start[0] = 0.0
+    base = join_payload(np.zeros(0, np.int64), start, flat.spec, label=None)
+    before = join_payload(np.zeros(0, np.int64), (start - step).astype(np.float32), flat.spec, label=None)
+    largest = np.full_like(update, 2.0**10)
+    limits = {"limit": 4096, "row_limit": MicroNats(2_400_000)}
+    job = replace(score_job(base, [candidate(flat, 1, largest), candidate(flat, 2, update)]), before=before, fresh=True, **limits)
+    found = [score.gain for score in Scorer(flat, task, rows, stacked=stacked).score(job, never).scores]
+    assert all(abs(gain) <= 2_400_000 for gain in found)
+    plain = [score.gain for score in Scorer(flat, task, rows).score(replace(job, fresh=False), never).scores]
+    assert found[1] == pytest.approx(plain[1], abs=50), "what has next to nothing of the step is measured as ever"

@@ -10,7 +10,7 @@ from bflcd.ledger.judging import judging_of
 from bflcd.ledger.state import account_of
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import Params
-from bflcd.types import PartsPerMillion
+from bflcd.types import MicroNats, PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains
 
 NOISY, QUIET = Params(score_noise=4_000), Params()
@@ -39,8 +39,10 @@ def test_with_noise_a_young_models_rows_gain_as_much_as_they_lose(
         (NOISY, 100_000, 0, 6_000),
         (NOISY, 100_000, 1, 100_000),
         (NOISY, 100_000, 2, 400_000),
-        (NOISY, 100_000, 3, 1_600_000),
-        (NOISY, 100_000, 10**9, 100_000 * 4**7),
+        (NOISY, 100_000, 3, 1_499_999),
+        (NOISY, 100_000, 10**9, 1_499_999),
+        (QUIET, 100_000, 3, 1_600_000),
+        (QUIET, 100_000, 10**9, 2_399_999),
         (NOISY, YOUNG, 1, 149_999),
         (NOISY, GROWN, 5, 150_000),
         (QUIET, 100_000, 1, 100_000),
@@ -73,3 +75,19 @@ def test_a_round_that_packs_nothing_blames_nobody_and_the_next_bears_more(noise:
     blamed = [account_of(again.after.state, node) for node in harmful]
     assert [account is not None and (account.refusals, account.reputation < 0) for account in blamed] == [(1, True)] * 3
     assert margin_of(community.params, replace(again.after.state, known=known)) == margin(community.params, known)
+
+
+def test_a_grown_models_empty_round_blames_as_any_other() -> None:
+    """Given a model that is right on half, when all offers harm, then that is remembered, though nothing is packed."""
+    community = make_community(12, 4, reputation_rounds=8)
+    community = replace(community, state=replace(community.state, known=HALF_RIGHT))
+    after = play_gains(community, dict.fromkeys(community.outsiders[:3], -1)).after
+    accounts = [account_of(after.state, node) for node in community.outsiders[:3]]
+    assert [account is not None and (account.refusals, account.reputation < 0) for account in accounts] == [(1, True)] * 3
+
+
+def test_what_costs_every_row_the_most_never_qualifies() -> None:
+    for params in (NOISY, QUIET, Params(score_margin=MicroNats(0))):
+        for known in (0, 100_000, YOUNG):
+            lost, _ = row_range(params, PartsPerMillion(known))
+            assert all(margin_after(params, PartsPerMillion(known), empty) < lost for empty in range(12))
