@@ -75,6 +75,9 @@ class Params:
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
     """An update counts as if its norm were at most this multiple of the usual one, in millionths, and a
     round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""
+    idle_weight: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(500_000)
+    """Where few updates are packed, those by which no more than f cards gain weigh together at most this part of what the others
+    weigh, in millionths; 0: all that they are, design 5."""
     copy_likeness: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(990_000)
     """Cosine, in millionths, from which on an update is a copy of an earlier one or of the last step; 0: none is. Design 5."""
     fresh_gains: bool = True

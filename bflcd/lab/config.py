@@ -52,7 +52,7 @@ _ID_DIGITS: Final = 12
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """BFLC's own rules, as far as learning depends on them; see `bflcd.params.Params` for what each means."""
 
-    committee: Annotated[float, Meta(gt=0.0, lt=1.0)] | None = None
+    committee: Annotated[float, Meta(gt=0.0, le=1.0)] | None = None
     """Share of a round's active devices that judge, at least 4; the rest trains. None: as many as a genesis gives by default."""
     places: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     """k as a share of the trainers, at least M."""
@@ -71,6 +71,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     aggregation: str = "fedavg"
     norm_clip: Annotated[float, Meta(ge=0.0, le=64.0)] = 2.0
     """In usual norms; 0: norms don't weigh."""
+    idle_weight: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
+    """Of few packed updates: what those by which no more than f cards gain weigh together, at most, of what the others weigh."""
     norm_band: bool = True
     """Whether norms are looked at; without it every card says that all are alike, and nothing is clipped."""
     reputation_rounds: Annotated[int, Meta(ge=0, le=1024)] = 8
@@ -102,6 +104,7 @@ PAPER: Final = Rules(
     election="score",
     norm_clip=0.0,
     norm_band=False,
+    idle_weight=0.0,
     reputation_rounds=0,
     copy_likeness=0.0,
     fresh_gains=False,
@@ -221,6 +224,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         """The protocol's parameters: M seats, and of the others as many active that A are at work."""
         rules, seats = self.rules, self.seats
         trainers = self.at_work - seats
+        others = trainers / (self.devices - seats) if self.devices > seats else float(rules.small_community)
         return Params(
             committee_size=seats,
             places=min(MAX_PLACES, self.devices if rules.places == 1.0 else max(seats, round(rules.places * trainers))),
@@ -230,10 +234,11 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             score_damping=rules.score_damping,
             score_margin=MicroNats(round(rules.score_margin * MILLION)),
             norm_clip=PartsPerMillion(round(rules.norm_clip * MILLION) if rules.norm_band else 0),
+            idle_weight=_millionths(rules.idle_weight),
             copy_likeness=_millionths(rules.copy_likeness),
             score_rule=rules.score_rule,
             validation_fraction=_millionths(rules.validation),
-            active_fraction=_millionths(min(1.0, max(0, trainers) / max(1, self.devices - seats))),
+            active_fraction=_millionths(min(1.0, max(0.0, others))),
             aggregation=rules.aggregation,
             election=rules.election,
             reputation_rounds=rules.reputation_rounds,
@@ -285,7 +290,7 @@ def check_config(config: SimulationConfig) -> None:
     ):
         if value not in known:
             raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")
-    if config.framework == "bflc" and config.at_work <= config.seats:
+    if config.framework == "bflc" and config.at_work <= config.seats and not rules.small_community:
         raise _bad(
             f"{config.at_work} devices at work, of which {config.seats} judge: nobody trains",
             "raise the share of active devices, or lower the committee's",

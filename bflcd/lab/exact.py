@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bflcd.errors import InvariantError
-from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS, scale_to
+from bflcd.learn.aggregate import FIXED_LIMIT, FRACTION_BITS, HALF_BITS, bound_of, scale_to
 from bflcd.registry import entry_of
 
 _COLUMNS = 2**20
@@ -20,7 +20,7 @@ _COLUMNS = 2**20
 def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
 
-    `limit`: the largest norm of the step, as norms stand on cards; None for no limit.
+    `limit`: the largest norm of the step, as norms stand on cards; 0: that of `model`; None for no limit.
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """
@@ -29,7 +29,8 @@ def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int],
         raise InvariantError(f"{len(updates)} updates, but {len(weights)} weights")
     if len(updates) == 0:
         return model
-    return _to_floats(_to_fixed(model) + _shortened(step_of(updates, weights), limit))
+    start = _to_fixed(model)
+    return _to_floats(start + _shortened(step_of(updates, weights), limit, start))
 
 
 def _fedavg(updates: Tensor, weights: Sequence[int]) -> Tensor:
@@ -52,10 +53,11 @@ RULES: Final[Mapping[str, Callable[[Tensor, Sequence[int]], Tensor]]] = {"fedavg
 """By the names of `bflcd.learn.aggregate.RULES`."""
 
 
-def _shortened(step: Tensor, limit: int | None) -> Tensor:
-    if limit is None:
+def _shortened(step: Tensor, limit: int | None, start: Tensor) -> Tensor:
+    bound = None if limit is None else bound_of(limit, _squares(start) if limit == 0 else 0)
+    if bound is None:
         return step
-    scale = scale_to(limit, _squares(step))
+    scale = scale_to(bound, _squares(step))
     return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 

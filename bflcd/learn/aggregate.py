@@ -63,7 +63,8 @@ def aggregate(
 ) -> bytes:
     """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
 
-    `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); None for no limit.
+    `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); 0: the norm of `model` itself, or
+    no limit where that is 0; None for no limit.
     `fedavg` takes the updates one at a time and holds one model's integers; `median` holds all payloads.
     Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
     range or more than 2^11 updates, which the ledger rules out.
@@ -73,7 +74,8 @@ def aggregate(
     step = step_of(updates, spec)
     if step is None:
         return bytes(model)
-    return join_payload(counters, _to_floats(_to_fixed(floats) + _shortened(step, limit)), spec, label=None)
+    start = _to_fixed(floats)
+    return join_payload(counters, _to_floats(start + _shortened(step, limit, start)), spec, label=None)
 
 
 def fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...]) -> Fixed | None:
@@ -113,20 +115,29 @@ RULES: Final[Mapping[str, Rule]] = {"fedavg": fedavg, "median": coordinate_media
 """By the names of `bflcd.params.AGGREGATIONS`."""
 
 
-def _shortened(step: Fixed, limit: int | None) -> Fixed:
-    """`step`, or as much of it as has the norm `limit`."""
-    if limit is None:
+def _shortened(step: Fixed, limit: int | None, start: Fixed) -> Fixed:
+    """`step`, or as much of it as has the norm `limit`, if that is 0 the norm of `start`."""
+    bound = None if limit is None else bound_of(limit, _squares(start) if limit == 0 else 0)
+    if bound is None:
         return step
-    scale = scale_to(limit, _squares(step))
+    scale = scale_to(bound, _squares(step))
     return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 
-def scale_to(limit: int, squares: int) -> int | None:
-    """What brings a step whose fixed-point coordinates have that sum of squares to its limit: an integer below 2^24, over 2^24.
+def bound_of(limit: int, model_squares: int) -> int | None:
+    """A limit as a fixed-point norm; 0 stands for that of the model, whose fixed-point coordinates have that sum of squares.
 
-    None for a step within its limit.
+    None where there is no limit: for a model of norm 0.
     """
-    norm, bound = isqrt(squares), limit << (FRACTION_BITS - NORM_SCALE_BITS)
+    return limit << (FRACTION_BITS - NORM_SCALE_BITS) if limit else isqrt(model_squares) or None
+
+
+def scale_to(bound: int, squares: int) -> int | None:
+    """What brings a step whose fixed-point coordinates have that sum of squares to `bound`: an integer below 2^24, over 2^24.
+
+    None for a step within it.
+    """
+    norm = isqrt(squares)
     return None if norm <= bound else (bound << FRACTION_BITS) // (norm + 1)
 
 

@@ -14,8 +14,9 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
-from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.medians import lower_median
+from bflcd.ledger.norms import MIN_RATED, held_gains, usual_among
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
@@ -26,9 +27,6 @@ from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard
-
-MIN_RATED: Final = 3
-"""Offers of positive gain from which on their median norm says what is usual."""
 
 NORM_BAND_LOW: Final = 16
 """A norm under a 16th of the usual one is a free rider's."""
@@ -190,7 +188,7 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
 
 def _held(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
     """The offers, with the reason of what the norms or its uploader's debt refuse."""
-    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm)))
+    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state)))
 
 
 def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[OfferJudgement]:
@@ -198,26 +196,35 @@ def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[Offe
     return [replace(offer, reason=Reason.COPY) if offer.reason is None and offer.offer in gone else offer for offer in offers]
 
 
-def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
-    """Refuse norms beyond the band around what was `usual` in the rounds before (0: nothing yet), if others are within it.
+def _hold_to_ledger(offers: list[OfferJudgement], state: State) -> list[OfferJudgement]:
+    """Refuse norms beyond the band around what was usual in the rounds before (0: nothing yet), if others are within it.
 
     Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. One offer that
     is as usual is enough, since small communities have few trainers; where all are so long, as when honest norms grow at once,
-    nobody is refused for it.
+    nobody is refused for it. While the model is right on less than half, those within have to have half of what the gains count:
+    a first round that packed nothing but short offers has said what is usual.
     """
+    usual = state.usual_norm
     within = [offer.reason is None and _in_band(offer, usual).reason is None for offer in offers]
-    return [_in_band(offer, usual) for offer in offers] if usual and any(within) else offers
+    if not usual or not any(within):
+        return offers
+    counted = held_gains([offer.gain or 0 if offer.reason is None else 0 for offer in offers])
+    if state.known < HALF_RIGHT and 2 * sum(gain for gain, fine in zip(counted, within, strict=True) if fine) < sum(counted):
+        return offers
+    return [_in_band(offer, usual) for offer in offers]
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
-    """Refuse norms outside the band around the usual one: the lower median of the qualified offers of positive gain.
+    """Refuse norms outside the band around what is usual among the qualified offers of positive gain (`ledger.norms`).
 
     Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
     """
-    usual = [offer.norm for offer in offers if offer.reason is None and offer.norm and offer.gain is not None and offer.gain > 0]
-    if len(usual) < MIN_RATED:
+    rated = [
+        (offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain and offer.gain > 0
+    ]
+    if len(rated) < MIN_RATED:
         return offers
-    middle = lower_median(usual)
+    middle = usual_among(rated)
     return [_in_band(offer, middle) for offer in offers]
 
 

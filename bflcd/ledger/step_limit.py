@@ -8,26 +8,41 @@ which everybody computes from the payloads, is held to it. A captured round then
 from collections.abc import Sequence
 from typing import Final
 
-from bflcd.ledger.medians import lower_median
+from bflcd.ledger.norms import usual_among
 from bflcd.params import MILLION
 
 DRIFT: Final = 4
 """A round moves the usual norm by at most a quarter: captured rounds neither loosen the limit much nor close it."""
 
+YOUNG_DRIFT: Final = 4
+"""While the model is young, up or down to so many times: there is little to protect, and the first round may have been wrong."""
 
-def usual_norm_after(before: int, norms: Sequence[int]) -> int:
-    """The usual norm after a round that packed updates of `norms`, as cards have them: their lower median, held near `before`.
+OWN_NORM: Final = 0
+"""A limit of the first step: the norm of the model that it starts from. A model of norm 0 is moved as far as the updates say."""
 
-    0 stands for none yet: the first round that packs anything sets it. A round that packs nothing leaves it.
+
+def usual_norm_after(before: int, packed: Sequence[tuple[int, int]], *, young: bool) -> int:
+    """The usual norm after a round: that of the `packed`, each a norm and a gain as cards have them, held near `before`.
+
+    0 stands for none yet: the first round that packs anything sets it. A round that packs nothing leaves it. `young`: while the
+    model is right on less than half.
     """
-    if not norms:
+    if not packed:
         return before
-    middle = lower_median(norms)
+    usual = usual_among(packed)
     if before == 0:
-        return middle
-    return min(max(middle, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))
+        return usual
+    if young:
+        return min(max(usual, before // YOUNG_DRIFT, 1), before * YOUNG_DRIFT)
+    return min(max(usual, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))
 
 
 def step_limit(clip: int, usual: int) -> int | None:
     """The largest norm of a round's step, in the unit of `usual`; `clip` in millionths. None: no limit, or nothing usual yet."""
     return max(clip * usual // MILLION, 1) if clip and usual else None
+
+
+def limit_of_step(clip: int, usual: int) -> int | None:
+    """What a round's step is held to: `step_limit`, and OWN_NORM before anything is usual, since a committee of liars would make
+    of the first model what it likes. None only where norms don't weigh at all."""
+    return OWN_NORM if clip and not usual else step_limit(clip, usual)

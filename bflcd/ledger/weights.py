@@ -1,4 +1,5 @@
-"""How much each packed update counts in the aggregate: by its samples, held to what others claim, and by its norm (design 5)."""
+"""How much each packed update counts in the aggregate: by its samples, held to what others claim, by its norm, and by whether it
+helps (design 5)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,16 +12,20 @@ from bflcd.types import MAX_WEIGHT
 CLAIM_LIMIT: Final = 4
 """A claim counts up to so many times the lower median of all: a claim alone must not buy influence."""
 
+FEW_UPDATES: Final = 16
+"""Updates of a round up to which those that don't help are lightened. Of more of them the errors of honest ones cancel each
+other: on 900 devices most help nobody by themselves, and their mean does (docs/measurements/rules.md)."""
 
-def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int, ...]:
+
+def weights(claims: Sequence[int], norms: Sequence[int], clip: int, usual: int) -> tuple[int, ...]:
     """Weights from 1 to MAX_WEIGHT, in the order of the updates: their claimed numbers of samples, their norms (all above 0).
 
     A claim counts up to CLAIM_LIMIT times the lower median of all. Where that cap is above MAX_WEIGHT, all are scaled down by the
     same ratio, so that large communities keep the proportions of their samples.
 
-    With `clip` above 0, in millionths, an update whose norm is above clip * the lower median of the norms weighs less by that
-    ratio: it moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the
-    cap is MAX_WEIGHT, since a ratio of small numbers would be coarse. Raises InvariantError for a norm of 0.
+    With `clip` above 0, in millionths, an update whose norm is above clip * `usual` (`ledger.norms`) weighs less by that ratio:
+    it moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the cap is
+    MAX_WEIGHT, since a ratio of small numbers would be coarse. Raises InvariantError for a norm of 0.
     """
     if not claims:
         return ()
@@ -30,8 +35,26 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int) -> tuple[int
     held = [min(claim, cap) for claim in claims]
     if clip == 0:
         return tuple(held) if cap <= MAX_WEIGHT else tuple(max(1, claim * MAX_WEIGHT // cap) for claim in held)
-    bound = clip * lower_median(norms)
+    bound = clip * usual
     return tuple(
         max(1, claim * MAX_WEIGHT * min(bound, norm * MILLION) // (cap * norm * MILLION))
         for claim, norm in zip(held, norms, strict=True)
+    )
+
+
+def lighten_idle(shares: Sequence[int], helps: Sequence[bool], part: int) -> tuple[int, ...]:
+    """The weights of at most FEW_UPDATES, those that don't help (idle) together at most `part`, in millionths, of those that do.
+
+    Idle is what no more than f cards gain by: what odd rows teach, and what costs a little less than the margin. Of more updates,
+    where nobody helps, and with `part` 0, all are as they are. Where something is taken, all are scaled up first, since a ratio
+    of small numbers would be coarse.
+    """
+    kept = sum(share for share, fine in zip(shares, helps, strict=True) if fine)
+    idle = sum(shares) - kept
+    if not part or not kept or len(shares) > FEW_UPDATES or idle * MILLION <= kept * part:
+        return tuple(shares)
+    scale = MAX_WEIGHT // max(shares)
+    return tuple(
+        share * scale if fine else max(1, share * scale * kept * part // (idle * MILLION))
+        for share, fine in zip(shares, helps, strict=True)
     )

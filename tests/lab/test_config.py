@@ -50,6 +50,7 @@ def test_training_is_by_default_that_of_a_genesis():
         (tiny({"committee": 0.4, "places": 0.6}, devices=900, active=0.1), (90, 36, 36, 62_500)),
         (tiny(devices=5000, active=1.0), (5000, 1000, 2048, MILLION)),
         (tiny(framework="fedavg", devices=4, active=0.5), (2, 4, 4, 0)),
+        (tiny({"committee": 1.0, "small_community": True}), (20, 20, 20, MILLION)),
     ],
 )
 def test_numbers_of_the_protocol(config, expected):
@@ -61,7 +62,7 @@ def test_numbers_of_the_protocol(config, expected):
 def test_the_papers_rules():
     params = replace(SimulationConfig(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
-    assert params.odd_limit == 0
+    assert params.odd_limit == params.idle_weight == 0
     assert (params.score_margin, params.election, params.aggregation) == (10 * MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
 
@@ -70,6 +71,7 @@ def test_shares_become_millionths_and_never_nothing():
     params = tiny({"validation": 1e-9, "norm_clip": 1.5, "score_margin": 0.05, "odd_limit": 0.5}).params()
     assert (params.validation_fraction, params.norm_clip, params.score_margin) == (1, 1_500_000, 50_000)
     assert params.odd_limit == 500_000
+    assert tiny({"idle_weight": 0.25}).params().idle_weight == 250_000
     assert tiny({"validation": 0.0}).params().validation_fraction == 0
 
 
@@ -135,6 +137,7 @@ OTHER_RULES = {
     "election": "score",
     "aggregation": "median",
     "norm_clip": 1.0,
+    "idle_weight": 0.25,
     "norm_band": False,
     "reputation_rounds": 4,
     "copy_likeness": 0.9,
@@ -212,7 +215,9 @@ def test_assignments_reach_the_config_and_its_rules():
         ("active=0", "active"),
         ("liars=-0.1", "liars"),
         ("momentum=1", "momentum"),
-        ("committee=1", "committee"),
+        ("committee=1.1", "committee"),
+        ("committee=0", "committee"),
+        ("idle_weight=1.5", "idle_weight"),
         ("score_damping=0", "score_damping"),
         ("devices=1", "devices"),
         ("devices=20000", "devices"),

@@ -194,7 +194,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
         assert samples == [len(devices.training[device]) for device in trainers]
         updates, members, damping = engine.scored[-1]
         assert damping == 4
-        assert engine.held[-1] == (decision.outcome.step_limit, 2_400_000)
+        assert engine.held[-1] == (decision.outcome.step_limit or None, 2_400_000)
         assert [member.tolist() for member in members] == [devices.validation[device].tolist() for device in committee]
         assert len(cards) == 3
         assert {member for member, _ in cards} < set(committee)

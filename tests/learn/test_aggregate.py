@@ -69,13 +69,14 @@ def test_every_rule_of_genesis_is_there_and_no_other():
 def reference(rule, model, entries, limit=None):
     steps = step_by_hand(rule, entries)
     norm = isqrt(sum(step**2 for step in steps))
-    if limit is not None and norm > limit * 2**12:
-        scale = Fraction(floor(Fraction(limit * 2**12, norm + 1) * 2**24), 2**24)
+    bound = None if limit is None else limit * 2**12 or isqrt(sum(fixed(base) ** 2 for base in model)) or None
+    if bound is not None and norm > bound:
+        scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24)
         steps = [round(step * scale) for step in steps]
     return np.array([back(fixed(base) + step) for base, step in zip(model, steps, strict=True)], dtype=np.float32)
 
 
-limits = st.one_of(st.none(), st.integers(1, 2**28), st.integers(1, 2**14))
+limits = st.one_of(st.none(), st.just(0), st.integers(1, 2**28), st.integers(1, 2**14))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -111,6 +112,21 @@ def test_a_step_keeps_its_direction_and_to_the_limit(rule, entries, limit):
 def test_a_step_of_norm_five(limit, expected):
     result = aggregate("fedavg", one((0.0, 0.0)), weighted([(7, (3.0, -4.0))]), ONE, limit)
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, rtol=2.0**-11)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ((0.0, 0.0), (3.0, -4.0)),  # nothing to hold it to
+        ((0.0, 10.0), (3.0, 6.0)),
+        ((0.0, 5.0), (3.0, 1.0)),
+        ((2.5, 0.0), (4.0, -2.0)),
+        ((0.0, 2.0**-24), (0.0, 2.0**-24)),
+    ],
+)
+def test_a_first_step_is_no_longer_than_its_model(model, expected):
+    result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, 0)
+    np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, atol=2.0**-20)
 
 
 def test_the_largest_step_of_more_coordinates_than_one_slice():

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.step_limit import DRIFT, step_limit, usual_norm_after
+from bflcd.ledger.norms import usual_among
+from bflcd.ledger.step_limit import DRIFT, OWN_NORM, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
 from bflcd.params import MILLION
 from bflcd.types import MAX_NORM
 
@@ -32,12 +33,37 @@ NORMS = st.lists(NORM, min_size=1, max_size=33)
     ],
 )
 def test_the_usual_norm_by_hand(before: int, norms: list[int], expected: int) -> None:
-    assert usual_norm_after(before, norms) == expected
+    assert usual_norm_after(before, [(norm, 0) for norm in norms], young=False) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "norms", "expected"),
+    [
+        (0, [7, 5, 9], 7),
+        (100, [], 100),
+        (100, [150], 150),
+        (100, [4000, 4000, 1], 400),
+        (100, [1, 1, 4000], 25),
+        (3, [1], 1),
+        (1, [4000], 4),
+    ],
+)
+def test_while_the_model_is_young_it_may_be_four_times_as_much_or_a_quarter(before: int, norms: list[int], expected: int) -> None:
+    assert usual_norm_after(before, [(norm, 0) for norm in norms], young=True) == expected
+
+
+@given(st.lists(st.tuples(NORM, st.integers(0, 256_000)), min_size=1, max_size=33), NORM, st.booleans())
+def test_what_gains_says_what_is_usual(packed: list[tuple[int, int]], before: int, young: bool) -> None:
+    """The norm comes nearer to what is usual among the packed, as far as a round may move it."""
+    after, usual = usual_norm_after(before, packed, young=young), usual_among(packed)
+    assert min(before, usual) <= after <= max(before, usual)
+    assert after != before or usual == before
+    assert before - 1 - before * (YOUNG_DRIFT - 1) // YOUNG_DRIFT <= after <= before * YOUNG_DRIFT
 
 
 @given(NORM, NORMS)
 def test_a_round_moves_the_usual_norm_by_a_quarter_at_most(before: int, norms: list[int]) -> None:
-    after = usual_norm_after(before, norms)
+    after = usual_norm_after(before, [(norm, 0) for norm in norms], young=False)
     assert 1 <= after <= MAX_NORM
     assert before - 1 - before // (DRIFT + 1) <= after <= before + max(1, before // DRIFT)
 
@@ -47,7 +73,7 @@ def test_it_comes_to_where_the_norms_are(before: int, norm: int) -> None:
     """Whatever captured rounds have made of it, honest ones bring it back: a norm may be 2^22 times another."""
     usual = before
     for _ in range(100):
-        usual = usual_norm_after(usual, [norm])
+        usual = usual_norm_after(usual, [(norm, 0)], young=False)
     assert usual == norm
 
 
@@ -64,3 +90,10 @@ def test_it_comes_to_where_the_norms_are(before: int, norm: int) -> None:
 )
 def test_the_limit_is_the_clip_times_what_is_usual(clip: int, usual: int, expected: int | None) -> None:
     assert step_limit(clip, usual) == expected
+
+
+@pytest.mark.parametrize(
+    ("clip", "usual", "expected"), [(2 * MILLION, 0, OWN_NORM), (0, 0, None), (0, 5, None), (2 * MILLION, 5, 10), (1, 5, 1)]
+)
+def test_the_first_step_is_held_to_the_model_it_starts_from(clip: int, usual: int, expected: int | None) -> None:
+    assert limit_of_step(clip, usual) == expected

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError, PeerError, Rejection, UsageError
 from bflcd.ledger.accounts import availability_after
+from bflcd.ledger.disclosure import HALF_RIGHT
 from bflcd.ledger.election import lead_order
 from bflcd.ledger.judgement import Reason
 from bflcd.ledger.pace import Pace
@@ -163,21 +164,50 @@ def test_claims_decide_weights_up_to_four_times_the_median() -> None:
     }
 
 
-def test_a_rounds_step_is_held_to_what_was_usual_before() -> None:
-    """Given rounds of norms 4096, 8000, none and 8000, then each step's limit is twice what the rounds before made usual."""
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (HALF_RIGHT - 1, [(0, 4096), (8192, 8000), (16000, 8000), (16000, 8000)]),
+        (HALF_RIGHT, [(0, 4096), (8192, 5120), (10240, 5120), (10240, 6400)]),
+    ],
+)
+def test_a_rounds_step_is_held_to_what_was_usual_before(known: PartsPerMillion, expected: list[tuple[int, int]]) -> None:
+    """Given rounds of norms 4096, 8000, none and 8000, then each step's limit is twice what the rounds before made usual, the first
+    the model's own norm; what is usual moves by a quarter at most once the model is right on half."""
     community = make_community(norm_clip=2 * MILLION)
-    limits, usual = [], []
+    found = []
     for norm in (4096, 8000, None, 8000):
         offers = [make_offer(community, node) for node in community.outsiders[:3] if norm is not None]
         entries = [make_entry(offer, norm=norm) for offer in offers]
         cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[:3]))
+        community = replace(community, state=replace(community.state, known=known))
         played = play(community, cards, offers)
         assert played.segment.model.step_limit == played.outcome.step_limit
-        limits.append(played.outcome.step_limit)
-        usual.append(played.outcome.state.usual_norm)
+        found.append((played.outcome.step_limit, played.outcome.state.usual_norm))
         community = played.after
-    assert usual == [4096, 5120, 5120, 6400]
-    assert limits == [None, 8192, 10240, 10240]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("idle_weight", "helping", "expected"),
+    [
+        (MILLION // 2, 2, {True: 2**16, False: 2**15}),
+        (MILLION // 4, 2, {True: 2**16, False: 2**14}),
+        (0, 2, {True: 2**14, False: 2**14}),
+        (MILLION // 2, 1, {False: 2**14}),
+    ],
+)
+def test_what_no_more_than_f_cards_gain_by_weighs_less(idle_weight: int, helping: int, expected: dict[bool, int]) -> None:
+    """Given four offers within every margin, two of which help `helping` of the three cards, then the others weigh half of them together."""
+    community = make_community(idle_weight=idle_weight)
+    trainers = community.outsiders[:4]
+    offers = by_digest(make_offer(community, node) for node in trainers)
+    useful = [4000] * helping + [0] * (community.q - helping)
+    rows = {digest: useful if offer.author in trainers[:2] else [0] * community.q for digest, offer in offers.items()}
+    outcome = play(community, make_cards(community, rows, offers), offers.values()).outcome
+    found = {(packed.judgement.uploader in trainers[:2] and helping > 1, packed.weight) for packed in outcome.packed}
+    assert len(outcome.packed) == 4
+    assert found == set(expected.items())
 
 
 def test_without_a_clip_no_step_has_a_limit() -> None:

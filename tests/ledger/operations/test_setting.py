@@ -85,6 +85,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "aggregation",
         "election",
         "odd_limit",
+        "idle_weight",
         "fresh_gains",
         "reputation_rounds",
         "score_noise",

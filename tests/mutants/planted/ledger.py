@@ -334,8 +334,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "captured-norms-count",
         "a captured round says how far the next may go (row 43)",
         "bflcd/ledger/step_limit.py",
-        "    return min(max(middle, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))\n",
-        "    return middle\n",
+        "    return min(max(usual, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))\n",
+        "    return usual\n",
         STEPS,
     ),
     mutant(
@@ -350,8 +350,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "limit-by-this-rounds-cards",
         "a round's own cards say how far it may go (row 43)",
         TRANSITION,
-        "return Selection(cards, judgement, packed, step_limit(params.norm_clip, state.usual_norm))",
-        "norms = [p.judgement.norm or 0 for p in packed]; usual = usual_norm_after(state.usual_norm, norms); return Selection(cards, judgement, packed, step_limit(params.norm_clip, usual))",
+        "return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm))",
+        "usual = usual_norm_after(state.usual_norm, _rated(judgement), young=False); return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, usual))",
         APPLIED,
     ),
     mutant(
