@@ -74,7 +74,8 @@ class Params:
     """What a packed update may cost where the model is always right; less where it is not, design 5: `disclosure.margin`."""
     norm_clip: Annotated[PartsPerMillion, Between(0, 64 * MILLION)] = PartsPerMillion(2 * MILLION)
     """An update counts as if its norm were at most this multiple of the usual one, in millionths, and a
-    round's step is no longer than this multiple of what was usual before (`ledger.step_limit`); 0: both as they are. Design 5."""
+    round's step is no longer than this multiple of what was usual before (`influence.step_limit`); 0: both as they are,
+    design 5."""
     idle_weight: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(500_000)
     """Where few updates are packed, those by which no more than f cards gain weigh together at most this part of what the others
     weigh, in millionths; 0: all that they are, design 5."""

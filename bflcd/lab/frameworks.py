@@ -31,9 +31,9 @@ from bflcd.learn.lies.cards import Measurements
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, measures_fresh, row_range
+from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
-from bflcd.ledger.step_limit import step_limit
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers

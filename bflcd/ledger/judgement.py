@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
 from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
+from bflcd.ledger.influence.norms import MIN_RATED, held_gains, usual_among
 from bflcd.ledger.medians import lower_median
-from bflcd.ledger.norms import MIN_RATED, held_gains, usual_among
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
@@ -32,7 +32,7 @@ NORM_BAND_LOW: Final = 16
 """A norm under a 16th of the usual one is a free rider's."""
 
 NORM_BAND_HIGH: Final = 16
-"""A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`ledger.weights`)."""
+"""A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`influence.weights`)."""
 
 ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
 """What ranks an offer, of its median gain and its median accuracy."""
@@ -215,7 +215,7 @@ def _hold_to_ledger(offers: list[OfferJudgement], state: State) -> list[OfferJud
 
 
 def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
-    """Refuse norms outside the band around what is usual among the qualified offers of positive gain (`ledger.norms`).
+    """Refuse norms outside the band around what is usual among the qualified offers of positive gain (`ledger.influence.norms`).
 
     Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
     """

@@ -2,9 +2,9 @@
 
 from bflcd.learn.protocol import Judging
 from bflcd.ledger.disclosure import GAIN_LEVELS, row_range
+from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.standing import PATIENCE
 from bflcd.ledger.state import State, account_of
-from bflcd.ledger.step_limit import step_limit
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import Params
 from bflcd.types import MicroNats, NodeId

@@ -170,7 +170,7 @@ class State:
     `accounts` sorted by node; `committee`: of this round, in the order in which it leads; `managers` sorted by id; `lot`: what
     this round's draws follow from (`ledger.lot`); `time`: of this model block. Balances, deposits, pool and burnt sum to
     `supply`.
-    `usual_norm`: of updates in the rounds before (`ledger.step_limit`), in the unit of cards; 0 before anything was packed.
+    `usual_norm`: of updates in the rounds before (`influence.step_limit`), in the unit of cards; 0 before anything was packed.
     `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
     (`ledger.disclosure`); 0 before anybody judged.
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.

@@ -20,21 +20,20 @@ from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
 from bflcd.ledger.disclosure import HALF_RIGHT
 from bflcd.ledger.election import Merit, elect, lead_order
+from bflcd.ledger.influence.step_limit import limit_of_step, usual_norm_after
+from bflcd.ledger.influence.weights import rated, weigh
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.medians import lower_median
-from bflcd.ledger.norms import usual_among
 from bflcd.ledger.operations.application import apply_operations
 from bflcd.ledger.operations.rollback import rolled_back_in
 from bflcd.ledger.pace import Pace, pace_after
-from bflcd.ledger.quorum import faults, leader, quorum
+from bflcd.ledger.quorum import leader, quorum
 from bflcd.ledger.rewards import card_pay, rewards, together
 from bflcd.ledger.roles import seed
 from bflcd.ledger.state import State, account_of, state_hash
-from bflcd.ledger.step_limit import limit_of_step, usual_norm_after
 from bflcd.ledger.trust.canaries import forgotten, words_after
 from bflcd.ledger.trust.doubts import Bearing, bearings, doubts_count, earns
-from bflcd.ledger.weights import lighten_idle, weights
 from bflcd.params import BlobRef, Params
 from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Proof, Round, View, short
 from bflcd.wire.blocks import (
@@ -171,7 +170,7 @@ def decide(
         state,
         accounts=accounts_after(params, state, judgement, found),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
-        usual_norm=usual_norm_after(state.usual_norm, _rated(judgement), young=state.known < HALF_RIGHT),
+        usual_norm=usual_norm_after(state.usual_norm, rated(judgement.packed), young=state.known < HALF_RIGHT),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
         pace=_pace_after(params, state, cards, judgement),
         words=words_after(params, state, judgement, cards, [trained.get(uploader, Amount(0)) for uploader in gains]),
@@ -316,17 +315,8 @@ def _find_offers(
             raise PeerError(Rejection.BAD_SEGMENT, f"{name} is not by the uploader, or not of the blob, that the cards name")
         check_offer(params, state, head, offer)
         found.append(offer)
-    norms = [packed.norm or 0 for packed in judgement.packed]
-    usual = usual_among(_rated(judgement)) if norms else 0
-    shares = weights([offer.body.samples for offer in found], norms, params.norm_clip, usual)
-    f = faults(len(state.committee))
-    shares = lighten_idle(shares, [packed.helps > f for packed in judgement.packed], params.idle_weight)
+    shares = weigh(params, len(state.committee), judgement.packed, [offer.body.samples for offer in found])
     return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
-
-
-def _rated(judgement: Judgement) -> list[tuple[int, int]]:
-    """Norm and gain of the packed, in their order."""
-    return [(packed.norm or 0, packed.gain or 0) for packed in judgement.packed]
 
 
 def _pace_after(params: Params, state: State, cards: Sequence[Signed[ScoreCard]], judgement: Judgement) -> Pace:

@@ -6,7 +6,7 @@ from bflcd.core.effects import Aggregate, Effect, FetchBlob, Persist
 from bflcd.core.events import BlobLost, BlobMissing, Event, MessageReceived
 from bflcd.core.round.context import RoundContext
 from bflcd.crypto.identity import Identity
-from bflcd.ledger.step_limit import OWN_NORM
+from bflcd.ledger.influence.step_limit import OWN_NORM
 from bflcd.params import BlobRef
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.blocks import committee_hash

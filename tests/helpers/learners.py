@@ -15,8 +15,8 @@ from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model, never, train
 from bflcd.ledger.disclosure import REFUSED, coarse_accuracy, margin, row_limit, said_accuracy, said_gain
+from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import Judgement
-from bflcd.ledger.step_limit import step_limit
 from bflcd.types import Digest, MicroNats, NodeId, Round
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, ScoreCard

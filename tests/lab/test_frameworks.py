@@ -22,6 +22,7 @@ from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons_aggregate
 from bflcd.learn.scoring import fixed_norm
 from bflcd.learn.task import find_task
+from bflcd.ledger.influence.step_limit import OWN_NORM
 from bflcd.ledger.quorum import faults
 from bflcd.params import TensorSpec
 from bflcd.wire.tensors import split_payload
@@ -194,7 +195,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
         assert samples == [len(devices.training[device]) for device in trainers]
         updates, members, damping = engine.scored[-1]
         assert damping == 4
-        assert engine.held[-1] == (decision.outcome.step_limit or None, 2_400_000)
+        assert engine.held[-1] == (None if round_ == 0 else decision.outcome.step_limit, 2_400_000)
         assert [member.tolist() for member in members] == [devices.validation[device].tolist() for device in committee]
         assert len(cards) == 3
         assert {member for member, _ in cards} < set(committee)
@@ -205,8 +206,9 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             for device, weight in zip(decision.packed, decision.weights, strict=True)
         ]
         limit = decision.outcome.step_limit
-        assert (limit is None) == (round_ == 0)
-        assert limit is None or float((step.model - model).norm()) == pytest.approx(limit / 2**12, rel=1e-4), "held to it"
+        assert (limit == OWN_NORM) == (round_ == 0)
+        bound = limit / 2**12 or float(model.norm())
+        assert float((step.model - model).norm()) == pytest.approx(bound, rel=1e-4) or round_ == 0, "held to it"
         expected = daemons_aggregate("fedavg", encode_tensors({"w": model.numpy()}, spec, label=None), packed, spec, limit)
         assert step.model.numpy().tobytes() == split_payload(expected, spec, label=None)[1].tobytes()
         assert step.facts == {
@@ -220,7 +222,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "resting_honest": 0,
             "resting_liars": 0,
             "step": pytest.approx(float((step.model - model).norm())),
-            "step_limit": None if limit is None else limit / 2**12,
+            "step_limit": limit / 2**12 or None,
             "seats": 4,
             "seats_liars": 0,
             "degraded": False,

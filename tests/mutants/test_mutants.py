@@ -13,7 +13,7 @@ from tests.mutants.harness import REPOSITORY, BrokenBaselineError, Outcome, copy
 from tests.mutants.mutant import Mutant, StaleMutantError, mutant
 from tests.mutants.table import summary, table
 
-WEIGHTS = selection("ledger/test_weights.py")
+WEIGHTS = selection("ledger/influence/test_weights.py")
 
 QUICK = ("quorum-2f+1", "no-lock", "weight-unclamped")
 
@@ -24,7 +24,7 @@ BUSY = pytest.mark.timeout(900)
 
 def harmless() -> Mutant:
     old = '"""How much each packed update counts'
-    return mutant("harmless", "nothing", "bflcd/ledger/weights.py", old, f"{old} ", WEIGHTS)
+    return mutant("harmless", "nothing", "bflcd/ledger/influence/weights.py", old, f"{old} ", WEIGHTS)
 
 
 def quiet(_: str) -> None:
@@ -87,7 +87,7 @@ def test_a_mutant_that_nobody_notices_lives():
 @BUSY
 def test_a_tree_that_fails_without_a_mutant_proves_nothing(tmp_path):
     copy_tree(REPOSITORY, tmp_path)
-    (tmp_path / "tests/ledger/test_weights.py").write_text("def test_broken():\n    assert False\n")
+    (tmp_path / "tests/ledger/influence/test_weights.py").write_text("def test_broken():\n    assert False\n")
     with pytest.raises(BrokenBaselineError, match="test_broken"):
         hunt([harmless()], source=tmp_path, progress=quiet)
 
@@ -112,16 +112,16 @@ def test_a_copy_that_is_not_what_is_imported_gives_no_verdict(tmp_path):
     [("def no_such_function", "stands 0 times"), ("claim", "it must stand there once"), ("def weights", "changes nothing")],
 )
 def test_a_mutant_that_does_not_fit_is_refused_by_name(old, says):
-    stale = mutant("stale", "nothing", "bflcd/ledger/weights.py", old, old, WEIGHTS)
+    stale = mutant("stale", "nothing", "bflcd/ledger/influence/weights.py", old, old, WEIGHTS)
     with pytest.raises(StaleMutantError, match=f"mutant stale.*{says}|mutant stale {says}"):
         stale.check(REPOSITORY)
 
 
 def test_a_change_that_is_no_python_is_refused(tmp_path):
-    (tmp_path / "bflcd/ledger").mkdir(parents=True)
-    shutil.copy(REPOSITORY / "bflcd/ledger/weights.py", tmp_path / "bflcd/ledger")
+    (tmp_path / "bflcd/ledger/influence").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "bflcd/ledger/influence/weights.py", tmp_path / "bflcd/ledger/influence")
     with pytest.raises(StaleMutantError, match="mutant broken leaves no Python"):
-        mutant("broken", "nothing", "bflcd/ledger/weights.py", "def weights(", "def weights((", WEIGHTS).plant(tmp_path)
+        mutant("broken", "nothing", "bflcd/ledger/influence/weights.py", "def weights(", "def weights((", WEIGHTS).plant(tmp_path)
 
 
 def test_the_table_shows_seeds_and_what_lives():

@@ -18,7 +18,7 @@ from bflcd.core.trust.judging_account import JudgingAccount, Told
 from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
-from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.trust.canaries import own_proof
 from bflcd.ledger.trust.noise import Noise
 from bflcd.params import BlobRef

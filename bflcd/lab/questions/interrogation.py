@@ -26,7 +26,7 @@ from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.learn.questions.asker import UNBOUND
 from bflcd.learn.questions.prediction import Prediction, predict
 from bflcd.learn.training import DeviceRows
-from bflcd.ledger.step_limit import step_limit
+from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import MILLION
 from bflcd.types import MicroNats

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from bflcd.crypto.hashing import root_of
 from bflcd.crypto.identity import Identity
 from bflcd.errors import PeerError, Rejection
+from bflcd.ledger.influence.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.operations.application import apply_operations, check_operation, is_pending, is_settled
 from bflcd.ledger.operations.open_motions import agreeing_body, describe_motion
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.operations.rollback import open_rollbacks, rolled_back_in
 from bflcd.ledger.state import LastRollback, State, account_of
-from bflcd.ledger.step_limit import step_limit, usual_norm_after
 from bflcd.ledger.transition import Outcome, build_segment, check_conservation, decide, validate_segment
 from bflcd.params import MILLION, BlobRef, Terms
 from bflcd.types import Amount, Millis, Round

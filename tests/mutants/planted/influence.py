@@ -5,14 +5,14 @@ from typing import Final
 from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
-NORMS = "bflcd/ledger/norms.py"
-WEIGHTS = "bflcd/ledger/weights.py"
-STEP_LIMIT = "bflcd/ledger/step_limit.py"
+NORMS = "bflcd/ledger/influence/norms.py"
+WEIGHTS = "bflcd/ledger/influence/weights.py"
+STEP_LIMIT = "bflcd/ledger/influence/step_limit.py"
 AGGREGATE = "bflcd/learn/aggregate.py"
 
-USUAL: Final = selection("ledger/test_norms.py")
-WEIGHED: Final = selection("ledger/test_weights.py", "ledger/test_transition.py")
-STEPS: Final = selection("ledger/test_step_limit.py")
+USUAL: Final = selection("ledger/influence/test_norms.py")
+WEIGHED: Final = selection("ledger/influence/test_weights.py", "ledger/test_transition.py")
+STEPS: Final = selection("ledger/influence/test_step_limit.py")
 AGGREGATED: Final = selection("learn/test_aggregate.py")
 JUDGED: Final = selection("ledger/test_judgement.py")
 
@@ -84,17 +84,17 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "idle-weigh-all",
         "what costs a little less than the margin moves the model as far as what helps (section 5)",
-        "bflcd/ledger/transition.py",
-        "    shares = lighten_idle(shares, [packed.helps > f for packed in judgement.packed], params.idle_weight)\n",
-        "",
+        WEIGHTS,
+        "    return lighten_idle(shares, [offer.helps > faults(m) for offer in packed], params.idle_weight)\n",
+        "    return shares\n",
         WEIGHED,
     ),
     mutant(
         "f-cards-help",
         "f liars make each other's offers weigh as if they helped (section 5)",
-        "bflcd/ledger/transition.py",
-        "packed.helps > f for packed",
-        "packed.helps >= f for packed",
+        WEIGHTS,
+        "offer.helps > faults(m)",
+        "offer.helps >= faults(m)",
         WEIGHED,
     ),
     mutant(

@@ -15,7 +15,7 @@ JUDGED: Final = selection("ledger/test_judgement.py")
 ELECTED: Final = selection("ledger/test_election.py")
 APPLIED: Final = selection("ledger/test_transition.py", "ledger/test_apply.py")
 CARDS: Final = selection("ledger/test_cards.py")
-STEPS: Final = selection("ledger/test_step_limit.py")
+STEPS: Final = selection("ledger/influence/test_step_limit.py")
 COMMUNITIES: Final = selection("core/test_elections.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -236,10 +236,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "weight-unclamped",
         "a claim of many samples buys influence (section 5)",
-        "bflcd/ledger/weights.py",
+        "bflcd/ledger/influence/weights.py",
         "held = [min(claim, cap) for claim in claims]",
         "held = list(claims)",
-        selection("ledger/test_weights.py"),
+        selection("ledger/influence/test_weights.py"),
     ),
     Mutant(
         "rewards-minted",
@@ -333,7 +333,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "captured-norms-count",
         "a captured round says how far the next may go (row 43)",
-        "bflcd/ledger/step_limit.py",
+        "bflcd/ledger/influence/step_limit.py",
         "    return min(max(usual, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))\n",
         "    return usual\n",
         STEPS,
@@ -341,7 +341,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "usual-norm-stuck",
         "a captured round closes the limit for good (row 43)",
-        "bflcd/ledger/step_limit.py",
+        "bflcd/ledger/influence/step_limit.py",
         "before + max(before // DRIFT, 1))",
         "before + before // DRIFT)",
         STEPS,
@@ -351,7 +351,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a round's own cards say how far it may go (row 43)",
         TRANSITION,
         "return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm))",
-        "usual = usual_norm_after(state.usual_norm, _rated(judgement), young=False); return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, usual))",
+        "usual = usual_norm_after(state.usual_norm, rated(judgement.packed), young=False); return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, usual))",
         APPLIED,
     ),
     mutant(

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
+from bflcd.ledger.influence.weights import CLAIM_LIMIT, FEW_UPDATES, lighten_idle, weights
 from bflcd.ledger.medians import lower_median
-from bflcd.ledger.weights import CLAIM_LIMIT, FEW_UPDATES, lighten_idle, weights
 from bflcd.params import MILLION
 from bflcd.types import MAX_WEIGHT
 

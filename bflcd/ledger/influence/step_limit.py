@@ -8,7 +8,7 @@ which everybody computes from the payloads, is held to it. A captured round then
 from collections.abc import Sequence
 from typing import Final
 
-from bflcd.ledger.norms import usual_among
+from bflcd.ledger.influence.norms import usual_among
 from bflcd.params import MILLION
 
 DRIFT: Final = 4

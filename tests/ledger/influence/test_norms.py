@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bflcd.ledger.influence.norms import GAIN_CAP, MIN_RATED, held_gains, usual_among
 from bflcd.ledger.medians import lower_median
-from bflcd.ledger.norms import GAIN_CAP, MIN_RATED, held_gains, usual_among
 from bflcd.types import MAX_NORM
 
 NORM = st.integers(1, MAX_NORM)

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from bflcd.errors import InvariantError
+from bflcd.ledger.influence.norms import usual_among
+from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.medians import lower_median
-from bflcd.params import MILLION
+from bflcd.ledger.quorum import faults
+from bflcd.params import MILLION, Params
 from bflcd.types import MAX_WEIGHT
 
 CLAIM_LIMIT: Final = 4
@@ -17,14 +20,27 @@ FEW_UPDATES: Final = 16
 other: on 900 devices most help nobody by themselves, and their mean does (docs/measurements/rules.md)."""
 
 
+def weigh(params: Params, m: int, packed: Sequence[OfferJudgement], claims: Sequence[int]) -> tuple[int, ...]:
+    """The weights of what a committee of m packed, whose trainers claim so many samples: `weights`, then `lighten_idle`."""
+    if not packed:
+        return ()
+    shares = weights(claims, [offer.norm or 0 for offer in packed], params.norm_clip, usual_among(rated(packed)))
+    return lighten_idle(shares, [offer.helps > faults(m) for offer in packed], params.idle_weight)
+
+
+def rated(packed: Sequence[OfferJudgement]) -> list[tuple[int, int]]:
+    """Norm and gain of each, in their order."""
+    return [(offer.norm or 0, offer.gain or 0) for offer in packed]
+
+
 def weights(claims: Sequence[int], norms: Sequence[int], clip: int, usual: int) -> tuple[int, ...]:
     """Weights from 1 to MAX_WEIGHT, in the order of the updates: their claimed numbers of samples, their norms (all above 0).
 
     A claim counts up to CLAIM_LIMIT times the lower median of all. Where that cap is above MAX_WEIGHT, all are scaled down by the
     same ratio, so that large communities keep the proportions of their samples.
 
-    With `clip` above 0, in millionths, an update whose norm is above clip * `usual` (`ledger.norms`) weighs less by that ratio:
-    it moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the cap is
+    With `clip` above 0, in millionths, an update whose norm is above clip * `usual` (`usual_among`) weighs less by that ratio: it
+    moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the cap is
     MAX_WEIGHT, since a ratio of small numbers would be coarse. Raises InvariantError for a norm of 0.
     """
     if not claims:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.norms import usual_among
-from bflcd.ledger.step_limit import DRIFT, OWN_NORM, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
+from bflcd.ledger.influence.norms import usual_among
+from bflcd.ledger.influence.step_limit import DRIFT, OWN_NORM, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
 from bflcd.params import MILLION
 from bflcd.types import MAX_NORM
 
