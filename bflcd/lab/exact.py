@@ -20,7 +20,7 @@ _COLUMNS = 2**20
 def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
 
-    `limit`: the largest norm of the step, as norms stand on cards; 0: that of `model`; None for no limit.
+    `limit`: the largest norm of the step, as norms stand on cards; 0: half of that of `model`; None for no limit.
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """

@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
-from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
-from bflcd.ledger.influence.norms import MIN_RATED, held_gains, usual_among
+from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.influence.norms import MIN_RATED, middles
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
@@ -188,7 +188,7 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
 
 def _held(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
     """The offers, with the reason of what the norms or its uploader's debt refuse."""
-    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state)))
+    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm), state.usual_norm))
 
 
 def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[OfferJudgement]:
@@ -196,44 +196,40 @@ def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[Offe
     return [replace(offer, reason=Reason.COPY) if offer.reason is None and offer.offer in gone else offer for offer in offers]
 
 
-def _hold_to_ledger(offers: list[OfferJudgement], state: State) -> list[OfferJudgement]:
-    """Refuse norms beyond the band around what was usual in the rounds before (0: nothing yet), if others are within it.
+def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
+    """Refuse norms beyond the band around what was `usual` in the rounds before (0: nothing yet), if others are within it.
 
     Judges measure a long offer's first step only, and of a damaged model a step in any direction may seem to help. One offer that
     is as usual is enough, since small communities have few trainers; where all are so long, as when honest norms grow at once,
-    nobody is refused for it. While the model is right on less than half, those within have to have half of what the gains count:
-    a first round that packed nothing but short offers has said what is usual.
+    nobody is refused for it.
     """
-    usual = state.usual_norm
-    within = [offer.reason is None and _in_band(offer, usual).reason is None for offer in offers]
-    if not usual or not any(within):
-        return offers
-    counted = held_gains([offer.gain or 0 if offer.reason is None else 0 for offer in offers])
-    if state.known < HALF_RIGHT and 2 * sum(gain for gain, fine in zip(counted, within, strict=True) if fine) < sum(counted):
-        return offers
-    return [_in_band(offer, usual) for offer in offers]
+    within = [offer.reason is None and _in_band(offer, usual, usual).reason is None for offer in offers]
+    return [_in_band(offer, usual, usual) for offer in offers] if usual and any(within) else offers
 
 
-def _hold_to_band(offers: list[OfferJudgement]) -> list[OfferJudgement]:
+def _hold_to_band(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
     """Refuse norms outside the band around what is usual among the qualified offers of positive gain (`ledger.influence.norms`).
 
-    Norms of zero are out before: a crowd of free riders can't make zero the usual norm.
+    `usual`: what was so before. Where that is nothing (0), or the two middles of the round are too far apart for one norm to be
+    near both, only what is outside by both is refused. Norms of zero are out before: free riders can't make zero the usual norm.
     """
     rated = [
         (offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain and offer.gain > 0
     ]
     if len(rated) < MIN_RATED:
         return offers
-    middle = usual_among(rated)
-    return [_in_band(offer, middle) for offer in offers]
+    found = middles(rated)
+    middle = found.nearest(usual)
+    low, high = (middle, middle) if usual and not found.apart else (found.low, found.high)
+    return [_in_band(offer, low, high) for offer in offers]
 
 
-def _in_band(offer: OfferJudgement, middle: int) -> OfferJudgement:
+def _in_band(offer: OfferJudgement, low: int, high: int) -> OfferJudgement:
     if offer.reason is not None or offer.norm is None:
         return offer
-    if offer.norm * NORM_BAND_LOW < middle:
+    if offer.norm * NORM_BAND_LOW < low:
         return replace(offer, reason=Reason.NORM_TOO_SMALL)
-    if offer.norm > middle * NORM_BAND_HIGH:
+    if offer.norm > high * NORM_BAND_HIGH:
         return replace(offer, reason=Reason.NORM_TOO_LARGE)
     return offer
 

@@ -71,7 +71,7 @@ class Selection:
     """What a round learns from, whoever leads it.
 
     `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's
-    step, in the unit of cards, 0 for the norm of the model that it starts from, None without a limit.
+    step, in the unit of cards, 0 for half of the norm of the model that it starts from, None without a limit.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -170,7 +170,7 @@ def decide(
         state,
         accounts=accounts_after(params, state, judgement, found),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
-        usual_norm=usual_norm_after(state.usual_norm, rated(judgement.packed), young=state.known < HALF_RIGHT),
+        usual_norm=usual_norm_after(state.usual_norm, rated(judgement.packed), free=_moves_freely(state, judgement)),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
         pace=_pace_after(params, state, cards, judgement),
         words=words_after(params, state, judgement, cards, [trained.get(uploader, Amount(0)) for uploader in gains]),
@@ -315,8 +315,14 @@ def _find_offers(
             raise PeerError(Rejection.BAD_SEGMENT, f"{name} is not by the uploader, or not of the blob, that the cards name")
         check_offer(params, state, head, offer)
         found.append(offer)
-    shares = weigh(params, len(state.committee), judgement.packed, [offer.body.samples for offer in found])
+    shares = weigh(params, state, judgement.packed, [offer.body.samples for offer in found])
     return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
+
+
+def _moves_freely(state: State, judgement: Judgement) -> bool:
+    """Whether what is usual may move far: a model is right on less than half, and the round packs most of what counts."""
+    counted = sum(offer.gain is not None for offer in judgement.offers)
+    return state.known < HALF_RIGHT and 2 * len(judgement.packed) > counted
 
 
 def _pace_after(params: Params, state: State, cards: Sequence[Signed[ScoreCard]], judgement: Judgement) -> Pace:

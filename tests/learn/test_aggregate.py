@@ -69,7 +69,7 @@ def test_every_rule_of_genesis_is_there_and_no_other():
 def reference(rule, model, entries, limit=None):
     steps = step_by_hand(rule, entries)
     norm = isqrt(sum(step**2 for step in steps))
-    bound = None if limit is None else limit * 2**12 or isqrt(sum(fixed(base) ** 2 for base in model)) or None
+    bound = None if limit is None else limit * 2**12 or isqrt(sum(fixed(base) ** 2 for base in model)) // 2 or None
     if bound is not None and norm > bound:
         scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24)
         steps = [round(step * scale) for step in steps]
@@ -119,12 +119,12 @@ def test_a_step_of_norm_five(limit, expected):
     [
         ((0.0, 0.0), (3.0, -4.0)),  # nothing to hold it to
         ((0.0, 10.0), (3.0, 6.0)),
-        ((0.0, 5.0), (3.0, 1.0)),
-        ((2.5, 0.0), (4.0, -2.0)),
-        ((0.0, 2.0**-24), (0.0, 2.0**-24)),
+        ((0.0, 5.0), (1.5, 3.0)),
+        ((-3.0, 4.0), (-1.5, 2.0)),  # whatever is packed, half of the model is left
+        ((0.0, 2.0**-23), (0.0, 2.0**-23)),
     ],
 )
-def test_a_first_step_is_no_longer_than_its_model(model, expected):
+def test_a_first_step_is_no_longer_than_half_of_its_model(model, expected):
     result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, 0)
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, atol=2.0**-20)
 

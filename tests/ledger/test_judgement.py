@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.disclosure import HALF_RIGHT
 from bflcd.ledger.judgement import SCORES, Judgement, OfferJudgement, Reason, judge
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.params import SCORE_RULES
-from bflcd.types import Digest, NodeId, PartsPerMillion
+from bflcd.types import Digest, NodeId
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 from tests.helpers.ledger import (
@@ -202,7 +201,7 @@ def test_qualification_by_gain_and_norm(gain: int, norm: int, reason: Reason | N
         ([1600, 1600, 99, 99], [1, 1, 0, 1], [None, None, Reason.NORM_TOO_SMALL, Reason.NORM_TOO_SMALL]),
         ([100, 1600, 1600, 26000], [1, 1, 1, 1], [None, None, None, Reason.NORM_TOO_LARGE]),
         ([0, 0, 1600, 1600], [5, 5, 5, 5], [Reason.ZERO_NORM, Reason.ZERO_NORM, None, None]),
-        ([99, 99, 1600, 1600], [1, 1, 4, 4], [Reason.NORM_TOO_SMALL, Reason.NORM_TOO_SMALL, None, None]),
+        ([99, 99, 1600, 1600], [1, 1, 4, 4], [None] * 4),  # by one of the two middles they are usual
         ([26_000, 1600, 1600, 1600], [64, 16, 16, 16], [Reason.NORM_TOO_LARGE, None, None, None]),
     ],
 )
@@ -238,25 +237,26 @@ def test_what_was_usual_before_bounds_norms_where_one_offer_keeps_to_it(
 
 
 @pytest.mark.parametrize(
-    ("known", "gains", "held"),
+    ("usual", "norms", "gains", "refused"),
     [
-        (HALF_RIGHT - 1, [4, 4, 64, 64], False),  # the two within have less than half of what the gains count
-        (HALF_RIGHT - 1, [64, 64, 64, 64], True),
-        (HALF_RIGHT - 1, [4, 4, 0, 0], True),
-        (HALF_RIGHT, [4, 4, 64, 64], True),
+        (1584, [99, 99, 1600, 1700], [4, 4, 64, 64], [False] * 4),
+        (1585, [99, 99, 1600, 1700], [4, 4, 64, 64], [True, True, False, False]),
+        (100, [99, 99, 1600, 1601], [4, 4, 64, 64], [False, False, True, True]),
+        (100, [99, 99, 1600, 1600], [16, 16, 64, 64], [False] * 4),
+        (1600, [99, 99, 1600, 1600], [16, 16, 64, 64], [True, True, False, False]),
+        (100, [6, 6, 1600, 1600], [4, 4, 64, 64], [True, True, False, False]),  # the rounds before hold those within it
+        (80, [4, 4, 1600, 1600], [16, 16, 64, 64], [False] * 4),  # 400 times: no norm is near both
+        (50, [7, 7, 1600, 1600], [16, 16, 64, 64], [False, False, True, True]),
     ],
 )
-def test_a_young_model_is_not_held_to_a_usual_norm_that_little_is_gained_by(
-    known: PartsPerMillion, gains: list[int], held: bool
+def test_where_half_of_those_that_gain_are_otherwise_what_was_usual_decides(
+    usual: int, norms: list[int], gains: list[int], refused: list[bool]
 ) -> None:
-    """Given two offers of the usual norm of the rounds before and two a hundred times as long, then these are refused, unless the
-    model is young and they gain more."""
     c = make_community()
-    c = replace(c, state=replace(c.state, usual_norm=100, known=known))
+    c = replace(c, state=replace(c.state, usual_norm=usual))
     nodes = c.outsiders[:4]
-    rows = {n: same(gain, norm) for n, gain, norm in zip(nodes, gains, [100, 100, 10_000, 10_000], strict=True)}
-    _, offers = judge_rows(c, rows)
-    assert [offers[node].reason is Reason.NORM_TOO_LARGE for node in nodes] == [False, False, held, held]
+    _, offers = judge_rows(c, {n: same(gain, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
+    assert [offers[node].reason is not None for node in nodes] == refused
 
 
 def test_the_best_k_are_packed_in_the_order_of_their_scores() -> None:

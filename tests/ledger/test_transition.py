@@ -210,6 +210,31 @@ def test_what_no_more_than_f_cards_gain_by_weighs_less(idle_weight: int, helping
     assert found == set(expected.items())
 
 
+@pytest.mark.parametrize(("refused", "usual"), [(1, 8000), (2, 8000), (3, 5120)])
+def test_a_young_model_is_told_what_is_usual_by_rounds_that_pack_most(refused: int, usual: int) -> None:
+    """Given three offers of norm 8000 that are packed and others that are refused, then 4096 moves there at once, or by a quarter."""
+    community = make_community(norm_clip=2 * MILLION)
+    community = replace(community, state=replace(community.state, usual_norm=4096, known=PartsPerMillion(0)))
+    offers = [make_offer(community, node) for node in community.outsiders[: 3 + refused]]
+    entries = [make_entry(offer, norm=8000, gain=1000 if place < 3 else -1) for place, offer in enumerate(offers)]
+    cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[:3]))
+    outcome = play(community, cards, offers).outcome
+    assert len(outcome.packed) == 3
+    assert outcome.state.usual_norm == usual
+
+
+def test_half_of_a_rounds_offers_that_are_long_and_gain_more_are_clipped_by_what_was_usual() -> None:
+    community = make_community(norm_clip=2 * MILLION)
+    community = replace(community, state=replace(community.state, usual_norm=100, known=HALF_RIGHT))
+    offers = [make_offer(community, node) for node in community.outsiders[:6]]
+    kinds = [(100, 16_000)] * 3 + [(1000, 64_000)] * 3
+    entries = [make_entry(offer, norm=norm, gain=gain) for offer, (norm, gain) in zip(offers, kinds, strict=True)]
+    cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[:3]))
+    outcome = play(community, cards, offers).outcome
+    assert {(packed.judgement.norm, packed.weight) for packed in outcome.packed} == {(100, 2**14), (1000, 2**14 // 5)}
+    assert outcome.state.usual_norm == 100
+
+
 def test_without_a_clip_no_step_has_a_limit() -> None:
     community = make_community(norm_clip=0)
     for _ in range(2):

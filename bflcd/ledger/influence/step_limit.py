@@ -8,31 +8,33 @@ which everybody computes from the payloads, is held to it. A captured round then
 from collections.abc import Sequence
 from typing import Final
 
-from bflcd.ledger.influence.norms import usual_among
+from bflcd.ledger.influence.norms import middles
 from bflcd.params import MILLION
 
 DRIFT: Final = 4
 """A round moves the usual norm by at most a quarter: captured rounds neither loosen the limit much nor close it."""
 
 YOUNG_DRIFT: Final = 4
-"""While the model is young, up or down to so many times: there is little to protect, and the first round may have been wrong."""
+"""Up or down to so many times after a round of a young model that is no captured or half refused one: the first may have been
+wrong, and there is little to protect."""
 
 OWN_NORM: Final = 0
-"""A limit of the first step: the norm of the model that it starts from. A model of norm 0 is moved as far as the updates say."""
+"""A limit of the first step: half of the norm of the model that it starts from. A model of norm 0 moves as the updates say."""
 
 
-def usual_norm_after(before: int, packed: Sequence[tuple[int, int]], *, young: bool) -> int:
+def usual_norm_after(before: int, packed: Sequence[tuple[int, int]], *, free: bool) -> int:
     """The usual norm after a round: that of the `packed`, each a norm and a gain as cards have them, held near `before`.
 
-    0 stands for none yet: the first round that packs anything sets it. A round that packs nothing leaves it. `young`: while the
-    model is right on less than half.
+    0 stands for none yet: the first round that packs anything sets it. A round that packs nothing leaves it. `free`: whether the
+    model is right on less than half, and more than half of the offers that count are packed.
     """
     if not packed:
         return before
-    usual = usual_among(packed)
+    found = middles(packed)
+    usual = found.nearest(before)
     if before == 0:
         return usual
-    if young:
+    if free and found.agree:
         return min(max(usual, before // YOUNG_DRIFT, 1), before * YOUNG_DRIFT)
     return min(max(usual, before * DRIFT // (DRIFT + 1), 1), before + max(before // DRIFT, 1))
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.influence.norms import usual_among
+from bflcd.ledger.influence.norms import middles
 from bflcd.ledger.judgement import OfferJudgement
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults
+from bflcd.ledger.state import State
 from bflcd.params import MILLION, Params
 from bflcd.types import MAX_WEIGHT
 
@@ -20,12 +21,18 @@ FEW_UPDATES: Final = 16
 other: on 900 devices most help nobody by themselves, and their mean does (docs/measurements/rules.md)."""
 
 
-def weigh(params: Params, m: int, packed: Sequence[OfferJudgement], claims: Sequence[int]) -> tuple[int, ...]:
-    """The weights of what a committee of m packed, whose trainers claim so many samples: `weights`, then `lighten_idle`."""
+MOST_LIGHTENED: Final = 8
+"""No update weighs less than this part of what it would: one that a few claim to help must not be the mean."""
+
+
+def weigh(params: Params, state: State, packed: Sequence[OfferJudgement], claims: Sequence[int]) -> tuple[int, ...]:
+    """The weights of what the round of `state` packed, whose trainers claim so many samples: `weights`, then `lighten_idle`."""
     if not packed:
         return ()
-    shares = weights(claims, [offer.norm or 0 for offer in packed], params.norm_clip, usual_among(rated(packed)))
-    return lighten_idle(shares, [offer.helps > faults(m) for offer in packed], params.idle_weight)
+    found, f = middles(rated(packed)), faults(len(state.committee))
+    usual = found.nearest(state.usual_norm)
+    shares = weights(claims, [offer.norm or 0 for offer in packed], params.norm_clip, usual)
+    return lighten_idle(shares, [offer.helps > f for offer in packed], params.idle_weight)
 
 
 def rated(packed: Sequence[OfferJudgement]) -> list[tuple[int, int]]:
@@ -39,7 +46,7 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int, usual: int) 
     A claim counts up to CLAIM_LIMIT times the lower median of all. Where that cap is above MAX_WEIGHT, all are scaled down by the
     same ratio, so that large communities keep the proportions of their samples.
 
-    With `clip` above 0, in millionths, an update whose norm is above clip * `usual` (`usual_among`) weighs less by that ratio: it
+    With `clip` above 0, in millionths, an update whose norm is above clip * `usual` (`middles`) weighs less by that ratio: it
     moves the model as far as one of that norm would (norm bounding, Sun et al. 2019). All are then scaled so that the cap is
     MAX_WEIGHT, since a ratio of small numbers would be coarse. Raises InvariantError for a norm of 0.
     """
@@ -61,16 +68,16 @@ def weights(claims: Sequence[int], norms: Sequence[int], clip: int, usual: int) 
 def lighten_idle(shares: Sequence[int], helps: Sequence[bool], part: int) -> tuple[int, ...]:
     """The weights of at most FEW_UPDATES, those that don't help (idle) together at most `part`, in millionths, of those that do.
 
-    Idle is what no more than f cards gain by: what odd rows teach, and what costs a little less than the margin. Of more updates,
-    where nobody helps, and with `part` 0, all are as they are. Where something is taken, all are scaled up first, since a ratio
-    of small numbers would be coarse.
+    Idle is what no more than f cards gain by: what odd rows teach, and what costs a little less than the margin. Each keeps at
+    least a MOST_LIGHTENED-th of its weight. Of more updates, where nobody helps, and with `part` 0, all are as they are. Where
+    something is taken, all are scaled up first, since a ratio of small numbers would be coarse.
     """
     kept = sum(share for share, fine in zip(shares, helps, strict=True) if fine)
     idle = sum(shares) - kept
     if not part or not kept or len(shares) > FEW_UPDATES or idle * MILLION <= kept * part:
         return tuple(shares)
     scale = MAX_WEIGHT // max(shares)
+    over, under = (kept * part, idle * MILLION) if MOST_LIGHTENED * kept * part >= idle * MILLION else (1, MOST_LIGHTENED)
     return tuple(
-        share * scale if fine else max(1, share * scale * kept * part // (idle * MILLION))
-        for share, fine in zip(shares, helps, strict=True)
+        share * scale if fine else max(1, share * scale * over // under) for share, fine in zip(shares, helps, strict=True)
     )

@@ -1,10 +1,11 @@
-"""What is usual among norms goes by gains (design 5)."""
+"""Two middles of norms, and what is usual by what was so before (design 5)."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.influence.norms import GAIN_CAP, MIN_RATED, held_gains, usual_among
+from bflcd.ledger.influence.norms import AGREEING, MIN_RATED, NEAR, Middles, middles
+from bflcd.ledger.judgement import NORM_BAND_HIGH, NORM_BAND_LOW
 from bflcd.ledger.medians import lower_median
 from bflcd.types import MAX_NORM
 
@@ -12,59 +13,86 @@ NORM = st.integers(1, MAX_NORM)
 GAIN = st.integers(-1, 256_000)
 OFFERS = st.lists(st.tuples(NORM, GAIN), min_size=1, max_size=33)
 
+SHORT_HALF = [(1, 4), (1, 4), (1, 4), (100, 64), (110, 64), (120, 64)]
+"""Half of the offers are a hundredth of an update."""
 
-@pytest.mark.parametrize(
-    ("gains", "expected"),
-    [
-        ((), ()),
-        ((-1, 0), (0, 0)),
-        ((5,), (5,)),
-        ((4, 100), (4, 8)),
-        ((-1, 4, 4, 100), (0, 4, 4, 8)),
-        ((1, 4, 16), (1, 4, 8)),
-    ],
-)
-def test_a_gain_counts_at_most_twice_the_middle_one(gains: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    assert held_gains(gains) == expected
+LONG_HALF = [(2000, 64), (2000, 64), (2000, 64), (100, 16), (110, 16), (120, 16)]
+"""Half of the offers are twenty updates long, and gain more."""
 
 
 @pytest.mark.parametrize(
     ("offers", "expected"),
     [
-        ([(7, 0)], 7),
-        ([(9, 1), (5, 1)], 5),
-        ([(9, 0), (5, 0), (7, 1)], 7),  # too few gain: the plain middle of all
-        ([(9, 1), (5, 1), (7, 1)], 7),
-        ([(9, 1), (5, 1), (7, 1), (8, 1)], 7),
-        ([(1, 4), (1, 4), (1, 4), (100, 64), (110, 64), (120, 64)], 100),  # half of a round's offers are a hundredth of one
-        ([(1, 16), (1, 16), (1, 16), (1, 16), (100, 256), (110, 256)], 1),  # more than two thirds of what counts
-        ([(1500, 64), (1500, 64), (100, 16), (100, 16), (100, 16), (100, 16)], 100),  # two long ones gain four times as much
-        ([(1500, 256), (100, 16), (100, 16), (100, 0)], 100),
+        ([(7, 0)], (7, 7)),
+        ([(9, 1), (5, 1)], (5, 5)),
+        ([(9, 0), (5, 0), (7, 1)], (7, 7)),  # too few gain
+        ([(9, 0), (9, 1), (1600, 1000), (9, 0)], (9, 9)),
+        ([(9, 1), (5, 1), (7, 1)], (7, 7)),
+        ([(9, 1), (5, 1), (7, 1), (8, 1)], (7, 7)),
+        (SHORT_HALF, (1, 100)),
+        (LONG_HALF, (120, 2000)),
+        ([(1, 16), (1, 16), (1, 16), (1, 16), (100, 256), (110, 256)], (1, 1)),  # more than two thirds of what counts
+        ([(1500, 64), (1500, 64), (100, 16), (100, 16), (100, 16), (100, 16)], (100, 100)),  # two of six
+        ([(1500, 256), (100, 16), (100, 16), (100, 0)], (100, 100)),
+        ([(1500, -1), (100, 16), (100, 16), (90, 16)], (100, 100)),
     ],
 )
-def test_the_usual_norm_of_a_round_by_hand(offers: list[tuple[int, int]], expected: int) -> None:
-    assert usual_among(offers) == expected
+def test_the_two_middles_of_a_round_by_hand(offers: list[tuple[int, int]], expected: tuple[int, int]) -> None:
+    assert middles(offers) == Middles(*expected)
 
 
-@given(OFFERS, st.randoms())
-def test_it_is_one_of_the_norms_in_any_order(offers: list[tuple[int, int]], random) -> None:
-    usual = usual_among(offers)
-    assert usual in {norm for norm, _ in offers}
+@pytest.mark.parametrize(
+    ("offers", "before", "usual"),
+    [
+        (SHORT_HALF, 105, 100),
+        (SHORT_HALF, 40, 40),
+        (LONG_HALF, 105, 120),
+        (LONG_HALF, 300, 300),
+        (LONG_HALF, 5000, 2000),
+        (SHORT_HALF, 0, 10),  # nothing was: a norm that is near both halves of the round
+        (LONG_HALF, 0, 489),
+        ([(7, 1), (7, 1), (7, 4), (112, 4), (112, 4), (112, 4)], 0, 7),  # both can be as usual at once
+        ([(7, 1), (7, 1), (7, 4), (113, 4), (113, 4), (113, 4)], 0, 28),
+    ],
+)
+def test_what_was_usual_decides_between_them(offers: list[tuple[int, int]], before: int, usual: int) -> None:
+    """Half of a round's trainers, short or long, move what is usual no further than the honest half does."""
+    assert middles(offers).nearest(before) == usual
+
+
+@pytest.mark.parametrize(("low", "high", "agree"), [(5, 5, True), (5, 20, True), (5, 21, False), (1, 100, False)])
+def test_they_agree_up_to_four_times(low: int, high: int, agree: bool) -> None:
+    assert AGREEING == 4
+    assert Middles(low, high).agree is agree
+
+
+@pytest.mark.parametrize(("low", "high", "apart"), [(5, 5, False), (5, 1280, False), (5, 1281, True)])
+def test_they_are_apart_where_no_norm_is_near_both(low: int, high: int, apart: bool) -> None:
+    assert NORM_BAND_LOW == NORM_BAND_HIGH == NEAR
+    assert Middles(low, high).apart is apart
+    assert apart or Middles(low, high).nearest(0) * NEAR >= high - NEAR
+
+
+@given(OFFERS, NORM, st.randoms())
+def test_they_are_norms_of_the_round_in_any_order(offers: list[tuple[int, int]], before: int, random) -> None:
+    found, norms = middles(offers), {norm for norm, _ in offers}
+    assert {found.low, found.high} <= norms
+    assert found.low <= found.nearest(before) <= found.high
+    assert found.low <= found.nearest(0) <= found.high
+    assert found.nearest(before) in {before, found.low, found.high}
     shuffled = list(offers)
     random.shuffle(shuffled)
-    assert usual_among(shuffled) == usual
+    assert middles(shuffled) == found
 
 
-@given(st.lists(NORM, min_size=MIN_RATED, max_size=33), st.integers(1, 256_000))
-def test_where_all_gain_alike_it_is_the_lower_median(norms: list[int], gain: int) -> None:
-    assert usual_among([(norm, gain) for norm in norms]) == lower_median(norms)
+@given(st.lists(NORM, min_size=1, max_size=33), st.integers(0, 256_000))
+def test_where_all_gain_alike_both_are_the_lower_median(norms: list[int], gain: int) -> None:
+    assert middles([(norm, gain) for norm in norms]) == Middles(*[lower_median(norms)] * 2)
 
 
-@given(st.lists(st.tuples(NORM, st.integers(1, 256_000)), min_size=MIN_RATED, max_size=33), st.data())
-def test_a_third_of_the_offers_says_nothing_beyond_the_others(honest: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Offers of one gain and as many liars as are a third of all, whatever these gain: the usual norm is between honest ones."""
-    gain = honest[0][1]
-    alike = [(norm, gain) for norm, _ in honest]
-    liars = data.draw(st.lists(st.tuples(NORM, GAIN), max_size=len(alike) // GAIN_CAP))
-    norms = [norm for norm, _ in alike]
-    assert min(norms) <= usual_among([*alike, *liars]) <= max(norms)
+@given(st.lists(NORM, min_size=MIN_RATED, max_size=33), st.integers(1, 256_000), st.data())
+def test_a_third_of_the_offers_says_nothing_beyond_the_others(norms: list[int], gain: int, data: st.DataObject) -> None:
+    """Offers of one gain and as many liars as are a third of all, whatever these gain: both middles are between honest norms."""
+    liars = data.draw(st.lists(st.tuples(NORM, GAIN), max_size=len(norms) // 2))
+    found = middles([*((norm, gain) for norm in norms), *liars])
+    assert min(norms) <= found.low <= found.high <= max(norms)

@@ -4,13 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.influence.norms import usual_among
+from bflcd.ledger.influence.norms import middles
 from bflcd.ledger.influence.step_limit import DRIFT, OWN_NORM, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
 from bflcd.params import MILLION
 from bflcd.types import MAX_NORM
 
 NORM = st.integers(1, MAX_NORM)
 NORMS = st.lists(NORM, min_size=1, max_size=33)
+
+SHORT_HALF = [(1, 4), (1, 4), (1, 4), (100, 64), (110, 64), (120, 64)]
+LONG_HALF = [(2000, 64), (2000, 64), (2000, 64), (100, 16), (110, 16), (120, 16)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ NORMS = st.lists(NORM, min_size=1, max_size=33)
     ],
 )
 def test_the_usual_norm_by_hand(before: int, norms: list[int], expected: int) -> None:
-    assert usual_norm_after(before, [(norm, 0) for norm in norms], young=False) == expected
+    assert usual_norm_after(before, [(norm, 0) for norm in norms], free=False) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,14 +51,28 @@ def test_the_usual_norm_by_hand(before: int, norms: list[int], expected: int) ->
         (1, [4000], 4),
     ],
 )
-def test_while_the_model_is_young_it_may_be_four_times_as_much_or_a_quarter(before: int, norms: list[int], expected: int) -> None:
-    assert usual_norm_after(before, [(norm, 0) for norm in norms], young=True) == expected
+def test_where_it_moves_freely_it_may_be_four_times_as_much_or_a_quarter(before: int, norms: list[int], expected: int) -> None:
+    assert usual_norm_after(before, [(norm, 0) for norm in norms], free=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "packed", "expected"),
+    [
+        (400, SHORT_HALF, 320),  # the honest half says 100, and a round in which two middles differ moves by a quarter
+        (20, SHORT_HALF, 20),
+        (20, LONG_HALF, 25),
+        (2000, LONG_HALF, 2000),
+        (400, [(100, 16), (110, 16), (120, 64)], 110),
+    ],
+)
+def test_it_moves_freely_only_where_both_middles_agree(before: int, packed: list[tuple[int, int]], expected: int) -> None:
+    assert usual_norm_after(before, packed, free=True) == expected
 
 
 @given(st.lists(st.tuples(NORM, st.integers(0, 256_000)), min_size=1, max_size=33), NORM, st.booleans())
-def test_what_gains_says_what_is_usual(packed: list[tuple[int, int]], before: int, young: bool) -> None:
-    """The norm comes nearer to what is usual among the packed, as far as a round may move it."""
-    after, usual = usual_norm_after(before, packed, young=young), usual_among(packed)
+def test_it_comes_nearer_to_what_a_round_says(packed: list[tuple[int, int]], before: int, free: bool) -> None:
+    """And no nearer than a round may move it; what lies between the round's two middles stays."""
+    after, usual = usual_norm_after(before, packed, free=free), middles(packed).nearest(before)
     assert min(before, usual) <= after <= max(before, usual)
     assert after != before or usual == before
     assert before - 1 - before * (YOUNG_DRIFT - 1) // YOUNG_DRIFT <= after <= before * YOUNG_DRIFT
@@ -63,7 +80,7 @@ def test_what_gains_says_what_is_usual(packed: list[tuple[int, int]], before: in
 
 @given(NORM, NORMS)
 def test_a_round_moves_the_usual_norm_by_a_quarter_at_most(before: int, norms: list[int]) -> None:
-    after = usual_norm_after(before, [(norm, 0) for norm in norms], young=False)
+    after = usual_norm_after(before, [(norm, 0) for norm in norms], free=False)
     assert 1 <= after <= MAX_NORM
     assert before - 1 - before // (DRIFT + 1) <= after <= before + max(1, before // DRIFT)
 
@@ -73,7 +90,7 @@ def test_it_comes_to_where_the_norms_are(before: int, norm: int) -> None:
     """Whatever captured rounds have made of it, honest ones bring it back: a norm may be 2^22 times another."""
     usual = before
     for _ in range(100):
-        usual = usual_norm_after(usual, [(norm, 0)], young=False)
+        usual = usual_norm_after(usual, [(norm, 0)], free=False)
     assert usual == norm
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.influence.weights import CLAIM_LIMIT, FEW_UPDATES, lighten_idle, weights
+from bflcd.ledger.influence.weights import CLAIM_LIMIT, FEW_UPDATES, MOST_LIGHTENED, lighten_idle, weights
 from bflcd.ledger.medians import lower_median
 from bflcd.params import MILLION
 from bflcd.types import MAX_WEIGHT
@@ -103,9 +103,10 @@ HALF = MILLION // 2
         ([2**15, 2**14, 2**14], [True, False, False], HALF, (2**16, 2**14, 2**14)),
         ([1, 1], [True, False], HALF, (2**16, 2**15)),  # no coarse ratios
         ([2**16, 2**16, 1], [True, False, False], HALF, (2**16, 32767, 1)),
-        ([2**16, 1, 1], [False, True, False], 1, (1, 1, 1)),
+        ([2**16, 1, 1], [False, True, False], 1, (2**13, 1, 1)),  # an eighth at least
+        ([8, 1, 8], [False, True, False], HALF, (2**13, 2**13, 2**13)),
         ([3, 9], [True, False], MILLION, (21843, 21843)),
-        ([1] * 16, [True] + [False] * 15, MILLION, (2**16, *[4369] * 15)),
+        ([1] * 16, [True] + [False] * 15, MILLION, (2**16, *[2**13] * 15)),
         ([1] * 17, [True] + [False] * 16, MILLION, (*[1] * 17,)),  # of so many the errors cancel each other
     ],
 )
@@ -123,8 +124,11 @@ def test_lightened_weights_are_legal_and_in_proportion(updates: list[tuple[int, 
     assert all(1 <= weight <= MAX_WEIGHT for weight in found)
     kept = [(share, weight) for share, weight, fine in zip(shares, found, helps, strict=True) if fine]
     idle = [weight for weight, fine in zip(found, helps, strict=True) if not fine]
+    scaled = sum(share for share, fine in zip(shares, helps, strict=True) if not fine) * (MAX_WEIGHT // max(shares, default=1))
+    assert all(MOST_LIGHTENED * (weight + 1) > share for share, weight in zip(shares, found, strict=True)), "none is lost"
     assert all(share * kept[0][1] == weight * kept[0][0] for share, weight in kept)
     if len(shares) > FEW_UPDATES or not kept:
         assert list(found) == shares
     else:
-        assert (sum(idle) - len(idle)) * MILLION <= sum(weight for _, weight in kept) * part
+        most = max(sum(weight for _, weight in kept) * part, MILLION * scaled // MOST_LIGHTENED)
+        assert (sum(idle) - len(idle)) * MILLION <= most

@@ -228,7 +228,7 @@ def test_the_step_limit_lets_older_models_learn_again_within_rounds() -> None:
     """Given a usual norm of late rounds, when a rollback makes all norms eight times as large, then after seven rounds nothing is cut."""
     clip, usual, rounds = 2 * MILLION, 4096, 0
     while (step_limit(clip, usual) or 0) < 8 * 4096:
-        usual, rounds = usual_norm_after(usual, [(8 * 4096, 0)] * 3, young=False), rounds + 1
+        usual, rounds = usual_norm_after(usual, [(8 * 4096, 0)] * 3, free=False), rounds + 1
     assert rounds == 7
 
 

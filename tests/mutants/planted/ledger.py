@@ -55,7 +55,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "norm-band-missing",
         "one huge update moves the model alone (row 50)",
         JUDGEMENT,
-        "return [_in_band(offer, middle) for offer in offers]",
+        "return [_in_band(offer, low, high) for offer in offers]",
         "return offers",
         JUDGED,
     ),
@@ -351,7 +351,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a round's own cards say how far it may go (row 43)",
         TRANSITION,
         "return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm))",
-        "usual = usual_norm_after(state.usual_norm, rated(judgement.packed), young=False); return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, usual))",
+        "usual = usual_norm_after(state.usual_norm, rated(judgement.packed), free=False); return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, usual))",
         APPLIED,
     ),
     mutant(
