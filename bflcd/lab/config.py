@@ -290,9 +290,11 @@ def check_config(config: SimulationConfig) -> None:
     ):
         if value not in known:
             raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")
-    if config.framework == "bflc" and config.at_work <= config.seats and not rules.small_community:
+    everybody_judges = rules.small_community and config.devices <= config.seats
+    if config.framework == "bflc" and config.at_work <= config.seats and not everybody_judges:
+        without = "without a seat ever " if rules.small_community else ""
         raise _bad(
-            f"{config.at_work} devices at work, of which {config.seats} judge: nobody trains",
+            f"{config.at_work} devices at work, of which {config.seats} judge: nobody {without}trains",
             "raise the share of active devices, or lower the committee's",
         )
     if config.mixing != "none" and config.framework in ("bflc", "stand-alone"):

@@ -264,6 +264,7 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny(devices=4), "nobody trains"),
         (tiny(active=0.2), "nobody trains"),
         (tiny({"committee": 0.999}), "nobody trains"),
+        (tiny({"committee": 1.0, "small_community": True}, active=0.5), "nobody without a seat ever trains"),
         (tiny(liars=1.5, attack="noise"), "liars"),
         (tiny(liars=-0.5, attack="noise"), "liars"),
         (tiny(active=5.0), "active"),

@@ -7,6 +7,7 @@ much, and would make honest updates too short by that one. So what was usual in 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import isqrt
 from typing import Final
 
@@ -65,9 +66,6 @@ def middles(offers: Sequence[tuple[int, int]]) -> Middles:
         return Middles(plain, plain)
     most = GAIN_CAP * lower_median(above)
     counted = sorted((norm, min(max(gain, 0), most)) for norm, gain in offers)
-    total, reached = sum(gain for _, gain in counted), 0
-    for norm, gain in counted:
-        reached += gain
-        if 2 * reached >= total:
-            return Middles(min(plain, norm), max(plain, norm))
-    return Middles(plain, plain)
+    reached = list(accumulate(gain for _, gain in counted))
+    gained = next(norm for (norm, _), sum_ in zip(counted, reached, strict=True) if 2 * sum_ >= reached[-1])
+    return Middles(min(plain, gained), max(plain, gained))

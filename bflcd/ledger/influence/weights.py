@@ -18,8 +18,7 @@ CLAIM_LIMIT: Final = 4
 
 FEW_UPDATES: Final = 16
 """Updates of a round up to which those that don't help are lightened. Of more of them the errors of honest ones cancel each
-other: on 900 devices most help nobody by themselves, and their mean does (docs/measurements/rules.md)."""
-
+other: on 900 devices most help nobody by themselves, and their mean does (docs/adr/0034-influence.md)."""
 
 MOST_LIGHTENED: Final = 8
 """No update weighs less than this part of what it would: one that a few claim to help must not be the mean."""

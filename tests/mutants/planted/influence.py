@@ -11,7 +11,7 @@ STEP_LIMIT = "bflcd/ledger/influence/step_limit.py"
 AGGREGATE = "bflcd/learn/aggregate.py"
 
 USUAL: Final = selection("ledger/influence/test_norms.py")
-WEIGHED: Final = selection("ledger/influence/test_weights.py", "ledger/test_transition.py")
+WEIGHED: Final = selection("ledger/influence/test_weights.py", "ledger/influence/test_rounds.py")
 STEPS: Final = selection("ledger/influence/test_step_limit.py")
 AGGREGATED: Final = selection("learn/test_aggregate.py")
 JUDGED: Final = selection("ledger/test_judgement.py")
@@ -37,8 +37,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "half-is-reached-late",
         "of two alike the longer is usual, so that half of those that gain lift it (section 5)",
         NORMS,
-        "if 2 * reached >= total:",
-        "if 2 * reached > total:",
+        "if 2 * sum_ >= reached[-1])",
+        "if 2 * sum_ > reached[-1])",
         USUAL,
     ),
     mutant(

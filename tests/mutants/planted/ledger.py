@@ -13,7 +13,7 @@ AGGREGATE = "bflcd/learn/aggregate.py"
 
 JUDGED: Final = selection("ledger/test_judgement.py")
 ELECTED: Final = selection("ledger/test_election.py")
-APPLIED: Final = selection("ledger/test_transition.py", "ledger/test_apply.py")
+APPLIED: Final = selection("ledger/test_transition.py", "ledger/influence/test_rounds.py", "ledger/test_apply.py")
 CARDS: Final = selection("ledger/test_cards.py")
 STEPS: Final = selection("ledger/influence/test_step_limit.py")
 COMMUNITIES: Final = selection("core/test_elections.py")
