@@ -159,7 +159,7 @@ class Core:
         if self._syncing or not self._started:
             return "this node is catching up"
         if not self._node.guard.allows(self.context.round):
-            return "what this node signed before is not known for sure"
+            return "what this node signed before is not known for sure: it has to hear from other members where they stand"
         return ""
 
     # -- entry points -------------------------------------------------------------------------------------------------

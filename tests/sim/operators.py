@@ -104,10 +104,22 @@ class Operators:
             else:
                 world.after(rng.randint(500, 3_000), self.act)
             return
+        if self.attempts >= MAX_ATTEMPTS and self._too_few_remember(core, managers):
+            world.safety.out_of_contract = True
+            world.note(None, "out of contract", "fewer managers than it takes ever learn what they signed before", b"")
+            return
         if self.attempts >= MAX_ATTEMPTS:
             world.safety.violate(f"{self.attempts} recoveries of round {core.context.round} and it is not closed")
             return
         self._attempt(core, managers)
+
+    def _too_few_remember(self, core: Core, managers: list[SimNode]) -> bool:
+        """Whether a quorum of managers can't come together since some have heard too few others, and too few are left to hear: who
+        is left of a community that died as it started looks as if it had lost its disk (design 6.3)."""
+        others, members = len(self.alive()) - 1, len(core.context.state.accounts)
+        to_hear = min(faults(len(core.context.committee)) + 1, members - 1)
+        remember = [manager for manager in managers if not manager.guard.in_doubt or others >= to_hear]
+        return len(remember) < quorum(len(self.world.genesis.managers))
 
     def _attempt(self, core: Core, managers: list[SimNode]) -> None:
         world, rng = self.world, self.rng

@@ -66,6 +66,12 @@ def test_a_seed_that_failed_once_holds(seed: int, profile: str | None, nodes: in
     assert run_seed(seed, profile=profile, nodes=nodes, election="score", changing=False).violations == ()
 
 
+def test_who_is_left_of_a_community_that_died_as_it_started_can_sign_no_recovery_and_none_is_asked_of_it() -> None:
+    """Three of four are gone before the fourth, the only manager, has heard f + 1 others: it looks as if it had lost its disk."""
+    result = run_seed(856003718)
+    assert (result.profile, result.out_of_contract, result.violations) == ("gone", True, ())
+
+
 @pytest.mark.parametrize("seed", range(7, 267, 13))
 def test_a_recorded_seed_says_and_decides_what_it_did(seed: int) -> None:
     """A change that only moves code changes no byte; for one that must, `python -m tests.sim.recording write` and say why."""
