@@ -20,7 +20,7 @@ _COLUMNS = 2**20
 def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
 
-    `limit`: the largest norm of the step, as norms stand on cards; 0: half of that of `model`; None for no limit.
+    `limit`: the largest norm of the step, as norms stand on cards; below 0: its amount, and half of that of `model`; None: none.
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """
@@ -54,10 +54,9 @@ RULES: Final[Mapping[str, Callable[[Tensor, Sequence[int]], Tensor]]] = {"fedavg
 
 
 def _shortened(step: Tensor, limit: int | None, start: Tensor) -> Tensor:
-    bound = None if limit is None else bound_of(limit, _squares(start) if limit == 0 else 0)
-    if bound is None:
+    if limit is None:
         return step
-    scale = scale_to(bound, _squares(step))
+    scale = scale_to(bound_of(limit, _squares(start) if limit < 0 else 0), _squares(step))
     return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 

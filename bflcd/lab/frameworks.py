@@ -226,7 +226,7 @@ class Bflc(Framework):
             "resting_honest": self._resting(lying=False),
             "resting_liars": self._resting(lying=True),
             "step": step,
-            "step_limit": None if not limit else limit / 2**NORM_SCALE_BITS,
+            "step_limit": None if limit is None else abs(limit) / 2**NORM_SCALE_BITS,
             "seats": len(committee),
             "seats_liars": sum(device in lying for device in committee),
             "degraded": decision.outcome.degraded,

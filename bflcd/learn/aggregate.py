@@ -63,8 +63,8 @@ def aggregate(
 ) -> bytes:
     """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
 
-    `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); 0: half of the norm of `model`,
-    or no limit where that is 0; None for no limit.
+    `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); below 0: its amount, and half of
+    the norm of `model` where that is above 0; None for no limit.
     `fedavg` takes the updates one at a time and holds one model's integers; `median` holds all payloads.
     Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
     range or more than 2^11 updates, which the ledger rules out.
@@ -116,20 +116,18 @@ RULES: Final[Mapping[str, Rule]] = {"fedavg": fedavg, "median": coordinate_media
 
 
 def _shortened(step: Fixed, limit: int | None, start: Fixed) -> Fixed:
-    """`step`, or as much of it as has the norm `limit`, if that is 0 half of the norm of `start`."""
-    bound = None if limit is None else bound_of(limit, _squares(start) if limit == 0 else 0)
-    if bound is None:
+    """`step`, or as much of it as `limit` lets, below 0 with the norm of `start`."""
+    if limit is None:
         return step
-    scale = scale_to(bound, _squares(step))
+    scale = scale_to(bound_of(limit, _squares(start) if limit < 0 else 0), _squares(step))
     return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 
-def bound_of(limit: int, model_squares: int) -> int | None:
-    """A limit as a fixed-point norm; 0 stands for half of that of the model, whose coordinates have that sum of squares.
-
-    None where there is no limit: for a model of norm 0.
-    """
-    return limit << (FRACTION_BITS - NORM_SCALE_BITS) if limit else isqrt(model_squares) // 2 or None
+def bound_of(limit: int, model_squares: int) -> int:
+    """A limit as a fixed-point norm: its amount; of a first step, below 0, no more than half of the norm of a model whose
+    coordinates have that sum of squares, unless they are all 0."""
+    bound = abs(limit) << (FRACTION_BITS - NORM_SCALE_BITS)
+    return min(bound, isqrt(model_squares) // 2 or bound) if limit < 0 else bound
 
 
 def scale_to(bound: int, squares: int) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
@@ -66,10 +66,11 @@ def _learned(
 def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """The accounts with what each judged offer does to its uploader's standing and reputation.
 
-    While the model knows little a round that packs nothing blames nobody, and the next bears more (`disclosure.margin_after`).
+    A round in which more than half of the offers harm blames nobody: those who trained are honest more often than one committee
+    is. While the model knows little the next one bears more, if nothing was packed (`disclosure.margin_after`).
     """
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
-    if state.known < HALF_RIGHT and not judgement.packed:
+    if 2 * sum(offer.gain == REFUSED for offer in judged.values()) > len(judged):
         judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
         _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account

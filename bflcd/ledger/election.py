@@ -7,7 +7,7 @@ from typing import Final
 
 from bflcd.ledger.alliance.fees import in_arrears
 from bflcd.ledger.roles import lead_lot, tie_break
-from bflcd.ledger.state import NEVER, Account, State, is_member
+from bflcd.ledger.state import HALF, NEVER, Account, State, is_member
 from bflcd.ledger.trust.doubts import doubts_count, is_doubted
 from bflcd.ledger.trust.reputation import repute_among
 from bflcd.params import Params
@@ -83,6 +83,10 @@ DRAWN_FROM: Final = 16
 """Rounds from whose packed the random election draws. From one round's alone, adversaries who once hold a majority and
 pack nobody else would hold all seats for good (docs/measurements/rules.md)."""
 
+
+UNPROVEN_ROUNDS: Final = 2
+"""Rounds after which half of those who offer have to have been packed, or being packed says nothing: the first committee is
+nobody's choice, and may be the adversaries'. A young model alone leaves as many out, but not for long."""
 
 FAILED_ROUNDS: Final = 8
 """Committees in which who let a view fail leads last: more than drawing once more gains in leads (docs/measurements/seed.md).
@@ -161,7 +165,7 @@ def elect(
 
     1. Only members that may sit count (`may_sit`), and that are not left out of round t + 1 because they owe (`alliance.fees`).
     2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule: in good repute
-       among them or not, then by that rule.
+       among them or not, then by that rule. Where being packed says nothing (`says_nothing`), all of them that offer are drawn.
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.
@@ -176,14 +180,15 @@ def elect(
     late = in_arrears(state, Round(state.round + 1))
     sitting = [account for account in state.accounts if may_sit(account, present) and account.node not in late]
     # 2. Packed in this round or lately: genesis' rule orders them.
-    elected = _by_rule(params, state, sitting, packed, present, seed=seed)
+    drawn = says_nothing(state, sitting, packed)
+    elected = _drawn(state, sitting, present, seed) if drawn else _by_rule(params, state, sitting, packed, present, seed=seed)
     good = repute_among(account.reputation for account in sitting if account.node in elected).good
     ranks: list[tuple[_Rank, bytes, NodeId]] = []
     for account in sitting:
         node = account.node
         standing = _standing(account, packed.get(node))
         if node in elected:
-            low = params.reputation_rounds > 0 and account.reputation < good
+            low = params.reputation_rounds > 0 and account.reputation < good and not drawn
             rank: _Rank = (Group.PACKED, low, elected[node])
         elif node in seated:
             # 4. The present committee, among themselves as 2, 3 and 5.
@@ -201,7 +206,7 @@ def elect(
         ranks.append((rank, tie_break(seed, node), node))
     ranks.sort()
     seats = ranks[: params.committee_size]
-    return Election(tuple(node for _, _, node in seats), any(rank[0] > Group.PACKED for rank, _, _ in seats))
+    return Election(tuple(node for _, _, node in seats), drawn or any(rank[0] > Group.PACKED for rank, _, _ in seats))
 
 
 def lead_order(state: State, committee: Sequence[NodeId], seed: Digest) -> tuple[NodeId, ...]:
@@ -217,6 +222,28 @@ def lead_order(state: State, committee: Sequence[NodeId], seed: Digest) -> tuple
 def has_failed(account: Account, round_: Round) -> bool:
     """Whether a member led a view that failed in round `round_` or one of the last before it."""
     return account.failed_round != NEVER and round_ - account.failed_round < FAILED_ROUNDS
+
+
+def says_nothing(state: State, sitting: Sequence[Account], packed: Mapping[NodeId, Merit]) -> bool:
+    """Whether fewer than half of those who offer, of the members that may sit, were ever packed, UNPROVEN_ROUNDS after genesis.
+
+    Such committees choose their successors by whom they don't pack: adversaries who pack each other alone, or nobody, would keep
+    all seats for good.
+    """
+    packers = [account.packed_round != NEVER or account.node in packed for account in sitting if _offers(account)]
+    return state.round >= UNPROVEN_ROUNDS and 2 * sum(packers) < len(packers)
+
+
+def _offers(account: Account) -> bool:
+    """Whether more of its offers have come than have not, lately."""
+    return account.offering > HALF
+
+
+def _drawn(state: State, sitting: Sequence[Account], present: frozenset[NodeId], seed: Digest) -> dict[NodeId, int]:
+    """Places of the present that offer and hold no seat, by lot."""
+    there = [account.node for account in sitting if account.node in present and _offers(account)]
+    free = sorted(set(there) - set(state.committee), key=lambda node: tie_break(seed, node))
+    return {node: place for place, node in enumerate(free)}
 
 
 def _by_rule(

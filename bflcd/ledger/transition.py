@@ -71,7 +71,7 @@ class Selection:
     """What a round learns from, whoever leads it.
 
     `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's
-    step, in the unit of cards, 0 for half of the norm of the model that it starts from, None without a limit.
+    step, in the unit of cards, below 0 for a first step, which half of its model's norm holds too, None without a limit.
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -134,7 +134,7 @@ def select(
     _check_cards(params, state, head, cards)
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
-    return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm))
+    return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm, rated(judgement.packed)))
 
 
 def decide(

@@ -93,14 +93,15 @@ class ModelBody:
     """The q score cards that decided the round (sorted by author), the aggregation rule (`wire.rollback.RULE`: an older model
     stands in the aggregate's place), the weight of each packed update in block order, the rewards paid (sorted by node, positive
     amounts only), the operations in the order in which they are applied (`bflcd.ledger.operations`), and the largest norm that
-    the aggregate's step may have, in the unit of cards, 0 for half of that of the model before, None without a limit."""
+    the aggregate's step may have, in the unit of cards, below 0 for a first step, which half of the model's norm holds too, None
+    without a limit."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name
     weights: Annotated[tuple[Annotated[int, Between(1, MAX_WEIGHT)], ...], Size(0, MAX_PLACES)]
     rewards: Annotated[tuple[tuple[NodeId, Amount], ...], Size(0, MAX_PLACES)]
     operations: Annotated[tuple[Operation, ...], Size(0, MAX_OPERATIONS)] = ()
-    step_limit: Annotated[int, Between(0, MAX_STEP)] | None = None
+    step_limit: Annotated[int, Between(-MAX_STEP, MAX_STEP)] | None = None
 
 
 @message(101, max_bytes=MAX_SEGMENT_BYTES)

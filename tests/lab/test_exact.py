@@ -26,7 +26,7 @@ values = st.one_of(
     st.floats(-2, 2, width=32),
 )
 vectors = st.lists(values, min_size=3, max_size=3)
-limits = st.one_of(st.none(), st.just(0), st.integers(1, 2**28), st.integers(1, 2**14))
+limits = st.one_of(st.none(), st.integers(-(2**28), 2**28), st.integers(1, 2**14), st.integers(-(2**14), -1))
 packed = st.lists(st.tuples(st.one_of(st.integers(1, 5), st.integers(1, MAX_WEIGHT)), vectors), max_size=8)
 
 

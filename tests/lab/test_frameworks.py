@@ -22,7 +22,6 @@ from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons_aggregate
 from bflcd.learn.scoring import fixed_norm
 from bflcd.learn.task import find_task
-from bflcd.ledger.influence.step_limit import OWN_NORM
 from bflcd.ledger.quorum import faults
 from bflcd.params import TensorSpec
 from bflcd.wire.tensors import split_payload
@@ -206,8 +205,9 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             for device, weight in zip(decision.packed, decision.weights, strict=True)
         ]
         limit = decision.outcome.step_limit
-        assert (limit == OWN_NORM) == (round_ == 0)
-        bound = limit / 2**12 or float(model.norm()) / 2
+        assert limit is not None
+        assert (limit < 0) == (round_ == 0)
+        bound = limit / 2**12 if limit > 0 else min(-limit / 2**12, float(model.norm()) / 2)
         assert float((step.model - model).norm()) == pytest.approx(bound, rel=1e-4) or round_ == 0, "held to it"
         expected = daemons_aggregate("fedavg", encode_tensors({"w": model.numpy()}, spec, label=None), packed, spec, limit)
         assert step.model.numpy().tobytes() == split_payload(expected, spec, label=None)[1].tobytes()
@@ -222,7 +222,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "resting_honest": 0,
             "resting_liars": 0,
             "step": pytest.approx(float((step.model - model).norm())),
-            "step_limit": limit / 2**12 or None,
+            "step_limit": abs(limit) / 2**12,
             "seats": 4,
             "seats_liars": 0,
             "degraded": False,

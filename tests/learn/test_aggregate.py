@@ -69,14 +69,16 @@ def test_every_rule_of_genesis_is_there_and_no_other():
 def reference(rule, model, entries, limit=None):
     steps = step_by_hand(rule, entries)
     norm = isqrt(sum(step**2 for step in steps))
-    bound = None if limit is None else limit * 2**12 or isqrt(sum(fixed(base) ** 2 for base in model)) // 2 or None
+    bound = None if limit is None else abs(limit) * 2**12
+    if limit is not None and limit < 0:
+        bound = min(bound, isqrt(sum(fixed(base) ** 2 for base in model)) // 2 or bound)
     if bound is not None and norm > bound:
         scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24)
         steps = [round(step * scale) for step in steps]
     return np.array([back(fixed(base) + step) for base, step in zip(model, steps, strict=True)], dtype=np.float32)
 
 
-limits = st.one_of(st.none(), st.just(0), st.integers(1, 2**28), st.integers(1, 2**14))
+limits = st.one_of(st.none(), st.integers(-(2**28), 2**28), st.integers(1, 2**14), st.integers(-(2**14), -1))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -125,7 +127,7 @@ def test_a_step_of_norm_five(limit, expected):
     ],
 )
 def test_a_first_step_is_no_longer_than_half_of_its_model(model, expected):
-    result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, 0)
+    result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, -(2**20))
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, atol=2.0**-20)
 
 

@@ -166,7 +166,7 @@ def model_with(segment: Segment, **changes: Any) -> Segment:
         (
             replace(FULL, model=replace(FULL.model, step_limit=9)),
             Rejection.BAD_SEGMENT,
-            "model block #5, field step_limit: is 9, must be 0",
+            "model block #5, field step_limit: is 9, must be -",
         ),
         (replace(FULL, model=replace(FULL.model, rule="median")), Rejection.BAD_SEGMENT, "field rule: is median, must be fedavg"),
         (replace(FULL, model=replace(FULL.model, rewards=())), Rejection.BAD_SEGMENT, "field rewards: is (), must be ("),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.election import DRAWN_FROM, RULES, Election, Merit, SeatCandidate, by_factors, elect, may_sit
-from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import NEVER, State
+from bflcd.ledger.roles import seed_of, tie_break, trainers
+from bflcd.ledger.state import HALF, NEVER, State
 from bflcd.params import ELECTIONS, Params
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains
@@ -311,6 +311,77 @@ def test_no_other_rule_seats_those_packed_before_as_long_as_packed_are_there() -
     state = state_with(n8=(19, 99, NEVER))
     for rule in set(RULES) - {"random"}:
         assert set(seats(run(state, {4: 1, 5: 2}, ALL, 2, rule))) == {4, 5}
+
+
+# -- committees that pack few of those who offer ----------------------------------------------------------------------------
+
+
+def offering(state: State, *indices: int, packed: tuple[int, ...] = ()) -> State:
+    """`state` in which these offer, of which those of `packed` were packed before genesis' rule remembers it."""
+    nodes, before = {node(i) for i in indices}, {node(i) for i in packed}
+    accounts = (
+        replace(a, offering=PartsPerMillion(HALF + 1 if a.node in nodes else HALF), packed_round=1 if a.node in before else NEVER)
+        for a in state.accounts
+    )
+    return replace(state, accounts=tuple(accounts))
+
+
+@pytest.mark.parametrize("rule", ELECTIONS)
+def test_where_fewer_than_half_of_those_who_offer_were_packed_all_of_them_are_drawn(rule: str) -> None:
+    """Two of seven: the others, and one of the two who holds a seat, are no better or worse for it, whatever their repute."""
+    offer = offering(state_with(), 0, 5, 6, 7, 8, 9, 10)
+    accounts = (replace(a, reputation=MicroNats(-1000 if a.node == node(6) else 1000)) for a in offer.accounts)
+    state = replace(offer, accounts=tuple(accounts))
+    params = replace(START.params, committee_size=4, election=rule, reputation_rounds=8)
+    for lot in range(8):
+        by_lot = replace(state, lot=Digest(bytes([lot]) * 32))
+        election = elect(params, by_lot, merits({5: 9}), frozenset(START.members), seed_of(by_lot))
+        assert (seats(election), election.degraded) == (drawn([5, 6, 7, 8, 9, 10], by_lot)[:4], True)
+
+
+@pytest.mark.parametrize(
+    ("round_", "offer", "packed", "present"),
+    [
+        (20, (5, 6, 7, 8), (7,), ALL),  # two of four
+        (1, (5, 6, 7, 8, 9, 10), (), ALL),  # too early to say
+        (20, (5, 6), (), ALL),  # nobody else offers
+        (20, (0, 1, 5, 6), (0,), ALL),  # who has a seat counts too
+    ],
+)
+def test_else_those_who_were_packed_come_first(
+    round_: int, offer: tuple[int, ...], packed: tuple[int, ...], present: list[int]
+) -> None:
+    state = replace(offering(state_with(), *offer, packed=packed), round=round_)
+    election = run(state, {5: 9}, present, 1, "random")
+    assert (seats(election), election.degraded) == ([5], False)
+
+
+def test_who_may_not_sit_or_does_not_come_is_not_drawn() -> None:
+    state = marked(offering(state_with(), 5, 6, 7, 8, 9, 10), "punished_round", 6)
+    election = run(state, {5: 9}, [5, 6, 8, 9], 3, "random")
+    assert seats(election) == drawn([5, 8, 9], state)
+
+
+@pytest.mark.parametrize("packs", ["each other", "nobody"])
+def test_adversaries_with_the_first_committee_do_not_keep_it(packs: str) -> None:
+    """Given six of twenty, four of them on the first committee of six, that call every other offer harmful, then within eight rounds
+    honest members hold more than half of the seats, and in two thirds of the rounds after it. An honest committee packs the others."""
+    honest_rounds, total = 0, 0
+    for first in range(10):
+        community = make_community(20, 6)
+        community = replace(community, state=replace(community.state, lot=Digest(bytes([first]) * 32)))
+        liars = {*community.state.committee[:4], *community.outsiders[:2]}
+        held = []
+        for _ in range(30):
+            captured = 2 * len(liars & set(community.state.committee)) > len(community.state.committee)
+            held.append(not captured)
+            friends = liars if packs == "each other" else set[NodeId]()
+            at_work = trainers(community.params, community.state)
+            gains = {n: 4000 if (n in friends if captured else n not in liars) else -1 for n in at_work}
+            community = play_gains(community, gains, community.members).after
+        assert any(held[:8])
+        honest_rounds, total = honest_rounds + sum(held[8:]), total + len(held[8:])
+    assert 3 * honest_rounds > 2 * total
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,6 @@ YOUNG_DRIFT: Final = 4
 """Up or down to so many times after a round of a young model that is no captured or half refused one: the first may have been
 wrong, and there is little to protect."""
 
-OWN_NORM: Final = 0
-"""A limit of the first step: half of the norm of the model that it starts from. A model of norm 0 moves as the updates say."""
-
 
 def usual_norm_after(before: int, packed: Sequence[tuple[int, int]], *, free: bool) -> int:
     """The usual norm after a round: that of the `packed`, each a norm and a gain as cards have them, held near `before`.
@@ -44,7 +41,10 @@ def step_limit(clip: int, usual: int) -> int | None:
     return max(clip * usual // MILLION, 1) if clip and usual else None
 
 
-def limit_of_step(clip: int, usual: int) -> int | None:
-    """What a round's step is held to: `step_limit`, and OWN_NORM before anything is usual, since a committee of liars would make
-    of the first model what it likes. None only where norms don't weigh at all."""
-    return OWN_NORM if clip and not usual else step_limit(clip, usual)
+def limit_of_step(clip: int, usual: int, packed: Sequence[tuple[int, int]]) -> int | None:
+    """What a round's step is held to: `step_limit`; before anything was usual, minus what the `packed` make usual.
+
+    The sign says that it is the first: then half of the model's own norm holds it too (`learn.aggregate`), since a committee of
+    liars would make of the first model what it likes. None only where norms don't weigh at all.
+    """
+    return -max(usual_norm_after(0, packed, free=False), 1) if clip and not usual else step_limit(clip, usual)

@@ -55,6 +55,6 @@ async def _header_before(store: ChainStore, genesis: Genesis, round_: Round) -> 
 
 
 def _usual_norm(params: Params, limit: int | None) -> int:
-    """The usual norm behind a block's step limit (`influence.step_limit`), to within its rounding; 0 where there was no limit."""
+    """The usual norm behind a block's step limit (`influence.step_limit`), to within its rounding; 0 where there was none."""
     clip = params.norm_clip
-    return 0 if limit is None or not clip else -(-limit * MILLION // clip)
+    return 0 if limit is None or limit < 0 or not clip else -(-limit * MILLION // clip)

@@ -91,8 +91,8 @@ def test_where_all_gain_alike_both_are_the_lower_median(norms: list[int], gain: 
 
 
 @given(st.lists(NORM, min_size=MIN_RATED, max_size=33), st.integers(1, 256_000), st.data())
-def test_a_third_of_the_offers_says_nothing_beyond_the_others(norms: list[int], gain: int, data: st.DataObject) -> None:
-    """Offers of one gain and as many liars as are a third of all, whatever these gain: both middles are between honest norms."""
-    liars = data.draw(st.lists(st.tuples(NORM, GAIN), max_size=len(norms) // 2))
+def test_less_than_a_third_of_the_offers_says_nothing_beyond_the_others(norms: list[int], gain: int, data: st.DataObject) -> None:
+    """Offers of one gain and liars that are less than a third of all, whatever these gain: both middles are between honest norms."""
+    liars = data.draw(st.lists(st.tuples(NORM, GAIN), max_size=(len(norms) - 1) // 2))
     found = middles([*((norm, gain) for norm in norms), *liars])
     assert min(norms) <= found.low <= found.high <= max(norms)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.ledger.influence.norms import middles
-from bflcd.ledger.influence.step_limit import DRIFT, OWN_NORM, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
+from bflcd.ledger.influence.step_limit import DRIFT, YOUNG_DRIFT, limit_of_step, step_limit, usual_norm_after
 from bflcd.params import MILLION
 from bflcd.types import MAX_NORM
 
@@ -110,7 +110,18 @@ def test_the_limit_is_the_clip_times_what_is_usual(clip: int, usual: int, expect
 
 
 @pytest.mark.parametrize(
-    ("clip", "usual", "expected"), [(2 * MILLION, 0, OWN_NORM), (0, 0, None), (0, 5, None), (2 * MILLION, 5, 10), (1, 5, 1)]
+    ("clip", "usual", "packed", "expected"),
+    [
+        (2 * MILLION, 0, (7, 7, 90), -7),  # the first step: what its own round makes usual
+        (2 * MILLION, 0, (7, 7, 7, 9000, 9000, 9000), -7),
+        (MILLION, 0, (), -1),  # nothing moves
+        (0, 0, (7,), None),
+        (0, 5, (7,), None),
+        (2 * MILLION, 5, (7,), 10),
+        (1, 5, (7,), 1),
+    ],
 )
-def test_the_first_step_is_held_to_the_model_it_starts_from(clip: int, usual: int, expected: int | None) -> None:
-    assert limit_of_step(clip, usual) == expected
+def test_the_first_step_is_held_to_what_its_round_makes_usual_and_says_that_it_is_the_first(
+    clip: int, usual: int, packed: tuple[int, ...], expected: int | None
+) -> None:
+    assert limit_of_step(clip, usual, [(norm, 1000) for norm in packed]) == expected

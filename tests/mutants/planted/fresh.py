@@ -45,11 +45,19 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         MEASURED,
     ),
     mutant(
-        "empty-rounds-blame",
-        "a community of few classes comes to rest before it has learnt anything (section 5)",
+        "one-committee-blames-all",
+        "adversaries who decide one round bring all honest trainers into debt and to rest (section 5)",
         "bflcd/ledger/accounts.py",
-        "    if state.known < HALF_RIGHT and not judgement.packed:\n",
-        "    if judgement is None:\n",
+        "judged.values()) > len(judged):",
+        "judged.values()) > 2 * len(judged):",
+        YOUNG,
+    ),
+    mutant(
+        "half-of-a-round-absolved",
+        "half of a round's trainers harm again and again, and are blamed for none of it (section 5)",
+        "bflcd/ledger/accounts.py",
+        "judged.values()) > len(judged):",
+        "judged.values()) >= len(judged):",
         YOUNG,
     ),
     mutant(
@@ -74,14 +82,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "bflcd/ledger/disclosure.py",
         "lost = gained = MicroNats((lost + gained) // 2)",
         "lost = MicroNats(lost)",
-        YOUNG,
-    ),
-    mutant(
-        "grown-models-absolve",
-        "liars that make all of a round's offers harm are not blamed for it by a model that knows its task (section 5)",
-        "bflcd/ledger/accounts.py",
-        "    if state.known < HALF_RIGHT and not judgement.packed:\n",
-        "    if not judgement.packed:\n",
         YOUNG,
     ),
     mutant(
