@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
 from bflcd.ledger.disclosure import REFUSED
-from bflcd.ledger.influence.norms import MIN_RATED, middles
+from bflcd.ledger.influence.norms import GAIN_CAP, MIN_RATED, middles
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
@@ -99,6 +99,21 @@ class Judgement:
     present: tuple[NodeId, ...]
     base_loss: MicroNats | None
     base_accuracy: PartsPerMillion | None
+
+    @property
+    def proves_nothing(self) -> bool:
+        """Whether more than half of the offers that were measured harm: then nobody is the worse or the better for it.
+
+        Those who trained are honest more often than one committee is; if they are not, it is a model that knows nothing yet.
+        """
+        measured = [offer.gain for offer in self.offers if offer.gain is not None]
+        return 2 * measured.count(REFUSED) > len(measured)
+
+    @property
+    def most_gain(self) -> MicroNats:
+        """What a gain counts at most for pay and repute: GAIN_CAP times the lower median of those above 0."""
+        above = [offer.gain for offer in self.offers if offer.gain is not None and offer.gain > 0]
+        return MicroNats(GAIN_CAP * lower_median(above) if above else 0)
 
 
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:

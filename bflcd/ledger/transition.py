@@ -159,11 +159,12 @@ def decide(
     params = in_force(params, state)
     selection = select(params, state, head, cards, offers)
     judgement, packed = selection.judgement, selection.packed
-    gains = {p.judgement.uploader: p.judgement.gain or 0 for p in packed}
+    credited = () if judgement.proves_nothing else packed
+    gains = {p.judgement.uploader: min(p.judgement.gain or 0, judgement.most_gain) for p in credited}
     trained = dict(rewards(state.pool, params.reward_share, gains, cards=params.card_share))
     stood = bearings(judgement, cards)
     paid = together(trained.items(), _cards_paid(params, state, judgement, stood))
-    merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in packed}
+    merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in credited}
     present = frozenset(judgement.present)
     found = Findings(merits, dict(paid), failed_before(state.committee, draw.view), stood)
     learned = replace(
@@ -173,7 +174,7 @@ def decide(
         usual_norm=usual_norm_after(state.usual_norm, rated(judgement.packed), free=_moves_freely(state, judgement)),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
         pace=_pace_after(params, state, cards, judgement),
-        words=words_after(params, state, judgement, cards, [trained.get(uploader, Amount(0)) for uploader in gains]),
+        words=words_after(params, state, judgement, cards, [trained.get(p.judgement.uploader, Amount(0)) for p in packed]),
     )
     operated = forgotten(apply_operations(learned, operations))
     next_seed = seed(state.chain, Round(state.round + 1), draw.lot)

@@ -433,7 +433,7 @@ def test_sleepers_strike_once_they_hold_more_than_half_of_the_seats():
     best = max(record["accuracy"] for record in records[:woken])
     assert best > 0.4
     assert records[-1]["accuracy"] < best - 0.2
-    assert records[-1]["packed"] == records[-1]["packed_liars"]
+    assert any(record["packed"] == record["packed_liars"] > 0 for record in records[woken:])
 
 
 def test_the_result_does_not_hang_on_threads_or_on_the_size_of_a_stack():

@@ -7,7 +7,7 @@ import pytest
 from bflcd.ledger.disclosure import HALF_RIGHT, gain_limit, margin, margin_after, row_limit, row_range
 from bflcd.ledger.judgement import Reason
 from bflcd.ledger.judging import judging_of
-from bflcd.ledger.state import account_of
+from bflcd.ledger.state import NEVER
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import Params
 from bflcd.types import MicroNats, PartsPerMillion
@@ -59,25 +59,29 @@ def test_a_young_models_margin_widens_with_each_round_that_packs_nothing(
 @pytest.mark.parametrize("known", [YOUNG, GROWN])
 @pytest.mark.parametrize("noise", [0, 4000])
 @pytest.mark.parametrize(
-    ("harmful", "others", "blamed"), [(3, 0, False), (3, 2, False), (1, 0, False), (3, 3, True), (2, 4, True)]
+    ("harmful", "others", "proves"), [(3, 0, False), (3, 2, False), (1, 0, False), (3, 3, True), (2, 4, True)]
 )
-def test_a_round_blames_nobody_where_more_than_half_of_the_offers_harm(
-    harmful: int, others: int, blamed: bool, noise: int, known: PartsPerMillion
+def test_a_round_in_which_more_than_half_of_the_offers_harm_proves_nothing(
+    harmful: int, others: int, proves: bool, noise: int, known: PartsPerMillion
 ) -> None:
-    """Whatever the model knows: a committee that finds most trainers harmful is as likely to be the harm."""
-    community = make_community(12, 4, score_noise=noise, reputation_rounds=8)
+    """Whatever the model knows: nobody has a debt or a refusal noted, and nobody is paid, or was packed for the next elections. The
+    others are packed all the same."""
+    community = make_community(12, 4, score_noise=noise, reputation_rounds=8, reward_share=100_000)
     community = replace(community, state=replace(community.state, known=known))
     trainers = community.outsiders[: harmful + others]
     played = play_gains(community, {node: -1 if place < harmful else 64_000 for place, node in enumerate(trainers)})
-    assert sum(offer.reason is Reason.BELOW_MARGIN for offer in played.outcome.judgement.offers) == harmful
-    found = [account_of(played.after.state, node) for node in trainers]
-    assert all(account is not None for account in found)
-    assert [(a.refusals, a.reputation < 0) for a in found if a] == [(blamed, blamed)] * harmful + [(0, False)] * others
-    assert all(a.reputation > 0 for a in found[harmful:] if a)
+    outcome = played.outcome
+    assert sum(offer.reason is Reason.BELOW_MARGIN for offer in outcome.judgement.offers) == harmful
+    assert {packed.judgement.uploader for packed in outcome.packed} == set(trainers[harmful:])
+    assert {node for node, _ in outcome.rewards} == (set(trainers[harmful:]) if proves else set())
+    accounts = {account.node: account for account in played.after.state.accounts}
+    facts = [(a.refusals, a.reputation < 0, a.reputation > 0, a.packed_round) for a in map(accounts.__getitem__, trainers)]
+    harm, help_ = ((1, True, False, NEVER), (0, False, True, 0)) if proves else ((0, False, False, NEVER),) * 2
+    assert facts == [harm] * harmful + [help_] * others
 
 
-def test_a_round_of_a_young_model_that_packs_nothing_lets_the_next_bear_more() -> None:
-    """Given first offers that all judges refuse, then the margin widens; given one that is packed, it is the usual one again."""
+def test_a_round_of_a_young_model_that_proves_nothing_lets_the_next_bear_more() -> None:
+    """Given first offers of which most harm, then the margin widens; given as many others, it is the usual one again."""
     community = make_community(12, 4)
     known = PartsPerMillion(100_000)
     community = replace(community, state=replace(community.state, known=known))
@@ -85,8 +89,11 @@ def test_a_round_of_a_young_model_that_packs_nothing_lets_the_next_bear_more() -
     young = replace(play_gains(community, harmful).after.state, known=known)
     assert margin_of(community.params, young) == 100_000
     assert judging_of(community.params, young, community.outsiders[0]).words[0] == -100_000
-    again = play_gains(community, {**harmful, community.outsiders[3]: 1_000})
+    helpful = dict.fromkeys(community.outsiders[3:6], 1_000)
+    again = play_gains(community, {**harmful, **helpful})
     assert margin_of(community.params, replace(again.after.state, known=known)) == margin(community.params, known)
+    again = play_gains(community, {**harmful, community.outsiders[3]: 1_000})
+    assert margin_of(community.params, replace(again.after.state, known=known)) == 100_000
 
 
 def test_what_costs_every_row_the_most_never_qualifies() -> None:

@@ -7,9 +7,11 @@ from tests.mutants.mutant import Mutant, mutant
 
 MOVES = "bflcd/learn/checks/moves.py"
 SCORING = "bflcd/learn/scoring.py"
+JUDGEMENT = "bflcd/ledger/judgement.py"
 
 MEASURED: Final = selection("learn/test_scoring.py")
 YOUNG: Final = selection("ledger/test_margin.py")
+CAPPED: Final = selection("ledger/test_reputation.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -47,18 +49,34 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "one-committee-blames-all",
         "adversaries who decide one round bring all honest trainers into debt and to rest (section 5)",
-        "bflcd/ledger/accounts.py",
-        "judged.values()) > len(judged):",
-        "judged.values()) > 2 * len(judged):",
+        JUDGEMENT,
+        "return 2 * measured.count(REFUSED) > len(measured)",
+        "return 2 * measured.count(REFUSED) > 2 * len(measured)",
         YOUNG,
     ),
     mutant(
         "half-of-a-round-absolved",
         "half of a round's trainers harm again and again, and are blamed for none of it (section 5)",
-        "bflcd/ledger/accounts.py",
-        "judged.values()) > len(judged):",
-        "judged.values()) >= len(judged):",
+        JUDGEMENT,
+        "return 2 * measured.count(REFUSED) > len(measured)",
+        "return 2 * measured.count(REFUSED) >= len(measured)",
         YOUNG,
+    ),
+    mutant(
+        "captured-rounds-pay",
+        "adversaries who decide one round and refuse all others share its pay, and sit (section 5)",
+        "bflcd/ledger/transition.py",
+        "    credited = () if judgement.proves_nothing else packed\n",
+        "    credited = packed\n",
+        YOUNG,
+    ),
+    mutant(
+        "friends-gain-what-they-like",
+        "who decides a round pays its friends and seats them by gains of its own choice (section 5)",
+        JUDGEMENT,
+        "return MicroNats(GAIN_CAP * lower_median(above) if above else 0)",
+        "return MicroNats(GAIN_CAP * max(above) if above else 0)",
+        CAPPED,
     ),
     mutant(
         "margin-never-widens",
