@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
 from bflcd.ledger.disclosure import REFUSED
-from bflcd.ledger.influence.norms import GAIN_CAP, MIN_RATED, middles
-from bflcd.ledger.medians import lower_median
+from bflcd.ledger.influence.norms import MIN_RATED, middles
+from bflcd.ledger.medians import lower_median, most_gain
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.ledger.state import State
@@ -111,9 +111,8 @@ class Judgement:
 
     @property
     def most_gain(self) -> MicroNats:
-        """What a gain counts at most for pay and repute: GAIN_CAP times the lower median of those above 0."""
-        above = [offer.gain for offer in self.offers if offer.gain is not None and offer.gain > 0]
-        return MicroNats(GAIN_CAP * lower_median(above) if above else 0)
+        """What a gain counts at most for pay and repute."""
+        return MicroNats(most_gain([offer.gain for offer in self.offers if offer.gain is not None]))
 
 
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:

@@ -74,8 +74,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "friends-gain-what-they-like",
         "who decides a round pays its friends and seats them by gains of its own choice (section 5)",
         JUDGEMENT,
-        "return MicroNats(GAIN_CAP * lower_median(above) if above else 0)",
-        "return MicroNats(GAIN_CAP * max(above) if above else 0)",
+        "return MicroNats(most_gain([offer.gain",
+        "return MicroNats(999 * most_gain([offer.gain",
         CAPPED,
     ),
     mutant(
