@@ -127,7 +127,7 @@ def bound_of(limit: int, model_squares: int) -> int:
     """A limit as a fixed-point norm: its amount; of a first step, below 0, no more than half of the norm of a model whose
     coordinates have that sum of squares, unless they are all 0."""
     bound = abs(limit) << (FRACTION_BITS - NORM_SCALE_BITS)
-    return min(bound, isqrt(model_squares) // 2 or bound) if limit < 0 else bound
+    return min(bound, max(isqrt(model_squares) // 2, 1)) if limit < 0 and model_squares else bound
 
 
 def scale_to(bound: int, squares: int) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
 from bflcd.ledger.quorum import faults, leader
@@ -13,7 +14,7 @@ from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.doubts import Bearing, of_cards
 from bflcd.ledger.trust.reputation import harm_is_shown, measure_of, reputation_after
 from bflcd.params import MILLION, Params
-from bflcd.types import Amount, MicroNats, NodeId, PartsPerMillion, View
+from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
 PRESENCE_ROUNDS: Final = 8
 """Rounds that a member's availability averages over: an absence costs an eighth of it, and a newcomer has two thirds after eight
@@ -64,26 +65,27 @@ def _learned(
 
 def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """The accounts with what each judged offer does to its uploader's standing and reputation: nothing in a round that proves
-    nothing. Where the model knows little, the round after an empty one bears more (`disclosure.margin_after`)."""
+    nothing. While the model knows little an empty one blames nobody, and the next bears more (`disclosure.margin_after`)."""
     if judgement.proves_nothing:
         return accounts
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    if state.known < HALF_RIGHT and not judgement.packed:
+        judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
-        _after(params, state, account, offer, judgement.most_gain) if (offer := judged.get(account.node)) is not None else account
+        _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account
         for account in accounts
     )
 
 
-def _after(params: Params, state: State, account: Account, offer: OfferJudgement, most: MicroNats) -> Account:
-    """One trainer's account after its judged offer, of which it gains at most `most`; what a copy gains is not its merit."""
+def _after(params: Params, state: State, account: Account, offer: OfferJudgement) -> Account:
+    """One trainer's account after its judged offer; what a copy gains is not its merit."""
     m, gain = len(state.committee), offer.gain
     stands = standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
     if params.reputation_rounds == 0 or offer.reason is Reason.COPY:
         return stands
     if gain is not None and gain < 0 and not harm_is_shown(offer.refusals, m):
         gain = None
-    worth = None if gain is None else min(gain, most)
-    return replace(stands, reputation=reputation_after(account.reputation, worth, measure_of(params, state.known)))
+    return replace(stands, reputation=reputation_after(account.reputation, gain, measure_of(params, state.known)))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

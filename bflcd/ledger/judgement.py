@@ -16,13 +16,13 @@ from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
 from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.influence.norms import MIN_RATED, middles
-from bflcd.ledger.medians import lower_median, most_gain
+from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
-from bflcd.ledger.state import State
+from bflcd.ledger.state import State, members_of
 from bflcd.ledger.trust.alike import copies
 from bflcd.ledger.trust.reputation import LEAST_GAIN, repute_among
-from bflcd.params import Params
+from bflcd.params import MILLION, Params
 from bflcd.registry import entry_of
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
@@ -33,6 +33,9 @@ NORM_BAND_LOW: Final = 16
 
 NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`influence.weights`)."""
+
+FEW_HARMFUL: Final = 2
+"""Harmful offers of trainers who are drawn, from which nothing is told of their committee."""
 
 ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
 """What ranks an offer, of its median gain and its median accuracy."""
@@ -91,7 +94,7 @@ class Judgement:
 
     `offers`: every offer on any card, sorted by (uploader, offer, root); `packed`: the best, at most k, in block order;
     `present`: members on f + 1 cards, sorted; `base_loss`, `base_accuracy`: of the round's model, lower medians over the
-    cards that have them, None if none has.
+    cards that have them, None if none has; `proves_nothing`: whether nobody is the worse or the better for it (`_most_harm`).
     """
 
     offers: tuple[OfferJudgement, ...]
@@ -99,20 +102,7 @@ class Judgement:
     present: tuple[NodeId, ...]
     base_loss: MicroNats | None
     base_accuracy: PartsPerMillion | None
-
-    @property
-    def proves_nothing(self) -> bool:
-        """Whether more than half of the offers that were measured harm: then nobody is the worse or the better for it.
-
-        Those who trained are honest more often than one committee is; if they are not, it is a model that knows nothing yet.
-        """
-        measured = [offer.gain for offer in self.offers if offer.gain is not None]
-        return 2 * measured.count(REFUSED) > len(measured)
-
-    @property
-    def most_gain(self) -> MicroNats:
-        """What a gain counts at most for pay and repute."""
-        return MicroNats(most_gain([offer.gain for offer in self.offers if offer.gain is not None]))
+    proves_nothing: bool = False
 
 
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
@@ -155,7 +145,20 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
         present=_present(bodies, f),  # 6.
         base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
+        proves_nothing=_most_harm(params, state, offers),
     )
+
+
+def _most_harm(params: Params, state: State, offers: Sequence[OfferJudgement]) -> bool:
+    """Whether more than half of the offers that were measured harm, and more than can all be a third of the members'.
+
+    Those who trained are honest more often than one committee is; if they are not harmful, it is, or its model knows nothing yet.
+    Where members are drawn to train, a third of all may be more than train at all: there more than two have to harm.
+    """
+    measured = [offer.gain for offer in offers if offer.gain is not None]
+    harmful = measured.count(REFUSED)
+    least = faults(sum(1 for _ in members_of(state))) if params.active_fraction == MILLION else FEW_HARMFUL
+    return 2 * harmful > len(measured) and harmful > least
 
 
 Key = tuple[NodeId, Digest, Digest]

@@ -160,7 +160,7 @@ def decide(
     selection = select(params, state, head, cards, offers)
     judgement, packed = selection.judgement, selection.packed
     credited = () if judgement.proves_nothing else packed
-    gains = {p.judgement.uploader: min(p.judgement.gain or 0, judgement.most_gain) for p in credited}
+    gains = {p.judgement.uploader: p.judgement.gain or 0 for p in credited}
     trained = dict(rewards(state.pool, params.reward_share, gains, cards=params.card_share))
     stood = bearings(judgement, cards)
     paid = together(trained.items(), _cards_paid(params, state, judgement, stood))

@@ -68,10 +68,11 @@ def test_every_rule_of_genesis_is_there_and_no_other():
 
 def reference(rule, model, entries, limit=None):
     steps = step_by_hand(rule, entries)
-    norm = isqrt(sum(step**2 for step in steps))
     bound = None if limit is None else abs(limit) * 2**12
     if limit is not None and limit < 0:
-        bound = min(bound, isqrt(sum(fixed(base) ** 2 for base in model)) // 2 or bound)
+        norm = isqrt(sum(fixed(base) ** 2 for base in model))
+        bound = min(bound, max(norm // 2, 1)) if norm else bound
+    norm = isqrt(sum(step**2 for step in steps))
     if bound is not None and norm > bound:
         scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24)
         steps = [round(step * scale) for step in steps]
@@ -124,6 +125,7 @@ def test_a_step_of_norm_five(limit, expected):
         ((0.0, 5.0), (1.5, 3.0)),
         ((-3.0, 4.0), (-1.5, 2.0)),  # whatever is packed, half of the model is left
         ((0.0, 2.0**-23), (0.0, 2.0**-23)),
+        ((0.0, 2.0**-24), (0.0, 2.0**-24)),  # half of one step is none: one
     ],
 )
 def test_a_first_step_is_no_longer_than_half_of_its_model(model, expected):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from bflcd.ledger.alliance.fees import dues_of, in_arrears, owing, price_of
-from bflcd.ledger.medians import most_gain
 from bflcd.ledger.operations.evidence import evidence_of
 from bflcd.ledger.operations.registry import kind_of
 from bflcd.ledger.rewards import rewards
@@ -98,8 +97,7 @@ def learn(story: Story) -> None:
         for one in members_of(state)
         if one.node not in seats and one.punished_round == NEVER and one.node not in owing(state)
     }
-    most = most_gain(list(gains.values()))
-    paid = dict(rewards(state.pool, SHARE, {node: min(gain, most) for node, gain in gains.items()}))
+    paid = dict(rewards(state.pool, SHARE, gains))
     story.trained.update(NAMES[node] for node in gains)
     story.pay.update({NAMES[node]: amount for node, amount in paid.items()})
     state = with_accounts(

@@ -7,9 +7,10 @@ import pytest
 from bflcd.ledger.disclosure import HALF_RIGHT, gain_limit, margin, margin_after, row_limit, row_range
 from bflcd.ledger.judgement import Reason
 from bflcd.ledger.judging import judging_of
+from bflcd.ledger.roles import may_train
 from bflcd.ledger.state import NEVER
 from bflcd.ledger.trust.margin import margin_of
-from bflcd.params import Params
+from bflcd.params import MILLION, Params
 from bflcd.types import MicroNats, PartsPerMillion
 from tests.helpers.ledger import make_community, play_gains
 
@@ -59,16 +60,26 @@ def test_a_young_models_margin_widens_with_each_round_that_packs_nothing(
 @pytest.mark.parametrize("known", [YOUNG, GROWN])
 @pytest.mark.parametrize("noise", [0, 4000])
 @pytest.mark.parametrize(
-    ("harmful", "others", "proves"), [(3, 0, False), (3, 2, False), (1, 0, False), (3, 3, True), (2, 4, True)]
+    ("active", "harmful", "others", "proves"),
+    [
+        (MILLION, 4, 3, False),
+        (MILLION, 5, 1, False),
+        (MILLION, 4, 4, True),  # no more than half
+        (MILLION, 3, 2, True),  # of twelve members three may be liars
+        (MILLION, 3, 1, True),
+        (MILLION - 1, 3, 2, False),  # drawn: a third of all members is seldom at work at once
+        (MILLION - 1, 2, 1, True),
+    ],
 )
 def test_a_round_in_which_more_than_half_of_the_offers_harm_proves_nothing(
-    harmful: int, others: int, proves: bool, noise: int, known: PartsPerMillion
+    active: int, harmful: int, others: int, proves: bool, noise: int, known: PartsPerMillion
 ) -> None:
-    """Whatever the model knows: nobody has a debt or a refusal noted, and nobody is paid, or was packed for the next elections. The
-    others are packed all the same."""
-    community = make_community(12, 4, score_noise=noise, reputation_rounds=8, reward_share=100_000)
+    """Whatever the model knows, if these can't all be liars: nobody has a debt or a refusal noted, and nobody is paid, or was packed
+    for the next elections. The others are packed all the same."""
+    community = make_community(12, 4, score_noise=noise, reputation_rounds=8, reward_share=100_000, active_fraction=active)
     community = replace(community, state=replace(community.state, known=known))
-    trainers = community.outsiders[: harmful + others]
+    trainers = [node for node in community.outsiders if may_train(community.params, community.state, node)][: harmful + others]
+    assert len(trainers) == harmful + others
     played = play_gains(community, {node: -1 if place < harmful else 64_000 for place, node in enumerate(trainers)})
     outcome = played.outcome
     assert sum(offer.reason is Reason.BELOW_MARGIN for offer in outcome.judgement.offers) == harmful
@@ -80,20 +91,27 @@ def test_a_round_in_which_more_than_half_of_the_offers_harm_proves_nothing(
     assert facts == [harm] * harmful + [help_] * others
 
 
-def test_a_round_of_a_young_model_that_proves_nothing_lets_the_next_bear_more() -> None:
-    """Given first offers of which most harm, then the margin widens; given as many others, it is the usual one again."""
-    community = make_community(12, 4)
-    known = PartsPerMillion(100_000)
+@pytest.mark.parametrize(("known", "blamed"), [(YOUNG, False), (GROWN, True)])
+@pytest.mark.parametrize("harmful", [1, 3])
+def test_an_empty_round_of_few_blames_nobody_while_the_model_is_young(harmful: int, known: PartsPerMillion, blamed: bool) -> None:
+    community = make_community(12, 4, reputation_rounds=8)
     community = replace(community, state=replace(community.state, known=known))
-    harmful = dict.fromkeys(community.outsiders[:3], -1)
-    young = replace(play_gains(community, harmful).after.state, known=known)
-    assert margin_of(community.params, young) == 100_000
-    assert judging_of(community.params, young, community.outsiders[0]).words[0] == -100_000
-    helpful = dict.fromkeys(community.outsiders[3:6], 1_000)
-    again = play_gains(community, {**harmful, **helpful})
-    assert margin_of(community.params, replace(again.after.state, known=known)) == margin(community.params, known)
-    again = play_gains(community, {**harmful, community.outsiders[3]: 1_000})
-    assert margin_of(community.params, replace(again.after.state, known=known)) == 100_000
+    trainers = community.outsiders[:harmful]
+    accounts = {account.node: account for account in play_gains(community, dict.fromkeys(trainers, -1)).after.state.accounts}
+    facts = [(a.refusals, a.reputation < 0) for a in map(accounts.__getitem__, trainers)]
+    assert facts == [(int(blamed), blamed)] * harmful
+
+
+@pytest.mark.parametrize(("harmful", "others", "wide"), [(3, 0, True), (4, 1, True), (4, 4, False), (3, 1, False)])
+def test_a_round_of_a_young_model_that_packs_or_proves_nothing_lets_the_next_bear_more(
+    harmful: int, others: int, wide: bool
+) -> None:
+    community, known = make_community(12, 4), PartsPerMillion(100_000)
+    community = replace(community, state=replace(community.state, known=known))
+    gains = {node: -1 if place < harmful else 1_000 for place, node in enumerate(community.outsiders[: harmful + others])}
+    young = replace(play_gains(community, gains).after.state, known=known)
+    assert margin_of(community.params, young) == (100_000 if wide else margin(community.params, known))
+    assert judging_of(community.params, young, community.outsiders[0]).words[0] == -margin_of(community.params, young)
 
 
 def test_what_costs_every_row_the_most_never_qualifies() -> None:

@@ -78,27 +78,6 @@ def test_an_account_takes_an_eighth_of_each_judged_gain_and_keeps_what_nobody_ju
     assert [_of(again, node) for node in (one, two, three)] == [2_000, HARM // ROUNDS, 500]
 
 
-@pytest.mark.parametrize(
-    ("gains", "counted"),
-    [
-        ((1_000, 1_000, 64_000), (1_000, 1_000, 2_000)),  # friends that gain what those who decide a round like
-        ((1_000, 4_000, 16_000), (1_000, 4_000, 8_000)),
-        ((0, 0, 1_000, 64_000), (0, 0, 1_000, 2_000)),  # of those that gain
-        ((64_000,), (64_000,)),
-        ((0, 0), (0, 0)),
-    ],
-)
-def test_a_gain_counts_at_most_twice_the_middle_one_for_repute_and_pay(gains: tuple[int, ...], counted: tuple[int, ...]) -> None:
-    community = make_community(12, 4, reputation_rounds=ROUNDS, reward_share=100_000)
-    played = play_gains(community, dict(zip(community.outsiders, gains, strict=False)))
-    trainers = community.outsiders[: len(gains)]
-    assert [_of(played.after, node) for node in trainers] == [gain // ROUNDS for gain in counted]
-    paid, pot = dict(played.outcome.rewards), sum(amount for _, amount in played.outcome.rewards)
-    assert [paid.get(node, 0) for node in trainers] == [
-        pytest.approx(pot * gain / max(1, sum(counted)), abs=1) for gain in counted
-    ]
-
-
 def test_time_mends_no_harm_and_gains_do() -> None:
     debt = reputation_after(MicroNats(0), MicroNats(-1), MEASURE)
     assert debt == HARM // ROUNDS == -7_500

@@ -67,8 +67,8 @@ def test_a_round_by_hand() -> None:
     assert [packed.judgement.uploader for packed in outcome.packed] == [*outs[:2], *equals]
     assert [packed.weight for packed in outcome.packed] == [2**14] * 4
     payout = POOL // 10
-    second = payout // 3  # a gain counts twice the lower of the two at most
-    assert outcome.rewards == ((outs[0], payout - second), (outs[1], second))
+    first = payout * 5 // 6
+    assert outcome.rewards == ((outs[0], first), (outs[1], payout - first))
     before, draw = START.state, make_draw(START)
     assert outcome.committee == lead_order(before, outs[:4], seed(before.chain, Round(1), draw.lot))
     assert not outcome.degraded

@@ -11,10 +11,13 @@ from itertools import accumulate
 from math import isqrt
 from typing import Final
 
-from bflcd.ledger.medians import lower_median, most_gain
+from bflcd.ledger.medians import lower_median
 
 MIN_RATED: Final = 3
 """Offers of positive gain from which on what they gain says anything of norms."""
+
+GAIN_CAP: Final = 2
+"""A gain counts at most so many middle gains: no single offer has the half of what counts."""
 
 AGREEING: Final = 4
 """Two middles of which the greater is at most so many times the other say the same."""
@@ -54,13 +57,14 @@ class Middles:
 def middles(offers: Sequence[tuple[int, int]]) -> Middles:
     """Those of at least one offer, each a norm and a gain.
 
-    By gains: the least norm that half of what the gains count (`most_gain`) reaches, where at least MIN_RATED offers gain.
+    By gains: the least norm that half of what the gains count reaches, where at least MIN_RATED offers gain. A gain counts at
+    most GAIN_CAP times the lower median of those above 0.
     """
     plain = lower_median([norm for norm, _ in offers])
-    gains = [gain for _, gain in offers]
-    if sum(gain > 0 for gain in gains) < MIN_RATED:
+    above = [gain for _, gain in offers if gain > 0]
+    if len(above) < MIN_RATED:
         return Middles(plain, plain)
-    most = most_gain(gains)
+    most = GAIN_CAP * lower_median(above)
     counted = sorted((norm, min(max(gain, 0), most)) for norm, gain in offers)
     reached = list(accumulate(gain for _, gain in counted))
     gained = next(norm for (norm, _), sum_ in zip(counted, reached, strict=True) if 2 * sum_ >= reached[-1])

@@ -11,7 +11,6 @@ JUDGEMENT = "bflcd/ledger/judgement.py"
 
 MEASURED: Final = selection("learn/test_scoring.py")
 YOUNG: Final = selection("ledger/test_margin.py")
-CAPPED: Final = selection("ledger/test_reputation.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
@@ -50,16 +49,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "one-committee-blames-all",
         "adversaries who decide one round bring all honest trainers into debt and to rest (section 5)",
         JUDGEMENT,
-        "return 2 * measured.count(REFUSED) > len(measured)",
-        "return 2 * measured.count(REFUSED) > 2 * len(measured)",
+        "return 2 * harmful > len(measured)",
+        "return harmful > len(measured)",
         YOUNG,
     ),
     mutant(
         "half-of-a-round-absolved",
         "half of a round's trainers harm again and again, and are blamed for none of it (section 5)",
         JUDGEMENT,
-        "return 2 * measured.count(REFUSED) > len(measured)",
-        "return 2 * measured.count(REFUSED) >= len(measured)",
+        "return 2 * harmful > len(measured)",
+        "return 2 * harmful >= len(measured)",
         YOUNG,
     ),
     mutant(
@@ -71,12 +70,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         YOUNG,
     ),
     mutant(
-        "friends-gain-what-they-like",
-        "who decides a round pays its friends and seats them by gains of its own choice (section 5)",
+        "a-third-acquits-itself",
+        "two liars of seven are most of the three who train, and are never blamed (section 5)",
         JUDGEMENT,
-        "return MicroNats(most_gain([offer.gain",
-        "return MicroNats(999 * most_gain([offer.gain",
-        CAPPED,
+        " and harmful > least\n",
+        "\n",
+        YOUNG,
+    ),
+    mutant(
+        "empty-rounds-blame",
+        "a community of few trainers comes to rest before it has learnt anything (section 5)",
+        "bflcd/ledger/accounts.py",
+        "    if state.known < HALF_RIGHT and not judgement.packed:\n",
+        "    if judgement is None:\n",
+        YOUNG,
     ),
     mutant(
         "margin-never-widens",
