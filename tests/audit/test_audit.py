@@ -21,7 +21,7 @@ from bflcd.errors import BflcError, MachineError, OperatorError
 from bflcd.inspect.audit import AuditedChain, audit_chain
 from bflcd.ledger.operations.registry import KINDS
 from bflcd.ledger.state import NEVER, account_of
-from bflcd.params import Genesis, Terms
+from bflcd.params import MILLION, Genesis, Terms
 from bflcd.setup.datadir import DataDir
 from bflcd.store.sqlite import SqliteStore
 from bflcd.types import Amount, Round
@@ -145,6 +145,22 @@ def verdict(folder: Path, chain_id: str) -> subprocess.CompletedProcess[str]:
 def rows(folder: Path, name: str) -> list[dict[str, str]]:
     with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("active", "harmful", "paid"), [(MILLION, 4, False), (MILLION, 3, True), (999_999, 3, False), (999_999, 2, True)]
+)
+async def test_a_round_that_proves_nothing_pays_nobody_and_the_verifier_knows_it(
+    active: int, harmful: int, paid: bool, tmp_path: Path
+) -> None:
+    """Given two offers that help and more that harm, then whether trainers are paid follows from how many can be liars'."""
+    chain = begin_chain(Terms(), active_fraction=active)
+    segments = [next_segment(chain), next_segment(chain, harmful=harmful), next_segment(chain)]
+    await written(Held(chain.genesis, segments), tmp_path / "audit")
+    earned = [int(row["rewards"]) > 0 for row in rows(tmp_path / "audit", "rounds")]
+    assert earned == [True, paid, True]
+    said = verdict(tmp_path / "audit", chain.state.chain.hex())
+    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_what_stands_in_it(history, folder):

@@ -63,6 +63,7 @@ class Audit:
             _, _, self.params, _, self.managers, members, self.committee, pool, *_ = genesis[2:]
             self.held, self.deposits = dict(members) | {"pool": pool, "burnt": 0}, {}
             self.first, self.share, self.doubted = dict.fromkeys(self.held, 0), self.params[20], set()
+            self.active, self.belong = self.params[16], len(members)
             for segment, ledger in zip(parts, parts, strict=True):
                 self.round(*segment[2:], ledger)
         sums = {"first": self.first, "packed": self.packed, "earned": self.earned, "moved": self.moved, "held": self.held}
@@ -144,7 +145,8 @@ class Audit:
             signed(author, payload, signature)
 
     def scores(self, updates, body, cards, judges, faults):
-        """Each packed update is worth the median of what the cards say, and is paid by its part of all gains; cards are paid alike."""
+        """Each packed update is worth the median of what the cards say, and is paid by its part of all gains, if not
+        most harm, and more than liars can be; cards are paid alike."""
         entries, gains, paid, places = defaultdict(list), {}, dict(body[3]), {}
         for card in cards:
             for uploader, offer, root, *said in card[7]:
@@ -155,7 +157,7 @@ class Audit:
             gains[author] = max(worth[1], 0)
             self.packed[author] += 1
         self.need(places.keys() <= entries.keys(), "packed is what no card names")
-        counted = set()
+        counted, measured = set(), []
         for key in [*places, *sorted(entries.keys() - places.keys())]:
             found = entries[key]
             known = faults < len(found) and count[key[0]] == 1
@@ -164,6 +166,7 @@ class Audit:
             score = gain if self.params[14] == "gain" else accuracy
             place, worth = places.get(key, (None, [score, gain, accuracy]))
             counted |= {key} if gain is not None else set()
+            measured += [gain == REFUSED] if gain is not None else []
             self.need(worth == [score, gain, accuracy], f"the score of place {place} does not follow from the cards")
             told = {"uploader": key[0], "offer": key[1], "update": key[2], "place": place, "reason": place is None}
             told |= {"weight": 0, "reward": 0} if place is None else {"weight": body[2][place], "reward": paid.get(key[0], 0)}
@@ -173,6 +176,8 @@ class Audit:
         payout, total = self.held["pool"] * self.share // 1_000_000, sum(gains.values())
         for_cards = payout * self.params[25] // 1_000_000
         payout -= for_cards
+        if 2 * sum(measured) > len(measured) and sum(measured) > ((self.belong - 1) // 3 if self.active == 1_000_000 else 2):
+            gains, total = {}, 0
         due = {node: payout * gain // total for node, gain in gains.items() if total}
         order = sorted(due, key=lambda node: (-(payout * gains[node] % total), node))
         due.update({node: due[node] + 1 for node in order[: payout - sum(due.values())]})
@@ -191,6 +196,8 @@ class Audit:
         self.doubted = {one[0] for one in ledger[7] if one[21] >= DOUBTED}
         self.held = {one[0]: one[1] + one[15] for one in ledger[7]} | {"pool": ledger[8], "burnt": ledger[9]}
         self.managers, self.share = ledger[5], dict(ledger[16]).get("reward_share", self.params[20])
+        self.active = dict(ledger[16]).get("active_fraction", self.params[16])
+        self.belong = sum(one[13] == one[14] == -1 for one in ledger[7])
         for holder, held in self.held.items():
             self.first.setdefault(holder, self.rounds)
             moved = {"by_rewards": rewarded[holder], "by_operations": held - before[holder] - rewarded[holder]}

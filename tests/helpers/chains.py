@@ -8,6 +8,7 @@ import numpy as np
 from bflcd.consensus.certificate import certificate_of
 from bflcd.crypto.hashing import root_of
 from bflcd.learn.aggregate import WeightedUpdate, aggregate
+from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import State, account_of, genesis_header, genesis_state
@@ -74,20 +75,21 @@ def goes_back(chain: Chain, target: int, model: BlobRef | None = None) -> tuple[
     return tuple(said)
 
 
-def next_segment(chain: Chain, operations: tuple[Operation, ...] = ()) -> CertifiedSegment:
-    """Play one round in which two trainers are packed; the chain stands behind it afterwards."""
+def next_segment(chain: Chain, operations: tuple[Operation, ...] = (), *, harmful: int = 0) -> CertifiedSegment:
+    """Play one round in which two trainers are packed, and `harmful` others refused; the chain stands behind it afterwards."""
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
     able = trainers(community.params, state)
-    for index, trainer in enumerate([node for node in community.outsiders if node in able][:TRAINERS]):
+    for index, trainer in enumerate([node for node in community.outsiders if node in able][: TRAINERS + harmful]):
         update = payload_of(genesis, (index + 1) / 8, update_label(state.chain, state.round, trainer))
         offer = make_offer(community, trainer, samples=100 * (index + 1), blob=ref(update))
         offers.append(offer)
         updates[offer.digest] = update
         chain.payloads[ref(update).root] = update
     by = by_digest(offers)
-    cards = make_cards(community, {digest: [1000] * community.q for digest in by}, by)
+    gains = {offer.digest: 1000 if index < TRAINERS else REFUSED for index, offer in enumerate(offers)}
+    cards = make_cards(community, {digest: [gain] * community.q for digest, gain in gains.items()}, by)
     outcome = decide(
         community.params,
         state,
