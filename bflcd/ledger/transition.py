@@ -165,7 +165,6 @@ def decide(
     stood = bearings(judgement, cards)
     paid = together(trained.items(), _cards_paid(params, state, judgement, stood))
     merits = {p.judgement.uploader: Merit(_score(p.judgement), p.judgement.rate or 0) for p in credited}
-    present = frozenset(judgement.present)
     found = Findings(merits, dict(paid), failed_before(state.committee, draw.view), stood)
     learned = replace(
         state,
@@ -178,7 +177,7 @@ def decide(
     )
     operated = forgotten(apply_operations(learned, operations))
     next_seed = seed(state.chain, Round(state.round + 1), draw.lot)
-    merits, present = _under_new_keys(operated, merits, present)
+    merits, present = _under_new_keys(operated, merits, frozenset(judgement.present))
     election = elect(params, operated, merits, present, next_seed)
     if not election.committee:
         raise PeerError(Rejection.BAD_OPERATION, "the operations would leave nobody to hold a seat")

@@ -396,15 +396,22 @@ def test_config_show_refuses_a_wrong_file(tmp_path, capsys):
 
 def test_stop_waits_for_the_process(tmp_path, capsys):
     """Given a daemon whose process ends after a while / When stop is called / Then it returns once the process is gone."""
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.4)"])
-    reaper = threading.Thread(target=process.wait)
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    told, over = process.stdin, threading.Event()
+
+    def end() -> None:
+        over.set()
+        told.close()
+
+    reaper, ending = threading.Thread(target=process.wait), threading.Timer(0.4, end)
     reaper.start()
     with ServedNode(tmp_path) as served:
         entry = client.read_api_file(tmp_path)
         write_api_file(tmp_path, ApiFile(url=entry.url, token=entry.token, pid=process.pid))
-        begun = time.monotonic()
+        ending.start()
         assert main(["--datadir", str(tmp_path), "stop"]) == 0
-        assert time.monotonic() - begun > 0.2
+        assert over.is_set(), "it came back while the process still ran"
         assert served.node.stopped
     reaper.join()
     assert "has stopped" in capsys.readouterr().out
