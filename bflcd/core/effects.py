@@ -138,7 +138,7 @@ class FetchSegment:
 class Aggregate:
     """The runtime MUST compute the next model from (weight, blob, label) of the packed updates, store it, answer `Aggregated`.
 
-    `limit`: the largest norm of the step, 0 for half of that of the model, None without one.
+    `limit`: the largest norm of the step, below 0 for a first one, which half of its model's norm holds too, None without one.
     """
 
     key: Digest

@@ -19,7 +19,8 @@ class Group(IntEnum):
     """In which order seats are filled: 2 to 7 of `elect`."""
 
     PACKED = 0
-    """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule."""
+    """Present, packed in this round or lately enough for the community's rule, without a seat: by that rule. Or drawn
+    (`says_nothing`)."""
     PACKED_BEFORE = 1
     """Present, packed in an earlier round, without a seat: latest round first, then score."""
     SEATED = 2

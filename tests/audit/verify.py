@@ -13,6 +13,7 @@ from nacl.signing import VerifyKey
 UNPROVED = {"reason", "text", "standing"}  # columns of which only that something stands there is known
 DOUBTED = 2_000  # from here on a judge's cards are not paid
 REFUSED = -1  # the gain on a card of an update that harms
+NEVER = -1  # the round of what has not been
 
 
 def digest(domain, *parts):
@@ -197,7 +198,7 @@ class Audit:
         self.held = {one[0]: one[1] + one[15] for one in ledger[7]} | {"pool": ledger[8], "burnt": ledger[9]}
         self.managers, self.share = ledger[5], dict(ledger[16]).get("reward_share", self.params[20])
         self.active = dict(ledger[16]).get("active_fraction", self.params[16])
-        self.belong = sum(one[13] == one[14] == -1 for one in ledger[7])
+        self.belong = sum(one[13] == one[14] == NEVER for one in ledger[7])
         for holder, held in self.held.items():
             self.first.setdefault(holder, self.rounds)
             moved = {"by_rewards": rewarded[holder], "by_operations": held - before[holder] - rewarded[holder]}

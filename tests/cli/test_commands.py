@@ -404,7 +404,7 @@ def test_stop_waits_for_the_process(tmp_path, capsys):
         over.set()
         told.close()
 
-    reaper, ending = threading.Thread(target=process.wait), threading.Timer(0.4, end)
+    reaper, ending = threading.Thread(target=process.wait, daemon=True), threading.Timer(0.4, end)
     reaper.start()
     with ServedNode(tmp_path) as served:
         entry = client.read_api_file(tmp_path)

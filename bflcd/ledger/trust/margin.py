@@ -7,7 +7,7 @@ from bflcd.types import MicroNats
 
 
 def margin_of(params: Params, state: State) -> MicroNats:
-    """The margin of the round that `state` opens; a young model's grows with the rounds since one that
-    packed anything and proves something (`Judgement.proves_nothing`)."""
+    """The margin of the round that `state` opens; a young model's grows with the rounds since one that packed anything and proved
+    something (`Judgement.proves_nothing`)."""
     last = max((account.packed_round for account in state.accounts), default=NEVER)
     return margin_after(params, state.known, state.round - 1 - last)
