@@ -47,6 +47,9 @@ class TaskSpec:
     momentum: Annotated[int, Between(0, MILLION)] = 900_000
     batch_size: Annotated[int, Between(1, 2**16)] = 32
     local_epochs: Annotated[int, Between(1, 1000)] = 1
+    calibration: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(MILLION)
+    """How much of its own labels' shares a device takes out of what it learns, while the model knows nothing
+    (`learn.labels.calibration`), in millionths; 0: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,9 @@ class Params:
     """Cosine, in millionths, from which on an update is a copy of an earlier one or of the last step; 0: none is. Design 5."""
     fresh_gains: bool = True
     """An update is measured without what it repeats of the last step, once the model is right more often than not, design 5.2."""
+    balanced_gains: bool = True
+    """A judge's classes count alike in what it says of a gain, however many rows it has of each, design 5.2; with `score_noise`
+    its rows do."""
     odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(0)
     """Offers that cost one class on a judge's rows more than the usual ones do, by this multiple of what those differ by, in
     millionths, are refused there (`ledger.trust.oddness`); 0: none is. Design 5."""

@@ -54,13 +54,14 @@ class Commit:
 class Train:
     """The runtime MUST train from the model and answer `Trained` or `WorkFailed`.
 
-    `canary`: what is stored is `bflcd.learn.protocol.CANARY` times what was trained.
+    `canary`: what is stored is `bflcd.learn.protocol.CANARY` times what was trained. `known` as in `Score`.
     """
 
     round: Round
     model: BlobRef
     seed: int
     canary: bool = False
+    known: PartsPerMillion = PartsPerMillion(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Cosine from which on an update is a copy; 0: none is."""
     fresh_gains: bool = True
     """Whether what an update repeats of the last step is left out of what judges measure."""
+    balanced_gains: bool = True
+    """Whether a judge's classes count alike, not its rows."""
+    calibration: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
+    """How much of its labels' shares a device takes out of what it learns, while the model knows nothing."""
     odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE
@@ -108,6 +112,8 @@ PAPER: Final = Rules(
     reputation_rounds=0,
     copy_likeness=0.0,
     fresh_gains=False,
+    balanced_gains=False,
+    calibration=0.0,
     odd_limit=0.0,
     disclosure=BEFORE,
     score_noise=0.0,
@@ -218,6 +224,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             momentum=round(self.momentum * MILLION),
             batch_size=self.batch_size,
             local_epochs=self.local_epochs,
+            calibration=_millionths(self.rules.calibration),
         )
 
     def params(self) -> Params:
@@ -243,6 +250,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             election=rules.election,
             reputation_rounds=rules.reputation_rounds,
             fresh_gains=rules.fresh_gains,
+            balanced_gains=rules.balanced_gains,
             odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),

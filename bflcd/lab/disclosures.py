@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, coarse_accuracy, gain_limit, row_limit, said_gain
+from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, balances, coarse_accuracy, gain_limit, row_limit, said_gain
 from bflcd.ledger.trust.noise import sensitivity
 from bflcd.params import MILLION, NOISE_UNIT, Params
 from bflcd.types import MicroNats, PartsPerMillion
@@ -36,6 +36,10 @@ class Disclosure:
             return self
         one = sensitivity(row_limit(params) + gain_limit(params), rows)
         return replace(self, noise=params.score_noise * one / NOISE_UNIT / MILLION)
+
+    def balanced(self, params: Params) -> bool:
+        """Whether a judge's classes count alike in what it measures."""
+        return self.clipped and balances(self.under(params))
 
     def most(self, params: Params) -> float:
         """What a row may gain at most, in nats, where it is clipped at all."""

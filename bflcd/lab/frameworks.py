@@ -27,17 +27,18 @@ from bflcd.lab.mixing import MIXINGS
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.learn.checks.alike import Comparison
+from bflcd.learn.labels.calibration import strength
 from bflcd.learn.lies.cards import Measurements
 from bflcd.learn.lies.gauge import cost_in_margins
 from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
-from bflcd.ledger.disclosure import coarse_accuracy, coarse_loss, measures_fresh, row_range
+from bflcd.ledger.disclosure import balances, coarse_accuracy, coarse_loss, measures_fresh, row_range
 from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
-from bflcd.params import MILLION
+from bflcd.params import MILLION, TaskSpec
 from bflcd.registry import entry_of
 from bflcd.types import Digest, Epoch, MicroNats, PartsPerMillion, Round
 from bflcd.wire.tensors import VALUE_LIMIT
@@ -77,6 +78,10 @@ class Framework(ABC):
         self.moved = found.model - model
         self.round += 1
         return found
+
+    def calibration(self, spec: TaskSpec) -> float:  # noqa: ARG002 - who has judges knows how right the model is
+        """`learn.labels.calibration.strength` of the next round: none where nobody judges, as in the published rules."""
+        return 0.0
 
     @abstractmethod
     def _step(self, model: Tensor, pace: Pace) -> Step:
@@ -157,6 +162,10 @@ class Bflc(Framework):
         self._params = self._said.under(self.chain.params)
         """The community's, with the noise of its rule of disclosure."""
 
+    def calibration(self, spec: TaskSpec) -> float:
+        """By what the ledger says that the model knows."""
+        return strength(spec, self.chain.state.known)
+
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members
         # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
@@ -197,7 +206,9 @@ class Bflc(Framework):
 
         def cost(offer: Tensor) -> float:
             limit, most = judging.limit, judging.row_limit
-            found = self._engine.score(model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most)
+            found = self._engine.score(
+                model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most, balanced=judging.balanced
+            )
             return cost_in_margins(int(found.gains[0, 0]), judging)
 
         return cost
@@ -257,7 +268,15 @@ class Bflc(Framework):
         limit = step_limit(params.norm_clip, self.chain.state.usual_norm)
         lost, gained = row_range(self._params, self.chain.state.known)
         return self._engine.score(
-            model, updates, members, params.score_damping, limit=limit, row_limit=lost, gain_limit=gained, step=step
+            model,
+            updates,
+            members,
+            params.score_damping,
+            limit=limit,
+            row_limit=lost,
+            gain_limit=gained,
+            step=step,
+            balanced=balances(self._params),
         )
 
     def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:

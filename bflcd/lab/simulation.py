@@ -102,7 +102,8 @@ class Simulation:
     def advance(self) -> dict[str, Any]:
         """Do one round; what is recorded of it: the round, who took part and was packed, seconds, and at times the test rows."""
         begun, config = time.perf_counter(), self.config
-        pace = Pace(self.task.learning_rate(self._spec, self.round), config.momentum, config.batch_size, config.local_epochs)
+        rate, calibration = self.task.learning_rate(self._spec, self.round), self._framework.calibration(self._spec)
+        pace = Pace(rate, config.momentum, config.batch_size, config.local_epochs, calibration)
         step = self._framework.step(self.model, pace)
         self.model = step.model
         record: dict[str, Any] = {"round": self.round, **step.facts}

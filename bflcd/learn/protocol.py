@@ -27,8 +27,9 @@ WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
 class Judging:
     """How a round's judges measure an offer and say what they found, as the ledger has it.
 
-    `damping`, `limit`, `row_limit`, `gain_limit` as in `ScoreJob`. `words`: lower edges of the gains that a card tells apart, in
-    micro-nats, above the one word for all below. `patience`: offers of this node that may harm before one brings it to rest.
+    `damping`, `limit`, `row_limit`, `gain_limit`, `balanced` as in `ScoreJob`. `words`: lower edges of gains that a card tells
+    apart, in micro-nats, above the one word for all below. `patience`: offers of this node that may harm before one brings it to
+    rest.
     """
 
     damping: int
@@ -37,6 +38,7 @@ class Judging:
     words: tuple[MicroNats, ...]
     patience: int
     gain_limit: MicroNats = WIDEST_ROW_LIMIT
+    balanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class TrainJob:
 
     `attack`: only for a worker that was set up to attack; None in all other jobs. `privacy`: how it is made noisy; a worker that
     was set up for privacy does no job without it. `canary`: the update is `CANARY` times what was trained, so that who measures
-    it finds that it harms (design 5, Canaries).
+    it finds that it harms (design 5, Canaries). `known`: how right the ledger has the model, by which training is calibrated
+    (`learn.labels.calibration`).
     """
 
     round: Round
@@ -69,6 +72,7 @@ class TrainJob:
     attack: AttackContext | None = None
     privacy: Mechanism | None = None
     canary: bool = False
+    known: PartsPerMillion = PartsPerMillion(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class ScoreJob:
     `TrainJob`.
     `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
     before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
-    `fresh`: what an update repeats of that step is left out of what is measured.
+    `fresh`: what an update repeats of that step is left out of what is measured. `balanced`: classes count alike, not rows.
     """
 
     round: Round
@@ -122,6 +126,7 @@ class ScoreJob:
     gain_limit: MicroNats = WIDEST_ROW_LIMIT
     loss_limit: MicroNats | None = None
     fresh: bool = False
+    balanced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,8 @@ class UpdateScore:
     left of U, where the job wants what is fresh.
 
     `norm`: L2 norm of the whole U, fixed point. `cost`: the confidence, in millionths, that base + U/d loses in the class where
-    it loses most, less what it gains in the class where it gains most (`scoring.class_costs`). Exact: what a card says of them is
-    the ledger's rule (`ledger.disclosure`).
+    it loses most, less what it gains in the class where it gains most (`labels.balance.class_costs`). Exact: what a card says of
+    them is the ledger's rule (`ledger.disclosure`).
     `alike`: keys of updates of the round, compared before it, that are one with it; `repeats`: it is one with the last step.
     """
 

@@ -17,6 +17,7 @@ from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.checks.moves import LastStep, Move, fixed_norm, move_of
 from bflcd.learn.flat import FlatModel, as_tensor
+from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import (
     WIDEST_ROW_LIMIT,
     EvaluateResult,
@@ -39,9 +40,6 @@ ROWS_AT_ONCE: Final = 256
 
 STACK: Final = 64
 """Candidates of one stacked pass on a GPU; halved while memory runs out."""
-
-MIN_CLASS_ROWS: Final = 3
-"""Rows of a class without which a judge does not look at it by itself."""
 
 _REASON_CHARS: Final = 200
 """Of an explanation by torch or the task, in the log."""
@@ -131,10 +129,11 @@ class Scorer:
             repeated = self._repeated(step, start, base, rows, cancelled)
         measured = self._measure_all(start, updates, moves, rows, cancelled, step=step)
         targets = rows.targets.cpu()
+        weights = row_weights(targets) if job.balanced else None
         scores = tuple(
             UpdateScore(
                 candidate.key,
-                _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated),
+                _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated, weights),
                 found.accuracy,
                 fixed_norm(update),
                 cost=int(class_costs(base.losses, found.losses[None], targets)[0]),
@@ -306,40 +305,32 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
     return EvaluateResult(found.accuracy, found.loss, len(rows))
 
 
-def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None) -> MicroNats:
+def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
     """The mean gain of what is measured of an update; with what its repetition adds, if it is less with that."""
-    gain = mean_gain(base, losses, job.row_limit, job.gain_limit)
-    return gain if repeated is None else min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit))
+    gain = mean_gain(base, losses, job.row_limit, job.gain_limit, weights)
+    if repeated is None:
+        return gain
+    return min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit, weights))
 
 
-def mean_gain(base: Tensor, losses: Tensor, row_limit: MicroNats, gain_limit: MicroNats = WIDEST_ROW_LIMIT) -> MicroNats:
-    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself."""
-    return _micro_nats((base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION))
+def mean_gain(
+    base: Tensor,
+    losses: Tensor,
+    row_limit: MicroNats,
+    gain_limit: MicroNats = WIDEST_ROW_LIMIT,
+    weights: Tensor | None = None,
+) -> MicroNats:
+    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself.
+
+    `weights` [rows]: `row_weights`; None: all rows count alike.
+    """
+    gains = (base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
+    return _micro_nats(gains if weights is None else gains * weights)
 
 
 def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:
     """The mean of the rows' losses, each held to 0 to `loss_limit`: no row says much about itself."""
     return _micro_nats(losses.clamp(0.0, loss_limit / MILLION))
-
-
-def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
-    """What each model takes from the class that loses most, less what it gives to the one that gains most, [models].
-
-    In millionths of confidence, from -2 to 1 million; who knows few classes, and knows them well, gives about what it takes.
-    Confidence in a row is exp(-loss), for cross-entropy the probability of its class; of a class's rows the mean counts. `base`
-    [rows], `losses` [models, rows]. Classes of fewer than `MIN_CLASS_ROWS` rows don't count; targets that are no classes are one.
-    """
-    lost = torch.exp(-base.clamp(min=0)) - torch.exp(-losses.clamp(min=0))
-    if targets.dtype.is_floating_point or targets.dim() != 1:
-        targets = torch.zeros(len(base), dtype=torch.int64)
-    classes, counts = torch.unique(targets, return_counts=True)
-    members = (targets[:, None] == classes[counts >= MIN_CLASS_ROWS]).double()
-    if not members.numel():
-        return torch.zeros(len(losses), dtype=torch.int64)
-    means = lost.double() @ members / members.sum(0)
-    given = (-means).max(1).values.clamp(min=0)
-    costs: Tensor = ((means.max(1).values - given) * MILLION).round().long()
-    return costs
 
 
 def _chunks(rows: DeviceRows, cancelled: Cancelled) -> Iterator[tuple[Tensor, Tensor]]:

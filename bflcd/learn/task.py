@@ -72,6 +72,10 @@ class Task(ABC):
 
     OPTIONS: ClassVar[Mapping[str, str]] = {}
 
+    CALIBRATED: ClassVar[bool] = True
+    """Whether outputs [rows, classes] are logits of the classes that whole targets [rows] name, to which training may add
+    (`learn.labels.calibration`); outputs and targets of other shapes are left alone anyway."""
+
     def __init__(self, options: Mapping[str, str]) -> None:
         """Raises OperatorError (`bad_option`) for an option that the task does not know."""
         unknown = sorted(options.keys() - self.OPTIONS.keys())

@@ -12,6 +12,7 @@ from torch import Tensor
 from bflcd.learn.checks.answers import built_model, rate_of, row_losses, transformed
 from bflcd.learn.checks.magnitude import check_update, first_beyond
 from bflcd.learn.flat import FlatModel, as_tensor, bad_model, tensors_of, to_numpy
+from bflcd.learn.labels.calibration import Calibration, strength
 from bflcd.learn.protocol import CANARY, TrainJob, TrainResult, WorkerError
 from bflcd.learn.task import Rows, Task
 from bflcd.params import MILLION, TaskSpec, TensorSpec
@@ -92,7 +93,7 @@ def train(
     begun = perf_counter()
     model.load(job.model)
     torch.manual_seed(job.seed)  # dropout
-    plan = Descent.of(task, spec, job.round, job.seed)
+    plan = Descent.of(task, spec, job)
     loss = (descent or descend)(model, task, rows, plan, cancelled=cancelled)
     update = _difference(model, job.model, loss)
     payload = join_payload(split_payload(job.model, model.spec, label=None)[0], update, model.spec, label=job.label)
@@ -109,19 +110,20 @@ def opposite(trained: TrainResult, spec: tuple[TensorSpec, ...], label: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """How one node trains in one round; `seed` draws the order of its rows."""
+    """How one node trains in one round; `seed` draws the order of its rows, `calibration`: `learn.labels.calibration.strength`."""
 
     rate: float
     momentum: float
     batch_size: int
     epochs: int
     seed: int
+    calibration: float = 0.0
 
     @classmethod
-    def of(cls, task: Task, spec: TaskSpec, round_: int, seed: int) -> "Descent":
-        """What a genesis fixes for `round_`."""
-        rate = rate_of(task, spec, round_)
-        return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, seed)
+    def of(cls, task: Task, spec: TaskSpec, job: TrainJob) -> "Descent":
+        """What a genesis fixes for the round of `job`."""
+        rate, by = rate_of(task, spec, job.round), strength(spec, job.known)
+        return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, job.seed, by)
 
 
 class Descend(Protocol):
@@ -139,6 +141,7 @@ def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, ca
     """
     velocity = torch.zeros_like(model.weights)
     model.module.train()
+    calibrated = Calibration(task, [rows.targets], plan.calibration)
     loss = 0.0
     for epoch in epochs_of(len(rows), plan):
         total = torch.zeros((), dtype=torch.float64, device=model.device)
@@ -146,7 +149,8 @@ def descend(model: FlatModel, task: Task, rows: DeviceRows, plan: Descent, *, ca
             if cancelled():
                 raise JobCancelledError
             index = torch.from_numpy(chosen).to(model.device)
-            losses = row_losses(task, model.module(transformed(task, rows.inputs[index])), rows.targets[index])
+            outputs = calibrated.of_one(model.module(transformed(task, rows.inputs[index])))
+            losses = row_losses(task, outputs, rows.targets[index])
             if not losses.requires_grad:
                 raise WorkerError(
                     "the task's row_loss returned losses without a gradient: leave out detach() and torch.no_grad()",

@@ -117,6 +117,14 @@ def measures_fresh(params: Params, known: PartsPerMillion) -> bool:
     return params.fresh_gains and known >= HALF_RIGHT
 
 
+def balances(params: Params) -> bool:
+    """Whether a judge's classes count alike in what it measures of a gain, not its rows.
+
+    Not with noise: that is what one row of many can say at most, and one of few would need more of it.
+    """
+    return params.balanced_gains and not params.score_noise
+
+
 def said_gain(gain: MicroNats, least: MicroNats, levels: Sequence[MicroNats] = GAIN_LEVELS) -> MicroNats:
     """What a card says of a measured `gain`; `least`: the gain that qualifies, at most 0."""
     if gain < least:

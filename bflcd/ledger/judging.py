@@ -1,7 +1,7 @@
 """What a round's ledger says of how its judges will meet an offer: all that whoever offers can know beforehand."""
 
 from bflcd.learn.protocol import Judging
-from bflcd.ledger.disclosure import GAIN_LEVELS, row_range
+from bflcd.ledger.disclosure import GAIN_LEVELS, balances, row_range
 from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.standing import PATIENCE
 from bflcd.ledger.state import State, account_of
@@ -20,5 +20,6 @@ def judging_of(params: Params, state: State, node: NodeId) -> Judging:
         row_limit=lost,
         words=(MicroNats(-margin_of(params, state)), *GAIN_LEVELS[1:]),
         gain_limit=gained,
+        balanced=balances(params),
         patience=max(0, PATIENCE - (0 if account is None else account.refusals)),
     )

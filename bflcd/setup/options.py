@@ -19,7 +19,7 @@ from bflcd.types import PUBLIC_KEY_BYTES, Millis, NodeId
 _NAMED: Final = 8
 """Nodes that one message names."""
 
-_TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs")
+_TRAINING: Final = ("learning_rate", "rate_decay", "momentum", "batch_size", "local_epochs", "calibration")
 """Fields of `TaskSpec` that say how the task is trained."""
 
 _OWN_FLAGS: Final = (

@@ -202,6 +202,7 @@ def daemons_update(scene: Scene, trainee: Trainee) -> Tensor:
         momentum=round(pace.momentum * MILLION),
         batch_size=pace.batch_size,
         local_epochs=pace.epochs,
+        calibration=round(pace.calibration * MILLION),
     )
     rows = DeviceRows(scene.pool.inputs[trainee.rows], scene.pool.targets[trainee.rows])
     flat = FlatModel(scene.task.build_model(), tensors, CPU)

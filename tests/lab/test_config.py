@@ -28,7 +28,7 @@ def test_the_rules_are_by_default_those_of_a_genesis():
         if field.name not in of_the_size:
             assert getattr(found, field.name) == getattr(genesis, field.name), field.name
     assert {*Rules.__struct_fields__} - {field.name for field in dataclasses.fields(Params)} == {
-        "committee", "validation", "norm_band", "disclosure",
+        "committee", "validation", "norm_band", "disclosure", "calibration",
     }  # fmt: skip
 
 
@@ -63,6 +63,8 @@ def test_the_papers_rules():
     params = replace(SimulationConfig(), rules=PAPER).params()
     assert (params.score_rule, params.score_damping, params.validation_fraction, params.norm_clip) == ("accuracy", 1, 0, 0)
     assert params.odd_limit == params.idle_weight == 0
+    assert not params.balanced_gains
+    assert replace(SimulationConfig(), rules=PAPER).task_spec(()).calibration == 0
     assert (params.score_margin, params.election, params.aggregation) == (10 * MILLION * MILLION, "score", "fedavg")
     assert params.committee_size == 36
 
@@ -143,6 +145,8 @@ OTHER_RULES = {
     "copy_likeness": 0.9,
     "odd_limit": 3.0,
     "fresh_gains": False,
+    "balanced_gains": False,
+    "calibration": 0.5,
     "disclosure": "helps or not",
     "canary_share": 0.1,
     "card_share": 0.2,

@@ -16,7 +16,7 @@ from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, said_accuracy, said_ga
 from bflcd.params import Params
 from bflcd.types import MicroNats, PartsPerMillion
 
-SIX = SimulationConfig(task="digits", devices=6, active=1.0, rounds=6, learning_rate=0.1, rate_decay=0.98, every=6, seed=3)
+SIX = SimulationConfig(task="digits", devices=6, active=1.0, rounds=8, learning_rate=0.1, rate_decay=0.98, every=8, seed=3)
 PARAMS = Params()
 
 

@@ -10,13 +10,12 @@ from bflcd.errors import PeerError
 from bflcd.learn.checks.moves import fixed_norm, held_share
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
+from bflcd.learn.labels.balance import HEAVIEST, MIN_CLASS_ROWS, class_costs, row_weights
 from bflcd.learn.protocol import EvaluateResult, ScoreJob, TrainJob, UpdateToScore
 from bflcd.learn.scoring import (
-    MIN_CLASS_ROWS,
     Scorer,
     _measure_stack,
     bounded_losses,
-    class_costs,
     evaluate,
     mean_gain,
     measure,
@@ -188,6 +187,47 @@ def test_no_row_gains_or_loses_more_than_its_limit(digits):
     assert -2_000_000 <= Scorer(flat, task, rows).score(job, never).scores[0].gain < -500_000
     base, losses = torch.tensor([1.0, 1.0, 5.0]), torch.tensor([1000.0, 0.5, 1.0])
     assert mean_gain(base, losses, MicroNats(2_000_000)) == round((-2 + 0.5 + 2) / 3 * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "weights"),
+    [
+        ([0, 0, 0, 1], [2 / 3, 2 / 3, 2 / 3, 2]),
+        ([5, 9, 7], [1, 1, 1]),
+        ([3, 3], [1, 1]),
+        ([0] * 15 + [1], [16 / 30 / (12 / 16)] * 15 + [HEAVIEST / (12 / 16)]),
+        ([0.0, 0.0, 1.0], [1, 1, 1]),
+        ([[0], [0], [1]], [1, 1, 1]),
+    ],
+    ids=["two", "all alike", "one", "a rare one", "no classes", "many outputs"],
+)
+def test_classes_count_alike_and_no_row_far_more_than_others(targets, weights):
+    """The rarer a class the heavier each of its rows, up to four times what they would be if all were as frequent; one on average."""
+    found = row_weights(torch.tensor(targets))
+    torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float64))
+    assert float(found.mean()) == pytest.approx(1.0)
+
+
+def test_a_judge_says_what_its_classes_gain_on_average(digits):
+    """Given a judge nearly all of whose rows are of two digits, then its card says what the classes gain, each as much as it weighs,
+    and not what the rows do; its loss and accuracy are those of the rows."""
+    task, flat, model, rows, update = digits
+    common = (rows.targets == 3) | (rows.targets == 8)
+    kept = common | (torch.arange(len(rows)) % 5 == 0)
+    skewed = DeviceRows(rows.inputs[kept], rows.targets[kept])
+    job = score_job(model, [candidate(flat, 1, update), candidate(flat, 2, -update)], rows=1000)
+    plain, balanced = (Scorer(flat, task, skewed).score(replace(job, balanced=how), never) for how in (False, True))
+    flat.load(model)
+    base = measure(flat, task, skewed, never).losses
+    for place, sign in enumerate((1, -1)):
+        flat.load(model)
+        flat.weights.add_(torch.from_numpy(update.copy()), alpha=sign / 4)
+        gains = base - measure(flat, task, skewed, never).losses
+        weighed = float((gains * row_weights(skewed.targets)).mean())
+        assert balanced.scores[place].gain == pytest.approx(weighed * 1e6, abs=1)
+        assert balanced.scores[place].gain != plain.scores[place].gain == pytest.approx(float(gains.mean()) * 1e6, abs=1)
+        assert balanced.scores[place].accuracy == plain.scores[place].accuracy
+    assert (balanced.base_loss, balanced.base_accuracy) == (plain.base_loss, plain.base_accuracy)
 
 
 @pytest.mark.parametrize(

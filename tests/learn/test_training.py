@@ -9,10 +9,12 @@ import torch
 from bflcd.errors import OperatorError, PeerError
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
+from bflcd.learn.labels.calibration import log_shares
 from bflcd.learn.protocol import TrainJob, WorkerError
 from bflcd.learn.scoring import evaluate
 from bflcd.learn.task import find_task
 from bflcd.learn.training import DeviceRows, JobCancelledError, batches, initial_model, never, opposite, train
+from bflcd.params import MILLION
 from bflcd.types import Round
 from bflcd.wire.tensors import join_payload, split_payload
 from tests.helpers.learning import task_spec
@@ -53,9 +55,11 @@ def test_the_update_is_trained_minus_base_with_the_parents_counters(line):
     assert int(flat.counters) == 2  # the local copy did count
 
 
-def test_equals_torchs_own_optimiser(line):
+@pytest.mark.parametrize("calibration", [0, MILLION])
+def test_equals_torchs_own_optimiser(line, calibration):
     task, spec, flat, model, rows = line
-    loss = train(flat, task, spec, rows, job(model)).loss
+    loss = train(flat, task, replace(spec, calibration=calibration), rows, job(model)).loss
+    added = log_shares(rows.targets, 2) * (calibration / MILLION)
     reference = task.build_model()
     start = decode_tensors(model, spec.tensors, label=None)
     reference.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in start.items()})
@@ -65,7 +69,7 @@ def test_equals_torchs_own_optimiser(line):
     for begin in range(0, 64, 32):
         index = torch.from_numpy(order[begin : begin + 32])
         optimiser.zero_grad()
-        losses.append(task.row_loss(reference(rows.inputs[index]), rows.targets[index]))
+        losses.append(task.row_loss(reference(rows.inputs[index]) + added, rows.targets[index]))
         losses[-1].mean().backward()
         optimiser.step()
     torch.testing.assert_close(dict(flat.views(flat.weights))["line.weight"], reference.line.weight.detach())
@@ -98,7 +102,7 @@ def test_the_rate_decays_by_round(line):
 def test_divergence_is_an_error_not_an_update(line):
     task, spec, flat, model, rows = line
     wild = task_spec(LINE, spec.tensors, learning_rate=100_000_000, momentum=1_000_000, local_epochs=200)
-    with pytest.raises(WorkerError, match=r"line.weight changed by up to .* lower the learning rate"):
+    with pytest.raises(WorkerError, match=r"line.(weight|bias) changed by up to .* lower the learning rate"):
         train(flat, task, wild, rows, job(model))
 
 

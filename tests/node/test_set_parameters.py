@@ -85,3 +85,6 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
     job = new._score_job(score(1), b"", (), b"past")
     assert (job.alike, job.before, job.fresh) == (0, b"past", False)
     assert new._score_job(score(1, 600_000), b"", (), b"past").fresh
+    assert job.balanced
+    params[0] = Params(balanced_gains=False)
+    assert not new._score_job(score(1), b"", ()).balanced

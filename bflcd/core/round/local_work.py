@@ -158,7 +158,7 @@ class LocalWork:
         self.training = self.busy = True
         state = context.state
         canary = own_proof(context.params.canary_share, state.chain, state.round, state.lot, self._signer) is not None
-        return [Train(context.round, context.head_blob, self._draw(b"train"), canary)]
+        return [Train(context.round, context.head_blob, self._draw(b"train"), canary, state.known)]
 
     def judge(self, now: Instant, *, may_sign: bool) -> list[Effect]:
         """A member's work up to its card: get the updates, score them, sign the card when it is due, show it in its time."""

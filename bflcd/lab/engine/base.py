@@ -12,9 +12,10 @@ from torch import Tensor
 
 from bflcd.lab.engine.privacy import NoisyTraining
 from bflcd.learn.checks.moves import held_share
+from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
-from bflcd.learn.scoring import ROW_LOSS_LIMIT, class_costs
-from bflcd.learn.training import DeviceRows
+from bflcd.learn.scoring import ROW_LOSS_LIMIT
+from bflcd.learn.training import Descent, DeviceRows
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
 
@@ -51,20 +52,25 @@ class Trainee:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How everybody trains in one round: rate, momentum, rows of a batch, epochs."""
+    """How everybody trains in one round: rate, momentum, rows of a batch, epochs, `learn.labels.calibration.strength`."""
 
     rate: float
     momentum: float
     batch_size: int
     epochs: int
+    calibration: float = 0.0
+
+    def descent(self, seed: int) -> Descent:
+        """Of a trainee."""
+        return Descent(self.rate, self.momentum, self.batch_size, self.epochs, seed, self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What Q members measure of P updates, in the integers of a score card.
 
-    `gains` (micro-nats), `accuracies` (millionths), `costs` (`learn.scoring.class_costs`): [members, updates]; `base_losses`,
-    `base_accuracies`: [members].
+    `gains` (micro-nats), `accuracies` (millionths), `costs` (`learn.labels.balance.class_costs`): [members, updates];
+    `base_losses`, `base_accuracies`: [members].
     """
 
     gains: NDArray[np.int64]
@@ -120,12 +126,13 @@ class Engine(ABC):
         row_limit: MicroNats = WIDEST_ROW_LIMIT,
         gain_limit: MicroNats = WIDEST_ROW_LIMIT,
         step: Tensor | None = None,
+        balanced: bool = False,
     ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
         No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`,
         or gains more than `gain_limit`. With `step` [weights], the last one, each is judged without what it repeats of that
-        (`learn.checks.moves`).
+        (`learn.checks.moves`). `balanced`: a member's classes count alike, not its rows.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -141,7 +148,7 @@ class Engine(ABC):
             share = held_share(squares**0.5, damping, limit)
             losses = self.losses(torch.stack([model, model + share * step]), rows)[0].cpu()
             repeated = (alongs.cpu() * shares / share)[:, None] * (losses[0] - losses[1])
-        passes = []
+        targets, passes = rows.targets.cpu(), []
         for begin in range(0, max(1, len(updates)), self._scored_at_once):
             part = slice(begin, begin + self._scored_at_once)
             stack = torch.cat([model[None], updates[part]])
@@ -152,7 +159,7 @@ class Engine(ABC):
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
             held = {"row_limit": row_limit, "gain_limit": gain_limit}
-            passes.append(_by_member(losses.cpu(), right.cpu(), rows.targets.cpu(), sizes, repeated[part], **held))
+            passes.append(_by_member(losses.cpu(), right.cpu(), targets, sizes, repeated[part], balanced=balanced, **held))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -189,19 +196,22 @@ def _by_member(
     *,
     row_limit: MicroNats = WIDEST_ROW_LIMIT,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
+    balanced: bool = False,
 ) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base. `repeated`
     [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
     """
-    parts = zip(torch.split(losses, list(sizes), dim=1), torch.split(targets, list(sizes)), strict=True)
+    owned = torch.split(targets, list(sizes))
+    parts = zip(torch.split(losses, list(sizes), dim=1), owned, strict=True)
     costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
+    weights = torch.cat([row_weights(own) for own in owned]).numpy() if balanced else np.ones(len(targets))
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
     least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
     gained = loss[:1] - loss[1:]
     ways = [gained] if repeated is None else [gained, gained + repeated.numpy()]
-    gains = np.minimum.reduce([np.add.reduceat(np.clip(one, least, most), starts, axis=1).T / counts for one in ways])
+    gains = np.minimum.reduce([np.add.reduceat(np.clip(one, least, most) * weights, starts, axis=1).T / counts for one in ways])
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

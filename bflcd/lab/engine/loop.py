@@ -13,7 +13,7 @@ from bflcd.lab.engine.dropout import SeededDropout, seed_dropout
 from bflcd.learn.flat import FlatModel, tensors_of
 from bflcd.learn.scoring import bounded_losses
 from bflcd.learn.task import Task
-from bflcd.learn.training import Descent, DeviceRows, descend, never
+from bflcd.learn.training import DeviceRows, descend, never
 
 ROWS_AT_ONCE: Final = 256
 """Rows of one pass without gradients: their activations stay in the cache."""
@@ -53,7 +53,7 @@ class LoopEngine(Engine):
             flat.weights.copy_(model)
             for dropout in dropouts:
                 dropout.begin(torch.tensor([trainee.seed], device=self.device))
-            plan = Descent(pace.rate, pace.momentum, pace.batch_size, pace.epochs, trainee.seed)
+            plan = pace.descent(trainee.seed)
             down = descend if trainee.noisy is None else trainee.noisy.descent()
             down(flat, self._task, self.gather(trainee.rows), plan, cancelled=never)
             torch.sub(flat.weights, model, out=updates[number])

@@ -13,9 +13,10 @@ from torch.optim.sgd import sgd
 from bflcd.lab.engine.base import PRECISIONS, Engine, Pace, Precision, Trainee
 from bflcd.lab.engine.stack import Stack
 from bflcd.learn.flat import tensors_of
+from bflcd.learn.labels.calibration import Calibration
 from bflcd.learn.scoring import bounded_losses
 from bflcd.learn.task import Task
-from bflcd.learn.training import Descent, DeviceRows, epochs_of
+from bflcd.learn.training import DeviceRows, epochs_of
 from bflcd.registry import entry_of
 
 ACTIVATIONS: Final = 2**24
@@ -106,6 +107,8 @@ class StackedEngine(Engine):
         start = self._stack.spread(model[None])
         weights = {name: value.repeat(len(trainees), *[1] * (value.dim() - 1)) for name, value in start.items()}
         velocity = {name: torch.zeros_like(value) for name, value in weights.items()}
+        own = [self._pool.targets[torch.from_numpy(trainee.rows).to(self.device)] for trainee in trainees]
+        calibration = Calibration(self._task, own, pace.calibration)
         seeds = torch.tensor([trainee.seed for trainee in trainees], device=self.device)
         for dropout in self._stack.dropouts:
             dropout.begin(seeds)
@@ -115,7 +118,7 @@ class StackedEngine(Engine):
                 dropout.narrow(active)
             parts = {name: value[:active].requires_grad_() for name, value in weights.items()}
             longest = int(schedule.counts[:active, step].max())
-            gradients = self._gradients(parts, rows[:active, step, :longest], counts[:active, step])
+            gradients = self._gradients(parts, rows[:active, step, :longest], counts[:active, step], calibration)
             with torch.no_grad():
                 sgd(
                     [part.detach() for part in parts.values()],
@@ -131,13 +134,13 @@ class StackedEngine(Engine):
                 )
         return self._stack.gather(weights) - model
 
-    def _gradients(self, weights: Mapping[str, Tensor], rows: Tensor, counts: Tensor) -> list[Tensor]:
+    def _gradients(self, weights: Mapping[str, Tensor], rows: Tensor, counts: Tensor, calibration: Calibration) -> list[Tensor]:
         """Of each trainee's mean loss over its batch: `rows` [trainees, rows of a batch], `counts` [trainees]."""
         chosen = rows.flatten()
         present = chosen != NOWHERE
         chosen = chosen.clamp(min=0)
         inputs = self._task.transform(self._pool.inputs[chosen])
-        outputs = self._stack.forward(weights, inputs, shared=False).flatten(0, 1)
+        outputs = calibration.of_many(self._stack.forward(weights, inputs, shared=False)).flatten(0, 1)
         losses = self._task.row_loss(outputs, self._pool.targets[chosen]) * present
         total = (losses.view_as(rows).sum(1) / counts).sum()
         found = torch.autograd.grad(total, list(weights.values()))
@@ -185,7 +188,7 @@ def _schedule(trainees: Sequence[Trainee], pace: Pace) -> _Schedule:
 
 
 def _steps(trainee: Trainee, pace: Pace) -> Iterator[NDArray[np.int64]]:
-    plan = Descent(pace.rate, pace.momentum, pace.batch_size, pace.epochs, trainee.seed)
+    plan = pace.descent(trainee.seed)
     for epoch in epochs_of(len(trainee.rows), plan):
         for batch in epoch:
             yield trainee.rows[batch]

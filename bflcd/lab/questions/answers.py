@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.engine.base import Engine
+from bflcd.learn.labels.balance import row_weights
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.disclosure import LEAST_ROW_LIMIT, REFUSED
@@ -55,15 +56,23 @@ def row_gains(found: Measured, *, clipped: bool, most: float = inf) -> Reals:
 
 
 def answers(
-    said: Disclosure, least: MicroNats, found: Measured, asked: Sequence[int], rng: np.random.Generator, *, most: float = inf
+    said: Disclosure,
+    least: MicroNats,
+    found: Measured,
+    asked: Sequence[int],
+    rng: np.random.Generator,
+    *,
+    most: float = inf,
+    labels: NDArray[np.int64] | None = None,
 ) -> list[Answer]:
     """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows; `most` as in `row_gains`.
 
-    `rng` is the judge's own: which rows it looks at, what noise it adds.
+    `rng` is the judge's own: which rows it looks at, what noise it adds. `labels` [rows]: of its classes, where they count alike.
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
-    gains = row_gains(found, clipped=said.clipped, most=most)[np.ix_(np.asarray(asked), kept)].mean(1)
+    by_row = row_gains(found, clipped=said.clipped, most=most)[np.ix_(np.asarray(asked), kept)]
+    gains = (by_row if labels is None else by_row * row_weights(torch.from_numpy(labels[kept])).numpy()).mean(1)
     gains = gains + said.noise * rng.standard_normal(len(gains))
     if said.levels is None:
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)

@@ -3,6 +3,7 @@
 An answer is an interval of gains, of which the asker has a prediction; each narrows the distribution down.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,16 @@ from numpy.typing import NDArray
 
 from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.questions.answers import Answer, edges
-from bflcd.learn.questions.prediction import CAUTION, LEAST_DEVIATION, Prediction, deviations, expected, information, normal_cdf
+from bflcd.learn.questions.prediction import (
+    CAUTION,
+    LEAST_DEVIATION,
+    Prediction,
+    class_weights,
+    deviations,
+    expected,
+    information,
+    normal_cdf,
+)
 
 PARTICLES: Final = 2000
 
@@ -21,9 +31,18 @@ _TRIED: Final = 150
 class Belief:
     """What is thought of one judge's class shares."""
 
-    def __init__(self, public: NDArray[np.float64], concentration: float, rows: int, rng: np.random.Generator) -> None:
-        """`public`: the label distribution that everybody knows; `concentration`: how much judges resemble it; `rows`: theirs."""
-        self._rng, self.rows = rng, rows
+    def __init__(
+        self,
+        public: NDArray[np.float64],
+        concentration: float,
+        rows: int,
+        rng: np.random.Generator,
+        *,
+        balanced: bool = False,
+    ) -> None:
+        """`public`: the label distribution that everybody knows; `concentration`: how much judges resemble it; `rows`: theirs;
+        `balanced`: whether their classes count alike."""
+        self._rng, self.rows, self.balanced = rng, rows, balanced
         self.shares = rng.dirichlet(np.maximum(public * concentration, 1e-3), PARTICLES)
         self._log_weights = np.zeros(PARTICLES)
         self.known: dict[int, float] = {}
@@ -44,7 +63,7 @@ class Belief:
 
     def gain_of(self, prediction: Prediction, noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean and deviation of the judge's mean gain, by particle."""
-        means, variances = expected(self.shares, [prediction], self.rows, noise)
+        means, variances = expected(self.shares, [prediction], self.rows, noise, balanced=self.balanced)
         return means[:, 0], deviations(variances[:, 0])
 
     def hear(self, prediction: Prediction, answer: Answer, noise: float) -> None:
@@ -55,7 +74,7 @@ class Belief:
     def information(self, predictions: list[Prediction], rule: Disclosure, least: float) -> NDArray[np.float64]:
         """What each question's answer would tell, in nats: its entropy less what is left of it for known shares."""
         shares = self.shares[self._rng.choice(PARTICLES, _TRIED, p=self.weights)]
-        means, variances = expected(shares, predictions, self.rows, rule.noise)
+        means, variances = expected(shares, predictions, self.rows, rule.noise, balanced=self.balanced)
         if rule.levels is None:
             return np.asarray(np.log1p(means.var(0) / (variances.mean(0) + LEAST_DEVIATION**2)))
         return information(edges(rule.levels, least), means, deviations(variances))
@@ -80,32 +99,39 @@ def likelihood(answer: Answer, means: NDArray[np.float64], spreads: NDArray[np.f
     return np.asarray(np.maximum(likely, 1e-6))
 
 
-def _with_record(
-    belief: Belief, predictions: list[Prediction], own: NDArray[np.float64], noise: float
-) -> tuple[NDArray[np.float64], ...]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What questions do to a record that is asked about: its gains, one a question, and its class."""
+
+    gains: NDArray[np.float64]
+    label: int
+
+
+def _with_record(belief: Belief, predictions: list[Prediction], record: Asked, noise: float) -> tuple[NDArray[np.float64], ...]:
     """Mean and deviation of each question's gain if the judge doesn't hold a record, and its mean if it does.
 
-    `own`: the record's gains, one a question. Beside the rows' spread the deviation has what is not known of the shares.
+    Beside the rows' spread the deviation has what is not known of the shares.
     """
-    weights, shares = belief.weights, belief.shares
+    weights, shares, own = belief.weights, belief.shares, record.gains
+    counts = class_weights(shares, belief.rows) if belief.balanced else np.ones_like(shares)
+    shares = shares * counts
     by_share = shares @ np.stack([p.means for p in predictions]).T
     means = weights @ by_share
     unknown = weights @ np.square(by_share - means)
-    spread = (weights @ shares) @ np.stack([p.variances for p in predictions]).T * (CAUTION / belief.rows)
-    return means, deviations(unknown + spread + noise**2), means + (own - means) / belief.rows
+    spread = (weights @ (shares * counts)) @ np.stack([p.variances for p in predictions]).T * (CAUTION / belief.rows)
+    a_row = max(1.0, float(weights @ counts[:, record.label])) / belief.rows
+    return means, deviations(unknown + spread + noise**2), means + (own - means) * a_row
 
 
-def telling(
-    belief: Belief, predictions: list[Prediction], own: NDArray[np.float64], rule: Disclosure, least: float
-) -> NDArray[np.float64]:
+def telling(belief: Belief, predictions: list[Prediction], record: Asked, rule: Disclosure, least: float) -> NDArray[np.float64]:
     """How much each question's answer would tell of a record's membership, in nats, or in that order."""
-    without, spreads, held = _with_record(belief, predictions, own, rule.noise)
+    without, spreads, held = _with_record(belief, predictions, record, rule.noise)
     if rule.levels is None:
         return np.asarray(np.square((held - without) / spreads))
     return information(edges(rule.levels, least), np.stack((without, held)), spreads)
 
 
-def log_odds(belief: Belief, prediction: Prediction, own: float, answer: Answer, noise: float) -> float:
+def log_odds(belief: Belief, prediction: Prediction, record: Asked, answer: Answer, noise: float) -> float:
     """What an answer adds to the logarithm of the odds that the judge holds the record."""
-    without, spreads, held = _with_record(belief, [prediction], np.array([own]), noise)
+    without, spreads, held = _with_record(belief, [prediction], record, noise)
     return float(np.log(likelihood(answer, held, spreads)[0]) - np.log(likelihood(answer, without, spreads)[0]))

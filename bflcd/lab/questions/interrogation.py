@@ -17,9 +17,9 @@ from torch import Tensor
 
 from bflcd.lab.disclosures import DISCLOSURES, Disclosure
 from bflcd.lab.engine.stacked import StackedEngine
-from bflcd.lab.questions.answers import Measured, answers, measured, row_gains
+from bflcd.lab.questions.answers import Answer, Measured, answers, measured, row_gains
 from bflcd.lab.questions.craft import LoudCrafter
-from bflcd.lab.questions.inference import Belief, log_odds, telling
+from bflcd.lab.questions.inference import Asked, Belief, log_odds, telling
 from bflcd.lab.rng import Draw, generator
 from bflcd.lab.simulation import Simulation
 from bflcd.learn.protocol import NORM_SCALE_BITS
@@ -79,9 +79,11 @@ class Interrogation:
         public = np.bincount(labels[everybody], minlength=classes) / len(everybody)
         self._public = public
         self._beliefs = {
-            (device, name): Belief(public, simulation.config.alpha * classes, len(rows), self._rng)
+            (device, name): Belief(
+                public, simulation.config.alpha * classes, len(rows), self._rng, balanced=rule.balanced(chain.params)
+            )
             for device, rows in enumerate(devices.validation)
-            for name in rules
+            for name, rule in self._rules.items()
         }
         self.records = [record for device in range(len(devices.validation)) for record in self._draw_records(device, everybody)]
         self._least = MicroNats(0)
@@ -177,7 +179,7 @@ class Interrogation:
             judged, most = self._judged(rule, device)
             worth = belief.information(predicted[most], judged, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(judged, self._least, found, asked, self._rng, most=most), strict=True):
+            for number, answer in zip(asked, self._answers(judged, found, asked, device, most), strict=True):
                 belief.hear(predicted[most][number], answer, judged.noise)
 
     def _shout(self, model: Tensor, device: int, rule: Disclosure, belief: Belief) -> None:
@@ -205,10 +207,16 @@ class Interrogation:
             belief = self._beliefs[record.judge, name]
             judged, most = self._judged(rule, record.judge)
             own = row_gains(of_record, clipped=True, most=most)[:, 0]
-            worth = telling(belief, predicted[most], own, judged, least / MILLION)
+            label = int(self._labels[record.position])
+            worth = telling(belief, predicted[most], Asked(own, label), judged, least / MILLION)
             asked = np.argsort(-worth)[:ASKERS].tolist()
-            for number, answer in zip(asked, answers(judged, self._least, found, asked, self._rng, most=most), strict=True):
-                record.odds[name] += log_odds(belief, predicted[most][number], float(own[number]), answer, judged.noise)
+            for number, answer in zip(asked, self._answers(judged, found, asked, record.judge, most), strict=True):
+                of = Asked(own[number : number + 1], label)
+                record.odds[name] += log_odds(belief, predicted[most][number], of, answer, judged.noise)
+
+    def _answers(self, judged: Disclosure, found: Measured, asked: Sequence[int], device: int, most: float) -> list[Answer]:
+        labels = self._labels[self._devices.validation[device]] if judged.balanced(self._chain.params) else None
+        return answers(judged, self._least, found, asked, self._rng, most=most, labels=labels)
 
     def _detect(self, model: Tensor, record: Record, row: DeviceRows, rule: Disclosure) -> float:
         """Where nothing is clipped: two offers that differ for this record alone, so a difference is the record."""

@@ -18,7 +18,7 @@ from bflcd.errors import MachineError, UsageError
 from bflcd.inspect.reader import open_reader
 from bflcd.lab.disclosures import DISCLOSURES, HERE
 from bflcd.lab.questions.answers import interval
-from bflcd.lab.questions.inference import Belief, log_odds
+from bflcd.lab.questions.inference import Asked, Belief, log_odds
 from bflcd.lab.questions.interrogation import LEAST_SITTINGS, Learned, Record
 from bflcd.learn.adversary import asker_of, class_count, offered, turn_of
 from bflcd.learn.attacks import Attack
@@ -28,7 +28,7 @@ from bflcd.learn.questions.asker import Asker, suspected
 from bflcd.learn.questions.prediction import Prediction
 from bflcd.learn.task import Community, Task, find_task
 from bflcd.learn.training import DeviceRows
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED
+from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, balances
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.state import State, genesis_header, genesis_state
 from bflcd.ledger.transition import apply
@@ -48,13 +48,15 @@ Words = tuple[tuple[NodeId, MicroNats], ...]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One question and what cards say of it. `least`: the gain that qualified; `own`: its gain on the `record` it is about."""
+    """One question and what cards say of it. `least`: the gain that qualified; `own`: its gain on the `record` that it is about,
+    which is of class `label`."""
 
     prediction: Prediction
     least: MicroNats
     words: Words
     record: int | None = None
     own: float = 0.0
+    label: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ async def listen(nodes: Mapping[NodeId, Path]) -> Listened:
     community = task.load_all(config)
     places = {node: configs[node].data.index for node in nodes if node not in asking}
     public = _shares(community.rows.targets[np.concatenate(community.parts)], askers.classes)
-    beliefs = conclude(walk.heard, {node: walk.rows_of(node) for node in places}, public, config.alpha)
+    rows, balanced = {node: walk.rows_of(node) for node in places}, balances(genesis.params)
+    beliefs = conclude(walk.heard, rows, public, config.alpha, balanced=balanced)
     known = [node for node in places if walk.sittings.get(node, 0) >= LEAST_SITTINGS]
     learned = tuple(_learned(community, places[node], public, beliefs[node]) for node in known)
     odds = membership(walk.heard, beliefs)
@@ -191,18 +194,26 @@ class _Walk:
             return
         update, expecting = question.update[None], askers.expecting[node]
         (prediction,) = expecting.predict(model, update, judging)
-        record, own = question.record, 0.0
+        record, own, label = question.record, 0.0, 0
         if record is not None:
-            own = float(expecting.gains(model, update, expecting.records.part(record, record + 1), judging)[0, 0])
-        self.heard.append(Heard(prediction, judging.words[0], words, record, own))
+            row = expecting.records.part(record, record + 1)
+            own, label = float(expecting.gains(model, update, row, judging)[0, 0]), int(row.targets[0])
+        self.heard.append(Heard(prediction, judging.words[0], words, record, own, label))
 
 
 def conclude(
-    heard: Sequence[Heard], rows: Mapping[NodeId, int], public: NDArray[np.float64], alpha: float, seed: int = 0
+    heard: Sequence[Heard],
+    rows: Mapping[NodeId, int],
+    public: NDArray[np.float64],
+    alpha: float,
+    seed: int = 0,
+    *,
+    balanced: bool = False,
 ) -> dict[NodeId, Belief]:
-    """What is thought of the class shares of each judge of so many `rows`; `alpha`: how much they differ from `public`."""
+    """What is thought of the class shares of each judge of so many `rows`; `alpha`: how much they differ from `public`;
+    `balanced`: whether their classes count alike."""
     rng = np.random.default_rng(seed)
-    beliefs = {judge: Belief(public, alpha * len(public), count, rng) for judge, count in rows.items()}
+    beliefs = {judge: Belief(public, alpha * len(public), count, rng, balanced=balanced) for judge, count in rows.items()}
     for question in heard:
         for judge, word in question.words:
             if judge in beliefs:
@@ -217,7 +228,8 @@ def membership(heard: Sequence[Heard], beliefs: Mapping[NodeId, Belief]) -> dict
         for judge, word in question.words:
             if question.record is not None and judge in odds:
                 answer = interval(word, GAIN_LEVELS, question.least)
-                told = log_odds(beliefs[judge], question.prediction, question.own, answer, DISCLOSURES[HERE].noise)
+                of = Asked(np.array([question.own]), question.label)
+                told = log_odds(beliefs[judge], question.prediction, of, answer, DISCLOSURES[HERE].noise)
                 odds[judge][question.record] = odds[judge].get(question.record, 0.0) + told
     return odds
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from bflcd.learn.checks.answers import built_model
 from bflcd.learn.checks.moves import held_share, norm_of
 from bflcd.learn.flat import FlatModel, tensors_of
+from bflcd.learn.labels.balance import row_weights
 from bflcd.learn.protocol import Judging
 from bflcd.learn.scoring import mean_gain, measure
 from bflcd.learn.task import Task
@@ -29,7 +30,10 @@ class Gauge:
         share = held_share(norm_of(offer.cpu().numpy()), judging.damping, judging.limit)
         torch.add(start, offer.to(flat.device), alpha=share, out=flat.weights)
         found = measure(flat, self._task, self._rows, never).losses
-        return cost_in_margins(mean_gain(base, found, judging.row_limit), judging)
+        return cost_in_margins(mean_gain(base, found, judging.row_limit, weights=self._weights(judging)), judging)
+
+    def _weights(self, judging: Judging) -> Tensor | None:
+        return row_weights(self._rows.targets.cpu()) if judging.balanced else None
 
 
 def cost_in_margins(gain: int, judging: Judging) -> float:

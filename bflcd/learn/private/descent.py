@@ -24,7 +24,8 @@ class PrivateDescent:
         """The mechanism's steps from the loaded weights; the mean loss of the rows drawn last, in nats, for the operator alone.
 
         A step is the noisy sum by the rows that a lot has on average, which nobody need hide; momentum and all that follows only
-        work on what is noisy already. Of `plan` the rate and the momentum count. The noise is added in float64 and the sum
+        work on what is noisy already. Of `plan` the rate and the momentum count: calibration would tell of labels what no
+        noise covers. The noise is added in float64 and the sum
         rounded to float32 then, so that no low bit of it tells which sum it hides (Mironov 2012). Raises JobCancelledError,
         TaskError.
         """

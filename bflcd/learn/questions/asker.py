@@ -139,15 +139,20 @@ class Asker:
         """Class shares of judges as there may be, [judges, classes]."""
         return rng.dirichlet(np.full(self._crafter.classes, SKEW), _TRIED)
 
+    def _expected(self, model: Tensor, offers: Tensor, judging: Judging, rng: np.random.Generator) -> tuple[Reals, Reals]:
+        """Of strangers' mean gains, [judges, offers]."""
+        predictions = self.predict(model, offers, judging)
+        return expected(self._strangers(rng), predictions, len(self._labels), balanced=judging.balanced)
+
     def _dividing(self, model: Tensor, offers: Tensor, judging: Judging, rng: np.random.Generator) -> Reals:
         """What each answer would tell of a stranger's class shares, in nats."""
-        means, variances = expected(self._strangers(rng), self.predict(model, offers, judging), len(self._labels))
+        means, variances = self._expected(model, offers, judging, rng)
         return information(_bounds(judging), means, deviations(variances))
 
     def _telling(self, model: Tensor, offers: Tensor, record: int, judging: Judging, rng: np.random.Generator) -> Reals:
         """What each answer would tell of whether a stranger holds the record, in nats."""
         rows = len(self._labels)
-        means, variances = expected(self._strangers(rng), self.predict(model, offers, judging), rows)
+        means, variances = self._expected(model, offers, judging, rng)
         own = self.gains(model, offers, self.records.part(record, record + 1), judging)[:, 0]
         without = means.mean(0)
         spread = deviations(variances.mean(0) + means.var(0))

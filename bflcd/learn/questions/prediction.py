@@ -1,7 +1,7 @@
 """What an asker expects of an answer, and what the answer would tell it: a judge's mean gain is normal, a word an interval of it.
 
 A judge has n rows, each class's gains some mean and variance that the asker knows from rows of its own; so the mean gain is
-normal around the product of the judge's class shares with the means.
+normal around the product of the judge's class shares with the means, each as much as a row of that class counts.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bflcd.learn.labels.balance import HEAVIEST
+
 Reals = NDArray[np.float64]
 
 CAUTION: Final = 6.0
 """Times the predicted variance: a judge's rows stay the same, so their deviations do not average out over the rounds."""
+
+_A_ROW: Final = 0.5
+"""Of a class, from which on a judge that is thought of has it."""
+
+_LEAST_MEAN: Final = 1e-9
 
 LEAST_DEVIATION: Final = 1e-5
 """Nats: what the prediction is worth at best."""
@@ -37,11 +44,28 @@ def predict(gains: Reals, labels: NDArray[np.int64], classes: int) -> list[Predi
     return [Prediction(*pair) for pair in zip(means, variances, strict=True)]
 
 
-def expected(shares: Reals, predictions: list[Prediction], rows: int, noise: float = 0.0) -> tuple[Reals, Reals]:
-    """Means and variances of the mean gains of judges with class `shares` [judges, classes], [judges, predictions]."""
-    means = shares @ np.stack([p.means for p in predictions]).T
-    variances = shares @ np.stack([p.variances for p in predictions]).T * (CAUTION / rows) + noise**2
+def expected(
+    shares: Reals, predictions: list[Prediction], rows: int, noise: float = 0.0, *, balanced: bool = False
+) -> tuple[Reals, Reals]:
+    """Means and variances of the mean gains of judges with class `shares` [judges, classes], [judges, predictions].
+
+    `balanced`: whether their classes count alike, not their rows.
+    """
+    counts = shares * class_weights(shares, rows) if balanced else shares
+    spreads = counts * class_weights(shares, rows) if balanced else shares
+    means = counts @ np.stack([p.means for p in predictions]).T
+    variances = spreads @ np.stack([p.variances for p in predictions]).T * (CAUTION / rows) + noise**2
     return means, variances
+
+
+def class_weights(shares: Reals, rows: int) -> Reals:
+    """What a row of each class counts where classes count alike, [judges, classes], as `learn.labels.balance.row_weights` of so
+    many `rows`; a class of less than half of a row is not there."""
+    counts = shares * rows
+    there = counts >= _A_ROW
+    alike = rows / (np.maximum(there.sum(-1, keepdims=True), 1) * np.maximum(counts, _A_ROW))
+    weights = np.where(there, np.minimum(alike, HEAVIEST), 0.0)
+    return np.asarray(weights / np.maximum((shares * weights).sum(-1, keepdims=True), _LEAST_MEAN))
 
 
 def deviations(variances: Reals) -> Reals:

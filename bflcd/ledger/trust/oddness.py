@@ -1,9 +1,9 @@
 """Which of a round's offers stand out on a judge's rows, by what they cost the class that they cost most (ADR 31).
 
 An offer that teaches wrong labels costs little while it is damped, and passes the margin. But some class pays for it, and none
-gains as much; an honest offer that knows few classes gives about what it takes (`learn.scoring.class_costs`). Three fifths of the
-offers, those that cost least, say what is usual; where at most two fifths lie, all of these may be honest. A judge refuses an odd
-offer by the word for harm: its card has no further word.
+gains as much; an honest offer that knows few classes gives about what it takes (`learn.labels.balance.class_costs`). Three
+fifths of the offers, those that cost least, say what is usual; where at most two fifths lie, all of these may be honest. A judge
+refuses an odd offer by the word for harm: its card has no further word.
 """
 
 from collections.abc import Sequence

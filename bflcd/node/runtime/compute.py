@@ -9,7 +9,7 @@ from bflcd.core.events import Aggregated, BlobLost, Scored, Trained, WorkFailed
 from bflcd.errors import PeerError, RequestError
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.protocol import ScoreJob, TrainJob, UpdateToScore, WorkerError
-from bflcd.ledger.disclosure import measures_fresh, row_range
+from bflcd.ledger.disclosure import balances, measures_fresh, row_range
 from bflcd.ledger.trust.noise import LOSS_LIMIT
 from bflcd.node.privacy.budget import BudgetSpentError
 from bflcd.node.runtime.payloads import Payloads
@@ -66,7 +66,8 @@ class ComputeJobs:
         self._works_on(job.round, job.model)
         try:
             model = await self._payloads.read(job.model)
-            result = await self._numbers.train(TrainJob(job.round, model, job.seed, self._label(job.round), canary=job.canary))
+            label = self._label(job.round)
+            result = await self._numbers.train(TrainJob(job.round, model, job.seed, label, canary=job.canary, known=job.known))
         except BudgetSpentError as error:
             await self._inbox.put(WorkFailed(job.round, training=True, text=str(error), final=True))
             return
@@ -136,6 +137,7 @@ class ComputeJobs:
             gain_limit=gained,
             loss_limit=LOSS_LIMIT if params.score_noise else None,
             fresh=measures_fresh(params, job.known),
+            balanced=balances(params),
         )
 
     async def aggregate(self, job: Aggregate) -> None:

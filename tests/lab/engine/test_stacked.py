@@ -13,7 +13,7 @@ from bflcd.learn.training import Descent, batches, epochs_of
 from tests.helpers.lab import NETS, NetTask, make_scene, noise_rows
 
 SIZES = (9, 17, 1, 8, 30, 16)
-PACE = Pace(0.05, 0.9, 8, 2)
+PACE = Pace(0.05, 0.9, 8, 2, 0.75)
 
 
 @pytest.mark.parametrize("net", NETS)

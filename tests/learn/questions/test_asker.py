@@ -5,10 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bflcd.learn.data import DataConfig
+from bflcd.learn.labels.balance import row_weights
 from bflcd.learn.protocol import NORM_SCALE_BITS, Judging
 from bflcd.learn.questions.asker import RECORDS, UNBOUND, Asker, Turn, suspected
+from bflcd.learn.questions.prediction import CAUTION, Prediction, class_weights, expected
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import DeviceRows, initial_model
 from bflcd.types import MicroNats
@@ -32,6 +36,22 @@ def asker(own: Rows) -> Asker:
 @pytest.fixture(scope="module")
 def one() -> Asker:
     return asker(TASK.load(DEAL).own)
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6).filter(any))
+def test_it_knows_how_much_a_judges_classes_count(counts):
+    """Given judges whose classes count alike, then an asker weighs each class of a judge with such counts as the judge does."""
+    targets = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    rows, shares = len(targets), np.array(counts) / sum(counts)
+    found = class_weights(shares[None], rows)[0]
+    assert found[targets.numpy()] == pytest.approx(row_weights(targets).numpy())
+    gains = np.linspace(-1, 1, len(counts))
+    means, variances = expected(shares[None], [Prediction(gains, np.ones(len(counts)))], rows, balanced=True)
+    of_rows = row_weights(targets).numpy()
+    assert means[0, 0] == pytest.approx((of_rows * gains[targets.numpy()]).mean())
+    assert variances[0, 0] == pytest.approx(CAUTION * np.square(of_rows).mean() / rows)
+    plain, _ = expected(shares[None], [Prediction(gains, np.ones(len(counts)))], rows)
+    assert plain[0, 0] == pytest.approx(gains[targets.numpy()].mean())
 
 
 def turns(rounds: int, askers: int) -> list[Turn]:

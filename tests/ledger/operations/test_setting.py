@@ -87,6 +87,7 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "odd_limit",
         "idle_weight",
         "fresh_gains",
+        "balanced_gains",
         "reputation_rounds",
         "score_noise",
         "canary_share",

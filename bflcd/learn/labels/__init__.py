@@ -1,0 +1,1 @@
+"""What follows from the labels of a device's rows: how training and judging keep its common classes from speaking for all."""

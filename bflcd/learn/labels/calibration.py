@@ -1,0 +1,62 @@
+"""Training that leaves to the model how common classes are: logits calibrated to a device's own labels (ADR 36).
+
+A device that has few classes learns first of all that there are no others, and its update says so to everybody. Trained on
+logits to which the logarithm of each class's share is added, the network has nothing to gain by saying that (logit adjustment:
+Menon et al. 2021; between devices: Zhang et al. 2022). What it learns then is to tell its classes apart.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from bflcd.learn.task import Task
+from bflcd.params import MILLION, TaskSpec
+from bflcd.types import PartsPerMillion
+
+UNSEEN: Final = 0.5
+"""Rows that every class counts as having beside its own (Krichevsky and Trofimov 1981): of none the logarithm is finite."""
+
+_BY_CLASS: Final = 3
+"""Dimensions of outputs of devices that have a logit a class, [devices, rows, classes]."""
+
+_WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def strength(spec: TaskSpec, known: PartsPerMillion) -> float:
+    """How much of the logarithm is added, from 0 to 1: the genesis' share, less the more the model knows.
+
+    `known`: what share of their rows the last judges found the model right on (`ledger.state.State.known`). Its square is taken
+    off, since what a class is worth beside others is learned last, from devices that have both.
+    """
+    return spec.calibration / MILLION * (1.0 - (known / MILLION) ** 2)
+
+
+def log_shares(targets: Tensor, classes: int) -> Tensor:
+    """The logarithm of each class's share of `targets` [rows], whole numbers from 0 on: float32 [classes], on their device."""
+    counts = torch.bincount(targets, minlength=classes)[:classes].double() + UNSEEN
+    return torch.log(counts / counts.sum()).float()
+
+
+class Calibration:
+    """What is added to outputs while devices train; nothing for tasks without classes, and at no strength."""
+
+    def __init__(self, task: Task, targets: Sequence[Tensor], by: float) -> None:
+        """`targets` [devices][rows]: of all rows that each trains on; `by`: `strength`."""
+        named = by > 0 and task.CALIBRATED and all(each.dim() == 1 and each.dtype in _WHOLE for each in targets)
+        self._targets, self._by = targets if named else (), by
+        self._added: Tensor | None = None
+
+    def of_one(self, outputs: Tensor) -> Tensor:
+        """A batch of the only device, [rows, classes], as its loss takes it."""
+        return self.of_many(outputs[None])[0]
+
+    def of_many(self, outputs: Tensor) -> Tensor:
+        """Batches of the first so many devices, [devices, rows, classes], as their losses take them."""
+        if not self._targets or outputs.dim() != _BY_CLASS or not outputs.is_floating_point():
+            return outputs
+        if self._added is None:
+            shares = [log_shares(each, outputs.shape[2]) for each in self._targets]
+            self._added = (self._by * torch.stack(shares)[:, None]).to(outputs.dtype)
+        return outputs + self._added[: len(outputs)]
