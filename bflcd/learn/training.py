@@ -110,7 +110,7 @@ def opposite(trained: TrainResult, spec: tuple[TensorSpec, ...], label: str) -> 
 
 @dataclass(frozen=True, slots=True)
 class Descent:
-    """How one node trains in one round; `seed` draws the order of its rows, `calibration`: `learn.labels.calibration.strength`."""
+    """How one node trains in one round; `seed` draws the order of its rows, `calibration`: `labels.calibration.strength`."""
 
     rate: float
     momentum: float
