@@ -38,7 +38,7 @@ MAX_STEP: Final = 64 * MAX_NORM
 KIND_MODEL: Final = 0
 KIND_UPDATE: Final = 1
 
-message(165, max_bytes=4 * 1024 * 1024)(Genesis)
+message(167, max_bytes=4 * 1024 * 1024)(Genesis)
 
 
 @dataclass(frozen=True, slots=True)

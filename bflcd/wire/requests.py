@@ -89,7 +89,7 @@ class GetStatus(Request[Status]):
     training: Training
 
 
-@message(166, max_bytes=4 * 1024 * 1024 + 64)
+@message(168, max_bytes=4 * 1024 * 1024 + 64)
 @dataclass(frozen=True, slots=True)
 class GenesisReply:
     """The genesis, whose hash is the chain id."""

@@ -63,8 +63,8 @@ class Audit:
             self.need(self.chain == chain_id, "the genesis is that of another chain")
             _, _, self.params, _, self.managers, members, self.committee, pool, *_ = genesis[2:]
             self.held, self.deposits = dict(members) | {"pool": pool, "burnt": 0}, {}
-            self.first, self.share, self.doubted = dict.fromkeys(self.held, 0), self.params[20], set()
-            self.active, self.belong = self.params[16], len(members)
+            self.first, self.share, self.doubted = dict.fromkeys(self.held, 0), self.params[21], set()
+            self.active, self.belong = self.params[17], len(members)
             for segment, ledger in zip(parts, parts, strict=True):
                 self.round(*segment[2:], ledger)
         sums = {"first": self.first, "packed": self.packed, "earned": self.earned, "moved": self.moved, "held": self.held}
@@ -164,7 +164,7 @@ class Audit:
             known = faults < len(found) and count[key[0]] == 1
             middle = (len(cards) - 1) // 2 - len(cards) + len(found)  # who names it not says the worst
             gain, accuracy = [sorted(one[n] for one in found)[middle] for n in (0, 1)] if known and middle >= 0 else (None, None)
-            score = gain if self.params[14] == "gain" else accuracy
+            score = gain if self.params[15] == "gain" else accuracy
             place, worth = places.get(key, (None, [score, gain, accuracy]))
             counted |= {key} if gain is not None else set()
             measured += [gain == REFUSED] if gain is not None else []
@@ -175,7 +175,7 @@ class Audit:
             told |= {"entries": len(found), "refusals": sum(one[0] == REFUSED for one in found if known)}
             self.row("contributions", model=self.rounds, **told)
         payout, total = self.held["pool"] * self.share // 1_000_000, sum(gains.values())
-        for_cards = payout * self.params[25] // 1_000_000
+        for_cards = payout * self.params[26] // 1_000_000
         payout -= for_cards
         if 2 * sum(measured) > len(measured) and sum(measured) > ((self.belong - 1) // 3 if self.active == 1_000_000 else 2):
             gains, total = {}, 0
@@ -184,7 +184,7 @@ class Audit:
         due.update({node: due[node] + 1 for node in order[: payout - sum(due.values())]})
         for judge, card in zip(judges, cards, strict=True):
             said = sum(tuple(entry[:3]) in counted for entry in card[7])
-            if 0 < len(counted) <= 2 * said and not (self.params[26] and not self.params[6] and judge in self.doubted):
+            if 0 < len(counted) <= 2 * said and not (self.params[27] and not self.params[6] and judge in self.doubted):
                 due[judge] = due.get(judge, 0) + for_cards // len(cards)
         self.need({node: amount for node, amount in due.items() if amount} == paid, "rewards that do not follow from the gains")
         return paid
@@ -196,8 +196,8 @@ class Audit:
         self.deposits = {one[0]: one[15] for one in ledger[7]}
         self.doubted = {one[0] for one in ledger[7] if one[21] >= DOUBTED}
         self.held = {one[0]: one[1] + one[15] for one in ledger[7]} | {"pool": ledger[8], "burnt": ledger[9]}
-        self.managers, self.share = ledger[5], dict(ledger[16]).get("reward_share", self.params[20])
-        self.active = dict(ledger[16]).get("active_fraction", self.params[16])
+        self.managers, self.share = ledger[5], dict(ledger[16]).get("reward_share", self.params[21])
+        self.active = dict(ledger[16]).get("active_fraction", self.params[17])
         self.belong = sum(one[13] == one[14] == NEVER for one in ledger[7])
         for holder, held in self.held.items():
             self.first.setdefault(holder, self.rounds)

@@ -100,6 +100,8 @@ RETIRED: dict[int, str] = {
     137: "State",
     160: "Genesis",
     161: "GenesisReply",
+    165: "Genesis",
+    166: "GenesisReply",
 }
 """Numbers whose message is gone, with its last name: never given to another, their vectors kept as they were."""
 
