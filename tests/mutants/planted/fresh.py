@@ -25,8 +25,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "harm-hides-in-a-repetition",
         "who repeats a step that harmed is judged by the rest alone (section 5.2)",
         SCORING,
-        "return gain if repeated is None else min(",
-        "return gain if repeated is None else max(",
+        "return min(gain, mean_gain(base + repeated",
+        "return max(gain, mean_gain(base + repeated",
         MEASURED,
     ),
     mutant(

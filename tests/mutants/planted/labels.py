@@ -1,0 +1,71 @@
+"""Defects of what follows from labels: how common classes are is learned from one device, or decides for all of a judge's rows."""
+
+from typing import Final
+
+from tests.mutants.catchers import selection
+from tests.mutants.mutant import Mutant, mutant
+
+CALIBRATION = "bflcd/learn/labels/calibration.py"
+BALANCE = "bflcd/learn/labels/balance.py"
+
+TRAINED: Final = selection("learn/labels")
+JUDGED: Final = selection("learn/test_scoring.py")
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "calibration-never-fades",
+        "what classes are worth beside each other is never learned (section 5.1)",
+        CALIBRATION,
+        "(1.0 - (known / MILLION) ** 2)",
+        "(1.0 - (0 / MILLION) ** 2)",
+        TRAINED,
+    ),
+    mutant(
+        "calibrated-to-another-device",
+        "in a stack all train by the labels of the first (section 5.1)",
+        CALIBRATION,
+        "for each in self._targets]",
+        "for each in self._targets[:1] * len(self._targets)]",
+        TRAINED,
+    ),
+    mutant(
+        "classes-that-are-not-there",
+        "the logarithm of a class that a device lacks is infinite, and its update not a number (section 5.1)",
+        CALIBRATION,
+        "[:classes].double() + UNSEEN",
+        "[:classes].double() + 0.0",
+        TRAINED,
+    ),
+    mutant(
+        "trainers-know-nothing",
+        "nodes calibrate as if the model were new, whatever the ledger says (section 5.1)",
+        "bflcd/core/round/local_work.py",
+        "canary, state.known)]",
+        "canary)]",
+        selection("core/test_fresh_gains.py"),
+    ),
+    mutant(
+        "a-rare-row-speaks",
+        "one row of a class that a judge has once decides as much as all of another (section 5.2)",
+        BALANCE,
+        ".clamp(max=HEAVIEST)[of]",
+        "[of]",
+        JUDGED,
+    ),
+    mutant(
+        "rows-count-alike",
+        "a judge of mostly two classes speaks for these (section 5.2)",
+        "bflcd/learn/scoring.py",
+        "weights = row_weights(targets) if job.balanced else None",
+        "weights = row_weights(targets * 0) if job.balanced else None",
+        JUDGED,
+    ),
+    mutant(
+        "noise-for-one-of-many",
+        "a row of a rare class moves a card further than its noise covers (section 5.3)",
+        "bflcd/ledger/disclosure.py",
+        "return params.balanced_gains and not params.score_noise",
+        "return params.balanced_gains",
+        selection("core/test_fresh_gains.py"),
+    ),
+)
