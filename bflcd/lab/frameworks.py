@@ -163,8 +163,8 @@ class Bflc(Framework):
         """The community's, with the noise of its rule of disclosure."""
 
     def calibration(self, spec: TaskSpec) -> float:
-        """By what the ledger says that the model knows."""
-        return strength(spec, self.chain.state.known)
+        """By what the ledger says that the model knows, and by the round."""
+        return strength(spec, self.chain.state.known, self.round)
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
         chain, lying = self.chain, self.adversaries.members

@@ -129,7 +129,7 @@ class Scorer:
             repeated = self._repeated(step, start, base, rows, cancelled)
         measured = self._measure_all(start, updates, moves, rows, cancelled, step=step)
         targets = rows.targets.cpu()
-        weights = row_weights(targets) if job.balanced else None
+        weights = row_weights(targets) if job.balanced and self._task.classifies else None
         scores = tuple(
             UpdateScore(
                 candidate.key,
@@ -322,10 +322,12 @@ def mean_gain(
 ) -> MicroNats:
     """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself.
 
-    `weights` [rows]: `row_weights`; None: all rows count alike.
+    `weights` [rows], `row_weights`: the less of that mean and the one by them, so that nobody is paid for what it takes from a
+    common class and gives to rare ones, or the other way.
     """
     gains = (base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
-    return _micro_nats(gains if weights is None else gains * weights)
+    by_row = _micro_nats(gains)
+    return by_row if weights is None else min(by_row, _micro_nats(gains * weights))
 
 
 def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:

@@ -72,9 +72,9 @@ class Task(ABC):
 
     OPTIONS: ClassVar[Mapping[str, str]] = {}
 
-    CALIBRATED: ClassVar[bool] = True
-    """Whether outputs [rows, classes] are logits of the classes that whole targets [rows] name, to which training may add
-    (`learn.labels.calibration`); outputs and targets of other shapes are left alone anyway."""
+    LOGITS: ClassVar[bool | None] = None
+    """Whether outputs [rows, classes] are logits of the classes that whole targets [rows] from 0 on name: then training may add
+    to them, and classes count too (ADR 36). None: if `row_loss` is the default."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         """Raises OperatorError (`bad_option`) for an option that the task does not know."""
@@ -83,6 +83,11 @@ class Task(ABC):
             known = ", ".join(sorted(self.OPTIONS)) or "none"
             raise bad_option(f"the task has no option {unknown[0]!r}", f"known options: {known}")
         self.options = {**self.OPTIONS, **options}
+
+    @property
+    def classifies(self) -> bool:
+        """Whether targets are classes and outputs their logits, by `LOGITS`."""
+        return type(self).row_loss is Task.row_loss if self.LOGITS is None else self.LOGITS
 
     @abstractmethod
     def build_model(self) -> nn.Module:

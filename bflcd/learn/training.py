@@ -122,7 +122,7 @@ class Descent:
     @classmethod
     def of(cls, task: Task, spec: TaskSpec, job: TrainJob) -> "Descent":
         """What a genesis fixes for the round of `job`."""
-        rate, by = rate_of(task, spec, job.round), strength(spec, job.known)
+        rate, by = rate_of(task, spec, job.round), strength(spec, job.known, job.round)
         return cls(rate, spec.momentum / MILLION, spec.batch_size, spec.local_epochs, job.seed, by)
 
 

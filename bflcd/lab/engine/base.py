@@ -15,6 +15,7 @@ from bflcd.learn.checks.moves import held_share
 from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
+from bflcd.learn.task import Task
 from bflcd.learn.training import Descent, DeviceRows
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
@@ -96,6 +97,7 @@ class Engine(ABC):
     device: torch.device
     weights: int
     """Length of a model's vector."""
+    _task: Task
 
     @abstractmethod
     def train(self, model: Tensor, trainees: Sequence[Trainee], pace: Pace) -> Tensor:
@@ -132,7 +134,7 @@ class Engine(ABC):
 
         No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`,
         or gains more than `gain_limit`. With `step` [weights], the last one, each is judged without what it repeats of that
-        (`learn.checks.moves`). `balanced`: a member's classes count alike, not its rows.
+        (`learn.checks.moves`). `balanced`: what a member says is the less of the mean over its rows and over its classes.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -148,7 +150,7 @@ class Engine(ABC):
             share = held_share(squares**0.5, damping, limit)
             losses = self.losses(torch.stack([model, model + share * step]), rows)[0].cpu()
             repeated = (alongs.cpu() * shares / share)[:, None] * (losses[0] - losses[1])
-        targets, passes = rows.targets.cpu(), []
+        targets, by_class, passes = rows.targets.cpu(), balanced and self._task.classifies, []
         for begin in range(0, max(1, len(updates)), self._scored_at_once):
             part = slice(begin, begin + self._scored_at_once)
             stack = torch.cat([model[None], updates[part]])
@@ -158,8 +160,17 @@ class Engine(ABC):
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            held = {"row_limit": row_limit, "gain_limit": gain_limit}
-            passes.append(_by_member(losses.cpu(), right.cpu(), targets, sizes, repeated[part], balanced=balanced, **held))
+            said = _by_member(
+                losses.cpu(),
+                right.cpu(),
+                targets,
+                sizes,
+                repeated[part],
+                row_limit=row_limit,
+                gain_limit=gain_limit,
+                balanced=by_class,
+            )
+            passes.append(said)
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -199,19 +210,22 @@ def _by_member(
     balanced: bool = False,
 ) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base. `repeated`
-    [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
+    [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it. `balanced`: and so do
+    classes, if the mean over them is less.
     """
     owned = torch.split(targets, list(sizes))
     parts = zip(torch.split(losses, list(sizes), dim=1), owned, strict=True)
     costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
-    weights = torch.cat([row_weights(own) for own in owned]).numpy() if balanced else np.ones(len(targets))
+    by_class = torch.cat([row_weights(own) for own in owned]).numpy() if balanced else None
+    weighings = [1.0] if by_class is None else [1.0, by_class]
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
     least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
     gained = loss[:1] - loss[1:]
     ways = [gained] if repeated is None else [gained, gained + repeated.numpy()]
-    gains = np.minimum.reduce([np.add.reduceat(np.clip(one, least, most) * weights, starts, axis=1).T / counts for one in ways])
+    held = [np.clip(one, least, most) for one in ways]
+    gains = np.minimum.reduce([np.add.reduceat(one * by, starts, axis=1).T / counts for one in held for by in weighings])
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

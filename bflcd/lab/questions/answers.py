@@ -67,12 +67,14 @@ def answers(
 ) -> list[Answer]:
     """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows; `most` as in `row_gains`.
 
-    `rng` is the judge's own: which rows it looks at, what noise it adds. `labels` [rows]: of its classes, where they count alike.
+    `rng` is the judge's own: which rows it looks at, what noise it adds. `labels` [rows]: of its classes, where they count too.
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
     by_row = row_gains(found, clipped=said.clipped, most=most)[np.ix_(np.asarray(asked), kept)]
-    gains = (by_row if labels is None else by_row * row_weights(torch.from_numpy(labels[kept])).numpy()).mean(1)
+    gains = by_row.mean(1)
+    if labels is not None:
+        gains = np.minimum(gains, (by_row * row_weights(torch.from_numpy(labels[kept])).numpy()).mean(1))
     gains = gains + said.noise * rng.standard_normal(len(gains))
     if said.levels is None:
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)

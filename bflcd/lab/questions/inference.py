@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.questions.answers import Answer, edges
 from bflcd.learn.questions.prediction import (
-    CAUTION,
     LEAST_DEVIATION,
     Prediction,
     class_weights,
@@ -113,14 +112,15 @@ def _with_record(belief: Belief, predictions: list[Prediction], record: Asked, n
     Beside the rows' spread the deviation has what is not known of the shares.
     """
     weights, shares, own = belief.weights, belief.shares, record.gains
-    counts = class_weights(shares, belief.rows) if belief.balanced else np.ones_like(shares)
-    shares = shares * counts
-    by_share = shares @ np.stack([p.means for p in predictions]).T
+    by_share, variances = expected(shares, predictions, belief.rows, noise, balanced=belief.balanced)
     means = weights @ by_share
     unknown = weights @ np.square(by_share - means)
-    spread = (weights @ (shares * counts)) @ np.stack([p.variances for p in predictions]).T * (CAUTION / belief.rows)
-    a_row = max(1.0, float(weights @ counts[:, record.label])) / belief.rows
-    return means, deviations(unknown + spread + noise**2), means + (own - means) * a_row
+    a_row = np.full(len(predictions), 1.0 / belief.rows)
+    if belief.balanced:  # the record counts as much as its class does wherever that mean is the less
+        by_row, _ = expected(shares, predictions, belief.rows)
+        heavy = np.where(by_share < by_row, class_weights(shares, belief.rows)[:, [record.label]], 1.0)
+        a_row *= weights @ heavy
+    return means, deviations(unknown + weights @ variances), means + (own - means) * a_row
 
 
 def telling(belief: Belief, predictions: list[Prediction], record: Asked, rule: Disclosure, least: float) -> NDArray[np.float64]:

@@ -2,29 +2,44 @@
 
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bflcd.params import MILLION
 
 HEAVIEST: Final = 4.0
-"""What a row of a rare class counts at most, in what rows of a class as frequent as all others would."""
+"""What a row counts at most, of what the rows do on average: none of a rare class says much about itself."""
 
 MIN_CLASS_ROWS: Final = 3
 """Rows of a class without which a judge does not look at it by itself."""
 
 
-def row_weights(targets: Tensor) -> Tensor:
-    """What each row counts where a judge's classes count alike (ADR 36), float64 [rows], of mean 1.
+def weights_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a row of each class counts where classes count alike, [..., classes], of `counts` of rows of the same shape.
 
-    A class as frequent as the average one has rows of weight 1, a rarer one heavier rows, up to `HEAVIEST`. Targets that are no
-    classes are one, so that all rows count alike.
+    The rows' mean weight is 1, no row counts more than `HEAVIEST`, and all classes whose rows don't count that much count the
+    same together; a class without rows has no weight.
     """
-    if targets.dtype.is_floating_point or targets.dim() != 1:
+    most = np.sort(HEAVIEST * counts, axis=-1)
+    left = counts.sum(-1, keepdims=True) - np.cumsum(most, axis=-1) + most
+    share = left / np.arange(counts.shape[-1], 0, -1)
+    first = np.argmax(most >= share, axis=-1)[..., None]  # those below it count as much as they may
+    alike = np.take_along_axis(share, first, axis=-1)
+    there = counts > 0
+    return np.where(there, np.minimum(HEAVIEST, alike / np.where(there, counts, 1.0)), 0.0)
+
+
+def row_weights(targets: Tensor) -> Tensor:
+    """What each row counts where a judge's classes count alike (ADR 36), float64 [rows], of mean 1 and at most `HEAVIEST`.
+
+    Targets that are no classes are one, so that all rows count alike.
+    """
+    if targets.dtype.is_floating_point or targets.dim() != 1 or not len(targets):
         return torch.ones(len(targets), dtype=torch.float64)
-    classes, of, counts = torch.unique(targets, return_inverse=True, return_counts=True)
-    weights: Tensor = (len(targets) / (len(classes) * counts.double())).clamp(max=HEAVIEST)[of]
-    return weights.div_(weights.mean())
+    _, of, counts = torch.unique(targets, return_inverse=True, return_counts=True)
+    return torch.from_numpy(weights_of(counts.double().cpu().numpy()))[of.cpu()]
 
 
 def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class Gauge:
         return cost_in_margins(mean_gain(base, found, judging.row_limit, weights=self._weights(judging)), judging)
 
     def _weights(self, judging: Judging) -> Tensor | None:
-        return row_weights(self._rows.targets.cpu()) if judging.balanced else None
+        return row_weights(self._rows.targets.cpu()) if judging.balanced and self._task.classifies else None
 
 
 def cost_in_margins(gain: int, judging: Judging) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bflcd.learn.labels.balance import HEAVIEST
+from bflcd.learn.labels.balance import weights_of
 
 Reals = NDArray[np.float64]
 
@@ -20,8 +20,6 @@ CAUTION: Final = 6.0
 
 _A_ROW: Final = 0.5
 """Of a class, from which on a judge that is thought of has it."""
-
-_LEAST_MEAN: Final = 1e-9
 
 LEAST_DEVIATION: Final = 1e-5
 """Nats: what the prediction is worth at best."""
@@ -49,23 +47,28 @@ def expected(
 ) -> tuple[Reals, Reals]:
     """Means and variances of the mean gains of judges with class `shares` [judges, classes], [judges, predictions].
 
-    `balanced`: whether their classes count alike, not their rows.
+    `balanced`: whether a judge says the less of the mean over its rows and over its classes.
     """
-    counts = shares * class_weights(shares, rows) if balanced else shares
-    spreads = counts * class_weights(shares, rows) if balanced else shares
-    means = counts @ np.stack([p.means for p in predictions]).T
-    variances = spreads @ np.stack([p.variances for p in predictions]).T * (CAUTION / rows) + noise**2
-    return means, variances
+    by_row = _moments(shares, shares, predictions, rows, noise)
+    if not balanced:
+        return by_row
+    weights = class_weights(shares, rows)
+    by_class = _moments(shares * weights, shares * weights**2, predictions, rows, noise)
+    less = by_class[0] < by_row[0]
+    return np.where(less, by_class[0], by_row[0]), np.where(less, by_class[1], by_row[1])
+
+
+def _moments(means: Reals, spreads: Reals, predictions: list[Prediction], rows: int, noise: float) -> tuple[Reals, Reals]:
+    """By what each class counts for in a mean, and for in its variance, [judges, classes]."""
+    found = means @ np.stack([p.means for p in predictions]).T
+    return found, spreads @ np.stack([p.variances for p in predictions]).T * (CAUTION / rows) + noise**2
 
 
 def class_weights(shares: Reals, rows: int) -> Reals:
-    """What a row of each class counts where classes count alike, [judges, classes], as `learn.labels.balance.row_weights` of so
-    many `rows`; a class of less than half of a row is not there."""
+    """What a row of each class counts, [judges, classes], as `learn.labels.balance.row_weights` of so many `rows`; a class of
+    less than half of a row is not there."""
     counts = shares * rows
-    there = counts >= _A_ROW
-    alike = rows / (np.maximum(there.sum(-1, keepdims=True), 1) * np.maximum(counts, _A_ROW))
-    weights = np.where(there, np.minimum(alike, HEAVIEST), 0.0)
-    return np.asarray(weights / np.maximum((shares * weights).sum(-1, keepdims=True), _LEAST_MEAN))
+    return weights_of(np.where(counts >= _A_ROW, counts, 0.0))
 
 
 def deviations(variances: Reals) -> Reals:

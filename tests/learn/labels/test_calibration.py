@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Bare(DigitsTask):
-    CALIBRATED = False
+    LOGITS = False
 
 
 @pytest.mark.parametrize(
