@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bflcd.errors import PeerError
 from bflcd.learn.checks.moves import fixed_norm, held_share
@@ -195,22 +197,35 @@ def test_no_row_gains_or_loses_more_than_its_limit(digits):
         ([0, 0, 0, 1], [2 / 3, 2 / 3, 2 / 3, 2]),
         ([5, 9, 7], [1, 1, 1]),
         ([3, 3], [1, 1]),
-        ([0] * 15 + [1], [16 / 30 / (12 / 16)] * 15 + [HEAVIEST / (12 / 16)]),
+        ([0] * 15 + [1], [0.8] * 15 + [HEAVIEST]),
+        ([0] * 249 + list(range(1, 8)), [228 / 249] * 249 + [HEAVIEST] * 7),
+        ([], []),
         ([0.0, 0.0, 1.0], [1, 1, 1]),
         ([[0], [0], [1]], [1, 1, 1]),
     ],
-    ids=["two", "all alike", "one", "a rare one", "no classes", "many outputs"],
+    ids=["two", "all alike", "one", "a rare one", "seven rare ones", "nothing", "no classes", "many outputs"],
 )
 def test_classes_count_alike_and_no_row_far_more_than_others(targets, weights):
-    """The rarer a class the heavier each of its rows, up to four times what they would be if all were as frequent; one on average."""
+    """The rarer a class the heavier each of its rows, up to four times what rows count on average."""
     found = row_weights(torch.tensor(targets))
     torch.testing.assert_close(found, torch.tensor(weights, dtype=torch.float64))
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=12).filter(any))
+def test_weights_are_of_mean_one_and_no_row_weighs_more_than_the_heaviest(counts):
+    """And all classes whose rows are below that count the same together."""
+    targets = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    found = row_weights(targets)
     assert float(found.mean()) == pytest.approx(1.0)
+    assert float(found.max()) <= HEAVIEST + 1e-9
+    sums = torch.zeros(len(counts), dtype=torch.float64).index_add_(0, targets, found)
+    light = [float(sums[label]) for label in set(targets.tolist()) if float(found[targets == label][0]) < HEAVIEST - 1e-9]
+    assert light == pytest.approx([light[0]] * len(light)) if light else len(set(targets.tolist())) == 0
 
 
 def test_a_judge_says_what_its_classes_gain_on_average(digits):
     """Given a judge nearly all of whose rows are of two digits, then its card says what the classes gain, each as much as it weighs,
-    and not what the rows do; its loss and accuracy are those of the rows."""
+    where that is less than what the rows do; its loss and accuracy are those of the rows."""
     task, flat, model, rows, update = digits
     common = (rows.targets == 3) | (rows.targets == 8)
     kept = common | (torch.arange(len(rows)) % 5 == 0)
@@ -224,10 +239,34 @@ def test_a_judge_says_what_its_classes_gain_on_average(digits):
         flat.weights.add_(torch.from_numpy(update.copy()), alpha=sign / 4)
         gains = base - measure(flat, task, skewed, never).losses
         weighed = float((gains * row_weights(skewed.targets)).mean())
-        assert balanced.scores[place].gain == pytest.approx(weighed * 1e6, abs=1)
-        assert balanced.scores[place].gain != plain.scores[place].gain == pytest.approx(float(gains.mean()) * 1e6, abs=1)
+        assert plain.scores[place].gain == pytest.approx(float(gains.mean()) * 1e6, abs=1)
+        assert balanced.scores[place].gain == pytest.approx(min(weighed, float(gains.mean())) * 1e6, abs=1)
         assert balanced.scores[place].accuracy == plain.scores[place].accuracy
     assert (balanced.base_loss, balanced.base_accuracy) == (plain.base_loss, plain.base_accuracy)
+    assert any(by_class.gain < by_row.gain for by_class, by_row in zip(balanced.scores, plain.scores, strict=True))
+
+
+@pytest.mark.parametrize(("common", "rare"), [(-0.1, 0.4), (0.1, -0.4)])
+def test_nobody_is_paid_for_taking_from_some_classes_what_it_gives_to_others(common, rare):
+    """Given a judge of whose rows four fifths are of one class, then an update that takes from it and gives four times that to each
+    row of the other does not gain, though it does by classes; and the other way round, though it does by rows."""
+    targets = torch.tensor([0] * 80 + [1] * 20)
+    gains = torch.where(targets == 0, common, rare).double()
+    weights = row_weights(targets)
+    said = mean_gain(gains, torch.zeros(100, dtype=torch.float64), MicroNats(2_000_000), weights=weights)
+    assert max(float(gains.mean()), float((gains * weights).mean())) >= 0
+    assert said <= 0
+
+
+def test_a_task_with_a_loss_of_its_own_is_judged_by_rows(digits):
+    """Given whole numbers that are no classes, such as ages, then no row counts more than another."""
+    task, flat, model, rows, update = digits
+    job = score_job(model, [candidate(flat, 1, update)], rows=1000)
+    seen = []
+    for logits in (True, False):
+        own = type("Own", (type(task),), {"LOGITS": logits})({})
+        seen.append([Scorer(flat, own, rows).score(replace(job, balanced=how), never).scores[0].gain for how in (False, True)])
+    assert seen[1] == [seen[0][0]] * 2
 
 
 @pytest.mark.parametrize(

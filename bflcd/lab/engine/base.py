@@ -209,9 +209,10 @@ def _by_member(
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
     balanced: bool = False,
 ) -> Scores:
-    """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base. `repeated`
-    [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it. `balanced`: and so do
-    classes, if the mean over them is less.
+    """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base.
+
+    `repeated` [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
+    `balanced`: and so do classes, if the mean over them is less.
     """
     owned = torch.split(targets, list(sizes))
     parts = zip(torch.split(losses, list(sizes), dim=1), owned, strict=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bflcd.learn.data import DataConfig
 from bflcd.learn.flat import FlatModel
-from bflcd.learn.labels.calibration import Calibration, log_shares, strength
+from bflcd.learn.labels.calibration import HALVING, Calibration, log_shares, strength
 from bflcd.learn.private.descent import PrivateDescent
 from bflcd.learn.private.mechanism import Mechanism
 from bflcd.learn.private.noise import Chance
@@ -31,20 +31,46 @@ class Bare(DigitsTask):
     LOGITS = False
 
 
+class Own(DigitsTask):
+    def row_loss(self, outputs, targets):
+        return super().row_loss(outputs, targets)
+
+
+class OwnLogits(Own):
+    LOGITS = True
+
+
 @pytest.mark.parametrize(
-    ("set_", "known", "expected"),
-    [(MILLION, 0, 1.0), (MILLION, 500_000, 0.75), (MILLION, MILLION, 0.0), (400_000, 500_000, 0.3), (0, 0, 0.0)],
+    ("set_", "known", "round_", "expected"),
+    [
+        (MILLION, 0, 0, 1.0),
+        (MILLION, 500_000, 0, 0.75),
+        (MILLION, MILLION, 0, 0.0),
+        (400_000, 500_000, 0, 0.3),
+        (0, 0, 0, 0.0),
+        (MILLION, 0, HALVING, 0.5),
+        (MILLION, 500_000, 3 * HALVING, 0.1875),
+    ],
 )
-def test_it_fades_with_the_square_of_what_the_model_knows(set_, known, expected):
-    assert strength(task_spec("digits", (), calibration=set_), PartsPerMillion(known)) == pytest.approx(expected)
+def test_it_fades_with_the_square_of_what_the_model_knows_and_with_its_age(set_, known, round_, expected):
+    spec = task_spec("digits", (), calibration=set_)
+    assert strength(spec, PartsPerMillion(known), round_) == pytest.approx(expected)
 
 
 def test_shares_count_half_of_a_row_more_of_every_class():
-    found = log_shares(torch.tensor([0, 2, 0, 0]), 4)
-    torch.testing.assert_close(found, torch.log(torch.tensor([3.5, 0.5, 1.5, 0.5]) / 6))
+    found = log_shares(torch.tensor([0, 2, 3, 0, 2, 3]), 4)
+    torch.testing.assert_close(found, torch.log(torch.tensor([2.5, 0.5, 2.5, 2.5]) / 8))
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
+@pytest.mark.parametrize(("labels", "enough"), [([3] * 9, 0.0), ([0, 1], 0.5), ([0] * 4 + [1] * 4, 0.5), ([0, 1, 2, 3], 1.0)])
+def test_a_device_of_one_class_is_not_calibrated_and_one_of_two_by_half(labels, enough):
+    """Of one class alone there is nothing to tell apart: calibrated, its device would learn nothing, and nobody its class."""
+    targets = torch.tensor(labels)
+    counts = torch.bincount(targets, minlength=5) + 0.5
+    torch.testing.assert_close(log_shares(targets, 5), enough * torch.log(counts / counts.sum()))
+
+
+@given(st.lists(st.integers(0, 6), max_size=60).map(lambda more: [1, 3, 5] * (1 + len(more) // 3) + more))
 def test_who_knows_nothing_learns_nothing_of_how_common_classes_are(labels):
     """Given a network whose logits are all the same, then at full strength no class's logit is pulled by all rows together
     further than half of a row's worth; without, by as many rows as it has more or fewer than the even share."""
@@ -76,6 +102,11 @@ def test_devices_of_a_stack_are_calibrated_each_to_its_own_labels():
     ("task", "targets", "outputs", "by"),
     [
         (DigitsTask({}), torch.tensor([0, 1]), torch.ones(2, 3), 0.0),
+        (DigitsTask({}), torch.tensor([0, -100]), torch.ones(2, 3), 1.0),
+        (DigitsTask({}), torch.tensor([0, 3]), torch.ones(2, 3), 1.0),
+        (DigitsTask({}), torch.tensor([0, 40_000_000_000]), torch.ones(2, 1), 1.0),
+        (DigitsTask({}), torch.zeros(0, dtype=torch.int64), torch.ones(2, 3), 1.0),
+        (Own({}), torch.tensor([0, 1]), torch.ones(2, 3), 1.0),
         (DigitsTask({}), torch.tensor([0.0, 1.0]), torch.ones(2, 3), 1.0),
         (DigitsTask({}), torch.tensor([[0], [1]]), torch.ones(2, 3), 1.0),
         (DigitsTask({}), torch.tensor([True, False]), torch.ones(2, 3), 1.0),
@@ -86,8 +117,20 @@ def test_devices_of_a_stack_are_calibrated_each_to_its_own_labels():
     ],
 )
 def test_what_has_no_logits_by_class_is_left_alone(task, targets, outputs, by):
-    assert Calibration(task, [targets], by).of_one(outputs) is not None
     assert torch.equal(Calibration(task, [targets], by).of_one(outputs), outputs)
+
+
+@pytest.mark.parametrize(("task", "classifies"), [(DigitsTask, True), (Bare, False), (Own, False), (OwnLogits, True)])
+def test_whoever_has_a_loss_of_its_own_says_whether_its_outputs_are_logits(task, classifies):
+    assert task({}).classifies is classifies
+    found = Calibration(task({}), [torch.arange(3)], 1.0).of_one(torch.ones(2, 3))
+    assert torch.equal(found, torch.ones(2, 3)) is not classifies
+
+
+@pytest.mark.parametrize("by", [0.0, 1.0])
+@pytest.mark.parametrize("outputs", [(torch.ones(2, 3), torch.ones(2)), {"logits": torch.ones(2, 3)}], ids=["tuple", "dict"])
+def test_what_is_no_tensor_goes_to_the_loss_as_it_is(outputs, by):
+    assert Calibration(DigitsTask({}), [torch.tensor([0, 1])], by).of_one(outputs) is outputs
 
 
 # -- what it does to updates --------------------------------------------------------------------------------------------------
