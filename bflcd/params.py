@@ -48,8 +48,8 @@ class TaskSpec:
     batch_size: Annotated[int, Between(1, 2**16)] = 32
     local_epochs: Annotated[int, Between(1, 1000)] = 1
     calibration: Annotated[PartsPerMillion, Between(0, MILLION)] = PartsPerMillion(MILLION)
-    """How much of its own labels' shares a device takes out of what it learns, while the model knows nothing
-    (`learn.labels.calibration`), in millionths; 0: nothing."""
+    """How much of its own labels' shares a device takes out of what it learns at first (`learn.labels.calibration`), in
+    millionths; 0: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Params:
     fresh_gains: bool = True
     """An update is measured without what it repeats of the last step, once the model is right more often than not, design 5.2."""
     balanced_gains: bool = True
-    """A judge's classes count alike in what it says of a gain, however many rows it has of each, design 5.2; with `score_noise`
-    its rows do."""
+    """A judge says the less of what its rows and its classes gain, these counting alike, design 5.2; with `score_noise` what its
+    rows do."""
     odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(0)
     """Offers that cost one class on a judge's rows more than the usual ones do, by this multiple of what those differ by, in
     millionths, are refused there (`ledger.trust.oddness`); 0: none is. Design 5."""

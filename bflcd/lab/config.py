@@ -82,9 +82,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fresh_gains: bool = True
     """Whether what an update repeats of the last step is left out of what judges measure."""
     balanced_gains: bool = True
-    """Whether a judge's classes count alike, not its rows."""
+    """Whether a judge says the less of what its rows and its classes gain, these counting alike."""
     calibration: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
-    """How much of its labels' shares a device takes out of what it learns, while the model knows nothing."""
+    """How much of its labels' shares a device takes out of what it learns at first."""
     odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """In spreads of what usual offers cost one class; 0: no offer is odd."""
     disclosure: str = HERE

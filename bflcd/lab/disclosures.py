@@ -38,7 +38,7 @@ class Disclosure:
         return replace(self, noise=params.score_noise * one / NOISE_UNIT / MILLION)
 
     def balanced(self, params: Params) -> bool:
-        """Whether a judge's classes count alike in what it measures."""
+        """Whether a judge's classes count too in what it measures."""
         return self.clipped and balances(self.under(params))
 
     def most(self, params: Params) -> float:

@@ -109,7 +109,8 @@ class ScoreJob:
     `TrainJob`.
     `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
     before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
-    `fresh`: what an update repeats of that step is left out of what is measured. `balanced`: classes count alike, not rows.
+    `fresh`: what an update repeats of that step is left out of what is measured. `balanced`: the less of what rows and classes
+    gain counts.
     """
 
     round: Round

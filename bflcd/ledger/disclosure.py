@@ -118,7 +118,7 @@ def measures_fresh(params: Params, known: PartsPerMillion) -> bool:
 
 
 def balances(params: Params) -> bool:
-    """Whether a judge's classes count alike in what it measures of a gain, not its rows.
+    """Whether a judge's classes count too in what it measures of a gain, each alike, and not its rows alone.
 
     Not with noise: that is what one row of many can say at most, and one of few would need more of it.
     """

@@ -40,7 +40,7 @@ class Belief:
         balanced: bool = False,
     ) -> None:
         """`public`: the label distribution that everybody knows; `concentration`: how much judges resemble it; `rows`: theirs;
-        `balanced`: whether their classes count alike."""
+        `balanced`: whether their classes count too."""
         self._rng, self.rows, self.balanced = rng, rows, balanced
         self.shares = rng.dirichlet(np.maximum(public * concentration, 1e-3), PARTICLES)
         self._log_weights = np.zeros(PARTICLES)

@@ -211,7 +211,7 @@ def conclude(
     balanced: bool = False,
 ) -> dict[NodeId, Belief]:
     """What is thought of the class shares of each judge of so many `rows`; `alpha`: how much they differ from `public`;
-    `balanced`: whether their classes count alike."""
+    `balanced`: whether their classes count too."""
     rng = np.random.default_rng(seed)
     beliefs = {judge: Belief(public, alpha * len(public), count, rng, balanced=balanced) for judge, count in rows.items()}
     for question in heard:
