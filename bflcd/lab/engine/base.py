@@ -160,17 +160,8 @@ class Engine(ABC):
             losses, right = self.losses(stack, rows)
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
-            said = _by_member(
-                losses.cpu(),
-                right.cpu(),
-                targets,
-                sizes,
-                repeated[part],
-                row_limit=row_limit,
-                gain_limit=gain_limit,
-                balanced=by_class,
-            )
-            passes.append(said)
+            measured = (losses.cpu(), right.cpu(), targets, sizes, repeated[part])
+            passes.append(_by_member(*measured, row_limit=row_limit, gain_limit=gain_limit, balanced=by_class))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),

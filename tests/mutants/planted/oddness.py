@@ -6,7 +6,7 @@ from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
 ODDNESS = "bflcd/ledger/trust/oddness.py"
-SCORING = "bflcd/learn/scoring.py"
+BALANCE = "bflcd/learn/labels/balance.py"
 OFFERS = "bflcd/core/round/offers.py"
 
 TOLD_APART: Final = selection("ledger/test_oddness.py")
@@ -41,7 +41,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "cost-in-the-mean",
         "an offer that turns one class round costs no more than any other",
-        SCORING,
+        BALANCE,
         "costs: Tensor = ((means.max(1).values - given) * MILLION)",
         "costs: Tensor = ((means.mean(1) - given) * MILLION)",
         MEASURED,
@@ -49,7 +49,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "few-classes-are-odd",
         "who knows few classes is refused for what it takes from the others, whatever it gives",
-        SCORING,
+        BALANCE,
         "    given = (-means).max(1).values.clamp(min=0)\n",
         "    given = 0 * means.max(1).values\n",
         MEASURED,
