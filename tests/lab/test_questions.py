@@ -21,7 +21,7 @@ PARAMS = Params()
 
 
 def test_exact_cards_tell_every_class_count_and_most_records():
-    """Given cards as they were, when three askers ask for six rounds, then they know all counts, and of most records who holds them."""
+    """Given cards as they were, when three askers ask for eight rounds, then they know all counts, and of most records who holds them."""
     asked = Interrogation(Simulation(SIX, Machine(threads=1)), (BEFORE,))
     while asked.ask():
         pass

@@ -34,9 +34,9 @@ def weights_of(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 def row_weights(targets: Tensor) -> Tensor:
     """What each row counts where a judge's classes count alike (ADR 36), float64 [rows], of mean 1 and at most `HEAVIEST`.
 
-    Targets that are no classes are one, so that all rows count alike.
+    Where targets are no classes (numbers below 0 mark rows that a loss ignores), all rows count alike.
     """
-    if targets.dtype.is_floating_point or targets.dim() != 1 or not len(targets):
+    if targets.dtype.is_floating_point or targets.dim() != 1 or not len(targets) or int(targets.min()) < 0:
         return torch.ones(len(targets), dtype=torch.float64)
     _, of, counts = torch.unique(targets, return_inverse=True, return_counts=True)
     return torch.from_numpy(weights_of(counts.double().cpu().numpy()))[of.cpu()]
