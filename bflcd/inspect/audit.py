@@ -43,8 +43,8 @@ class SegmentReader(Protocol):
 class RoundRow:
     """One decided round. `model`: number of the model that it made, as everywhere here; `time`: Unix time in milliseconds;
     `base_loss` in micro-nats and `base_accuracy` in millionths: of the model before, None where nobody measured it; `step_limit`
-    in the unit of cards (scale 2^12), below 0 for a first step, which half of its model's norm holds too, None for none; `pool`,
-    `burnt`: units after the round."""
+    in the unit of cards (scale 2^12), below 0 what each of a young model's updates is held to, None for none; `pool`, `burnt`:
+    units after the round."""
 
     model: int
     height: int

@@ -20,7 +20,8 @@ _COLUMNS = 2**20
 def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int], limit: int | None) -> Tensor:
     """The next model [n] of `model` [n] and packed `updates` [places, n] with integer weights; `model` itself without updates.
 
-    `limit`: the largest norm of the step, as norms stand on cards; below 0: its amount, and half of that of `model`; None: none.
+    `limit`: the largest norm of the step, as norms stand on cards; below 0: its amount, which holds each update too, and half of
+    that of `model`; None: none.
 
     Raises InvariantError for an unknown rule, or another number of weights than updates.
     """
@@ -30,33 +31,43 @@ def aggregate(rule: str, model: Tensor, updates: Tensor, weights: Sequence[int],
     if len(updates) == 0:
         return model
     start = _to_fixed(model)
-    return _to_floats(start + _shortened(step_of(updates, weights), limit, start))
+    step = step_of(updates, weights, None if limit is None or limit >= 0 else bound_of(limit, 0))
+    return _to_floats(start + _shortened(step, limit, start))
 
 
-def _fedavg(updates: Tensor, weights: Sequence[int]) -> Tensor:
+def _fedavg(updates: Tensor, weights: Sequence[int], bound: int | None) -> Tensor:
     total = torch.zeros_like(updates[0], dtype=torch.int64)
     for update, weight in zip(updates, weights, strict=True):
-        total += _to_fixed(update).mul_(weight)
+        total += _scaled(fixed := _to_fixed(update), _scale_of(fixed, bound)) * weight
     return _divide(total, sum(weights))
 
 
-def _median(updates: Tensor, _weights: Sequence[int]) -> Tensor:
+def _median(updates: Tensor, _weights: Sequence[int], bound: int | None) -> Tensor:
+    scales = [_scale_of(_to_fixed(update), bound) if bound is not None else None for update in updates]
     result = torch.empty_like(updates[0], dtype=torch.int64)
     low, high = (len(updates) - 1) // 2, len(updates) // 2
     for begin in range(0, len(result), _COLUMNS):
-        ranked = _to_fixed(updates[:, begin : begin + _COLUMNS]).sort(dim=0).values
+        parts = _to_fixed(updates[:, begin : begin + _COLUMNS])
+        ranked = torch.stack([_scaled(*each) for each in zip(parts, scales, strict=True)]).sort(dim=0).values
         result[begin : begin + _COLUMNS] = ranked[low] if low == high else _divide(ranked[low] + ranked[high], 2)
     return result
 
 
-RULES: Final[Mapping[str, Callable[[Tensor, Sequence[int]], Tensor]]] = {"fedavg": _fedavg, "median": _median}
+RULES: Final[Mapping[str, Callable[[Tensor, Sequence[int], int | None], Tensor]]] = {"fedavg": _fedavg, "median": _median}
 """By the names of `bflcd.learn.aggregate.RULES`."""
 
 
 def _shortened(step: Tensor, limit: int | None, start: Tensor) -> Tensor:
     if limit is None:
         return step
-    scale = scale_to(bound_of(limit, _squares(start) if limit < 0 else 0), _squares(step))
+    return _scaled(step, _scale_of(step, bound_of(limit, _squares(start) if limit < 0 else 0)))
+
+
+def _scale_of(step: Tensor, bound: int | None) -> int | None:
+    return None if bound is None else scale_to(bound, _squares(step))
+
+
+def _scaled(step: Tensor, scale: int | None) -> Tensor:
     return step if scale is None else _divide(step * scale, 1 << FRACTION_BITS)
 
 

@@ -12,7 +12,7 @@ from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.doubts import Bearing, of_cards
-from bflcd.ledger.trust.reputation import harm_is_shown, measure_of, reputation_after
+from bflcd.ledger.trust.reputation import Measure, harm_is_shown, measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
@@ -69,23 +69,24 @@ def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[
     if judgement.proves_nothing:
         return accounts
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
+    measure = measure_of(params, state.known, judgement.gains)
     if state.known < HALF_RIGHT and not judgement.packed:
         judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
-        _after(params, state, account, offer) if (offer := judged.get(account.node)) is not None else account
+        _after(measure, state, account, offer) if (offer := judged.get(account.node)) is not None else account
         for account in accounts
     )
 
 
-def _after(params: Params, state: State, account: Account, offer: OfferJudgement) -> Account:
+def _after(measure: Measure, state: State, account: Account, offer: OfferJudgement) -> Account:
     """One trainer's account after its judged offer; what a copy gains is not its merit."""
     m, gain = len(state.committee), offer.gain
     stands = standing_after(account, state.round, harmed=harms(offer, m), packed=offer.reason is None)
-    if params.reputation_rounds == 0 or offer.reason is Reason.COPY:
+    if measure.rounds == 0 or offer.reason is Reason.COPY:
         return stands
     if gain is not None and gain < 0 and not harm_is_shown(offer.refusals, m):
         gain = None
-    return replace(stands, reputation=reputation_after(account.reputation, gain, measure_of(params, state.known)))
+    return replace(stands, reputation=reputation_after(account.reputation, gain, measure))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

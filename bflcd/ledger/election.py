@@ -189,7 +189,8 @@ def elect(
         node = account.node
         standing = _standing(account, packed.get(node))
         if node in elected:
-            low = params.reputation_rounds > 0 and account.reputation < good and not drawn
+            behind = account.reputation < good or account.refusals > 0
+            low = params.reputation_rounds > 0 and behind and not drawn
             rank: _Rank = (Group.PACKED, low, elected[node])
         elif node in seated:
             # 4. The present committee, among themselves as 2, 3 and 5.

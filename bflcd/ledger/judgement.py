@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
-from bflcd.ledger.disclosure import REFUSED
+from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.influence.norms import MIN_RATED, middles
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
@@ -34,8 +34,8 @@ NORM_BAND_LOW: Final = 16
 NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`influence.weights`)."""
 
-FEW_HARMFUL: Final = 2
-"""Harmful offers of trainers who are drawn, from which nothing is told of their committee."""
+FEW_OUT: Final = 2
+"""Offers of trainers who are drawn, harmful or of no usual norm, from which nothing is told of their committee."""
 
 ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
 """What ranks an offer, of its median gain and its median accuracy."""
@@ -62,6 +62,10 @@ class Reason(Enum):
     IN_DEBT = "its uploader has done harm and not made up for it yet"
     COPY = "it is a copy of an earlier one, or of the last step"
     NO_PLACE = "better offers took all places"
+
+
+OUT_OF_BAND: Final = frozenset({Reason.NORM_TOO_SMALL, Reason.NORM_TOO_LARGE})
+"""Of what no usual norm is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Judgement:
 
     `offers`: every offer on any card, sorted by (uploader, offer, root); `packed`: the best, at most k, in block order;
     `present`: members on f + 1 cards, sorted; `base_loss`, `base_accuracy`: of the round's model, lower medians over the
-    cards that have them, None if none has; `proves_nothing`: whether nobody is the worse or the better for it (`_most_harm`).
+    cards that have them, None if none has; `proves_nothing`: whether nobody is the worse or the better for it (`_most_are_out`).
     """
 
     offers: tuple[OfferJudgement, ...]
@@ -103,6 +107,11 @@ class Judgement:
     base_loss: MicroNats | None
     base_accuracy: PartsPerMillion | None
     proves_nothing: bool = False
+
+    @property
+    def gains(self) -> list[MicroNats]:
+        """The medians of the offers that count."""
+        return [offer.gain for offer in self.offers if offer.gain is not None]
 
 
 def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> Judgement:
@@ -145,20 +154,21 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
         present=_present(bodies, f),  # 6.
         base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
-        proves_nothing=_most_harm(params, state, offers),
+        proves_nothing=_most_are_out(params, state, offers),
     )
 
 
-def _most_harm(params: Params, state: State, offers: Sequence[OfferJudgement]) -> bool:
-    """Whether more than half of the offers that were measured harm, and more than can all be a third of the members'.
+def _most_are_out(params: Params, state: State, offers: Sequence[OfferJudgement]) -> bool:
+    """Whether more than half of the offers that were measured harm or have no usual norm, and more than can all be a third of
+    the members'.
 
     Those who trained are honest more often than one committee is; if they are not harmful, it is, or its model knows nothing yet.
-    Where members are drawn to train, a third of all may be more than train at all: there more than two have to harm.
+    Where members are drawn to train, a third of all may be more than train at all: there more than two have to be out.
     """
-    measured = [offer.gain for offer in offers if offer.gain is not None]
-    harmful = measured.count(REFUSED)
-    least = faults(sum(1 for _ in members_of(state))) if params.active_fraction == MILLION else FEW_HARMFUL
-    return 2 * harmful > len(measured) and harmful > least
+    measured = [offer for offer in offers if offer.gain is not None]
+    out = sum(offer.gain == REFUSED or offer.reason in OUT_OF_BAND for offer in measured)
+    least = faults(sum(1 for _ in members_of(state))) if params.active_fraction == MILLION else FEW_OUT
+    return 2 * out > len(measured) and out > least
 
 
 Key = tuple[NodeId, Digest, Digest]
@@ -205,7 +215,21 @@ def _rate(score_of: ScoreRule, key: Key, found: list[CardEntry], m: int, *, two:
 
 def _held(params: Params, state: State, offers: list[OfferJudgement]) -> list[OfferJudgement]:
     """The offers, with the reason of what the norms or its uploader's debt refuse."""
-    return _hold_to_repute(params, state, _hold_to_band(_hold_to_ledger(offers, state.usual_norm), state.usual_norm))
+    told = _hold_to_ledger(offers, 0 if _is_told_wrong(state, offers) else state.usual_norm)
+    return _hold_to_repute(params, state, _hold_to_band(told, state.usual_norm))
+
+
+def _is_told_wrong(state: State, offers: list[OfferJudgement]) -> bool:
+    """Whether a young model's ledger has a usual norm that is none by either middle of the qualified offers.
+
+    It is what one committee packed before anybody had learnt anything. Then the round's own middles decide, or honest offers stay
+    too short, however much they gain, for as long as a single long one qualifies.
+    """
+    rated = [(offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain is not None]
+    if state.known >= HALF_RIGHT or len(rated) < MIN_RATED:
+        return False
+    found = middles(rated)
+    return state.usual_norm > found.high * NORM_BAND_HIGH or state.usual_norm * NORM_BAND_LOW < found.low
 
 
 def _without(gone: frozenset[Digest], offers: list[OfferJudgement]) -> list[OfferJudgement]:

@@ -18,10 +18,9 @@ from bflcd.ledger.alliance.keys import holder_of
 from bflcd.ledger.alliance.parameters import in_force
 from bflcd.ledger.cards import CardRules, check_offer
 from bflcd.ledger.difference import compare_segments
-from bflcd.ledger.disclosure import HALF_RIGHT
 from bflcd.ledger.election import Merit, elect, lead_order
-from bflcd.ledger.influence.step_limit import limit_of_step, usual_norm_after
-from bflcd.ledger.influence.weights import rated, weigh
+from bflcd.ledger.influence.rounds import step_limit_of, usual_after
+from bflcd.ledger.influence.weights import weigh
 from bflcd.ledger.judgement import Judgement, OfferJudgement, judge
 from bflcd.ledger.lot import Draw, checked_draw
 from bflcd.ledger.medians import lower_median
@@ -70,8 +69,8 @@ class Packed:
 class Selection:
     """What a round learns from, whoever leads it.
 
-    `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: the largest norm of the aggregate's
-    step, in the unit of cards, below 0 for a first step, which half of its model's norm holds too, None without a limit.
+    `cards`: the q that decided, sorted by author; `packed` in block order; `step_limit`: what holds the aggregate's
+    step (`influence.rounds`).
     """
 
     cards: tuple[Signed[ScoreCard], ...]
@@ -134,7 +133,7 @@ def select(
     _check_cards(params, state, head, cards)
     judgement = judge(params, state, cards)
     packed = _find_offers(params, state, head, judgement, offers)
-    return Selection(cards, judgement, packed, limit_of_step(params.norm_clip, state.usual_norm, rated(judgement.packed)))
+    return Selection(cards, judgement, packed, step_limit_of(params, state, judgement))
 
 
 def decide(
@@ -170,7 +169,7 @@ def decide(
         state,
         accounts=accounts_after(params, state, judgement, found),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
-        usual_norm=usual_norm_after(state.usual_norm, rated(judgement.packed), free=_moves_freely(state, judgement)),
+        usual_norm=usual_after(state, judgement),
         known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
         pace=_pace_after(params, state, cards, judgement),
         words=words_after(params, state, judgement, cards, [trained.get(p.judgement.uploader, Amount(0)) for p in packed]),
@@ -317,12 +316,6 @@ def _find_offers(
         found.append(offer)
     shares = weigh(params, state, judgement.packed, [offer.body.samples for offer in found])
     return tuple(Packed(*parts) for parts in zip(judgement.packed, found, shares, strict=True))
-
-
-def _moves_freely(state: State, judgement: Judgement) -> bool:
-    """Whether what is usual may move far: a model is right on less than half, and the round packs most of what counts."""
-    counted = sum(offer.gain is not None for offer in judgement.offers)
-    return state.known < HALF_RIGHT and 2 * len(judgement.packed) > counted
 
 
 def _pace_after(params: Params, state: State, cards: Sequence[Signed[ScoreCard]], judgement: Judgement) -> Pace:

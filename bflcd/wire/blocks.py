@@ -93,8 +93,7 @@ class ModelBody:
     """The q score cards that decided the round (sorted by author), the aggregation rule (`wire.rollback.RULE`: an older model
     stands in the aggregate's place), the weight of each packed update in block order, the rewards paid (sorted by node, positive
     amounts only), the operations in the order in which they are applied (`bflcd.ledger.operations`), and the largest norm that
-    the aggregate's step may have, in the unit of cards, below 0 for a first step, which half of the model's norm holds too, None
-    without a limit."""
+    the aggregate's step may have, in the unit of cards; below 0 what each of a young model's updates may; None without one."""
 
     cards: Annotated[tuple[Envelope, ...], Size(0, MAX_COMMITTEE)]
     rule: Name

@@ -75,8 +75,11 @@ def goes_back(chain: Chain, target: int, model: BlobRef | None = None) -> tuple[
     return tuple(said)
 
 
-def next_segment(chain: Chain, operations: tuple[Operation, ...] = (), *, harmful: int = 0) -> CertifiedSegment:
-    """Play one round in which two trainers are packed, and `harmful` others refused; the chain stands behind it afterwards."""
+def next_segment(
+    chain: Chain, operations: tuple[Operation, ...] = (), *, harmful: int = 0, accuracy: int = 400_000
+) -> CertifiedSegment:
+    """Play one round in which two trainers are packed, and `harmful` others refused, and judges find their model right by `accuracy`;
+    the chain stands behind it afterwards."""
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
@@ -89,7 +92,7 @@ def next_segment(chain: Chain, operations: tuple[Operation, ...] = (), *, harmfu
         chain.payloads[ref(update).root] = update
     by = by_digest(offers)
     gains = {offer.digest: 1000 if index < TRAINERS else REFUSED for index, offer in enumerate(offers)}
-    cards = make_cards(community, {digest: [gain] * community.q for digest, gain in gains.items()}, by)
+    cards = make_cards(community, {digest: [gain] * community.q for digest, gain in gains.items()}, by, base_accuracy=accuracy)
     outcome = decide(
         community.params,
         state,

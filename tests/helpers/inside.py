@@ -3,6 +3,7 @@
 from bflcd.consensus.pbft import Pbft
 from bflcd.core.core import Core
 from bflcd.core.operation_pool import OperationPool
+from bflcd.core.round.segments import SegmentCandidates
 from bflcd.core.round.state import RoundState
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.wire.blocks import Certificate
@@ -22,6 +23,12 @@ def pbft_of(core: Core) -> Pbft | None:
     """This round's machine, if the node holds a seat."""
     agreement = core._round.agreement
     return None if agreement is None else agreement.pbft
+
+
+def candidates_of(core: Core) -> SegmentCandidates | None:
+    """The segments that may become this round's, if the node holds a seat."""
+    agreement = core._round.agreement
+    return None if agreement is None else agreement._candidates
 
 
 def pool_of(core: Core) -> OperationPool:

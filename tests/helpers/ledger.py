@@ -159,13 +159,18 @@ def make_cards(
     gains: Mapping[Digest, Sequence[int | None]],
     offers: Mapping[Digest, Signed[Offer]],
     present: Iterable[NodeId] | None = None,
+    **changes: Any,
 ) -> tuple[Signed[ScoreCard], ...]:
     """q cards, sorted by author: the i-th of the first q seats gives the offer `gains[offer][i]`, None for no entry."""
     seats = sorted(community.state.committee[: community.q])
     seen = None if present is None else tuple(present)
     return tuple(
         make_card(
-            community, seat, [make_entry(offers[o], gain) for o, row in gains.items() if (gain := row[i]) is not None], seen
+            community,
+            seat,
+            [make_entry(offers[o], gain) for o, row in gains.items() if (gain := row[i]) is not None],
+            seen,
+            **changes,
         )
         for i, seat in enumerate(seats)
     )

@@ -183,14 +183,15 @@ async def test_a_model_that_is_no_aggregate(chain):
     assert round_ == 1
 
 
-async def test_a_step_is_held_to_its_limit_with_the_ledger_or_without_it():
-    """Given rounds whose steps are cut to next to nothing, when walked, then their aggregates are right, also where a missing body
-    leaves the walk without the ledger.
+@pytest.mark.parametrize(("accuracy", "limits"), [(400_000, [-4096, -4096]), (800_000, [4, 4])])
+async def test_a_step_is_held_to_its_limit_with_the_ledger_or_without_it(accuracy, limits):
+    """Given rounds whose steps are cut to next to nothing, or whose updates are while the model is young, when walked, then their
+    aggregates are right, also where a missing body leaves the walk without the ledger.
     """
     chain = begin_chain(norm_clip=PartsPerMillion(1000))
-    segments = [next_segment(chain) for _ in range(ROUNDS)]
+    segments = [next_segment(chain, accuracy=accuracy) for _ in range(ROUNDS)]
     reader = Memory(chain.genesis, segments, chain.payloads)
-    assert [one.segment.model.step_limit for one in segments[1:]] == [4, 4]
+    assert [one.segment.model.step_limit for one in segments[1:]] == limits
     assert (await walk(reader)).aggregates == ROUNDS
     reader.without_bodies = {1}
     report = await walk(reader)

@@ -66,16 +66,23 @@ def test_every_rule_of_genesis_is_there_and_no_other():
     assert tuple(RULES) == AGGREGATIONS
 
 
+def held_to(bound, vector):
+    norm = isqrt(sum(value**2 for value in vector))
+    scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24) if norm > bound else 1
+    return [round(value * scale) for value in vector]
+
+
 def reference(rule, model, entries, limit=None):
-    steps = step_by_hand(rule, entries)
     bound = None if limit is None else abs(limit) * 2**12
+    pairs_ = [[fixed(value) for value in pair] for _, pair in entries]
     if limit is not None and limit < 0:
+        pairs_ = [held_to(bound, pair) for pair in pairs_]
         norm = isqrt(sum(fixed(base) ** 2 for base in model))
         bound = min(bound, max(norm // 2, 1)) if norm else bound
-    norm = isqrt(sum(step**2 for step in steps))
-    if bound is not None and norm > bound:
-        scale = Fraction(floor(Fraction(bound, norm + 1) * 2**24), 2**24)
-        steps = [round(step * scale) for step in steps]
+    weights = [weight for weight, _ in entries]
+    steps = [BY_HAND[rule](weights, [pair[place] for pair in pairs_]) for place in range(2)]
+    if bound is not None:
+        steps = held_to(bound, steps)
     return np.array([back(fixed(base) + step) for base, step in zip(model, steps, strict=True)], dtype=np.float32)
 
 
@@ -128,9 +135,26 @@ def test_a_step_of_norm_five(limit, expected):
         ((0.0, 2.0**-24), (0.0, 2.0**-24)),  # half of one step is none: one
     ],
 )
-def test_a_first_step_is_no_longer_than_half_of_its_model(model, expected):
+def test_a_young_models_step_is_no_longer_than_half_of_it(model, expected):
     result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, -(2**20))
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, atol=2.0**-20)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (None, {"fedavg": (-24.0, 0.0), "median": (1.0, 0.0)}),
+        (2**20, {"fedavg": (-24.0, 0.0), "median": (1.0, 0.0)}),
+        (-(2**12), {"fedavg": (1 / 3, 0.0), "median": (1.0, 0.0)}),  # the longest counts as one of them
+        (-(2**11), {"fedavg": (1 / 6, 0.0), "median": (0.5, 0.0)}),
+        (-(2**20), {"fedavg": (-24.0, 0.0), "median": (1.0, 0.0)}),
+    ],
+)
+def test_a_young_models_updates_count_no_more_than_the_limit_each(rule, limit, expected):
+    entries = [(5, (1.0, 0.0)), (5, (1.0, 0.0)), (5, (-74.0, 0.0))]
+    result = aggregate(rule, one((0.0, 0.0)), weighted(entries), ONE, limit)
+    np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected[rule], rtol=2.0**-10)
 
 
 def test_the_largest_step_of_more_coordinates_than_one_slice():

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
+from bflcd.ledger.disclosure import HALF_RIGHT
 from bflcd.ledger.judgement import SCORES, Judgement, OfferJudgement, Reason, judge
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
 from bflcd.params import SCORE_RULES
-from bflcd.types import Digest, NodeId
+from bflcd.types import Digest, NodeId, PartsPerMillion
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import CardEntry, Offer, ScoreCard
 from tests.helpers.ledger import (
@@ -221,6 +222,7 @@ def test_the_norm_band_follows_what_is_usual_among_three_or_more_gainers(
         (100, [100, 100, 100, 1600], [None] * 4),
         (100, [100, 100, 100, 1601], [None, None, None, Reason.NORM_TOO_LARGE]),
         (100, [100, 1601, 1601, 1601], [None] + [Reason.NORM_TOO_LARGE] * 3),
+        (1600, [1600, 99, 99, 99], [None] + [Reason.NORM_TOO_SMALL] * 3),
         (100, [6, 7, 1601, 1601], [Reason.NORM_TOO_SMALL, None] + [Reason.NORM_TOO_LARGE] * 2),
         (100, [1601, 1601, 1601, 1601], [None] * 4),
     ],
@@ -230,9 +232,32 @@ def test_what_was_usual_before_bounds_norms_where_one_offer_keeps_to_it(
 ) -> None:
     """Given offers that gain nothing, so that the round has no usual norm of its own, then the ledger's holds, unless none keeps to it."""
     c = make_community()
-    c = replace(c, state=replace(c.state, usual_norm=usual))
+    c = replace(c, state=replace(c.state, usual_norm=usual, known=HALF_RIGHT))
     nodes = c.outsiders[:4]
     _, offers = judge_rows(c, {n: same(0, norm) for n, norm in zip(nodes, norms, strict=True)})
+    assert [offers[node].reason for node in nodes] == reasons
+
+
+@pytest.mark.parametrize(
+    ("usual", "norms", "gains", "reasons"),
+    [
+        (1600, [1600, 99, 99, 99], [0] * 4, [None] * 4),
+        (1600, [1600, 100, 100, 100], [0] * 4, [None] * 4),
+        (100, [100, 1601, 1601, 1601], [0] * 4, [None] * 4),
+        (1600, [1600, 99, 99, 99], [0, 64, 64, 64], [Reason.NORM_TOO_LARGE] + [None] * 3),
+        (1600, [1600, 1600, 99, 99], [64, 64, 4, 4], [None, None] + [Reason.NORM_TOO_SMALL] * 2),  # one of two middles is near
+        (1600, [1600, 99], [0, 0], [None, Reason.NORM_TOO_SMALL]),  # too few to say otherwise
+        (1600, [1600, 6, 99, 99], [0] * 4, [None] * 4),
+    ],
+)
+def test_of_a_young_model_the_round_is_believed_where_neither_of_its_middles_is_near_what_was_usual(
+    usual: int, norms: list[int], gains: list[int], reasons: list[Reason | None]
+) -> None:
+    """Given a usual norm that one committee made, then offers that are alike without it are not refused for its sake."""
+    c = make_community()
+    c = replace(c, state=replace(c.state, usual_norm=usual, known=PartsPerMillion(HALF_RIGHT - 1)))
+    nodes = c.outsiders[: len(norms)]
+    _, offers = judge_rows(c, {n: same(gain * 1000, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
     assert [offers[node].reason for node in nodes] == reasons
 
 

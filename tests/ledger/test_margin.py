@@ -12,7 +12,7 @@ from bflcd.ledger.state import NEVER
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import MILLION, Params
 from bflcd.types import MicroNats, PartsPerMillion
-from tests.helpers.ledger import make_community, play_gains
+from tests.helpers.ledger import make_card, make_community, make_entry, make_offer, play, play_gains
 
 NOISY, QUIET = Params(score_noise=4_000), Params()
 YOUNG, GROWN = PartsPerMillion(HALF_RIGHT - 1), HALF_RIGHT
@@ -89,6 +89,36 @@ def test_a_round_in_which_more_than_half_of_the_offers_harm_proves_nothing(
     facts = [(a.refusals, a.reputation < 0, a.reputation > 0, a.packed_round) for a in map(accounts.__getitem__, trainers)]
     harm, help_ = ((1, True, False, NEVER), (0, False, True, 0)) if proves else ((0, False, False, NEVER),) * 2
     assert facts == [harm] * harmful + [help_] * others
+
+
+@pytest.mark.parametrize(("strange", "others", "proves"), [(5, 1, False), (4, 3, False), (4, 4, True), (3, 1, True)])
+def test_nor_does_one_in_which_more_than_half_of_the_offers_are_far_from_any_usual_norm(
+    strange: int, others: int, proves: bool
+) -> None:
+    """Given a committee that finds honest offers too short beside its friends' long ones, then nobody is paid, and nothing is usual."""
+    community = make_community(12, 4, reward_share=100_000)
+    community = replace(community, state=replace(community.state, usual_norm=40_000, known=GROWN))
+    offers = [make_offer(community, node) for node in community.outsiders[: strange + others]]
+    kinds = [(100, 0)] * strange + [(40_000, 64_000)] * others
+    entries = [make_entry(offer, gain, norm=norm) for offer, (norm, gain) in zip(offers, kinds, strict=True)]
+    cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[: community.q]))
+    outcome = play(community, cards, offers).outcome
+    assert sum(offer.reason is Reason.NORM_TOO_SMALL for offer in outcome.judgement.offers) == strange
+    assert len(outcome.packed) == others
+    assert bool(outcome.rewards) == proves
+
+
+@pytest.mark.parametrize(("harmful", "others", "usual"), [(4, 4, 8000), (5, 3, 0)])
+def test_a_round_that_proves_nothing_makes_no_norm_usual(harmful: int, others: int, usual: int) -> None:
+    """Given a first committee that packs its friends' long offers and refuses most others, then the next rounds are free of these."""
+    community = make_community(12, 4)
+    offers = [make_offer(community, node) for node in community.outsiders[: harmful + others]]
+    entries = [make_entry(offer, -1 if place < harmful else 64_000, norm=8000) for place, offer in enumerate(offers)]
+    cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[: community.q]))
+    outcome = play(community, cards, offers).outcome
+    assert len(outcome.packed) == others
+    assert outcome.step_limit == -8000
+    assert outcome.state.usual_norm == usual
 
 
 @pytest.mark.parametrize(("known", "blamed"), [(YOUNG, False), (GROWN, True)])

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.disclosure import GAIN_LEVELS
+from bflcd.ledger.disclosure import GAIN_LEVELS, HALF_RIGHT
 from bflcd.ledger.judgement import Reason, judge
 from bflcd.ledger.state import account_of, with_accounts
 from bflcd.ledger.trust.reputation import LEAST_GAIN, Measure, measure_of, reputation_after, repute_among
 from bflcd.params import MILLION, Params
-from bflcd.types import MicroNats, NodeId, PartsPerMillion
+from bflcd.types import MicroNats, NodeId, PartsPerMillion, Round
 from tests.helpers.ledger import Community, make_card, make_community, make_entry, make_offer, play, play_gains
 
 ROUNDS = 8
@@ -133,6 +133,25 @@ def test_the_seats_go_first_to_those_in_good_repute_whatever_the_lot() -> None:
     assert min(without) > 5
 
 
+def test_who_has_harmed_and_not_been_packed_since_is_seated_after_the_others_whatever_its_repute() -> None:
+    """Given that liars once praised two members far above all others, then a refusal by the next judges costs them their places."""
+    seated, again = [0, 0], [0, 0]
+    for share in range(20):
+        start = make_community(10, 4, election="random", reputation_rounds=ROUNDS, reward_share=100 + share)
+        start = standing(start, n0=900, n1=900, n2=900, n3=900, n4=30_000, n5=30_000)
+        start = replace(
+            start, state=with_accounts(start.state, *(replace(a, packed_round=Round(0)) for a in start.state.accounts))
+        )
+        start = replace(start, state=replace(start.state, round=Round(1)))
+        gains = {node: -1 if place >= 4 else 1_000 for place, node in enumerate(start.outsiders)}
+        for found, said in ((seated, gains), (again, dict.fromkeys(start.outsiders, 1_000))):
+            committee = play_gains(start, said).outcome.committee
+            for line, praised in enumerate(start.outsiders[4:]):
+                found[line] += praised in committee
+    assert seated == [0, 0]
+    assert min(again) > 5
+
+
 @pytest.mark.parametrize(("margin", "debt"), [(30, 0), (3_200, -100), (96_000, -3_000), (300_000, -9_375)])
 def test_what_harm_costs_grows_with_the_margin(margin: int, debt: int) -> None:
     """An update of odd rows that harms while the model knows nothing is no lasting debt; the least gain that helps is a card's level."""
@@ -142,12 +161,53 @@ def test_what_harm_costs_grows_with_the_margin(margin: int, debt: int) -> None:
 
 def test_what_judges_noise_alone_may_say_pays_no_debt() -> None:
     """Given noise of four rows and at most 256 rows, whose deviation is 0.047 nat, then twice that is the least gain that pays."""
-    measure = measure_of(Params(score_noise=4_000), PartsPerMillion(MILLION))
+    measure = measure_of(Params(score_noise=4_000), PartsPerMillion(MILLION), [])
     assert measure == Measure(8, MicroNats(300_000), MicroNats(93_750))
     assert reputation_after(MicroNats(-9_000), MicroNats(64_000), measure) == -9_000
     assert reputation_after(MicroNats(-9_000), MicroNats(256_000), measure) == 23_000
     assert reputation_after(MicroNats(8_000), MicroNats(0), measure) == 7_000, "who has no debt is averaged as ever"
-    assert measure_of(Params(score_noise=0), PartsPerMillion(0)).least == 0
+    assert measure_of(Params(score_noise=0), PartsPerMillion(0), []).least == 0
+
+
+YOUNG = PartsPerMillion(HALF_RIGHT - 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "gains", "margin", "most"),
+    [
+        pytest.param(0, [], 30, 2_000, id="nobody offered"),
+        pytest.param(0, [-1, -1, 16_000, 64_000, 64_000], 4_000, 32_000, id="a quarter of the middle gain, and twice that"),
+        pytest.param(0, [-1, -1, -1, 256_000, 256_000], 30, 2_000, id="three of five harm: the middle is harm"),
+        pytest.param(0, [0, 0, 0, 256_000, 256_000], 30, 2_000, id="most gain nothing: the least level twice"),
+        pytest.param(0, [0, 0, 256_000, 256_000], 30, 2_000, id="of two middles the lower"),
+        pytest.param(0, [256_000] * 3, 64_000, 256_000, id="no gain counts more than the highest word"),
+        pytest.param(YOUNG, [-1, 64_000, 64_000], 149_999, 128_000, id="the margin, where that is wider"),
+        pytest.param(HALF_RIGHT, [0, 0, 1_000], 150_000, 256_000, id="what knows half counts as it is said"),
+    ],
+)
+def test_a_young_models_offers_are_held_against_what_the_round_gains(
+    known: int, gains: list[int], margin: int, most: int
+) -> None:
+    measure = measure_of(Params(), PartsPerMillion(known), [MicroNats(gain) for gain in gains])
+    assert (measure.margin, measure.most) == (margin, most)
+
+
+def test_who_harms_where_most_help_is_in_debt_however_young_the_model() -> None:
+    """Given a model that knows nothing, three offers that help much and one that harms, then that one's trainer owes for it, and
+    its next offers are not packed before what they gain has made up for that."""
+    community = replace(START, state=replace(START.state, known=PartsPerMillion(0)))
+    harmful = community.outsiders[3]
+    after = play_gains(community, dict(zip(community.outsiders, [64_000, 64_000, 64_000, -1], strict=False))).after
+    assert _of(after, harmful) == -(64_000 // 4 // 4 // ROUNDS)
+    young = replace(community, state=replace(after.state, committee=community.state.committee, round=community.state.round))
+    assert reasons(young, HELPS, HELPS, HELPS, HELPS)[3] is Reason.IN_DEBT
+
+
+def test_praise_of_a_few_in_a_round_of_little_counts_little() -> None:
+    """Given liars that say of two offers what no honest one gains, then these count at most twice the middle one."""
+    community = replace(START, state=replace(START.state, known=PartsPerMillion(0)))
+    after = play_gains(community, dict(zip(community.outsiders, [4_000] * 3 + [256_000] * 2, strict=False))).after
+    assert [_of(after, node) for node in community.outsiders[:5]] == [500, 500, 500, 1_000, 1_000]
 
 
 def _of(community: Community, node: NodeId) -> int:
@@ -187,4 +247,4 @@ def test_harm_pays_no_debt_and_no_gain_counts_more_than_the_highest_word() -> No
 
 
 def test_the_highest_word_pays_whatever_the_noise() -> None:
-    assert measure_of(Params(score_noise=12_000, score_rows=256), PartsPerMillion(MILLION)).least == 256_000
+    assert measure_of(Params(score_noise=12_000, score_rows=256), PartsPerMillion(MILLION), []).least == 256_000

@@ -107,7 +107,7 @@ class SegmentCandidates:
         self._dropped: list[SegmentCandidate] = []
         """What made room and still has to be answered."""
         self._aggregates: dict[Digest, BlobRef | None] = {}
-        """By the weights and roots of the updates; None while it is being computed."""
+        """By the step's limit, and the weights and roots of the updates; None while it is being computed."""
         self.prepared: Digest | None = None
         """The segment that this member holds prepared: its candidate stays."""
 
@@ -261,15 +261,18 @@ class SegmentCandidates:
         return self._aggregate(outcome) if older is None else (older, [])
 
     def _aggregate(self, chosen: Selection) -> tuple[BlobRef | None, list[Effect]]:
-        """The aggregate of the packed updates, computed once whichever proposals share it."""
-        context = self._context
-        key = digest(Domain.MESSAGE, *(integer(p.weight) + p.offer.body.blob.root for p in chosen.packed))
+        """The aggregate of the packed updates, computed once whichever proposals share it.
+
+        Other cards may pack the same with the same weights and another limit: then it is another model.
+        """
+        context, limit = self._context, chosen.step_limit
+        entries = (integer(p.weight) + p.offer.body.blob.root for p in chosen.packed)
+        key = digest(Domain.MESSAGE, integer(limit or 0), *entries)
         if key in self._aggregates:
             return self._aggregates[key], []
         self._aggregates[key] = None
         updates = tuple((p.weight, p.offer.body.blob, update_label_of(context, p.offer.author)) for p in chosen.packed)
-        rule, limit = context.params.aggregation, chosen.step_limit
-        return None, [Aggregate(key, context.round, rule, context.head_blob, updates, limit)]
+        return None, [Aggregate(key, context.round, context.params.aggregation, context.head_blob, updates, limit)]
 
     def precompute_aggregate(self, cards: tuple[Signed[ScoreCard], ...]) -> list[Effect]:
         """Begin with the aggregate that these q cards give: the leader's proposal will most likely want the same one.

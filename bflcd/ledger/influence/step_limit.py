@@ -41,10 +41,13 @@ def step_limit(clip: int, usual: int) -> int | None:
     return max(clip * usual // MILLION, 1) if clip and usual else None
 
 
-def limit_of_step(clip: int, usual: int, packed: Sequence[tuple[int, int]]) -> int | None:
-    """What a round's step is held to: `step_limit`; before anything was usual, minus what the `packed` make usual.
+def limit_of_step(clip: int, usual: int, packed: Sequence[tuple[int, int]], *, young: bool) -> int | None:
+    """What a round's step is held to: `step_limit`; below 0 while the model is `young`, or before anything was usual.
 
-    The sign says that it is the first: then half of the model's own norm holds it too (`learn.aggregate`), since a committee of
-    liars would make of the first model what it likes. None only where norms don't weigh at all.
+    Then it is minus the usual norm, where nothing was that of the `packed`, and holds each update, by the norm that it has and
+    not by what cards say; and half of the model's own norm holds the step (`learn.aggregate`). While judges can't tell, nobody
+    may count for more than others, and nobody makes of the model what he likes. None only where norms don't weigh at all.
     """
-    return -max(usual_norm_after(0, packed, free=False), 1) if clip and not usual else step_limit(clip, usual)
+    if clip and (young or not usual):
+        return -max(usual or usual_norm_after(0, packed, free=False), 1)
+    return step_limit(clip, usual)

@@ -91,7 +91,7 @@ def _round_words(
         seats=len(state.committee),
         judges=tuple(card.author for card in cards),
         pay=lower_median(paid) if paid else Amount(0),
-        debt=debt_of(measure_of(params, state.known)),
+        debt=debt_of(measure_of(params, state.known, judgement.gains)),
         offers=tuple(_offer_words(offer, gains) for offer in _kept(state, judgement)),
     )
 

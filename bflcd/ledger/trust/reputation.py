@@ -5,11 +5,11 @@ until gains have outweighed it, and seats go first to those that help nearly as 
 average of median gains: with at most f liars among q cards each lies between two honest words (design 5, Reputation).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, gain_limit, margin, row_limit
+from bflcd.ledger.disclosure import GAIN_LEVELS, HALF_RIGHT, gain_limit, margin, row_limit
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.params import NOISE_UNIT, Params
@@ -22,6 +22,13 @@ HARM_PART: Final = 4
 """An offer that costs most judges more than the round's margin counts minus a quarter of that. While a model knows little the
 margin is small, and so is the debt of an honest update of odd rows (docs/measurements/rules.md)."""
 
+HELP_PART: Final = 4
+"""Where most gain, an offer that costs most judges more than the margin counts as if that were a quarter of the middle gain at
+least: what a young model's margin alone would forgive (docs/adr/0037-young-rounds.md)."""
+
+MIDDLE_GAINS: Final = 2
+"""While a model is young no gain counts more than so many middle ones: whom a committee of liars praises is soon not believed."""
+
 DEVIATIONS: Final = 2
 """Of the least noise that a judge adds, where it adds any: a gain of less may be nothing but that."""
 
@@ -31,18 +38,27 @@ SHARE: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """By what a round's offers count: an average over `rounds`; the `margin` of the round; the `least` gain that pays a debt."""
+    """By what a round's offers count: an average over `rounds`; what harm is a part of, at least the `margin` of the round; the
+    `least` gain that pays a debt, and the `most` that counts of one."""
 
     rounds: int
     margin: MicroNats
     least: MicroNats = MicroNats(0)
+    most: MicroNats = GAIN_LEVELS[-1]
 
 
-def measure_of(params: Params, known: PartsPerMillion) -> Measure:
-    """That of a round; `known`: see `State.known`."""
+def measure_of(params: Params, known: PartsPerMillion, gains: Sequence[MicroNats]) -> Measure:
+    """That of a round; `known`: see `State.known`; `gains`: medians of the offers that count, those that harm below 0."""
     noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
     least = min(DEVIATIONS * noise, GAIN_LEVELS[-1])  # the highest word always pays
-    return Measure(params.reputation_rounds, margin(params, known), MicroNats(least))
+    middle = lower_median(gains) if gains else 0
+    most = MIDDLE_GAINS * max(middle, LEAST_GAIN) if known < HALF_RIGHT else GAIN_LEVELS[-1]
+    return Measure(
+        rounds=params.reputation_rounds,
+        margin=MicroNats(max(margin(params, known), middle // HELP_PART)),
+        least=MicroNats(least),
+        most=MicroNats(min(most, GAIN_LEVELS[-1])),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +105,7 @@ def reputation_after(before: MicroNats, gain: MicroNats | None, measure: Measure
     """
     if gain is None or (before < 0 <= gain < measure.least):
         return before
-    found = -(measure.margin // HARM_PART) if gain < 0 else min(gain, GAIN_LEVELS[-1])
+    found = -(measure.margin // HARM_PART) if gain < 0 else min(gain, measure.most)
     if gain < 0 and before < found:
         return before  # a debt from when the margin was wider
     lacking = found if before < 0 <= found else found - before

@@ -11,7 +11,7 @@ from bflcd.ledger.quorum import quorum
 from bflcd.ledger.state import genesis_header
 from bflcd.params import MILLION, Genesis, Params
 from bflcd.store.protocol import ChainStore
-from bflcd.types import Round
+from bflcd.types import PartsPerMillion, Round
 from bflcd.wire.blocks import Header
 from bflcd.wire.envelope import open_envelope
 from bflcd.wire.messages import Offer, ScoreCard
@@ -23,38 +23,49 @@ async def last_decision(store: ChainStore) -> LastDecision | None:
     certified = await store.segment(head.header.round) if head.header.round else None
     if genesis is None or certified is None:
         return None
-    before = await _header_before(store, genesis, head.header.round)
+    before, limits = await _block_before(store, genesis, head.header.round)
     if before is None or before.model is None:
         return None
     segment = certified.segment
     if any(operation.kind == SET.name for operation in segment.model.operations):
         return None  # the head's ledger may have other parameters than the round was judged by
     params = in_force(genesis.params, head.state)
+    limit = segment.model.step_limit
     state = replace(
         head.state,
         round=before.round,
         lot=before.model.lot,
         committee=judges_of(before.model, certified),
-        usual_norm=_usual_norm(params, segment.model.step_limit),
+        known=PartsPerMillion(0 if limit is not None and limit < 0 else MILLION),
     )
     cards = [open_envelope(card, (ScoreCard,)) for card in segment.model.cards]
     if len(cards) != quorum(len(state.committee)):
         return None
-    judgement = judge(params, state, cards)
     packed = [open_envelope(update.offer, (Offer,)).digest for update in segment.updates if update.offer is not None]
-    if [offer.offer for offer in judgement.packed] != packed:
-        return None
-    return LastDecision(judgement, segment.model.weights)
+    for usual in _usual_norms(params, limit, limits):
+        judgement = judge(params, replace(state, usual_norm=usual), cards)
+        if [offer.offer for offer in judgement.packed] == packed:
+            return LastDecision(judgement, segment.model.weights)
+    return None
 
 
-async def _header_before(store: ChainStore, genesis: Genesis, round_: Round) -> Header | None:
+async def _block_before(store: ChainStore, genesis: Genesis, round_: Round) -> tuple[Header | None, int | None]:
+    """The model header before a round's, and its step limit."""
     if round_ == 1:
-        return genesis_header(genesis)
+        return genesis_header(genesis), None
     found = await store.segment(Round(round_ - 1))
-    return None if found is None else found.segment.model_header
+    return (None, None) if found is None else (found.segment.model_header, found.segment.model.step_limit)
 
 
-def _usual_norm(params: Params, limit: int | None) -> int:
-    """The usual norm behind a block's step limit (`influence.step_limit`), to within its rounding; 0 where there was none."""
+def _usual_norms(params: Params, limit: int | None, before: int | None) -> tuple[int, ...]:
+    """What usual norms a block may have been judged by, to within rounding, the likeliest first; 0 for none.
+
+    `limit`, `before`: its step limit and that of the block before it (`influence.step_limit`): below 0, while the model is young,
+    what is usual after a round.
+    """
     clip = params.norm_clip
-    return 0 if limit is None or limit < 0 or not clip else -(-limit * MILLION // clip)
+    if limit is None or not clip:
+        return (0,)
+    if limit >= 0:
+        return (-(-limit * MILLION // clip),)
+    return (-before, -limit, 0) if before is not None and before < 0 else (-limit, 0)

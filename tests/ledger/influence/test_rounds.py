@@ -28,13 +28,13 @@ def test_claims_decide_weights_up_to_four_times_the_median() -> None:
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        (HALF_RIGHT - 1, [(-4096, 4096), (8192, 8000), (16000, 8000), (16000, 8000)]),
+        (HALF_RIGHT - 1, [(-4096, 4096), (-8000, 8000), (-8000, 8000), (-8000, 8000)]),
         (HALF_RIGHT, [(-4096, 4096), (8192, 5120), (10240, 5120), (10240, 6400)]),
     ],
 )
 def test_a_rounds_step_is_held_to_what_was_usual_before(known: PartsPerMillion, expected: list[tuple[int, int]]) -> None:
-    """Given rounds of norms 4096, 8000, none and 8000, then each step's limit is twice what the rounds before made usual, the
-    first's what the first round itself makes usual; what is usual moves by a quarter at most once the model is right on half."""
+    """Given rounds of norms 4096, 8000, none and 8000, then each step's limit is twice what the rounds before made usual, which moves
+    by a quarter at most once the model is right on half. While it is young, and at first, it is what the round itself makes usual."""
     community = make_community(norm_clip=2 * MILLION)
     found = []
     for norm in (4096, 8000, None, 8000):

@@ -110,18 +110,22 @@ def test_the_limit_is_the_clip_times_what_is_usual(clip: int, usual: int, expect
 
 
 @pytest.mark.parametrize(
-    ("clip", "usual", "packed", "expected"),
+    ("clip", "usual", "packed", "young", "expected"),
     [
-        (2 * MILLION, 0, (7, 7, 90), -7),  # the first step: what its own round makes usual
-        (2 * MILLION, 0, (7, 7, 7, 9000, 9000, 9000), -7),
-        (MILLION, 0, (), -1),  # nothing moves
-        (0, 0, (7,), None),
-        (0, 5, (7,), None),
-        (2 * MILLION, 5, (7,), 10),
-        (1, 5, (7,), 1),
+        (2 * MILLION, 0, (7, 7, 90), True, -7),  # the first step: what its own round makes usual
+        (2 * MILLION, 0, (7, 7, 90), False, -7),
+        (2 * MILLION, 0, (7, 7, 7, 9000, 9000, 9000), True, -7),
+        (MILLION, 0, (), True, -1),  # nothing moves
+        (0, 0, (7,), True, None),
+        (0, 5, (7,), True, None),
+        (0, 5, (7,), False, None),
+        (2 * MILLION, 5, (7,), True, -5),
+        (2 * MILLION, 5, (7,), False, 10),
+        (1, 5, (7,), True, -5),
+        (1, 5, (7,), False, 1),
     ],
 )
-def test_the_first_step_is_held_to_what_its_round_makes_usual_and_says_that_it_is_the_first(
-    clip: int, usual: int, packed: tuple[int, ...], expected: int | None
+def test_while_a_model_is_young_and_at_first_each_update_is_held_to_what_is_usual_and_the_sign_says_so(
+    clip: int, usual: int, packed: tuple[int, ...], young: bool, expected: int | None
 ) -> None:
-    assert limit_of_step(clip, usual, [(norm, 1000) for norm in packed]) == expected
+    assert limit_of_step(clip, usual, [(norm, 1000) for norm in packed], young=young) == expected

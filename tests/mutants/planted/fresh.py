@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant, mutant
 MOVES = "bflcd/learn/checks/moves.py"
 SCORING = "bflcd/learn/scoring.py"
 JUDGEMENT = "bflcd/ledger/judgement.py"
+ROUNDS = "bflcd/ledger/influence/rounds.py"
 
 MEASURED: Final = selection("learn/test_scoring.py")
 YOUNG: Final = selection("ledger/test_margin.py")
@@ -49,16 +50,32 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "one-committee-blames-all",
         "adversaries who decide one round bring all honest trainers into debt and to rest (section 5)",
         JUDGEMENT,
-        "return 2 * harmful > len(measured)",
-        "return harmful > len(measured)",
+        "return 2 * out > len(measured)",
+        "return out > len(measured)",
+        YOUNG,
+    ),
+    mutant(
+        "too-short-proves-something",
+        "a committee whose friends' noise makes all honest offers too short is believed (section 5)",
+        JUDGEMENT,
+        "offer.gain == REFUSED or offer.reason in OUT_OF_BAND",
+        "offer.gain == REFUSED",
+        YOUNG,
+    ),
+    mutant(
+        "captured-rounds-say-what-is-usual",
+        "the noise of a captured first round is usual, and honest offers are too short for good (section 5)",
+        ROUNDS,
+        "    if judgement.proves_nothing:\n",
+        "    if judgement is None:\n",
         YOUNG,
     ),
     mutant(
         "half-of-a-round-absolved",
         "half of a round's trainers harm again and again, and are blamed for none of it (section 5)",
         JUDGEMENT,
-        "return 2 * harmful > len(measured)",
-        "return 2 * harmful >= len(measured)",
+        "return 2 * out > len(measured)",
+        "return 2 * out >= len(measured)",
         YOUNG,
     ),
     mutant(
@@ -73,7 +90,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a-third-acquits-itself",
         "two liars of seven are most of the three who train, and are never blamed (section 5)",
         JUDGEMENT,
-        " and harmful > least\n",
+        " and out > least\n",
         "\n",
         YOUNG,
     ),

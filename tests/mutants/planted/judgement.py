@@ -72,8 +72,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "noise-is-usual",
         "noise that seems to help a damaged model says which norms are usual, and honest offers are too small",
         "bflcd/ledger/judgement.py",
-        "_hold_to_band(_hold_to_ledger(offers, state.usual_norm), state.usual_norm)",
-        "_hold_to_band(_hold_to_ledger(offers, 0), 0)",
+        "told = _hold_to_ledger(offers, 0 if _is_told_wrong(state, offers) else state.usual_norm)",
+        "told = _hold_to_ledger(offers, 0)",
         selection("ledger/test_judgement.py::test_what_was_usual_before_bounds_norms_where_one_offer_keeps_to_it"),
     ),
     mutant(

@@ -103,8 +103,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "drawn-by-repute",
         "the debts that adversaries have made keep honest members from a draw that was to end them (section 5)",
         ELECTION,
-        "account.reputation < good and not drawn",
-        "account.reputation < good",
+        "params.reputation_rounds > 0 and behind and not drawn",
+        "params.reputation_rounds > 0 and behind",
         ELECTED,
     ),
     mutant(
@@ -381,10 +381,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "limit-by-this-rounds-cards",
         "a round's own cards say how far it may go (row 43)",
-        TRANSITION,
-        "limit_of_step(params.norm_clip, state.usual_norm, rated(",
-        "limit_of_step(params.norm_clip, usual_norm_after(state.usual_norm, rated(judgement.packed), free=False), rated(",
-        APPLIED,
+        "bflcd/ledger/influence/rounds.py",
+        "usual = usual_after(state, judgement) if young else state.usual_norm",
+        "usual = usual_after(state, judgement)",
+        selection("ledger/influence/test_rounds.py"),
     ),
     mutant(
         "limit-not-in-the-block",
