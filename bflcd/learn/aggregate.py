@@ -34,6 +34,9 @@ FRACTION_BITS: Final = 24
 FIXED_LIMIT: Final = 2 ** (10 + FRACTION_BITS)
 """Fixed-point form of +-2^10."""
 
+LEAST_OF_LIMIT: Final = 64
+"""A young model that is next to nothing is moved by this part of what is usual, or one tiny step would keep it there."""
+
 _MEDIAN_COLUMNS: Final = 2**16
 """Coordinates sorted at a time: bounds the median's working memory to 512 KiB an update."""
 
@@ -65,7 +68,7 @@ def aggregate(
     """The payload of the next model; counters (I64) come from `model`. Without updates the model's own bytes.
 
     `limit`: the largest L2 norm of the step from `model`, as norms stand on cards (times 2^12); below 0: its amount holds each
-    update and the step, which half of the norm of `model` holds too where that is above 0; None for no limit.
+    update and the step, which half of the norm of `model` holds too where that is above 0 (`bound_of`); None for no limit.
     `fedavg` takes the updates one at a time and holds one model's integers; `median` holds all payloads.
     Raises PeerError(BAD_TENSOR) if a payload breaks the specification; InvariantError for an unknown rule, a weight out of
     range or more than 2^11 updates, which the ledger rules out.
@@ -138,9 +141,9 @@ def _scaled(step: Fixed, scale: int | None) -> Fixed:
 
 def bound_of(limit: int, model_squares: int) -> int:
     """A limit as a fixed-point norm: its amount; below 0 no more than half of the norm of a model whose coordinates have that sum
-    of squares, unless they are all 0."""
+    of squares, but a `LEAST_OF_LIMIT`th of it at least, unless they are all 0."""
     bound = abs(limit) << (FRACTION_BITS - NORM_SCALE_BITS)
-    return min(bound, max(isqrt(model_squares) // 2, 1)) if limit < 0 and model_squares else bound
+    return min(bound, max(isqrt(model_squares) // 2, bound // LEAST_OF_LIMIT, 1)) if limit < 0 and model_squares else bound
 
 
 def scale_to(bound: int, squares: int) -> int | None:

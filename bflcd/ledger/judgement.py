@@ -34,8 +34,8 @@ NORM_BAND_LOW: Final = 16
 NORM_BAND_HIGH: Final = 16
 """A norm above 16 times the usual one is no training's, however many rows; what is below weighs less (`influence.weights`)."""
 
-FEW_OUT: Final = 2
-"""Offers of trainers who are drawn, harmful or of no usual norm, from which nothing is told of their committee."""
+FEW_HARMFUL: Final = 2
+"""Harmful offers of trainers who are drawn, from which nothing is told of their committee."""
 
 ScoreRule = Callable[[MicroNats, PartsPerMillion], MicroNats]
 """What ranks an offer, of its median gain and its median accuracy."""
@@ -62,10 +62,6 @@ class Reason(Enum):
     IN_DEBT = "its uploader has done harm and not made up for it yet"
     COPY = "it is a copy of an earlier one, or of the last step"
     NO_PLACE = "better offers took all places"
-
-
-OUT_OF_BAND: Final = frozenset({Reason.NORM_TOO_SMALL, Reason.NORM_TOO_LARGE})
-"""Of what no usual norm is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +94,7 @@ class Judgement:
 
     `offers`: every offer on any card, sorted by (uploader, offer, root); `packed`: the best, at most k, in block order;
     `present`: members on f + 1 cards, sorted; `base_loss`, `base_accuracy`: of the round's model, lower medians over the
-    cards that have them, None if none has; `proves_nothing`: whether nobody is the worse or the better for it (`_most_are_out`).
+    cards that have them, None if none has; `proves_nothing`: whether nobody is the worse or the better for it (`_most_harm`).
     """
 
     offers: tuple[OfferJudgement, ...]
@@ -154,21 +150,20 @@ def judge(params: Params, state: State, cards: Sequence[Signed[ScoreCard]]) -> J
         present=_present(bodies, f),  # 6.
         base_loss=lower_median(losses) if losses else None,
         base_accuracy=base_accuracy,
-        proves_nothing=_most_are_out(params, state, offers),
+        proves_nothing=_most_harm(params, state, offers),
     )
 
 
-def _most_are_out(params: Params, state: State, offers: Sequence[OfferJudgement]) -> bool:
-    """Whether more than half of the offers that were measured harm or have no usual norm, and more than can all be a third of
-    the members'.
+def _most_harm(params: Params, state: State, offers: Sequence[OfferJudgement]) -> bool:
+    """Whether more than half of the offers that were measured harm, and more than can all be a third of the members'.
 
     Those who trained are honest more often than one committee is; if they are not harmful, it is, or its model knows nothing yet.
-    Where members are drawn to train, a third of all may be more than train at all: there more than two have to be out.
+    Where members are drawn to train, a third of all may be more than train at all: there more than two have to harm.
     """
-    measured = [offer for offer in offers if offer.gain is not None]
-    out = sum(offer.gain == REFUSED or offer.reason in OUT_OF_BAND for offer in measured)
-    least = faults(sum(1 for _ in members_of(state))) if params.active_fraction == MILLION else FEW_OUT
-    return 2 * out > len(measured) and out > least
+    measured = [offer.gain for offer in offers if offer.gain is not None]
+    harmful = measured.count(REFUSED)
+    least = faults(sum(1 for _ in members_of(state))) if params.active_fraction == MILLION else FEW_HARMFUL
+    return 2 * harmful > len(measured) and harmful > least
 
 
 Key = tuple[NodeId, Digest, Digest]
@@ -220,12 +215,12 @@ def _held(params: Params, state: State, offers: list[OfferJudgement]) -> list[Of
 
 
 def _is_told_wrong(state: State, offers: list[OfferJudgement]) -> bool:
-    """Whether a young model's ledger has a usual norm that is none by either middle of the qualified offers.
+    """Whether a young model's ledger has a usual norm that is none by either middle of the offers that gain.
 
     It is what one committee packed before anybody had learnt anything. Then the round's own middles decide, or honest offers stay
     too short, however much they gain, for as long as a single long one qualifies.
     """
-    rated = [(offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain is not None]
+    rated = _gaining(offers)
     if state.known >= HALF_RIGHT or len(rated) < MIN_RATED:
         return False
     found = middles(rated)
@@ -254,15 +249,22 @@ def _hold_to_band(offers: list[OfferJudgement], usual: int) -> list[OfferJudgeme
     `usual`: what was so before. Where that is nothing (0), or the two middles of the round are too far apart for one norm to be
     near both, only what is outside by both is refused. Norms of zero are out before: free riders can't make zero the usual norm.
     """
-    rated = [
-        (offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain and offer.gain > 0
-    ]
+    rated = _gaining(offers)
     if len(rated) < MIN_RATED:
         return offers
     found = middles(rated)
     middle = found.nearest(usual)
     low, high = (middle, middle) if usual and not found.apart else (found.low, found.high)
     return [_in_band(offer, low, high) for offer in offers]
+
+
+def _gaining(offers: list[OfferJudgement]) -> list[tuple[int, int]]:
+    """Norm and gain of the qualified offers that gain more than 0."""
+    return [
+        (offer.norm, offer.gain)
+        for offer in offers
+        if offer.reason is None and offer.norm and (offer.gain or 0) > 0 and offer.gain
+    ]
 
 
 def _in_band(offer: OfferJudgement, low: int, high: int) -> OfferJudgement:

@@ -33,6 +33,7 @@ from bflcd.ledger.roles import seed
 from bflcd.ledger.state import State, account_of, state_hash
 from bflcd.ledger.trust.canaries import forgotten, words_after
 from bflcd.ledger.trust.doubts import Bearing, bearings, doubts_count, earns
+from bflcd.ledger.trust.margin import known_after
 from bflcd.params import BlobRef, Params
 from bflcd.types import Amount, Digest, Height, MicroNats, Millis, NodeId, Proof, Round, View, short
 from bflcd.wire.blocks import (
@@ -170,7 +171,7 @@ def decide(
         accounts=accounts_after(params, state, judgement, found),
         pool=Amount(state.pool - sum(amount for _, amount in paid)),
         usual_norm=usual_after(state, judgement),
-        known=state.known if judgement.base_accuracy is None else judgement.base_accuracy,
+        known=known_after(state.known, judgement.base_accuracy),
         pace=_pace_after(params, state, cards, judgement),
         words=words_after(params, state, judgement, cards, [trained.get(p.judgement.uploader, Amount(0)) for p in packed]),
     )

@@ -183,7 +183,7 @@ async def test_a_model_that_is_no_aggregate(chain):
     assert round_ == 1
 
 
-@pytest.mark.parametrize(("accuracy", "limits"), [(400_000, [-4096, -4096]), (800_000, [4, 4])])
+@pytest.mark.parametrize(("accuracy", "limits"), [(400_000, [-4096, -4096]), (800_000, [-4096, 4])])
 async def test_a_step_is_held_to_its_limit_with_the_ledger_or_without_it(accuracy, limits):
     """Given rounds whose steps are cut to next to nothing, or whose updates are while the model is young, when walked, then their
     aggregates are right, also where a missing body leaves the walk without the ledger.

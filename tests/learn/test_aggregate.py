@@ -78,7 +78,7 @@ def reference(rule, model, entries, limit=None):
     if limit is not None and limit < 0:
         pairs_ = [held_to(bound, pair) for pair in pairs_]
         norm = isqrt(sum(fixed(base) ** 2 for base in model))
-        bound = min(bound, max(norm // 2, 1)) if norm else bound
+        bound = min(bound, max(norm // 2, bound // 64, 1)) if norm else bound
     weights = [weight for weight, _ in entries]
     steps = [BY_HAND[rule](weights, [pair[place] for pair in pairs_]) for place in range(2)]
     if bound is not None:
@@ -131,12 +131,12 @@ def test_a_step_of_norm_five(limit, expected):
         ((0.0, 10.0), (3.0, 6.0)),
         ((0.0, 5.0), (1.5, 3.0)),
         ((-3.0, 4.0), (-1.5, 2.0)),  # whatever is packed, half of the model is left
-        ((0.0, 2.0**-23), (0.0, 2.0**-23)),
-        ((0.0, 2.0**-24), (0.0, 2.0**-24)),  # half of one step is none: one
+        ((0.0, 2.0**-23), (3 / 64, -4 / 64)),  # what is next to nothing is moved by a 64th of what is usual
+        ((0.0, 1.0), (0.3, 0.6)),
     ],
 )
 def test_a_young_models_step_is_no_longer_than_half_of_it(model, expected):
-    result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, -(2**20))
+    result = aggregate("fedavg", one(model), weighted([(7, (3.0, -4.0))]), ONE, -5 * 2**12)
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected, atol=2.0**-20)
 
 

@@ -241,13 +241,12 @@ def test_what_was_usual_before_bounds_norms_where_one_offer_keeps_to_it(
 @pytest.mark.parametrize(
     ("usual", "norms", "gains", "reasons"),
     [
-        (1600, [1600, 99, 99, 99], [0] * 4, [None] * 4),
-        (1600, [1600, 100, 100, 100], [0] * 4, [None] * 4),
-        (100, [100, 1601, 1601, 1601], [0] * 4, [None] * 4),
         (1600, [1600, 99, 99, 99], [0, 64, 64, 64], [Reason.NORM_TOO_LARGE] + [None] * 3),
+        (1600, [1600, 99, 99, 99], [0, 0, 64, 64], [None] + [Reason.NORM_TOO_SMALL] * 3),  # two that gain say nothing
+        (1600, [1600, 99, 99, 99], [0] * 4, [None] + [Reason.NORM_TOO_SMALL] * 3),  # whoever is tiny gains nothing
+        (100, [100, 1601, 1601, 1601], [64] * 4, [Reason.NORM_TOO_SMALL] + [None] * 3),
         (1600, [1600, 1600, 99, 99], [64, 64, 4, 4], [None, None] + [Reason.NORM_TOO_SMALL] * 2),  # one of two middles is near
         (1600, [1600, 99], [0, 0], [None, Reason.NORM_TOO_SMALL]),  # too few to say otherwise
-        (1600, [1600, 6, 99, 99], [0] * 4, [None] * 4),
     ],
 )
 def test_of_a_young_model_the_round_is_believed_where_neither_of_its_middles_is_near_what_was_usual(

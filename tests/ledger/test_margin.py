@@ -91,23 +91,6 @@ def test_a_round_in_which_more_than_half_of_the_offers_harm_proves_nothing(
     assert facts == [harm] * harmful + [help_] * others
 
 
-@pytest.mark.parametrize(("strange", "others", "proves"), [(5, 1, False), (4, 3, False), (4, 4, True), (3, 1, True)])
-def test_nor_does_one_in_which_more_than_half_of_the_offers_are_far_from_any_usual_norm(
-    strange: int, others: int, proves: bool
-) -> None:
-    """Given a committee that finds honest offers too short beside its friends' long ones, then nobody is paid, and nothing is usual."""
-    community = make_community(12, 4, reward_share=100_000)
-    community = replace(community, state=replace(community.state, usual_norm=40_000, known=GROWN))
-    offers = [make_offer(community, node) for node in community.outsiders[: strange + others]]
-    kinds = [(100, 0)] * strange + [(40_000, 64_000)] * others
-    entries = [make_entry(offer, gain, norm=norm) for offer, (norm, gain) in zip(offers, kinds, strict=True)]
-    cards = tuple(make_card(community, seat, entries) for seat in sorted(community.state.committee[: community.q]))
-    outcome = play(community, cards, offers).outcome
-    assert sum(offer.reason is Reason.NORM_TOO_SMALL for offer in outcome.judgement.offers) == strange
-    assert len(outcome.packed) == others
-    assert bool(outcome.rewards) == proves
-
-
 @pytest.mark.parametrize(("harmful", "others", "usual"), [(4, 4, 8000), (5, 3, 0)])
 def test_a_round_that_proves_nothing_makes_no_norm_usual(harmful: int, others: int, usual: int) -> None:
     """Given a first committee that packs its friends' long offers and refuses most others, then the next rounds are free of these."""

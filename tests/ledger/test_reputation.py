@@ -175,20 +175,22 @@ YOUNG = PartsPerMillion(HALF_RIGHT - 1)
 @pytest.mark.parametrize(
     ("known", "gains", "margin", "most"),
     [
-        pytest.param(0, [], 30, 2_000, id="nobody offered"),
+        pytest.param(0, [], 30, 256_000, id="nobody offered"),
         pytest.param(0, [-1, -1, 16_000, 64_000, 64_000], 4_000, 32_000, id="a quarter of the middle gain, and twice that"),
         pytest.param(0, [-1, -1, -1, 256_000, 256_000], 30, 2_000, id="three of five harm: the middle is harm"),
         pytest.param(0, [0, 0, 0, 256_000, 256_000], 30, 2_000, id="most gain nothing: the least level twice"),
         pytest.param(0, [0, 0, 256_000, 256_000], 30, 2_000, id="of two middles the lower"),
         pytest.param(0, [256_000] * 3, 64_000, 256_000, id="no gain counts more than the highest word"),
         pytest.param(YOUNG, [-1, 64_000, 64_000], 149_999, 128_000, id="the margin, where that is wider"),
-        pytest.param(HALF_RIGHT, [0, 0, 1_000], 150_000, 256_000, id="what knows half counts as it is said"),
+        pytest.param(HALF_RIGHT, [0, 0, 1_000], 15_000, 256_000, id="what knows half counts as it is said"),
+        pytest.param(HALF_RIGHT, [256_000] * 3, 15_000, 256_000, id="and harms as the margin says, however narrow that is"),
     ],
 )
 def test_a_young_models_offers_are_held_against_what_the_round_gains(
     known: int, gains: list[int], margin: int, most: int
 ) -> None:
-    measure = measure_of(Params(), PartsPerMillion(known), [MicroNats(gain) for gain in gains])
+    params = Params(score_margin=MicroNats(30_000)) if known == HALF_RIGHT else Params()
+    measure = measure_of(params, PartsPerMillion(known), [MicroNats(gain) for gain in gains])
     assert (measure.margin, measure.most) == (margin, most)
 
 

@@ -98,7 +98,7 @@ def test_a_round_by_hand() -> None:
         burnt=0,
         supply=before.supply,
         usual_norm=4096,
-        known=400_000,
+        known=250_000,
         pace=Pace(calm=1, heard=1),
     )
 
@@ -116,8 +116,22 @@ def test_one_card_of_three_says_nothing_about_the_view_of_the_parent(said: tuple
 def test_what_the_last_judged_model_knew_stays_in_the_ledger() -> None:
     """Given a round in which nobody scored anything, then the margin of the next is that of the round before."""
     judged = play_gains(START, GAINS).after
-    assert judged.state.known == 400_000
-    assert play_gains(judged, {}).outcome.state.known == 400_000
+    assert judged.state.known == 250_000
+    assert play_gains(judged, {}).outcome.state.known == 250_000
+
+
+def test_what_a_model_knows_rises_by_a_quarter_a_round_and_falls_at_once() -> None:
+    """Given cards that say that a model is always right, then it takes a second committee to make it no young one any more."""
+    community, known = START, []
+    for said in (MILLION, MILLION, 300_000, 400_000, MILLION, 0):
+        offers = [make_offer(community, node) for node in community.outsiders[:2]]
+        cards = tuple(
+            make_card(community, seat, [make_entry(one) for one in offers], base_accuracy=PartsPerMillion(said))
+            for seat in sorted(community.state.committee[: community.q])
+        )
+        community = play(community, cards, offers).after
+        known.append(community.state.known)
+    assert known == [250_000, 500_000, 300_000, 400_000, 650_000, 0]
 
 
 @pytest.mark.parametrize("rule", ["gain", "accuracy"])

@@ -6,7 +6,7 @@ average of median gains: with at most f liars among q cards each lies between tw
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bflcd.ledger.disclosure import GAIN_LEVELS, HALF_RIGHT, gain_limit, margin, row_limit
@@ -23,8 +23,8 @@ HARM_PART: Final = 4
 margin is small, and so is the debt of an honest update of odd rows (docs/measurements/rules.md)."""
 
 HELP_PART: Final = 4
-"""Where most gain, an offer that costs most judges more than the margin counts as if that were a quarter of the middle gain at
-least: what a young model's margin alone would forgive (docs/adr/0037-young-rounds.md)."""
+"""While a model is young and most gain, an offer that costs most judges more than the margin counts as if that were a quarter of
+the middle gain at least: what the margin alone would forgive (docs/adr/0037-young-rounds.md)."""
 
 MIDDLE_GAINS: Final = 2
 """While a model is young no gain counts more than so many middle ones: whom a committee of liars praises is soon not believed."""
@@ -51,13 +51,14 @@ def measure_of(params: Params, known: PartsPerMillion, gains: Sequence[MicroNats
     """That of a round; `known`: see `State.known`; `gains`: medians of the offers that count, those that harm below 0."""
     noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
     least = min(DEVIATIONS * noise, GAIN_LEVELS[-1])  # the highest word always pays
-    middle = lower_median(gains) if gains else 0
-    most = MIDDLE_GAINS * max(middle, LEAST_GAIN) if known < HALF_RIGHT else GAIN_LEVELS[-1]
-    return Measure(
-        rounds=params.reputation_rounds,
-        margin=MicroNats(max(margin(params, known), middle // HELP_PART)),
-        least=MicroNats(least),
-        most=MicroNats(min(most, GAIN_LEVELS[-1])),
+    usual = Measure(params.reputation_rounds, margin(params, known), MicroNats(least))
+    if known >= HALF_RIGHT or not gains:
+        return usual
+    middle = lower_median(gains)
+    return replace(
+        usual,
+        margin=MicroNats(max(usual.margin, middle // HELP_PART)),
+        most=MicroNats(min(MIDDLE_GAINS * max(middle, LEAST_GAIN), GAIN_LEVELS[-1])),
     )
 
 

@@ -162,6 +162,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         JUDGED,
     ),
     mutant(
+        "next-to-nothing-stays",
+        "one tiny first step keeps a model that begins at zero from ever moving (section 5)",
+        AGGREGATE,
+        "// 2, bound // LEAST_OF_LIMIT, 1)",
+        "// 2, 1)",
+        AGGREGATED,
+    ),
+    mutant(
         "one-model-for-two-limits",
         "whoever has seen other cards refuses the round's model, and a community stands still (section 5)",
         "bflcd/core/round/segments.py",
@@ -173,8 +181,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "first-step-by-the-model-alone",
         "the step of a first round is many times what its updates are (section 5)",
         AGGREGATE,
-        "return min(bound, max(isqrt(model_squares) // 2, 1)) if limit < 0",
-        "return max(isqrt(model_squares) // 2, 1) if limit < 0",
+        "return min(bound, max(isqrt(model_squares) // 2, bound // LEAST_OF_LIMIT, 1)) if limit < 0",
+        "return max(isqrt(model_squares) // 2, bound // LEAST_OF_LIMIT, 1) if limit < 0",
         AGGREGATED,
     ),
     mutant(

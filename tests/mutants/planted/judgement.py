@@ -63,9 +63,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "margin-of-an-empty-round",
         "a round that judged nothing forgets what the model knows: the next refuses half of what is honest",
-        "bflcd/ledger/transition.py",
-        "known=state.known if judgement.base_accuracy is None else judgement.base_accuracy",
-        "known=judgement.base_accuracy or state.supply * 0",
+        "bflcd/ledger/trust/margin.py",
+        "return known if told is None else",
+        "return PartsPerMillion(0) if told is None else",
         selection("ledger/test_transition.py::test_what_the_last_judged_model_knew_stays_in_the_ledger"),
     ),
     mutant(
