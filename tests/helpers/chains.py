@@ -76,10 +76,10 @@ def goes_back(chain: Chain, target: int, model: BlobRef | None = None) -> tuple[
 
 
 def next_segment(
-    chain: Chain, operations: tuple[Operation, ...] = (), *, harmful: int = 0, accuracy: int = 400_000
+    chain: Chain, operations: tuple[Operation, ...] = (), *, harmful: int = 0, accuracy: int | None = None
 ) -> CertifiedSegment:
-    """Play one round in which two trainers are packed, and `harmful` others refused, and judges find their model right by `accuracy`;
-    the chain stands behind it afterwards."""
+    """Play one round in which two trainers are packed, and `harmful` others refused, and judges find their model right by `accuracy`
+    if that is given; the chain stands behind it afterwards."""
     community, genesis = chain.community, chain.genesis
     state = community.state
     offers, updates = [], {}
@@ -92,7 +92,8 @@ def next_segment(
         chain.payloads[ref(update).root] = update
     by = by_digest(offers)
     gains = {offer.digest: 1000 if index < TRAINERS else REFUSED for index, offer in enumerate(offers)}
-    cards = make_cards(community, {digest: [gain] * community.q for digest, gain in gains.items()}, by, base_accuracy=accuracy)
+    told = {} if accuracy is None else {"base_accuracy": accuracy}
+    cards = make_cards(community, {digest: [gain] * community.q for digest, gain in gains.items()}, by, **told)
     outcome = decide(
         community.params,
         state,
