@@ -72,6 +72,11 @@ def test_who_is_left_of_a_community_that_died_as_it_started_can_sign_no_recovery
     assert (result.profile, result.out_of_contract, result.violations) == ("gone", True, ())
 
 
+def test_a_payload_that_two_offer_is_not_dropped_since_it_breaks_the_specification_under_one_of_their_labels() -> None:
+    """Given a liar that offers another's payload as its own, and a judge that fetches it for both at once, then it keeps it."""
+    assert run_seed(441850811).violations == ()
+
+
 @pytest.mark.parametrize("seed", range(7, 267, 13))
 def test_a_recorded_seed_says_and_decides_what_it_did(seed: int) -> None:
     """A change that only moves code changes no byte; for one that must, `python -m tests.sim.recording write` and say why."""

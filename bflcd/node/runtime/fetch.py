@@ -15,7 +15,7 @@ from bflcd.node.runtime.ports import Fetcher, Inbox, Network, Numbers, Observer,
 from bflcd.node.runtime.unpublished import Unpublished
 from bflcd.scheduler import Scheduler, Task
 from bflcd.store.protocol import DamagedBlobError
-from bflcd.types import Digest, NodeId, short
+from bflcd.types import Digest, NodeId, Round, short
 from bflcd.wire.envelope import Envelope, payload_digest
 from bflcd.wire.messages import MAX_RATE
 from bflcd.wire.operation import Operation, operation_id
@@ -73,6 +73,8 @@ class FetchJobs:
         self._observer = observer
         self._segment_race = Race(PATIENCE_SECONDS, scheduler=scheduler)
         self._running: dict[tuple[Digest, str | None], _Fetch] = {}
+        self._sound: tuple[Round, set[Digest]] = (Round(0), set())
+        """What met the specification in that round, under some label: others may offer the same under theirs."""
 
     def start_blob(self, effect: FetchBlob) -> None:
         """Fetch a payload, unless that is under way; answers `BlobFetched` or `BlobMissing`."""
@@ -111,15 +113,24 @@ class FetchJobs:
         return await self._checked(effect, held=held, rate=rate)
 
     async def _checked(self, effect: FetchBlob, *, held: bool, rate: int) -> Event:
-        """Hold a payload against the genesis specification; what breaks it is dropped, unless it was here for another reason."""
+        """Hold a payload against the genesis specification; what breaks it is dropped, unless it is here for another reason."""
         data = await self._payloads.read(effect.blob)
         try:
             self._numbers.check(data, effect.label)
         except PeerError as error:
-            if not held:
+            if not held and not self._serves_another(effect):
                 await self._payloads.forget(effect.blob.root)
             return BlobMissing(effect.blob.root, refused=True, text=str(error))
+        if self._sound[0] != effect.round:
+            self._sound = (effect.round, set())
+        self._sound[1].add(effect.blob.root)
         return BlobFetched(effect.blob.root, rate)
+
+    def _serves_another(self, effect: FetchBlob) -> bool:
+        """Whether the same payload is good under another label, or may be: who copies an offer does not take it away."""
+        root = effect.blob.root
+        sound = self._sound[0] == effect.round and root in self._sound[1]
+        return sound or any(other == root and label != effect.label for other, label in self._running)
 
     async def envelopes(self, effect: FetchEnvelopes) -> None:
         """Answers `EnvelopesFetched`."""
