@@ -157,6 +157,19 @@ def test_a_young_models_updates_count_no_more_than_the_limit_each(rule, limit, e
     np.testing.assert_allclose(decode_tensors(result, ONE, label=None)["w"], expected[rule], rtol=2.0**-10)
 
 
+def test_a_young_models_step_is_no_longer_than_an_update_may_be_where_their_median_is():
+    """Given three updates of norm 1 whose median by coordinates is longer than each of them, then it is scaled down to 1 too."""
+    spec, side = (TensorSpec("w", (3,), "F32"),), np.float32(0.5**0.5)
+    model = encode_tensors({"w": np.full(3, 100.0, dtype=np.float32)}, spec, label=None)
+    entries = []
+    for place in range(3):
+        update = np.full(3, side, dtype=np.float32)
+        update[place] = 0.0
+        entries.append(WeightedUpdate(1, "u", encode_tensors({"w": update}, spec, label="u")))
+    found = split_payload(aggregate("median", model, entries, spec, -(2**12)), spec, label=None)[1] - np.float32(100.0)
+    np.testing.assert_allclose(found, np.full(3, 3**-0.5), rtol=1e-3)
+
+
 def test_the_largest_step_of_more_coordinates_than_one_slice():
     """Given a million and more coordinates at +-2^10, then the sum of squares, near 2^89, is exact, and so is the step."""
     width = 2**20 + 3
