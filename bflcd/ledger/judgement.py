@@ -260,11 +260,7 @@ def _hold_to_band(offers: list[OfferJudgement], usual: int) -> list[OfferJudgeme
 
 def _gaining(offers: list[OfferJudgement]) -> list[tuple[int, int]]:
     """Norm and gain of the qualified offers that gain more than 0."""
-    return [
-        (offer.norm, offer.gain)
-        for offer in offers
-        if offer.reason is None and offer.norm and (offer.gain or 0) > 0 and offer.gain
-    ]
+    return [(offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain and offer.gain > 0]
 
 
 def _in_band(offer: OfferJudgement, low: int, high: int) -> OfferJudgement:

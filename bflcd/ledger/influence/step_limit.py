@@ -46,7 +46,7 @@ def limit_of_step(clip: int, usual: int, packed: Sequence[tuple[int, int]], *, y
 
     Then it is minus the usual norm, where nothing was that of the `packed`, and holds each update, by the norm that it has and
     not by what cards say; and half of the model's own norm holds the step (`learn.aggregate`). While judges can't tell, nobody
-    may count for more than others, and nobody makes of the model what he likes. None only where norms don't weigh at all.
+    may count for more than others, and nobody makes of the model what it likes. None only where norms don't weigh at all.
     """
     if clip and (young or not usual):
         return -max(usual or usual_norm_after(0, packed, free=False), 1)
