@@ -82,7 +82,7 @@ def aggregate(
     return join_payload(counters, _to_floats(start + _shortened(step, limit, start)), spec, label=None)
 
 
-def fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...], bound: int | None = None) -> Fixed | None:
+def fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...], bound: int | None) -> Fixed | None:
     """The mean by weights, one update at a time; None of no updates (design 5; McMahan et al. 2017).
 
     `bound`: the largest fixed-point norm of an update, longer ones are scaled down to it; None: each is taken as it is.
@@ -98,7 +98,7 @@ def fedavg(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...], boun
     return None if total is None else _divide(total, weights)
 
 
-def coordinate_median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...], bound: int | None = None) -> Fixed | None:
+def coordinate_median(updates: Iterable[WeightedUpdate], spec: tuple[TensorSpec, ...], bound: int | None) -> Fixed | None:
     """The median of each coordinate, whatever the weights; None of no updates (design 5; Yin et al. 2018). `bound`: as above."""
     columns = []
     for count, update in enumerate(updates, start=1):

@@ -165,8 +165,9 @@ def elect(
     uploader; `present`: on f + 1 of the q cards; `seed`: of round t + 1.
 
     1. Only members that may sit count (`may_sit`), and that are not left out of round t + 1 because they owe (`alliance.fees`).
-    2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule: in good repute
-       among them or not, then by that rule. Where being packed says nothing (`says_nothing`), all of them that offer are drawn.
+    2. First come the present without a seat that were packed in this round, or lately enough for genesis' rule: those in good
+       repute among them, who have no refusal to make up for, then the others, each by that rule. Where being packed says nothing
+       (`says_nothing`), all of them that offer are drawn.
     3. Then the present without a seat that were packed before: a round that packs nothing forgets no merit.
     4. Then the present that hold a seat now: nobody judges twice in a row while anybody else has shown what its work is worth,
        but the committee stays rather than make room for somebody of whom nobody has judged anything.

@@ -171,8 +171,8 @@ class State:
     this round's draws follow from (`ledger.lot`); `time`: of this model block. Balances, deposits, pool and burnt sum to
     `supply`.
     `usual_norm`: of updates in the rounds before (`influence.step_limit`), in the unit of cards; 0 before anything was packed.
-    `known`: what share of their rows the judges of the rounds before found the model right on, from which the margin follows
-    (`ledger.disclosure`); 0 before anybody judged.
+    `known`: what share of their rows the judges of the rounds before found the model right on, risen by no more than a quarter a
+    round (`ledger.trust.margin`), from which the margin follows (`ledger.disclosure`); 0 before anybody judged.
     `terms`: of admission, in force; `applicants` sorted by id; `motions` by their opening, then by id.
     `changed`: parameters that managers have set, sorted by name (`ledger.alliance.parameters`).
     `rollback`: the last one, None as long as there was none (`ledger.operations.rollback`).

@@ -137,13 +137,13 @@ def certify(community: Community, segment: Segment) -> CertifiedSegment:
     return CertifiedSegment(segment, certificate_of(commits))
 
 
-async def fill(store: BlockStore, chain: Chain, rounds: int) -> list[CertifiedSegment]:
-    """Store genesis (where the store is new) and `rounds` more rounds with all their payloads."""
+async def fill(store: BlockStore, chain: Chain, rounds: int, *, accuracy: int | None = None) -> list[CertifiedSegment]:
+    """Store genesis (where the store is new) and `rounds` more rounds with all their payloads; `accuracy`: see `next_segment`."""
     genesis = chain.genesis
     await store.initialise(genesis, genesis_header(genesis), genesis_state(genesis))
     made = []
     for _ in range(rounds):
-        certified = next_segment(chain)
+        certified = next_segment(chain, accuracy=accuracy)
         for data in chain.payloads.values():
             await store.put_blob(data)
         await store.commit(certified, chain.state)

@@ -413,6 +413,31 @@ async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tm
     assert not await store.has_blob(ref.root)
 
 
+@pytest.mark.parametrize("labels", [("theirs", "the liar's"), ("the liar's", "theirs"), ("the liar's", "another liar's")])
+async def test_a_payload_that_two_offer_at_once_is_kept_if_it_is_good_for_one_of_them(tmp_path, store, labels) -> None:
+    """Given that none of it was here when both were asked for, in either order; what is good for neither is dropped."""
+    asked = asyncio.Event()
+
+    class Giver(Hands):
+        waiting = 0
+
+        async def fetch(self, blob: BlobRef, holders: object) -> None:
+            self.waiting += 1
+            if self.waiting == len(labels):  # it comes once, for both
+                await store.put_blob(update)
+                asked.set()
+            await asked.wait()
+
+    update = payload(6.0, "theirs")
+    ref = manifest_of(update).blob
+    core = ScriptedCore([[FetchBlob(ref, (), Round(0), label, anyone=False) for label in labels]])
+    async with running(tmp_path, core, store, Giver(store)):
+        await until(lambda: sum(isinstance(event, BlobMissing | BlobFetched) for event in core.events) == len(labels))
+    good = "theirs" in labels
+    assert sum(isinstance(event, BlobFetched) for event in core.events) == good
+    assert await store.has_blob(ref.root) == good
+
+
 async def test_nothing_is_signed_that_relies_on_a_payload_that_goes_again_at_once(tmp_path, store) -> None:
     """Given a payload that is fetched again and is gone once more, then the node says which, and signs nothing."""
     record, envelope = an_own_record()

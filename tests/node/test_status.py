@@ -25,7 +25,7 @@ from bflcd.store.memory import MemoryStore
 from bflcd.types import Millis, NodeId, Round
 from tests.helpers import chains
 from tests.helpers.chains import begin_chain, fill
-from tests.helpers.ledger import make_genesis, make_identities
+from tests.helpers.ledger import make_card, make_entry, make_genesis, make_identities
 from tests.helpers.scenes import a_world, committee_of, reach
 from tests.helpers.world import World
 
@@ -221,6 +221,25 @@ async def test_what_the_newest_round_decided_is_read_from_its_block(monkeypatch)
     presenter = Presenter(here, store, None, ring=None, tell=None, stop=None)
     presenter.show(OnChain(core, here, recover=None, alliance=None, clock=lambda: at(1), device=str, privacy=None))
     assert [row.uploader for row in presenter.round().last_decision] == [o.uploader.hex() for o in seen[-1].judgement.offers]
+
+
+@pytest.mark.parametrize("accuracy", [400_000, 800_000])
+async def test_what_was_refused_for_the_norms_of_rounds_before_is_shown_so(monkeypatch, accuracy):
+    """Given an offer that is far too short by what was usual, in a young model's rounds and in others, then that is read too."""
+    store, chain = MemoryStore(), begin_chain()
+    await fill(store, chain, 2, accuracy=accuracy)
+
+    def with_a_short_one(community, gains, offers, **told):
+        norms = dict(zip(gains, (100, 4096), strict=True))
+        return tuple(
+            make_card(community, seat, [make_entry(offers[o], row[i], norm=norms[o]) for o, row in gains.items()], **told)
+            for i, seat in enumerate(sorted(community.state.committee[: community.q]))
+        )
+
+    monkeypatch.setattr(chains, "make_cards", with_a_short_one)
+    await fill(store, chain, 1, accuracy=accuracy)
+    found = await last_decision(store)
+    assert sorted(str(offer.reason) for offer in found.judgement.offers) == ["None", "Reason.NORM_TOO_SMALL"]
 
 
 async def test_a_decision_that_the_cards_do_not_give_is_not_shown(monkeypatch):

@@ -34,8 +34,8 @@ _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def strength(spec: TaskSpec, known: PartsPerMillion, round_: int) -> float:
     """How much of the logarithm is added, from 0 to 1: the genesis' share, less the more the model knows and the older it is.
 
-    `known`: what share of their rows the last judges found the model right on (`ledger.state.State.known`). Its square is taken
-    off, since what a class is worth beside others is learned last, from devices that have both.
+    `known`: what share of their rows judges found the model right on, as the ledger has it (`ledger.state.State.known`). Its
+    square is taken off, since what a class is worth beside others is learned last, from devices that have both.
     """
     return spec.calibration / MILLION * (1.0 - (known / MILLION) ** 2) / (1.0 + round_ / HALVING)
 

@@ -23,7 +23,7 @@ async def last_decision(store: ChainStore) -> LastDecision | None:
     certified = await store.segment(head.header.round) if head.header.round else None
     if genesis is None or certified is None:
         return None
-    before, limits = await _block_before(store, genesis, head.header.round)
+    before, limit_before = await _block_before(store, genesis, head.header.round)
     if before is None or before.model is None:
         return None
     segment = certified.segment
@@ -42,7 +42,7 @@ async def last_decision(store: ChainStore) -> LastDecision | None:
     if len(cards) != quorum(len(state.committee)):
         return None
     packed = [open_envelope(update.offer, (Offer,)).digest for update in segment.updates if update.offer is not None]
-    for usual in _usual_norms(params, limit, limits):
+    for usual in _usual_norms(params, limit, limit_before):
         judgement = judge(params, replace(state, usual_norm=usual), cards)
         if [offer.offer for offer in judgement.packed] == packed:
             return LastDecision(judgement, segment.model.weights)

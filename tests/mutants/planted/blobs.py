@@ -111,6 +111,22 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         RUN,
     ),
     mutant(
+        "copied-payload-dropped",
+        "a liar offers another's payload as its own, and who judges it loses it, or ends (section 5.2)",
+        "bflcd/node/runtime/fetch.py",
+        "return sound or any(",
+        "return any(",
+        RUN,
+    ),
+    mutant(
+        "copied-payload-dropped-before",
+        "the same, where the liar's is held against the specification first",
+        "bflcd/node/runtime/fetch.py",
+        "return sound or any(other == root and label != effect.label for other, label in self._running)",
+        "return sound",
+        RUN,
+    ),
+    mutant(
         "cards-told-to-anyone",
         "cards of the running round are given to any member (section 5.3)",
         "bflcd/node/services.py",
