@@ -67,9 +67,11 @@ class BlobFetched:
 
 @dataclass(frozen=True, slots=True)
 class BlobMissing:
-    """Answer to `FetchBlob`: nobody gave it; `refused` if its content breaks the specification, asking again is useless."""
+    """Answer to the `FetchBlob` with this `label`: nobody gave it; `refused` if its content breaks the specification under that
+    label, asking again is useless. What is offered under another label may be the same content, and good."""
 
     root: Digest
+    label: str | None
     refused: bool
     text: str
 

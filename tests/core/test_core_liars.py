@@ -58,7 +58,7 @@ def test_two_junk_offers_to_some_and_a_good_one_to_others_do_not_stall_the_round
 
     def refusing(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
         if isinstance(effect, FetchBlob) and effect.blob.root in junk:
-            return iter([(BlobMissing(effect.blob.root, refused=False, text="nobody has it"), 10)])
+            return iter([(BlobMissing(effect.blob.root, effect.label, refused=False, text="nobody has it"), 10)])
         return answer(node, effect)
 
     world.answer = refusing  # type: ignore[method-assign]

@@ -1,6 +1,5 @@
 """One core, one event, the exact refusal or effect: the rules of a round that whole communities break without a sound."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,40 +8,31 @@ from bflcd.core.certificates import QUIET
 from bflcd.core.core import Core
 from bflcd.core.early_messages import MAX_EARLY_EACH
 from bflcd.core.effects import (
-    Blame,
     CatchUp,
     Commit,
-    Effect,
     FetchBlob,
     FetchEnvelopes,
     FetchSegment,
     Persist,
-    Score,
     Send,
     Train,
 )
 from bflcd.core.events import (
     BlobFetched,
-    BlobLost,
     BlobMissing,
     EnvelopesFetched,
     Event,
-    Instant,
     MessageReceived,
-    Scored,
     SegmentFetched,
     Started,
-    WorkFailed,
 )
 from bflcd.core.records import PreparedRecord, ProposalRecord, VoteRecord
 from bflcd.core.signing_guard import SigningGuard
 from bflcd.crypto.identity import Identity
 from bflcd.errors import Rejection
-from bflcd.learn.protocol import ScoreResult, UpdateScore
-from bflcd.ledger.disclosure import REFUSED
 from bflcd.ledger.lot import lot_input
 from bflcd.ledger.transition import build_segment, decide, draw_of
-from bflcd.types import Digest, Epoch, MicroNats, Millis, NodeId, PartsPerMillion, Round, Signature, View
+from bflcd.types import Digest, Epoch, Millis, NodeId, Round, Signature, View
 from bflcd.wire.blocks import CertifiedSegment, committee_hash, header_hash
 from bflcd.wire.codec import number_of, peek_number
 from bflcd.wire.envelope import Envelope, open_envelope, seal, sealed_digest
@@ -62,17 +52,12 @@ from bflcd.wire.messages import (
 from bflcd.wire.messages import (
     Commit as CommitVote,
 )
-from tests.helpers.inside import quiet, round_of
-from tests.helpers.ledger import NO_PROOF, make_genesis
+from tests.helpers.inside import round_of
+from tests.helpers.ledger import NO_PROOF
+from tests.helpers.one_core import T0, a_judge, a_world, alone, blamed, kinds, later, offer_of
 from tests.helpers.world import World
 
-T0 = 1_250
 NOBODY = Signature(bytes(64))
-
-
-def a_world(**params: object) -> World:
-    genesis, identities = make_genesis(nodes=10, committee=4, places=6, **params)
-    return World(genesis, identities)
 
 
 @pytest.fixture(scope="module")
@@ -102,37 +87,8 @@ def segment_of(behind: tuple[World, NodeId], round_: int) -> CertifiedSegment:
     return next(disk.segments[round_] for node, disk in world.disks.items() if node != asleep)
 
 
-def a_judge(world: World, *, floor: Round | None = None) -> tuple[Core, list[Effect]]:
-    """The first member of the committee that doesn't lead view 0, alone."""
-    identity = world.identities[next(n for n in world.genesis.committee if n != world.genesis.committee[0])]
-    return alone(world, identity, floor)
-
-
-def alone(world: World, identity: Identity, floor: Round | None = None) -> tuple[Core, list[Effect]]:
-    disk = world.disks[identity.node_id]
-    core = Core(
-        world.genesis, disk.head, identity, world.verified.verify_once, identity.seed, guard=SigningGuard(floor=floor), train=True
-    )
-    effects = core.handle(Started(disk.found(0)), world.instant())
-    return core, effects
-
-
-def later(world: World, millis: int) -> Instant:
-    now = world.instant()
-    return Instant(Millis(now.mono + millis), Millis(now.wall + millis))
-
-
 def beacon_of(core: Core, identity: Identity, **changes: object) -> Envelope:
     return seal(replace(core._beacon(), **changes), identity).envelope
-
-
-def offer_of(core: Core, identity: Identity, number: int = 0) -> Envelope:
-    state = core.context.state
-    size = round_of(core).collection._payload_bytes
-    blob = replace(core.context.head_blob, root=Digest(bytes([number, 7]) * 16), size=size)
-    committee = committee_hash(state.epoch, state.committee)
-    body = Offer(state.chain, state.round, state.epoch, core.context.head_hash, committee, blob, 100)
-    return seal(body, identity).envelope
 
 
 def empty_card_of(core: Core, identity: Identity, *also: NodeId) -> Envelope:
@@ -141,14 +97,6 @@ def empty_card_of(core: Core, identity: Identity, *also: NodeId) -> Envelope:
     present = tuple(sorted({identity.node_id, *also}))
     body = ScoreCard(state.chain, state.round, state.epoch, core.context.head_hash, committee, None, None, (), present)
     return seal(body, identity).envelope
-
-
-def kinds(effects: list[Effect]) -> list[type]:
-    return [type(effect) for effect in effects]
-
-
-def blamed(effects: list[Effect]) -> list[tuple[NodeId | None, Rejection]]:
-    return [(effect.node, effect.rejection) for effect in effects if isinstance(effect, Blame)]
 
 
 # -- the hand-over ------------------------------------------------------------------------------------------------------------
@@ -321,153 +269,9 @@ def test_a_model_that_nobody_gave_is_asked_for_again_after_t0():
     world = a_world()
     core, _ = alone(world, world.identities[list(world.identities)[-1]])
     root = core.context.head_blob.root
-    core.handle(BlobMissing(root, refused=False, text="nobody"), world.instant())
+    core.handle(BlobMissing(root, None, refused=False, text="nobody"), world.instant())
     assert not [e for e in core.tick(later(world, T0 - 1)) if isinstance(e, FetchBlob)]
     assert [e.blob.root for e in core.tick(later(world, T0)) if isinstance(e, FetchBlob)] == [root]
-
-
-def test_an_update_that_nobody_gives_is_asked_for_three_times_and_a_refused_one_once():
-    world = a_world()
-    trainer = world.identities[list(world.identities)[-1]]
-    for refused, times in ((False, 3), (True, 1)):
-        core, _ = a_judge(world)
-        effects = core.handle(MessageReceived(offer_of(core, trainer), trainer.node_id), world.instant())
-        asked = 0
-        while wanted := [e for e in effects if isinstance(e, FetchBlob)]:
-            asked += len(wanted)
-            assert asked <= times
-            effects = core.handle(BlobMissing(wanted[0].blob.root, refused=refused, text="no"), world.instant())
-        assert asked == times
-
-
-def card_about(world: World, answers: list[Callable[[Digest], Event]], gain: int = 5_000) -> ScoreCard:
-    """A judge's card on one offer, after these events about its payload, of what its worker measured exactly."""
-    trainer = world.identities[list(world.identities)[-1]]
-    core, _ = a_judge(world)
-    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
-    core.handle(MessageReceived(offer_of(core, trainer), trainer.node_id), world.instant())
-    (slot,) = round_of(core).collection.slots.values()
-    root = slot.offer.body.blob.root
-    for answer in answers:
-        core.handle(answer(root), world.instant())
-    core.tick(later(world, T0))
-    score = UpdateScore(slot.offer.digest, MicroNats(gain), PartsPerMillion(6), 7)
-    result = ScoreResult(MicroNats(1_300_001), PartsPerMillion(830_001), (score,), (), 0.0, 256, 256)
-    effects = core.handle(Scored(Round(0), result), world.instant())
-    for waited in (0, T0):  # it is sealed first, and shown soon after, though nobody else has sealed one
-        effects += core.tick(later(world, core.context.params.collect_deadline + waited))
-    cards = [open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message)]
-    assert {card.author for card in cards} == {core.context.me}
-    assert {entry.uploader for entry in cards[0].body.entries} == {trainer.node_id}
-    return cards[0].body
-
-
-def test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came():
-    """Given offers that came in one order and were scored in another, when the worker says which are one, and which repeats the
-    last step, then the card names the one of which its author heard first, and the parent."""
-    world = a_world(sealed_cards=False)
-    core, _ = a_judge(world)
-    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
-    trainers = [world.identities[node] for node in list(world.identities)[-4:]]
-    offers = [offer_of(core, trainer, number) for number, trainer in enumerate(trainers)]
-    for trainer, offer in zip(trainers, offers, strict=True):
-        core.handle(MessageReceived(offer, trainer.node_id), world.instant())
-    slots = list(round_of(core).collection.slots.values())
-    first, copy, other, again = (slot.offer.digest for slot in slots)
-    effects: list[Effect] = []
-    for key, alike, repeats in ((copy, (), False), (other, (), False), (first, (copy,), False), (again, (), True)):
-        core.handle(BlobFetched(round_of(core).collection.offers[key].body.blob.root), world.instant())
-        score = UpdateScore(key, MicroNats(5), PartsPerMillion(6), 7, alike, repeats)
-        result = ScoreResult(MicroNats(1), PartsPerMillion(2), (score,), (), 0.0, 1, 1)
-        effects += core.handle(Scored(Round(0), result), world.instant())
-    effects += core.tick(later(world, core.context.params.collect_deadline))
-    (card,) = (open_envelope(e.message, (ScoreCard,)) for e in effects if isinstance(e, Send) and is_card(e.message))
-    likes = {entry.offer: entry.like for entry in card.body.entries}
-    assert likes == {first: None, copy: first, other: None, again: core.context.head_hash}
-
-
-def came(rate: int) -> Callable[[Digest], Event]:
-    return lambda root: BlobFetched(root, rate)
-
-
-def is_card(message: object) -> bool:
-    return isinstance(message, Envelope) and peek_number(message.payload) == number_of(ScoreCard)
-
-
-@pytest.mark.parametrize(
-    ("answers", "rate"),
-    [
-        ([came(4_321)], 4_321),
-        ([came(0)], 0),
-        ([lambda root: BlobMissing(root, refused=False, text="no"), came(4_321)], 0),
-        ([came(4_321), BlobLost, lambda _: WorkFailed(Round(0), training=False, text="damaged"), came(9_999)], 4_321),
-        ([came(4_321), came(9_999)], 4_321),
-    ],
-    ids=["pulled", "held before", "pulled by the second try", "lost and pulled again", "told twice"],
-)
-def test_a_card_says_how_fast_the_update_was_pulled(answers, rate):
-    """Given a judge that pulled an update, when its card is due, then the entry has the rate of the first pull, or none."""
-    (entry,) = card_about(a_world(), answers).entries
-    assert entry.rate == rate
-
-
-@pytest.mark.parametrize(("gain", "said"), [(5_000, 4_000), (999, 0), (-30, 0), (-31, REFUSED), (-(10**9), REFUSED)])
-def test_a_card_says_no_more_than_the_decision_needs(gain, said):
-    """Given exact measurements, when the card is due, then it has levels, no accuracy, and one word below the margin."""
-    card = card_about(a_world(), [came(9)], gain)
-    (entry,) = card.entries
-    assert (entry.gain, entry.accuracy, entry.norm) == (said, 0, 7)
-    assert (card.base_loss, card.base_accuracy) == (1_250_000, 812_500)
-
-
-@pytest.mark.parametrize(("limit", "said"), [(2_000_000, [4_000, 4_000, 4_000, 4_000, REFUSED]), (0, [4_000] * 5)])
-def test_a_card_refuses_an_offer_that_costs_a_class_far_more_than_the_others_do(limit, said):
-    """Given five offers of one gain, when the last costs some class a fifth of its confidence, then it gets the word for harm, and what
-    it gains where the community does not look at classes.
-    """
-    world = a_world(odd_limit=limit)
-    core, _ = a_judge(world)
-    core.handle(BlobFetched(core.context.head_blob.root), world.instant())
-    trainers = [identity for node, identity in world.identities.items() if node not in world.genesis.committee][:5]
-    for number, trainer in enumerate(trainers):
-        core.handle(MessageReceived(offer_of(core, trainer, number + 1), trainer.node_id), world.instant())
-    collection = round_of(core).collection
-    costs = {trainer.node_id: 1_000 * number for number, trainer in enumerate(trainers)} | {trainers[-1].node_id: 200_000}
-    for key, slot in collection.slots.items():
-        slot.score = UpdateScore(key, MicroNats(5_000), PartsPerMillion(6), 7, cost=costs[slot.offer.author])
-    gains = {entry.uploader: entry.gain for entry in collection.card_body(quiet(core)).entries}
-    assert [gains[trainer.node_id] for trainer in trainers] == said
-
-
-def test_offers_are_measured_within_the_step_limit():
-    """Given a community whose usual norm is 4096, when the second round's offers are scored, then none counts as longer than twice."""
-    world = a_world()
-    limits = []
-    answer = world.answer
-
-    def watched(node, effect):
-        if isinstance(effect, Score):
-            limits.append((effect.round, effect.limit))
-        return answer(node, effect)
-
-    world.answer = watched
-    for node in world.identities:
-        world.start(node)
-    assert world.run_until(lambda: min(world.rounds()) >= 2, 60_000)
-    assert {limit for round_, limit in limits if round_ == 0} == {None}
-    assert {limit for round_, limit in limits if round_ == 1} == {8192}
-
-
-def test_an_update_that_was_here_before_its_offer_has_no_rate():
-    """Given a payload that a proposal had needed, when the offer comes, then nothing is pulled and nothing measured."""
-    world = a_world()
-    trainer = world.identities[list(world.identities)[-1]]
-    core, _ = a_judge(world)
-    envelope = offer_of(core, trainer)
-    root = open_envelope(envelope, (Offer,)).body.blob.root
-    core.handle(BlobFetched(root, 4_321), world.instant())
-    assert not [e for e in core.handle(MessageReceived(envelope, trainer.node_id), world.instant()) if isinstance(e, FetchBlob)]
-    assert [slot.rate for slot in round_of(core).collection.slots.values()] == [0]
 
 
 def proposal_at(world: World, core: Core, wall: int) -> MessageReceived:
@@ -679,13 +483,3 @@ def test_a_prepared_candidate_is_not_pushed_out_by_other_proposals():
     for time in range(2, 100):
         assert candidates.add(Proposal(state.epoch, View(0), NO_PROOF, Millis(time), (Digest(bytes(32)),))) is not None
     assert candidates.by_digest(kept.digest) is kept
-
-
-def test_a_card_without_entries_waits_for_the_deadline():
-    """Given a judge that hears of no trainer at all, then its empty card is due at the collect deadline and not before."""
-    world = a_world(collect_deadline=100_000)
-    core, _ = a_judge(world)
-    opened = round_of(core).collection.opened
-    assert [round_of(core).collection.card_due(Millis(opened + wait)) for wait in (0, 40 * T0, 99_999, 100_000)] == [
-        False
-    ] * 3 + [True]

@@ -16,8 +16,8 @@ from bflcd.params import NOISE_UNIT
 from bflcd.types import ZERO_DIGEST, Epoch, MicroNats, PartsPerMillion, Round
 from bflcd.wire.envelope import Envelope, open_envelope
 from bflcd.wire.messages import ScoreCard
-from tests.core.test_core_rules import T0, a_judge, a_world, is_card, later, offer_of
 from tests.helpers.inside import round_of
+from tests.helpers.one_core import T0, a_judge, a_world, is_card, later, offer_of
 
 NOISE = 4 * NOISE_UNIT
 ANSWERS = Answers(NOISE, 12, 100, 400)

@@ -5,7 +5,7 @@ from bflcd.core.records import OwnRecord, ProposalRecord
 from bflcd.store.records import pins_of
 from bflcd.wire.codec import number_of
 from bflcd.wire.messages import Offer, ScoreCard
-from tests.core.test_core_rules import a_world
+from tests.helpers.one_core import a_world
 
 
 def test_offers_cards_and_segments_rely_on_every_payload_that_they_name():

@@ -129,7 +129,11 @@ class HostileWorld(RuleBasedStateMachine):
         bare = [message for message in self.recorder.messages if isinstance(message, Envelope)]
         envelopes = (mine, replace(mine, author=target), *bare[-3:])
         self.world.feed(target, EnvelopesFetched(Round(self.world.round_of(target)), envelopes, self.liars[0].node_id))
-        for event in (BlobMissing(Digest(root), refused=True, text="spoiled"), BlobFetched(Digest(root)), BlobLost(Digest(root))):
+        for event in (
+            BlobMissing(Digest(root), "", refused=True, text="spoiled"),
+            BlobFetched(Digest(root)),
+            BlobLost(Digest(root)),
+        ):
             self.world.feed(target, event)
 
     @rule(millis=st.sampled_from((5, 100, 700, 3_000)))

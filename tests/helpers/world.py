@@ -254,8 +254,8 @@ class World:
                     Scored(round_, ScoreResult(MicroNats(2_000_000), PartsPerMillion(400_000), scores, (), 0.0, 256, 256)),
                     20 * len(offers),
                 )
-            case FetchBlob(blob, _, _, _) if self.lacks(node, blob):
-                yield BlobMissing(blob.root, refused=False, text="nobody gave it"), self.delay()
+            case FetchBlob(blob, _, _, label) if self.lacks(node, blob):
+                yield BlobMissing(blob.root, label, refused=False, text="nobody gave it"), self.delay()
             case FetchBlob(blob, _, _, label):
                 uploader = None if label is None else NodeId(bytes.fromhex(label.rpartition(":")[2]))
                 yield BlobFetched(blob.root, 0 if uploader is None else self.rate(uploader)), self.delay()

@@ -52,8 +52,11 @@ def aggregate_bytes(
     return _expand(seed, genesis.model.size)
 
 
-def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, Digest, bool]]) -> ScoreResult:
-    """One member's scores: (offer, root, whether it is honest work). Members differ by some noise."""
+def scores(
+    judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, Digest, bool]], invalid: tuple[tuple[Digest, str], ...]
+) -> ScoreResult:
+    """One member's scores: (offer, root, whether it is honest work), and what breaks the specification. Members differ by some
+    noise."""
     found = []
     for key, root, good in offers:
         quality = 1_000 + draw("quality", root) % 100_000 if good else BAD_GAIN
@@ -62,4 +65,4 @@ def scores(judge: NodeId, model: Digest, offers: Iterable[tuple[Digest, Digest, 
         norm = 3_500 + draw("norm", root) % 1_000
         found.append(UpdateScore(key, MicroNats(quality - noise), PartsPerMillion(accuracy), norm))
     base = 2_000_000 + draw("base", judge, model) % 100_000
-    return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), (), 0.0, 256, 256)
+    return ScoreResult(MicroNats(base), PartsPerMillion(400_000), tuple(found), invalid, 0.0, 256, 256)

@@ -199,8 +199,12 @@ class VirtualNumbers:
     async def score(self, job: ScoreJob) -> ScoreResult:
         node, world = self.node, self.node.world
         await self._work(world.score_ms(node) * len(job.candidates))
-        offers = [(update.key, root_of(update.update)) for update in job.candidates]
-        result = compute.scores(node.id, root_of(job.model), [(key, root, root not in world.bad_updates) for key, root in offers])
+        fits, broken = [], []
+        for candidate in job.candidates:
+            (fits if compute.meets_specification(world.genesis, candidate.update, candidate.label) else broken).append(candidate)
+        offers = [(fit.key, root_of(fit.update), root_of(fit.update) not in world.bad_updates) for fit in fits]
+        invalid = tuple((each.key, "it breaks the specification") for each in broken)
+        result = compute.scores(node.id, root_of(job.model), offers, invalid)
         return result if node.liar is None else node.liar.scored(result)
 
     async def aggregate(self, rule: str, model: bytes, updates: Sequence[WeightedUpdate], limit: int | None) -> bytes:

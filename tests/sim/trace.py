@@ -219,7 +219,7 @@ def words_of(item: Any, name: Any) -> str:
             return f"asks {name(source)} for {','.join(map(short, digests))} of r{round_}"
         case BlobFetched(root) | BlobLost(root):
             return f"{kind} {short(root)}"
-        case BlobMissing(root, refused, text):
+        case BlobMissing(root, _, refused, text):
             return f"BlobMissing {short(root)} refused={refused}: {text}"
         case Scored(round_, result):
             return f"Scored r{round_}: " + ", ".join(f"{short(s.key)} {s.gain}" for s in result.scores)

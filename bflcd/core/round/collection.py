@@ -202,10 +202,12 @@ class Collection:
             if slot.progress in (OfferProgress.HELD, OfferProgress.SCORING):
                 slot.progress = OfferProgress.WANTED
 
-    def blob_missing(self, root: Digest, *, refused: bool, text: str) -> None:
-        """A blob could not be had; after `MAX_FETCHES` tries, or if its content is refused, its offer is left out."""
+    def blob_missing(self, root: Digest, label: str | None, *, refused: bool, text: str) -> None:
+        """A blob could not be had for the uploader in `label`; after `MAX_FETCHES` tries, or if its content is refused, that
+        offer is left out. An offer of the same root by somebody else is asked for, and answered, by itself."""
         for slot in self._with_root(root):
-            if slot.progress is OfferProgress.FETCHING:
+            asked = update_label_of(self._context, slot.offer.author) == label
+            if asked and slot.progress is OfferProgress.FETCHING:
                 gone = refused or slot.fetches >= MAX_FETCHES
                 slot.progress = OfferProgress.FAILED if gone else OfferProgress.WANTED
                 slot.text = text

@@ -101,7 +101,7 @@ class LocalWork:
 
     def blob_missing(self, event: BlobMissing, now: Instant) -> list[Effect]:
         """Nobody gave a payload, or it broke its specification."""
-        self._collection.blob_missing(event.root, refused=event.refused, text=event.text)
+        self._collection.blob_missing(event.root, event.label, refused=event.refused, text=event.text)
         if event.root == self._context.head_blob.root and not self.model_here:
             self._retry_later(now)
         return [notice(self._context.round, EventKind.BLOB_MISSING, event.text, root=event.root.hex())]

@@ -91,10 +91,10 @@ class FetchJobs:
         try:
             answer = await self._fetched(effect)
         except (RequestError, PeerError) as error:
-            answer = BlobMissing(root, refused=False, text=str(error))
+            answer = BlobMissing(root, effect.label, refused=False, text=str(error))
         except DamagedBlobError as error:
             await self._payloads.forget(root)
-            answer = BlobMissing(root, refused=False, text=str(error))
+            answer = BlobMissing(root, effect.label, refused=False, text=str(error))
         finally:
             if self._running.get((root, effect.label)) is fetch:
                 del self._running[root, effect.label]
@@ -120,7 +120,7 @@ class FetchJobs:
         except PeerError as error:
             if not held and not self._serves_another(effect):
                 await self._payloads.forget(effect.blob.root)
-            return BlobMissing(effect.blob.root, refused=True, text=str(error))
+            return BlobMissing(effect.blob.root, effect.label, refused=True, text=str(error))
         if self._sound[0] != effect.round:
             self._sound = (effect.round, set())
         self._sound[1].add(effect.blob.root)

@@ -114,6 +114,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "bflcd/core/round/offers.py",
         "return likes_of(parent, tuple(scores), alike)",
         "return likes_of(parent, tuple(alike)[::-1], alike)",
-        selection("core/test_core_rules.py::test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came"),
+        selection("core/test_judged_offers.py::test_a_card_names_the_first_of_what_is_alike_by_when_the_offers_came"),
     ),
 )

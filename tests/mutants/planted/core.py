@@ -20,7 +20,7 @@ WORDS: Final = selection(
     "node/test_training_words.py",
     "net/test_peers.py::test_a_peers_own_heartbeat_relieves_us_of_ours_unless_we_have_news_of_ourselves",
 )
-RULES: Final = selection("core/test_core_rules.py", "core/test_retransmission.py")
+RULES: Final = selection("core/test_core_rules.py", "core/test_judged_offers.py", "core/test_retransmission.py")
 DEADLINES: Final = selection(
     "core/test_core.py::test_row_54_a_trainer_that_is_present_and_never_offers_does_not_hold_the_round",
     "core/test_core.py::test_without_any_trainer_the_round_is_empty_at_the_deadline_and_the_committee_stays",
@@ -234,6 +234,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         RULES,
         DRAWN,
         Simulated("lossy"),
+    ),
+    mutant(
+        "refused-for-all",
+        "an update that breaks the specification under a copier's name is left out of the card under its maker's too",
+        COLLECT,
+        "            if asked and slot.progress is OfferProgress.FETCHING:\n",
+        "            if slot.progress is OfferProgress.FETCHING:\n",
+        RULES,
     ),
     mutant(
         "update-fetched-for-ever",

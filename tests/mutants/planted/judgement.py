@@ -16,7 +16,7 @@ ENGINE = "bflcd/lab/engine/base.py"
 SAID: Final = selection("ledger/test_disclosure.py")
 STOOD: Final = selection("ledger/test_standing.py")
 MEASURED: Final = selection("learn/test_scoring.py")
-WRITTEN: Final = selection("core/test_core_rules.py::test_a_card_says_no_more_than_the_decision_needs")
+WRITTEN: Final = selection("core/test_judged_offers.py::test_a_card_says_no_more_than_the_decision_needs")
 SIMULATED: Final = selection("lab/engine/test_engines.py::test_scores_are_held_as_the_daemons_hold_them")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -114,7 +114,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         LOCAL_WORK,
         "offers, seed, limit, known))",
         "offers, seed, None if limit else limit, known))",
-        selection("core/test_core_rules.py::test_offers_are_measured_within_the_step_limit"),
+        selection("core/test_judged_offers.py::test_offers_are_measured_within_the_step_limit"),
     ),
     mutant(
         "row-counts-whole",

@@ -11,7 +11,9 @@ OFFERS = "bflcd/core/round/offers.py"
 
 TOLD_APART: Final = selection("ledger/test_oddness.py")
 MEASURED: Final = selection("learn/test_scoring.py::test_costs_by_class")
-WRITTEN: Final = selection("core/test_core_rules.py::test_a_card_refuses_an_offer_that_costs_a_class_far_more_than_the_others_do")
+WRITTEN: Final = selection(
+    "core/test_judged_offers.py::test_a_card_refuses_an_offer_that_costs_a_class_far_more_than_the_others_do"
+)
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
