@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED, balances, coarse_accuracy, gain_limit, row_limit, said_gain
+from bflcd.ledger.disclosure import APART, GAIN_LEVELS, REFUSED, balances, coarse_accuracy, gain_limit, row_limit, said_gain
 from bflcd.ledger.trust.noise import sensitivity
 from bflcd.params import MILLION, NOISE_UNIT, Params
 from bflcd.types import MicroNats, PartsPerMillion
@@ -59,26 +59,30 @@ class Disclosure:
 
 
 BEFORE: Final = "exact, unclipped"
-HERE: Final = "six levels"
+HERE: Final = "nine levels"
 
 _TWO: Final = GAIN_LEVELS[:2]
+
+_SIX: Final = tuple(level for level in GAIN_LEVELS if not 0 < level < APART)
+"""Without words for small gains, as cards were."""
 
 DISCLOSURES: Final[Mapping[str, Disclosure]] = {
     BEFORE: Disclosure(None, clipped=False),
     "exact": Disclosure(None),
     HERE: Disclosure(multiplier=None),
-    "six levels, no noise": Disclosure(),
-    "six levels, noise 1 row": Disclosure(multiplier=1.0),
-    "six levels, noise 2 rows": Disclosure(multiplier=2.0),
-    "six levels, noise 4 rows": Disclosure(multiplier=4.0),
-    "six levels, noise 8 rows": Disclosure(multiplier=8.0),
-    "six levels, noise 16 rows": Disclosure(multiplier=16.0),
-    "six levels, noise 64 rows": Disclosure(multiplier=64.0),
+    "six levels": Disclosure(_SIX, multiplier=None),
+    "nine levels, no noise": Disclosure(),
+    "nine levels, noise 1 row": Disclosure(multiplier=1.0),
+    "nine levels, noise 2 rows": Disclosure(multiplier=2.0),
+    "nine levels, noise 4 rows": Disclosure(multiplier=4.0),
+    "nine levels, noise 8 rows": Disclosure(multiplier=8.0),
+    "nine levels, noise 16 rows": Disclosure(multiplier=16.0),
+    "nine levels, noise 64 rows": Disclosure(multiplier=64.0),
     "helps or not": Disclosure(_TWO),
     "qualifies or not": Disclosure(_TWO[:1]),
-    "six levels, half of the rows": Disclosure(share=0.5),
+    "nine levels, half of the rows": Disclosure(share=0.5),
     "helps or not, half of the rows": Disclosure(_TWO, share=0.5),
-    "six levels, noise 0.1": Disclosure(noise=0.1),
+    "nine levels, noise 0.1": Disclosure(noise=0.1),
     "helps or not, noise 0.1": Disclosure(_TWO, noise=0.1),
     "helps or not, noise 0.3": Disclosure(_TWO, noise=0.3),
 }

@@ -15,8 +15,15 @@ from bflcd.types import MicroNats, PartsPerMillion
 REFUSED: Final = MicroNats(-1)
 """The gain on a card of whatever does not qualify on the judge's rows: one word, no number."""
 
-GAIN_LEVELS: Final = tuple(MicroNats(level) for level in (0, 1_000, 4_000, 16_000, 64_000, 256_000))
-"""Lower edges in micro-nats of what a card says of a gain; the first stands for all that costs no more than the margin."""
+GAIN_LEVELS: Final = tuple(MicroNats(level) for level in (0, 16, 63, 250, 1_000, 4_000, 16_000, 64_000, 256_000))
+"""Lower edges in micro-nats of what a card says of a gain; the first stands for all that costs no more than the margin.
+
+On the plateau where a network begins hardly anything gains 0.001 nat; the words below it tell help from nothing there
+(docs/adr/0038-words-for-small-gains.md).
+"""
+
+APART: Final = MicroNats(1_000)
+"""Gains of less are one word where judges' words are held against each other: rows differ by as much by chance."""
 
 ACCURACY_STEP: Final = PartsPerMillion(62_500)
 """Accuracies on cards are multiples of a sixteenth."""

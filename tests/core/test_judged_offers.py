@@ -156,7 +156,7 @@ def test_a_card_says_how_fast_the_update_was_pulled(answers, rate):
     assert entry.rate == rate
 
 
-@pytest.mark.parametrize(("gain", "said"), [(5_000, 4_000), (999, 0), (-30, 0), (-31, REFUSED), (-(10**9), REFUSED)])
+@pytest.mark.parametrize(("gain", "said"), [(5_000, 4_000), (999, 250), (15, 0), (-30, 0), (-31, REFUSED), (-(10**9), REFUSED)])
 def test_a_card_says_no_more_than_the_decision_needs(gain, said):
     """Given exact measurements, when the card is due, then it has levels, no accuracy, and one word below the margin."""
     card = card_about(a_world(), [came(9)], gain)

@@ -56,12 +56,12 @@ def rows_of(*gains: float) -> Measured:
 
 def test_an_answer_is_the_interval_of_its_word():
     found = answers(
-        Disclosure(), MicroNats(-300_000), rows_of(-0.31, -0.2, 0.0005, 0.005, 3.0), range(5), np.random.default_rng(1)
+        Disclosure(), MicroNats(-300_000), rows_of(-0.31, -0.2, 0.00001, 0.005, 3.0), range(5), np.random.default_rng(1)
     )
     assert [(one.low, one.high) for one in found] == [
         (-np.inf, -0.3),
-        (-0.3, 0.001),
-        (-0.3, 0.001),
+        (-0.3, 0.000016),
+        (-0.3, 0.000016),
         (0.004, 0.016),
         (0.256, np.inf),
     ]

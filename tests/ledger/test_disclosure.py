@@ -52,7 +52,11 @@ def test_the_margin_grows_with_what_the_model_knows(known: int, expected: int) -
         (-240_000, 0),
         (-1, 0),
         (0, 0),
-        (999, 0),
+        (15, 0),
+        (16, 16),
+        (62, 16),
+        (249, 63),
+        (999, 250),
         (1_000, 1_000),
         (15_999, 4_000),
         (16_000, 16_000),
@@ -65,7 +69,7 @@ def test_a_gain_is_said_by_the_lower_edge_of_its_level(gain: int, said: int) -> 
 
 
 @given(gain=GAIN, other=GAIN, least=st.integers(-300_000, -30).map(MicroNats))
-def test_a_card_has_seven_words_in_the_order_of_what_they_mean(gain: MicroNats, other: MicroNats, least: MicroNats) -> None:
+def test_a_card_has_ten_words_in_the_order_of_what_they_mean(gain: MicroNats, other: MicroNats, least: MicroNats) -> None:
     said = said_gain(gain, least)
     assert said in {REFUSED, *GAIN_LEVELS}
     assert (said == REFUSED) is (gain < least)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED
+from bflcd.ledger.disclosure import APART, GAIN_LEVELS, REFUSED
 from bflcd.ledger.state import MAX_DOUBT, account_of, with_accounts
 from bflcd.ledger.trust.doubts import (
     ALLOWED,
@@ -29,6 +29,8 @@ from tests.helpers.ledger import Community, Played, by_digest, make_cards, make_
 
 START = make_community(12, 4, 8, doubts=1, reward_share=100_000, card_share=100_000)
 ACCOUNT = START.state.accounts[0]
+LEVELS = [GAIN_LEVELS[0], *(level for level in GAIN_LEVELS if level >= APART)]
+"""Those that words tell apart."""
 JUDGES = sorted(START.state.committee[: START.q])
 
 
@@ -48,11 +50,11 @@ def bearing_of(said: Sequence[Sequence[int | None]]) -> list[Bearing]:
 
 @pytest.mark.parametrize(
     ("gain", "word"),
-    [(None, ABSENT), (REFUSED, REFUSES), (0, ACCEPTS), (999, 2), (1_000, 3), (4_000, 4), (256_000, 7), (10**9, 7)],
+    [(None, ABSENT), (REFUSED, REFUSES), (0, ACCEPTS), (16, 2), (999, 2), (1_000, 3), (4_000, 4), (256_000, 7), (10**9, 7)],
 )
 def test_a_word_is_the_level_of_a_gain(gain: int | None, word: int) -> None:
     assert word_of(gain) == word  # type: ignore[arg-type]
-    assert word <= REFUSES + len(GAIN_LEVELS)
+    assert word <= REFUSES + len(LEVELS)
 
 
 @pytest.mark.parametrize(
@@ -120,12 +122,12 @@ def test_who_makes_words_up_is_found_within_ten_cards_and_nobody_else_is(lie: st
     rng = Random(7)
     doubted = [ACCOUNT] * 3
     for _ in range(10):
-        truth = [rng.choice(GAIN_LEVELS[:4]) for _ in range(8)]
+        truth = [rng.choice(LEVELS[:4]) for _ in range(8)]
         honest = [[REFUSED if rng.random() < 0.1 else gain for gain in truth] for _ in range(2)]
         made_up = {
             "refuses all": [REFUSED] * 8,
-            "makes it up": [rng.choice([REFUSED, GAIN_LEVELS[5]]) for _ in range(8)],
-            "praises all": [GAIN_LEVELS[5]] * 8,
+            "makes it up": [rng.choice([REFUSED, LEVELS[-1]]) for _ in range(8)],
+            "praises all": [LEVELS[-1]] * 8,
         }[lie]
         found = bearing_of([*honest, made_up])
         doubted = [after_card(account, one) for account, one in zip(doubted, found, strict=True)]

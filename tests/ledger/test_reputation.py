@@ -156,7 +156,7 @@ def test_who_has_harmed_and_not_been_packed_since_is_seated_after_the_others_wha
 def test_what_harm_costs_grows_with_the_margin(margin: int, debt: int) -> None:
     """An update of odd rows that harms while the model knows nothing is no lasting debt; the least gain that helps is a card's level."""
     assert reputation_after(MicroNats(0), MicroNats(-1), replace(MEASURE, margin=MicroNats(margin))) == debt
-    assert LEAST_GAIN == 1_000
+    assert LEAST_GAIN == 16
 
 
 def test_what_judges_noise_alone_may_say_pays_no_debt() -> None:
@@ -177,9 +177,9 @@ YOUNG = PartsPerMillion(HALF_RIGHT - 1)
     [
         pytest.param(0, [], 30, 256_000, id="nobody offered"),
         pytest.param(0, [-1, -1, 16_000, 64_000, 64_000], 4_000, 32_000, id="a quarter of the middle gain, and twice that"),
-        pytest.param(0, [-1, -1, -1, 256_000, 256_000], 30, 2_000, id="three of five harm: the middle is harm"),
-        pytest.param(0, [0, 0, 0, 256_000, 256_000], 30, 2_000, id="most gain nothing: the least level twice"),
-        pytest.param(0, [0, 0, 256_000, 256_000], 30, 2_000, id="of two middles the lower"),
+        pytest.param(0, [-1, -1, -1, 256_000, 256_000], 30, 32, id="three of five harm: the middle is harm"),
+        pytest.param(0, [0, 0, 0, 256_000, 256_000], 30, 32, id="most gain nothing: the least level twice"),
+        pytest.param(0, [0, 0, 256_000, 256_000], 30, 32, id="of two middles the lower"),
         pytest.param(0, [256_000] * 3, 64_000, 256_000, id="no gain counts more than the highest word"),
         pytest.param(YOUNG, [-1, 64_000, 64_000], 149_999, 128_000, id="the margin, where that is wider"),
         pytest.param(HALF_RIGHT, [0, 0, 1_000], 15_000, 256_000, id="what knows half counts as it is said"),

@@ -65,7 +65,7 @@ def test_a_round_by_hand() -> None:
     outcome, outs = played.outcome, START.outsiders
     equals = sorted(outs[2:4], key=lambda node: tie_break(seed_of(START.state), node))
     assert [packed.judgement.uploader for packed in outcome.packed] == [*outs[:2], *equals]
-    assert [packed.weight for packed in outcome.packed] == [2**14] * 4
+    assert [packed.weight for packed in outcome.packed] == [2**16, 2**16, 2**15, 2**15], "the two that help, twice the others"
     payout = POOL // 10
     first = payout * 5 // 6
     assert outcome.rewards == ((outs[0], first), (outs[1], payout - first))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
-from bflcd.ledger.disclosure import GAIN_LEVELS, REFUSED
+from bflcd.ledger.disclosure import APART, GAIN_LEVELS, REFUSED
 from bflcd.limits import Between, Size
 from bflcd.params import MILLION
 from bflcd.types import MAX_COMMITTEE, Amount, Digest, MicroNats, NodeId, PartsPerMillion, Round
@@ -21,7 +21,11 @@ REFUSES: Final = 1
 """The word of a card that says that the offer harms; what accepts it is above, by its level."""
 
 ACCEPTS: Final = 2
-"""The least word that accepts: the offer costs no more than the margin. From the next on, the card says that it helps."""
+"""The least word that accepts: the offer costs no more than the margin, and gains less than `APART`; the next ones say that it
+helps."""
+
+_LEVELS: Final = (GAIN_LEVELS[0], *(level for level in GAIN_LEVELS if level >= APART))
+"""Of cards, those that are told apart here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +70,4 @@ def word_of(gain: MicroNats | None) -> int:
         return ABSENT
     if gain <= REFUSED:
         return REFUSES
-    return REFUSES + sum(level <= gain for level in GAIN_LEVELS)
+    return REFUSES + sum(level <= gain for level in _LEVELS)
