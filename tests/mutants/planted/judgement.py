@@ -109,6 +109,23 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         MEASURED,
     ),
     mutant(
+        "small-gains-not-said",
+        "what gains less than 0.001 nat has the same word as what does nothing",
+        DISCLOSURE,
+        "for level in (0, 16, 63, 250, 1_000,",
+        "for level in (0, 1_000,",
+        SAID,
+        WRITTEN,
+    ),
+    mutant(
+        "small-gains-far-apart",
+        "judges whose words differ by what rows differ by are doubted",
+        "bflcd/ledger/trust/words.py",
+        "sum(level <= gain for level in _LEVELS)",
+        "sum(level <= gain for level in GAIN_LEVELS)",
+        selection("ledger/test_doubts.py"),
+    ),
+    mutant(
         "limit-not-passed",
         "a node's worker never hears of the step limit",
         LOCAL_WORK,
