@@ -181,6 +181,8 @@ class Core:
                 round_.work.blob_fetched(root, rate)
                 return self._advance(now)
             case BlobMissing():
+                if round_.agreement is not None:
+                    round_.agreement.blob_missing(event)
                 return round_.work.blob_missing(event, now) + self._advance(now)
             case BlobLost(root):
                 return round_.work.blob_lost(root, now) + self._advance(now)
@@ -191,10 +193,11 @@ class Core:
                 return round_.work.scored(event) + self._advance(now) if of == self.context.round else []
             case WorkFailed(of):
                 return round_.work.failed(event, now) + self._advance(now) if of == self.context.round else []
-            case Aggregated(key, model):
+            case Aggregated(_, model):
                 if round_.agreement is not None:
-                    round_.agreement.aggregated(key, model)
-                round_.collection.blob_fetched(model.root)
+                    round_.agreement.aggregated(event)
+                if model is not None:
+                    round_.collection.blob_fetched(model.root)
                 return self._advance(now)
             case EnvelopesFetched(of):
                 return round_.intake.pulled(event) + self._advance(now) if of == self.context.round else []

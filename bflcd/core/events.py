@@ -117,10 +117,12 @@ class WorkFailed:
 
 @dataclass(frozen=True, slots=True)
 class Aggregated:
-    """Answer to `Aggregate`: the next model is stored under `model`."""
+    """Answer to `Aggregate`: the next model is stored under `model`; None: a packed update breaks the specification, as `text`
+    says, so more than f judges lied."""
 
     key: Digest
-    model: BlobRef
+    model: BlobRef | None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 from bflcd.core.effects import Aggregate, Effect, FetchBlob
-from bflcd.core.events import BlobFetched, Event
-from bflcd.types import NodeId
+from bflcd.core.events import Aggregated, BlobFetched, Event
+from bflcd.core.round.context import update_label_of
+from bflcd.core.round.segments import SegmentCandidate, SegmentCandidates
+from bflcd.errors import Rejection
+from bflcd.types import Millis, NodeId
 from tests.helpers.inside import candidates_of, round_of
 from tests.helpers.ledger import make_community, make_genesis, play_gains
 from tests.helpers.world import World
@@ -49,6 +54,35 @@ def test_the_same_updates_with_the_same_weights_held_to_another_limit_are_anothe
         assert model is None
         begun.append([effect.limit for effect in effects if isinstance(effect, Aggregate)])
     assert begun == [[-700], [-701], [700], [None], []]
+
+
+@pytest.mark.parametrize("told", ["aggregated", "fetched"])
+def test_a_segment_that_packs_what_bears_another_label_is_refused_and_nobody_waits_for_it(told: str) -> None:
+    """Given cards by which more than f liars pack a payload that is another's, when the worker can't aggregate it, or it is not to be
+    had under that label, then the candidate is refused, for good, and so is what would be begun for the same cards."""
+    world = make_world()
+    world.start_all()
+
+    def walking() -> list[tuple[SegmentCandidates, SegmentCandidate]]:
+        held = [found for core in world.cores.values() if (found := candidates_of(core)) is not None]
+        running = [found for found in held if None in found._aggregates.values()]
+        return [(found, one) for found in running for one in found if not one.done and one.outcome is not None]
+
+    assert world.run_until(lambda: bool(walking()), 60_000)
+    candidates, candidate = walking()[0]
+    assert candidate.outcome is not None
+    offer = candidate.outcome.packed[0].offer
+    cards = tuple(candidates._holdings.cards[card] for card in candidate.proposal.cards)
+    if told == "aggregated":
+        key = next(key for key, model in candidates._aggregates.items() if model is None)
+        candidates.aggregated(Aggregated(key, None, "the label of somebody else"))
+    else:
+        candidates._holdings.blobs.discard(offer.body.blob.root)  # type: ignore[attr-defined]
+        candidates.is_broken(offer.body.blob.root, update_label_of(candidates._context, offer.author))
+    effects, finished = candidates.advance(Millis(world.now))
+    assert [one.refused for one in finished] == [Rejection.BAD_SEGMENT]
+    assert not [effect for effect in effects if isinstance(effect, Aggregate | FetchBlob)]
+    assert candidates.precompute_aggregate(cards) == []
 
 
 def test_nobody_aggregates_onto_a_model_that_has_not_come():

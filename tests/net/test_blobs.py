@@ -293,6 +293,39 @@ async def test_a_joined_fetch_lends_its_holders_and_outlives_the_one_that_works(
         assert f.fetcher._joins == {}
 
 
+@pytest.mark.parametrize("chunks", [1, 6])
+async def test_who_is_silent_about_another_offer_of_the_same_holds_nobody_up(chunks):
+    """Given fetches of a blob for two copiers that take every request and say nothing, when it is fetched for its maker too, apart
+    from them, then it is here at once, and for all three."""
+    source = ChunkStore()
+    ref = await source.put_blob(payload(chunks))
+
+    async def hangs(_peer, _request):
+        await asyncio.sleep(60)
+
+    silent = {GetChunk: hangs, GetManifest: hangs}
+    patient = FetchLimits(patience=60.0, fetch_deadline=60.0)
+    async with Fetching(silent, silent, server(source).handlers(), limits=patient) as f, asyncio.TaskGroup() as group:
+        copies = [group.create_task(f.fetcher.fetch(ref, [f.holders[place]], apart=f"copier {place}")) for place in range(2)]
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            await f.fetcher.fetch(ref, f.holders[2:], apart="maker")
+            await asyncio.gather(*copies)
+        assert f.store.blob(ref) == payload(chunks)
+        assert (f.fetcher._joins, f.fetcher._slots._value) == ({}, patient.slots)
+
+
+async def test_a_blob_that_was_dropped_is_fetched_again_though_another_fetch_had_it():
+    """Given a fetch that waited while another got the blob, which is dropped before its turn, then it gets it once more."""
+    source = ChunkStore()
+    ref = await source.put_blob(b"small")
+    async with Fetching(server(source).handlers()) as f:
+        async with f.fetcher._joined(ref.root, (), "held") as other:
+            other.here.set()
+            await f.fetcher.fetch(ref, f.holders, apart="mine")
+        assert f.store.blob(ref) == b"small"
+
+
 async def test_cancelling_a_fetch_frees_everything():
     source = ChunkStore()
     ref = await source.put_blob(payload(20))

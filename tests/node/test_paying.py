@@ -68,7 +68,7 @@ async def test_who_owes_gets_no_payload_and_hears_why_until_it_has_paid() -> Non
 async def test_who_owes_asks_nobody_for_payloads_while_it_catches_up() -> None:
     asked: list[object] = []
 
-    async def fetch(ref: object, _holders: object) -> None:
+    async def fetch(ref: object, _holders: object, **_: object) -> None:
         asked.append(ref)
 
     follower = object.__new__(Follower)

@@ -7,8 +7,29 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from bflcd.core.effects import CancelWork, Effect, FetchBlob, FetchEnvelopes, FetchSegment, FindModel, Persist, Send, Train
-from bflcd.core.events import BlobFetched, BlobMissing, EnvelopesFetched, Event, ModelFound, SegmentFetched, Started, Trained
+from bflcd.core.effects import (
+    Aggregate,
+    CancelWork,
+    Effect,
+    FetchBlob,
+    FetchEnvelopes,
+    FetchSegment,
+    FindModel,
+    Persist,
+    Send,
+    Train,
+)
+from bflcd.core.events import (
+    Aggregated,
+    BlobFetched,
+    BlobMissing,
+    EnvelopesFetched,
+    Event,
+    ModelFound,
+    SegmentFetched,
+    Started,
+    Trained,
+)
 from bflcd.core.records import Head, OwnRecord, Pin, RoundRecords
 from bflcd.core.round.context import RoundContext
 from bflcd.core.signing_guard import Mark, SigningGuard, mark_of
@@ -88,7 +109,7 @@ class Hands:
     def connection(self, _peer: NodeId) -> int | None:
         return None
 
-    async def fetch(self, blob: BlobRef, holders: object) -> None:
+    async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
         self.fetches += 1
         if self.hold_first and self.fetches == 1:
             await asyncio.Event().wait()
@@ -199,7 +220,7 @@ async def test_the_rate_of_an_update_that_came_here_is_told_and_of_nothing_else(
     class Clock(Hands):
         time = 0
 
-        async def fetch(self, blob: BlobRef, holders: object) -> None:
+        async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
             self.time += 20_000_000
             if blob == update:
                 await self.store.put_blob(data)
@@ -296,7 +317,7 @@ async def test_a_payload_that_a_record_relies_on_is_fetched_again_if_it_has_gone
     blob = ref(data)
 
     class Giver(Hands):
-        async def fetch(self, blob: BlobRef, holders: object) -> None:
+        async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
             assert (await self.store.records(Round(0))).own == ()
             await self.store.put_blob(data)
 
@@ -402,7 +423,7 @@ async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tm
     """Row 37: what was fetched for an offer is held against the genesis before anything is computed with it."""
 
     class Giver(Hands):
-        async def fetch(self, blob: BlobRef, holders: object) -> None:
+        async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
             await store.put_blob(wrong)
 
     wrong = payload(6.0, "theirs")[:-4] + np.float32(np.nan).tobytes()
@@ -421,7 +442,7 @@ async def test_a_payload_that_two_offer_at_once_is_kept_if_it_is_good_for_one_of
     class Giver(Hands):
         waiting = 0
 
-        async def fetch(self, blob: BlobRef, holders: object) -> None:
+        async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
             self.waiting += 1
             if self.waiting == len(labels):  # it comes once, for both
                 await store.put_blob(update)
@@ -438,12 +459,29 @@ async def test_a_payload_that_two_offer_at_once_is_kept_if_it_is_good_for_one_of
     assert await store.has_blob(ref.root) == good
 
 
+async def test_an_aggregate_of_anothers_payload_ends_no_node(tmp_path, store) -> None:
+    """Given judges of which more than f pack a payload as a copier's, when it is to be aggregated so, then the core is told that it
+    can't be, and the node goes on; as its maker's it is aggregated."""
+    model, update = await store.put_blob(payload(1.0, None)), await store.put_blob(payload(6.0, "theirs"))
+    jobs = [
+        Aggregate(Digest(bytes([number]) * 32), Round(0), "fedavg", model, ((1, update, label),), None)
+        for number, label in enumerate(("others", "theirs"))
+    ]
+    core = ScriptedCore([list(jobs)])
+    async with running(tmp_path, core, store, Hands(store)):
+        await until(lambda: sum(isinstance(event, Aggregated) for event in core.events) == len(jobs))
+    told = {event.key: event for event in core.events if isinstance(event, Aggregated)}
+    assert told[jobs[0].key].model is None
+    assert "'others'" in told[jobs[0].key].text
+    assert told[jobs[1].key].model == manifest_of(payload(7.0, None)).blob
+
+
 async def test_nothing_is_signed_that_relies_on_a_payload_that_goes_again_at_once(tmp_path, store) -> None:
     """Given a payload that is fetched again and is gone once more, then the node says which, and signs nothing."""
     record, envelope = an_own_record()
 
     class Sieve(Hands):
-        async def fetch(self, blob: BlobRef, holders: object) -> None:
+        async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
             return
 
     core = ScriptedCore([[Persist((record,), (ref(b"gone"),)), Send(envelope)]])

@@ -135,7 +135,7 @@ class VirtualFetcher:
     def __init__(self, node: "SimNode") -> None:
         self.node, self.disk = node, node.disk
 
-    async def fetch(self, ref: BlobRef, holders: Any) -> None:
+    async def fetch(self, ref: BlobRef, holders: Any, *, apart: str | None = None) -> None:
         """Raises RequestError."""
         node, world = self.node, self.node.world
         scheduler = VirtualScheduler(node)

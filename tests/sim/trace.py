@@ -90,7 +90,7 @@ def mark_of_event(event: Any) -> bytes:
         case BlobMissing():
             return bytes(event.root) + event.text.encode()
         case Aggregated(key, model):
-            return key + model.root
+            return key + (b"" if model is None else model.root)
         case EnvelopesFetched():
             return b"".join(map(mark_of_message, event.envelopes))
         case SegmentFetched(certified):
@@ -228,7 +228,7 @@ def words_of(item: Any, name: Any) -> str:
         case Aggregate():
             return f"aggregates {short(item.key)} r{item.round} of {len(item.updates)}"
         case Aggregated(key, model):
-            return f"Aggregated {short(key)} to {short(model.root)}"
+            return f"Aggregated {short(key)} to {'nothing' if model is None else short(model.root)}"
         case Train() | Score():
             return f"{kind}s r{item.round}"
         case _:

@@ -12,7 +12,7 @@ from bflcd.consensus.events import Built, CardsReady, Checked, Journal, Received
 from bflcd.consensus.pbft import Pbft
 from bflcd.consensus.status import Phase
 from bflcd.core.effects import Blame, Effect, Persist, Send, notice
-from bflcd.core.events import Instant
+from bflcd.core.events import Aggregated, BlobMissing, Instant
 from bflcd.core.facts import EvidenceFound, Fact, RoundDecided, SegmentRight, Step
 from bflcd.core.node_events import EventKind
 from bflcd.core.operation_pool import OperationPool
@@ -27,7 +27,6 @@ from bflcd.errors import InvariantError, PeerError, Rejection
 from bflcd.ledger.lot import lot_input
 from bflcd.ledger.operations.application import operation_ids
 from bflcd.ledger.transition import check_time, proposal_time
-from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, NodeId, View, short
 from bflcd.wire.blocks import Segment
 from bflcd.wire.codec import peek_number
@@ -83,9 +82,14 @@ class Agreement:
         """Take a vote from the network; nothing of it is verified yet."""
         return self._step(self._translate(self.pbft.handle(Received(message), now.mono), now))
 
-    def aggregated(self, key: Digest, model: BlobRef) -> None:
+    def blob_missing(self, event: BlobMissing) -> None:
+        """Note what nobody can give, since it is broken."""
+        if event.refused and event.label is not None:
+            self._candidates.is_broken(event.root, event.label)
+
+    def aggregated(self, event: Aggregated) -> None:
         """Note the answer to `Aggregate`."""
-        self._candidates.aggregated(key, model)
+        self._candidates.aggregated(event)
 
     def restore(self, record: ProposalRecord) -> None:
         """Take up a segment that was found right before a restart; its cards and offers are held again."""

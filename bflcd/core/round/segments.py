@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from bflcd.core.effects import Aggregate, Effect, FetchBlob, FetchEnvelopes, FetchOperations, Persist
+from bflcd.core.events import Aggregated
 from bflcd.core.records import Pin, ProposalRecord
 from bflcd.core.round.context import RoundContext, update_label_of
 from bflcd.core.round.old_models import OldModels
@@ -22,7 +23,7 @@ from bflcd.ledger.lot import Draw
 from bflcd.ledger.quorum import quorum
 from bflcd.ledger.transition import Outcome, Selection, build_segment, decide, draw_of, select
 from bflcd.params import BlobRef
-from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId
+from bflcd.types import MAX_COMMITTEE, Digest, Millis, NodeId, short
 from bflcd.wire.blocks import Segment, segment_digest
 from bflcd.wire.envelope import Signed
 from bflcd.wire.messages import Offer, ScoreCard
@@ -106,8 +107,10 @@ class SegmentCandidates:
         self._all: dict[Digest, SegmentCandidate] = {}
         self._dropped: list[SegmentCandidate] = []
         """What made room and still has to be answered."""
-        self._aggregates: dict[Digest, BlobRef | None] = {}
-        """By the step's limit, and the weights and roots of the updates; None while it is being computed."""
+        self._aggregates: dict[Digest, BlobRef | str | None] = {}
+        """By the step's limit, and the weights, roots and authors of the updates; None while it is being computed, a text if one
+        of them breaks the specification."""
+        self._broken: set[tuple[Digest, str]] = set()
         self.prepared: Digest | None = None
         """The segment that this member holds prepared: its candidate stays."""
 
@@ -149,10 +152,14 @@ class SegmentCandidates:
             candidate.model = record.model
         return candidate
 
-    def aggregated(self, key: Digest, model: BlobRef) -> None:
+    def is_broken(self, root: Digest, label: str) -> None:
+        """What is stored under `root` breaks the specification under `label`: nothing that packs it so is right."""
+        self._broken.add((root, label))
+
+    def aggregated(self, event: Aggregated) -> None:
         """Note the answer to `Aggregate`."""
-        if key in self._aggregates:
-            self._aggregates[key] = model
+        if event.key in self._aggregates:
+            self._aggregates[event.key] = event.model or event.text
 
     def advance(self, now: Millis) -> tuple[list[Effect], list[SegmentCandidate]]:
         """Walk every candidate as far as it goes; returns what is wanted, and those newly done."""
@@ -251,10 +258,12 @@ class SegmentCandidates:
         missing = [offer for packed in outcome.packed if (offer := packed.offer).body.blob.root not in self._holdings.blobs]
         for offer in missing:
             blob = offer.body.blob
+            label = update_label_of(context, offer.author)
+            if (blob.root, label) in self._broken:
+                raise PeerError(Rejection.BAD_SEGMENT, f"it packs an update that breaks the specification: {short(blob.root)}")
             if self._may_ask(candidate, blob.root, now):
                 scorers = tuple(card.author for card in cards if any(e.root == blob.root for e in card.body.entries))
                 holders = tuple(node for node in (*scorers, offer.author) if node != context.me)
-                label = update_label_of(context, offer.author)
                 wanted.append(FetchBlob(blob, holders, context.round, label, anyone=False))
         if missing or lacks_older:
             return None, wanted
@@ -266,10 +275,13 @@ class SegmentCandidates:
         Other cards may pack the same with the same weights and another limit: then it is another model.
         """
         context, limit = self._context, chosen.step_limit
-        entries = (integer(p.weight) + p.offer.body.blob.root for p in chosen.packed)
+        entries = (integer(p.weight) + p.offer.body.blob.root + p.offer.author for p in chosen.packed)
         key = digest(Domain.MESSAGE, integer(limit or 0), *entries)
         if key in self._aggregates:
-            return self._aggregates[key], []
+            found = self._aggregates[key]
+            if isinstance(found, str):
+                raise PeerError(Rejection.BAD_SEGMENT, f"it packs an update that can't be aggregated: {found}")
+            return found, []
         self._aggregates[key] = None
         updates = tuple((p.weight, p.offer.body.blob, update_label_of(context, p.offer.author)) for p in chosen.packed)
         return None, [Aggregate(key, context.round, context.params.aggregation, context.head_blob, updates, limit)]
@@ -287,10 +299,9 @@ class SegmentCandidates:
         if any(p.offer not in offers or p.root not in holdings.blobs for p in packed):
             return []
         try:
-            selection = select(context.params, context.state, context.head_hash, cards, offers)
+            return self._aggregate(select(context.params, context.state, context.head_hash, cards, offers))[1]
         except PeerError:
             return []  # whoever proposes these cards is told why
-        return self._aggregate(selection)[1]
 
     def _finish(self, candidate: SegmentCandidate, outcome: Outcome, model: BlobRef) -> list[Effect]:
         context = self._context

@@ -15,6 +15,7 @@ from bflcd.net.blobs.transfer import ChunkTransfer
 from bflcd.net.exchange import Exchange, OnMisbehaviour
 from bflcd.net.limits import Clock
 from bflcd.params import BlobRef
+from bflcd.scheduler import ASYNCIO
 from bflcd.types import CHUNK_BYTES, Digest, NodeId, short
 from bflcd.wire.messages import ClosedBy
 from bflcd.wire.requests import GetChunk, GetManifest, Manifest
@@ -61,9 +62,11 @@ class ChunkSink(Protocol):
 class _Join:
     """Those who want one blob at this moment: one of them works, the others wait for the lock and lend their holders."""
 
-    __slots__ = ("lock", "sources")
+    __slots__ = ("here", "lock", "sources")
 
-    def __init__(self) -> None:
+    def __init__(self, here: asyncio.Event) -> None:
+        """`here`: set once the blob is, whoever got it."""
+        self.here = here
         self.lock = asyncio.Lock()
         self.sources: list[HoldersSource] = []
 
@@ -99,15 +102,24 @@ class BlobFetcher:
         self._limits = FetchLimits() if limits is None else limits
         self._slots = asyncio.Semaphore(self._limits.slots)
         self._ordinary = asyncio.Semaphore(self._limits.slots - self._limits.reserved)
-        self._joins: dict[Digest, _Join] = {}
+        self._joins: dict[Digest, dict[str | None, _Join]] = {}
         self.received_bytes = 0
         """Bytes of chunks that were verified and stored since the start."""
 
-    async def fetch(self, ref: BlobRef, holders: HoldersSource, *, priority: bool = False, deadline: float | None = None) -> None:
+    async def fetch(
+        self,
+        ref: BlobRef,
+        holders: HoldersSource,
+        *,
+        priority: bool = False,
+        deadline: float | None = None,
+        apart: str | None = None,
+    ) -> None:
         """Return once the blob is complete in the store; what arrived before a failure or cancellation is kept for the next try.
 
-        Fetches of one blob at a time are joined. Raises PeerError(TOO_LARGE) if `ref` claims more than is accepted,
-        RequestError naming who was asked and what each said, or what the store raises.
+        Fetches of one blob at a time are joined, but not those that are said to be `apart`: these ask their own holders, whoever
+        else is being asked, and end all once one of them has it. Raises PeerError(TOO_LARGE) if `ref` claims more than is
+        accepted, RequestError naming who was asked and what each said, or what the store raises.
         """
         if ref.size > self._max_bytes:
             raise PeerError(
@@ -118,15 +130,19 @@ class BlobFetcher:
         seconds = self._limits.fetch_deadline if deadline is None else deadline
         asked = Holders(self._now)
         try:
-            async with asyncio.timeout(seconds), self._joined(ref.root, holders) as join:
+            async with asyncio.timeout(seconds), self._joined(ref.root, holders, apart) as join:
                 if not await self._store.has_blob(ref.root):
-                    await self._fetch(ref, join, asked, priority=priority)
+                    join.here.clear()  # it may have been here, and dropped since
+                    await _unless(join.here, self._fetch(ref, join, asked, priority=priority), seconds)
+                join.here.set()
         except TimeoutError as error:
             raise RequestError(f"{_name(ref)} did not arrive within {seconds:.0f} s: {asked.story()}") from error
 
     @asynccontextmanager
-    async def _joined(self, root: Digest, holders: HoldersSource) -> AsyncIterator[_Join]:
-        join = self._joins.setdefault(root, _Join())
+    async def _joined(self, root: Digest, holders: HoldersSource, apart: str | None) -> AsyncIterator[_Join]:
+        joins = self._joins.setdefault(root, {})
+        here = next((other.here for other in joins.values()), None)
+        join = joins.setdefault(apart, _Join(here or asyncio.Event()))
         join.sources.append(holders)
         try:
             async with join.lock:
@@ -134,6 +150,8 @@ class BlobFetcher:
         finally:
             join.sources.remove(holders)
             if not join.sources:
+                del joins[apart]
+            if not joins:
                 del self._joins[root]
 
     async def _fetch(self, ref: BlobRef, join: _Join, asked: Holders, *, priority: bool) -> None:
@@ -225,6 +243,12 @@ class BlobFetcher:
         logger.warning("%s", error)
         self._on_misbehaviour(node, error.rejection, str(error))
         return error
+
+
+async def _unless(here: asyncio.Event, work: Coroutine[Any, Any, None], seconds: float) -> None:
+    """Do `work`, which takes so many seconds at most, or as much of it as is done before `here` is set. Raises what it raises."""
+    async with ASYNCIO.scope() as scope:
+        await ASYNCIO.first_done((scope.start(work), scope.start(here.wait())), seconds)
 
 
 def _name(ref: BlobRef) -> str:

@@ -152,8 +152,13 @@ class ComputeJobs:
                 await self._payloads.forget(error.root)
                 await self._fetch_again(job, error.root)
                 await self._scheduler.sleep(REFETCH_SECONDS)
-        data = await self._numbers.aggregate(job.rule, model, updates, job.limit)
-        await self._inbox.put(Aggregated(job.key, await self._store.put_blob(data)))
+        try:
+            data = await self._numbers.aggregate(job.rule, model, updates, job.limit)
+        except PeerError as error:
+            logger.warning("round %d packs an update that can't be aggregated: %s", job.round, error)
+            await self._inbox.put(Aggregated(job.key, None, str(error)))
+        else:
+            await self._inbox.put(Aggregated(job.key, await self._store.put_blob(data)))
 
     async def _fetch_again(self, job: Aggregate, root: Digest) -> None:
         blob = next(blob for blob in (job.model, *(update[1] for update in job.updates)) if blob.root == root)

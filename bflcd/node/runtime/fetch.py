@@ -107,7 +107,7 @@ class FetchJobs:
         if effect.anyone:
             holders = tuple(dict.fromkeys((*holders, *self._network.connected())))
         started = self._scheduler.now_ns()
-        await self._fetcher.fetch(effect.blob, holders)
+        await self._fetcher.fetch(effect.blob, holders, apart=effect.label)
         measured = effect.label is not None and not held
         rate = rate_of(effect.blob.size, self._scheduler.now_ns() - started) if measured else 0
         return await self._checked(effect, held=held, rate=rate)

@@ -144,8 +144,9 @@ class Network(Protocol):
 class Fetcher(Protocol):
     """Gets payloads from peers."""
 
-    async def fetch(self, blob: BlobRef, holders: tuple[NodeId, ...]) -> None:
-        """Get a blob into the store. Raises RequestError if nobody gives it."""
+    async def fetch(self, blob: BlobRef, holders: tuple[NodeId, ...], *, apart: str | None = None) -> None:
+        """Get a blob into the store; `apart`: by its own holders, whoever else is asked for the same meanwhile. Raises
+        RequestError if nobody gives it."""
         ...
 
 

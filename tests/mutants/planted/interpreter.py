@@ -206,8 +206,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "first-holder-only",
         "a payload is asked of the first holder alone, and never of the next (row 19)",
         FETCH,
-        "await self._fetcher.fetch(effect.blob, holders)",
-        "await self._fetcher.fetch(effect.blob, holders[:1])",
+        "await self._fetcher.fetch(effect.blob, holders, apart",
+        "await self._fetcher.fetch(effect.blob, holders[:1], apart",
         DAMAGE,
     ),
     mutant(
