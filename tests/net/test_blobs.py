@@ -1,5 +1,6 @@
 import asyncio
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
@@ -315,15 +316,37 @@ async def test_who_is_silent_about_another_offer_of_the_same_holds_nobody_up(chu
         assert (f.fetcher._joins, f.fetcher._slots._value) == ({}, patient.slots)
 
 
-async def test_a_blob_that_was_dropped_is_fetched_again_though_another_fetch_had_it():
-    """Given a fetch that waited while another got the blob, which is dropped before its turn, then it gets it once more."""
-    source = ChunkStore()
+@pytest.mark.parametrize("when", [1, 2], ids=["before who got it looks", "before the other looks"])
+async def test_a_blob_that_is_dropped_as_soon_as_it_is_here_is_fetched_again(when):
+    """Given a fetch whose holder is silent at first, and one apart that gets the blob, when it is dropped before the one or the other
+    has seen it, then both return with it in the store all the same."""
+    source, seen, release = ChunkStore(), [], asyncio.Event()
     ref = await source.put_blob(b"small")
-    async with Fetching(server(source).handlers()) as f:
-        async with f.fetcher._joined(ref.root, (), "held") as other:
-            other.here.set()
-            await f.fetcher.fetch(ref, f.holders, apart="mine")
-        assert f.store.blob(ref) == b"small"
+
+    async def late(_peer, request):
+        await release.wait()
+        return Chunk(await source.chunk(request.root, request.index))
+
+    limits = FetchLimits(patience=60.0, fetch_deadline=5.0)
+    async with Fetching({GetChunk: late}, server(source).handlers(), limits=limits) as f:
+        has_blob = f.store.has_blob
+
+        async def forgetful(root):
+            found = await has_blob(root)
+            seen.extend([root] * found)
+            if found and len(seen) == when:
+                f.store.chunks.clear()
+                release.set()
+                return False
+            return found
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(f.fetcher.fetch(ref, f.holders[:1], apart="first"))
+            await asyncio.sleep(0.05)
+            f.fetcher._store = SimpleNamespace(start_blob=f.store.start_blob, put_chunk=f.store.put_chunk, has_blob=forgetful)
+            group.create_task(f.fetcher.fetch(ref, f.holders[1:], apart="second"))
+        assert len(seen) > when
+        assert (f.store.blob(ref), f.fetcher._joins) == (b"small", {})
 
 
 async def test_cancelling_a_fetch_frees_everything():

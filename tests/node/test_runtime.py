@@ -437,14 +437,12 @@ async def test_an_update_that_breaks_the_specification_is_refused_and_dropped(tm
 @pytest.mark.parametrize("labels", [("theirs", "the liar's"), ("the liar's", "theirs"), ("the liar's", "another liar's")])
 async def test_a_payload_that_two_offer_at_once_is_kept_if_it_is_good_for_one_of_them(tmp_path, store, labels) -> None:
     """Given that none of it was here when both were asked for, in either order; what is good for neither is dropped."""
-    asked = asyncio.Event()
+    asked, asked_for = asyncio.Event(), []
 
     class Giver(Hands):
-        waiting = 0
-
         async def fetch(self, blob: BlobRef, holders: object, *, apart: str | None = None) -> None:
-            self.waiting += 1
-            if self.waiting == len(labels):  # it comes once, for both
+            asked_for.append(apart)
+            if len(asked_for) == len(labels):  # it comes once, for both
                 await store.put_blob(update)
                 asked.set()
             await asked.wait()
@@ -454,6 +452,7 @@ async def test_a_payload_that_two_offer_at_once_is_kept_if_it_is_good_for_one_of
     core = ScriptedCore([[FetchBlob(ref, (), Round(0), label, anyone=False) for label in labels]])
     async with running(tmp_path, core, store, Giver(store)):
         await until(lambda: sum(isinstance(event, BlobMissing | BlobFetched) for event in core.events) == len(labels))
+    assert asked_for == list(labels), "each is asked for by itself: who is silent holds nobody else up"
     good = "theirs" in labels
     assert sum(isinstance(event, BlobFetched) for event in core.events) == good
     assert await store.has_blob(ref.root) == good

@@ -111,6 +111,7 @@ class SegmentCandidates:
         """By the step's limit, and the weights, roots and authors of the updates; None while it is being computed, a text if one
         of them breaks the specification."""
         self._broken: set[tuple[Digest, str]] = set()
+        """Roots and labels under which what is stored there breaks the specification."""
         self.prepared: Digest | None = None
         """The segment that this member holds prepared: its candidate stays."""
 

@@ -64,9 +64,9 @@ class _Join:
 
     __slots__ = ("here", "lock", "sources")
 
-    def __init__(self, here: asyncio.Event) -> None:
-        """`here`: set once the blob is, whoever got it."""
-        self.here = here
+    def __init__(self) -> None:
+        self.here = asyncio.Event()
+        """Set once the blob is here, whoever got it; cleared by the one that holds the lock, and nobody else."""
         self.lock = asyncio.Lock()
         self.sources: list[HoldersSource] = []
 
@@ -131,18 +131,19 @@ class BlobFetcher:
         asked = Holders(self._now)
         try:
             async with asyncio.timeout(seconds), self._joined(ref.root, holders, apart) as join:
-                if not await self._store.has_blob(ref.root):
-                    join.here.clear()  # it may have been here, and dropped since
+                join.here.clear()
+                while not await self._store.has_blob(ref.root):  # it may have been here, and dropped since
                     await _unless(join.here, self._fetch(ref, join, asked, priority=priority), seconds)
-                join.here.set()
+                    join.here.clear()
+                for other in self._joins[ref.root].values():
+                    other.here.set()
         except TimeoutError as error:
             raise RequestError(f"{_name(ref)} did not arrive within {seconds:.0f} s: {asked.story()}") from error
 
     @asynccontextmanager
     async def _joined(self, root: Digest, holders: HoldersSource, apart: str | None) -> AsyncIterator[_Join]:
         joins = self._joins.setdefault(root, {})
-        here = next((other.here for other in joins.values()), None)
-        join = joins.setdefault(apart, _Join(here or asyncio.Event()))
+        join = joins.setdefault(apart, _Join())
         join.sources.append(holders)
         try:
             async with join.lock:
