@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 from bflcd.errors import PeerError
 from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
-from bflcd.learn.checks.moves import LastStep, Move, fixed_norm, move_of
+from bflcd.learn.checks.moves import LastStep, Move, move_of, on_card
 from bflcd.learn.flat import FlatModel, as_tensor
 from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import (
@@ -127,18 +127,19 @@ class Scorer:
         repeated = None
         if step is not None and any(move.along for move in moves):
             repeated = self._repeated(step, start, base, rows, cancelled)
-        measured = self._measure_all(start, updates, moves, rows, cancelled, step=step)
+        measured = list(self._measure_all(start, updates, moves, rows, cancelled, step=step))
         targets = rows.targets.cpu()
         weights = row_weights(targets) if job.balanced and self._task.classifies else None
+        costs = class_costs(base.losses, torch.stack([found.losses for found in measured]), targets).tolist() if measured else []
         scores = tuple(
             UpdateScore(
                 candidate.key,
                 _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated, weights),
                 found.accuracy,
-                fixed_norm(update),
-                cost=int(class_costs(base.losses, found.losses[None], targets)[0]),
+                on_card(move.norm),
+                cost=cost,
             )
-            for (candidate, update), move, found in zip(valid, moves, measured, strict=True)
+            for (candidate, _), move, found, cost in zip(valid, moves, measured, costs, strict=True)
         )
         scores = self._compare(job, last, valid, scores)
         loss = base.loss if job.loss_limit is None else held_loss(base.losses, job.loss_limit)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.bench.turns import report
 
-PARTS = ("chain", "ledger", "store", "blob", "daemon", "demo", "work_w", "kill", "growth", "degraded", "lab", "gpu")
+PARTS = ("chain", "ledger", "judging", "store", "blob", "daemon", "demo", "work_w", "kill", "growth", "degraded", "lab", "gpu")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 MISSING = {
     "work_w": "work W: not measured, BFLC_DATA names no folder with mnist_by_nist_writer.npz",

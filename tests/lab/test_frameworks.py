@@ -20,7 +20,7 @@ from bflcd.lab.rules import RULES, AggregationInput
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.learn.aggregate import WeightedUpdate
 from bflcd.learn.aggregate import aggregate as daemons_aggregate
-from bflcd.learn.scoring import fixed_norm
+from bflcd.learn.checks.moves import fixed_norm
 from bflcd.learn.task import find_task
 from bflcd.ledger.quorum import faults
 from bflcd.params import TensorSpec

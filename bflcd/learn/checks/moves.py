@@ -22,12 +22,13 @@ from bflcd.wire.tensors import Floats
 class Move:
     """A model is measured at its weights plus `share` of (an update less `along` times the last step).
 
-    `times`: how many steps as they are measured by themselves are left out.
+    `times`: how many steps as they are measured by themselves are left out. `norm`: L2 norm of the whole update.
     """
 
     share: float
     along: float = 0.0
     times: float = 0.0
+    norm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | No
     """Where an update is measured: whole without a `step`, else without what it repeats of that."""
     norm = norm_of(update)
     if step is None:
-        return Move(held_share(norm, damping, limit))
+        return Move(held_share(norm, damping, limit), norm=norm)
     along = max(0.0, float(np.multiply(update, step.floats, dtype=np.float64).sum()) / step.squares)
     share = held_share(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit)
-    return Move(share, along, along * share / step.share)
+    return Move(share, along, along * share / step.share, norm)
 
 
 def norm_of(update: Floats) -> float:
@@ -62,8 +63,13 @@ def norm_of(update: Floats) -> float:
 
 
 def fixed_norm(update: Floats) -> int:
-    """L2 norm, clamped to 2^10, as floor(norm * 2^12)."""
-    return int(min(norm_of(update), float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
+    """L2 norm as cards have it (`on_card`)."""
+    return on_card(norm_of(update))
+
+
+def on_card(norm: float) -> int:
+    """`norm`, clamped to 2^10, as floor(norm * 2^12)."""
+    return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
 def held_share(norm: float, damping: int, limit: int | None) -> float:
