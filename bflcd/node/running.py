@@ -198,6 +198,7 @@ class RunningNode:
             alliance=self._alliance,
             clock=instant,
             device=self._device,
+            rows=self._rows,
             privacy=self._privacy,
         )
 
@@ -367,6 +368,9 @@ class RunningNode:
         self._around.metrics.totals(
             received=self._fetcher.received_bytes, sent=self._around.side.blobs.sent_bytes, worker_starts=self._worker.starts
         )
+
+    def _rows(self) -> int:
+        return 0 if self._worker.ready is None else self._worker.ready.validation_rows
 
     def _device(self) -> str:
         return "" if self._worker.ready is None else self._worker.ready.device

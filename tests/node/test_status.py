@@ -219,7 +219,7 @@ async def test_what_the_newest_round_decided_is_read_from_its_block(monkeypatch)
     here = facts_of(core.context.me)
     here.measures = measures
     presenter = Presenter(here, store, None, ring=None, tell=None, stop=None)
-    presenter.show(OnChain(core, here, recover=None, alliance=None, clock=lambda: at(1), device=str, privacy=None))
+    presenter.show(OnChain(core, here, recover=None, alliance=None, clock=lambda: at(1), device=str, rows=int, privacy=None))
     assert [row.uploader for row in presenter.round().last_decision] == [o.uploader.hex() for o in seen[-1].judgement.offers]
 
 

@@ -42,6 +42,11 @@ def sensitivity(width: int, rows: int) -> int:
     return -(-width // rows) + 1
 
 
+def gain_range(params: Params) -> MicroNats:
+    """How far apart what two rows gain may be, where noise is added."""
+    return MicroNats(row_limit(params) + gain_limit(params))
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """One judge's in one round. `secret`: of that node, round and epoch; `rows`: those that were measured on."""
@@ -57,7 +62,7 @@ class Noise:
 
     def gain(self, gain: MicroNats, offer: Digest) -> MicroNats:
         """A mean gain with noise; no row loses more than `row_limit`, or gains more than `gain_limit`."""
-        return MicroNats(gain + self._drawn(row_limit(self.params) + gain_limit(self.params), b"gain", offer))
+        return MicroNats(gain + self._drawn(gain_range(self.params), b"gain", offer))
 
     def accuracy(self, accuracy: PartsPerMillion, offer: Digest) -> PartsPerMillion:
         """An offer's accuracy, or the base's, with noise."""

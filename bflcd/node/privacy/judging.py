@@ -19,8 +19,8 @@ from bflcd.files import read_regular, write_whole
 from bflcd.learn.messages import Ready
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.trust.accounting import NOTHING, ORDERS, Answers, cost, epsilon
-from bflcd.ledger.trust.noise import Noise, Rows
-from bflcd.params import NOISE_UNIT, Params
+from bflcd.ledger.trust.noise import Noise, Rows, gain_range
+from bflcd.params import MILLION, NOISE_UNIT, Params
 from bflcd.types import HASH_BYTES, Digest, Epoch, Round
 
 MOST_BYTES: Final = 64 * 1024
@@ -28,6 +28,9 @@ MOST_BYTES: Final = 64 * 1024
 
 MOST_EPOCHS: Final = 256
 """Of one round that are kept apart, far more than managers give it."""
+
+MARGIN_OVER_NOISE: Final = 3
+"""A judge whose noise is more than such a part of the margin says what chance does (docs/measurements/privacy.md)."""
 
 LIFE: Final = 100
 """Cards of which the operator is told what they would come to together."""
@@ -108,6 +111,23 @@ def judging_privacy(account: JudgingAccount, params: Params, rows: Rows | None, 
         budget=budget or None,
         left=max(0.0, budget - told) if budget else None,
     )
+
+
+def noise_warnings(params: Params, rows: int) -> list[str]:
+    """What status says where a judge of so many rows, 0 if that is not known, adds too much noise to tell harm from none."""
+    if not rows or not params.score_noise:
+        return []
+    noise = params.score_noise * gain_range(params) // NOISE_UNIT
+    least = -(-noise * MARGIN_OVER_NOISE // params.score_margin) if params.score_margin else 0
+    if min(rows, params.score_rows) >= least:
+        return []
+    cure = "hold more rows" if least <= params.score_rows else "no number of rows is enough with this genesis' score_rows"
+    text = (
+        f"judging: noise of {noise / rows / MILLION:.2g} nat on {rows} rows hides harm at a margin of "
+        f"{params.score_margin / MILLION:g} nat (score_noise {params.score_noise}): with fewer than {least} rows a judge lets "
+        f"liars pass; {cure}, or begin the community with less noise"
+    )
+    return [text]
 
 
 def _mechanism(params: Params, rows: Rows | None) -> str:

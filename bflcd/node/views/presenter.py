@@ -88,6 +88,7 @@ class OnChain:
         alliance: Alliance,
         clock: Callable[[], Instant],
         device: Callable[[], str],
+        rows: Callable[[], int],
         privacy: Callable[[], PrivacyView],
     ) -> None:
         self.core = core
@@ -96,11 +97,12 @@ class OnChain:
         self.alliance = alliance
         self.clock = clock
         self.device = device
+        self.rows = rows
         self.privacy = privacy
 
     def status(self) -> Status:
         """See `ChainView`."""
-        return status_of(self.core.snapshot(self.clock()), self.facts, self.device())
+        return status_of(self.core.snapshot(self.clock()), self.facts, self.device(), rows=self.rows())
 
     def require(self) -> "OnChain":
         """See `ChainView`."""

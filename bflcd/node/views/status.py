@@ -10,6 +10,7 @@ from bflcd.learn.health import Work, WorkHealth
 from bflcd.ledger.alliance.parameters import changes
 from bflcd.ledger.pace import too_short
 from bflcd.ledger.quorum import leader
+from bflcd.node.privacy.judging import noise_warnings
 from bflcd.node.recovery.report import pending_warning
 from bflcd.node.views.facts import NodeFacts
 from bflcd.node.views.kicked import kick_warnings
@@ -67,8 +68,8 @@ def status_without_chain(facts: NodeFacts) -> Status:
     return Status(**NOWHERE, **facts.here(), warnings=facts.warnings())
 
 
-def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
-    """On a chain. `device`: where training and scoring run, empty while that is not known."""
+def status_of(core: CoreSnapshot, facts: NodeFacts, device: str, *, rows: int = 0) -> Status:
+    """On a chain. `device`: where training and scoring run, empty while that is not known; `rows` to judge on, 0 likewise."""
     context, measures = core.context, facts.measures
     header, state, params = context.head_header, context.state, context.params
     first = measures.models.first
@@ -110,6 +111,7 @@ def status_of(core: CoreSnapshot, facts: NodeFacts, device: str) -> Status:
             *_stalled(core, measures.commit_age),
             *measures.left_out.warnings(context),
             *_too_short(core),
+            *noise_warnings(params, rows),
             *_recovering(core),
             *too_few(core),
             *kick_warnings(context, core.waiting),

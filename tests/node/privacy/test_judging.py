@@ -12,9 +12,9 @@ from bflcd.core.trust.judging_account import JudgingAccount, Told
 from bflcd.errors import MachineError, OperatorError
 from bflcd.ledger.trust.accounting import Answers, cost, epsilon
 from bflcd.ledger.trust.noise import Rows
-from bflcd.node.privacy.judging import JudgingFile, judging_privacy
+from bflcd.node.privacy.judging import JudgingFile, judging_privacy, noise_warnings
 from bflcd.params import NOISE_UNIT, Params
-from bflcd.types import Digest, Epoch, Round
+from bflcd.types import Digest, Epoch, MicroNats, Round
 
 NOISE = 4 * NOISE_UNIT
 ANSWERS = Answers(NOISE, 12, 100, 400)
@@ -142,3 +142,31 @@ def test_without_noise_or_rows_no_bound_is_shown() -> None:
     unknown = judging_privacy(account, Params(score_noise=NOISE), None, trainers=10)
     assert (unknown.card, unknown.life) == (None, None)
     assert "at most 256 rows" in unknown.mechanism
+
+
+@pytest.mark.parametrize(
+    ("noise", "rows", "warned"),
+    [
+        (0, 10, False),
+        (4_000, 0, False),
+        (4_000, 50, True),
+        (4_000, 119, True),
+        (4_000, 120, False),
+        (4_000, 10_000, False),
+        (1_000, 50, False),
+    ],
+)
+def test_a_judge_of_too_few_rows_for_its_noise_is_told_so(noise: int, rows: int, warned: bool) -> None:
+    """Noise of more than a third of the margin: 3 nat a row may say, times noise, over a third of 0.3 nat."""
+    found = noise_warnings(replace(Params(), score_noise=noise), rows)
+    assert bool(found) is warned
+    assert all("fewer than 120 rows" in text and "hold more rows" in text for text in found)
+
+
+def test_a_genesis_whose_judges_can_never_have_enough_rows_is_told_so() -> None:
+    (text,) = noise_warnings(replace(Params(), score_noise=4_000, score_rows=64), 5_000)
+    assert "no number of rows is enough" in text
+
+
+def test_a_margin_that_refuses_nothing_is_hidden_by_no_noise() -> None:
+    assert noise_warnings(replace(Params(), score_noise=4_000, score_margin=MicroNats(0)), 1) == []
