@@ -95,6 +95,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Share of a round's reward that is for its cards."""
     doubts: bool = False
     """Whether judges whose words can't come from measuring lose seat and pay."""
+    sealed_cards: bool = True
+    """Whether nobody sees a card before a quorum of judges is bound to theirs: decides what judges that copy can say."""
 
 
 PAPER: Final = Rules(
@@ -120,6 +122,7 @@ PAPER: Final = Rules(
     canary_share=0.0,
     card_share=0.0,
     doubts=False,
+    sealed_cards=False,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -255,6 +258,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),
             doubts=int(rules.doubts),
+            sealed_cards=rules.sealed_cards,
         )
 
 
@@ -285,10 +289,10 @@ def check_config(config: SimulationConfig) -> None:
         raise _bad(str(error), "see docs/lab.md for what each key takes") from error
     check_data_config(config.data_config())
     attack = config.find_attack()
-    if attack is not None and (attack.asks or attack.copies):
+    if attack is not None and attack.asks:
         raise _bad(
-            f"attack {config.attack!r} is played by daemons",
-            "play it on a testnet (docs/attacks.md), or ask with bflc-cli lab questions",
+            f"attack {config.attack!r} chooses its offers by what each judge would say, which no simulation lets it see",
+            "measure what it learns with bflc-cli lab questions, or play it on a testnet (docs/attacks.md)",
         )
     for name, value, known in (
         ("score_rule", rules.score_rule, SCORE_RULES),

@@ -151,6 +151,7 @@ OTHER_RULES = {
     "canary_share": 0.1,
     "card_share": 0.2,
     "doubts": True,
+    "sealed_cards": False,
 }
 
 
@@ -263,8 +264,7 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny({"aggregation": "mean"}), "aggregation"),
         (tiny(attack="nonsense"), "no attack"),
         (tiny(liars=0.3), "no attack"),
-        (tiny(attack="asker", liars=0.3), "played by daemons"),
-        (tiny(attack="copying-judge", liars=0.3), "played by daemons"),
+        (tiny(attack="asker", liars=0.3), "what each judge would say"),
         (tiny(devices=4), "nobody trains"),
         (tiny(active=0.2), "nobody trains"),
         (tiny({"committee": 0.999}), "nobody trains"),
@@ -291,6 +291,20 @@ def test_configs_that_make_no_sense_are_named(config, words):
         check_config(config)
     assert caught.value.code in ("bad_setting", "unknown_attack")
     assert caught.value.hint
+
+
+def test_who_asks_is_sent_to_the_command_that_measures_it():
+    with pytest.raises(OperatorError) as caught:
+        check_config(tiny(attack="asker", liars=0.3))
+    assert "bflc-cli lab questions" in caught.value.hint
+
+
+def test_judges_that_copy_are_played_with_sealed_and_with_open_cards():
+    for sealed in (True, False):
+        config = tiny({"sealed_cards": sealed}, attack="copying-judge", liars=0.3)
+        check_config(config)
+        assert config.params().sealed_cards is sealed
+    assert Rules().sealed_cards is Params(committee_size=4, places=4).sealed_cards
 
 
 @pytest.mark.parametrize(
