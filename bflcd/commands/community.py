@@ -25,7 +25,7 @@ from bflcd.params import Genesis
 from bflcd.process import keep_to_owner
 from bflcd.setup.datadir import DataDir
 from bflcd.setup.genesis_file import write_genesis
-from bflcd.setup.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis
+from bflcd.setup.genesis_plan import FIRST_BALANCE, FIRST_POOL, GenesisPlan, TaskPlan, compose_genesis, notes_of
 from bflcd.setup.options import CommunityOptions, check_deal, data_for_describing, default_partition, node_ids, parse_options
 from bflcd.setup.testnet import BOOTSTRAPS, TestnetPlan, create_testnet
 from bflcd.types import Amount, Millis, short
@@ -181,6 +181,8 @@ def _print_community(composed: Genesis) -> None:
     typer.echo(f"community  {len(composed.members)} members, {len(composed.committee)} seats, {params.places} places, {end}")
     typer.echo(f"fees       {terms_text(composed.terms)}")
     typer.echo(f"task       {task.factory}, {len(task.tensors)} tensors, model 0 is {short(composed.model.root)}")
+    for text in notes_of(params):
+        typer.echo(f"note       {text}")
 
 
 def _print_untried(why: str) -> None:

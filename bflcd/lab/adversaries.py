@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bflcd.lab.chain import CardLines
 from bflcd.lab.config import SimulationConfig
+from bflcd.lab.engine.base import Scores
 from bflcd.lab.rng import Draw, generator, number
 from bflcd.learn.attacks import Attack, Known, acts_now
-from bflcd.learn.lies.cards import Lies, Measurements, lie
+from bflcd.learn.lies.cards import DEFAMED_GAIN, Lies, Measurements, lie
+from bflcd.ledger.disclosure import REFUSED
 
 
 class Adversaries:
@@ -19,6 +22,8 @@ class Adversaries:
         """Raises UsageError for an attack that there is not."""
         self._seed, self._attack = config.seed, config.find_attack() or Attack(lies=Lies.NONE)
         self.members = frozenset(members)
+        self.copiers = self.members if self._attack.copies else frozenset[int]()
+        """Devices that measure nothing as judges, and say what another's card says; in all else they are honest."""
         self.awake = not self._attack.waits
 
     def watch(self, committee: Sequence[int]) -> None:
@@ -55,13 +60,29 @@ class Adversaries:
 
     def report(self, member: int, measured: Measurements, offering: Sequence[int], round_: int) -> Measurements:
         """What `member` writes on its card of what it measured of those `offering`."""
-        if member not in self.members or not self.awake:
+        if member not in self.members or not self.awake or member in self.copiers:
             return measured
         accomplices = np.array([device in self.members for device in offering], dtype=np.bool_)
         return lie(self._attack.lies, measured, accomplices, generator(self._seed, Draw.LIES, round_, member))
 
     def hide(self, member: int, likes: Sequence[int | None], offering: Sequence[int]) -> tuple[int | None, ...]:
-        """Of what copies `member` tells on its card, of the `likes` that it found: a liar tells nothing of its friends'."""
+        """Of what copies `member` tells on its card, of the `likes` that it found: a liar tells nothing of its friends', and who
+        looks at no update of any."""
+        if member in self.copiers:
+            return (None,) * len(likes)
         if member not in self.members or not self.awake or self._attack.lies is Lies.NONE:
             return tuple(likes)
         return tuple(None if device in self.members else like for device, like in zip(offering, likes, strict=True))
+
+    def overheard(self, scores: Scores, committee: Sequence[int], card: CardLines) -> Scores:
+        """`scores` as if those of the `committee` that copy had measured what `card` says, as a daemon does that copies.
+
+        What it refuses harms as much as a liar says; what an update costs one class stands on no card.
+        """
+        mine = [line for line, member in enumerate(committee) if member in self.copiers]
+        gains, accuracies, costs = scores.gains.copy(), scores.accuracies.copy(), scores.costs.copy()
+        losses, rights = scores.base_losses.copy(), scores.base_accuracies.copy()
+        gains[mine] = np.where(card.gains == REFUSED, DEFAMED_GAIN, card.gains)
+        accuracies[mine], costs[mine] = card.accuracies, 0
+        losses[mine], rights[mine] = card.base_loss, card.base_accuracy
+        return Scores(gains, accuracies, losses, rights, costs)

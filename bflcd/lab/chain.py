@@ -175,17 +175,18 @@ class LabChain:
         """Judges whose words are thought to be made up."""
         return tuple(self._numbers[account.node] for account in self.state.accounts if is_doubted(account))
 
-    def chosen_cards(self, adversaries: frozenset[int]) -> tuple[int, ...]:
+    def chosen_cards(self, adversaries: frozenset[int], late: frozenset[int] = frozenset()) -> tuple[int, ...]:
         """Whose q cards the leader packs, as positions in the committee.
 
         A leader chooses which f cards to leave out, and nothing else: one that lies leaves out honest ones, an honest one is
-        drawn here.
+        drawn here. `late`: whose cards come when all others are there, and are packed by nobody who has q without them.
         """
         members = self.committee
-        order = generator(self._seed, Draw.CARDS, self.state.round).permutation(len(members))
+        order = generator(self._seed, Draw.CARDS, self.state.round).permutation(len(members)).tolist()
         if members[0] in adversaries:
-            order = np.array(sorted(order, key=lambda position: members[position] not in adversaries))
-        return tuple(sorted(int(position) for position in order[: self.quorum]))
+            order.sort(key=lambda position: members[position] not in adversaries)
+        order.sort(key=lambda position: members[position] in late)
+        return tuple(sorted(order[: self.quorum]))
 
     def close(self, offering: Sequence[int], samples: Sequence[int], cards: Sequence[tuple[int, CardLines]]) -> Decision:
         """Decide the round by q cards, each of the member that it names. Raises PeerError for cards that no daemon would take."""

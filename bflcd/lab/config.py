@@ -1,7 +1,8 @@
 """What one simulation is about: everything that its result depends on, and nothing else."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -44,6 +45,30 @@ Framework = Literal[
 
 Mixing = Literal["none", "nnm", "bucketing"]
 """What a server does with the updates before its rule sees them (`bflcd.lab.mixing`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """How a rule's number counts `here`; in a genesis it counts in whole `parts` of that, of which one has `scale`."""
+
+    here: str
+    parts: str
+    scale: int
+
+
+_SHARE: Final = _Unit("as a share, 0 to 1,", "in millionths", MILLION)
+
+_UNITS: Final[Mapping[str, _Unit]] = {
+    "score_noise": _Unit("in what one row changes an answer by", "in thousandths of that", NOISE_UNIT),
+    "score_margin": _Unit("in nats", "in millionths of one", MILLION),
+    "norm_clip": _Unit("in usual norms", "in millionths of one", MILLION),
+    "odd_limit": _Unit("in spreads of what usual offers cost", "in millionths of one", MILLION),
+    **dict.fromkeys(("idle_weight", "copy_likeness", "calibration", "canary_share", "card_share"), _SHARE),
+}
+"""The rules that daemons know by the same name, and by another number."""
+
+_DIGITS: Final = 16
+"""Of a number that is repeated with the unit that it was meant in."""
 
 _ID_DIGITS: Final = 12
 """Hexadecimal digits of a configuration's id: with 10^6 of them two collide once in 10^2 laboratories."""
@@ -95,6 +120,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Share of a round's reward that is for its cards."""
     doubts: bool = False
     """Whether judges whose words can't come from measuring lose seat and pay."""
+    sealed_cards: bool = True
+    """Whether nobody sees a card before a quorum of judges is bound to theirs: decides what judges that copy can say."""
 
 
 PAPER: Final = Rules(
@@ -120,6 +147,7 @@ PAPER: Final = Rules(
     canary_share=0.0,
     card_share=0.0,
     doubts=False,
+    sealed_cards=False,
 )
 """The paper's rules: the median accuracy of the whole update on all of a member's rows ranks, and nothing else decides.
 
@@ -255,6 +283,7 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),
             doubts=int(rules.doubts),
+            sealed_cards=rules.sealed_cards,
         )
 
 
@@ -273,7 +302,7 @@ def changed(config: SimulationConfig, assignments: Sequence[str]) -> SimulationC
         old = msgspec.to_builtins(config)
         return msgspec.convert({**old, **values, "rules": {**old["rules"], **inner}}, SimulationConfig, strict=False)
     except msgspec.ValidationError as error:
-        raise _bad(str(error), "see docs/lab.md for what each key takes") from error
+        raise _out_of_bounds(error, {**values, **inner}) from error
 
 
 def check_config(config: SimulationConfig) -> None:
@@ -282,13 +311,13 @@ def check_config(config: SimulationConfig) -> None:
     try:
         msgspec.convert(msgspec.to_builtins(config), SimulationConfig)  # a constructor checks no limits
     except msgspec.ValidationError as error:
-        raise _bad(str(error), "see docs/lab.md for what each key takes") from error
+        raise _out_of_bounds(error, msgspec.to_builtins(config) | msgspec.to_builtins(rules)) from error
     check_data_config(config.data_config())
     attack = config.find_attack()
-    if attack is not None and (attack.asks or attack.copies):
+    if attack is not None and attack.asks:
         raise _bad(
-            f"attack {config.attack!r} is played by daemons",
-            "play it on a testnet (docs/attacks.md), or ask with bflc-cli lab questions",
+            f"attack {config.attack!r} chooses its offers by what each judge would say, which no simulation lets it see",
+            "measure what it learns with bflc-cli lab questions, or play it on a testnet (docs/attacks.md)",
         )
     for name, value, known in (
         ("score_rule", rules.score_rule, SCORE_RULES),
@@ -298,6 +327,11 @@ def check_config(config: SimulationConfig) -> None:
     ):
         if value not in known:
             raise _bad(f"{name} is {value!r}", f"use one of {', '.join(known)}")
+    if rules.odd_limit and rules.score_noise:
+        raise _bad(
+            "odd_limit looks at single classes of a judge's rows, which score_noise does not blur",
+            "set one of the two to 0, as a genesis has to",
+        )
     everybody_judges = rules.small_community and config.devices <= config.seats
     if config.framework == "bflc" and config.at_work <= config.seats and not everybody_judges:
         without = "without a seat ever " if rules.small_community else ""
@@ -311,6 +345,18 @@ def check_config(config: SimulationConfig) -> None:
         raise _bad("stand-alone training has no privacy to lose", "leave out dp_epsilon")
     if config.liars > 0 and not config.attack:
         raise _bad(f"{config.liars:.0%} of the devices lie, but there is no attack", "name one with --attack")
+
+
+def _out_of_bounds(error: msgspec.ValidationError, given: Mapping[str, Any]) -> UsageError:
+    """Of a value that a field does not take. Who gives a genesis' number for one that counts otherwise here is told so."""
+    name = str(error).rpartition(".")[2].rstrip("`")
+    unit = _UNITS.get(name)
+    if unit is None:
+        return _bad(str(error), "see docs/lab.md for what each key takes")
+    value, hint = given.get(name), f"{name} counts {unit.here} here, and {unit.parts} in a genesis"
+    if isinstance(value, str | int | float) and len(str(value)) <= _DIGITS and str(value).isdecimal():
+        hint += f": --param {name}={value} there is --set {name}={int(value) / unit.scale:g} here"
+    return _bad(f"{name}: {error}", hint)
 
 
 def _bad(message: str, hint: str) -> UsageError:

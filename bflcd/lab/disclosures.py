@@ -60,6 +60,7 @@ class Disclosure:
 
 BEFORE: Final = "exact, unclipped"
 HERE: Final = "nine levels"
+SIX_LEVELS: Final = "six levels"
 
 _TWO: Final = GAIN_LEVELS[:2]
 
@@ -70,7 +71,7 @@ DISCLOSURES: Final[Mapping[str, Disclosure]] = {
     BEFORE: Disclosure(None, clipped=False),
     "exact": Disclosure(None),
     HERE: Disclosure(multiplier=None),
-    "six levels": Disclosure(_SIX, multiplier=None),
+    SIX_LEVELS: Disclosure(_SIX, multiplier=None),
     "nine levels, no noise": Disclosure(),
     "nine levels, noise 1 row": Disclosure(multiplier=1.0),
     "nine levels, noise 2 rows": Disclosure(multiplier=2.0),

@@ -167,7 +167,7 @@ class Bflc(Framework):
         return strength(spec, self.chain.state.known, self.round)
 
     def _step(self, model: Tensor, pace: Pace) -> Step:
-        chain, lying = self.chain, self.adversaries.members
+        chain = self.chain
         # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
         committee, offering = chain.committee, self.budgets.able(chain.trainers)
         self.adversaries.watch(committee)
@@ -181,9 +181,7 @@ class Bflc(Framework):
         scores = self._scores(model, updates, committee)
         norms = fixed_norms(updates) if self._config.rules.norm_band else np.full(len(updates), 1, dtype=np.int64)
         likes = self._likes(updates, offering)
-        chosen = chain.chosen_cards(lying)
-        cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
-        cards = [(member, replace(card, likes=self.adversaries.hide(member, likes, offering))) for member, card in cards]
+        cards = self._cards(committee, scores, norms, offering, likes)
         # 4. The ledger's own transition: judgement, packing, weights, rewards, election (design 5.4).
         decision = chain.close(offering, samples, cards)
         chain.show(canaries)
@@ -192,7 +190,9 @@ class Bflc(Framework):
         places = torch.tensor([lines[device] for device in decision.packed], device=updates.device, dtype=torch.int64)
         limit = decision.outcome.step_limit
         after = aggregate(chain.params.aggregation, model, updates[places], decision.weights, limit)
-        facts = self._facts(decision, offering, committee, float(torch.linalg.vector_norm(after - model)))
+        facts = self._facts(
+            decision, offering, committee, [member for member, _ in cards], float(torch.linalg.vector_norm(after - model))
+        )
         return Step(after, facts)
 
     def _cost(self, model: Tensor, offering: Sequence[int]) -> Callable[[Tensor], float] | None:
@@ -220,8 +220,10 @@ class Bflc(Framework):
         updates[torch.tensor(lines, device=updates.device, dtype=torch.int64)] *= CANARY
         return drawn
 
-    def _facts(self, decision: Decision, offering: Sequence[int], committee: Sequence[int], step: float) -> dict[str, Any]:
-        """What is recorded of a round; `step`: the norm of what it moved the model by."""
+    def _facts(
+        self, decision: Decision, offering: Sequence[int], committee: Sequence[int], authors: Sequence[int], step: float
+    ) -> dict[str, Any]:
+        """What is recorded of a round; `authors`: of its q cards; `step`: the norm of what it moved the model by."""
         lying, judged, limit = self.adversaries.members, decision.outcome.judgement, decision.outcome.step_limit
         paid = self.chain.rewards(decision)
         refused = [offer for offer in judged.offers if offer.reason is not None]
@@ -240,6 +242,7 @@ class Bflc(Framework):
             "step_limit": None if limit is None else abs(limit) / 2**NORM_SCALE_BITS,
             "seats": len(committee),
             "seats_liars": sum(device in lying for device in committee),
+            "cards_liars": sum(device in lying for device in authors),
             "degraded": decision.outcome.degraded,
             "base_loss": None if judged.base_loss is None else judged.base_loss / 1e6,
             "base_accuracy": None if judged.base_accuracy is None else judged.base_accuracy / 1e6,
@@ -287,6 +290,36 @@ class Bflc(Framework):
         comparison = Comparison(updates.shape[1], number(self._config.seed, Draw.LIKENESS, self.round), limit)
         order = sorted(range(len(offering)), key=lambda line: (offering[line] in lying, line))
         return find_copies(comparison, updates, self.moved, order)
+
+    def _cards(
+        self,
+        committee: Sequence[int],
+        scores: Scores,
+        norms: NDArray[np.int64],
+        offering: Sequence[int],
+        likes: Sequence[int | None],
+    ) -> list[tuple[int, CardLines]]:
+        """The q cards that decide a round, each with its author: what judges that copy say follows from who shows a card first.
+
+        Where cards are open that is a judge that measures, drawn here. Where they are sealed nobody shows one before a quorum is
+        bound: copies come late, or, if too few others judge, nothing is said by the collect deadline (design 5.3).
+        """
+        adversaries, sealed = self.adversaries, self._config.rules.sealed_cards
+        copiers = adversaries.copiers
+        measuring = [line for line, member in enumerate(committee) if member not in copiers]
+        chosen = self.chain.chosen_cards(adversaries.members - copiers, copiers if sealed else frozenset())
+        silent = copiers if sealed or not measuring else frozenset[int]()
+        if copiers and not silent:
+            first = measuring[int(generator(self._config.seed, Draw.SHOWN, self.round).integers(len(measuring)))]
+            shown = self._card(committee[first], first, scores, norms, offering)
+            scores = adversaries.overheard(scores, committee, shown)
+        nothing, cards = np.zeros(len(offering), dtype=np.bool_), []
+        for line in chosen:
+            member = committee[line]
+            card = self._card(member, line, scores, norms, offering)
+            entered = nothing if member in silent else None
+            cards.append((member, replace(card, likes=adversaries.hide(member, likes, offering), entered=entered)))
+        return cards
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:
         """What `member` says, true or not, is as coarse as everybody's; what it measured has the judges' noise, no lie has."""

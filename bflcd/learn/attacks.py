@@ -67,7 +67,7 @@ class Attack:
     backdoor: ClassVar[bool] = False
     """Whether it aims at rows that bear the trigger."""
     copies: ClassVar[bool] = False
-    """Whether it measures nothing as a judge, and says what another's card says: for daemons only."""
+    """Whether it measures nothing as a judge, and says what another's card says."""
     asks: ClassVar[bool] = False
     """Whether it makes offers by what judges would say of them (`bflcd.learn.questions`): for daemons only."""
     weighs: ClassVar[bool] = False

@@ -190,8 +190,7 @@ def elect(
         node = account.node
         standing = _standing(account, packed.get(node))
         if node in elected:
-            behind = account.reputation < good or account.refusals > 0
-            low = params.reputation_rounds > 0 and behind and not drawn
+            low = not drawn and not seated_first(params, account, good)
             rank: _Rank = (Group.PACKED, low, elected[node])
         elif node in seated:
             # 4. The present committee, among themselves as 2, 3 and 5.
@@ -210,6 +209,27 @@ def elect(
     ranks.sort()
     seats = ranks[: params.committee_size]
     return Election(tuple(node for _, _, node in seats), drawn or any(rank[0] > Group.PACKED for rank, _, _ in seats))
+
+
+def seat_floor(params: Params, state: State) -> MicroNats:
+    """The reputation from which on seats would be given first, if `state.round`, which `state` opens, packed nobody anew.
+
+    Half the middle of those that may sit, hold no seat and were packed within the rule's memory, at least in the round before
+    (`elect`, 2). Everybody counts as present, since only cards say who is.
+    """
+    everybody = frozenset(account.node for account in state.accounts)
+    memory = max(entry_of(RULES, params.election, "election").memory, 1)
+    others = in_arrears(state, Round(state.round + 1)) | frozenset(state.committee)
+    return repute_among(
+        account.reputation
+        for account in state.accounts
+        if may_sit(account, everybody) and account.node not in others and _lately(account, state, memory) is not None
+    ).good
+
+
+def seated_first(params: Params, account: Account, floor: MicroNats) -> bool:
+    """Whether a member that was packed lately is seated before others that were; `floor`: of reputation (`seat_floor`)."""
+    return params.reputation_rounds == 0 or (account.reputation >= floor and account.refusals == 0)
 
 
 def lead_order(state: State, committee: Sequence[NodeId], seed: Digest) -> tuple[NodeId, ...]:

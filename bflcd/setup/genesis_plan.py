@@ -7,8 +7,8 @@ from bflcd.errors import UsageError
 from bflcd.learn.client import describe_task
 from bflcd.learn.data import DataConfig
 from bflcd.learn.messages import TaskDescription
-from bflcd.params import Genesis, GenesisMember, Params, TaskSpec, Terms, check_genesis
-from bflcd.types import Amount, Millis, NodeId
+from bflcd.params import MILLION, Genesis, GenesisMember, Params, TaskSpec, Terms, check_genesis
+from bflcd.types import Amount, Millis, NodeId, PartsPerMillion
 from bflcd.wire.codec import encode
 from bflcd.wire.tensors import blob_ref
 
@@ -59,6 +59,26 @@ def default_places(members: int, committee_size: int, *, small_community: bool) 
     """k: a place for each trainer, so that every good update is packed (design 5), and never fewer than the committee's seats."""
     trainers = members if small_community else members - committee_size
     return max(committee_size, trainers)
+
+
+def fair_card_share(params: Params) -> PartsPerMillion:
+    """The share of a reward by which a card is worth as much as a packed update: M / (M + k), if all places are filled."""
+    return PartsPerMillion(MILLION * params.committee_size // (params.committee_size + params.places))
+
+
+def notes_of(params: Params) -> list[str]:
+    """What somebody who makes a community may not have meant: nothing of it is wrong, and nothing is refused for it.
+
+    Doubt takes a judge's seat, and who has none trains. Where the committee trains too, that is no gain.
+    """
+    fair = fair_card_share(params)
+    if not params.doubts or params.small_community or 2 * params.card_share >= fair:
+        return []
+    text = (
+        f"doubts are on and card_share is {params.card_share} millionths: who is doubted, and trains while others judge, "
+        f"earns more than they do; --param card_share={fair} makes a seat worth as much as an update (docs/incentives.md)"
+    )
+    return [text]
 
 
 def compose_genesis(plan: GenesisPlan, task: TaskPlan, description: TaskDescription) -> Genesis:

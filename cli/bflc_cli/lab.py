@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from bflc_cli.fleet import read_overview
 from bflc_cli.lab_progress import Shown, progress_bar
-from bflc_cli.session import CommandError, Session, finite
+from bflc_cli.session import CommandError, Session, finite, one_of
 from bflc_cli.tables import facts, table
 from bflc_cli.text import duration, share
 from bflcd.errors import UsageError
@@ -66,7 +66,7 @@ class Bench:
         """What all simulations of one command share. Raises UsageError, OperatorError (data)."""
         from bflcd.lab.scale import ScaleName, make_plan  # noqa: PLC0415 - torch
 
-        scale = _one_of("--scale", self.scale, tuple(ScaleName))
+        scale = one_of("--scale", self.scale, tuple(ScaleName))
         return make_plan(ScaleName(scale), self.seeds, data=self.data, model=self.model, rounds=self.rounds, devices=self.devices)
 
     def machine(self) -> "Machine":
@@ -75,8 +75,8 @@ class Bench:
         from bflcd.lab.simulation import Machine  # noqa: PLC0415
         from bflcd.learn.device import DEVICES  # noqa: PLC0415
 
-        device = _one_of("--device", self.device, DEVICES)
-        return Machine(device, _one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
+        device = one_of("--device", self.device, DEVICES)
+        return Machine(device, one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
 
 
 @lab_app.callback()
@@ -208,12 +208,17 @@ def consensus_cost(
 
 
 @lab_app.command()
-def validation(ctx: typer.Context) -> None:
-    """Trials of the validation rules, one changed at a time: damping, margin, norms, rows, election."""
-    from bflcd.lab.experiments.validation import validation_grid, validation_report  # noqa: PLC0415 - torch
+def validation(
+    ctx: typer.Context,
+    *,
+    trial: Annotated[list[str] | None, typer.Option("--trial", help="One of the trials (docs/lab.md); repeat for more.")] = None,
+) -> None:
+    """Trials of the rules, one changed at a time: damping, margin, norms, rows, election, reputations, copies, noise."""
+    from bflcd.lab.experiments.validation import TRIALS, validation_grid, validation_report  # noqa: PLC0415 - torch
 
     bench: Bench = ctx.obj
-    _experiment(bench, "validation", validation_grid(bench.plan()), validation_report)
+    names = tuple(one_of("--trial", name, TRIALS) for name in trial or ())
+    _experiment(bench, "validation", validation_grid(bench.plan(), names), validation_report)
 
 
 @lab_app.command()
@@ -248,7 +253,7 @@ def questions(
     bench: Bench = ctx.obj
     changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
     configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
-    rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
+    rules = tuple(one_of("--rule", name, ALL) for name in rule or ALL)
     folder, begun = make_folder(bench.output / "questions"), time.monotonic()
     with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
@@ -365,12 +370,6 @@ def _conclude(session: Session, report: "Report", folder: Path, seconds: float, 
         session.err.print(f"{runs} simulations in {duration(seconds)}" if runs else f"done in {duration(seconds)}")
 
     session.emit(data, human)
-
-
-def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
-    if value not in known:
-        raise UsageError(f"{option} {value!r} is unknown", hint=f"use one of {', '.join(known)}")
-    return value
 
 
 _VALUED: Final = ("--datadir", "--wait", "--timeout")

@@ -4,7 +4,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -20,6 +20,9 @@ from bflcd.errors import OperatorError, UsageError
 from bflcd.exit_codes import EXIT_BUG, EXIT_FAILED, EXIT_NO_ACCESS, EXIT_TIMED_OUT, EXIT_USAGE, exit_code_of
 from bflcd.faults import refused
 from bflcd.limits import visible
+
+SHOWN_OF_VALUE: Final = 64
+"""Characters of a wrong value that are repeated."""
 
 PLAIN_WIDTH: Final = 1000
 """Columns where the output is no terminal: enough that no table is ever cut."""
@@ -128,6 +131,15 @@ def finite(value: Given) -> Given:
     for number in numbers:
         if not isfinite(number):
             raise typer.BadParameter(f"{number} is no finite number")
+    return value
+
+
+def one_of(option: str, value: str, known: Sequence[str]) -> Any:
+    """`value`, which is one of those `known`. Raises UsageError naming them; of a long value only the beginning is repeated."""
+    if value not in known:
+        told = value if len(value) <= SHOWN_OF_VALUE else f"{value[:SHOWN_OF_VALUE]}..."
+        names = ", ".join(f'"{name}"' if "," in name else name for name in known)
+        raise UsageError(f"{option} {told!r} is unknown", hint=f"use one of {names}")
     return value
 
 

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bflc_cli.text import duration, nats, round_of, share, short, shorts, size, yes
+from bflc_cli.text import duration, millinats, nats, round_of, share, short, shorts, size, yes
 from bflcd.api.schema.chain import HistoryRow
 from bflcd.api.schema.members import CommitteeView, MemberView
 from bflcd.api.schema.privacy import PrivacyClaimView
@@ -185,7 +185,7 @@ def committee_view(view: CommitteeView) -> RenderableType:
 
 
 def members_view(members: list[MemberView]) -> RenderableType:
-    """The ledger's accounts."""
+    """The ledger's accounts, and from which reputation on seats are given first; a hundred columns are enough for all of it."""
     rows = (
         (
             short(member.node_id),
@@ -194,13 +194,34 @@ def members_view(members: list[MemberView]) -> RenderableType:
             nats(member.packed_score) if member.packed_round >= 0 else "-",
             round_of(member.seat_round),
             share(member.availability),
-            yes(member.present),
-            "" if member.standing == "member" else member.standing,
+            millinats(member.reputation),
+            ", ".join(_standing_words(member)),
             " ".join(filter(None, ("manager" if member.manager else "", "me" if member.me else ""))),
         )
         for member in members
     )
-    return table(("node", ">balance", ">packed in", ">score", ">seat in", ">available", "present", "standing", ""), rows)
+    columns = ("node", ">balance", ">packed", ">score", ">seat", ">available", ">reputation", "~standing", "")
+    floor = f"reputation in thousandths of a nat; from {millinats(members[0].seat_floor)} on seats go to the packed first"
+    return Group(table(columns, rows), *([Text(floor, style="dim")] if members else []))
+
+
+def _standing_words(member: MemberView) -> list[str]:
+    """All that stands against a member, the heaviest first."""
+    words = [member.standing] if member.standing in ("punished", "retired", "owes") else []
+    words += [] if member.present else ["absent"]
+    if member.sits_out_until >= 0:
+        words.append(f"doubted until {member.sits_out_until}")
+    elif member.doubt > 0:
+        words.append(f"doubt {100 * member.doubt:.0f} %")
+    if member.rest_until >= 0:
+        words.append(f"rests until {member.rest_until}")
+    elif member.refusals:
+        words.append(f"{member.refusals} harmful")
+    if member.in_debt:
+        words.append("in debt")
+    elif not member.seated_first and member.reputation < member.seat_floor:
+        words.append("low")
+    return words
 
 
 def _worst(accuracy: float | None, judges: list[str]) -> str:

@@ -57,6 +57,11 @@ def nats(value: int | None) -> str:
     return "-" if value is None else f"{value / 1e6:+.4f}"
 
 
+def millinats(value: int) -> str:
+    """Micro-nats as thousandths of a nat with a sign."""
+    return f"{value / 1e3:+.2f}"
+
+
 def round_of(round_: int) -> str:
     """A round, or a dash for never."""
     return "-" if round_ < 0 else str(round_)

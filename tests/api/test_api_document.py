@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bflcd.api.openapi import openapi
 from bflcd.api.routes import ROUTES
+from bflcd.api.schema.members import MemberView
 from bflcd.api.schema.status import Activity, Status
 from bflcd.core.node_events import EventKind, Severity
 
@@ -30,6 +31,11 @@ def first_column(heading: str) -> list[str]:
 
 def test_every_field_of_the_status_stands_in_the_table_in_the_order_of_the_schema():
     assert first_column("field of `GET /v1/status`") == list(Status.__struct_fields__)
+
+
+def test_all_that_the_ledger_holds_of_a_member_stands_in_the_table_in_the_order_of_the_schema():
+    fields = list(MemberView.__struct_fields__)
+    assert first_column("field of a member") == fields[fields.index("standing") :]
 
 
 def test_every_phase_stands_in_the_table():

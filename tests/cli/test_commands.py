@@ -97,8 +97,24 @@ READING = {
     "round": (["collecting", "cards of 02020202", "+0.0120", "packed", "score"], lambda d: d["missing"] == [IDS[5]]),
     "committee": (["quorum 3, survives 1", "03030303  leader", "absent"], lambda d: len(d["members"]) == 4),
     "members": (
-        ["01010101", "manager me", "punished", "retired", "87.5"],
-        lambda d: [m["availability"] for m in d] == [0.875] * 8,
+        [
+            "01010101",
+            "manager me",
+            "punished",
+            "retired",
+            "87.5",
+            "+3.25",
+            "doubt 35 %, 2 harmful, low",
+            "-0.12",
+            "doubted until 39",
+            "rests until 8, in debt",
+            "from +1.50 on",
+        ],
+        lambda d: (
+            [m["availability"] for m in d] == [0.875] * 8
+            and [m["reputation"] for m in d[:3]] == [3_250, 1_000, -125]
+            and [(m["rest_until"], m["sits_out_until"], m["doubt"]) for m in d[4:6]] == [(8, -1, 0.0), (-1, 39, 2.6)]
+        ),
     ),
     "history": (
         ["50.00 %", "6/6", "25.00 % at 03030303"],

@@ -162,6 +162,22 @@ def test_trials_ask_for_their_grid(run, monkeypatch, name):
     assert data["runs"] == len(asked)
     assert {setting.seed for setting in asked} == {5, 6}
     assert Path(f"lab/{name}/{name}.md").exists()
+    if name == "validation":
+        asked.clear()
+        alone = data_of(run("lab", name, "--seeds", "2", "--trial", "copies allowed", "--trial", "copies allowed", "--json"))
+        assert (alone["runs"], len(asked)) == (12, 12), "two variants, three scenarios, two seeds"
+        assert {setting.rules.copy_likeness for setting in asked} == {0.99, 0.0}
+
+
+@pytest.mark.parametrize("name", ["", "defaults", "copies", "x" * 5000])
+def test_a_trial_that_there_is_not_is_refused_with_those_that_there_are(run, name):
+    code, out, _ = run("lab", "validation", "--trial", name, "--json")
+    answer = envelope(out)
+    assert (code, answer["code"]) == (2, "usage")
+    assert "copies allowed" in answer["hint"]
+    assert "no reputations" in answer["hint"]
+    assert len(answer["message"]) < 300
+    assert list(Path().iterdir()) == []
 
 
 def test_the_cost_of_consensus_is_counted_in_daemons(run, monkeypatch):

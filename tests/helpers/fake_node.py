@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -40,6 +40,16 @@ from tests.helpers.tensors import encode_tensors
 IDS = [f"{i:02x}" * 32 for i in range(1, 9)]
 SPEC = (TensorSpec("bias", (3,), "F32"),)
 MODEL = encode_tensors({"bias": np.array([1.0, 2.0, 3.0], dtype=np.float32)}, SPEC, label=None)
+
+HELD_AGAINST: dict[int, dict[str, Any]] = {
+    1: {"reputation": 1_000, "refusals": 2, "seated_first": False, "doubt": 0.35},
+    2: {"reputation": -125, "in_debt": True, "seated_first": False, "standing": "in debt"},
+    4: {"standing": "resting", "refusals": 4, "rest_until": 8, "seated_first": False, "reputation": -7_500, "in_debt": True},
+    5: {"standing": "doubted", "doubt": 2.6, "sits_out_until": 39},
+    6: {"standing": "punished"},
+    7: {"standing": "retired"},
+}
+"""What the ledger of the fake node holds against its members, by place."""
 
 
 def status_of(**changes: object) -> Status:
@@ -342,7 +352,8 @@ class FakeNode:
                 present=True,
                 manager=i == 0,
                 me=i == 0,
-                standing={6: "punished", 7: "retired"}.get(i, "member"),
+                seat_floor=1_500,
+                **HELD_AGAINST.get(i, {"reputation": 3_250}),
             )
             for i, id_ in enumerate(IDS)
         ]

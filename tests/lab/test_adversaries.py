@@ -18,7 +18,7 @@ MINE = [1, 3, 5]
 THEIRS = [0, 2, 4]
 WIDTH = 40
 
-PLAYED = [name for name, named in ATTACKS.items() if not (named.attack.asks or named.attack.copies)]
+PLAYED = [name for name, named in ATTACKS.items() if not named.attack.asks]
 """Attacks of the laboratory: daemons alone ask."""
 
 
@@ -40,7 +40,7 @@ def forged(attack, *, round_=2, offering=OFFERING, moved=None, **changes):
 def test_an_attack_changes_what_adversaries_offer_and_nothing_else(attack):
     found, before = forged(attack), updates()
     assert torch.equal(found[THEIRS], before[THEIRS])
-    poisons_only = attack in ("label-flip", "edge-backdoor", "lazy-judge")
+    poisons_only = attack in ("label-flip", "edge-backdoor", "lazy-judge", "copying-judge")
     assert torch.equal(found[MINE], before[MINE]) is poisons_only
     assert torch.equal(forged(attack), found), "drawn by seed and round"
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.errors import OperatorError, UsageError
+from bflcd.lab import config as config_module
 from bflcd.lab.config import PAPER, Rules, SimulationConfig, changed, check_config
 from bflcd.learn.data import DataConfig
 from bflcd.learn.lies.cards import Lies
@@ -151,6 +152,7 @@ OTHER_RULES = {
     "canary_share": 0.1,
     "card_share": 0.2,
     "doubts": True,
+    "sealed_cards": False,
 }
 
 
@@ -263,8 +265,7 @@ def test_any_other_words_are_refused_or_set_something(text):
         (tiny({"aggregation": "mean"}), "aggregation"),
         (tiny(attack="nonsense"), "no attack"),
         (tiny(liars=0.3), "no attack"),
-        (tiny(attack="asker", liars=0.3), "played by daemons"),
-        (tiny(attack="copying-judge", liars=0.3), "played by daemons"),
+        (tiny(attack="asker", liars=0.3), "what each judge would say"),
         (tiny(devices=4), "nobody trains"),
         (tiny(active=0.2), "nobody trains"),
         (tiny({"committee": 0.999}), "nobody trains"),
@@ -291,6 +292,65 @@ def test_configs_that_make_no_sense_are_named(config, words):
         check_config(config)
     assert caught.value.code in ("bad_setting", "unknown_attack")
     assert caught.value.hint
+
+
+def test_who_asks_is_sent_to_the_command_that_measures_it():
+    with pytest.raises(OperatorError) as caught:
+        check_config(tiny(attack="asker", liars=0.3))
+    assert "bflc-cli lab questions" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("score_noise=4000", "thousandths of that in a genesis: --param score_noise=4000 there is --set score_noise=4 here"),
+        ("card_share=400000", "counts as a share, 0 to 1, here, and in millionths in a genesis"),
+        ("card_share=400000", "--set card_share=0.4 here"),
+        ("norm_clip=2000000", "--set norm_clip=2 here"),
+        ("odd_limit=2000000", "--set odd_limit=2 here"),
+        ("copy_likeness=990000", "--set copy_likeness=0.99 here"),
+        ("score_noise=-1", "in what one row changes an answer by here"),
+        ("score_noise=" + "9" * 400, "thousandths of that in a genesis"),
+        ("score_noise=many", "thousandths of that in a genesis"),
+        ("rounds=0", "docs/lab.md"),
+    ],
+)
+def test_a_number_of_a_genesis_is_named_with_its_unit(assignment, words):
+    with pytest.raises(UsageError) as caught:
+        changed(tiny(), [assignment])
+    assert words in caught.value.hint
+    assert assignment.partition("=")[0] in str(caught.value)
+    assert len(caught.value.hint) < 300
+
+
+def test_a_setting_made_by_hand_is_refused_in_the_same_words():
+    with pytest.raises(UsageError) as caught:
+        check_config(tiny({"score_noise": 4000.0}))
+    assert "in thousandths of that in a genesis" in caught.value.hint
+
+
+def test_every_rule_that_counts_otherwise_in_a_genesis_has_its_unit():
+    """Given the lab's defaults, then the genesis' numbers are those times the scale that the unit says."""
+    defaults, genesis = Rules(), Params(committee_size=4, places=4)
+    own = {"calibration": TaskSpec("digits", (), (TensorSpec("w", (1,), "F32"),)).calibration}
+    for name, unit in config_module._UNITS.items():
+        assert own.get(name, getattr(genesis, name, None)) == round(getattr(defaults, name) * unit.scale)
+    shared = {*Rules.__struct_fields__} & {*Params.__dataclass_fields__}
+    floats = {name for name in shared if isinstance(getattr(defaults, name), float)}
+    assert floats | {"calibration"} == {*config_module._UNITS, "places"}, "places are a share of the trainers here"
+
+
+def test_odd_offers_and_noise_exclude_each_other_as_in_a_genesis():
+    with pytest.raises(UsageError, match="score_noise does not blur"):
+        check_config(tiny({"odd_limit": 2.0, "score_noise": 4.0}))
+
+
+def test_judges_that_copy_are_played_with_sealed_and_with_open_cards():
+    for sealed in (True, False):
+        config = tiny({"sealed_cards": sealed}, attack="copying-judge", liars=0.3)
+        check_config(config)
+        assert config.params().sealed_cards is sealed
+    assert Rules().sealed_cards is Params(committee_size=4, places=4).sealed_cards
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,7 @@ def test_a_round_of_bflc_is_the_ledgers(monkeypatch):
             "step_limit": abs(limit) / 2**12,
             "seats": 4,
             "seats_liars": 0,
+            "cards_liars": 0,
             "degraded": False,
             "base_loss": 2.0,
             "base_accuracy": 0.75,

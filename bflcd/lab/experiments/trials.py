@@ -70,6 +70,8 @@ def _draw(results: Results, reference: str) -> "Figure":
     for ax, scenario in zip(axes, scenarios, strict=False):
         for place, variant in enumerate(variants):
             found = spread([100 * run.last() for run in results.runs(variant, scenario)])
+            if not found.count:
+                continue  # not tried, or not run yet
             error = found.deviation if found.count > 1 else 0.0
             colour = COLOURS[1] if variant == reference else COLOURS[0]
             ax.errorbar(found.mean, place, xerr=error, fmt="o", color=colour, markersize=4, linewidth=1)
@@ -77,8 +79,8 @@ def _draw(results: Results, reference: str) -> "Figure":
             ax.plot([lowest.mean] * bool(lowest.count), [place] * bool(lowest.count), "o", color=colour, fillstyle="none")
         ax.set_title(scenario)
         ax.set_yticks(range(len(variants)), variants)
+        ax.set_ylim(len(variants) - 0.5, -0.5)
         ax.set_xlabel("test accuracy, per cent\nhollow: in the worst tenth of the sites")
-    axes[0].invert_yaxis()
     for ax in axes[len(scenarios) :]:
         ax.set_visible(False)
     return figure

@@ -105,6 +105,14 @@ def is_doubted(account: Account) -> bool:
     return account.doubt >= LIMIT
 
 
+def rounds_out(account: Account) -> int:
+    """In how many of the next elections, that of the running round first, a doubted judge stands behind all others yet.
+
+    Each round takes its step off the doubt before its election.
+    """
+    return (account.doubt - LIMIT) // _STEP if is_doubted(account) else 0
+
+
 def _doubted(account: Account, change: int) -> Account:
     doubt = max(0, account.doubt + change)
     return replace(account, doubt=MAX_DOUBT if doubt >= LIMIT else doubt)

@@ -6,8 +6,10 @@ from bflcd.api.schema.members import CommitteeMember, CommitteeView, MemberView
 from bflcd.api.schema.status import Peer, TrainingWord
 from bflcd.core.snapshot import CoreSnapshot
 from bflcd.crypto.identity import peer_id_of
+from bflcd.ledger.election import seat_floor, seated_first
 from bflcd.ledger.quorum import faults, leader, quorum
 from bflcd.ledger.state import NEVER, Account, members_of
+from bflcd.ledger.trust.doubts import LIMIT, doubts_count, is_doubted, rounds_out
 from bflcd.net.peer import PeerInfo
 from bflcd.params import MILLION
 from bflcd.types import Round
@@ -55,8 +57,10 @@ def committee_view(core: CoreSnapshot) -> CommitteeView:
 
 def members_view(core: CoreSnapshot) -> list[MemberView]:
     """All members, sorted by id."""
-    state, me, late = core.context.state, core.context.me, core.context.owing
+    context = core.context
+    state, me, params = context.state, context.me, context.params
     present = core.present | {me} | core.present_before
+    floor, out = seat_floor(params, state), doubts_count(params)
     return [
         MemberView(
             node_id=account.node.hex(),
@@ -68,7 +72,15 @@ def members_view(core: CoreSnapshot) -> list[MemberView]:
             present=account.node in present,
             manager=account.node in state.managers,
             me=account.node == me,
-            standing=_standing(account, state.round, owes=account.node in late),
+            standing=_standing(account, state.round, owes=account.node in context.owing, doubts=out),
+            reputation=account.reputation,
+            in_debt=account.reputation < 0,
+            refusals=account.refusals,
+            rest_until=account.rest_round if account.rest_round > state.round else NEVER,
+            doubt=account.doubt / LIMIT,
+            sits_out_until=state.round + 1 + rounds_out(account) if out and is_doubted(account) else NEVER,
+            seat_floor=floor,
+            seated_first=seated_first(params, account, floor),
         )
         for account in members_of(state)
     ]
@@ -97,13 +109,17 @@ def training_view(word: Training) -> TrainingWord:
     return _WORDS[word]
 
 
-def _standing(account: Account, round_: Round, *, owes: bool) -> str:
-    """What the ledger holds against a member: proved misbehaviour weighs more than having been gone, that more than what it owes
-    and is left out for, that more than a rest."""
+def _standing(account: Account, round_: Round, *, owes: bool, doubts: bool) -> str:
+    """The heaviest of what the ledger holds against a member: proved misbehaviour, that it was gone, what it owes and is left out
+    for, doubt of its words where `doubts` count, a rest, a debt."""
     if account.punished_round != NEVER:
         return "punished"
     if account.retired_round != NEVER:
         return "retired"
     if owes:
         return "owes"
-    return "resting" if account.rest_round > round_ else "member"
+    if doubts and is_doubted(account):
+        return "doubted"
+    if account.rest_round > round_:
+        return "resting"
+    return "in debt" if account.reputation < 0 else "member"

@@ -2,13 +2,14 @@
 
 import json
 import re
+from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
 from bflcd.errors import UsageError
 from bflcd.lab import report as report_module
-from bflcd.lab.config import PAPER, check_config
+from bflcd.lab.config import PAPER, Rules, check_config
 from bflcd.lab.engine.sites import MIXES
 from bflcd.lab.experiments import fig4, sweep, table1, trials, validation
 from bflcd.lab.experiments.cost import AGREEMENT, Counted, cost_report
@@ -16,6 +17,7 @@ from bflcd.lab.grid import Grid, Results
 from bflcd.lab.report import Report, write_report
 from bflcd.lab.scale import BASES, Plan, ScaleName, make_plan
 from bflcd.learn.attacks import ATTACKS
+from bflcd.params import TensorSpec
 from tests.helpers.lab import tiny
 from tests.helpers.lab_runs import pretended, results_of
 
@@ -234,7 +236,7 @@ def test_without_adversaries_all_attacks_are_one_scenario():
 
 
 def test_fig_4_asks_for_what_can_be_run(shipped):
-    played = (name for name, named in ATTACKS.items() if not (named.attack.asks or named.attack.copies))
+    played = (name for name, named in ATTACKS.items() if not named.attack.asks)
     check_asked(fig4.fig4_grid(shipped, tuple(played)))
 
 
@@ -252,20 +254,24 @@ def test_a_trial_of_rules(tmp_path, name):
     grid = grid_of(PLAN)
     report = report_of(results_of(grid))
     variants, scenarios = [v.label for v in grid.variants], [s.label for s in grid.scenarios]
+
+    def row(variant, cell):
+        return tuple(cell(variant, scenario) if grid.wanted(variant, scenario) else "-" for scenario in scenarios)
+
     accuracy, seats, honest = (
         cells(report, "Accuracy"),
         cells(report, "more than f seats"),
         cells(report, "Honest updates refused"),
     )
     assert list(accuracy) == list(seats) == list(honest) == variants
-    assert cells(report, "by site") == {v: tuple(by_site(grid, v, scenario) for scenario in scenarios) for v in variants}
+    assert cells(report, "by site") == {v: row(v, lambda v, scenario: by_site(grid, v, scenario)) for v in variants}
     for variant in variants:
-        assert accuracy[variant] == tuple(mean(grid, variant, scenario, 1) for scenario in scenarios)
-        assert honest[variant] == ("15.0",) * len(scenarios)
+        assert accuracy[variant] == row(variant, lambda v, scenario: mean(grid, v, scenario, 1))
+        assert honest[variant] == row(variant, lambda _v, _scenario: "15.0")
         # of committees of six, adversaries hold 2, 3, 4 and 5 seats: more than f = 1 in every round, more than half in two of four
-        assert seats[variant] == tuple("0 / 0" if scenario == "no liars" else "100 / 50" for scenario in scenarios)
+        assert seats[variant] == row(variant, lambda _v, scenario: "0 / 0" if scenario == "no liars" else "100 / 50")
     assert cells(report, "Difference") == {
-        variant: tuple(paired(grid, variant, reference, scenario) for scenario in scenarios)
+        variant: row(variant, lambda v, scenario: paired(grid, v, reference, scenario))
         for variant in variants
         if variant != reference
     }
@@ -280,10 +286,56 @@ def test_every_variant_of_a_trial_changes_something(name, shipped):
     check_asked(grid_of(shipped))
     grid = grid_of(Plan(shipped.scale, BASES[shipped.scale], SEEDS))
     assert reference in [variant.label for variant in grid.variants]
-    found = {grid.config(variant.label, "no liars", 0).params() for variant in grid.variants}
-    bandless = sum(not grid.config(variant.label, "no liars", 0).rules.norm_band for variant in grid.variants)
-    assert len(found) >= len(grid.variants) - bandless
-    assert len({grid.config(variant.label, "no liars", 0).id for variant in grid.variants}) == len(grid.variants)
+    configs = [grid.config(variant.label, "no liars", 0) for variant in grid.variants]
+    found = {
+        (one.params(), one.rules.norm_band, one.rules.disclosure, one.task_spec((TensorSpec("w", (1,), "F32"),)))
+        for one in configs
+    }
+    assert len(found) == len({config.id for config in configs}) == len(grid.variants)
+
+
+def test_every_rule_that_is_a_parameter_is_tried():
+    """What no trial changes: sizes, which `sweep` has, and what only pay or judges that copy depend on."""
+    changed = {name for change in validation.VARIANTS for name in change.rules}
+    others = {"committee", "places", "small_community", "score_rows", "aggregation", "card_share", "sealed_cards"}
+    assert changed - {"committee"} == {*Rules.__struct_fields__} - others
+
+
+def test_every_trial_stands_in_the_document_in_their_order():
+    text = (Path(__file__).parents[3] / "docs" / "lab.md").read_text()
+    rows = text.partition("| trial | what is changed | tried under |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `([^`]+)` \|", rows, re.MULTILINE)) == validation.TRIALS
+
+
+def test_a_rule_against_one_attack_is_tried_under_that():
+    """Given each trial / Then its cells are those without liars, under flipped updates and under what it is there for."""
+    grid = validation.validation_grid(PLAN)
+    tried = {v.label: [s.label for s in grid.scenarios if grid.wanted(v.label, s.label)] for v in grid.variants}
+    usual = [change.label for change in trials.SCENARIOS]
+    assert tried["margin 0"] == tried["no reputations"] == usual
+    assert tried["copies allowed"] == ["no liars", "sign flip 30 %", "copycats 30 %"]
+    assert tried["repeated steps count"] == ["no liars", "sign flip 30 %", "noisy replay 30 %"]
+    assert tried["canaries and doubts"] == ["no liars", "sign flip 30 %", "lazy judges 30 %"]
+    assert tried[validation.REFERENCE] == [scenario.label for scenario in grid.scenarios]
+    assert sum(map(len, tried.values())) == 103, "docs/lab.md says how long that takes"
+
+
+@pytest.mark.parametrize("name", validation.TRIALS)
+def test_a_trial_alone_is_its_variant_beside_the_reference(name):
+    grid, whole = validation.validation_grid(PLAN, (name,)), validation.validation_grid(PLAN)
+    assert [variant.label for variant in grid.variants] == [validation.REFERENCE, name]
+    assert [s.label for s in grid.scenarios] == [s.label for s in whole.scenarios if whole.wanted(name, s.label)]
+    assert set(grid.configs()) < set(whole.configs()), "what is run for all serves for one"
+
+
+def test_two_trials_are_put_through_what_either_needs():
+    grid = validation.validation_grid(PLAN, ("copies allowed", "odd offers refused from 2 on", "copies allowed"))
+    assert [variant.label for variant in grid.variants] == [
+        validation.REFERENCE,
+        "copies allowed",
+        "odd offers refused from 2 on",
+    ]
+    assert [s.label for s in grid.scenarios] == ["no liars", "sign flip 30 %", "label flip 30 %", "copycats 30 %"]
 
 
 def test_the_reference_of_the_trials_are_the_defaults():
@@ -294,7 +346,7 @@ def test_the_reference_of_the_trials_are_the_defaults():
 
 
 def test_every_trial_is_put_through_the_same():
-    assert validation.validation_grid(PLAN).scenarios == trials.SCENARIOS
+    assert validation.validation_grid(PLAN).scenarios == (*trials.SCENARIOS, *validation.MORE)
     assert {change.label for change in sweep.sweep_grid(PLAN).scenarios} < {change.label for change in trials.SCENARIOS}
     assert PAPER.committee != 0.2
     assert validation.validation_grid(PLAN).config("the paper's rules", "no liars", 0).rules.committee == 0.2

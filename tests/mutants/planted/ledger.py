@@ -103,8 +103,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "drawn-by-repute",
         "the debts that adversaries have made keep honest members from a draw that was to end them (section 5)",
         ELECTION,
-        "params.reputation_rounds > 0 and behind and not drawn",
-        "params.reputation_rounds > 0 and behind",
+        "low = not drawn and not seated_first(params, account, good)",
+        "low = not seated_first(params, account, good)",
         ELECTED,
     ),
     mutant(
