@@ -170,7 +170,7 @@ class Bflc(Framework):
         chain, lying = self.chain, self.adversaries.members
         # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
         committee, offering = chain.committee, self.budgets.able(chain.trainers)
-        self.adversaries.watch(committee)
+        self.adversaries.watch(committee, self.round)
         # 2. Trainers train, adversaries forge; what may not travel is refused before it is scored (design 5.2).
         updates, samples = self._updates(model, offering, pace, split=True)
         canaries = self._sing(offering, updates)
@@ -183,7 +183,8 @@ class Bflc(Framework):
         likes = self._likes(updates, offering)
         chosen = chain.chosen_cards(lying)
         cards = [(committee[line], self._card(committee[line], line, scores, norms, offering)) for line in chosen]
-        cards = [(member, replace(card, likes=self.adversaries.hide(member, likes, offering))) for member, card in cards]
+        hide, round_ = self.adversaries.hide, self.round
+        cards = [(member, replace(card, likes=hide(member, likes, offering, round_))) for member, card in cards]
         # 4. The ledger's own transition: judgement, packing, weights, rewards, election (design 5.4).
         decision = chain.close(offering, samples, cards)
         chain.show(canaries)

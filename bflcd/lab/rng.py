@@ -46,6 +46,8 @@ class Draw(IntEnum):
     """On which of their own rows adversaries try an offer."""
     CANARIES = 20
     """Which trainers of a round offer the opposite of what they trained."""
+    WATCHING = 21
+    """The rows on which a device watches the models."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:
