@@ -128,6 +128,18 @@ async def test_once_managers_went_back_nothing_stands():
     assert len(script.told) == 1
 
 
+async def test_going_back_is_no_step_that_says_what_is_usual():
+    """Given managers who go back to a model that is worse here / Then nobody is told, and a fall as deep alarms two rounds later."""
+    script = Scripted(lambda model: WORSE if model in (3, FALL + 2) else STILL)
+    async with watching(script) as watch:
+        await close(watch, script, range(5, FALL))
+        await close(watch, script, [FALL], rule=RULE, model=3)
+        assert (script.told, watch.warnings()) == ([], [])
+        await close(watch, script, [FALL + 1, FALL + 2])
+        await until(lambda: script.told)
+    assert [round_ for _, round_, _, _ in script.told] == [FALL + 2]
+
+
 async def test_a_round_whose_model_never_came_is_no_step():
     """Given a model that is not here when the next one comes / Then it is left out, and the step over it alarms nobody."""
     script = Scripted(falling)
