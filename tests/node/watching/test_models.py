@@ -137,7 +137,7 @@ async def test_going_back_is_no_step_that_says_what_is_usual():
         assert (script.told, watch.warnings()) == ([], [])
         await close(watch, script, [FALL + 1, FALL + 2])
         await until(lambda: script.told)
-    assert [round_ for _, round_, _, _ in script.told] == [FALL + 2]
+    assert [(round_, fields["sign"]) for _, round_, _, fields in script.told] == [(FALL + 2, "rows")]
 
 
 async def test_a_round_whose_model_never_came_is_no_step():
