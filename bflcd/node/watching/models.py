@@ -17,7 +17,6 @@ from bflcd.node.runtime.bell import Bell
 from bflcd.node.watching.standing import Standing, after, alarm_text, command, warning
 from bflcd.params import BlobRef
 from bflcd.scheduler import Scheduler
-from bflcd.store.protocol import DamagedBlobError
 from bflcd.types import Digest, Round, short
 from bflcd.wire.blocks import CertifiedSegment
 from bflcd.wire.rollback import RULE
@@ -111,7 +110,7 @@ class ModelWatch:
                 logger.debug("model %d is not here, and not looked at", model.round)
                 return
             result = await self._worker.watch(WatchJob(payload, self._rows))
-        except (WorkerError, DamagedBlobError) as error:
+        except (WorkerError, MachineError) as error:
             self._tell_failure(model, error)
             return
         self._failed = False

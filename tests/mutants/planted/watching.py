@@ -92,8 +92,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "failure-ends-the-watch",
         "a task that raises once ends the node's watch, and the node",
         MODELS,
-        "except (WorkerError, DamagedBlobError) as error:",
-        "except DamagedBlobError as error:",
+        "except (WorkerError, MachineError) as error:",
+        "except MachineError as error:",
         WATCHED,
     ),
     mutant(
