@@ -104,6 +104,9 @@ class ComputeSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=2**22, description="MiB of data that the worker may hold, 0 to 4194304; 0: as the machine has")
     ] = 0
     train: Annotated[bool, Meta(description="true or false; false only follows the chain (an observer)")] = True
+    watch: Annotated[
+        bool, Meta(description="true or false; true: warn if a model gets worse on this node's own rows than its steps explain")
+    ] = True
 
 
 class DataSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

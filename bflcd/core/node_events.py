@@ -54,6 +54,11 @@ class EventKind(StrEnum):
     FINISHED = "finished", Severity.NOTE, "the community has reached its last round"
     SYNC = "sync", Severity.NOTE, "this node catches up, or has caught up"
     WORK_FAILED = "work_failed", Severity.WARNING, "the compute worker could not train, score or measure"
+    MODEL_WORSE = (
+        "model_worse",
+        Severity.WARNING,
+        "a model is worse on this node's own rows than its steps so far explain: managers may want to go back",
+    )
 
     # payloads
     BLOB_MISSING = "blob_missing", Severity.DETAIL, "no peer gave a payload, or what it gave breaks its specification"

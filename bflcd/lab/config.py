@@ -187,6 +187,8 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     lies: Lies | None = None
     liars: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     """Share of the devices that lie."""
+    onset: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    """The first round in which they do: before it they are honest, whatever the attack."""
     dp_epsilon: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
     """What all updates of a device may tell of a row of its own (`bflcd.lab.engine.privacy`); 0: it trains as it is."""
     dp_exponent: Annotated[int, Meta(ge=LEAST_EXPONENT, le=MOST_EXPONENT)] = 5

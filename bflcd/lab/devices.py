@@ -76,7 +76,7 @@ def load_devices(config: SimulationConfig, task: Task, device: torch.device) -> 
         test=DeviceRows.of(community.test, device),
         triggered=_triggered(attack, community.test, device),
         sites=_sites(community, community.test),
-        onset=0 if attack is None else attack.onset,
+        onset=0 if attack is None else max(attack.onset, config.onset),
     )
 
 

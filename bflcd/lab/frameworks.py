@@ -170,7 +170,7 @@ class Bflc(Framework):
         chain = self.chain
         # 1. Roles are the ledger's (design 5.1); adversaries see who judges.
         committee, offering = chain.committee, self.budgets.able(chain.trainers)
-        self.adversaries.watch(committee)
+        self.adversaries.watch(committee, self.round)
         # 2. Trainers train, adversaries forge; what may not travel is refused before it is scored (design 5.2).
         updates, samples = self._updates(model, offering, pace, split=True)
         canaries = self._sing(offering, updates)
@@ -305,20 +305,21 @@ class Bflc(Framework):
         bound: copies come late, or, if too few others judge, nothing is said by the collect deadline (design 5.3).
         """
         adversaries, sealed = self.adversaries, self._config.rules.sealed_cards
-        copiers = adversaries.copiers
+        copiers = adversaries.copying(self.round)
         measuring = [line for line, member in enumerate(committee) if member not in copiers]
         chosen = self.chain.chosen_cards(adversaries.members - copiers, copiers if sealed else frozenset())
         silent = copiers if sealed or not measuring else frozenset[int]()
         if copiers and not silent:
             first = measuring[int(generator(self._config.seed, Draw.SHOWN, self.round).integers(len(measuring)))]
             shown = self._card(committee[first], first, scores, norms, offering)
-            scores = adversaries.overheard(scores, committee, shown)
+            scores = adversaries.overheard(scores, committee, shown, self.round)
         nothing, cards = np.zeros(len(offering), dtype=np.bool_), []
         for line in chosen:
             member = committee[line]
             card = self._card(member, line, scores, norms, offering)
             entered = nothing if member in silent else None
-            cards.append((member, replace(card, likes=adversaries.hide(member, likes, offering), entered=entered)))
+            told = adversaries.hide(member, likes, offering, self.round)
+            cards.append((member, replace(card, likes=told, entered=entered)))
         return cards
 
     def _card(self, member: int, line: int, scores: Scores, norms: NDArray[np.int64], offering: Sequence[int]) -> CardLines:

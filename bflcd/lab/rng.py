@@ -48,6 +48,8 @@ class Draw(IntEnum):
     """Which trainers of a round offer the opposite of what they trained."""
     SHOWN = 21
     """Whose card a judge that copies sees first."""
+    WATCHING = 22
+    """The rows on which a device watches the models."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

@@ -94,6 +94,10 @@ class Simulation:
             raise UsageError(f"{self.config.framework} has no ledger", hint="simulate bflc", code="bad_setting")
         return self._framework.chain
 
+    def lied_in(self, round_: int) -> bool:
+        """Whether adversaries, if there are any, have lied in a round that is done."""
+        return self._framework.adversaries.lie_in(round_)
+
     @property
     def done(self) -> bool:
         """Whether the last round is done."""

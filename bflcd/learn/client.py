@@ -26,6 +26,8 @@ from bflcd.learn.protocol import (
     ScoreResult,
     TrainJob,
     TrainResult,
+    WatchJob,
+    WatchResult,
     WorkerError,
 )
 from bflcd.learn.spawning import command, spawn, standing, unstartable
@@ -42,13 +44,16 @@ CANCEL_SECONDS: Final = 1.0
 HANG_SECONDS: Final = 30.0
 """A job that ran for so long, and did not obey when it was cancelled, has failed; that a round ended early is no fault."""
 
+WATCH_SECONDS: Final = 20.0
+"""Longest look at a model, of a small pass: a round may wait for the worker that long, should its task hang."""
+
 CLOSE_SECONDS: Final = 2.0
 """What a worker may take to end once its input is closed."""
 
-_WORK: Final = {TrainJob: Work.TRAIN, ScoreJob: Work.SCORE, EvaluateJob: Work.MEASURE}
+_WORK: Final = {TrainJob: Work.TRAIN, ScoreJob: Work.SCORE, EvaluateJob: Work.MEASURE, WatchJob: Work.WATCH}
 
 T = TypeVar("T")
-R = TypeVar("R", TrainResult, ScoreResult, EvaluateResult)
+R = TypeVar("R", TrainResult, ScoreResult, EvaluateResult, WatchResult)
 
 
 class WorkerClient:
@@ -124,6 +129,10 @@ class WorkerClient:
         """Raises WorkerError."""
         return await self._call(job, EvaluateResult)
 
+    async def watch(self, job: WatchJob) -> WatchResult:
+        """Raises WorkerError; the process goes on, since no other job waits for this one's sake."""
+        return await self._call(job, WatchResult, WATCH_SECONDS)
+
     async def close(self) -> None:
         """End the process within 3 seconds; a job that runs fails with WorkerError. Idempotent."""
         self._closed = True
@@ -140,7 +149,8 @@ class WorkerClient:
             self._kill(process)
             await process.wait()
 
-    async def _call(self, job: Job, result: type[R]) -> R:
+    async def _call(self, job: Job, result: type[R], seconds: float | None = None) -> R:
+        """Do a job, once those before it are done. `seconds`: what it may take. Raises WorkerError."""
         work = _WORK[type(job)]
         async with self._lock:
             refusal = self.health.refusal(work)
@@ -151,11 +161,17 @@ class WorkerClient:
             except OperatorError as error:  # the data was fine at the start: it changed under us
                 raise WorkerError(f"the compute worker cannot start: {_in_full(error)}", fault_of(error)) from error
             try:
-                found = self._read(process, result, await self._exchange(process, frame_of(job), work))
+                async with asyncio.timeout(seconds):
+                    frame = await self._exchange(process, frame_of(job), work)
+                found = self._read(process, result, frame)
                 check_result(job, found)
+            except TimeoutError as error:
+                text = f"{work} took more than {seconds} s, and was given up: nobody waits for it"
+                self.health.failed(work, text)
+                raise WorkerError(text) from error
             except WorkerError as error:
                 self.health.failed(work, str(error), error.fault)
-                if not isinstance(error, PayloadError):
+                if work is not Work.WATCH and not isinstance(error, PayloadError):
                     self._kill(process)
                 raise
             self.health.succeeded(work)

@@ -31,6 +31,7 @@ class Work(StrEnum):
     TRAIN = "training"
     SCORE = "judging"
     MEASURE = "measuring the finished model"
+    WATCH = "watching the models"
 
 
 _MISSED: Final = {
@@ -38,6 +39,7 @@ _MISSED: Final = {
     Work.TRAIN: "this node does not train",
     Work.SCORE: "this node does not judge",
     Work.MEASURE: "the finished model is not measured",
+    Work.WATCH: "this node does not see it if a model gets worse on its rows",
 }
 """What a community lacks meanwhile."""
 

@@ -22,13 +22,15 @@ from bflcd.learn.protocol import (
     ScoreResult,
     TrainJob,
     TrainResult,
+    WatchJob,
+    WatchResult,
     WorkerError,
 )
 from bflcd.params import TaskSpec, TensorSpec
 from bflcd.wire.training import Training
 
-Job = TrainJob | ScoreJob | EvaluateJob
-Result = TrainResult | ScoreResult | EvaluateResult
+Job = TrainJob | ScoreJob | EvaluateJob | WatchJob
+Result = TrainResult | ScoreResult | EvaluateResult | WatchResult
 
 T = TypeVar("T")
 
@@ -121,9 +123,11 @@ _KINDS: Final[Mapping[str, type[Message]]] = {
     "train": TrainJob,
     "score": ScoreJob,
     "evaluate": EvaluateJob,
+    "watch": WatchJob,
     "trained": TrainResult,
     "scored": ScoreResult,
     "evaluated": EvaluateResult,
+    "watched": WatchResult,
     "operator_error": OperatorFault,
     "failed": JobFailed,
 }

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from bflcd.errors import BflcError
 from bflcd.learn.private.mechanism import Mechanism
+from bflcd.learn.watching.errors import ClassErrors
 from bflcd.types import Digest, MicroNats, PartsPerMillion, Round
 from bflcd.wire.privacy import PrivacyClaim
 from bflcd.wire.training import Training
@@ -180,6 +181,22 @@ class EvaluateResult:
     accuracy: PartsPerMillion | None
     loss: MicroNats | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchJob:
+    """Count what `model` gets wrong on a fixed sample of the rows that this node judges on, at most `rows` (ADR 39)."""
+
+    model: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchResult:
+    """`errors` of the sample, the same in each job of a worker with the same rows."""
+
+    errors: ClassErrors
+    seconds: float
 
 
 class WorkerError(BflcError):

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from queue import Full, Queue
+from time import perf_counter
 from typing import Final
 
 import torch
@@ -46,10 +47,20 @@ from bflcd.learn.messages import (
 from bflcd.learn.partition import split_validation
 from bflcd.learn.private.descent import PrivateDescent
 from bflcd.learn.private.noise import Chance
-from bflcd.learn.protocol import EvaluateJob, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
+from bflcd.learn.protocol import (
+    EvaluateJob,
+    ScoreJob,
+    ScoreResult,
+    TrainJob,
+    TrainResult,
+    WatchJob,
+    WatchResult,
+    WorkerError,
+)
 from bflcd.learn.scoring import Scorer, evaluate
 from bflcd.learn.task import Rows, find_task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError, initial_model, opposite, train
+from bflcd.learn.watching.measuring import count_errors, draw_sample, look
 from bflcd.params import TaskSpec
 from bflcd.process import confine_worker
 from bflcd.wire.training import Training
@@ -139,6 +150,7 @@ class Session:
         held = DeviceRows.of(Rows(data.own.inputs[validation], data.own.targets[validation]), device)
         self._test = DeviceRows.of(data.test, device) if data.test is not None else None
         self._scorer = Scorer(self._model, self._task, held)
+        self._held, self._split_seed = held, setup.split_seed
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         self.ready = Ready(name, len(self._training), len(held), len(self._test) if self._test is not None else 0)
 
@@ -157,6 +169,8 @@ class Session:
                 return self._score(job, cancelled)
             case EvaluateJob():
                 return evaluate(self._model, self._task, self._test, job.model, cancelled)
+            case WatchJob():
+                return self._watch(job, cancelled)
 
     def _train(self, job: TrainJob, cancelled: Cancelled) -> TrainResult:
         adversary, context = self._adversary, job.attack
@@ -190,6 +204,13 @@ class Session:
             adversary.see(job.round, job.model)
         measured = self._scorer.score(job, cancelled)
         return measured if adversary is None or job.attack is None else adversary.report(measured, job)
+
+    def _watch(self, job: WatchJob, cancelled: Cancelled) -> WatchResult:
+        begun = perf_counter()
+        sample = draw_sample(self._held, job.rows, self._split_seed)
+        self._model.load(job.model)
+        right, called = look(self._model, self._task, sample, cancelled)
+        return WatchResult(count_errors(sample.targets, right, called), perf_counter() - begun)
 
 
 def _deterministic(device: torch.device) -> torch.device:

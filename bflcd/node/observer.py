@@ -9,7 +9,6 @@ from bflcd.api.metrics import Metrics
 from bflcd.core.effects import Blame, Commit, Notice
 from bflcd.core.node_events import EventKind
 from bflcd.errors import Rejection
-from bflcd.ledger.state import State
 from bflcd.log import LogContext
 from bflcd.net.gossip import GossipChannel
 from bflcd.net.peers import PeerManager
@@ -26,7 +25,7 @@ _HARMLESS: Final = frozenset({Rejection.DUPLICATE, Rejection.WRONG_VIEW, Rejecti
 
 
 class RuntimeObserver:
-    """Implements `ports.Observer`. `on_closed` is told the ledger that a commit left."""
+    """Implements `ports.Observer`. `on_closed` is told of each."""
 
     def __init__(
         self,
@@ -40,7 +39,7 @@ class RuntimeObserver:
         peers: PeerManager,
         verified: VerifiedEnvelopes,
         claims: RoundClaims,
-        on_closed: Callable[[State], None],
+        on_closed: Callable[[Commit], None],
     ) -> None:
         self._me = me.hex()
         self._context = context
@@ -99,7 +98,7 @@ class RuntimeObserver:
         self._peers.prefer(commit.state.committee)
         self._verified.fit(len(commit.state.accounts))
         self._context.update(round_=commit.state.round, view=0)
-        self._on_closed(commit.state)
+        self._on_closed(commit)
 
     def behind(self, round_: Round, peer: NodeId) -> None:
         """A peer brought word of a later round."""

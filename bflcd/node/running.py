@@ -7,13 +7,13 @@ from typing import Final
 from bflcd.api.schema.privacy import PrivacyView
 from bflcd.closing import closing
 from bflcd.core.core import Core
+from bflcd.core.effects import Commit
 from bflcd.core.events import IdleChanged, MessageReceived, SyncChanged
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import Domain, digest
 from bflcd.errors import OperatorError
 from bflcd.learn.protocol import WorkerError
-from bflcd.ledger.state import State, members_of
-from bflcd.net.blobs.fetcher import BlobFetcher
+from bflcd.ledger.state import members_of
 from bflcd.node.alliance.belonging import Belonging
 from bflcd.node.alliance.old_models import OldModelSource
 from bflcd.node.alliance.paying import Payer
@@ -29,6 +29,7 @@ from bflcd.node.privacy.judging import privacy_of
 from bflcd.node.privacy.view import privacy_view
 from bflcd.node.recovery.service import RecoveryService
 from bflcd.node.runtime.bell import Bell
+from bflcd.node.runtime.chain_fetcher import fetcher_of
 from bflcd.node.runtime.clock import clock, instant, wall_clock
 from bflcd.node.runtime.inbox import QueueInbox
 from bflcd.node.runtime.loop import Ports
@@ -39,11 +40,11 @@ from bflcd.node.standing import NodeOfChain
 from bflcd.node.surroundings import Surroundings
 from bflcd.node.training_words import Readiness, TrainingWords
 from bflcd.node.views.presenter import OnChain
+from bflcd.node.watching.models import ModelWatch
 from bflcd.params import Genesis
 from bflcd.scheduler import ASYNCIO
 from bflcd.setup.datadir import DataDir
 from bflcd.types import Round
-from bflcd.wire.tensors import payload_size, update_label
 
 FIRST_LOOK: Final = 1.5
 """Seconds that a starting node waits for a first peer's status, so that one that is behind catches up before it trains."""
@@ -108,10 +109,12 @@ class RunningNode:
         self._claims = RoundClaims(self._claimed.ring)
         self._inbox = QueueInbox()
         network = PeerNetwork(around.side.gossip, around.side.peers)
-        self._fetcher = _fetcher_of(genesis, around, engine)
+        self._fetcher = fetcher_of(genesis, around, engine)
         self._old_models = OldModelSource(around.store, self._fetcher, network)
         self._worker = worker_of(genesis, around.config, around.identity.node_id, private_seed)
         around.facts.work = self._worker.health
+        self._watch = ModelWatch(around.store, self._worker, ASYNCIO, around.tell)
+        around.facts.watch = self._watch
         self._readiness = Readiness(core, engine.guard, self._claims, computes=lambda: self._worker.ready is not None)
         around.facts.ready = self._readiness.look()
         self._idle_changed = Bell()
@@ -254,6 +257,8 @@ class RunningNode:
         """Read from the store what status shows from the first moment on."""
         head, measures = self._engine.core.context.head, self._around.facts.measures
         await measures.recall(head.header, wall_clock())
+        if self._watches:
+            await self._watch.recall(head.state.round, self._engine.core.context.params.score_rows)
         self._around.side.peers.prefer(head.state.committee)
         self._around.side.verified.fit(len(head.state.accounts))
         self._around.log.update(round_=head.state.round, view=0)
@@ -266,6 +271,7 @@ class RunningNode:
             group.create_task(self._belonging.watch())
             group.create_task(self._start_worker())
             group.create_task(self._maintenance.run())
+            group.create_task(self._watch.run())
             group.create_task(self._take_part(group))
 
     async def _take_part(self, group: asyncio.TaskGroup) -> None:
@@ -342,8 +348,11 @@ class RunningNode:
 
     # -- small callbacks ----------------------------------------------------------------------------------------------
 
-    def _closed(self, state: State) -> None:
+    def _closed(self, commit: Commit) -> None:
+        state = commit.state
         self._maintenance.round_closed(state.round)
+        if self._watches:
+            self._watch.committed(commit.certified, self._engine.core.context.params.score_rows)
         self._belonging.closed(state)
         self._payer.closed()
         self._around.keys.follow(state)
@@ -357,6 +366,10 @@ class RunningNode:
         self._around.facts.ready = self._readiness.look()  # a worker that has failed at first may have come with its first job
         self._words.say(self._around.facts.training)
         self._around.side.peers.say_anew()
+
+    @property
+    def _watches(self) -> bool:
+        return self._around.config.compute.train and self._around.config.compute.watch
 
     def _members(self) -> int:
         return len(self._engine.core.context.members)
@@ -382,18 +395,3 @@ def _belonging_of(core: Core, around: Surroundings) -> Belonging:
 
     side = around.side
     return Belonging(core, around.identity, side.peers, side.exchange, tell=around.tell, held=held)
-
-
-def _fetcher_of(genesis: Genesis, around: Surroundings, engine: Engine) -> BlobFetcher:
-    """No payload of this chain is larger than an update of the longest label, or the first model."""
-    chain = engine.core.context.state.chain
-    longest = update_label(chain, Round(2**53), around.identity.node_id)
-    return BlobFetcher(
-        around.side.exchange,
-        around.store,
-        chain=lambda: chain,
-        max_bytes=max(payload_size(genesis.task.tensors, longest), genesis.model.size),
-        now=clock,
-        on_misbehaviour=around.side.punish,
-        closed=lambda: engine.core.closed_by,
-    )

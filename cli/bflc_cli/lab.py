@@ -169,7 +169,7 @@ def fig3(
     with progress_bar(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
         report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
-    _conclude(bench.session, report, folder, time.monotonic() - begun, 0)
+    conclude(bench.session, report, folder, time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -204,7 +204,7 @@ def consensus_cost(
     with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
         counted = count_daemons(make_folder(bench.output / "cost"), sizes, rounds, bar, task)
-    _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
+    conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -258,7 +258,7 @@ def questions(
     with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
         report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
-    _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
+    conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
 
 
 @lab_app.command()
@@ -276,7 +276,7 @@ def askers(
     for directory in directories:
         nodes = {NodeId(bytes.fromhex(node.node_id)): directory / node.datadir for node in read_overview(directory).nodes}
         found.append(asyncio.run(listen(nodes)))
-    _conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
+    conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -304,10 +304,8 @@ def _datadirs(directories: Sequence[Path]) -> list[Path]:
     """Data directories; a testnet's directory stands for those of all its nodes."""
     found: list[Path] = []
     for directory in directories:
-        if (directory / OVERVIEW_FILE).exists():
-            found += [directory / node.datadir for node in read_overview(directory).nodes]
-        else:
-            found.append(directory)
+        is_testnet = (directory / OVERVIEW_FILE).exists()
+        found += [directory / node.datadir for node in read_overview(directory).nodes] if is_testnet else [directory]
     return found
 
 
@@ -340,8 +338,8 @@ def run(
     file, session = str(folder / f"{base.id}.jsonl"), bench.session
     worst = found.last("site_worst") if found.curve("site_worst") else None
     data = {"id": base.id, "file": file, "accuracy": found.last(), "site_worst": worst, "seconds": round(found.seconds, 2)}
-    columns = (">round", ">accuracy", ">worst site", ">loss")
-    session.emit(data, lambda: session.show(table(columns, rows), facts([("file", file)])))
+    shown = table((">round", ">accuracy", ">worst site", ">loss"), rows)
+    session.emit(data, lambda: session.show(shown, facts([("file", file)])))
 
 
 def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Results], Report]") -> None:
@@ -353,10 +351,11 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
         runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs, cluster=bench.ray)
-    _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
+    conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 
-def _conclude(session: Session, report: "Report", folder: Path, seconds: float, runs: int) -> None:
+def conclude(session: Session, report: "Report", folder: Path, seconds: float, runs: int) -> None:
+    """Write the report of an experiment into its folder, and show it; `runs` simulations took `seconds`."""
     from bflcd.lab.report import write_report  # noqa: PLC0415 - torch
 
     files = [str(path) for path in write_report(report, folder)]

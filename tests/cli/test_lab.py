@@ -470,6 +470,25 @@ def test_askers_are_read_from_testnets(run, tmp_path, monkeypatch):
     assert data["files"] == ["lab/askers/askers.md", "lab/askers/askers.json"]
 
 
+def test_alarms_are_asked_of_every_scenario_and_seed(run, monkeypatch):
+    """Given what is simulated replaced by nothing / Then the command asks for its seeds and rounds, and writes the report."""
+    from bflcd.lab.experiments import alarms
+    from bflcd.lab.watching.trail import Trail
+
+    asked = []
+
+    def follow(config, machine, progress):
+        asked.append((config.attack, config.seed, config.rounds, machine.threads))
+        return Trail(((),) * 31, (0.9,) * 31, (), (False,) * 31)
+
+    monkeypatch.setattr(alarms, "follow", follow)
+    monkeypatch.setattr(alarms, "watched", lambda trail: alarms.Found((), None, None))
+    data = data_of(run("lab", "alarms", "--seeds", "2", "--first-seed", "5", "--rounds", "7", "--threads", "1", "--json"))
+    assert len(asked) == data["runs"] == 2 * len(alarms.SCENARIOS)
+    assert {(seed, rounds, threads) for _, seed, rounds, threads in asked} == {(5, 7, 1), (6, 7, 1)}
+    assert data["files"] == ["lab/alarms/alarms.md", "lab/alarms/alarms.json"]
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("lab", "--help")
     assert code == 0
@@ -480,6 +499,7 @@ def test_help_names_every_command(run):
         "consensus-cost",
         "validation",
         "sweep",
+        "alarms",
         "questions",
         "askers",
         "replay",

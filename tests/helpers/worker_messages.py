@@ -13,7 +13,10 @@ from bflcd.learn.protocol import (
     TrainResult,
     UpdateScore,
     UpdateToScore,
+    WatchJob,
+    WatchResult,
 )
+from bflcd.learn.watching.errors import ClassErrors
 from bflcd.types import Digest, MicroNats, NodeId, PartsPerMillion, Round
 from tests.helpers.learning import SPEC, task_spec
 
@@ -42,6 +45,8 @@ MESSAGES: tuple[Message, ...] = (
     TrainResult(b"update", 10, 0.5, 0.1),
     ScoreResult(MicroNats(1), PartsPerMillion(2), (SCORE,), ((KEY, "bad"),), 0.1, 5, 9),
     EvaluateResult(PartsPerMillion(1), MicroNats(2), 3),
+    WatchJob(b"model", 256),
+    WatchResult(ClassErrors((0, 3), (10, 20), (1, 2), (2, 0), 1), 0.1),
     OperatorFault("no data", "give some", "bad_data"),
     JobFailed("torch failed"),
 )

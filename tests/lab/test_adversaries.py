@@ -102,7 +102,7 @@ def test_sleepers_wake_at_more_than_half_of_the_seats_and_stay_awake(rounds):
     expected = False
     for lying, honest in rounds:
         committee = [*range(100, 100 + lying), *range(honest)]
-        made.watch(committee)
+        made.watch(committee, 0)
         expected = expected or lying > honest
         assert made.awake is expected
 
@@ -110,11 +110,27 @@ def test_sleepers_wake_at_more_than_half_of_the_seats_and_stay_awake(rounds):
 @pytest.mark.parametrize("awake", [False, True])
 def test_sleepers_are_honest_until_then(awake):
     made = adversaries("sleeper")
-    made.watch([5, 8, 1] if awake else [5, 8, 1, 2])
+    made.watch([5, 8, 1] if awake else [5, 8, 1, 2], 0)
     found, measured = updates(), measured_of()
     made.forge(OFFERING, found, torch.zeros(WIDTH), 0)
     assert torch.equal(found[MINE], updates()[MINE]) is not awake
     assert (made.report(9, measured, OFFERING, 0) is measured) is not awake
+
+
+def test_liars_who_come_late_are_honest_before():
+    """Given liars from round 7 on / Then before it they offer and say what they found, and sleepers do not wake."""
+    made, measured = adversaries("sign-flip", onset=7), measured_of()
+    for round_, honest in ((6, True), (7, False)):
+        found = updates()
+        made.forge(OFFERING, found, torch.zeros(WIDTH), round_)
+        assert torch.equal(found[MINE], updates()[MINE]) is honest
+        assert (made.report(9, measured, OFFERING, round_) is measured) is honest
+        assert (made.hide(9, [None, 0, 1, None, None, None], OFFERING, round_)[1] == 0) is honest
+        assert made.lie_in(round_) is not honest
+    sleepers = adversaries("sleeper", onset=7)
+    for round_, awake in ((6, False), (7, True)):
+        sleepers.watch([5, 8, 1], round_)
+        assert sleepers.awake is awake
 
 
 @pytest.mark.parametrize("attack", [name for name in PLAYED if name != "sleeper"])

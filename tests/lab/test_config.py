@@ -119,6 +119,7 @@ OTHER = {
     "strength": 3.0,
     "lies": Lies.NONE,
     "liars": 0.1,
+    "onset": 7,
     "dp_epsilon": 8.0,
     "dp_exponent": 6,
     "dp_clip": 0.5,

@@ -105,11 +105,11 @@ def test_what_is_overheard_is_the_card_and_no_costs() -> None:
     grid = np.arange(6).reshape(2, 3)
     scores = Scores(grid + 100, grid + 200, np.array([1, 2]), np.array([3, 4]), grid + 300)
     card = CardLines(np.array([16, REFUSED, 0]), np.array([0, 0, 7]), np.ones(3, dtype=np.int64), 250_000, 62_500)
-    found = made.overheard(scores, (5, 6), card)
+    found = made.overheard(scores, (5, 6), card, 0)
     assert found.gains.tolist() == [[16, DEFAMED_GAIN, 0], [103, 104, 105]]
     assert found.accuracies.tolist() == [[0, 0, 7], [203, 204, 205]]
     assert found.costs.tolist() == [[0, 0, 0], [303, 304, 305]]
     assert (found.base_losses.tolist(), found.base_accuracies.tolist()) == ([250_000, 2], [62_500, 4])
     assert scores.gains.tolist() == (grid + 100).tolist(), "what went in stays"
-    assert made.hide(5, [None, 0, 1], (1, 2, 3)) == (None, None, None)
-    assert made.hide(6, [None, 0, 1], (1, 2, 3)) == (None, 0, 1)
+    assert made.hide(5, [None, 0, 1], (1, 2, 3), 0) == (None, None, None)
+    assert made.hide(6, [None, 0, 1], (1, 2, 3), 0) == (None, 0, 1)

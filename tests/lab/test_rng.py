@@ -48,6 +48,7 @@ def test_what_is_drawn_has_a_number_of_its_own_that_never_changes():
         "OWN_ROWS": 19,
         "CANARIES": 20,
         "SHOWN": 21,
+        "WATCHING": 22,
     }
     assert all(number(0, one) != number(0, other) for one, other in combinations(Draw, 2))
     assert number(1, Draw.TRAINING, 2, 3) == 6551370354936743380

@@ -15,8 +15,9 @@ import pytest
 from bflcd.errors import OperatorError
 from bflcd.learn.client import HANG_SECONDS, WorkerClient, describe_task
 from bflcd.learn.data import DataConfig
+from bflcd.learn.health import Work
 from bflcd.learn.private.mechanism import Mechanism
-from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WorkerError
+from bflcd.learn.protocol import EvaluateJob, ScoreJob, TrainJob, UpdateToScore, WatchJob, WorkerError
 from bflcd.types import Digest, Round
 from bflcd.wire.training import Training
 from tests.helpers.learning import task_spec
@@ -76,6 +77,48 @@ async def test_trains_scores_and_evaluates(described, open_client):
     assert [key for key, _ in scored.invalid] == [stolen.key]
     evaluated = await client.evaluate(EvaluateJob(described.model))
     assert evaluated.rows == 32
+
+
+async def test_a_look_at_a_model_counts_errors_on_the_rows_that_it_judges_on(described, open_client):
+    """Given sixteen rows to judge on / Then all of them are counted by class, of a smaller sample always the same, and no model alike."""
+    client = open_client()
+    found = (await client.watch(WatchJob(described.model, 256))).errors
+    assert (found.total, found.labels) == (16, (0, 1))
+    scored = await client.score(ScoreJob(Round(0), described.model, (), 1, 256, 4))
+    assert scored.base_accuracy == (16 - found.wrong) * 1_000_000 // 16
+    few = await client.watch(WatchJob(described.model, 9))
+    await client.train(train_job(described))
+    again = await client.watch(WatchJob(described.model, 9))
+    assert few.errors == again.errors
+    assert few.errors.total == 9
+
+
+async def test_a_look_that_fails_leaves_the_worker_alone(described, open_client, tmp_path):
+    """Given a task that raises / When a model is looked at / Then that fails, and the same process does the next job."""
+    client = open_client("no words")
+    await client.start()
+    first = client.pid
+    go_wrong(tmp_path)
+    with pytest.raises(WorkerError, match="WordlessError"):
+        await client.watch(WatchJob(described.model, 256))
+    behave(tmp_path)
+    assert client.health.fails(Work.WATCH)
+    assert client.health.training is Training.TRAINS, "peers are told nothing of it"
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.pid == first
+
+
+async def test_a_look_that_hangs_is_given_up(described, open_client, tmp_path, monkeypatch):
+    """Given a task that hangs / When a model is looked at / Then the look ends in its time, and a round's job gets a new process."""
+    monkeypatch.setattr("bflcd.learn.client.WATCH_SECONDS", 0.2)
+    client = open_client("stuck")
+    await client.start()
+    go_wrong(tmp_path)
+    with pytest.raises(WorkerError, match=r"watching the models took more than 0\.2 s"):
+        await client.watch(WatchJob(described.model, 256))
+    behave(tmp_path)
+    assert (await client.train(train_job(described))).samples == 48
+    assert client.starts == 2
 
 
 async def test_a_worker_for_privacy_trains_with_noise_or_not_at_all():

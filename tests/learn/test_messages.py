@@ -51,6 +51,7 @@ def test_models_and_updates_are_never_packed_into_a_head():
         "train": (b"model",),
         "score": (b"model", b"past", b"update", b"other"),
         "evaluate": (b"model",),
+        "watch": (b"model",),
         "trained": (b"update",),
     }
     assert [kind for kind, (payloads, fields) in said.items() if any(repr(payload) in fields for payload in payloads)] == []

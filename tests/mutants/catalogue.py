@@ -39,6 +39,7 @@ from tests.mutants.planted import (
     sync,
     trust,
     vouchers,
+    watching,
     wire,
 )
 
@@ -69,6 +70,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *keys.MUTANTS,
     *labels.MUTANTS,
     *vouchers.MUTANTS,
+    *watching.MUTANTS,
     *store.MUTANTS,
     *sync.MUTANTS,
     *trust.MUTANTS,

@@ -14,15 +14,20 @@ from bflcd.learn.protocol import (
     ScoreResult,
     TrainJob,
     TrainResult,
+    WatchJob,
+    WatchResult,
     WorkerError,
 )
+from bflcd.learn.watching.errors import MOST_ROWS, ClassErrors
 from bflcd.params import MILLION
 
 MAX_SAMPLES: Final = 2**40
 """Rows that an offer may claim."""
 
 
-def check_result(job: TrainJob | ScoreJob | EvaluateJob, result: TrainResult | ScoreResult | EvaluateResult) -> None:
+def check_result(
+    job: TrainJob | ScoreJob | EvaluateJob | WatchJob, result: TrainResult | ScoreResult | EvaluateResult | WatchResult
+) -> None:
     """Raise WorkerError naming the first number that can't be, or a score of what was not asked for."""
     match job, result:
         case TrainJob(), TrainResult():
@@ -34,6 +39,8 @@ def check_result(job: TrainJob | ScoreJob | EvaluateJob, result: TrainResult | S
         case EvaluateJob(), EvaluateResult():
             _within("accuracy", result.accuracy or 0, 0, MILLION)
             _within("loss", result.loss or 0, -WIDEST_ROW_LIMIT, WIDEST_ROW_LIMIT)
+        case WatchJob(), WatchResult():
+            _check_errors(result.errors, min(job.rows, MOST_ROWS))
 
 
 def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
@@ -51,6 +58,17 @@ def _check_scores(job: ScoreJob, result: ScoreResult) -> None:
     asked = sorted(candidate.key for candidate in job.candidates)
     if said != asked:
         raise WorkerError(f"the compute worker judged {len(said)} updates, not just the {len(asked)} that it was asked for")
+
+
+def _check_errors(errors: ClassErrors, most: int) -> None:
+    _within("watched rows", errors.total, 0, most)
+    for rows, missed in zip(errors.rows, errors.missed, strict=True):
+        _within("rows of a class", rows, 1, most)
+        _within("wrong rows of a class", missed, 0, rows)
+    for taken in (*errors.taken, errors.strayed, sum(errors.taken) + errors.strayed):
+        _within("rows called by a class", taken, 0, errors.wrong)
+    if list(errors.labels) != sorted(set(errors.labels)):
+        raise WorkerError("the compute worker counts classes twice, or out of order")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

@@ -95,6 +95,14 @@ class Measures:
         await self.models.look()
 
 
+class Watch(Protocol):
+    """As `node.watching.models.ModelWatch`."""
+
+    def warnings(self) -> list[str]:
+        """What status says of models that got worse."""
+        ...
+
+
 class NodeFacts:
     """This process. `addresses`: where it listens; `alarms`: as `EventReporter.alarms`."""
 
@@ -122,6 +130,8 @@ class NodeFacts:
         """What this node's updates may tell and have told; None where it trains without privacy, and before its chain."""
         self.ready = True
         """Whether this node could train by now: False while it catches up after a start, or before its worker is there."""
+        self.watch: Watch | None = None
+        """What this node sees of the models on its own rows; None before its chain."""
         self.overload = Overload()
         """Whether this node is behind with what it is told."""
         self._addresses = addresses
@@ -147,7 +157,8 @@ class NodeFacts:
         """What the operator has to know, whatever the chain."""
         held = [self.held] if self.held else []
         budget = [] if self.privacy is None else self.privacy.warnings()
-        own = [*held, *budget, *self.work.warnings(), *self.overload.warnings()]
+        worse = [] if self.watch is None else self.watch.warnings()
+        own = [*held, *budget, *self.work.warnings(), *worse, *self.overload.warnings()]
         return [*attack_warnings(self.config.attack), *own, *self._alarms(), *self.peers.warnings()]
 
     def here(self) -> dict[str, Any]:

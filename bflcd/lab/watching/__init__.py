@@ -1,0 +1,1 @@
+"""Simulated communities whose devices watch the models that they take."""

@@ -1,0 +1,1 @@
+"""This node's own watch over the models that it takes (ADR 39)."""

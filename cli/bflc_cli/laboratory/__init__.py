@@ -1,0 +1,1 @@
+"""Commands of `lab` that have files of their own."""
