@@ -84,7 +84,7 @@ class Adversaries:
         return tuple(None if device in self.members else like for device, like in zip(offering, likes, strict=True))
 
     def overheard(self, scores: Scores, committee: Sequence[int], card: CardLines, round_: int) -> Scores:
-        """A round's `scores` as if those of the `committee` that copy had measured what `card` says, as a daemon does that copies.
+        """A round's `scores` as if copiers of the `committee` had measured what `card` says, as a daemon does that copies.
 
         What it refuses harms as much as a liar says; what an update costs one class stands on no card.
         """
