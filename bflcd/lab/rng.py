@@ -46,6 +46,12 @@ class Draw(IntEnum):
     """On which of their own rows adversaries try an offer."""
     CANARIES = 20
     """Which trainers of a round offer the opposite of what they trained."""
+    SHADOWS = 21
+    """What who attacks an update asks about, and what its shadows train on."""
+    REFERENCES = 22
+    """What who attacks a model compares it with."""
+    DUMMIES = 23
+    """Where the search for the rows of an update begins."""
 
 
 def generator(seed: int, draw: Draw, round_: int = 0, device: int = 0) -> np.random.Generator:

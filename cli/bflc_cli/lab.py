@@ -20,7 +20,6 @@ from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
-from bflcd.types import NodeId
 
 if TYPE_CHECKING:
     from bflcd.lab.grid import Grid, Results
@@ -66,7 +65,7 @@ class Bench:
         """What all simulations of one command share. Raises UsageError, OperatorError (data)."""
         from bflcd.lab.scale import ScaleName, make_plan  # noqa: PLC0415 - torch
 
-        scale = _one_of("--scale", self.scale, tuple(ScaleName))
+        scale = one_of("--scale", self.scale, tuple(ScaleName))
         return make_plan(ScaleName(scale), self.seeds, data=self.data, model=self.model, rounds=self.rounds, devices=self.devices)
 
     def machine(self) -> "Machine":
@@ -75,8 +74,8 @@ class Bench:
         from bflcd.lab.simulation import Machine  # noqa: PLC0415
         from bflcd.learn.device import DEVICES  # noqa: PLC0415
 
-        device = _one_of("--device", self.device, DEVICES)
-        return Machine(device, _one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
+        device = one_of("--device", self.device, DEVICES)
+        return Machine(device, one_of("--precision", self.precision, tuple(PRECISIONS)), self.stack, self.threads)
 
 
 @lab_app.callback()
@@ -169,7 +168,7 @@ def fig3(
     with progress_bar(bench.session) as bar:
         task = bar.add_task("elections", total=POINTS, rate="", note="")
         report = fig3_report(bench.seeds[0], devices=community, elections=elections, progress=lambda: bar.advance(task))
-    _conclude(bench.session, report, folder, time.monotonic() - begun, 0)
+    conclude(bench.session, report, folder, time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -204,7 +203,7 @@ def consensus_cost(
     with progress_bar(bench.session) as bar:
         task = bar.add_task("rounds", total=len(sizes) * rounds, rate="", note="")
         counted = count_daemons(make_folder(bench.output / "cost"), sizes, rounds, bar, task)
-    _conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
+    conclude(bench.session, cost_report(counted), bench.output / "cost", time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -232,46 +231,6 @@ def sweep(ctx: typer.Context) -> None:
 
     bench: Bench = ctx.obj
     _experiment(bench, "sweep", sweep_grid(bench.plan()), sweep_report)
-
-
-@lab_app.command()
-def questions(
-    ctx: typer.Context,
-    *,
-    rule: Annotated[list[str] | None, typer.Option("--rule", help="A rule of disclosure (docs/lab.md); repeat for more.")] = None,
-) -> None:
-    """What cards tell of their authors' rows: class counts and membership, by the best questions of colluding trainers."""
-    import msgspec  # noqa: PLC0415
-
-    from bflcd.lab.experiments.questions import ALL, BASE, questions_report  # noqa: PLC0415 - torch
-
-    bench: Bench = ctx.obj
-    changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
-    configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
-    rules = tuple(_one_of("--rule", name, ALL) for name in rule or ALL)
-    folder, begun = make_folder(bench.output / "questions"), time.monotonic()
-    with progress_bar(bench.session) as bar:
-        task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
-        report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
-    _conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
-
-
-@lab_app.command()
-def askers(
-    ctx: typer.Context,
-    *,
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Testnets made with --attack asker.")],
-) -> None:
-    """What daemons that ask learned of the others' rows: read from their chain and their own rows, and held against the truth."""
-    from bflcd.lab.experiments.askers import askers_report  # noqa: PLC0415 - torch
-    from bflcd.lab.questions.listening import listen  # noqa: PLC0415
-
-    bench: Bench = ctx.obj
-    found, begun = [], time.monotonic()
-    for directory in directories:
-        nodes = {NodeId(bytes.fromhex(node.node_id)): directory / node.datadir for node in read_overview(directory).nodes}
-        found.append(asyncio.run(listen(nodes)))
-    _conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
 
 
 @lab_app.command()
@@ -348,10 +307,11 @@ def _experiment(bench: Bench, name: str, grid: "Grid", report_of: "Callable[[Res
     machine, folder, begun = bench.machine(), bench.output / name, time.monotonic()
     with progress_bar(bench.session) as bar:
         runs = run_all(grid.configs(), machine, folder / "runs", Shown(bar, None), jobs=bench.jobs, cluster=bench.ray)
-    _conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
+    conclude(bench.session, report_of(Results(grid, runs)), folder, time.monotonic() - begun, len(runs))
 
 
-def _conclude(session: Session, report: "Report", folder: Path, seconds: float, runs: int) -> None:
+def conclude(session: Session, report: "Report", folder: Path, seconds: float, runs: int) -> None:
+    """Write a report, and show its tables."""
     from bflcd.lab.report import write_report  # noqa: PLC0415 - torch
 
     files = [str(path) for path in write_report(report, folder)]
@@ -367,7 +327,8 @@ def _conclude(session: Session, report: "Report", folder: Path, seconds: float, 
     session.emit(data, human)
 
 
-def _one_of(option: str, value: str, known: Sequence[str]) -> Any:
+def one_of(option: str, value: str, known: Sequence[str]) -> Any:
+    """`value` of an option, one of those `known`. Raises UsageError."""
     if value not in known:
         raise UsageError(f"{option} {value!r} is unknown", hint=f"use one of {', '.join(known)}")
     return value

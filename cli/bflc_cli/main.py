@@ -13,6 +13,7 @@ from bflc_cli import checks, lab, manage, queries, testnet, top, watch
 from bflc_cli.audit import command as audit
 from bflc_cli.governance import alliance, inviting, money, recover
 from bflc_cli.privacy import command as privacy
+from bflc_cli.privacy import laboratory
 from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, make_session
 from bflcd.api.schema.envelope import error_envelope
 from bflcd.errors import BflcError, InvariantError, MachineError, OperatorError
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (queries, privacy, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet, lab):
+for module in (queries, privacy, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet, lab, laboratory):
     module.register(app)
 
 
