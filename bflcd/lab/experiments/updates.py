@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from bflcd.errors import UsageError
-from bflcd.lab.config import SimulationConfig
+from bflcd.lab.config import SimulationConfig, check_config
 from bflcd.lab.experiments.updates_pictures import draw_figures, draw_rows
 from bflcd.lab.report import Drawing, Report, Table
 from bflcd.lab.simulation import Machine
@@ -44,12 +44,14 @@ PLAIN: Final = "plain"
 
 
 def trainings(base: SimulationConfig, epsilons: Sequence[float]) -> dict[str, SimulationConfig]:
-    """`base` as it is, and with each budget, by name. Raises UsageError for a budget of nothing."""
+    """`base` as it is, and with each budget, by name. Raises UsageError for no budget, and for what can't be simulated."""
     if any(epsilon <= 0 for epsilon in epsilons):
         raise UsageError(
             f"--epsilon {min(epsilons):g} is no budget", hint="give a number above 0; plain training is always compared"
         )
     private = {f"epsilon {one:g}": msgspec.structs.replace(base, dp_epsilon=one, **PRIVATE) for one in dict.fromkeys(epsilons)}
+    for config in (base, *private.values()):
+        check_config(config)
     return {PLAIN: base, **private}
 
 
@@ -157,7 +159,7 @@ def _rows(by_training: dict[str, list[Findings]]) -> Table:
     for name, found in by_training.items():
         for (round_, size), rebuilt in _searched(found):
             data = _search_data(round_, size, rebuilt)
-            held = f"{data['rows']:.0f} rows" + (" (all)" if size == USUAL else "")
+            held = f"{data['rows']:.0f} row{'' if size == 1 else 's'}" + (" (all)" if size == USUAL else "")
             cells = [f"{data[key]['decibels']:.1f}{_structure(data[key])}" for key in ("found", "public", "usual")]
             rows.append((f"{name}: round {round_ + 1}, {held}", *cells, f"{100 * data['nearer']:.0f}"))
     header = ("training: update", "rebuilt", "nearest public row", "mean of the class", "rebuilt is nearer than public, per cent")
