@@ -33,7 +33,7 @@ def draw_figures(by_training: "Mapping[str, Sequence[Findings]]") -> "Figure":
     left.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
     left.set_xlabel("round of the update (hollow: the last model)")
     left.set_ylabel("AUC of membership")
-    left.legend()
+    right.legend()
     return figure
 
 
