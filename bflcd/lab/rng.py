@@ -46,9 +46,15 @@ class Draw(IntEnum):
     """On which of their own rows adversaries try an offer."""
     CANARIES = 20
     """Which trainers of a round offer the opposite of what they trained."""
-    SHOWN = 21
+    SHADOWS = 21
+    """What who attacks an update asks about, and what its shadows train on."""
+    REFERENCES = 22
+    """What who attacks a model compares it with."""
+    DUMMIES = 23
+    """Where the search for the rows of an update begins."""
+    SHOWN = 24
     """Whose card a judge that copies sees first."""
-    WATCHING = 22
+    WATCHING = 25
     """The rows on which a device watches the models."""
 
 

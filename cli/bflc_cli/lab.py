@@ -20,7 +20,6 @@ from bflcd.files import make_folder
 from bflcd.learn.attacks import ATTACKS
 from bflcd.limits import LARGEST_NUMBER
 from bflcd.setup.overview import FILE_NAME as OVERVIEW_FILE
-from bflcd.types import NodeId
 
 if TYPE_CHECKING:
     from bflcd.lab.grid import Grid, Results
@@ -237,46 +236,6 @@ def sweep(ctx: typer.Context) -> None:
 
     bench: Bench = ctx.obj
     _experiment(bench, "sweep", sweep_grid(bench.plan()), sweep_report)
-
-
-@lab_app.command()
-def questions(
-    ctx: typer.Context,
-    *,
-    rule: Annotated[list[str] | None, typer.Option("--rule", help="A rule of disclosure (docs/lab.md); repeat for more.")] = None,
-) -> None:
-    """What cards tell of their authors' rows: class counts and membership, by the best questions of colluding trainers."""
-    import msgspec  # noqa: PLC0415
-
-    from bflcd.lab.experiments.questions import ALL, BASE, questions_report  # noqa: PLC0415 - torch
-
-    bench: Bench = ctx.obj
-    changes = {key: value for key, value in (("rounds", bench.rounds), ("devices", bench.devices)) if value is not None}
-    configs = [msgspec.structs.replace(BASE, seed=seed, **changes) for seed in bench.seeds]
-    rules = tuple(one_of("--rule", name, ALL) for name in rule or ALL)
-    folder, begun = make_folder(bench.output / "questions"), time.monotonic()
-    with progress_bar(bench.session) as bar:
-        task = bar.add_task("rounds", total=sum(config.rounds for config in configs), rate="", note="")
-        report = questions_report(configs, bench.machine(), rules, lambda: bar.advance(task))
-    conclude(bench.session, report, folder, time.monotonic() - begun, len(configs))
-
-
-@lab_app.command()
-def askers(
-    ctx: typer.Context,
-    *,
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Testnets made with --attack asker.")],
-) -> None:
-    """What daemons that ask learned of the others' rows: read from their chain and their own rows, and held against the truth."""
-    from bflcd.lab.experiments.askers import askers_report  # noqa: PLC0415 - torch
-    from bflcd.lab.questions.listening import listen  # noqa: PLC0415
-
-    bench: Bench = ctx.obj
-    found, begun = [], time.monotonic()
-    for directory in directories:
-        nodes = {NodeId(bytes.fromhex(node.node_id)): directory / node.datadir for node in read_overview(directory).nodes}
-        found.append(asyncio.run(listen(nodes)))
-    conclude(bench.session, askers_report(found), make_folder(bench.output / "askers"), time.monotonic() - begun, 0)
 
 
 @lab_app.command()

@@ -12,7 +12,7 @@ import typer
 from bflc_cli import checks, lab, manage, queries, testnet, top, watch
 from bflc_cli.audit import command as audit
 from bflc_cli.governance import alliance, inviting, money, recover
-from bflc_cli.laboratory import alarms
+from bflc_cli.laboratory import alarms, leaks
 from bflc_cli.privacy import command as privacy
 from bflc_cli.session import CommandError, emit_json, exit_code_for, finite, make_session
 from bflcd.api.schema.envelope import error_envelope
@@ -44,7 +44,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (queries, privacy, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet, lab, alarms):
+for module in (queries, privacy, manage, alliance, inviting, money, recover, watch, top, checks, audit, testnet):
+    module.register(app)
+for module in (lab, leaks, alarms):
     module.register(app)
 
 

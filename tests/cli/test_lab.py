@@ -489,6 +489,74 @@ def test_alarms_are_asked_of_every_scenario_and_seed(run, monkeypatch):
     assert data["files"] == ["lab/alarms/alarms.md", "lab/alarms/alarms.json"]
 
 
+def test_updates_are_attacked_in_simulated_communities(run, monkeypatch):
+    """Given a tiny community, plain and with a budget, when its updates are attacked, then the report has every attack of both."""
+    monkeypatch.setattr("bflcd.lab.updates.inversion.TURNS", 3)
+    monkeypatch.setattr("bflcd.lab.updates.references.REFERENCES", 2)
+    words = ("--devices", "6", "--rounds", "2", "--seeds", "1", "--threads", "1", "--shadows", "16", "--records", "2")
+    data = data_of(run("lab", "updates", *words, "--watched", "2", "--epsilon", "8", "--json"))
+    names = {f"updates.{end}" for end in ("md", "json", "png", "svg")} | {"updates_rows.png", "updates_rows.svg"}
+    assert {Path(path).name for path in data["files"]} == names
+    assert list(data["results"]) == ["plain", "epsilon 8"]
+    for found in data["results"].values():
+        seen = ["an update, round 1", "an update, round 2", "updates of 2 rounds", "the last model"]
+        assert list(found["membership"]) == seen
+        assert all(0 <= one["auc"]["value"] <= 1 for one in found["membership"].values())
+        assert set(found["labels"]) == {"round 1", "round 2"}
+        assert [one["rows"] for one in found["rows"]][:4] == [1, 4, 8, 16]
+    text = Path("lab/updates/updates.md").read_text()
+    assert "Membership of records" in text
+    assert "round 1, 1 row |" in text
+    assert "nan" not in text
+
+
+def test_updates_of_testnets_are_attacked_as_they_trained(run, tmp_path, monkeypatch):
+    """Given two testnets, when the command is given both, then each one's scenes are attacked, and one report is written."""
+    from tests.helpers.updates import ONE_STEP, published_scene
+
+    read = []
+
+    async def read_testnet(nodes, count, *, threads, seed):
+        read.append((sorted({path.parent.name for path in nodes.values()}), count))
+        return {"plain": published_scene(ONE_STEP, rounds=(0, 1))}
+
+    monkeypatch.setattr("bflcd.lab.updates.chains.read_testnet", read_testnet)
+    monkeypatch.setattr("bflcd.lab.updates.inversion.TURNS", 3)
+    monkeypatch.setattr("bflcd.lab.report.FORMATS", ())
+    plans = [make_plan(tmp_path / name) for name in ("one", "two")]
+    for plan in plans:
+        plan.output.mkdir()
+        write_testnet(plan, DESCRIPTION)
+    words = ("--shadows", "16", "--records", "3", "--watched", "2", "--json")
+    data = data_of(run("lab", "updates", *(str(plan.output) for plan in plans), *words))
+    assert read == [(["one"], 2), (["two"], 2)]
+    found = data["results"]["plain"]
+    assert found["communities"] == 2
+    assert found["membership"]["updates of 2 rounds"]["held"] == 2 * 2 * 3
+    assert [(one["round"], one["published"]) for one in found["rows"]] == [(1, True), (2, True)]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "name"),
+    [
+        (("--epsilon", "0"), 2, "usage"),
+        (("--epsilon", "nan"), 2, "usage"),
+        (("--epsilon", "5000"), 2, "bad_setting"),
+        (("--shadows", "3"), 2, "usage"),
+        (("--records", "0"), 2, "usage"),
+        (("--watched", "0"), 2, "usage"),
+        (("--devices", "4"), 2, "bad_setting"),
+        (("nowhere",), 1, "no_testnet"),
+        (("nowhere", "--epsilon", "1"), 2, "usage"),
+    ],
+)
+def test_updates_refuses_what_makes_no_sense(run, words, code, name):
+    found, out, _ = run("lab", "updates", "--seeds", "1", *words, "--json")
+    answer = envelope(out)
+    assert (found, answer["code"]) == (code, name)
+    assert answer["hint"] or name == "usage"
+
+
 def test_help_names_every_command(run):
     code, out, _ = run("lab", "--help")
     assert code == 0
@@ -502,6 +570,7 @@ def test_help_names_every_command(run):
         "alarms",
         "questions",
         "askers",
+        "updates",
         "replay",
         "attacks",
         "run",

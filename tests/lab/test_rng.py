@@ -47,8 +47,11 @@ def test_what_is_drawn_has_a_number_of_its_own_that_never_changes():
         "PRIVACY": 18,
         "OWN_ROWS": 19,
         "CANARIES": 20,
-        "SHOWN": 21,
-        "WATCHING": 22,
+        "SHADOWS": 21,
+        "REFERENCES": 22,
+        "DUMMIES": 23,
+        "SHOWN": 24,
+        "WATCHING": 25,
     }
     assert all(number(0, one) != number(0, other) for one, other in combinations(Draw, 2))
     assert number(1, Draw.TRAINING, 2, 3) == 6551370354936743380
