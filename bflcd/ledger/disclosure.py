@@ -23,7 +23,8 @@ On the plateau where a network begins hardly anything gains 0.001 nat; the words
 """
 
 APART: Final = MicroNats(1_000)
-"""Gains of less are one word where judges' words are held against each other: rows differ by as much by chance."""
+"""Gains of less are one word where judges' words are held against each other, and nothing where norms are rated: rows differ by
+as much by chance, and any long step gains as much on a model that knows nothing."""
 
 ACCURACY_STEP: Final = PartsPerMillion(62_500)
 """Accuracies on cards are multiples of a sixteenth."""

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 from bflcd.errors import InvariantError
 from bflcd.ledger.cards import entry_key
-from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
+from bflcd.ledger.disclosure import APART, HALF_RIGHT, REFUSED
 from bflcd.ledger.influence.norms import MIN_RATED, middles
 from bflcd.ledger.medians import lower_median
 from bflcd.ledger.quorum import faults, quorum
@@ -86,6 +86,11 @@ class OfferJudgement:
     reason: Reason | None
     refusals: int = 0
     helps: int = 0
+
+    @property
+    def clear_gain(self) -> int:
+        """What it gains, as far as norms are rated by it: 0 of less than `APART`, which any long step gains by chance."""
+        return self.gain if self.gain is not None and self.gain >= APART else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +249,7 @@ def _hold_to_ledger(offers: list[OfferJudgement], usual: int) -> list[OfferJudge
 
 
 def _hold_to_band(offers: list[OfferJudgement], usual: int) -> list[OfferJudgement]:
-    """Refuse norms outside the band around what is usual among the qualified offers of positive gain (`ledger.influence.norms`).
+    """Refuse norms outside the band around what is usual among the qualified offers that gain clearly (`ledger.influence.norms`).
 
     `usual`: what was so before. Where that is nothing (0), or the two middles of the round are too far apart for one norm to be
     near both, only what is outside by both is refused. Norms of zero are out before: free riders can't make zero the usual norm.
@@ -259,8 +264,8 @@ def _hold_to_band(offers: list[OfferJudgement], usual: int) -> list[OfferJudgeme
 
 
 def _gaining(offers: list[OfferJudgement]) -> list[tuple[int, int]]:
-    """Norm and gain of the qualified offers that gain more than 0."""
-    return [(offer.norm, offer.gain) for offer in offers if offer.reason is None and offer.norm and offer.gain and offer.gain > 0]
+    """Norm and gain of the qualified offers that gain clearly."""
+    return [(offer.norm, offer.clear_gain) for offer in offers if offer.reason is None and offer.norm and offer.clear_gain]
 
 
 def _in_band(offer: OfferJudgement, low: int, high: int) -> OfferJudgement:

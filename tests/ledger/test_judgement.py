@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bflcd.errors import InvariantError
-from bflcd.ledger.disclosure import HALF_RIGHT
+from bflcd.ledger.disclosure import APART, GAIN_LEVELS, HALF_RIGHT
+from bflcd.ledger.influence.weights import rated
 from bflcd.ledger.judgement import SCORES, Judgement, OfferJudgement, Reason, judge
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import seed_of, tie_break
@@ -206,13 +207,28 @@ def test_qualification_by_gain_and_norm(gain: int, norm: int, reason: Reason | N
         ([26_000, 1600, 1600, 1600], [64, 16, 16, 16], [Reason.NORM_TOO_LARGE, None, None, None]),
     ],
 )
-def test_the_norm_band_follows_what_is_usual_among_three_or_more_gainers(
+def test_the_norm_band_follows_what_is_usual_among_three_or_more_that_gain_clearly(
     norms: list[int], gains: list[int], reasons: list[Reason | None]
 ) -> None:
     c = make_community()
     nodes = c.outsiders[:4]
-    _, offers = judge_rows(c, {n: same(gain, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
+    _, offers = judge_rows(c, {n: same(gain * APART, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
     assert [offers[node].reason for node in nodes] == reasons
+
+
+@pytest.mark.parametrize("small", [level for level in GAIN_LEVELS if level < APART])
+def test_what_gains_less_than_a_thousandth_of_a_nat_says_nothing_of_norms(small: int) -> None:
+    """Given three long offers that gain as little as noise does on a young model / Then none of them makes its norm usual."""
+    c = make_community()
+    nodes = c.outsiders[:5]
+    rows = zip(nodes, [small, small, small, APART, APART], [25_601, 25_601, 25_601, 1600, 1600], strict=True)
+    judgement, offers = judge_rows(c, {node: same(gain, norm) for node, gain, norm in rows})
+    assert [offers[node].reason for node in nodes] == [None] * 5, "two that gain say nothing either"
+    assert rated([offers[node] for node in nodes]) == [(25_601, 0)] * 3 + [(1600, APART)] * 2
+    rows = zip(nodes, [small, small, APART, APART, APART], [25_601, 25_601, 1600, 1600, 1600], strict=True)
+    judgement, offers = judge_rows(c, {node: same(gain, norm) for node, gain, norm in rows})
+    assert {offers[node].reason for node in nodes[:2]} == {Reason.NORM_TOO_LARGE}
+    assert len(judgement.packed) == 3
 
 
 @pytest.mark.parametrize(
@@ -279,7 +295,7 @@ def test_where_half_of_those_that_gain_are_otherwise_what_was_usual_decides(
     c = make_community()
     c = replace(c, state=replace(c.state, usual_norm=usual))
     nodes = c.outsiders[:4]
-    _, offers = judge_rows(c, {n: same(gain, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
+    _, offers = judge_rows(c, {n: same(gain * APART, norm) for n, gain, norm in zip(nodes, gains, norms, strict=True)})
     assert [offers[node].reason is not None for node in nodes] == refused
 
 

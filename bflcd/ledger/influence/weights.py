@@ -35,8 +35,8 @@ def weigh(params: Params, state: State, packed: Sequence[OfferJudgement], claims
 
 
 def rated(packed: Sequence[OfferJudgement]) -> list[tuple[int, int]]:
-    """Norm and gain of each, in their order."""
-    return [(offer.norm or 0, offer.gain or 0) for offer in packed]
+    """Norm and gain of each, in their order (`OfferJudgement.clear_gain`)."""
+    return [(offer.norm or 0, offer.clear_gain) for offer in packed]
 
 
 def weights(claims: Sequence[int], norms: Sequence[int], clip: int, usual: int) -> tuple[int, ...]:

@@ -162,6 +162,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         JUDGED,
     ),
     mutant(
+        "chance-says-what-is-usual",
+        "noise of a large norm gains a little by chance on a young model, is usual then, and ends the community (section 5)",
+        "bflcd/ledger/judgement.py",
+        "return self.gain if self.gain is not None and self.gain >= APART else 0",
+        "return self.gain if self.gain is not None and self.gain > 0 else 0",
+        JUDGED,
+    ),
+    mutant(
         "next-to-nothing-stays",
         "one tiny first step keeps a model that begins at zero from ever moving (section 5)",
         AGGREGATE,
