@@ -96,8 +96,8 @@ def take(memory: Memory, found: ClassErrors, *, follows: bool = True) -> tuple[M
     """Take the errors of the next model: what is kept from now on, and the alarm if its step stands out.
 
     `follows`: whether the model is one step from the newest one; else (rounds were missed, managers went back) only where it
-    stands is kept. Errors of other rows than before begin anew. A step that alarms is kept like any other, so that what lasts
-    becomes usual.
+    stands is kept. Errors of other rows than before begin anew. A step that alarms is not kept: who harms and mends in turn
+    would make a swing of any size usual.
     """
     before = memory.newest
     if before is None or not before.same_sample(found):
@@ -106,7 +106,8 @@ def take(memory: Memory, found: ClassErrors, *, follows: bool = True) -> tuple[M
         return replace(memory, newest=found), None
     step = found.change_since(before)
     alarm = _look(memory, before, found, step) if memory.ripe and found.total else None
-    return Memory(found, (*memory.steps, step)[-LOOKED_BACK:]), alarm
+    steps = memory.steps if alarm is not None else (*memory.steps, step)[-LOOKED_BACK:]
+    return Memory(found, steps), alarm
 
 
 def _look(memory: Memory, before: ClassErrors, found: ClassErrors, step: tuple[int, ...]) -> Alarm | None:

@@ -14,7 +14,7 @@ from bflcd.learn.protocol import WatchJob, WatchResult, WorkerError
 from bflcd.learn.watching.verdict import LOOKED_BACK, Memory, take
 from bflcd.node.reporter import Tell
 from bflcd.node.runtime.bell import Bell
-from bflcd.node.watching.standing import Standing, after, alarm_text, command, warning
+from bflcd.node.watching.standing import Standing, after, alarm_text, command, faded_by, warning
 from bflcd.params import BlobRef
 from bflcd.scheduler import Scheduler
 from bflcd.types import Digest, Round, short
@@ -84,7 +84,11 @@ class ModelWatch:
         """
         self._rows = rows
         for number in range(max(1, round_ - LOOKED_BACK), round_ + 1):
-            certified = await self._store.segment(Round(number))
+            try:
+                certified = await self._store.segment(Round(number))
+            except MachineError as error:  # what needs the segment says so itself; a node joins without a watch's memory
+                logger.warning("the model of round %d is not looked at: %s", number, error)
+                continue
             if certified is not None:
                 self.committed(certified, rows)
 
@@ -104,10 +108,11 @@ class ModelWatch:
             await self._news.after(heard)
 
     async def _look(self, model: NewModel) -> None:
+        self._standing = None if model.went_back else faded_by(self._standing, model.round)
         try:
             payload = await self._payload(model)
             if payload is None:
-                logger.debug("model %d is not here, and not looked at", model.round)
+                logger.info("model %d is not here, and not looked at: the step from it to the next alarms nobody", model.round)
                 return
             result = await self._worker.watch(WatchJob(payload, self._rows))
         except (WorkerError, MachineError) as error:

@@ -1,12 +1,12 @@
 """What is said of models that got worse, and for how long; pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bflcd.learn.watching.errors import ClassErrors, share_of
 from bflcd.learn.watching.verdict import LOOKED_BACK, Alarm, Rise
 from bflcd.params import MILLION
-from bflcd.types import Round
+from bflcd.types import PartsPerMillion, Round
 
 LASTS: Final = LOOKED_BACK
 """Rounds after the last alarm in which `status` goes on saying it: by then what was unusual is what is remembered."""
@@ -16,13 +16,14 @@ LASTS: Final = LOOKED_BACK
 class Standing:
     """Alarms without LASTS quiet rounds between them: the first one, whose predecessor is the model to go back to, and the last.
 
-    `errors`: of the newest model that was looked at.
+    `errors`: of the newest model that was looked at; `base`: what share of all rows the model to go back to had wrong.
     """
 
     first: Round
     last: Round
     alarm: Alarm
     errors: ClassErrors
+    base: PartsPerMillion
 
     @property
     def back_to(self) -> Round:
@@ -31,12 +32,23 @@ class Standing:
 
 
 def after(standing: Standing | None, model: Round, errors: ClassErrors, alarm: Alarm | None) -> Standing | None:
-    """What stands once the model of round `model` was looked at; nothing more once LASTS rounds have brought no alarm."""
-    if alarm is not None:
-        return Standing(model if standing is None else standing.first, model, alarm, errors)
-    if standing is None or model >= standing.last + LASTS:
-        return None
-    return Standing(standing.first, standing.last, standing.alarm, errors)
+    """What stands once the model of round `model` was looked at; nothing more once LASTS rounds have brought no alarm.
+
+    An alarm of a model whose predecessor was as good as the one to go back to, or better, begins anew: nobody goes further back
+    than that.
+    """
+    if alarm is None:
+        faded = faded_by(standing, model)
+        return None if faded is None else replace(faded, errors=errors)
+    before = alarm.of_all.before
+    if standing is None or before <= standing.base or model <= standing.first:
+        return Standing(model, model, alarm, errors, before)
+    return replace(standing, last=model, alarm=alarm, errors=errors)
+
+
+def faded_by(standing: Standing | None, model: Round) -> Standing | None:
+    """What is left once the model of round `model` came, looked at or not."""
+    return None if standing is None or model >= standing.last + LASTS else standing
 
 
 def alarm_text(standing: Standing) -> str:
@@ -46,14 +58,14 @@ def alarm_text(standing: Standing) -> str:
     return (
         f"model {standing.last} is worse on this node's own rows than its steps so far explain: {_rise(alarm.of_all)}{worst} "
         f"(sign: {alarm.sign}, outlier factor {alarm.factor:.1f}); if other members see it too, a quorum of managers goes back "
-        f"to the model before with `{command(standing)}`"
+        f"to model {standing.back_to}, of which {_percent(standing.base)} were wrong, with `{command(standing)}`"
     )
 
 
 def warning(standing: Standing) -> str:
     """The same with how things stand now."""
     errors = standing.errors
-    return f"{alarm_text(standing)}; now {_percent(share_of(errors.wrong, errors.total))} are wrong"
+    return f"{alarm_text(standing)}; when it was last looked, {_percent(share_of(errors.wrong, errors.total))} were wrong"
 
 
 def command(standing: Standing) -> str:

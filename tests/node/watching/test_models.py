@@ -11,6 +11,7 @@ from bflcd.learn.protocol import WatchResult, WorkerError
 from bflcd.learn.watching.errors import ClassErrors
 from bflcd.learn.watching.verdict import LOOKED_BACK
 from bflcd.node.watching.models import MOST_WAITING, ModelWatch
+from bflcd.node.watching.standing import LASTS
 from bflcd.params import BlobRef
 from bflcd.scheduler import ASYNCIO
 from bflcd.store.protocol import DamagedBlobError
@@ -112,7 +113,7 @@ async def test_a_model_that_got_worse_is_told_with_the_way_back():
             "command": 'bflc-cli rollback 29 --reason "worse from model 30 on"',
         }
         assert fields["command"] in text
-        assert watch.warnings() == [f"{text}; now 60.0 % are wrong"]
+        assert watch.warnings() == [f"{text}; when it was last looked, 60.0 % were wrong"]
 
 
 async def test_once_managers_went_back_nothing_stands():
@@ -126,6 +127,47 @@ async def test_once_managers_went_back_nothing_stands():
         await until(lambda: not watch.warnings())
         await close(watch, script, [FALL + 3])
     assert len(script.told) == 1
+
+
+async def test_once_managers_went_back_nothing_stands_though_no_look_succeeds():
+    """Given an alarm / When the look at the model of a rollback fails / Then the warning is gone all the same."""
+    script = Scripted(falling)
+    async with watching(script) as watch:
+        await close(watch, script, range(1, FALL + 1))
+        await until(watch.warnings)
+        script.fails = WorkerError("torch failed")
+        await close(watch, script, [FALL + 1], rule=RULE, model=FALL - 1)
+        await until(lambda: not watch.warnings())
+
+
+async def test_a_warning_ends_though_the_looks_after_it_fail():
+    script = Scripted(falling)
+    async with watching(script) as watch:
+        await close(watch, script, range(1, FALL + 1))
+        await until(watch.warnings)
+        script.fails = WorkerError("torch failed")
+        await close(watch, script, range(FALL + 1, FALL + LASTS))
+        assert watch.warnings()
+        await close(watch, script, [FALL + LASTS])
+        await until(lambda: not watch.warnings())
+
+
+async def test_a_damaged_block_keeps_no_node_from_its_watch(caplog):
+    """Given a block that can't be read / When the node starts / Then the others' models are looked at, and the log names it."""
+    script = Scripted(lambda model: STILL, rounds=40)
+    read = script.segment
+
+    async def segment(round_):
+        if round_ == 30:
+            raise DamagedBlobError(root_of(30), 0)
+        return await read(round_)
+
+    script.segment = segment
+    async with watching(script) as watch:
+        await watch.recall(Round(40), ROWS)
+        await until(lambda: len(script.looked_at) == LOOKED_BACK)
+    assert 30 not in script.looked_at
+    assert "the model of round 30 is not looked at" in caplog.text
 
 
 async def test_going_back_is_no_step_that_says_what_is_usual():
