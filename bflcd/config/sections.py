@@ -10,8 +10,10 @@ from bflcd.learn.attacks import AttackConfig
 from bflcd.learn.data import DataConfig
 from bflcd.learn.lies.cards import LiesName
 from bflcd.learn.private.mechanism import MOST_NOISE, THOUSAND
+from bflcd.learn.private.planning import Plan
 from bflcd.net import multiaddr
 from bflcd.net.dialing.rule import DialRule, parse_allowed
+from bflcd.params import TaskSpec
 from bflcd.types import MAX_MEMBERS, NodeId
 from bflcd.wire.privacy import LEAST_EXPONENT, MOST_EXPONENT
 
@@ -165,6 +167,20 @@ class PrivacySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judging_delta: Annotated[float, Meta(ge=1e-15, le=0.1, description="delta at which that epsilon is told, 1e-15 to 0.1")] = (
         1e-5
     )
+
+    def plan(self, task: TaskSpec) -> Plan | None:
+        """How updates of that task are made within the budget; None without one."""
+        if not self.epsilon:
+            return None
+        return Plan(
+            epsilon=round(self.epsilon * THOUSAND),
+            exponent=self.delta_exponent,
+            rounds=self.rounds,
+            epochs=task.local_epochs,
+            lot=self.lot or task.batch_size,
+            clip=self.clip,
+            noise=round(self.noise * THOUSAND),
+        )
 
 
 class TasksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,10 +8,10 @@ from math import ceil
 from bflcd.errors import UsageError
 from bflcd.lab.config import SimulationConfig
 from bflcd.lab.rng import Draw, generator
-from bflcd.learn.private.accountant import noise_for
 from bflcd.learn.private.descent import PrivateDescent
-from bflcd.learn.private.mechanism import THOUSAND, Mechanism, lots_of
+from bflcd.learn.private.mechanism import THOUSAND, Mechanism
 from bflcd.learn.private.noise import Chance
+from bflcd.learn.private.planning import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,16 @@ class Budgets:
         if not config.dp_epsilon:
             return None
         self.trained[device] += 1
-        lots = lots_of(rows, config.dp_lot or config.batch_size)
-        steps = lots * config.local_epochs
-        planned = steps * self.rounds
-        noise = noise_for(round(config.dp_epsilon * THOUSAND), config.dp_exponent, lots=lots, steps=planned)
-        if noise is None:
-            text = f"no noise makes {planned} steps tell less than dp_epsilon = {config.dp_epsilon:g}"
+        plan = Plan(
+            epsilon=round(config.dp_epsilon * THOUSAND),
+            exponent=config.dp_exponent,
+            rounds=self.rounds,
+            epochs=config.local_epochs,
+            lot=config.dp_lot or config.batch_size,
+            clip=config.dp_clip,
+        )
+        mechanism = plan.mechanism(rows)
+        if mechanism is None:
+            text = f"no noise makes {plan.steps(rows) * self.rounds} steps tell less than dp_epsilon = {config.dp_epsilon:g}"
             raise UsageError(text, hint="raise dp_epsilon, or simulate fewer rounds", code="bad_setting")
-        return NoisyTraining(Mechanism(noise, config.dp_clip, lots, steps), seed)
+        return NoisyTraining(mechanism, seed)

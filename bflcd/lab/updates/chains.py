@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.config import Config, PrivacySection, load_config
+from bflcd.config import Config, load_config
 from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.inspect.reader import open_reader
 from bflcd.lab.engine.base import Pace
@@ -22,8 +22,6 @@ from bflcd.lab.updates.scene import Published, Scene, joined_engine
 from bflcd.lab.updates.watching import watched_rounds
 from bflcd.learn.flat import as_tensor
 from bflcd.learn.labels.calibration import strength
-from bflcd.learn.private.accountant import noise_for
-from bflcd.learn.private.mechanism import THOUSAND, Mechanism, lots_of
 from bflcd.learn.task import Community, Task, find_task
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.state import State, genesis_header, genesis_state
@@ -172,7 +170,8 @@ class _Reader:
             label = update_label(state.chain, state.round, offer.author)
             update = as_tensor(split_payload(payload, self._spec.tensors, label=label)[1])
             part = config.data.index
-            mechanism = mechanism_of(config.privacy, self._spec, len(self._community.parts[part]))
+            plan = config.privacy.plan(self._spec)
+            mechanism = None if plan is None else plan.mechanism(len(self._community.parts[part]))
             training = PLAIN if mechanism is None else f"epsilon {config.privacy.epsilon:g}"
             found.append((training, Published(part, state.round, model, update, pace, mechanism)))
         return found
@@ -183,14 +182,3 @@ class _Reader:
             if data is not None:
                 return data
         return None
-
-
-def mechanism_of(section: PrivacySection, spec: TaskSpec, rows: int) -> Mechanism | None:
-    """How a node with this configuration makes an update of so many rows (`bflcd.node.privacy.budget`); None without privacy."""
-    if not section.epsilon:
-        return None
-    lots = lots_of(rows, section.lot or spec.batch_size)
-    steps = lots * spec.local_epochs
-    planned = noise_for(round(section.epsilon * THOUSAND), section.delta_exponent, lots=lots, steps=steps * section.rounds)
-    noise = round(section.noise * THOUSAND) or planned
-    return None if noise is None else Mechanism(noise, section.clip, lots, steps)

@@ -6,14 +6,13 @@ from dataclasses import replace
 from threading import Lock
 from typing import Final
 
-from bflcd.config import PrivacySection
 from bflcd.errors import OperatorError
 from bflcd.learn.messages import Ready
-from bflcd.learn.private.accountant import epsilon_of, noise_for, thousandths
-from bflcd.learn.private.mechanism import THOUSAND, Mechanism, lots_of
+from bflcd.learn.private.accountant import epsilon_of, thousandths
+from bflcd.learn.private.mechanism import THOUSAND, Mechanism
+from bflcd.learn.private.planning import Plan
 from bflcd.learn.protocol import Compute, EvaluateJob, EvaluateResult, ScoreJob, ScoreResult, TrainJob, TrainResult, WorkerError
 from bflcd.node.privacy.file import Account, AccountFile
-from bflcd.params import TaskSpec
 from bflcd.wire.privacy import MOST_EPSILON, PrivacyClaim
 from bflcd.wire.training import Training
 
@@ -31,8 +30,8 @@ class BudgetSpentError(WorkerError):
 class Budget:
     """The account, held against what the operator allows."""
 
-    def __init__(self, section: PrivacySection, task: TaskSpec, file: AccountFile) -> None:
-        self._section, self._task, self._file = section, task, file
+    def __init__(self, plan: Plan, file: AccountFile) -> None:
+        self._plan, self._file = plan, file
         self._planned: tuple[int, Mechanism] | None = None
         self._noting = Lock()
         self._why = ""
@@ -45,12 +44,12 @@ class Budget:
     @property
     def allowed(self) -> int:
         """The budget's epsilon, thousandths."""
-        return round(self._section.epsilon * THOUSAND)
+        return self._plan.epsilon
 
     @property
     def exponent(self) -> int:
         """Its delta is 10^-exponent."""
-        return self._section.delta_exponent
+        return self._plan.exponent
 
     @property
     def mechanism(self) -> Mechanism | None:
@@ -74,7 +73,7 @@ class Budget:
         self._why = ""
         if self._told(self.account.after(mechanism)) > self.allowed:
             text = (
-                f"{self.spent() / THOUSAND:.3f} of its privacy budget of epsilon {self._section.epsilon:g} are spent, and one "
+                f"{self.spent() / THOUSAND:.3f} of its privacy budget of epsilon {self.allowed / THOUSAND:g} are spent, and one "
                 "more update would exceed it (privacy.epsilon)"
             )
             raise self._stop(text)
@@ -116,18 +115,13 @@ class Budget:
         return thousandths(min(epsilon, 2.0 * MOST_EPSILON))
 
     def _made(self, rows: int) -> Mechanism:
-        section = self._section
-        lots = lots_of(rows, section.lot or self._task.batch_size)
-        steps = lots * self._task.local_epochs
-        noise: int | None = round(section.noise * THOUSAND)
-        if not noise:
-            noise = noise_for(self.allowed, self.exponent, lots=lots, steps=steps * section.rounds)
-        if noise is None:
+        mechanism = self._plan.mechanism(rows)
+        if mechanism is None:
             raise self._stop(
-                f"no noise is so large that {section.rounds} rounds of {steps} steps stay within a privacy budget of epsilon "
-                f"{section.epsilon:g}: raise privacy.epsilon, or lower privacy.rounds"
+                f"no noise is so large that {self._plan.rounds} rounds of {self._plan.steps(rows)} steps stay within a privacy "
+                f"budget of epsilon {self.allowed / THOUSAND:g}: raise privacy.epsilon, or lower privacy.rounds"
             )
-        return Mechanism(noise, section.clip, lots, steps)
+        return mechanism
 
 
 class PrivateCompute:

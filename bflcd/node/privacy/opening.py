@@ -18,7 +18,8 @@ def open_budget(config: Config, task: TaskSpec, marks: MarkFile) -> Budget | Non
     if not config.compute.train:
         return None
     path = DataDir(config.node.datadir).privacy
-    if not config.privacy.epsilon:
+    plan = config.privacy.plan(task)
+    if plan is None:
         if is_there(path):
             raise OperatorError(
                 f"{path} keeps a budget, and privacy.epsilon is 0: updates would tell without bound of rows that have one",
@@ -26,4 +27,4 @@ def open_budget(config: Config, task: TaskSpec, marks: MarkFile) -> Budget | Non
                 code="privacy_off",
             )
         return None
-    return Budget(config.privacy, task, AccountFile(path, has_signed=marks.highest() is not None))
+    return Budget(plan, AccountFile(path, has_signed=marks.highest() is not None))

@@ -1,35 +1,16 @@
-"""Updates from the data directories of a testnet: what is refused before anything is attacked, and how nodes are said to train."""
+"""Updates from the data directories of a testnet: what is refused before anything is attacked."""
 
 import asyncio
 
 import pytest
 
 from bflc_cli.fleet import read_overview
-from bflcd.config import PrivacySection
 from bflcd.errors import OperatorError, UsageError
 from bflcd.lab.updates import chains
-from bflcd.lab.updates.chains import mechanism_of, read_testnet
-from bflcd.node.privacy.budget import Budget
+from bflcd.lab.updates.chains import read_testnet
 from bflcd.setup.testnet import write_testnet
 from bflcd.types import NodeId
-from tests.helpers.learning import task_spec
-from tests.helpers.testnets import DESCRIPTION, TENSORS, make_plan
-
-SECTIONS = [
-    PrivacySection(epsilon=8.0, rounds=10),
-    PrivacySection(epsilon=1.0, rounds=50, lot=4096, clip=0.5),
-    PrivacySection(epsilon=3.0, noise=2.5),
-]
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_a_private_node_is_thought_to_train_as_it_does(section):
-    spec = task_spec("digits", TENSORS)
-    assert mechanism_of(section, spec, 100) == Budget(section, spec, None)._made(100)
-
-
-def test_who_has_no_budget_trains_plainly():
-    assert mechanism_of(PrivacySection(), task_spec("digits", TENSORS), 100) is None
+from tests.helpers.testnets import DESCRIPTION, make_plan
 
 
 @pytest.fixture

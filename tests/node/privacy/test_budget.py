@@ -64,7 +64,7 @@ class Node:
 
     def __init__(self, tmp_path, section=SECTION, *, has_signed=False, worker=None, task: TaskSpec = TASK):
         self.file = AccountFile(tmp_path / "privacy.json", has_signed=has_signed)
-        self.budget, self.worker, self.told = Budget(section, task, self.file), worker or Worker(), []
+        self.budget, self.worker, self.told = Budget(section.plan(task), self.file), worker or Worker(), []
         self.compute = PrivateCompute(self.worker, self.budget, lambda: self.worker.ready, self.told.append)
 
     async def train(self, times=1):
