@@ -1,19 +1,13 @@
-"""Every command in both forms against a served node, and how each of them fails."""
+"""Every command in both forms against a served node."""
 
 import asyncio
 import csv
 import io
 import json
-import logging
-import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,48 +18,15 @@ from bflc_cli.main import hoist, main
 from bflc_cli.offline import read_history
 from bflc_cli.tables import CSV_COLUMNS
 from bflc_cli.text import duration, size
-from bflcd.api.place import listen_at
 from bflcd.api.routes import ROUTES
 from bflcd.api.token import ApiFile, write_api_file
 from bflcd.core.node_events import EventKind
 from bflcd.crypto.hashing import root_of
-from bflcd.errors import InvariantError, OperatorError
 from bflcd.limits import is_printable
 from bflcd.store.sqlite import SqliteStore
 from tests.helpers.chains import begin_chain, fill
+from tests.helpers.command_line import envelope, write_log
 from tests.helpers.fake_node import IDS, MODEL, ServedNode, status_of
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedNode]:
-    with ServedNode(tmp_path_factory.mktemp("served")) as served:
-        yield served
-
-
-@pytest.fixture(autouse=True)
-def fresh(request: pytest.FixtureRequest) -> None:
-    if "served" in request.fixturenames:
-        node = request.getfixturevalue("served").node
-        node.current, node.broken, node.stopped = status_of(), None, False
-        node.pruned.clear()
-
-
-@pytest.fixture
-def run(served, capsys):
-    """Run a command; (exit code, stdout, stderr)."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["--datadir", str(served.datadir), *words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-def envelope(out: str) -> dict[str, object]:
-    """The one JSON document on stdout."""
-    assert out.count("\n") == 1
-    return json.loads(out)
 
 
 def test_the_status_of_a_node_without_a_genesis_shows_nothing_of_a_chain(run, served) -> None:
@@ -294,101 +255,9 @@ def test_events(run, served):
     assert [json.loads(line)["data"]["round"] for line in out.splitlines()] == [1, 2]
 
 
-def write_log(datadir: Path, *messages: str) -> Path:
-    path = datadir / "log" / "bflcd.log"
-    path.parent.mkdir(exist_ok=True)
-    fields = {
-        "time": "2026-01-01T00:00:00.000Z",
-        "level": "warning",
-        "node": "01010101",
-        "round": 5,
-        "view": 0,
-        "logger": "bflcd.node.app",
-    }
-    path.write_text("".join(json.dumps({**fields, "message": message}) + "\n" for message in messages))
-    return path
-
-
-def test_logs(run, tmp_path, capsys):
-    write_log(tmp_path, "one", "two", "three")
-    assert main(["--datadir", str(tmp_path), "logs", "-n", "2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("node.app: ")[1] for line in lines] == ["two", "three"]
-    assert "warning 01010101 r5 v0" in lines[0]
-    assert main(["--datadir", str(tmp_path), "logs", "--json"]) == 0
-    assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["one", "two", "three"]
-    code, out, _ = run("logs", "--json")
-    assert (code, envelope(out)["code"]) == (1, "no_log")
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        '{"message": NaN}',
-        '{"time": "0001-01-01T00:00:00+14:00", "message": "early"}',
-        '{"time": "9999-12-31T23:59:59-14:00", "message": "late"}',
-        "[" * 100_000,
-        '{"message": ' + "9" * 5000 + "}",
-        '["no", "object"]',
-        '{"round": {"a": 1}, "level": [], "logger": null, "exception": 7}',
-    ],
-)
-@pytest.mark.parametrize("flags", [[], ["--json"]])
-def test_logs_show_whatever_stands_there(tmp_path, capsys, monkeypatch, line, flags):
-    monkeypatch.setenv("TZ", "America/New_York")
-    (tmp_path / "log").mkdir()
-    (tmp_path / "log" / "bflcd.log").write_text(line + "\n")
-    assert main(["--datadir", str(tmp_path), *flags, "logs"]) == 0
-    assert capsys.readouterr().out.strip()
-
-
 def test_certificates_of_the_environment_are_no_matter_of_a_socket(run, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/at/all")
     assert run("status")[0] == 0
-
-
-def test_logs_go_on_where_the_rotated_file_ends(tmp_path, capsys):
-    path = write_log(tmp_path, "old")
-    path.rename(path.with_name("bflcd.log.1"))
-    write_log(tmp_path, "new")
-    main(["--datadir", str(tmp_path), "--json", "logs"])
-    assert [line["message"] for line in envelope(capsys.readouterr().out)["data"]["lines"]] == ["old", "new"]
-
-
-def test_logs_of_an_emptied_file_say_so(tmp_path, capsys):
-    path = write_log(tmp_path)
-    assert main(["--datadir", str(tmp_path), "logs"]) == 0
-    assert capsys.readouterr().err.startswith(f"{path} is empty: it was rotated or emptied from outside")
-
-
-def test_logs_follow_a_file_that_is_moved_emptied_or_removed_until_interrupted(tmp_path):
-    path = write_log(tmp_path, "first")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it, as would its child
-    command = [sys.executable, "-m", "bflc_cli.main", "--datadir", str(tmp_path), "logs", "-f", "--json"]
-    process = subprocess.Popen(command, **pipes())
-    signal.signal(signal.SIGINT, before)
-    try:
-        assert json.loads(process.stdout.readline())["data"]["message"] == "first"
-        path.rename(path.with_name("bflcd.log.1"))
-        write_log(tmp_path, "second")
-        assert json.loads(process.stdout.readline())["data"]["message"] == "second"
-        os.truncate(path, 0)
-        write_log(tmp_path, "x")
-        assert json.loads(process.stdout.readline())["data"]["message"] == "x"
-        shutil.rmtree(path.parent)
-        write_log(tmp_path, "after a removal")
-        assert json.loads(process.stdout.readline())["data"]["message"] == "after a removal"
-        process.send_signal(2)
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def pipes() -> dict[str, object]:
-    root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'cli'}"}
-    return {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
 
 
 def test_config_show(tmp_path, capsys, monkeypatch):
@@ -437,156 +306,6 @@ def test_stop_gives_up_at_the_timeout(run, served):
     code, out, _ = run("--timeout", "0.3", "--json", "stop")
     assert (code, envelope(out)["code"]) == (4, "timeout")
     assert served.node.stopped
-
-
-@pytest.mark.parametrize(
-    ("broken", "code", "name"),
-    [(ZeroDivisionError("x"), 5, "bug"), (InvariantError("x"), 5, "bug")],
-)
-def test_the_daemons_own_bugs(run, served, broken, code, name):
-    logging.getLogger("bflcd.api.envelope").disabled = True
-    served.node.broken = broken
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(client, "_open", lambda session: client.Api(served.datadir, 5))
-            found, out, _ = run("--json", "status")
-    finally:
-        logging.getLogger("bflcd.api.envelope").disabled = False
-    assert (found, envelope(out)["code"]) == (code, name)
-
-
-def test_our_own_bug_ends_with_5_and_a_traceback(run, monkeypatch):
-    monkeypatch.setattr("bflc_cli.queries.status_view", lambda _: 1 / 0)
-    code, _, err = run("status")
-    assert code == 5
-    assert "Traceback" in err
-    assert "please report it" in err
-
-
-USAGE = [
-    ["--json", "nonsense"],
-    ["--json", "status", "--nonsense"],
-    ["--json", "status", "extra"],
-    ["--json", "prune", "--keep", "x"],
-    ["--json", "prune", "--keep"],
-    ["--json", "--wait", "x", "status"],
-    ["--json", "history", "--count", "0"],
-    ["--json", "top"],
-    ["--json", "status"],
-    ["--json"],
-]
-
-
-@pytest.mark.parametrize("words", USAGE, ids=" ".join)
-def test_wrong_usage_is_json_too(words, capsys, monkeypatch, tmp_path):
-    monkeypatch.delenv("BFLCD_DATADIR", raising=False)
-    assert main(words) == 2
-    answer = envelope(capsys.readouterr().out)
-    assert (answer["schema"], answer["status"], answer["code"]) == (1, "error", "usage")
-    assert set(answer) == {"schema", "status", "code", "message", "hint"}
-
-
-def test_wrong_usage_for_people(capsys):
-    assert main(["nonsense"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "nonsense" in captured.err
-
-
-def test_no_daemon(tmp_path, capsys):
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    answer = envelope(capsys.readouterr().out)
-    assert answer["code"] == "no_daemon"
-    assert "bflcd start" in answer["hint"]
-    assert main(["--datadir", str(tmp_path / "absent"), "--json", "status"]) == 3
-    assert envelope(capsys.readouterr().out)["code"] == "no_datadir"
-
-
-def test_what_a_killed_daemon_left(tmp_path, capsys):
-    listen_at(tmp_path / "api.sock").close()
-    write_api_file(tmp_path, ApiFile(url="", token="t", pid=4_000_000))
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    answer = envelope(capsys.readouterr().out)
-    assert answer["code"] == "no_daemon"
-    assert str(tmp_path / "api.sock") in answer["message"]
-
-
-def test_a_file_that_is_none_of_ours(tmp_path, capsys):
-    (tmp_path / "api.json").write_text("{}")
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    assert envelope(capsys.readouterr().out)["code"] == "no_daemon"
-
-
-def test_a_data_directory_with_a_long_path(tmp_path, capsys):
-    datadir = tmp_path / ("d" * 120)
-    datadir.mkdir()
-    with ServedNode(datadir):
-        assert main(["--datadir", str(datadir), "--json", "status"]) == 0
-    assert envelope(capsys.readouterr().out)["data"]["node_id"] == IDS[0]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path, capsys):
-    write_api_file(tmp_path, ApiFile(url="http://127.0.0.1:1", token="t", pid=1)).chmod(0)
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    assert envelope(capsys.readouterr().out)["code"] == "no_permission"
-
-
-def test_no_permission_as_the_system_tells_it(tmp_path, capsys, monkeypatch):
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("bflcd.files.open_regular", refuse)
-    assert main(["--datadir", str(tmp_path), "--json", "status"]) == 3
-    assert envelope(capsys.readouterr().out)["code"] == "no_permission"
-
-
-def test_wait_for_a_daemon_that_starts(tmp_path, capsys):
-    datadir = tmp_path / "later"
-    release = threading.Event()
-
-    def serve() -> None:
-        time.sleep(0.3)
-        datadir.mkdir()
-        with ServedNode(datadir):
-            release.wait(20)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        assert main(["--datadir", str(datadir), "--wait", "15", "--json", "status"]) == 0
-        assert envelope(capsys.readouterr().out)["data"]["round"] == 5
-    finally:
-        release.set()
-        thread.join()
-
-
-def test_wait_for_a_daemon_without_a_ledger_yet(served, capsys, monkeypatch):
-    """Given a daemon whose API answers before its ledger is read, when told to wait, then the command waits; else it says so."""
-    asked = []
-
-    def members() -> list[object]:
-        asked.append(1)
-        if len(asked) < 4:
-            raise OperatorError("this node is still starting: it has no ledger yet", hint="ask again", code="starting")
-        return []
-
-    monkeypatch.setattr(served.node, "members", members)
-    assert main(["--datadir", str(served.datadir), "--json", "members"]) == 1
-    assert envelope(capsys.readouterr().out)["code"] == "starting"
-    assert main(["--datadir", str(served.datadir), "--wait", "15", "--json", "members"]) == 0
-    assert len(asked) == 4
-
-
-def test_wait_in_vain(tmp_path, capsys):
-    assert main(["--datadir", str(tmp_path), "status", "--wait", "0.3", "--json"]) == 4
-    assert envelope(capsys.readouterr().out)["code"] == "timeout"
-
-
-def test_a_store_is_needed_where_no_daemon_runs(tmp_path, capsys):
-    for words in (["prune", "--keep", "1"], ["export", "-o", str(tmp_path / "m")], ["verify"]):
-        assert main(["--datadir", str(tmp_path), "--json", *words]) == 1
-        assert envelope(capsys.readouterr().out)["code"] == "no_store"
 
 
 def test_nothing_but_loopback_is_asked_through_a_proxy(run, monkeypatch):
