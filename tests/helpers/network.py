@@ -1,6 +1,7 @@
 """Nodes of an in-memory network for tests of what stands on a transport: keys from fixed seeds, a clock that tests move."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,15 @@ OTHER_CHAIN = Digest(bytes([9]) * 32)
 
 def identity(number: int) -> Identity:
     return Identity(number.to_bytes(32, "big"))
+
+
+def own_identity(number: int) -> Identity:
+    """One that no other process of the suite has, for daemons over real sockets.
+
+    A daemon of another process that dials on, where this one's daemon has got the port since, would else be taken for the same
+    peer who lost its connection, and ours is closed.
+    """
+    return identity(os.getpid() << 64 | number)
 
 
 def real_now() -> Millis:

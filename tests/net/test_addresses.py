@@ -14,7 +14,7 @@ from bflcd.net.multiaddr import parse_listening
 from bflcd.types import Height, NodeId, Round
 from bflcd.wire.requests import GetStatus
 from bflcd.wire.training import Training
-from tests.helpers.network import CHAIN, identity, running, until
+from tests.helpers.network import CHAIN, identity, own_identity, running, until
 from tests.helpers.transports import SECONDS, community
 from tests.net.test_over_libp2p import Daemon
 
@@ -101,7 +101,7 @@ async def test_a_member_that_names_internal_services_makes_nobody_go_there(
 ) -> None:
     """Given a node that listens on loopback itself, then it looks there once, and not again for a minute; given another, never."""
     caplog.set_level("INFO")
-    members = {identity(number).node_id for number in (1, 2)}
+    members = {own_identity(number).node_id for number in (1, 2)}
     liar = Daemon(2, members)
     await liar.transport.start()
     async with victim(listen, members) as node:
@@ -116,7 +116,7 @@ async def test_a_member_that_names_internal_services_makes_nobody_go_there(
 
 async def test_who_announces_a_name_that_is_not_allowed_is_looked_for_where_it_is_seen() -> None:
     """Given a member that announces its place by a name, then it is dialled at its port on the host that it connects from."""
-    members = {identity(number).node_id for number in (1, 2)}
+    members = {own_identity(number).node_id for number in (1, 2)}
     named = Daemon(2, members)
     await named.transport.start()
     place = named.transport.addresses()[0]
@@ -129,8 +129,8 @@ async def test_who_announces_a_name_that_is_not_allowed_is_looked_for_where_it_i
 
 async def test_what_was_written_down_is_doubted_as_any_word_is(inside: Inside) -> None:
     """Given a place that a member once announced, and where a service answers, then a restarted node goes there once, no more."""
-    members = {identity(number).node_id for number in (1, 2)}
-    liar = identity(2).node_id
+    members = {own_identity(number).node_id for number in (1, 2)}
+    liar = own_identity(2).node_id
 
     class Kept:
         async def addresses(self):

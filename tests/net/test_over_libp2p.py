@@ -1,6 +1,5 @@
 """The same exchange, gossip, peers and blobs over the real transport, on loopback: a few cases, to see that the parts fit."""
 
-import os
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -18,16 +17,7 @@ from bflcd.types import CHUNK_BYTES, Epoch, Round
 from bflcd.wire.envelope import seal
 from bflcd.wire.messages import Beacon
 from bflcd.wire.requests import GetChunk
-from tests.helpers.network import CHAIN, AnyAddress, ChunkStore, identity, real_now, running, status, until
-
-
-def own(number):
-    """An identity that no other process of the suite has.
-
-    A daemon of another one that dials on, where this one's daemon has got the port since, would else be taken for the same peer
-    who lost its connection, and ours is closed.
-    """
-    return identity(os.getpid() << 64 | number)
+from tests.helpers.network import CHAIN, AnyAddress, ChunkStore, own_identity, real_now, running, status, until
 
 
 class NoBook:
@@ -43,7 +33,7 @@ class Daemon:
 
     def __init__(self, number, members):
         self.members = members
-        self.transport = Libp2pTransport(own(number), ("/ip4/127.0.0.1/tcp/0",), self.may_connect)
+        self.transport = Libp2pTransport(own_identity(number), ("/ip4/127.0.0.1/tcp/0",), self.may_connect)
         self.store = ChunkStore()
         self.up, self.down = [], []
         common = {"now": real_now}
@@ -82,7 +72,7 @@ class Daemon:
 
 @asynccontextmanager
 async def daemons(count, strangers=()):
-    members = {own(number).node_id for number in range(1, count + 1) if number not in strangers}
+    members = {own_identity(number).node_id for number in range(1, count + 1) if number not in strangers}
     nodes = [Daemon(number, members) for number in range(1, count + 1)]
     try:
         for node in nodes:
@@ -100,7 +90,7 @@ async def test_three_daemons_find_each_other_gossip_and_move_a_blob():
     async with daemons(3) as nodes:
         everyone = {node.id for node in nodes}
         await until(lambda: all(set(node.peers.members()) == everyone - {node.id} for node in nodes), 20)
-        beacon = seal(Beacon(chain=CHAIN, round=Round(1), epoch=Epoch(0), parent=CHAIN, committee=CHAIN), own(1)).envelope
+        beacon = seal(Beacon(chain=CHAIN, round=Round(1), epoch=Epoch(0), parent=CHAIN, committee=CHAIN), own_identity(1)).envelope
         await until_gossip_flows(nodes, beacon)
         data = Random(1).randbytes(5 * CHUNK_BYTES + 77)
         ref = await nodes[0].store.put_blob(data)

@@ -15,7 +15,7 @@ from bflcd.lab.updates.attacks import USUAL, Effort, Findings, Searched, attack,
 from bflcd.lab.updates.counts import Counted
 from bflcd.lab.updates.inversion import Rebuilt
 from bflcd.lab.updates.membership import Verdicts, advantage, auc, rate_at_few_false
-from bflcd.lab.updates.watching import watch, watched_rounds
+from bflcd.lab.updates.simulated import watch, watched_rounds
 
 ROUNDS: Final = 30
 WATCHED: Final = 6

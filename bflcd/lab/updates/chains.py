@@ -19,7 +19,7 @@ from bflcd.errors import MachineError, OperatorError, UsageError
 from bflcd.inspect.reader import open_reader
 from bflcd.lab.engine.base import Pace
 from bflcd.lab.updates.scene import Published, Scene, joined_engine
-from bflcd.lab.updates.watching import watched_rounds
+from bflcd.lab.updates.simulated import watched_rounds
 from bflcd.learn.flat import as_tensor
 from bflcd.learn.labels.calibration import strength
 from bflcd.learn.task import Community, Task, find_task

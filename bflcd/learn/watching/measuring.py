@@ -11,7 +11,8 @@ from bflcd.learn.task import Task
 from bflcd.learn.training import Cancelled, DeviceRows, JobCancelledError
 from bflcd.learn.watching.errors import MOST_ROWS, ClassErrors
 
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE = 64
+"""Of one forward pass: a look that takes too long is given up between two."""
 
 NOTHING = -1
 """What a row is called where outputs name no class."""

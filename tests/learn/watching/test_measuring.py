@@ -88,3 +88,15 @@ def test_outputs_that_are_not_finite_count_as_some_class():
 def test_a_cancelled_look_ends_between_two_batches():
     with pytest.raises(JobCancelledError):
         look(model_of([0.0, 1.0, 2.0]), find_task("digits", {}), ROWS, lambda: True)
+
+
+def test_a_look_at_the_largest_sample_can_be_given_up_on_the_way():
+    """Given as many rows as are looked at / When it is cancelled after the first pass / Then it ends there, not after all."""
+    asked = []
+
+    def second_time() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    with pytest.raises(JobCancelledError):
+        look(model_of([0.0, 1.0, 2.0]), find_task("digits", {}), ROWS.part(0, MOST_ROWS), second_time)

@@ -9,14 +9,34 @@ GRADIENTS = "bflcd/learn/private/gradients.py"
 DESCENT = "bflcd/learn/private/descent.py"
 BUDGET = "bflcd/node/privacy/budget.py"
 FILE = "bflcd/node/privacy/file.py"
+PLANNING = "bflcd/learn/private/planning.py"
+JUDGING = "bflcd/node/privacy/judging.py"
 
 DESCENDED: Final = selection("learn/private/test_descent.py")
 ACCOUNTED: Final = selection("learn/private/test_accountant.py")
 DRAWN: Final = selection("learn/private/test_noise.py")
 BUDGETED: Final = selection("node/privacy/test_budget.py")
+PLANNED: Final = selection("learn/private/test_planning.py")
+JUDGED: Final = selection("node/privacy/test_judging.py")
 FILED: Final = selection("node/privacy/test_file.py")
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
+    mutant(
+        "budget-for-one-update",
+        "each update is made as if it were the only one: all together tell of rows far more than the budget (section 5.1)",
+        PLANNING,
+        "steps=steps * self.rounds)",
+        "steps=steps)",
+        PLANNED,
+    ),
+    mutant(
+        "noise-hides-harm-unsaid",
+        "a judge of fifty rows whose noise lets liars pass is told nothing",
+        JUDGING,
+        "if min(rows, params.score_rows) >= least:",
+        "if rows >= 1:",
+        JUDGED,
+    ),
     mutant(
         "rows-unclipped",
         "one row moves the sum as far as it likes (section 5.1)",

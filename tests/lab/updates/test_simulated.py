@@ -9,7 +9,7 @@ from bflcd.lab.engine.loop import LoopEngine
 from bflcd.lab.experiments.updates import BASE, PRIVATE, trainings
 from bflcd.lab.simulation import Machine, Simulation
 from bflcd.lab.updates.attacks import searched_rounds
-from bflcd.lab.updates.watching import watch, watched_rounds
+from bflcd.lab.updates.simulated import watch, watched_rounds
 
 SMALL = msgspec.structs.replace(BASE, devices=7, rounds=4, seed=3)
 
