@@ -11,6 +11,7 @@ from bflcd.net.libp2p import Libp2pTransport
 from bflcd.net.memory import MemoryNetwork, MemoryTransport
 from bflcd.net.protocol import Connected, Disconnected, PeerEvent, Transport
 from bflcd.types import NodeId
+from tests.helpers.network import identity, own_identity
 
 KINDS = ("memory", "libp2p")
 TOPIC = "/bflc/test/1"
@@ -57,7 +58,7 @@ class Community:
         self._members: list[Member] = []
 
     def identity(self, number: int) -> Identity:
-        return Identity(number.to_bytes(32, "big"))
+        return own_identity(number) if self.kind == "libp2p" else identity(number)
 
     def make(self, number: int, listen: str | None = None) -> Member:
         """A member that is not started yet; `listen` is an address that an earlier one had."""

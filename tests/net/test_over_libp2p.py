@@ -90,7 +90,9 @@ async def test_three_daemons_find_each_other_gossip_and_move_a_blob():
     async with daemons(3) as nodes:
         everyone = {node.id for node in nodes}
         await until(lambda: all(set(node.peers.members()) == everyone - {node.id} for node in nodes), 20)
-        beacon = seal(Beacon(chain=CHAIN, round=Round(1), epoch=Epoch(0), parent=CHAIN, committee=CHAIN), own_identity(1)).envelope
+        beacon = seal(
+            Beacon(chain=CHAIN, round=Round(1), epoch=Epoch(0), parent=CHAIN, committee=CHAIN), own_identity(1)
+        ).envelope
         await until_gossip_flows(nodes, beacon)
         data = Random(1).randbytes(5 * CHUNK_BYTES + 77)
         ref = await nodes[0].store.put_blob(data)
