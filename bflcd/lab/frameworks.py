@@ -34,7 +34,7 @@ from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import balances, coarse_accuracy, coarse_loss, measures_fresh, row_range
 from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
-from bflcd.ledger.judging import judging_of
+from bflcd.ledger.judging import judging_of, near_of
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
@@ -207,7 +207,14 @@ class Bflc(Framework):
         def cost(offer: Tensor) -> float:
             limit, most = judging.limit, judging.row_limit
             found = self._engine.score(
-                model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most, balanced=judging.balanced
+                model,
+                offer[None],
+                [np.sort(drawn)],
+                judging.damping,
+                limit=limit,
+                row_limit=most,
+                balanced=judging.balanced,
+                near=judging.near,
             )
             return cost_in_margins(int(found.gains[0, 0]), judging)
 
@@ -280,6 +287,7 @@ class Bflc(Framework):
             gain_limit=gained,
             step=step,
             balanced=balances(self._params),
+            near=near_of(params, self.chain.state),
         )
 
     def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:

@@ -17,7 +17,7 @@ from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.checks.moves import LastStep, Move, move_of, on_card
 from bflcd.learn.flat import FlatModel, as_tensor
-from bflcd.learn.labels.balance import class_costs, row_weights
+from bflcd.learn.labels.balance import class_costs, row_weights, weighings
 from bflcd.learn.protocol import (
     WIDEST_ROW_LIMIT,
     EvaluateResult,
@@ -123,7 +123,7 @@ class Scorer:
         updates = [update for _, update in valid]
         last = self._last_step(job)
         step = last if job.fresh else None
-        moves = [move_of(update, step, job.damping, job.limit) for update in updates]
+        moves = [move_of(update, step, job.damping, job.limit, job.near) for update in updates]
         repeated = None
         if step is not None and any(move.along for move in moves):
             repeated = self._repeated(step, start, base, rows, cancelled)
@@ -137,7 +137,7 @@ class Scorer:
                 _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated, weights),
                 found.accuracy,
                 on_card(move.norm),
-                cost=cost,
+                cost=job.near * cost,
             )
             for (candidate, _), move, found, cost in zip(valid, moves, measured, costs, strict=True)
         )
@@ -150,7 +150,7 @@ class Scorer:
         """What the round before did to the model, from the first job of a round for all of them. Raises PeerError(BAD_TENSOR)."""
         if job.before:
             model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
-            self._step = (job.round, LastStep.of(model - before, job.damping, job.limit))
+            self._step = (job.round, LastStep.of(model - before, job.damping, job.limit, job.near))
         return self._step[1] if self._step is not None and self._step[0] == job.round else None
 
     def _repeated(self, step: LastStep, start: Tensor, base: RowLosses, rows: DeviceRows, cancelled: Cancelled) -> Tensor:
@@ -308,10 +308,10 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
 
 def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
     """The mean gain of what is measured of an update; with what its repetition adds, if it is less with that."""
-    gain = mean_gain(base, losses, job.row_limit, job.gain_limit, weights)
+    gain = mean_gain(base, losses, job.row_limit, job.gain_limit, weights, near=job.near)
     if repeated is None:
         return gain
-    return min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit, weights))
+    return min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit, weights, near=job.near))
 
 
 def mean_gain(
@@ -320,15 +320,15 @@ def mean_gain(
     row_limit: MicroNats,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
     weights: Tensor | None = None,
+    *,
+    near: int = 1,
 ) -> MicroNats:
     """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself.
 
-    `weights` [rows], `row_weights`: the less of that mean and the one by them, so that nobody is paid for what it takes from a
-    common class and gives to rare ones, or the other way.
+    `weights` [rows], `row_weights`: of its classes, where they count too (`weighings`). `near`: how often a gain counts.
     """
-    gains = (base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
-    by_row = _micro_nats(gains)
-    return by_row if weights is None else min(by_row, _micro_nats(gains * weights))
+    gains = (near * (base - losses)).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
+    return min(_micro_nats(gains * by) for by in weighings(weights, near))
 
 
 def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:

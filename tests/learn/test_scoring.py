@@ -288,6 +288,51 @@ def test_an_update_moves_the_model_by_its_damped_share_and_within_the_limit(norm
     assert held_share(norm, 4, limit) == share
 
 
+@pytest.mark.parametrize(("norm", "limit"), [(16.0, 4096), (0.5, 4096), (9.0, None)])
+def test_near_is_a_part_of_the_way_that_damping_and_limit_leave(norm, limit):
+    assert held_share(norm, 4, limit, 8) == held_share(norm, 4, limit) / 8
+
+
+def test_near_a_judge_counts_what_is_there_as_often(digits):
+    """Given an update, then near its card says eight times what the rows gain at an eighth of the way, of rows and classes the
+    middle; its cost counts as often, and nothing offered gains nothing."""
+    task, flat, model, rows, update = digits
+    job = score_job(model, [candidate(flat, 1, update), candidate(flat, 2, -update), candidate(flat, 3, 0 * update)], rows=1000)
+    near = Scorer(flat, task, rows).score(replace(job, near=8, balanced=True), never).scores
+    flat.load(model)
+    base = measure(flat, task, rows, never).losses
+    for place, sign in enumerate((1, -1)):
+        flat.load(model)
+        flat.weights.add_(torch.from_numpy(update.copy()), alpha=sign / 32)
+        found = measure(flat, task, rows, never).losses
+        gains = (8 * (base - found)).clamp(-1000, 1000)
+        means = float(gains.mean()), float((gains * row_weights(rows.targets)).mean())
+        assert near[place].gain == pytest.approx(sum(means) / 2 * 1e6, abs=2)
+        assert near[place].cost == 8 * class_costs(base, found[None], rows.targets).tolist()[0]
+        assert near[place].norm == fixed_norm(update)
+    assert (near[2].gain, near[2].cost) == (0, 0)
+    assert near[0].gain > 0 > near[1].gain
+
+
+def test_near_what_a_row_gains_is_held_as_ever():
+    """Given a row that loses a nat at a quarter of the way, then near it counts no more than a row may lose."""
+    base, losses = torch.zeros(4, dtype=torch.float64), torch.tensor([1.0, 0.0, 0.0, -1.0], dtype=torch.float64)
+    limits = MicroNats(2_000_000), MicroNats(500_000)
+    assert mean_gain(base, losses, *limits, near=4) == round((-2 + 0.5) / 4 * 1e6)
+    assert mean_gain(base, losses / 4, *limits, near=4) == mean_gain(base, losses, *limits)
+
+
+def test_near_an_honest_update_that_goes_too_far_is_seen_to_help():
+    """Given a valley and a step that leads to its other side, higher up, then at the end of the way it costs, and near it gains;
+    the same step turned round costs at both."""
+
+    def said(share: float, near: int) -> int:
+        losses = torch.full((4,), (1.0 - 3.0 * share / near) ** 2, dtype=torch.float64)
+        return mean_gain(torch.ones(4, dtype=torch.float64), losses, MicroNats(10**9), near=near)
+
+    assert [said(share, near) > 0 for share in (1.0, -1.0) for near in (1, 16)] == [False, True, False, False]
+
+
 def test_rows_without_a_finite_loss_count_as_the_limit():
     losses = bounded_losses(torch.tensor([float("nan"), float("inf"), float("-inf"), 2.0, 5000.0]))
     assert losses.tolist() == [1000.0, 1000.0, -1000.0, 2.0, 1000.0]

@@ -40,19 +40,19 @@ class LastStep:
     share: float
 
     @classmethod
-    def of(cls, floats: Floats, damping: int, limit: int | None) -> "LastStep | None":
-        """`damping`, `limit` as in `held_share`. None of a step that moved nothing."""
+    def of(cls, floats: Floats, damping: int, limit: int | None, near: int = 1) -> "LastStep | None":
+        """`damping`, `limit`, `near` as in `held_share`. None of a step that moved nothing."""
         norm = norm_of(floats)
-        return cls(floats, norm**2, held_share(norm, damping, limit)) if norm > 0 else None
+        return cls(floats, norm**2, held_share(norm, damping, limit, near)) if norm > 0 else None
 
 
-def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | None) -> Move:
+def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | None, near: int = 1) -> Move:
     """Where an update is measured: whole without a `step`, else without what it repeats of that."""
     norm = norm_of(update)
     if step is None:
-        return Move(held_share(norm, damping, limit), norm=norm)
+        return Move(held_share(norm, damping, limit, near), norm=norm)
     along = max(0.0, float(np.multiply(update, step.floats, dtype=np.float64).sum()) / step.squares)
-    share = held_share(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit)
+    share = held_share(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit, near)
     return Move(share, along, along * share / step.share, norm)
 
 
@@ -72,12 +72,13 @@ def on_card(norm: float) -> int:
     return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
-def held_share(norm: float, damping: int, limit: int | None) -> float:
-    """The share of an update of that norm by which the model is moved: 1 / `damping`, or what makes a step of `limit`.
+def held_share(norm: float, damping: int, limit: int | None, near: int = 1) -> float:
+    """The share of an update of that norm by which the model is moved: the `near`-th part of 1 / `damping`, or of what makes a
+    step of `limit`.
 
     `limit` is in the unit of cards; None: there is none.
     """
     share = 1.0 / damping
     if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
-        return share
-    return limit / (2.0**NORM_SCALE_BITS * norm)
+        return share / near
+    return limit / (2.0**NORM_SCALE_BITS * norm) / near

@@ -1,6 +1,6 @@
 """Classes of a judge's rows: how much each counts in what it says of a gain, and what each loses by an offer."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,21 @@ def row_weights(targets: Tensor) -> Tensor:
         return torch.ones(len(targets), dtype=torch.float64)
     _, of, counts = torch.unique(targets, return_inverse=True, return_counts=True)
     return torch.from_numpy(weights_of(counts.double().cpu().numpy()))[of.cpu()]
+
+
+Weights = TypeVar("Weights", Tensor, NDArray[np.float64])
+
+
+def weighings(weights: Weights | None, near: int) -> list[Weights | float]:
+    """By what rows are weighed, of whose means the least is a judge's gain; `weights`: `row_weights`, None: rows alone count.
+
+    The less of both means, so that nobody is paid for what it takes from a common class and gives to rare ones, or the other way.
+    Where judges look `near` (above 1) it is the middle of both: of two noisy means of the same rows the less is below 0 where
+    nothing is gained or lost, and of many classes each has few rows.
+    """
+    if weights is None:
+        return [1.0]
+    return [1.0, weights] if near == 1 else [(weights + 1.0) / 2.0]
 
 
 def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:

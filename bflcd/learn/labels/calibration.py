@@ -19,8 +19,8 @@ UNSEEN: Final = 0.5
 """Rows that every class counts as having beside its own (Krichevsky and Trofimov 1981): of none the logarithm is finite."""
 
 HALVING: Final = 20
-"""Rounds after which half of it is left, a third after twice as many: a prior that all share is learned in the end, however hard
-the task."""
+"""Rounds after which half of it is left, a fifth after twice as many, a tenth after three times: a prior that all share is
+learned in the end, however hard the task."""
 
 ENOUGH: Final = 3.0
 """Classes, by the perplexity of its labels, from which on a device has enough to tell apart; of one class alone nothing is."""
@@ -37,7 +37,8 @@ def strength(spec: TaskSpec, known: PartsPerMillion, round_: int) -> float:
     `known`: what share of their rows judges found the model right on, as the ledger has it (`ledger.state.State.known`). Its
     square is taken off, since what a class is worth beside others is learned last, from devices that have both.
     """
-    return spec.calibration / MILLION * (1.0 - (known / MILLION) ** 2) / (1.0 + round_ / HALVING)
+    age = round_ / HALVING
+    return spec.calibration / MILLION * (1.0 - (known / MILLION) ** 2) / (1.0 + max(age, age**2))
 
 
 def log_shares(targets: Tensor, classes: int) -> Tensor:

@@ -27,10 +27,11 @@ class Gauge:
         start = model.to(flat.device)
         flat.weights.copy_(start)
         base = measure(flat, self._task, self._rows, never).losses
-        share = held_share(norm_of(offer.cpu().numpy()), judging.damping, judging.limit)
+        share = held_share(norm_of(offer.cpu().numpy()), judging.damping, judging.limit, judging.near)
         torch.add(start, offer.to(flat.device), alpha=share, out=flat.weights)
         found = measure(flat, self._task, self._rows, never).losses
-        return cost_in_margins(mean_gain(base, found, judging.row_limit, weights=self._weights(judging)), judging)
+        gain = mean_gain(base, found, judging.row_limit, weights=self._weights(judging), near=judging.near)
+        return cost_in_margins(gain, judging)
 
     def _weights(self, judging: Judging) -> Tensor | None:
         return row_weights(self._rows.targets.cpu()) if judging.balanced and self._task.classifies else None

@@ -120,9 +120,10 @@ class Asker:
         limit, found = judging.row_limit / MILLION, []
         most = min(limit, judging.gain_limit / MILLION)
         for update in updates:
-            share = held_share(float(update.norm()), judging.damping, judging.limit)
+            share = held_share(float(update.norm()), judging.damping, judging.limit, judging.near)
             torch.add(model, update, alpha=share, out=flat.weights)
-            found.append((base - measure(flat, self._task, rows, never).losses).clamp(-limit, most))
+            moved = measure(flat, self._task, rows, never).losses
+            found.append((judging.near * (base - moved)).clamp(-limit, most))
         gains: Reals = torch.stack(found).numpy()
         return gains
 

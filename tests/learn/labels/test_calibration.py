@@ -49,7 +49,8 @@ class OwnLogits(Own):
         (400_000, 500_000, 0, 0.3),
         (0, 0, 0, 0.0),
         (MILLION, 0, HALVING, 0.5),
-        (MILLION, 500_000, 3 * HALVING, 0.1875),
+        (MILLION, 0, HALVING // 2, 2 / 3),
+        (MILLION, 500_000, 3 * HALVING, 0.075),
     ],
 )
 def test_it_fades_with_the_square_of_what_the_model_knows_and_with_its_age(set_, known, round_, expected):
