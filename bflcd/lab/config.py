@@ -108,7 +108,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether what an update repeats of the last step is left out of what judges measure."""
     balanced_gains: bool = True
     """Whether a judge says the less of what its rows and its classes gain, these counting alike."""
-    near_gains: bool = True
+    near_gains: bool = False
     """Whether judges look near where many train, and who clearly helps has made up for as much harm."""
     calibration: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     """How much of its labels' shares a device takes out of what it learns at first."""

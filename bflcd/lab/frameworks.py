@@ -34,8 +34,9 @@ from bflcd.learn.protocol import CANARY, NORM_LIMIT, NORM_SCALE_BITS
 from bflcd.ledger.disclosure import balances, coarse_accuracy, coarse_loss, measures_fresh, row_range
 from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
-from bflcd.ledger.judging import judging_of, near_of
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.trust.margin import margin_of
+from bflcd.ledger.trust.nearness import near_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import MILLION, TaskSpec

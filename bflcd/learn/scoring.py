@@ -1,7 +1,7 @@
 """Judging updates on local rows: paired, damped loss gains in exact integers (design 5)."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from time import perf_counter
@@ -78,8 +78,8 @@ class Scorer:
         self._compared: tuple[tuple[Round, int, PartsPerMillion], Comparison] | None = None
         self._step: tuple[Round, LastStep | None] | None = None
         """Of the round in whose first job it came."""
-        self._gained: tuple[tuple[bytes, int, int], Tensor] | None = None
-        """By the last step once more, beside what the base is known by."""
+        self._gained: tuple[tuple[tuple[bytes, int, int], float], Tensor] | None = None
+        """By the last step once more, beside what the base is known by and where the step was looked at."""
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
@@ -130,14 +130,17 @@ class Scorer:
         measured = list(self._measure_all(start, updates, moves, rows, cancelled, step=step))
         targets = rows.targets.cpu()
         weights = row_weights(targets) if job.balanced and self._task.classifies else None
-        costs = class_costs(base.losses, torch.stack([found.losses for found in measured]), targets).tolist() if measured else []
+        costs: list[int] = []
+        if measured:
+            near = torch.tensor([move.near for move in moves], dtype=torch.float64)
+            costs = class_costs(base.losses, torch.stack([found.losses for found in measured]), targets, near).tolist()
         scores = tuple(
             UpdateScore(
                 candidate.key,
-                _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated, weights),
+                _gain(job, move, base.losses - found.losses, repeated, weights),
                 found.accuracy,
                 on_card(move.norm),
-                cost=job.near * cost,
+                cost=cost,
             )
             for (candidate, _), move, found, cost in zip(valid, moves, measured, costs, strict=True)
         )
@@ -151,14 +154,17 @@ class Scorer:
         if job.before:
             model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
             self._step = (job.round, LastStep.of(model - before, job.damping, job.limit, job.near))
-        return self._step[1] if self._step is not None and self._step[0] == job.round else None
+        if self._step is None or self._step[0] != job.round or self._step[1] is None:
+            return None
+        return self._step[1].seen(job.damping, job.limit, job.near)  # a recovered round may look at it otherwise
 
     def _repeated(self, step: LastStep, start: Tensor, base: RowLosses, rows: DeviceRows, cancelled: Cancelled) -> Tensor:
         """What each row gains by the last step once more, [rows]; measured once for all jobs of one base."""
         assert self._base is not None, "the base is measured first"
-        if self._gained is None or self._gained[0] != self._base[0]:
+        key = (self._base[0], step.share)
+        if self._gained is None or self._gained[0] != key:
             (found,) = self._measure_all(start, [step.floats], [Move(step.share)], rows, cancelled)
-            self._gained = (self._base[0], base.losses - found.losses)
+            self._gained = (key, base.losses - found.losses)
         return self._gained[1]
 
     def _compare(
@@ -306,29 +312,34 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
     return EvaluateResult(found.accuracy, found.loss, len(rows))
 
 
-def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
-    """The mean gain of what is measured of an update; with what its repetition adds, if it is less with that."""
-    gain = mean_gain(base, losses, job.row_limit, job.gain_limit, weights, near=job.near)
-    if repeated is None:
-        return gain
-    return min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit, weights, near=job.near))
+def _gain(job: ScoreJob, move: Move, gained: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
+    """The mean of what rows gain by what is measured of an update; with what its repetition adds, if it is less with that."""
+    ways = [gained] if repeated is None else [gained, gained + move.times * repeated]
+    by = weighings(weights, job.near)
+    gain = min(mean_gain(way, job.row_limit, job.gain_limit, by, near=move.near) for way in ways)
+    return counted(gain, job.near, move.near)
 
 
 def mean_gain(
-    base: Tensor,
-    losses: Tensor,
+    gained: Tensor,
     row_limit: MicroNats,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
-    weights: Tensor | None = None,
+    by: Sequence[Tensor | float] = (1.0,),
     *,
-    near: int = 1,
+    near: float = 1.0,
 ) -> MicroNats:
-    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself.
+    """The mean of what rows have `gained`, each held to -`row_limit` to the less of both: no row says much about itself.
 
-    `weights` [rows], `row_weights`: of its classes, where they count too (`weighings`). `near`: how often a gain counts.
+    `by`: what rows weigh, of several ways the one by which it is least (`weighings`). `near`: how often a gain counts.
     """
-    gains = (near * (base - losses)).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
-    return min(_micro_nats(gains * by) for by in weighings(weights, near))
+    gains = (near * gained).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
+    return min(_micro_nats(gains * weights) for weights in by)
+
+
+def counted(gain: MicroNats, near: int, nearer: float) -> MicroNats:
+    """What a judge that is to look `near` says of an update at which it looked as near as `nearer`, where that is longer than any
+    that weighs in full: a gain counts as of one of that length, harm counts whole."""
+    return gain if gain <= 0 or near == 1 else MicroNats(round(gain * nearer / near))
 
 
 def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:

@@ -7,12 +7,12 @@ from typing import Final
 from bflcd.ledger.disclosure import HALF_RIGHT, REFUSED
 from bflcd.ledger.election import Merit
 from bflcd.ledger.judgement import Judgement, OfferJudgement, Reason
-from bflcd.ledger.judging import near_of
 from bflcd.ledger.quorum import faults, leader
 from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.doubts import Bearing, of_cards
+from bflcd.ledger.trust.nearness import near_of
 from bflcd.ledger.trust.reputation import Measure, harm_is_shown, helps_clearly, measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View

@@ -62,7 +62,7 @@ def test_a_community_begins_with_it_when_its_judges_have_said_so(wanted: bool) -
 def test_where_many_train_all_judges_look_as_near_once_the_model_is_old(nodes: int, near: int) -> None:
     """Given twenty trainers, or sixteen, whose model is right three times of five, then the jobs of a young model's rounds are of the
     whole way, and those of an old one's of a fifth of it, or whole, in all of a committee alike."""
-    world = a_world(nodes=nodes, seed=3)
+    world = a_world(nodes=nodes, seed=3, near_gains=True)
     answer, jobs = world.answer, dict[bool, set[int]]()
 
     def measured(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:

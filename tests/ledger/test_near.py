@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bflcd.ledger.disclosure import HALF_RIGHT
-from bflcd.ledger.influence.weights import FEW_UPDATES
-from bflcd.ledger.judging import MOST_NEAR, judging_of, near_of
+from bflcd.ledger.judging import judging_of
 from bflcd.ledger.quorum import faults, quorum
 from bflcd.ledger.roles import trainers
 from bflcd.ledger.state import account_of, with_accounts
+from bflcd.ledger.trust.margin import NEAR_MARGIN, margin_of
+from bflcd.ledger.trust.nearness import MANY, MOST_NEAR, near_of
 from bflcd.ledger.trust.reputation import (
     HARM_PART,
     LEAST_GAIN,
@@ -30,22 +31,23 @@ KNOWN = PartsPerMillion(800_000)
 
 
 def community(members: int, known: int = KNOWN, **params: object) -> Community:
-    start = make_community(members, 4, reputation_rounds=8, **params)
+    start = make_community(members, 4, **{"reputation_rounds": 8, "near_gains": True} | params)
     return replace(start, state=replace(start.state, known=PartsPerMillion(known)))
 
 
 @pytest.mark.parametrize(
     ("training", "params", "known", "near"),
     [
-        pytest.param(FEW_UPDATES, {}, KNOWN, 1, id="of few trainers each is much of the step"),
-        pytest.param(FEW_UPDATES + 1, {}, KNOWN, 4, id="of more it is a part, by the damping"),
+        pytest.param(MANY, {}, KNOWN, 1, id="of few trainers each is much of the step"),
+        pytest.param(MANY + 1, {}, KNOWN, 4, id="of more it is a part, by the damping"),
         pytest.param(26, {}, KNOWN, 6, id="rounded down"),
         pytest.param(26, {}, HALF_RIGHT, 6, id="from when the model is right on half"),
         pytest.param(26, {}, HALF_RIGHT - 1, 1, id="not of a young model"),
         pytest.param(200, {}, KNOWN, MOST_NEAR, id="no nearer than numbers allow"),
         pytest.param(26, {"score_damping": 13}, KNOWN, 2, id="the damping is the way's first part"),
         pytest.param(26, {"score_damping": 64}, KNOWN, 1, id="which may be short enough"),
-        pytest.param(26, {"near_gains": False}, KNOWN, 1, id="where genesis wants it"),
+        pytest.param(26, {"near_gains": Params().near_gains}, KNOWN, 1, id="where genesis wants it alone"),
+        pytest.param(26, {"score_noise": 1_000}, KNOWN, 1, id="not where judges add noise"),
         pytest.param(26, {"score_rule": "accuracy"}, KNOWN, 1, id="a short step changes no accuracy that ranks"),
     ],
 )
@@ -60,8 +62,24 @@ def test_it_follows_from_who_may_train_in_the_round() -> None:
     """Given a hundred members of whom a quarter is at work, then it is by the quarter and not by the hundred."""
     start = community(104, active_fraction=PartsPerMillion(MILLION // 4))
     training = len(trainers(start.params, start.state))
-    assert FEW_UPDATES < training < 40
+    assert MANY < training < 40
     assert near_of(start.params, start.state) == training // 4
+
+
+@pytest.mark.parametrize(("offering", "near"), [(MILLION, 6), (MILLION // 2, 6), (MILLION // 2 - 1, 1)])
+def test_who_may_train_and_does_not_brings_nobody_nearer(offering: int, near: int) -> None:
+    """Given 26 of whom ten have missed most of their rounds, then it is by the others, who are sixteen."""
+    start = community(30)
+    idle = [account_of(start.state, node) for node in start.outsiders[:10]]
+    state = with_accounts(start.state, *(replace(one, offering=PartsPerMillion(offering)) for one in idle if one is not None))
+    assert near_of(start.params, state) == near
+
+
+def test_near_an_offer_may_cost_half_as_much() -> None:
+    near, far = community(30), community(30, near_gains=False)
+    assert margin_of(near.params, near.state) == margin_of(far.params, far.state) // NEAR_MARGIN == 120_000
+    few = community(MANY + 4)
+    assert margin_of(few.params, few.state) == 240_000
 
 
 @given(st.integers(4, 64), st.integers(0, 64))
@@ -119,7 +137,7 @@ def reputation(played: Community, node: NodeId) -> int:
     return account.reputation
 
 
-@pytest.mark.parametrize(("members", "paid"), [(FEW_UPDATES + 5, True), (FEW_UPDATES + 4, False)])
+@pytest.mark.parametrize(("members", "paid"), [(MANY + 5, True), (MANY + 4, False)])
 def test_of_many_trainers_who_harmed_once_is_heard_again_after_one_offer_that_all_gain_by(members: int, paid: bool) -> None:
     """Given a community in which sixteen train, and one with another, then only in the latter it pays for one harm, whatever it gains."""
     start = community(members)
@@ -133,7 +151,7 @@ def test_of_many_trainers_who_harmed_once_is_heard_again_after_one_offer_that_al
 
 def test_two_of_three_judges_are_not_clear() -> None:
     """Given an offer that two of three cards gain by and one does not, then it pays what it gains, and no more."""
-    start = community(FEW_UPDATES + 5)
+    start = community(MANY + 5)
     one = start.outsiders[0]
     offers = [make_offer(start, node) for node in start.outsiders]
     seats = sorted(start.state.committee[: start.q])

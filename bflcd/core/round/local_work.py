@@ -19,8 +19,8 @@ from bflcd.crypto.hashing import Domain, digest, integer
 from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
 from bflcd.ledger.influence.step_limit import step_limit
-from bflcd.ledger.judging import near_of
 from bflcd.ledger.trust.canaries import own_proof
+from bflcd.ledger.trust.nearness import near_of
 from bflcd.ledger.trust.noise import Noise
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bflcd.lab.engine.privacy import NoisyTraining
-from bflcd.learn.checks.moves import held_share
+from bflcd.learn.checks.moves import look_at
 from bflcd.learn.labels.balance import class_costs, row_weights, weighings
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
@@ -147,10 +147,12 @@ class Engine(ABC):
         sizes = [len(member) for member in members]
         alongs, squares = _repetitions(updates, step)
         norms = (updates.double().square().sum(1) - alongs.square() * squares).clamp(min=0).sqrt()
-        shares = torch.tensor([held_share(norm, damping, limit, near) for norm in norms.tolist()])
+        looks = [look_at(norm, damping, limit, near) for norm in norms.tolist()]
+        shares = torch.tensor([look.share for look in looks])
+        nears = torch.tensor([look.near for look in looks], dtype=torch.float64)
         repeated = torch.zeros(len(updates), 1, dtype=torch.float64)
         if step is not None and alongs.any():
-            share = held_share(squares**0.5, damping, limit, near)
+            share = look_at(squares**0.5, damping, limit, near).share
             losses = self.losses(torch.stack([model, model + share * step]), rows)[0].cpu()
             repeated = (alongs.cpu() * shares / share)[:, None] * (losses[0] - losses[1])
         targets, by_class, passes = rows.targets.cpu(), balanced and self._task.classifies, []
@@ -164,7 +166,10 @@ class Engine(ABC):
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
             measured = (losses.cpu(), right.cpu(), targets, sizes, repeated[part])
-            passes.append(_by_member(*measured, row_limit=row_limit, gain_limit=gain_limit, balanced=by_class, near=near))
+            found = _by_member(
+                *measured, balanced=by_class, near=near, nears=nears[part], row_limit=row_limit, gain_limit=gain_limit
+            )
+            passes.append(found)
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -203,15 +208,17 @@ def _by_member(
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
     balanced: bool = False,
     near: int = 1,
+    nears: Tensor | None = None,
 ) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base.
 
     `repeated` [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
-    `balanced`: classes count too (`weighings`); `near`: how often all counts.
+    `balanced`: classes count too (`weighings`); `near`: how near judges are to look, `nears` [models - 1]: how near they did.
     """
     owned = torch.split(targets, list(sizes))
     parts = zip(torch.split(losses, list(sizes), dim=1), owned, strict=True)
-    costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
+    often = torch.ones(len(losses) - 1, dtype=torch.float64) if nears is None else nears
+    costs = torch.stack([class_costs(part[0], part[1:], own, often) for part, own in parts])
     by_class = torch.cat([row_weights(own) for own in owned]).numpy() if balanced else None
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
@@ -219,9 +226,10 @@ def _by_member(
     least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
     gained = loss[:1] - loss[1:]
     ways = [gained] if repeated is None else [gained, gained + repeated.numpy()]
-    held = [np.clip(near * one, least, most) for one in ways]
+    held = [np.clip(often[:, None].numpy() * one, least, most) for one in ways]
     means = (np.add.reduceat(one * by, starts, axis=1).T / counts for one in held for by in weighings(by_class, near))
     gains = np.minimum.reduce(list(means))
+    gains = np.where(gains > 0, gains * (often / near).numpy(), gains)
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(
@@ -229,5 +237,5 @@ def _by_member(
         accuracies=accuracies[:, 1:],
         base_losses=np.rint(bases * MILLION).astype(np.int64),
         base_accuracies=accuracies[:, 0],
-        costs=near * costs.numpy(),
+        costs=costs.numpy(),
     )

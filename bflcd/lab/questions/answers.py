@@ -12,7 +12,9 @@ from torch import Tensor
 
 from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.engine.base import Engine
+from bflcd.learn.checks.moves import look_at
 from bflcd.learn.labels.balance import row_weights, weighings
+from bflcd.learn.protocol import Judging
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.disclosure import LEAST_ROW_LIMIT, REFUSED
@@ -42,10 +44,13 @@ class Measured:
     right: NDArray[np.bool_]
 
 
-def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, damping: int, *, near: int = 1) -> Measured:
-    """Every update, damped, on `rows`; `near`: at that part of the way, with the losses that it counts as."""
-    losses, right = engine.losses(torch.cat([model[None], updates / (damping * near) + model]), rows)
-    losses[1:] = losses[:1] + near * (losses[1:] - losses[:1])
+def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, judging: Judging) -> Measured:
+    """Every update on `rows`, damped, and as near as a judge looks at one of its length; with the losses that it counts as."""
+    near = [look_at(float(update.double().norm()), judging.damping, judging.limit, judging.near).near for update in updates]
+    nears = torch.tensor(near, dtype=torch.float64)
+    shares = (1.0 / (judging.damping * nears)).to(updates)
+    losses, right = engine.losses(torch.cat([model[None], updates * shares[:, None] + model]), rows)
+    losses[1:] = losses[:1] + nears.to(losses)[:, None] * (losses[1:] - losses[:1])
     return Measured(losses.numpy(), right.numpy())
 
 

@@ -10,7 +10,7 @@ Where L gains, its repetition counts for nothing; where it harms, whoever repeat
 last step is no repetition, and is measured whole.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,15 @@ from bflcd.wire.tensors import Floats
 class Move:
     """A model is measured at its weights plus `share` of (an update less `along` times the last step).
 
-    `times`: how many steps as they are measured by themselves are left out. `norm`: L2 norm of the whole update.
+    `times`: how many steps as they are measured by themselves are left out. `norm`: L2 norm of the whole update. `near`: how
+    often counts what is gained or lost there.
     """
 
     share: float
     along: float = 0.0
     times: float = 0.0
     norm: float = 0.0
+    near: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,24 @@ class LastStep:
 
     @classmethod
     def of(cls, floats: Floats, damping: int, limit: int | None, near: int = 1) -> "LastStep | None":
-        """`damping`, `limit`, `near` as in `held_share`. None of a step that moved nothing."""
+        """`damping`, `limit`, `near` as in `look_at`. None of a step that moved nothing."""
         norm = norm_of(floats)
-        return cls(floats, norm**2, held_share(norm, damping, limit, near)) if norm > 0 else None
+        return cls(floats, norm**2, look_at(norm, damping, limit, near).share) if norm > 0 else None
+
+    def seen(self, damping: int, limit: int | None, near: int) -> "LastStep":
+        """The same step as a judge looks at it."""
+        return replace(self, share=look_at(self.squares**0.5, damping, limit, near).share)
 
 
 def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | None, near: int = 1) -> Move:
     """Where an update is measured: whole without a `step`, else without what it repeats of that."""
     norm = norm_of(update)
     if step is None:
-        return Move(held_share(norm, damping, limit, near), norm=norm)
+        look = look_at(norm, damping, limit, near)
+        return Move(look.share, norm=norm, near=look.near)
     along = max(0.0, float(np.multiply(update, step.floats, dtype=np.float64).sum()) / step.squares)
-    share = held_share(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit, near)
-    return Move(share, along, along * share / step.share, norm)
+    look = look_at(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit, near)
+    return Move(look.share, along, along * look.share / step.share, norm, look.near)
 
 
 def norm_of(update: Floats) -> float:
@@ -72,13 +79,25 @@ def on_card(norm: float) -> int:
     return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
-def held_share(norm: float, damping: int, limit: int | None, near: int = 1) -> float:
-    """The share of an update of that norm by which the model is moved: the `near`-th part of 1 / `damping`, or of what makes a
-    step of `limit`.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where an offer is looked at: by what share of it the model is moved, and how often counts what is gained or lost there."""
 
-    `limit` is in the unit of cards; None: there is none.
+    share: float
+    near: float
+
+
+def look_at(norm: float, damping: int, limit: int | None, near: int = 1) -> Look:
+    """How an update of that norm is looked at: at 1 / `damping` of it, or what makes a step of `limit`; `near` times nearer.
+
+    `limit` is in the unit of cards; None: there is none. An update that is longer than a whole step may be is looked at from
+    that much farther: in the aggregate it counts as one of that length, and near, what it overshoots by would not be seen.
     """
     share = 1.0 / damping
-    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
-        return share / near
-    return limit / (2.0**NORM_SCALE_BITS * norm) / near
+    if limit is None:
+        return Look(share / near, float(near))
+    most = limit / 2.0**NORM_SCALE_BITS
+    if norm * share > most:
+        share = most / norm
+    nearer = float(near) if norm <= most else max(1.0, near * most / norm)
+    return Look(share / nearer, nearer)

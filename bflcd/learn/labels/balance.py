@@ -57,10 +57,11 @@ def weighings(weights: Weights | None, near: int) -> list[Weights | float]:
     return [1.0, weights] if near == 1 else [(weights + 1.0) / 2.0]
 
 
-def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
+def class_costs(base: Tensor, losses: Tensor, targets: Tensor, near: Tensor | float = 1.0) -> Tensor:
     """What each model takes from the class that loses most, less what it gives to the one that gains most, [models].
 
-    In millionths of confidence, from -2 to 1 million; who knows few classes, and knows them well, gives about what it takes.
+    In millionths of confidence, from -2 to 1 million, as where all is lost or given; `near` [models]: how often it counts. Who
+    knows few classes, and knows them well, gives about what it takes.
     Confidence in a row is exp(-loss), for cross-entropy the probability of its class; of a class's rows the mean counts. `base`
     [rows], `losses` [models, rows]. Classes of fewer than `MIN_CLASS_ROWS` rows don't count; targets that are no classes are one.
     """
@@ -73,5 +74,6 @@ def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
         return torch.zeros(len(losses), dtype=torch.int64)
     means = lost.double() @ members / members.sum(0)
     given = (-means).max(1).values.clamp(min=0)
-    costs: Tensor = ((means.max(1).values - given) * MILLION).round().long()
+    found = (means.max(1).values - given) * near
+    costs: Tensor = (found.clamp(-2.0, 1.0) * MILLION).round().long()
     return costs

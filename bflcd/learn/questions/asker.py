@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.learn.checks.moves import held_share
+from bflcd.learn.checks.moves import look_at
 from bflcd.learn.protocol import NORM_SCALE_BITS, Judging
 from bflcd.learn.questions.craft import Crafter
 from bflcd.learn.questions.prediction import Prediction, Reals, deviations, expected, information, predict
@@ -120,10 +120,10 @@ class Asker:
         limit, found = judging.row_limit / MILLION, []
         most = min(limit, judging.gain_limit / MILLION)
         for update in updates:
-            share = held_share(float(update.norm()), judging.damping, judging.limit, judging.near)
-            torch.add(model, update, alpha=share, out=flat.weights)
+            look = look_at(float(update.norm()), judging.damping, judging.limit, judging.near)
+            torch.add(model, update, alpha=look.share, out=flat.weights)
             moved = measure(flat, self._task, rows, never).losses
-            found.append((judging.near * (base - moved)).clamp(-limit, most))
+            found.append((look.near * (base - moved)).clamp(-limit, most))
         gains: Reals = torch.stack(found).numpy()
         return gains
 

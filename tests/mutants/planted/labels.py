@@ -96,8 +96,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "rare-classes-pay-for-a-common-one",
         "who takes from a common class and gives to rare ones is paid, having trained nothing (section 5.2)",
         "bflcd/learn/scoring.py",
-        "return min(_micro_nats(gains * by) for by in weighings(weights, near))",
-        "return max(_micro_nats(gains * by) for by in weighings(weights, near))",
+        "return min(_micro_nats(gains * weights) for weights in by)",
+        "return max(_micro_nats(gains * weights) for weights in by)",
         JUDGED,
     ),
     mutant(

@@ -5,7 +5,7 @@ from typing import Final
 from tests.mutants.catchers import selection
 from tests.mutants.mutant import Mutant, mutant
 
-JUDGING: Final = "bflcd/ledger/judging.py"
+NEARNESS: Final = "bflcd/ledger/trust/nearness.py"
 REPUTATION: Final = "bflcd/ledger/trust/reputation.py"
 SCORING: Final = "bflcd/learn/scoring.py"
 
@@ -16,7 +16,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "near-while-young",
         "long lies cost a young model's judges nothing, and liars end communities (ADR 40)",
-        JUDGING,
+        NEARNESS,
         'params.score_rule != "gain" or state.known < HALF_RIGHT',
         'params.score_rule != "gain"',
         DECIDED,
@@ -24,8 +24,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "near-among-few",
         "of ten daemons' flippers some are packed, whom the whole way keeps out (ADR 40)",
-        JUDGING,
-        "1 if training <= FEW_UPDATES else",
+        NEARNESS,
+        "1 if training <= MANY else",
         "1 if training <= 1 else",
         DECIDED,
     ),
@@ -33,16 +33,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "near-counts-once",
         "what honest updates gain near is no word of a card, and no debt is ever paid",
         SCORING,
-        "gains = (near * (base - losses))",
-        "gains = (base - losses)",
+        "gains = (near * gained)",
+        "gains = (1.0 * gained)",
         MEASURED,
     ),
     mutant(
         "near-costs-count-once",
         "an offer that teaches wrong labels stands out no more where judges look near",
-        SCORING,
-        "cost=job.near * cost",
-        "cost=cost",
+        "bflcd/learn/labels/balance.py",
+        "found = (means.max(1).values - given) * near",
+        "found = means.max(1).values - given",
         MEASURED,
     ),
     mutant(
@@ -57,7 +57,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "near-in-daemons-alone",
         "the laboratory says what no daemon does",
         "bflcd/lab/engine/base.py",
-        "np.clip(near * one, least, most)",
+        "np.clip(often[:, None].numpy() * one, least, most)",
         "np.clip(one, least, most)",
         selection("lab/engine/test_engines.py"),
     ),
@@ -68,6 +68,30 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "near = near_of(context.params, context.state)",
         "near = min(1, near_of(context.params, context.state))",
         selection("core/test_fresh_gains.py"),
+    ),
+    mutant(
+        "near-kills-the-worker",
+        "one offer that takes a class's confidence ends every judge's worker: its cost can't be, says the check of results (ADR 40)",
+        "bflcd/learn/labels/balance.py",
+        "found.clamp(-2.0, 1.0)",
+        "found",
+        MEASURED,
+    ),
+    mutant(
+        "near-boosts-are-paid",
+        "who offers eight times an honest update near has half of the pay, and the community loses a tenth of what it learns (ADR 40)",
+        "bflcd/learn/checks/moves.py",
+        "nearer = float(near) if norm <= most else max(1.0, near * most / norm)",
+        "nearer = float(near)",
+        MEASURED,
+    ),
+    mutant(
+        "near-by-idle-keys",
+        "keys that never offer bring judges so near that nothing costs anything",
+        NEARNESS,
+        "trainers(params, state) & offering(state)",
+        "trainers(params, state)",
+        DECIDED,
     ),
     mutant(
         "help-by-chance",
