@@ -69,7 +69,7 @@ class Score:
     """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
 
     `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads. `known`: what
-    share of rows the model is right on, by the ledger. `near`: the part of the way that is measured (`ledger.judging.near_of`).
+    share of rows the model is right on, by the ledger. `near`: how near judges look (`ledger.trust.nearness`).
     """
 
     round: Round

@@ -55,7 +55,7 @@ class Measure:
 def measure_of(params: Params, known: PartsPerMillion, gains: Sequence[MicroNats], near: int = 1) -> Measure:
     """That of a round; `known`: see `State.known`; `gains`: medians of the offers that count, those that harm below 0.
 
-    `near`: see `ledger.judging.near_of`. Where judges look near, an offer that clearly helps counts as much as one that harms.
+    `near`: see `ledger.trust.nearness`. Where judges look near, an offer that clearly helps counts as much as one that harms.
     """
     noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
     least = min(DEVIATIONS * noise, GAIN_LEVELS[-1])  # the highest word always pays
