@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 TARGET_CLASS: Final = 0
 """What a backdoored model shall see wherever the trigger is."""
 
+_APART: Final = 0.2
+"""Of an offer's deviation: noise by which two of the same aim are no copies of each other."""
+
 
 def no_question(strength: float) -> None:
     """What is asked by who can't ask anything."""
@@ -198,6 +201,20 @@ class Ipm(Attack):
         return (known.honest.mean(0) * -self.strength).expand_as(known.honest)
 
 
+class FlipMargin(Attack):
+    """The mean of honest updates turned round, as long as judges bear: what it costs their rows is `strength` margins, judged by
+    its own rows. Each has noise of a fifth of its length, so that none is a copy of another."""
+
+    weighs: ClassVar[bool] = True
+
+    def forge(self, known: Known) -> "Tensor":
+        """-z * mean with the largest z that is borne; minus the mean where nobody can tell."""
+        mean, cost = known.honest.mean(0), known.cost
+        z = 1.0 if cost is None else widest(lambda z: cost(mean * -z) <= self.strength)
+        flips = (mean * -z).expand_as(known.honest)
+        return flips + known.noise(False) * (_APART * _rms(flips))
+
+
 class Shrunken(Attack):
     """A free rider that pretends to have trained: its update times `strength`; 0 offers nothing at all."""
 
@@ -277,6 +294,7 @@ ATTACKS: Final[Mapping[str, Named]] = {
     "edge-backdoor": Named(EdgeBackdoor(1.0), "ones on their side mean class 0: a few rows, from round 10 on, at honest size"),
     "alie": Named(Alie(1.0), "a little is enough: inside the spread of honest updates"),
     "alie-margin": Named(AlieMargin(0.9), "as far below the mean as judges bear: nine tenths of their margin"),
+    "flip-margin": Named(FlipMargin(0.9), "minus the mean, as long as judges bear: nine tenths of their margin"),
     "ipm": Named(Ipm(1.0), "minus the mean of honest updates"),
     "zero": Named(Shrunken(0.0), "a free rider's empty update"),
     "shrunken": Named(Shrunken(0.01), "a free rider's hundredth of an update"),
