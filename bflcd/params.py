@@ -89,9 +89,6 @@ class Params:
     balanced_gains: bool = True
     """A judge says the less of what its rows and its classes gain, these counting alike, design 5.2; with `score_noise` what its
     rows do."""
-    near_gains: bool = False
-    """Where many train, judges look near once the model is right on half, and who clearly helps has made up for as
-    much harm, design 5.2 (`ledger.trust.nearness.near_of`)."""
     odd_limit: Annotated[PartsPerMillion, Between(0, 1000 * MILLION)] = PartsPerMillion(0)
     """Offers that cost one class on a judge's rows more than the usual ones do, by this multiple of what those differ by, in
     millionths, are refused there (`ledger.trust.oddness`); 0: none is. Design 5."""

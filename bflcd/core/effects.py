@@ -69,7 +69,7 @@ class Score:
     """The runtime MUST score these stored updates (offer digest, blob) and answer `Scored` or `WorkFailed`.
 
     `limit`: how far from the model an update is judged at most, in the unit of cards; None: as far as it leads. `known`: what
-    share of rows the model is right on, by the ledger. `near`: how near judges look (`ledger.trust.nearness`).
+    share of rows the model is right on, by the ledger.
     """
 
     round: Round
@@ -78,7 +78,6 @@ class Score:
     seed: int
     limit: int | None = None
     known: PartsPerMillion = PartsPerMillion(0)
-    near: int = 1
 
 
 @dataclass(frozen=True, slots=True)

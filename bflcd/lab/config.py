@@ -108,8 +108,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whether what an update repeats of the last step is left out of what judges measure."""
     balanced_gains: bool = True
     """Whether a judge says the less of what its rows and its classes gain, these counting alike."""
-    near_gains: bool = False
-    """Whether judges look near where many train, and who clearly helps has made up for as much harm."""
     calibration: Annotated[float, Meta(ge=0.0, le=1.0)] = 1.0
     """How much of its labels' shares a device takes out of what it learns at first."""
     odd_limit: Annotated[float, Meta(ge=0.0, le=1000.0)] = 0.0
@@ -142,7 +140,6 @@ PAPER: Final = Rules(
     copy_likeness=0.0,
     fresh_gains=False,
     balanced_gains=False,
-    near_gains=False,
     calibration=0.0,
     odd_limit=0.0,
     disclosure=BEFORE,
@@ -284,7 +281,6 @@ class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             reputation_rounds=rules.reputation_rounds,
             fresh_gains=rules.fresh_gains,
             balanced_gains=rules.balanced_gains,
-            near_gains=rules.near_gains,
             odd_limit=PartsPerMillion(round(rules.odd_limit * MILLION)),
             canary_share=_millionths(rules.canary_share),
             card_share=_millionths(rules.card_share),

@@ -36,7 +36,6 @@ from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.judgement import OfferJudgement, Reason
 from bflcd.ledger.judging import judging_of
 from bflcd.ledger.trust.margin import margin_of
-from bflcd.ledger.trust.nearness import near_of
 from bflcd.ledger.trust.noise import Noise, Rows
 from bflcd.ledger.trust.oddness import odd_offers
 from bflcd.params import MILLION, TaskSpec
@@ -208,14 +207,7 @@ class Bflc(Framework):
         def cost(offer: Tensor) -> float:
             limit, most = judging.limit, judging.row_limit
             found = self._engine.score(
-                model,
-                offer[None],
-                [np.sort(drawn)],
-                judging.damping,
-                limit=limit,
-                row_limit=most,
-                balanced=judging.balanced,
-                near=judging.near,
+                model, offer[None], [np.sort(drawn)], judging.damping, limit=limit, row_limit=most, balanced=judging.balanced
             )
             return cost_in_margins(int(found.gains[0, 0]), judging)
 
@@ -288,7 +280,6 @@ class Bflc(Framework):
             gain_limit=gained,
             step=step,
             balanced=balances(self._params),
-            near=near_of(params, self.chain.state),
         )
 
     def _likes(self, updates: Tensor, offering: Sequence[int]) -> list[int | None]:

@@ -28,9 +28,9 @@ WIDEST_ROW_LIMIT = MicroNats(1_000_000_000)
 class Judging:
     """How a round's judges measure an offer and say what they found, as the ledger has it.
 
-    `damping`, `limit`, `row_limit`, `gain_limit`, `balanced`, `near` as in `ScoreJob`. `words`: lower edges of gains that a card
-    tells apart, in micro-nats, above the one word for all below. `patience`: offers of this node that may harm before one brings
-    it to rest.
+    `damping`, `limit`, `row_limit`, `gain_limit`, `balanced` as in `ScoreJob`. `words`: lower edges of gains that a card tells
+    apart, in micro-nats, above the one word for all below. `patience`: offers of this node that may harm before one brings it to
+    rest.
     """
 
     damping: int
@@ -40,7 +40,6 @@ class Judging:
     patience: int
     gain_limit: MicroNats = WIDEST_ROW_LIMIT
     balanced: bool = False
-    near: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,7 @@ class ScoreJob:
     `alike`: cosine from which on two updates are one, 0: none are (`learn.checks.alike`); `before`: the model of the round
     before, whose step to `model` no update may repeat, empty in all but the first job of a round, or where it is not at hand.
     `fresh`: what an update repeats of that step is left out of what is measured. `balanced`: the less of what rows and classes
-    gain counts. `near` n: each is judged at an n-th of that way, and what it gains or costs there counts n times; of what rows
-    and classes gain the middle counts then.
+    gain counts.
     """
 
     round: Round
@@ -131,16 +129,15 @@ class ScoreJob:
     loss_limit: MicroNats | None = None
     fresh: bool = False
     balanced: bool = False
-    near: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateScore:
-    """`gain`: mean of the rows' bounded gains, near * (loss(base) - loss(base + U/(d * near))), in micro-nats; `accuracy` there;
-    of what is left of U, where the job wants what is fresh.
+    """`gain`: mean of the rows' bounded gains, loss(base) - loss(base + U/d), in micro-nats; `accuracy` of base + U/d; of what is
+    left of U, where the job wants what is fresh.
 
-    `norm`: L2 norm of the whole U, fixed point. `cost`: `near` times the confidence, in millionths, that is lost there in the
-    class that loses most, less what the class that gains most gains (`labels.balance.class_costs`). Exact: what a card says of
+    `norm`: L2 norm of the whole U, fixed point. `cost`: the confidence, in millionths, that base + U/d loses in the class where
+    it loses most, less what it gains in the class where it gains most (`labels.balance.class_costs`). Exact: what a card says of
     them is the ledger's rule (`ledger.disclosure`).
     `alike`: keys of updates of the round, compared before it, that are one with it; `repeats`: it is one with the last step.
     """

@@ -1,7 +1,7 @@
 """Judging updates on local rows: paired, damped loss gains in exact integers (design 5)."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from time import perf_counter
@@ -17,7 +17,7 @@ from bflcd.learn.checks.alike import Comparison
 from bflcd.learn.checks.answers import right_rows, row_losses, transformed
 from bflcd.learn.checks.moves import LastStep, Move, move_of, on_card
 from bflcd.learn.flat import FlatModel, as_tensor
-from bflcd.learn.labels.balance import class_costs, row_weights, weighings
+from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import (
     WIDEST_ROW_LIMIT,
     EvaluateResult,
@@ -78,8 +78,8 @@ class Scorer:
         self._compared: tuple[tuple[Round, int, PartsPerMillion], Comparison] | None = None
         self._step: tuple[Round, LastStep | None] | None = None
         """Of the round in whose first job it came."""
-        self._gained: tuple[tuple[tuple[bytes, int, int], float], Tensor] | None = None
-        """By the last step once more, beside what the base is known by and where the step was looked at."""
+        self._gained: tuple[tuple[bytes, int, int], Tensor] | None = None
+        """By the last step once more, beside what the base is known by."""
 
     def score(self, job: ScoreJob, cancelled: Cancelled) -> ScoreResult:
         """Judge every candidate; a broken payload is listed as invalid and harms no other.
@@ -123,21 +123,18 @@ class Scorer:
         updates = [update for _, update in valid]
         last = self._last_step(job)
         step = last if job.fresh else None
-        moves = [move_of(update, step, job.damping, job.limit, job.near) for update in updates]
+        moves = [move_of(update, step, job.damping, job.limit) for update in updates]
         repeated = None
         if step is not None and any(move.along for move in moves):
             repeated = self._repeated(step, start, base, rows, cancelled)
         measured = list(self._measure_all(start, updates, moves, rows, cancelled, step=step))
         targets = rows.targets.cpu()
         weights = row_weights(targets) if job.balanced and self._task.classifies else None
-        costs: list[int] = []
-        if measured:
-            near = torch.tensor([move.near for move in moves], dtype=torch.float64)
-            costs = class_costs(base.losses, torch.stack([found.losses for found in measured]), targets, near).tolist()
+        costs = class_costs(base.losses, torch.stack([found.losses for found in measured]), targets).tolist() if measured else []
         scores = tuple(
             UpdateScore(
                 candidate.key,
-                _gain(job, move, base.losses - found.losses, repeated, weights),
+                _gain(job, base.losses, found.losses, None if repeated is None else move.times * repeated, weights),
                 found.accuracy,
                 on_card(move.norm),
                 cost=cost,
@@ -153,18 +150,15 @@ class Scorer:
         """What the round before did to the model, from the first job of a round for all of them. Raises PeerError(BAD_TENSOR)."""
         if job.before:
             model, before = (split_payload(payload, self._model.spec, label=None)[1] for payload in (job.model, job.before))
-            self._step = (job.round, LastStep.of(model - before, job.damping, job.limit, job.near))
-        if self._step is None or self._step[0] != job.round or self._step[1] is None:
-            return None
-        return self._step[1].seen(job.damping, job.limit, job.near)  # a recovered round may look at it otherwise
+            self._step = (job.round, LastStep.of(model - before, job.damping, job.limit))
+        return self._step[1] if self._step is not None and self._step[0] == job.round else None
 
     def _repeated(self, step: LastStep, start: Tensor, base: RowLosses, rows: DeviceRows, cancelled: Cancelled) -> Tensor:
         """What each row gains by the last step once more, [rows]; measured once for all jobs of one base."""
         assert self._base is not None, "the base is measured first"
-        key = (self._base[0], step.share)
-        if self._gained is None or self._gained[0] != key:
+        if self._gained is None or self._gained[0] != self._base[0]:
             (found,) = self._measure_all(start, [step.floats], [Move(step.share)], rows, cancelled)
-            self._gained = (key, base.losses - found.losses)
+            self._gained = (self._base[0], base.losses - found.losses)
         return self._gained[1]
 
     def _compare(
@@ -312,34 +306,29 @@ def evaluate(model: FlatModel, task: Task, rows: DeviceRows | None, payload: byt
     return EvaluateResult(found.accuracy, found.loss, len(rows))
 
 
-def _gain(job: ScoreJob, move: Move, gained: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
-    """The mean of what rows gain by what is measured of an update; with what its repetition adds, if it is less with that."""
-    ways = [gained] if repeated is None else [gained, gained + move.times * repeated]
-    by = weighings(weights, job.near)
-    gain = min(mean_gain(way, job.row_limit, job.gain_limit, by, near=move.near) for way in ways)
-    return counted(gain, job.near, move.near)
+def _gain(job: ScoreJob, base: Tensor, losses: Tensor, repeated: Tensor | None, weights: Tensor | None) -> MicroNats:
+    """The mean gain of what is measured of an update; with what its repetition adds, if it is less with that."""
+    gain = mean_gain(base, losses, job.row_limit, job.gain_limit, weights)
+    if repeated is None:
+        return gain
+    return min(gain, mean_gain(base + repeated, losses, job.row_limit, job.gain_limit, weights))
 
 
 def mean_gain(
-    gained: Tensor,
+    base: Tensor,
+    losses: Tensor,
     row_limit: MicroNats,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
-    by: Sequence[Tensor | float] = (1.0,),
-    *,
-    near: float = 1.0,
+    weights: Tensor | None = None,
 ) -> MicroNats:
-    """The mean of what rows have `gained`, each held to -`row_limit` to the less of both: no row says much about itself.
+    """The mean of the rows' gains, each held to -`row_limit` to the less of both: no row says much about itself.
 
-    `by`: what rows weigh, of several ways the one by which it is least (`weighings`). `near`: how often a gain counts.
+    `weights` [rows], `row_weights`: the less of that mean and the one by them, so that nobody is paid for what it takes from a
+    common class and gives to rare ones, or the other way.
     """
-    gains = (near * gained).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
-    return min(_micro_nats(gains * weights) for weights in by)
-
-
-def counted(gain: MicroNats, near: int, nearer: float) -> MicroNats:
-    """What a judge that is to look `near` says of an update at which it looked as near as `nearer`, where that is longer than any
-    that weighs in full: a gain counts as of one of that length, harm counts whole."""
-    return gain if gain <= 0 or near == 1 else MicroNats(round(gain * nearer / near))
+    gains = (base - losses).clamp(-row_limit / MILLION, min(row_limit, gain_limit) / MILLION)
+    by_row = _micro_nats(gains)
+    return by_row if weights is None else min(by_row, _micro_nats(gains * weights))
 
 
 def held_loss(losses: Tensor, loss_limit: MicroNats) -> MicroNats:

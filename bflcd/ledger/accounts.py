@@ -12,8 +12,7 @@ from bflcd.ledger.roles import offering, trainers
 from bflcd.ledger.standing import harms, standing_after
 from bflcd.ledger.state import NEVER, Account, State
 from bflcd.ledger.trust.doubts import Bearing, of_cards
-from bflcd.ledger.trust.nearness import near_of
-from bflcd.ledger.trust.reputation import Measure, harm_is_shown, helps_clearly, measure_of, reputation_after
+from bflcd.ledger.trust.reputation import Measure, harm_is_shown, measure_of, reputation_after
 from bflcd.params import MILLION, Params
 from bflcd.types import Amount, NodeId, PartsPerMillion, View
 
@@ -70,7 +69,7 @@ def _judged(params: Params, state: State, judgement: Judgement, accounts: tuple[
     if judgement.proves_nothing:
         return accounts
     judged = {offer.uploader: offer for offer in judgement.offers if offer.gain is not None}
-    measure = measure_of(params, state.known, judgement.gains, near_of(params, state))
+    measure = measure_of(params, state.known, judgement.gains)
     if state.known < HALF_RIGHT and not judgement.packed:
         judged = {uploader: offer for uploader, offer in judged.items() if offer.gain != REFUSED}
     return tuple(
@@ -87,7 +86,7 @@ def _after(measure: Measure, state: State, account: Account, offer: OfferJudgeme
         return stands
     if gain is not None and gain < 0 and not harm_is_shown(offer.refusals, m):
         gain = None
-    return replace(stands, reputation=reputation_after(account.reputation, gain, measure, clearly=helps_clearly(offer.helps, m)))
+    return replace(stands, reputation=reputation_after(account.reputation, gain, measure))
 
 
 def availability_after(before: PartsPerMillion, *, present: bool) -> PartsPerMillion:

@@ -6,7 +6,6 @@ from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.standing import PATIENCE
 from bflcd.ledger.state import State, account_of
 from bflcd.ledger.trust.margin import margin_of
-from bflcd.ledger.trust.nearness import near_of
 from bflcd.params import Params
 from bflcd.types import MicroNats, NodeId
 
@@ -22,6 +21,5 @@ def judging_of(params: Params, state: State, node: NodeId) -> Judging:
         words=(MicroNats(-margin_of(params, state)), *GAIN_LEVELS[1:]),
         gain_limit=gained,
         balanced=balances(params),
-        near=near_of(params, state),
         patience=max(0, PATIENCE - (0 if account is None else account.refusals)),
     )

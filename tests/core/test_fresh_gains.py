@@ -1,5 +1,4 @@
-"""When judges leave out what an update repeats of the last step, weigh their classes alike, and look near (design 5.2); what
-trainers know."""
+"""When judges leave out what an update repeats of the last step, and weigh their classes alike (design 5.2); what trainers know."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,23 +54,4 @@ def test_a_community_begins_with_it_when_its_judges_have_said_so(wanted: bool) -
     assert trained[0] == {0}, "nobody knows anything of the first model"
     assert max(trained[3]) < HALF_RIGHT <= min(trained[4]), "as the judges have said"
     assert {round_: found for round_, found in jobs.items() if 4 <= round_ < 7} == {round_: {wanted} for round_ in range(4, 7)}
-    one_state(world)
-
-
-@pytest.mark.parametrize(("nodes", "near"), [(24, 5), (20, 1)])
-def test_where_many_train_all_judges_look_as_near_once_the_model_is_old(nodes: int, near: int) -> None:
-    """Given twenty trainers, or sixteen, whose model is right three times of five, then the jobs of a young model's rounds are of the
-    whole way, and those of an old one's of a fifth of it, or whole, in all of a committee alike."""
-    world = a_world(nodes=nodes, seed=3, near_gains=True)
-    answer, jobs = world.answer, dict[bool, set[int]]()
-
-    def measured(node: NodeId, effect: Effect) -> Iterator[tuple[Event, int]]:
-        if isinstance(effect, Score):
-            jobs.setdefault(effect.known >= HALF_RIGHT, set()).add(effect.near)
-        for event, after in answer(node, effect):
-            yield (with_accuracy(event, 600_000) if isinstance(event, Scored) else event), after
-
-    world.answer = measured  # type: ignore[method-assign]
-    reach(world, 5, 400_000)
-    assert jobs == {False: {1}, True: {near}}
     one_state(world)

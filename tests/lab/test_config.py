@@ -148,7 +148,6 @@ OTHER_RULES = {
     "odd_limit": 3.0,
     "fresh_gains": False,
     "balanced_gains": False,
-    "near_gains": True,
     "calibration": 0.5,
     "disclosure": "helps or not",
     "canary_share": 0.1,

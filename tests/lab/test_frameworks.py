@@ -58,7 +58,7 @@ class Pretended(Engine):
     def losses(self, models, rows):
         raise AssertionError("scored as a whole")
 
-    def score(self, model, updates, members, damping, *, limit=None, row_limit=None, **_):
+    def score(self, model, updates, members, damping, *, limit=None, row_limit=None, gain_limit=None, step=None, balanced=False):
         self.scored.append((updates, list(members), damping))
         self.held.append((limit, row_limit))
         gains = np.rint(updates[:, 0].numpy() * 1000).astype(np.int64)

@@ -68,19 +68,6 @@ def test_an_answer_is_the_interval_of_its_word():
     assert {one.accuracy for one in found} == {None}
 
 
-def test_near_an_answer_is_of_the_middle_of_rows_and_classes():
-    """Given a judge of three rows of one class, which lose, and one of another, which gains more, then near it says between."""
-    losses = np.array([[1.0] * 4, [1.01, 1.01, 1.01, 0.9]])
-    measured = Measured(losses, np.ones(losses.shape, dtype=np.bool_))
-    exact, labels, least = Disclosure(None), np.array([0, 0, 0, 1]), MicroNats(-300_000)
-    low = {
-        near: answers(exact, least, measured, [0], np.random.default_rng(1), labels=labels, near=near)[0].low for near in (1, 4)
-    }
-    by_row, by_class = (0.1 - 0.03) / 4, (0.1 - 0.01) / 2
-    assert low[1] == pytest.approx(by_row, abs=1e-5)
-    assert low[4] == pytest.approx((by_row + by_class) / 2, abs=1e-5)
-
-
 def test_noise_and_a_draw_of_the_rows_change_answers():
     measured = Measured(np.array([[1.0] * 40, [1.0 - 0.01 * (row % 2) for row in range(40)]]), np.ones((2, 40), dtype=np.bool_))
     for rule in (Disclosure(None, share=0.25), Disclosure(None, noise=0.1)):

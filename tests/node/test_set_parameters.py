@@ -88,4 +88,3 @@ async def test_the_model_before_goes_with_the_first_scoring_of_a_round() -> None
     assert job.balanced
     params[0] = Params(balanced_gains=False)
     assert not new._score_job(score(1), b"", ()).balanced
-    assert [new._score_job(replace(score(1), near=near), b"", ()).near for near in (1, 7)] == [1, 7]

@@ -20,7 +20,6 @@ from bflcd.crypto.identity import Signer
 from bflcd.errors import Rejection
 from bflcd.ledger.influence.step_limit import step_limit
 from bflcd.ledger.trust.canaries import own_proof
-from bflcd.ledger.trust.nearness import near_of
 from bflcd.ledger.trust.noise import Noise
 from bflcd.params import BlobRef
 from bflcd.types import Digest, Millis, short
@@ -178,8 +177,7 @@ class LocalWork:
                 self.busy = True
                 limit = step_limit(context.params.norm_clip, context.state.usual_norm)
                 known, seed = context.state.known, self._draw(b"score")
-                near = near_of(context.params, context.state)
-                effects.append(Score(context.round, context.head_blob, offers, seed, limit, known, near))
+                effects.append(Score(context.round, context.head_blob, offers, seed, limit, known))
         if may_sign and not context.bound and collection.card_due(now.mono):
             effects += self._send_card(now)
         return effects

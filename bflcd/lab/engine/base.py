@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bflcd.lab.engine.privacy import NoisyTraining
-from bflcd.learn.checks.moves import look_at
-from bflcd.learn.labels.balance import class_costs, row_weights, weighings
+from bflcd.learn.checks.moves import held_share
+from bflcd.learn.labels.balance import class_costs, row_weights
 from bflcd.learn.protocol import WIDEST_ROW_LIMIT
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
 from bflcd.learn.task import Task
@@ -129,15 +129,12 @@ class Engine(ABC):
         gain_limit: MicroNats = WIDEST_ROW_LIMIT,
         step: Tensor | None = None,
         balanced: bool = False,
-        near: int = 1,
     ) -> Scores:
         """Judge each of `updates` [updates, weights] at model + U / damping on each member's rows, all members' rows joined.
 
-        With `near` above 1 at that part of the way, and what is gained there counts as often.
-
         No step is longer than `limit`, in the unit of cards; no row gains or loses more than `row_limit`,
         or gains more than `gain_limit`. With `step` [weights], the last one, each is judged without what it repeats of that
-        (`learn.checks.moves`). `balanced`: its classes count too (`learn.labels.balance.weighings`).
+        (`learn.checks.moves`). `balanced`: what a member says is the less of the mean over its rows and over its classes.
 
         The base is measured in every pass beside the updates that it is compared with: a GPU rounds a stack of one otherwise than
         one of many, and a zero update must gain nothing. Nor does it round every model of a stack alike (it may split a product
@@ -147,12 +144,10 @@ class Engine(ABC):
         sizes = [len(member) for member in members]
         alongs, squares = _repetitions(updates, step)
         norms = (updates.double().square().sum(1) - alongs.square() * squares).clamp(min=0).sqrt()
-        looks = [look_at(norm, damping, limit, near) for norm in norms.tolist()]
-        shares = torch.tensor([look.share for look in looks])
-        nears = torch.tensor([look.near for look in looks], dtype=torch.float64)
+        shares = torch.tensor([held_share(norm, damping, limit) for norm in norms.tolist()])
         repeated = torch.zeros(len(updates), 1, dtype=torch.float64)
         if step is not None and alongs.any():
-            share = look_at(squares**0.5, damping, limit, near).share
+            share = held_share(squares**0.5, damping, limit)
             losses = self.losses(torch.stack([model, model + share * step]), rows)[0].cpu()
             repeated = (alongs.cpu() * shares / share)[:, None] * (losses[0] - losses[1])
         targets, by_class, passes = rows.targets.cpu(), balanced and self._task.classifies, []
@@ -166,10 +161,7 @@ class Engine(ABC):
             equal = (stack == model).all(1)
             losses[equal], right[equal] = losses[0].clone(), right[0].clone()
             measured = (losses.cpu(), right.cpu(), targets, sizes, repeated[part])
-            found = _by_member(
-                *measured, balanced=by_class, near=near, nears=nears[part], row_limit=row_limit, gain_limit=gain_limit
-            )
-            passes.append(found)
+            passes.append(_by_member(*measured, row_limit=row_limit, gain_limit=gain_limit, balanced=by_class))
         return Scores(
             gains=np.concatenate([one.gains for one in passes], axis=1),
             accuracies=np.concatenate([one.accuracies for one in passes], axis=1),
@@ -207,29 +199,25 @@ def _by_member(
     row_limit: MicroNats = WIDEST_ROW_LIMIT,
     gain_limit: MicroNats = WIDEST_ROW_LIMIT,
     balanced: bool = False,
-    near: int = 1,
-    nears: Tensor | None = None,
 ) -> Scores:
     """Means over each member's rows as integers; losses and rightness are [models, rows], the first model is the base.
 
     `repeated` [models - 1, rows or 1]: what rows gain by what was left out of each model; it counts if the mean is less with it.
-    `balanced`: classes count too (`weighings`); `near`: how near judges are to look, `nears` [models - 1]: how near they did.
+    `balanced`: and so do classes, if the mean over them is less.
     """
     owned = torch.split(targets, list(sizes))
     parts = zip(torch.split(losses, list(sizes), dim=1), owned, strict=True)
-    often = torch.ones(len(losses) - 1, dtype=torch.float64) if nears is None else nears
-    costs = torch.stack([class_costs(part[0], part[1:], own, often) for part, own in parts])
+    costs = torch.stack([class_costs(part[0], part[1:], own) for part, own in parts])
     by_class = torch.cat([row_weights(own) for own in owned]).numpy() if balanced else None
+    weighings = [1.0] if by_class is None else [1.0, by_class]
     counts = np.array(sizes, dtype=np.int64)[:, None]
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     loss = losses.numpy()
     least, most = -row_limit / MILLION, min(row_limit, gain_limit) / MILLION
     gained = loss[:1] - loss[1:]
     ways = [gained] if repeated is None else [gained, gained + repeated.numpy()]
-    held = [np.clip(often[:, None].numpy() * one, least, most) for one in ways]
-    means = (np.add.reduceat(one * by, starts, axis=1).T / counts for one in held for by in weighings(by_class, near))
-    gains = np.minimum.reduce(list(means))
-    gains = np.where(gains > 0, gains * (often / near).numpy(), gains)
+    held = [np.clip(one, least, most) for one in ways]
+    gains = np.minimum.reduce([np.add.reduceat(one * by, starts, axis=1).T / counts for one in held for by in weighings])
     bases = np.add.reduceat(loss[0], starts) / counts[:, 0]
     accuracies = np.add.reduceat(right.numpy().astype(np.int64), starts, axis=1).T * MILLION // counts
     return Scores(

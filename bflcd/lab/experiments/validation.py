@@ -42,7 +42,6 @@ VARIANTS: Final = (
     Change("repeated steps count", rules={"fresh_gains": False}),
     Change("idle updates weigh in full", rules={"idle_weight": 0.0}),
     Change("gains by rows alone", rules={"balanced_gains": False}),
-    Change("judged near", rules={"near_gains": True}),
     Change("no calibration", rules={"calibration": 0.0}),
     Change("six levels", rules={"disclosure": SIX_LEVELS}),
 )

@@ -12,9 +12,7 @@ from torch import Tensor
 
 from bflcd.lab.disclosures import Disclosure
 from bflcd.lab.engine.base import Engine
-from bflcd.learn.checks.moves import look_at
-from bflcd.learn.labels.balance import row_weights, weighings
-from bflcd.learn.protocol import Judging
+from bflcd.learn.labels.balance import row_weights
 from bflcd.learn.scoring import ROW_LOSS_LIMIT
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.disclosure import LEAST_ROW_LIMIT, REFUSED
@@ -44,13 +42,9 @@ class Measured:
     right: NDArray[np.bool_]
 
 
-def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, judging: Judging) -> Measured:
-    """Every update on `rows`, damped, and as near as a judge looks at one of its length; with the losses that it counts as."""
-    near = [look_at(float(update.double().norm()), judging.damping, judging.limit, judging.near).near for update in updates]
-    nears = torch.tensor(near, dtype=torch.float64)
-    shares = (1.0 / (judging.damping * nears)).to(updates)
-    losses, right = engine.losses(torch.cat([model[None], updates * shares[:, None] + model]), rows)
-    losses[1:] = losses[:1] + nears.to(losses)[:, None] * (losses[1:] - losses[:1])
+def measured(engine: Engine, model: Tensor, updates: Tensor, rows: DeviceRows, damping: int) -> Measured:
+    """Every update, damped, on `rows`."""
+    losses, right = engine.losses(torch.cat([model[None], updates / damping + model]), rows)
     return Measured(losses.numpy(), right.numpy())
 
 
@@ -70,18 +64,17 @@ def answers(
     *,
     most: float = inf,
     labels: NDArray[np.int64] | None = None,
-    near: int = 1,
 ) -> list[Answer]:
     """What a card says of those updates, of which a gain of `least` qualifies, as the asker knows; `most` as in `row_gains`.
 
-    `rng` is the judge's own: which rows it looks at, what noise it adds. `labels` [rows]: of its classes, where they count too;
-    `near`: as in `measured`.
+    `rng` is the judge's own: which rows it looks at, what noise it adds. `labels` [rows]: of its classes, where they count too.
     """
     count = found.losses.shape[1]
     kept = np.sort(rng.permutation(count)[: max(1, round(said.share * count))])
     by_row = row_gains(found, clipped=said.clipped, most=most)[np.ix_(np.asarray(asked), kept)]
-    weights = None if labels is None else row_weights(torch.from_numpy(labels[kept])).numpy()
-    gains = np.minimum.reduce([(by_row * by).mean(1) for by in weighings(weights, near)])
+    gains = by_row.mean(1)
+    if labels is not None:
+        gains = np.minimum(gains, (by_row * row_weights(torch.from_numpy(labels[kept])).numpy()).mean(1))
     gains = gains + said.noise * rng.standard_normal(len(gains))
     if said.levels is None:
         shares = found.right[1:][np.ix_(np.asarray(asked), kept)].mean(1)

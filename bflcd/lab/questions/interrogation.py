@@ -22,12 +22,11 @@ from bflcd.lab.questions.craft import LoudCrafter
 from bflcd.lab.questions.inference import Asked, Belief, log_odds, telling
 from bflcd.lab.rng import Draw, generator
 from bflcd.lab.simulation import Simulation
-from bflcd.learn.protocol import NORM_SCALE_BITS, Judging
+from bflcd.learn.protocol import NORM_SCALE_BITS
 from bflcd.learn.questions.asker import UNBOUND
 from bflcd.learn.questions.prediction import Prediction, predict
 from bflcd.learn.training import DeviceRows
 from bflcd.ledger.influence.step_limit import step_limit
-from bflcd.ledger.judging import judging_of
 from bflcd.ledger.trust.margin import margin_of
 from bflcd.params import MILLION
 from bflcd.types import MicroNats
@@ -87,7 +86,7 @@ class Interrogation:
             for name, rule in self._rules.items()
         }
         self.records = [record for device in range(len(devices.validation)) for record in self._draw_records(device, everybody)]
-        self._least, self._judging = MicroNats(0), self._judged_now()
+        self._least = MicroNats(0)
         self._sittings = np.zeros(len(devices.validation), dtype=np.int64)
 
     def _draw_records(self, device: int, everybody: NDArray[np.int64]) -> list[Record]:
@@ -136,7 +135,6 @@ class Interrogation:
         limit = step_limit(chain.params.norm_clip, chain.state.usual_norm)
         radius = UNBOUND if limit is None else chain.params.score_damping * limit / 2**NORM_SCALE_BITS
         self._least = MicroNats(-margin_of(chain.params, chain.state))
-        self._judging = self._judged_now()
         honest = self._crafter.honest(model)
         about_classes = self._class_questions(model, honest, radius)
         predicted = self._predict(model, about_classes)
@@ -147,15 +145,11 @@ class Interrogation:
                 if record.judge == device:
                     self._ask_record(model, record, honest, radius)
 
-    def _judged_now(self) -> Judging:
-        """How judges of the round look at offers, whoever's."""
-        return judging_of(self._chain.params, self._chain.state, self._chain.nodes[0])
-
     def _rows(self, device: int) -> DeviceRows:
         return self._engine.gather(self._devices.validation[device])
 
     def _measure(self, model: Tensor, updates: Tensor, rows: DeviceRows) -> Measured:
-        return measured(self._engine, model, updates, rows, self._judging)
+        return measured(self._engine, model, updates, rows, self._chain.params.score_damping)
 
     def _predict(self, model: Tensor, updates: Tensor) -> dict[float, list[Prediction]]:
         """By what a row may gain at most."""
@@ -222,7 +216,7 @@ class Interrogation:
 
     def _answers(self, judged: Disclosure, found: Measured, asked: Sequence[int], device: int, most: float) -> list[Answer]:
         labels = self._labels[self._devices.validation[device]] if judged.balanced(self._chain.params) else None
-        return answers(judged, self._least, found, asked, self._rng, most=most, labels=labels, near=self._judging.near)
+        return answers(judged, self._least, found, asked, self._rng, most=most, labels=labels)
 
     def _detect(self, model: Tensor, record: Record, row: DeviceRows, rule: Disclosure) -> float:
         """Where nothing is clipped: two offers that differ for this record alone, so a difference is the record."""

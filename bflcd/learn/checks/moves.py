@@ -10,7 +10,7 @@ Where L gains, its repetition counts for nothing; where it harms, whoever repeat
 last step is no repetition, and is measured whole.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,15 +22,13 @@ from bflcd.wire.tensors import Floats
 class Move:
     """A model is measured at its weights plus `share` of (an update less `along` times the last step).
 
-    `times`: how many steps as they are measured by themselves are left out. `norm`: L2 norm of the whole update. `near`: how
-    often counts what is gained or lost there.
+    `times`: how many steps as they are measured by themselves are left out. `norm`: L2 norm of the whole update.
     """
 
     share: float
     along: float = 0.0
     times: float = 0.0
     norm: float = 0.0
-    near: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +40,20 @@ class LastStep:
     share: float
 
     @classmethod
-    def of(cls, floats: Floats, damping: int, limit: int | None, near: int = 1) -> "LastStep | None":
-        """`damping`, `limit`, `near` as in `look_at`. None of a step that moved nothing."""
+    def of(cls, floats: Floats, damping: int, limit: int | None) -> "LastStep | None":
+        """`damping`, `limit` as in `held_share`. None of a step that moved nothing."""
         norm = norm_of(floats)
-        return cls(floats, norm**2, look_at(norm, damping, limit, near).share) if norm > 0 else None
-
-    def seen(self, damping: int, limit: int | None, near: int) -> "LastStep":
-        """The same step as a judge looks at it."""
-        return replace(self, share=look_at(self.squares**0.5, damping, limit, near).share)
+        return cls(floats, norm**2, held_share(norm, damping, limit)) if norm > 0 else None
 
 
-def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | None, near: int = 1) -> Move:
+def move_of(update: Floats, step: LastStep | None, damping: int, limit: int | None) -> Move:
     """Where an update is measured: whole without a `step`, else without what it repeats of that."""
     norm = norm_of(update)
     if step is None:
-        look = look_at(norm, damping, limit, near)
-        return Move(look.share, norm=norm, near=look.near)
+        return Move(held_share(norm, damping, limit), norm=norm)
     along = max(0.0, float(np.multiply(update, step.floats, dtype=np.float64).sum()) / step.squares)
-    look = look_at(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit, near)
-    return Move(look.share, along, along * look.share / step.share, norm, look.near)
+    share = held_share(max(0.0, norm**2 - along**2 * step.squares) ** 0.5, damping, limit)
+    return Move(share, along, along * share / step.share, norm)
 
 
 def norm_of(update: Floats) -> float:
@@ -79,25 +72,12 @@ def on_card(norm: float) -> int:
     return int(min(norm, float(NORM_LIMIT)) * 2**NORM_SCALE_BITS)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Where an offer is looked at: by what share of it the model is moved, and how often counts what is gained or lost there."""
+def held_share(norm: float, damping: int, limit: int | None) -> float:
+    """The share of an update of that norm by which the model is moved: 1 / `damping`, or what makes a step of `limit`.
 
-    share: float
-    near: float
-
-
-def look_at(norm: float, damping: int, limit: int | None, near: int = 1) -> Look:
-    """How an update of that norm is looked at: at 1 / `damping` of it, or what makes a step of `limit`; `near` times nearer.
-
-    `limit` is in the unit of cards; None: there is none. An update that is longer than a whole step may be is looked at from
-    that much farther: in the aggregate it counts as one of that length, and near, what it overshoots by would not be seen.
+    `limit` is in the unit of cards; None: there is none.
     """
     share = 1.0 / damping
-    if limit is None:
-        return Look(share / near, float(near))
-    most = limit / 2.0**NORM_SCALE_BITS
-    if norm * share > most:
-        share = most / norm
-    nearer = float(near) if norm <= most else max(1.0, near * most / norm)
-    return Look(share / nearer, nearer)
+    if limit is None or norm * share <= limit / 2**NORM_SCALE_BITS:
+        return share
+    return limit / (2.0**NORM_SCALE_BITS * norm)

@@ -1,6 +1,6 @@
 """Classes of a judge's rows: how much each counts in what it says of a gain, and what each loses by an offer."""
 
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import torch
@@ -42,26 +42,10 @@ def row_weights(targets: Tensor) -> Tensor:
     return torch.from_numpy(weights_of(counts.double().cpu().numpy()))[of.cpu()]
 
 
-Weights = TypeVar("Weights", Tensor, NDArray[np.float64])
-
-
-def weighings(weights: Weights | None, near: int) -> list[Weights | float]:
-    """By what rows are weighed, of whose means the least is a judge's gain; `weights`: `row_weights`, None: rows alone count.
-
-    The less of both means, so that nobody is paid for what it takes from a common class and gives to rare ones, or the other way.
-    Where judges look `near` (above 1) it is the middle of both: of two noisy means of the same rows the less is below 0 where
-    nothing is gained or lost, and of many classes each has few rows.
-    """
-    if weights is None:
-        return [1.0]
-    return [1.0, weights] if near == 1 else [(weights + 1.0) / 2.0]
-
-
-def class_costs(base: Tensor, losses: Tensor, targets: Tensor, near: Tensor | float = 1.0) -> Tensor:
+def class_costs(base: Tensor, losses: Tensor, targets: Tensor) -> Tensor:
     """What each model takes from the class that loses most, less what it gives to the one that gains most, [models].
 
-    In millionths of confidence, from -2 to 1 million, as where all is lost or given; `near` [models]: how often it counts. Who
-    knows few classes, and knows them well, gives about what it takes.
+    In millionths of confidence, from -2 to 1 million; who knows few classes, and knows them well, gives about what it takes.
     Confidence in a row is exp(-loss), for cross-entropy the probability of its class; of a class's rows the mean counts. `base`
     [rows], `losses` [models, rows]. Classes of fewer than `MIN_CLASS_ROWS` rows don't count; targets that are no classes are one.
     """
@@ -74,6 +58,5 @@ def class_costs(base: Tensor, losses: Tensor, targets: Tensor, near: Tensor | fl
         return torch.zeros(len(losses), dtype=torch.int64)
     means = lost.double() @ members / members.sum(0)
     given = (-means).max(1).values.clamp(min=0)
-    found = (means.max(1).values - given) * near
-    costs: Tensor = (found.clamp(-2.0, 1.0) * MILLION).round().long()
+    costs: Tensor = ((means.max(1).values - given) * MILLION).round().long()
     return costs

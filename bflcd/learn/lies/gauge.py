@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from bflcd.learn.checks.answers import built_model
-from bflcd.learn.checks.moves import look_at, norm_of
+from bflcd.learn.checks.moves import held_share, norm_of
 from bflcd.learn.flat import FlatModel, tensors_of
-from bflcd.learn.labels.balance import row_weights, weighings
+from bflcd.learn.labels.balance import row_weights
 from bflcd.learn.protocol import Judging
 from bflcd.learn.scoring import mean_gain, measure
 from bflcd.learn.task import Task
@@ -27,12 +27,10 @@ class Gauge:
         start = model.to(flat.device)
         flat.weights.copy_(start)
         base = measure(flat, self._task, self._rows, never).losses
-        look = look_at(norm_of(offer.cpu().numpy()), judging.damping, judging.limit, judging.near)
-        torch.add(start, offer.to(flat.device), alpha=look.share, out=flat.weights)
+        share = held_share(norm_of(offer.cpu().numpy()), judging.damping, judging.limit)
+        torch.add(start, offer.to(flat.device), alpha=share, out=flat.weights)
         found = measure(flat, self._task, self._rows, never).losses
-        by = weighings(self._weights(judging), judging.near)
-        gain = mean_gain(base - found, judging.row_limit, by=by, near=look.near)
-        return cost_in_margins(gain, judging)
+        return cost_in_margins(mean_gain(base, found, judging.row_limit, weights=self._weights(judging)), judging)
 
     def _weights(self, judging: Judging) -> Tensor | None:
         return row_weights(self._rows.targets.cpu()) if judging.balanced and self._task.classifies else None

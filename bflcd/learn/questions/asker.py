@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bflcd.learn.checks.moves import look_at
+from bflcd.learn.checks.moves import held_share
 from bflcd.learn.protocol import NORM_SCALE_BITS, Judging
 from bflcd.learn.questions.craft import Crafter
 from bflcd.learn.questions.prediction import Prediction, Reals, deviations, expected, information, predict
@@ -120,10 +120,9 @@ class Asker:
         limit, found = judging.row_limit / MILLION, []
         most = min(limit, judging.gain_limit / MILLION)
         for update in updates:
-            look = look_at(float(update.norm()), judging.damping, judging.limit, judging.near)
-            torch.add(model, update, alpha=look.share, out=flat.weights)
-            moved = measure(flat, self._task, rows, never).losses
-            found.append((look.near * (base - moved)).clamp(-limit, most))
+            share = held_share(float(update.norm()), judging.damping, judging.limit)
+            torch.add(model, update, alpha=share, out=flat.weights)
+            found.append((base - measure(flat, self._task, rows, never).losses).clamp(-limit, most))
         gains: Reals = torch.stack(found).numpy()
         return gains
 

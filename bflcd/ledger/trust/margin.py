@@ -4,7 +4,6 @@ from typing import Final
 
 from bflcd.ledger.disclosure import margin_after
 from bflcd.ledger.state import NEVER, State
-from bflcd.ledger.trust.nearness import near_of
 from bflcd.params import Params
 from bflcd.types import MicroNats, PartsPerMillion
 
@@ -13,20 +12,13 @@ MOST_LEARNED: Final = PartsPerMillion(250_000)
 what holds liars while it is young (docs/adr/0037-young-rounds.md)."""
 
 
-NEAR_MARGIN: Final = 2
-"""Where judges look near, an honest offer overshoots less, and may cost so many times less: liars find what the margin bears."""
-
-
 def known_after(known: PartsPerMillion, told: PartsPerMillion | None) -> PartsPerMillion:
     """`State.known` after a round whose cards have its model right on `told`, None if too few measured it."""
     return known if told is None else PartsPerMillion(min(told, known + MOST_LEARNED))
 
 
 def margin_of(params: Params, state: State) -> MicroNats:
-    """The margin of the round that `state` opens, less where judges look near.
-
-    A young model's grows with the rounds since one that packed anything and proved something (`Judgement.proves_nothing`).
-    """
+    """The margin of the round that `state` opens; a young model's grows with the rounds since one that packed anything and proved
+    something (`Judgement.proves_nothing`)."""
     last = max((account.packed_round for account in state.accounts), default=NEVER)
-    usual = margin_after(params, state.known, state.round - 1 - last)
-    return usual if near_of(params, state) == 1 else MicroNats(usual // NEAR_MARGIN)
+    return margin_after(params, state.known, state.round - 1 - last)

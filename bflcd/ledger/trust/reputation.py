@@ -29,10 +29,6 @@ the middle gain at least: what the margin alone would forgive (docs/adr/0037-you
 MIDDLE_GAINS: Final = 2
 """While a model is young no gain counts more than so many middle ones: whom a committee of liars praises is soon not believed."""
 
-CLEARLY: Final = 1
-"""Standard deviations of coins tossed by q judges, by which those that gain by an offer are more than half: a judge more or less
-is chance."""
-
 DEVIATIONS: Final = 2
 """Of the least noise that a judge adds, where it adds any: a gain of less may be nothing but that."""
 
@@ -43,24 +39,19 @@ SHARE: Final = 2
 @dataclass(frozen=True, slots=True)
 class Measure:
     """By what a round's offers count: an average over `rounds`; what harm is a part of, at least the `margin` of the round; the
-    `least` gain that pays a debt, the `most` that counts of one; what an offer that clearly helps counts at least (`helped`)."""
+    `least` gain that pays a debt, and the `most` that counts of one."""
 
     rounds: int
     margin: MicroNats
     least: MicroNats = MicroNats(0)
     most: MicroNats = GAIN_LEVELS[-1]
-    helped: MicroNats = MicroNats(0)
 
 
-def measure_of(params: Params, known: PartsPerMillion, gains: Sequence[MicroNats], near: int = 1) -> Measure:
-    """That of a round; `known`: see `State.known`; `gains`: medians of the offers that count, those that harm below 0.
-
-    `near`: see `ledger.trust.nearness`. Where judges look near, an offer that clearly helps counts as much as one that harms.
-    """
+def measure_of(params: Params, known: PartsPerMillion, gains: Sequence[MicroNats]) -> Measure:
+    """That of a round; `known`: see `State.known`; `gains`: medians of the offers that count, those that harm below 0."""
     noise = params.score_noise * (row_limit(params) + gain_limit(params)) // (NOISE_UNIT * params.score_rows)
     least = min(DEVIATIONS * noise, GAIN_LEVELS[-1])  # the highest word always pays
-    bears = margin(params, known)
-    usual = Measure(params.reputation_rounds, bears, MicroNats(least), helped=MicroNats(bears // HARM_PART if near > 1 else 0))
+    usual = Measure(params.reputation_rounds, margin(params, known), MicroNats(least))
     if known >= HALF_RIGHT or not gains:
         return usual
     middle = lower_median(gains)
@@ -93,16 +84,6 @@ def harm_is_shown(refusals: int, m: int) -> bool:
     return 2 * (refusals - f) >= q - f
 
 
-def helps_clearly(helps: int, m: int) -> bool:
-    """Whether the `helps` of the q cards of a committee of m that gain by an offer are more than half, and not by chance.
-
-    Then the lower median of the q gains is one of these, so an honest judge says as much or more.
-    """
-    q = quorum(m)
-    over = 2 * helps - q
-    return over > 0 and over * over >= CLEARLY * CLEARLY * q
-
-
 def debt_of(measure: Measure) -> MicroNats:
     """What an offer below the margin takes off a reputation of 0; nothing where reputations don't count."""
     return MicroNats(measure.margin // HARM_PART // measure.rounds if measure.rounds else 0)
@@ -118,17 +99,14 @@ def repute_among(reputations: Iterable[MicroNats]) -> Repute:
     return Repute(MicroNats(max(0, middle // SHARE)), MicroNats(min(0, middle)))
 
 
-def reputation_after(before: MicroNats, gain: MicroNats | None, measure: Measure, *, clearly: bool = False) -> MicroNats:
-    """The average after one more offer of median `gain`; None: most did not measure it, which says nothing of it. `clearly`:
-    whether it clearly helps (`helps_clearly`).
+def reputation_after(before: MicroNats, gain: MicroNats | None, measure: Measure) -> MicroNats:
+    """The average after one more offer of median `gain`; None: most did not measure it, which says nothing of it.
 
     Below zero, time mends nothing: only gains do, each by its share, and none that the judges' noise alone could say.
     """
     if gain is None or (before < 0 <= gain < measure.least):
         return before
     found = -(measure.margin // HARM_PART) if gain < 0 else min(gain, measure.most)
-    if clearly and gain >= max(measure.least, LEAST_GAIN):
-        found = max(found, measure.helped)
     if gain < 0 and before < found:
         return before  # a debt from when the margin was wider
     lacking = found if before < 0 <= found else found - before

@@ -138,7 +138,6 @@ class ComputeJobs:
             loss_limit=LOSS_LIMIT if params.score_noise else None,
             fresh=measures_fresh(params, job.known),
             balanced=balances(params),
-            near=job.near,
         )
 
     async def aggregate(self, job: Aggregate) -> None:

@@ -88,7 +88,6 @@ def test_nothing_that_sizes_rules_or_training_follow_from_is_settable() -> None:
         "idle_weight",
         "fresh_gains",
         "balanced_gains",
-        "near_gains",
         "reputation_rounds",
         "score_noise",
         "canary_share",

@@ -37,7 +37,7 @@ def test_another_row_moves_no_mean_further_than_the_sensitivity(
 
     def answers(of: list[tuple[float, float]]) -> tuple[int, int]:
         base, moved = torch.tensor(of, dtype=torch.float64).T
-        return mean_gain(base - moved, lost, gained), held_loss(base, LOSS_LIMIT)
+        return mean_gain(base, moved, lost, gained), held_loss(base, LOSS_LIMIT)
 
     (gain, loss), (gain_there, loss_there) = answers(rows), answers(neighbours)
     assert abs(gain - gain_there) <= sensitivity(lost + gained, len(rows))

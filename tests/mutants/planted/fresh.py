@@ -26,8 +26,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "harm-hides-in-a-repetition",
         "who repeats a step that harmed is judged by the rest alone (section 5.2)",
         SCORING,
-        "gain = min(mean_gain(way, job.row_limit",
-        "gain = max(mean_gain(way, job.row_limit",
+        "return min(gain, mean_gain(base + repeated",
+        "return max(gain, mean_gain(base + repeated",
         MEASURED,
     ),
     mutant(

@@ -145,8 +145,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "laboratory-measures-long-offers-whole",
         "simulated judges measure what daemons do not",
         ENGINE,
-        "looks = [look_at(norm, damping, limit, near) for norm in norms.tolist()]",
-        "looks = [look_at(norm, damping, None if limit else limit, near) for norm in norms.tolist()]",
+        "torch.tensor([held_share(norm, damping, limit) for norm in norms.tolist()])",
+        "torch.tensor([held_share(norm, damping, None if limit else limit) for norm in norms.tolist()])",
         SIMULATED,
     ),
     mutant(

@@ -96,8 +96,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "rare-classes-pay-for-a-common-one",
         "who takes from a common class and gives to rare ones is paid, having trained nothing (section 5.2)",
         "bflcd/learn/scoring.py",
-        "return min(_micro_nats(gains * weights) for weights in by)",
-        "return max(_micro_nats(gains * weights) for weights in by)",
+        "by_row if weights is None else min(by_row, ",
+        "by_row if weights is None else max(-ROW_LOSS_LIMIT, ",
         JUDGED,
     ),
     mutant(
