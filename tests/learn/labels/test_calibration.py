@@ -58,6 +58,14 @@ def test_it_fades_with_the_square_of_what_the_model_knows_and_with_its_age(set_,
     assert strength(spec, PartsPerMillion(known), round_) == pytest.approx(expected)
 
 
+@given(st.integers(0, MILLION), st.integers(0, MILLION), st.integers(0, 10_000))
+def test_it_never_grows_with_age_and_is_never_more_than_what_the_genesis_says(set_, known, round_):
+    spec = task_spec("digits", (), calibration=set_)
+    now, later = (strength(spec, PartsPerMillion(known), when) for when in (round_, round_ + 1))
+    assert 0 <= later <= now <= set_ / MILLION
+    assert later < now or not now, "and always fades"
+
+
 def test_shares_count_half_of_a_row_more_of_every_class():
     found = log_shares(torch.tensor([0, 2, 3, 0, 2, 3]), 4)
     torch.testing.assert_close(found, torch.log(torch.tensor([2.5, 0.5, 2.5, 2.5]) / 8))
